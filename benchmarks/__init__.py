@@ -1,0 +1,1 @@
+"""Measurements that `make bench` runs; nothing here is in the package."""

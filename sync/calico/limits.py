@@ -1,0 +1,37 @@
+"""The numbers Calico, Kubernetes and we ourselves put on what is written, each with its source.
+
+Where Calico's versions differ the strictest number stands, so that what fits here fits everywhere.
+"""
+
+from typing import Final
+
+# The v3 definitions in `api/config/crd` (maxItems, maxLength) of Calico's main branch; releases up
+# to v3.32 bound less. A length counts characters there; bytes are never fewer.
+NETS_PER_ENTITY: Final = 256
+PORTS_PER_ENTITY: Final = 50
+RULES_PER_DIRECTION: Final = 1024
+SELECTOR_BYTES: Final = 1024
+
+# Ours. etcd takes requests of 1.5 MiB, and server-side apply names each element of a set once more
+# in its bookkeeping; sets with equal labels are one set to a selector, so parts cost nothing.
+NETS_PER_SET: Final = 10_000
+SET_BYTES: Final = 512 * 1024
+POLICY_BYTES: Final = 512 * 1024
+
+# Kubernetes, `apimachinery/pkg/api/validation/objectmeta.go`; `libcalico-go/lib/validator/v3`
+# holds the annotations of a rule to the same total: keys and values in bytes.
+ANNOTATION_BYTES: Final = 256 * 1024
+
+# RFC 1123, and Kubernetes' `apimachinery/pkg/util/validation/validation.go`.
+NAME_LENGTH: Final = 253
+LABEL_LENGTH: Final = 63
+
+# A tier's name is also the value of the label `projectcalico.org/tier`
+# (`libcalico-go/lib/validator/v3/validator.go`).
+TIER_NAME_LENGTH: Final = LABEL_LENGTH
+
+# Ours: `pan.<name>.yaml` with a temporary prefix must fit a file name of 255 bytes.
+KEPT_NAME_LENGTH: Final = 230
+
+# Calico reads an order as a float64: integers below 2**53 in magnitude are exact and never tie.
+ORDER_MAGNITUDE: Final = 2**53

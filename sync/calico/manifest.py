@@ -1,0 +1,39 @@
+"""The written form of an object: what goes to a cluster, into the audit trail and into a digest.
+
+A `Manifest` is made once from an object and then travels unchanged: the plan compares its bytes,
+the store keeps them as a body, a cluster is sent them. Nothing after it rebuilds the object.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object as canonical JSON.
+
+    `kind` and `name` are those in the document; `body` is its RFC 8785 form in UTF-8 (keys are
+    ASCII and numbers are integers, so sorted keys are that form); `digest` is the SHA-256 of
+    `body` in lower-case hex.
+    """
+
+    kind: str
+    name: str
+    body: bytes
+    digest: str
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Manifest":
+        """Freeze a document with `kind` and `metadata.name`; `KeyError` if it has neither."""
+        body = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+        digest = hashlib.sha256(body).hexdigest()
+        return cls(document["kind"], document["metadata"]["name"], body, digest)
+
+    def document(self) -> dict[str, Any]:
+        """The document again, a new one each time."""
+        document: dict[str, Any] = orjson.loads(self.body)
+        return document

@@ -1,0 +1,76 @@
+"""Whose an object is, and which of its parts are ours.
+
+An object is ours if it carries all three labels of this installation; any other is foreign and is
+never changed. On an object of ours, the spec and the labels and annotations under our prefixes
+are ours; all other labels, annotations and finalizers are foreign and are kept.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sync.calico.manifest import Manifest
+from sync.calico.names import (
+    FIREWALL_PREFIX,
+    INSTANCE,
+    MANAGED_BY,
+    MANAGED_BY_VALUE,
+    STORE,
+    TIER_LABEL,
+)
+from sync.calico.objects import Pairs
+
+_OUR_PREFIXES: Final = (f"{FIREWALL_PREFIX}/", "zonebridge.io/")
+_OUR_KEYS: Final = frozenset({MANAGED_BY, TIER_LABEL})
+
+
+def owner_labels(instance: str, store: str) -> Pairs:
+    """The labels of what one installation with one store owns."""
+    return ((MANAGED_BY, MANAGED_BY_VALUE), (INSTANCE, instance), (STORE, store))
+
+
+def is_ours(document: Mapping[str, Any], owner: Pairs) -> bool:
+    """Whether an object carries every label of `owner`."""
+    labels = _mapping(_mapping(document, "metadata"), "labels")
+    return all(labels.get(key) == value for key, value in owner)
+
+
+def ours_of(document: Mapping[str, Any]) -> Manifest:
+    """What of an object is ours, in the form in which it was written.
+
+    Foreign labels and annotations go, and so does all that an API server adds to metadata.
+    """
+    metadata = _mapping(document, "metadata")
+    kept: dict[str, Any] = {"name": metadata.get("name")}
+    for part in ("labels", "annotations"):
+        found = {key: value for key, value in _mapping(metadata, part).items() if _is_our_key(key)}
+        if found:
+            kept[part] = found
+    # An unknown part beside the spec shows as a difference, and is written over.
+    rest = {key: value for key, value in document.items() if key not in ("metadata", "status")}
+    return Manifest.of({**rest, "metadata": kept})
+
+
+def merged(manifest: Manifest, live: Mapping[str, Any]) -> dict[str, Any]:
+    """The document to write over `live`: ours, with the foreign metadata that stands there."""
+    document = manifest.document()
+    ours, found = document["metadata"], _mapping(live, "metadata")
+    for part in ("labels", "annotations"):
+        foreign = {
+            key: value for key, value in _mapping(found, part).items() if not _is_our_key(key)
+        }
+        if foreign:
+            ours[part] = {**foreign, **ours.get(part, {})}
+    for part in ("finalizers", "resourceVersion", "uid"):
+        if part in found:
+            ours[part] = found[part]
+    return document
+
+
+def _is_our_key(key: str) -> bool:
+    return key in _OUR_KEYS or str(key).startswith(_OUR_PREFIXES)
+
+
+def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of a document that others may have written: anything but a mapping counts as none."""
+    found = document.get(key)
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,166 @@
+"""`zonebridge audit`: what was changed, when, from what to what, and whether the trail is whole."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sync.cli.context import Context, print_json
+from sync.errors import UsageError
+from sync.plan.text import printable
+from sync.store import Head, Record
+from sync.store import audit as trail
+from sync.store.records import values
+from sync.store.verification import verify as verify_trail
+
+
+class Time(click.ParamType[datetime]):
+    """A date or a time, ISO 8601; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a time; write 2026-03-03 or 2026-03-03T14:00:00Z", param, ctx
+            )
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--since", type=Time(), help="Not before this time."),
+        click.option("--until", type=Time(), help="Before this time."),
+        click.option("--cluster", default="", help="Of this cluster."),
+        click.option("--kind", default="", help="Records of this kind: intent, outcome, run, …"),
+        click.option("--object", "object_name", default="", help="About the object of this name."),
+        click.option("--rule", default="", help="Made by this firewall rule."),
+        click.option("--group", default="", help="Made by this address group."),
+        click.option("--administrator", default="", help="From a commit of this administrator."),
+        click.option("--outcome", default="", help="With this outcome: applied, failed, …"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def audit() -> None:
+    """The audit trail: list it, look into it, export it, verify it."""
+
+
+@audit.command("list")
+@_filters
+@click.option("--limit", type=click.IntRange(min=1), help="The newest so many only.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def list_records(context: Context, /, *, limit: int | None, output: str, **wanted: Any) -> None:
+    """List records, oldest first."""
+    with context.recorded() as store:
+        # The newest are asked for and then turned round, so a limit cuts off the oldest.
+        found = trail.records(
+            store, trail.Filter(**wanted), newest_first=limit is not None, limit=limit
+        )
+        records = reversed(list(found)) if limit is not None else found
+        if output == "json":
+            print_json([values(record) for record in records])
+            return
+        for record in records:
+            click.echo(_line(record))
+
+
+@audit.command()
+@click.argument("record", required=False)
+@click.option("--at", "time", type=Time(), help="Show every object as it was at this time.")
+@click.option("--cluster", default="", help="With --at: of this cluster only.")
+@click.pass_obj
+def show(context: Context, record: str | None, time: datetime | None, cluster: str) -> None:
+    """Show one RECORD (CHAIN:SEQUENCE) with its bodies, or all objects --at a time."""
+    if (record is None) == (time is None):
+        raise UsageError("name either a record, as CHAIN:SEQUENCE, or a time, with --at")
+    with context.recorded() as store:
+        if time is not None:
+            chains = [cluster] if cluster else store.clusters()
+            print_json(
+                {
+                    name: [manifest.document() for manifest in trail.at(store, name, time).values()]
+                    for name in chains
+                }
+            )
+            return
+        chain, _, sequence = (record or "").rpartition(":")
+        if not chain or not (sequence.isascii() and sequence.isdigit()):
+            raise UsageError(
+                f"{record!r} is not CHAIN:SEQUENCE; `zonebridge audit list` shows them"
+            )
+        shown = trail.show(store, chain, int(sequence))
+        print_json(
+            {
+                "record": values(shown.record),
+                "before": shown.before.document() if shown.before else None,
+                "after": shown.after.document() if shown.after else None,
+                "found": shown.found.document() if shown.found else None,
+            }
+        )
+
+
+@audit.command()
+@_filters
+@click.option(
+    "--format", "layout", type=click.Choice(["jsonl"]), default="jsonl", show_default=True
+)
+@click.pass_obj
+def export(context: Context, /, *, layout: str, **wanted: Any) -> None:
+    """Write records to stdout, one JSON object a line, oldest first."""
+    del layout  # there is one so far
+    with context.recorded() as store:
+        for line in trail.export(store, trail.Filter(**wanted)):
+            sys.stdout.buffer.write(line)
+
+
+@audit.command()
+@click.option("--head", "head", help="A published head: SEQUENCE:HASH, or a file of heads.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def verify(context: Context, head: str | None, output: str) -> None:
+    """Recompute the whole trail; exit 8 and the first bad record if it is not as it was written."""
+    published = _published(head) if head else ()
+    with context.recorded() as store:
+        found = verify_trail(store, published)
+    if output == "json":
+        print_json(
+            {
+                "records": found.records,
+                "heads": [str(each) for each in found.heads],
+                "without_head": list(found.without_head),
+            }
+        )
+    else:
+        click.echo(str(found))
+
+
+def _published(head: str) -> tuple[Head, ...]:
+    file = Path(head)
+    if not file.is_file():
+        return (Head.parse(head),)
+    try:
+        return Head.parse_file(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the heads in {file}: {error}") from error
+
+
+def _line(record: Record) -> str:
+    """A record on one line: when, where, what, to which object, from whom."""
+    what = " ".join(part for part in (record.kind, record.action, record.outcome) if part)
+    rest = [f"{record.object_kind} {record.object_name}".strip(), record.detail, record.error]
+    if record.kind == "run" and record.action == "begin":
+        rest.append(record.trigger)
+    where = f"{record.chain}:{record.sequence}"
+    about = "  ".join(part for part in rest if part)
+    return printable(f"{record.time}  {where:<20}  {what:<24}  {about}".rstrip())

@@ -1,0 +1,76 @@
+"""What every command shares: where the configuration is, and how results and errors are printed."""
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import structlog
+
+from sync.assembly import store_of
+from sync.errors import StoreError
+from sync.settings import Settings, load
+from sync.store import NO_UUID, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The options before the command's name."""
+
+    config: Path | None
+    debug: bool
+
+    def settings(self) -> Settings:
+        """Read the configuration, and log as it says; `UsageError` lists all that is wrong."""
+        settings = load(self.config, os.environ)
+        _log_as(settings)
+        return settings
+
+    def recorded(self) -> Store:
+        """The store, to look at what it has recorded; `StoreError` if there is none yet."""
+        store = store_of(self.settings(), write=False)
+        if store.uuid == NO_UUID:
+            store.close()
+            raise StoreError(
+                f"there is no store at {store.database.place}; correct store.url, or run "
+                "`zonebridge sync` first"
+            )
+        return store
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def use_color() -> bool:
+    """Colours only on a terminal, and never where `NO_COLOR` is set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _log_as(settings: Settings) -> None:
+    """Log to stderr: stdout is the result's."""
+    terminal = settings.log.format == "console" or (
+        settings.log.format == "auto" and sys.stderr.isatty()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))
+            if terminal
+            else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log.level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,82 @@
+"""The command `zonebridge`: its options, its commands, and the way every one of them ends."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from sync import __version__
+from sync.cli.audit import audit
+from sync.cli.config import config
+from sync.cli.context import Context
+from sync.cli.database import db
+from sync.cli.sync import plan, sync
+from sync.errors import UsageError, ZonebridgeError
+from sync.plan.text import printable
+
+_INTERNAL = 1
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="The configuration; default: $ZONEBRIDGE_CONFIG, else zonebridge.yaml.",
+)
+@click.option("--debug", is_flag=True, help="Show a traceback with every error.")
+@click.version_option(__version__, prog_name="zonebridge", message="%(prog)s %(version)s")
+@click.pass_context
+def zonebridge(context: click.Context, *, file: Path | None, debug: bool) -> None:
+    """The firewall team's Panorama, in Kubernetes, as Calico sets and policies."""
+    context.obj = Context(file, debug)
+
+
+for command in (audit, config, db, plan, sync):
+    zonebridge.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with the exit code of the contract."""
+    debug = "--debug" in sys.argv
+    try:
+        code = zonebridge.main(standalone_mode=False) or 0
+        sys.stdout.flush()
+    except ZonebridgeError as error:
+        code = _fail(str(error), error.exit_code, debug=debug)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = UsageError.exit_code
+    except click.ClickException as error:
+        code = _fail(error.format_message(), UsageError.exit_code, debug=debug)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("interrupted", _INTERRUPTED, debug=debug)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 - no user sees a traceback who did not ask for one
+        code = _fail(
+            f"an internal error, {type(error).__name__}: {error}; run it again with --debug and "
+            "report what it prints",
+            _INTERNAL,
+            debug=debug,
+        )
+    sys.exit(code)
+
+
+def _fail(message: str, code: int, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    # Several problems are several lines; nothing else in a message may move a terminal.
+    lines = "\n".join(map(printable, message.splitlines()))
+    click.echo(f"error: {lines}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""A directory of manifests, for GitOps: `<path>/<kind in lower case>/<name>.yaml`, one object each.
+
+Only files that hold an object of ours under its own name are ours; every other file stays as it
+is. A file appears whole or not at all, also when the machine stops in the middle.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import KINDS, Pairs
+from sync.calico.ownership import is_ours, merged, ours_of
+from sync.clusters.cluster import Key, LiveObject, NotWrittenError
+from sync.errors import ClusterError
+
+_SUFFIX = ".yaml"
+_TEMPORARY = ".zonebridge-"
+# Far above any object of ours; a larger file is somebody else's.
+_MAX_BYTES = 4 * 1024 * 1024
+
+
+class ManifestsReader:
+    """Reads a directory of manifests; `owner` are the labels that make an object ours."""
+
+    def __init__(self, path: Path, owner: Pairs) -> None:
+        self._path = path
+        self._owner = owner
+
+    def read(self) -> Mapping[Key, LiveObject]:
+        """Every object that stands where one of ours would stand.
+
+        A file that is no such object is foreign. A directory that is not there is empty.
+        """
+        return {
+            (kind, file.name.removesuffix(_SUFFIX)): self._live(kind, file)
+            for kind in KINDS
+            for file in _files(self._path / kind.lower())
+        }
+
+    def _live(self, kind: str, file: Path) -> LiveObject:
+        document = _document(file)
+        name = file.name.removesuffix(_SUFFIX)
+        metadata = document.get("metadata")
+        named = isinstance(metadata, Mapping) and metadata.get("name") == name
+        if not named or document.get("kind") != kind or not is_ours(document, self._owner):
+            return LiveObject(None, document)
+        try:
+            return LiveObject(ours_of(document), document)
+        except TypeError:
+            # Something in it has no JSON form (a date, a set): not as we wrote it.
+            return LiveObject(None, document)
+
+
+class ManifestsWriter:
+    """Writes a directory of manifests, which it makes where it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def create(self, manifest: Manifest) -> None:
+        self._write(manifest, manifest.document())
+
+    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        self._write(manifest, merged(manifest, live.document))
+
+    def delete(self, manifest: Manifest) -> None:
+        file = self._file(manifest)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise NotWrittenError(f"cannot remove {file}: {error.strerror}") from error
+        _settle(file.parent)
+
+    def _write(self, manifest: Manifest, document: Mapping[str, Any]) -> None:
+        file = self._file(manifest)
+        temporary = file.with_name(f"{_TEMPORARY}{file.name}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as opened:
+                opened.write(render(document))
+                opened.flush()
+                os.fsync(opened.fileno())
+            temporary.replace(file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise NotWrittenError(
+                f"cannot write {file}: {error.strerror}; make the directory writable or free space"
+            ) from error
+        _settle(file.parent)
+
+    def _file(self, manifest: Manifest) -> Path:
+        return self._path / manifest.kind.lower() / f"{manifest.name}{_SUFFIX}"
+
+
+def render(document: Mapping[str, Any]) -> bytes:
+    """A document as YAML in a fixed layout: equal documents are equal bytes."""
+    ordered = {key: document[key] for key in ("apiVersion", "kind", "metadata") if key in document}
+    ordered.update(sorted((key, value) for key, value in document.items() if key not in ordered))
+    return yaml.dump(
+        ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096, encoding="utf-8"
+    )
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Quotes every text that some YAML reader might take for something else.
+
+    `1e3`, `0o17` and `y` are texts to PyYAML, and numbers and booleans to the readers of Go.
+    """
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
+        return True
+
+
+_PLAIN = re.compile(
+    r"(?!(?i:true|false|null)$)[A-Za-z]{4,}"
+    r"|[A-Za-z][A-Za-z0-9]*[.-][A-Za-z0-9.-]*[A-Za-z0-9]"
+    r"|[A-Za-z0-9][A-Za-z0-9.:-]*/[A-Za-z0-9.-]+"
+)
+
+
+def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _PLAIN.fullmatch(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(directory) as found:
+            names = sorted(
+                each.name
+                for each in found
+                if each.name.endswith(_SUFFIX) and not each.name.startswith(".") and each.is_file()
+            )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ClusterError(
+            f"cannot read {directory}: {error.strerror}; make it a readable directory"
+        ) from error
+    yield from (directory / name for name in names)
+
+
+def _document(file: Path) -> Mapping[str, Any]:
+    """The one document in a file; empty if it holds anything else."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ClusterError(f"cannot read {file}: {error.strerror}; make it readable") from error
+    if len(data) > _MAX_BYTES:
+        return {}
+    try:
+        document = yaml.load(data, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, Mapping) else {}
+
+
+def _settle(directory: Path) -> None:
+    """Make a rename or removal in a directory outlast a power cut."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ClusterError(
+            f"{directory} was changed, but the disk does not confirm it: {error.strerror}"
+        ) from error

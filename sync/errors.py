@@ -1,0 +1,41 @@
+"""Everything that can stop a command, and the exit code it stops with.
+
+One hierarchy. Each message is one sentence or two: what happened, to what, and what to do.
+The exit codes are a contract with pipelines: they come from `exit_code` here and nowhere else.
+"""
+
+from typing import ClassVar
+
+
+class ZonebridgeError(Exception):
+    """The command failed; the message says what happened, to what, and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(ZonebridgeError):
+    """The command line or the configuration is wrong; nothing was read or written."""
+
+    exit_code = 64
+
+
+class SourceError(ZonebridgeError):
+    """A source could not be read; every cluster keeps its last good state."""
+
+    exit_code = 4
+
+
+class ClusterError(ZonebridgeError):
+    """A cluster could not be read or written."""
+
+    exit_code = 5
+
+
+class StoreError(ZonebridgeError):
+    """The store could not be opened, read or written."""
+
+
+class AuditBrokenError(ZonebridgeError):
+    """The audit trail does not verify; the message names the first bad record."""
+
+    exit_code = 8

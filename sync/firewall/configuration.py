@@ -1,0 +1,84 @@
+"""A Panorama's configuration, whole, and the snapshot of it that one cycle works on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync.firewall.objects import Objects
+from sync.firewall.rules import Rulebases
+from sync.firewall.templates import Template, TemplateStack
+
+SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something in the document that could not be read as it stands.
+
+    `path` is an XPath from `/config`; `message` says what is wrong and what was made of it.
+    """
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Shared, or what one device group holds itself."""
+
+    objects: Objects = field(default_factory=Objects)
+    rulebases: Rulebases = field(default_factory=Rulebases)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceGroup:
+    """A device group; `parent` is empty where that is Shared.
+
+    `devices` are (serial, virtual systems; none means all); `references` name the templates and
+    stacks it takes zones from besides those of its devices.
+    """
+
+    name: str
+    parent: str
+    scope: Scope
+    devices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What was read from one document, and every remark made while reading it.
+
+    `ancestors_take_precedence` is the Panorama setting "Objects defined in ancestors will take
+    higher precedence".
+    """
+
+    version: str
+    shared: Scope
+    device_groups: Mapping[str, DeviceGroup]
+    templates: Mapping[str, Template]
+    stacks: Mapping[str, TemplateStack]
+    ancestors_take_precedence: bool = False
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a snapshot comes from, as far as its source can tell.
+
+    `origin` is a file's path or a host; `version` names the configuration version, else the
+    content's digest; `administrators` and `description` are those of the commit, where known.
+    """
+
+    source: str
+    origin: str
+    version: str
+    administrators: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent view of one source."""
+
+    configuration: Configuration
+    provenance: Provenance

@@ -1,0 +1,74 @@
+"""From bytes to the `config` element of a Panorama, or one sentence on why that is not one."""
+
+from lxml import etree
+
+from sync.errors import SourceError
+
+
+def parse(data: bytes, origin: str) -> etree._Element:
+    """The `<config>` element of a Panorama document, bare or inside an API response.
+
+    Entities, external references and texts past libxml2's limits are refused, so a hostile
+    document costs no more memory than its size accounts for. `origin` names the document in
+    messages. `SourceError` if this is no XML, an API error, a firewall's configuration, or not a
+    configuration at all.
+    """
+    if not data.strip():
+        raise SourceError(f"{origin} is empty; export the configuration again")
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        # White space between elements is half of all nodes in what PAN-OS writes.
+        remove_blank_text=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise SourceError(
+            f"{origin} cannot be read as XML: {error.msg}; export the configuration again"
+        ) from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise SourceError(
+            f"{origin} declares a document type, which no PAN-OS export does; it is refused"
+        )
+    return _panorama(_config(root, origin), origin)
+
+
+def _config(root: etree._Element, origin: str) -> etree._Element:
+    if root.tag == "config":
+        return root
+    if root.tag != "response":
+        raise SourceError(
+            f"{origin} is not a PAN-OS configuration: its root is <{root.tag}>, not <config>; "
+            "export the whole configuration (Panorama > Setup > Operations)"
+        )
+    if root.get("status", "").strip() != "success":
+        lines = [str(text).strip() for text in root.itertext() if str(text).strip()]
+        said = " ".join(lines) or f"status {root.get('status', 'missing')!r}"
+        raise SourceError(f"{origin} is an error that Panorama's API returned: {said[:500]}")
+    config = root.find("result/config")
+    if config is None:
+        raise SourceError(
+            f"{origin} is an API response without <result><config>; ask for the xpath /config"
+        )
+    return config
+
+
+def _panorama(config: etree._Element, origin: str) -> etree._Element:
+    """Tell a Panorama's configuration from a firewall's: only a firewall has virtual systems."""
+    if config.find("devices/entry/device-group") is not None:
+        return config
+    if any(config.find(f"devices/entry/{tag}") is not None for tag in ("vsys", "network")):
+        raise SourceError(
+            f"{origin} is the configuration of a firewall, not of a Panorama (it has virtual "
+            "systems and no device groups); export it from the Panorama that manages the firewall"
+        )
+    if not any(config.find(tag) is not None for tag in ("shared", "devices", "panorama")):
+        raise SourceError(
+            f"{origin} has neither shared objects nor device groups; export the whole configuration"
+        )
+    return config

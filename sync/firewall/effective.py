@@ -1,0 +1,112 @@
+"""What a configuration means for one device group: the objects it sees and the rules it obeys."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sync.errors import SourceError
+from sync.firewall.configuration import SHARED, Configuration, Scope
+from sync.firewall.objects import AddressGroup, Objects
+from sync.firewall.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveRule:
+    """A rule and its place: the scope that holds it, `pre` or `post`, its position there from 1."""
+
+    rule: Rule
+    device_group: str
+    rulebase: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveDeviceGroup:
+    """One device group as its firewalls see it.
+
+    `lineage` runs from the device group up to `shared`. `objects` holds one object a name: names
+    are resolved here for every rule, inherited ones included (an override in a device group
+    changes what the rules of its ancestors mean for it). `rules` are in the order of evaluation.
+    """
+
+    name: str
+    lineage: tuple[str, ...]
+    objects: Objects
+    rules: tuple[EffectiveRule, ...]
+    defaults: dict[str, str]
+
+    def groups(self) -> Iterator[AddressGroup]:
+        """The address groups it sees, in name order."""
+        for _, found in sorted(self.objects.addresses.items()):
+            if isinstance(found, AddressGroup):
+                yield found
+
+
+def effective(configuration: Configuration, device_group: str) -> EffectiveDeviceGroup:
+    """Resolve inheritance for one device group.
+
+    `SourceError` if it does not exist or its line of ancestors is broken: then nobody knows which
+    objects it sees, and the last good state stays.
+    """
+    lineage = _lineage(configuration, device_group)
+    scopes = [
+        configuration.shared if name == SHARED else configuration.device_groups[name].scope
+        for name in lineage
+    ]
+    # The nearest definition wins, unless Panorama says that ancestors take precedence.
+    by_precedence = scopes if configuration.ancestors_take_precedence else scopes[::-1]
+    defaults = {"intrazone-default": "allow", "interzone-default": "deny"}
+    for scope in scopes[::-1]:
+        defaults.update(scope.rulebases.defaults)
+    return EffectiveDeviceGroup(
+        device_group, lineage, _merged(by_precedence), tuple(_rules(lineage, scopes)), defaults
+    )
+
+
+def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:
+    groups = configuration.device_groups
+    if device_group not in groups:
+        known = ", ".join(repr(name) for name in groups) or "none at all"
+        raise SourceError(f"the configuration has no device group {device_group!r}; it has {known}")
+    lineage: list[str] = []
+    name = device_group
+    while name:
+        if name not in groups:
+            raise SourceError(
+                f"the parent of device group {lineage[-1]!r} is not a device group of this "
+                "configuration, so nobody knows which objects it inherits; export it again"
+            )
+        if name in lineage:
+            raise SourceError(
+                f"the parents of device group {device_group!r} go round in a circle "
+                f"({' > '.join([*lineage, name])}); correct the hierarchy in Panorama"
+            )
+        lineage.append(name)
+        name = groups[name].parent
+    return (*lineage, SHARED)
+
+
+def _merged(scopes: Iterable[Scope]) -> Objects:
+    """One object a name; later scopes win."""
+    merged = Objects({}, {}, {}, {}, {}, {})
+    for scope in scopes:
+        objects = scope.objects
+        merged = Objects(
+            {**merged.addresses, **objects.addresses},
+            {**merged.services, **objects.services},
+            {**merged.applications, **objects.applications},
+            {**merged.external_lists, **objects.external_lists},
+            {**merged.regions, **objects.regions},
+            {**merged.tags, **objects.tags},
+        )
+    return merged
+
+
+def _rules(lineage: tuple[str, ...], scopes: list[Scope]) -> Iterator[EffectiveRule]:
+    """Pre-rules from Shared down to the device group, then post-rules from it up to Shared."""
+    placed = list(zip(lineage, scopes, strict=True))
+    for name, scope in reversed(placed):
+        for position, rule in enumerate(scope.rulebases.pre, 1):
+            yield EffectiveRule(rule, name, "pre", position)
+    for name, scope in placed:
+        for position, rule in enumerate(scope.rulebases.post, 1):
+            yield EffectiveRule(rule, name, "post", position)

@@ -1,0 +1,131 @@
+"""What a scope (Shared or a device group) defines by name.
+
+Every object carries a `problem`: empty when it was read whole, else one clause that says why it
+cannot be used. An object with a problem keeps its name, and counts as unsayable wherever it is
+used: it is never taken for empty and never for any. `tags` are None where they are unreadable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync.firewall.tagfilter import TagFilter
+from sync.net.addresses import AddressSet
+from sync.net.ports import PortSet
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address object: `kind` is `ip-netmask`, `ip-range`, `ip-wildcard` or `fqdn`.
+
+    `addresses` is what it stands for in an exact rule match; None with a problem, and for an FQDN.
+    """
+
+    name: str
+    kind: str
+    value: str
+    addresses: AddressSet | None
+    tags: tuple[str, ...] | None = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressGroup:
+    """A static group has `members`, a dynamic one a `filter` over tags."""
+
+    name: str
+    members: tuple[str, ...] = ()
+    filter: TagFilter | None = None
+    tags: tuple[str, ...] | None = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A TCP or UDP service; `source_ports` None means any source port."""
+
+    name: str
+    protocol: str
+    ports: PortSet
+    source_ports: PortSet | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceGroup:
+    name: str
+    members: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A custom application. `default` holds what `application-default` stands for.
+
+    Its items are as PAN-OS writes them: (`port`, `tcp/80,443`), (`ident-by-ip-protocol`, `47`),
+    (`ident-by-icmp-type`, `8,0`), (`ident-by-icmp6-type`, `128,0`). `attributes` are the other
+    single-valued elements, in name order, which application filters ask about.
+    """
+
+    name: str
+    default: tuple[tuple[str, str], ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationGroup:
+    name: str
+    members: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationFilter:
+    """A query over applications: each attribute with the values it may have, in name order."""
+
+    name: str
+    attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalList:
+    """An external dynamic list; `type` is `ip`, `predefined-ip`, `domain`, `url`, …"""
+
+    name: str
+    type: str
+    url: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    name: str
+    members: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    name: str
+    color: str = ""
+    comments: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The objects of a scope by name.
+
+    Kinds that share a name space on PAN-OS share a mapping here: addresses with address groups,
+    services with service groups, applications with their groups and filters.
+    """
+
+    addresses: Mapping[str, Address | AddressGroup] = field(default_factory=dict)
+    services: Mapping[str, Service | ServiceGroup] = field(default_factory=dict)
+    applications: Mapping[str, Application | ApplicationGroup | ApplicationFilter] = field(
+        default_factory=dict
+    )
+    external_lists: Mapping[str, ExternalList] = field(default_factory=dict)
+    regions: Mapping[str, Region] = field(default_factory=dict)
+    tags: Mapping[str, Tag] = field(default_factory=dict)

@@ -1,0 +1,324 @@
+"""The objects of one scope, from its XML."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from lxml.etree import _Element
+
+from sync.firewall import addressing, tagfilter
+from sync.firewall.objects import (
+    Address,
+    AddressGroup,
+    Application,
+    ApplicationFilter,
+    ApplicationGroup,
+    ExternalList,
+    Objects,
+    Region,
+    Service,
+    ServiceGroup,
+    Tag,
+)
+from sync.firewall.xml import Remarks, entries, members, text
+from sync.net import ports
+from sync.net.addresses import AddressSet
+
+_Object = TypeVar(
+    "_Object",
+    bound=Address
+    | AddressGroup
+    | Service
+    | ServiceGroup
+    | Application
+    | ApplicationGroup
+    | ApplicationFilter
+    | ExternalList
+    | Region
+    | Tag,
+)
+_Reader = Callable[[str, _Element, Remarks], _Object]
+
+# Elements that say nothing about what an object stands for.
+_SILENT = frozenset({"description", "disable-override"})
+
+
+def _known(*tags: str) -> frozenset[str]:
+    return _SILENT | frozenset(tags)
+
+
+_ADDRESS_VALUES: dict[str, Callable[[str], AddressSet]] = {
+    "ip-netmask": addressing.ip_netmask,
+    "ip-range": addressing.ip_range,
+    "ip-wildcard": addressing.ip_wildcard,
+}
+_ADDRESS_KINDS = frozenset({*_ADDRESS_VALUES, "fqdn"})
+
+
+def read_objects(scope: Sequence[_Element], remarks: Remarks) -> Objects:
+    """The objects of a scope; more than one element where the document holds the scope twice."""
+
+    def named(*readers: tuple[str, _Reader[_Object]]) -> dict[str, _Object]:
+        return _named(scope, readers, remarks)
+
+    return Objects(
+        addresses=named(("address", _address), ("address-group", _address_group)),
+        services=named(("service", _service), ("service-group", _service_group)),
+        applications=named(
+            ("application", _application),
+            ("application-group", _application_group),
+            ("application-filter", _application_filter),
+        ),
+        external_lists=named(("external-list", _external_list)),
+        regions=named(("region", _region)),
+        tags=named(("tag", _tag)),
+    )
+
+
+def _named(
+    scope: Sequence[_Element],
+    readers: Iterable[tuple[str, _Reader[_Object]]],
+    remarks: Remarks,
+) -> dict[str, _Object]:
+    """One name space. Of two different objects with one name neither is believed.
+
+    PAN-OS refuses such a document, so nothing says which one it would mean; the order in the
+    document must not decide it.
+    """
+    found: dict[str, _Object] = {}
+    for tag, reader in readers:
+        containers = [child for element in scope for child in element.iterchildren(tag)]
+        for name, entry in entries(containers, remarks):
+            read = reader(name, entry, remarks)
+            if name not in found:
+                found[name] = read
+            elif found[name] != read:
+                remarks.add(entry, "stands more than once with different contents; none counts")
+                found[name] = _ambiguous(found[name], read)
+            else:
+                remarks.add(entry, "stands more than once")
+    return found
+
+
+def _ambiguous(first: _Object, second: _Object) -> _Object:
+    """One object with a problem for two that differ, whichever came first; a group stays one."""
+    problem = "is defined more than once, differently"
+    kept = max(
+        (replace(each, problem=problem) for each in (first, second)),
+        key=lambda each: (isinstance(each, AddressGroup), repr(each)),
+    )
+    return replace(kept, tags=None) if isinstance(kept, Address | AddressGroup) else kept
+
+
+class _Fields:
+    """The children of one entry by tag, each at most once, and the first problem among them.
+
+    `direct` are members directly under the entry, as groups hold them in PAN-OS 5 and older.
+    """
+
+    def __init__(self, entry: _Element, known: frozenset[str], remarks: Remarks) -> None:
+        self._found = {child.tag: child for child in entry}
+        self._remarks = remarks
+        self.problem = ""
+        self.direct: list[str] = []
+        if len(self._found) != len(entry) or not self._found.keys() <= known or "member" in self:
+            self._sort_out(entry, known)
+
+    def _sort_out(self, entry: _Element, known: frozenset[str]) -> None:
+        """What is not one known element of each tag."""
+        seen: set[str] = set()
+        for child in entry:
+            tag = child.tag
+            if tag not in known:
+                self.fail(child, f"has an element <{tag}> that is not known here")
+            elif tag == "member":
+                self.direct.append(text(child))
+                if len(child) or not text(child):
+                    self.fail(child, "has a member without a name")
+            elif tag in seen:
+                self.fail(child, f"has <{tag}> more than once")
+            seen.add(tag)
+
+    def fail(self, element: _Element, problem: str) -> None:
+        """Remark on an element; the first problem is the object's."""
+        self._remarks.add(element, f"{problem}; whatever uses it is taken as unsayable")
+        self.problem = self.problem or problem
+
+    def among(self, tags: frozenset[str]) -> frozenset[str]:
+        """Which of these children are there."""
+        return tags & self._found.keys()
+
+    def __contains__(self, tag: str) -> bool:
+        return tag in self._found
+
+    def __getitem__(self, tag: str) -> _Element:
+        return self._found[tag]
+
+    def text(self, tag: str) -> str:
+        """The text of a child, empty if there is none."""
+        return text(self._found[tag]) if tag in self._found else ""
+
+    def members(self, tag: str) -> tuple[str, ...] | None:
+        """The members of a child, none if it is absent; None, a problem, if they are unreadable.
+
+        Sorted: in the lists of objects their order has no meaning.
+        """
+        if tag not in self._found:
+            return ()
+        found = members(self._found[tag], self._remarks)
+        if found is None:
+            self.problem = self.problem or f"has an unreadable <{tag}>"
+            return None
+        return tuple(sorted(set(found))) if len(found) > 1 else found
+
+    def list_of(self, tag: str) -> tuple[str, ...]:
+        """The members of a group: those of a child, or directly under the entry; sorted."""
+        return tuple(sorted({*(self.members(tag) or ()), *self.direct}))
+
+
+_ADDRESS = _known("ip-netmask", "ip-range", "ip-wildcard", "fqdn", "tag")
+
+
+def _address(name: str, entry: _Element, remarks: Remarks) -> Address:
+    fields = _Fields(entry, _ADDRESS, remarks)
+    tags = fields.members("tag")
+    kinds = fields.among(_ADDRESS_KINDS)
+    if len(kinds) != 1:
+        fields.fail(entry, "has no value" if not kinds else "has more than one value")
+        return Address(name, "", "", None, tags, fields.problem)
+    (kind,) = kinds
+    value = fields.text(kind)
+    addresses = None
+    if kind == "fqdn":
+        if not value:
+            fields.fail(entry, "has an empty value")
+    else:
+        try:
+            addresses = _ADDRESS_VALUES[kind](value)
+        except ValueError as error:
+            fields.fail(fields[kind], str(error))
+    return Address(name, kind, value, addresses, tags, fields.problem)
+
+
+_GROUP = _known("static", "dynamic", "member", "tag")
+
+
+def _address_group(name: str, entry: _Element, remarks: Remarks) -> AddressGroup:
+    fields = _Fields(entry, _GROUP, remarks)
+    tags = fields.members("tag")
+    kinds = [kind for kind in ("static", "dynamic") if kind in fields]
+    if len(kinds) + bool(fields.direct) != 1:
+        fields.fail(entry, "has members in more than one place" if kinds else "has no members")
+    tag_filter = None
+    if "dynamic" in fields:
+        dynamic = _Fields(fields["dynamic"], _known("filter"), remarks)
+        fields.problem = fields.problem or dynamic.problem
+        try:
+            tag_filter = tagfilter.parse(dynamic.text("filter"))
+        except ValueError as error:
+            fields.fail(fields["dynamic"], f"has a filter that cannot be read: {error}")
+    listed = fields.list_of("static")
+    return AddressGroup(name, listed, tag_filter, tags, fields.problem)
+
+
+_PROTOCOLS = ("tcp", "udp")
+
+
+def _service(name: str, entry: _Element, remarks: Remarks) -> Service:
+    fields = _Fields(entry, _known("protocol", "tag"), remarks)
+    fields.members("tag")
+    protocols = list(fields["protocol"]) if "protocol" in fields else []
+    if len(protocols) != 1 or protocols[0].tag not in _PROTOCOLS:
+        fields.fail(entry, "is not a TCP or UDP service")
+        return Service(name, "", ports.PortSet(()), problem=fields.problem)
+    inner = _Fields(protocols[0], _known("port", "source-port", "override"), remarks)
+    fields.problem = fields.problem or inner.problem
+    found: dict[str, ports.PortSet] = {}
+    for tag in ("port", "source-port"):
+        if tag in inner or tag == "port":
+            try:
+                found[tag] = ports.ports(inner.text(tag))
+            except ValueError as error:
+                fields.fail(protocols[0], f"has a <{tag}> that cannot be read: {error}")
+    return Service(
+        name,
+        protocols[0].tag,
+        found.get("port", ports.PortSet(())),
+        found.get("source-port"),
+        fields.problem,
+    )
+
+
+_LIST = _known("members", "member", "tag")
+
+
+def _service_group(name: str, entry: _Element, remarks: Remarks) -> ServiceGroup:
+    fields = _Fields(entry, _LIST, remarks)
+    fields.members("tag")
+    listed = fields.list_of("members")
+    return ServiceGroup(name, listed, fields.problem)
+
+
+def _application_group(name: str, entry: _Element, remarks: Remarks) -> ApplicationGroup:
+    fields = _Fields(entry, _LIST, remarks)
+    fields.members("tag")
+    listed = fields.list_of("members")
+    return ApplicationGroup(name, listed, fields.problem)
+
+
+_IDENTIFIED_BY = ("ident-by-icmp-type", "ident-by-icmp6-type", "ident-by-ip-protocol")
+
+
+def _application(name: str, entry: _Element, remarks: Remarks) -> Application:
+    # Signatures, timeouts and the like are many and change with every version; only `default`
+    # says anything about ports, so only that is read strictly.
+    default: list[tuple[str, str]] = []
+    attributes: list[tuple[str, str]] = []
+    problem = ""
+    for child in entry:
+        if child.tag != "default":
+            if not len(child) and child.tag not in _SILENT:
+                attributes.append((child.tag, text(child)))
+            continue
+        fields = _Fields(child, _known("port", *_IDENTIFIED_BY), remarks)
+        default += [("port", member) for member in fields.members("port") or ()]
+        for tag in _IDENTIFIED_BY:
+            if tag in fields:
+                inner = [text(each) for each in fields[tag].iter() if text(each)]
+                default.append((tag, ",".join(inner)))
+        problem = problem or fields.problem
+    return Application(name, tuple(default), tuple(sorted(attributes)), problem)
+
+
+def _application_filter(name: str, entry: _Element, remarks: Remarks) -> ApplicationFilter:
+    attributes: dict[str, tuple[str, ...]] = {}
+    problem = ""
+    for child in entry:
+        if child.tag in _SILENT:
+            continue
+        values = members(child, remarks) if len(child) else (text(child),)
+        if values is None or child.tag in attributes:
+            problem = problem or f"has an unreadable <{child.tag}>"
+        else:
+            attributes[child.tag] = values
+    return ApplicationFilter(name, tuple(sorted(attributes.items())), problem)
+
+
+def _external_list(name: str, entry: _Element, remarks: Remarks) -> ExternalList:
+    kinds = list(entry.iterchildren("type"))
+    chosen = list(kinds[0]) if len(kinds) == 1 else []
+    if len(chosen) != 1:
+        remarks.add(entry, "has no single type; whatever uses it is taken as unsayable")
+        return ExternalList(name, "", problem="has no single type")
+    url = chosen[0].find("url")
+    return ExternalList(name, chosen[0].tag, "" if url is None else text(url))
+
+
+def _region(name: str, entry: _Element, remarks: Remarks) -> Region:
+    fields = _Fields(entry, _known("address", "geo-location"), remarks)
+    return Region(name, fields.members("address") or (), fields.problem)
+
+
+def _tag(name: str, entry: _Element, remarks: Remarks) -> Tag:
+    fields = _Fields(entry, _known("color", "comments"), remarks)
+    return Tag(name, fields.text("color"), fields.text("comments"), fields.problem)

@@ -1,0 +1,133 @@
+"""A whole configuration, from its XML: anchored paths, one pass, remarks instead of failures."""
+
+from collections.abc import Iterable, Mapping
+
+from lxml.etree import _Element
+
+from sync.firewall.configuration import Configuration, DeviceGroup, Scope
+from sync.firewall.read_objects import read_objects
+from sync.firewall.read_rules import read_devices, read_rulebases
+from sync.firewall.read_templates import read_network
+from sync.firewall.templates import Template, TemplateStack
+from sync.firewall.xml import Remarks, entries, members, text, yes
+
+_HIERARCHY = (
+    "readonly/devices/entry/device-group",
+    # Where PAN-OS 7.1 and older keep it.
+    "readonly/dg-meta-data/dginfo",
+)
+_ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objects-take-precedence"
+
+
+def read_configuration(config: _Element) -> Configuration:
+    """Read a `<config>` element (`sync.firewall.document.parse`).
+
+    Never fails for what stands inside: what cannot be read is remarked with its path, and counts
+    as unsayable wherever it is used. `readonly` mirrors the names of device groups, templates and
+    zones, so every path starts at `/config` or an element already found.
+    """
+    remarks = Remarks()
+    groups = _entries_by_name(config.iterfind("devices/entry/device-group"), remarks)
+    parents = _parents(config, groups, remarks)
+    return Configuration(
+        version=config.get("detail-version") or config.get("version") or "",
+        shared=_scope(list(config.iterchildren("shared")), remarks),
+        device_groups={
+            name: _device_group(name, parents.get(name, ""), elements, remarks)
+            for name, elements in sorted(groups.items())
+        },
+        templates={
+            name: Template(name, read_network(elements, remarks))
+            for name, elements in sorted(
+                _entries_by_name(config.iterfind("devices/entry/template"), remarks).items()
+            )
+        },
+        stacks={
+            name: _stack(name, elements, remarks)
+            for name, elements in sorted(
+                _entries_by_name(config.iterfind("devices/entry/template-stack"), remarks).items()
+            )
+        },
+        ancestors_take_precedence=_setting(config, _ANCESTORS_FIRST, remarks),
+        remarks=remarks.sorted(),
+    )
+
+
+def _entries_by_name(
+    containers: Iterable[_Element], remarks: Remarks
+) -> Mapping[str, list[_Element]]:
+    """The elements of each name; several where one entry stands in parts, which are read as one."""
+    found: dict[str, list[_Element]] = {}
+    for name, entry in entries(containers, remarks):
+        if name in found:
+            remarks.add(entry, "stands more than once; its parts are read as one")
+        found.setdefault(name, []).append(entry)
+    return found
+
+
+def _parents(
+    config: _Element, groups: Mapping[str, list[_Element]], remarks: Remarks
+) -> dict[str, str]:
+    """Each device group's parent by name; those directly under Shared have none."""
+    containers = [each for place in _HIERARCHY for each in config.iterfind(place)]
+    if len(groups) > 1 and not containers:
+        remarks.add(
+            config,
+            "holds no hierarchy (/config/readonly); every device group is taken to be directly "
+            "under Shared",
+        )
+    parents: dict[str, str] = {}
+    for name, entry in entries(containers, remarks):
+        for parent in entry.iterchildren("parent-dg"):
+            if parents.setdefault(name, text(parent)) != text(parent):
+                remarks.add(parent, f"is a second parent of device group {name!r}")
+                # No device group has this name, so nothing is resolved by a guess.
+                parents[name] = "\0"
+    return parents
+
+
+def _scope(elements: list[_Element], remarks: Remarks) -> Scope:
+    return Scope(read_objects(elements, remarks), read_rulebases(elements, remarks))
+
+
+def _device_group(
+    name: str, parent: str, elements: list[_Element], remarks: Remarks
+) -> DeviceGroup:
+    devices = [each for element in elements for each in element.iterchildren("devices")]
+    return DeviceGroup(
+        name,
+        parent,
+        _scope(elements, remarks),
+        tuple(sorted(read_devices(devices, remarks))),
+        _listed(elements, "reference-templates", remarks),
+    )
+
+
+def _stack(name: str, elements: list[_Element], remarks: Remarks) -> TemplateStack:
+    devices = [each for element in elements for each in element.iterchildren("devices")]
+    return TemplateStack(
+        name,
+        _listed(elements, "templates", remarks),
+        tuple(sorted({serial for serial, _ in read_devices(devices, remarks)})),
+        read_network(elements, remarks),
+    )
+
+
+def _listed(elements: list[_Element], tag: str, remarks: Remarks) -> tuple[str, ...]:
+    return tuple(
+        member
+        for element in elements
+        for child in element.iterchildren(tag)
+        for member in members(child, remarks) or ()
+    )
+
+
+def _setting(config: _Element, where: str, remarks: Remarks) -> bool:
+    """A device setting that is on only if it says so."""
+    element = config.find(where)
+    if element is None:
+        return False
+    found = yes(element)
+    if found is None:
+        remarks.add(element, "is neither yes nor no; it is taken as no")
+    return bool(found)

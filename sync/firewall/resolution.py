@@ -1,0 +1,172 @@
+"""Names to addresses: what every address group of a device group holds, exactly.
+
+A group is *open* where something in it cannot be said in addresses; then `addresses` is what
+surely belongs to it and `open_because` says what is missing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sync.firewall import addressing
+from sync.firewall.objects import Address, AddressGroup
+from sync.net.addresses import AddressSet
+
+_Named = Mapping[str, Address | AddressGroup]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The addresses of a group, and one clause for each thing that keeps it open, sorted."""
+
+    addresses: AddressSet
+    open_because: tuple[str, ...] = ()
+
+
+def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Resolved]:
+    """Every address group among `objects`, by name.
+
+    `objects` are what one device group sees (`sync.firewall.effective`). `registered_known` says
+    whether the addresses registered at run time are all known (or accepted as none); without
+    them a dynamic group is open.
+
+    Members are looked up by name first and read as literals second, since an object's name may
+    look like an address. A group in a circle of groups is open, and holds what the whole circle
+    holds: the least that satisfies all of them.
+    """
+    members = _Members(objects)
+    resolved: dict[str, Resolved] = {}
+    for circle in _circles(members):
+        found: list[AddressSet] = []
+        reasons: dict[str, set[str]] = {name: set() for name in circle}
+        for name in circle:
+            group = objects[name]
+            assert isinstance(group, AddressGroup)
+            if group.filter is not None and not registered_known:
+                reasons[name].add("it is dynamic, and registered addresses are not known here")
+            if group.problem:
+                reasons[name].add(f"it {group.problem}")
+                continue
+            for member in members.of(group):
+                if member in reasons:
+                    if len(circle) > 1 or group.filter is None:
+                        reasons[name].add(f"it is in a circle of groups with {member!r}")
+                elif member in resolved:
+                    found.append(resolved[member].addresses)
+                    if resolved[member].open_because:
+                        reasons[name].add(f"its member group {member!r} is open")
+                else:
+                    addresses, reason = _leaf(member, objects)
+                    found.append(addresses)
+                    if reason:
+                        reasons[name].add(reason)
+        union = AddressSet.union(found)
+        for name in circle:
+            resolved[name] = Resolved(union, tuple(sorted(reasons[name])))
+    return resolved
+
+
+_NOTHING = AddressSet()
+
+
+def _leaf(member: str, objects: _Named) -> tuple[AddressSet, str]:
+    """What a member that is no group stands for, and why that is not all there is to it."""
+    found = objects.get(member)
+    if isinstance(found, Address):
+        if found.addresses is not None and not found.problem:
+            return found.addresses, ""
+        if found.kind == "fqdn" and not found.problem:
+            return _NOTHING, f"its member {member!r} is the FQDN {found.value}"
+        return _NOTHING, f"its member {member!r} {found.problem}"
+    try:
+        literal = addressing.ip_range(member) if "-" in member else addressing.ip_netmask(member)
+    except ValueError:
+        return _NOTHING, f"its member {member!r} does not exist"
+    return literal, ""
+
+
+class _Members:
+    """The members of groups by name: as listed, or as a filter finds them among the tags.
+
+    Objects are many in number and few in their sets of tags, so a filter is asked about those.
+    """
+
+    def __init__(self, objects: _Named) -> None:
+        self.objects = objects
+        self._by_tags: dict[frozenset[str], list[str]] = {}
+        self._untold: list[str] = []
+        self._found: dict[str, list[str]] = {}
+        for name, each in objects.items():
+            if each.tags is None:
+                self._untold.append(name)
+            else:
+                self._by_tags.setdefault(frozenset(each.tags), []).append(name)
+
+    def groups(self) -> Iterator[str]:
+        return (name for name, each in self.objects.items() if isinstance(each, AddressGroup))
+
+    def of(self, group: AddressGroup) -> Iterable[str]:
+        """The names of a group's members; a dynamic group is never a member of itself."""
+        if group.filter is None:
+            return group.members
+        if group.name not in self._found:
+            # An object whose tags are unreadable may be in any dynamic group; it has a problem,
+            # so it adds no addresses and keeps the group open.
+            found = [*self._untold]
+            asked: dict[frozenset[str], bool] = {}
+            for tags, names in self._by_tags.items():
+                # Only the tags that the filter speaks of can decide, and those sets are few.
+                decisive = tags & group.filter.tags
+                if decisive not in asked:
+                    asked[decisive] = group.filter.matches(decisive)
+                if asked[decisive]:
+                    found += names
+            self._found[group.name] = [name for name in found if name != group.name]
+        return self._found[group.name]
+
+    def groups_of(self, name: str) -> Iterator[str]:
+        """The members of a group that are groups themselves."""
+        group = self.objects[name]
+        assert isinstance(group, AddressGroup)
+        if not group.problem:
+            for member in self.of(group):
+                if isinstance(self.objects.get(member), AddressGroup):
+                    yield member
+
+
+def _circles(members: _Members) -> Iterator[tuple[str, ...]]:
+    """The strongly connected components of the groups, members before those that hold them.
+
+    Tarjan's algorithm with its own stack: groups may be nested deeper than Python's.
+    """
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    on_path: set[str] = set()
+    for root in members.groups():
+        if root in index:
+            continue
+        work = [(root, members.groups_of(root))]
+        index[root] = lowest[root] = len(index)
+        path.append(root)
+        on_path.add(root)
+        while work:
+            name, rest = work[-1]
+            for member in rest:
+                if member not in index:
+                    index[member] = lowest[member] = len(index)
+                    path.append(member)
+                    on_path.add(member)
+                    work.append((member, members.groups_of(member)))
+                    break
+                if member in on_path:
+                    lowest[name] = min(lowest[name], index[member])
+            else:
+                work.pop()
+                if work:
+                    lowest[work[-1][0]] = min(lowest[work[-1][0]], lowest[name])
+                if lowest[name] == index[name]:
+                    circle = [path.pop()]
+                    while circle[-1] != name:
+                        circle.append(path.pop())
+                    on_path.difference_update(circle)
+                    yield tuple(sorted(circle))

@@ -1,0 +1,73 @@
+"""Zones, interfaces and routes: what templates and template stacks say of the network."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone of a virtual system; `kind` is `layer3`, `layer2`, `virtual-wire`, `tap`, …"""
+
+    name: str
+    vsys: str
+    kind: str = ""
+    interfaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A layer 3 interface or subinterface.
+
+    `addresses` are as written: an address with its prefix length, an address object's name, or a
+    template variable. `unreadable` says what about its addresses the document does not tell
+    (DHCP, PPPoE, an element the program does not know).
+    """
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaticRoute:
+    """A static route; `next_hop` is its kind and value: (`ip-address`, `10.0.0.1`), say."""
+
+    name: str
+    destination: str
+    interface: str = ""
+    next_hop: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualRouter:
+    """A virtual (or logical) router. `dynamic` names the routing protocols switched on in it."""
+
+    name: str
+    interfaces: tuple[str, ...] = ()
+    routes: tuple[StaticRoute, ...] = ()
+    dynamic: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The `config` part of a template or a stack."""
+
+    zones: tuple[Zone, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    routers: tuple[VirtualRouter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    name: str
+    network: Network = Network()
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateStack:
+    """A stack: its own settings first, then its templates, of which earlier ones win."""
+
+    name: str
+    templates: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    network: Network = Network()

@@ -1,0 +1,71 @@
+"""Small readings of PAN-OS XML, and the remarks they make on the way."""
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from lxml.etree import _Element
+
+from sync.firewall.configuration import Remark
+
+
+class Remarks:
+    """Collects remarks; an element's path is worked out only once it has gone wrong."""
+
+    def __init__(self) -> None:
+        self._found: list[Remark] = []
+
+    def add(self, element: _Element, message: str) -> None:
+        self._found.append(Remark(path(element), message))
+
+    def sorted(self) -> tuple[Remark, ...]:
+        """Every remark once, by path: the order of elements in the document does not show."""
+        return tuple(sorted(set(self._found), key=lambda remark: (remark.path, remark.message)))
+
+
+def path(element: _Element) -> str:
+    """The XPath of an element from `/config`, entries by name, whatever surrounds the document."""
+    steps: list[str] = []
+    for each in (element, *element.iterancestors()):
+        name = each.get("name")
+        steps.append(f"{each.tag}[@name='{name}']" if name is not None else str(each.tag))
+        parent = each.getparent()
+        # A template has a `config` of its own; the document's is the root, or in a `result`.
+        if each.tag == "config" and (parent is None or parent.tag == "result"):
+            break
+    return "/" + "/".join(reversed(steps))
+
+
+def text(element: _Element) -> str:
+    """An element's text without the white space around it."""
+    return (element.text or "").strip()
+
+
+def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
+    """The texts of the `member` children in order; None, remarked, if anything else is there."""
+    found: list[str] = []
+    for child in element:
+        member = (child.text or "").strip()
+        if child.tag != "member" or not member or len(child):
+            remarks.add(child, "is not a member with a name; the list counts as unreadable")
+            return None
+        found.append(sys.intern(member))
+    if not found and text(element):
+        remarks.add(element, "holds text where members should stand; the list counts as unreadable")
+        return None
+    return tuple(found)
+
+
+def entries(containers: Iterable[_Element], remarks: Remarks) -> Iterator[tuple[str, _Element]]:
+    """The entries of all these containers with their names; whatever else is there is remarked."""
+    for container in containers:
+        for child in container:
+            name = child.get("name")
+            if child.tag != "entry" or not name:
+                remarks.add(child, "is not an entry with a name; it is left out")
+            else:
+                yield sys.intern(name), child
+
+
+def yes(element: _Element) -> bool | None:
+    """`yes` and `no` as a boolean; None for anything else."""
+    return {"yes": True, "no": False}.get(text(element))

@@ -1,0 +1,1 @@
+"""Value types of the network: address sets, port sets, and their algebra."""

@@ -1,0 +1,135 @@
+"""Sets of IP addresses: exact, of both families, with one form for one set."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_ntoa, inet_pton
+
+from sync.net import intervals
+from sync.net.intervals import Bounds
+
+V4_END = 1 << 32
+V6_END = 1 << 128
+
+# Prefix lengths as they are written, and the bits they leave free.
+_FREE_BITS = {
+    4: {str(length): 32 - length for length in range(33)},
+    6: {str(length): 128 - length for length in range(129)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet:
+    """A set of IPv4 and IPv6 addresses, each family as boundaries (`sync.net.intervals`).
+
+    Equal sets are equal values, whatever they were made from.
+    """
+
+    v4: Bounds = ()
+    v6: Bounds = ()
+
+    @classmethod
+    def union(cls, sets: Iterable["AddressSet"]) -> "AddressSet":
+        """The union of any number of sets, in one pass over all of them."""
+        v4: list[tuple[int, int]] = []
+        v6: list[tuple[int, int]] = []
+        for each in sets:
+            if each.v4:
+                v4 += intervals.to_ranges(each.v4)
+            if each.v6:
+                v6 += intervals.to_ranges(each.v6)
+        return cls(intervals.from_ranges(v4), intervals.from_ranges(v6))
+
+    def __bool__(self) -> bool:
+        return bool(self.v4 or self.v6)
+
+    def __or__(self, other: "AddressSet") -> "AddressSet":
+        return AddressSet(intervals.union(self.v4, other.v4), intervals.union(self.v6, other.v6))
+
+    def __and__(self, other: "AddressSet") -> "AddressSet":
+        return AddressSet(
+            intervals.intersection(self.v4, other.v4), intervals.intersection(self.v6, other.v6)
+        )
+
+    def __sub__(self, other: "AddressSet") -> "AddressSet":
+        return AddressSet(
+            intervals.difference(self.v4, other.v4), intervals.difference(self.v6, other.v6)
+        )
+
+    @property
+    def size(self) -> int:
+        """How many addresses."""
+        return sum(
+            past - first
+            for bounds in (self.v4, self.v6)
+            for first, past in intervals.to_ranges(bounds)
+        )
+
+    def cidrs(self) -> list[str]:
+        """The fewest CIDRs that are exactly this set: IPv4 first, each family ascending.
+
+        Masks are always stated, host bits are clear, IPv6 is in RFC 5952 form.
+        """
+        v4 = [
+            f"{inet_ntoa(first.to_bytes(4))}/{32 - bits}"
+            for first, bits in _blocks(self.v4, V4_END)
+        ]
+        v6 = [
+            f"{ipaddress.IPv6Address(first).compressed}/{128 - bits}"
+            for first, bits in _blocks(self.v6, V6_END)
+        ]
+        return v4 + v6
+
+
+def _blocks(bounds: Bounds, end: int) -> Iterator[tuple[int, int]]:
+    """The fewest aligned power-of-two blocks of a set, as (first, number of free bits)."""
+    for first, past in intervals.to_ranges(bounds):
+        while first < past:
+            aligned = first & -first or end
+            fits = 1 << ((past - first).bit_length() - 1)
+            size = min(aligned, fits)
+            yield first, size.bit_length() - 1
+            first += size
+
+
+def address(text: str) -> tuple[int, int]:
+    """One address as (family 4 or 6, number); `ValueError` for anything else.
+
+    Strict: no leading zeros, no short forms, no zone identifiers.
+    """
+    try:
+        if ":" in text:
+            return 6, int.from_bytes(inet_pton(AF_INET6, text))
+        return 4, int.from_bytes(inet_pton(AF_INET, text))
+    except (OSError, ValueError):
+        raise ValueError(f"{text!r} is not an IP address") from None
+
+
+def network(text: str) -> AddressSet:
+    """An address, or an address with a prefix length whose host bits are cleared.
+
+    `ValueError` for anything else. Without a prefix length it is one host.
+    """
+    host, slash, prefix = text.partition("/")
+    family, number = address(host)
+    free = 0
+    if slash:
+        try:
+            free = _FREE_BITS[family][prefix]
+        except KeyError:
+            raise ValueError(f"{prefix!r} is not a prefix length of IPv{family}") from None
+    first = number >> free << free
+    bounds = (first, first + (1 << free))
+    return AddressSet(bounds) if family == 4 else AddressSet((), bounds)
+
+
+def address_range(first: str, last: str) -> AddressSet:
+    """All addresses from `first` to `last`, both included; `ValueError` if that is none."""
+    family, start = address(first)
+    other, end = address(last)
+    if family != other:
+        raise ValueError(f"{first} and {last} are of two address families")
+    if end < start:
+        raise ValueError(f"{last} comes before {first}")
+    bounds = (start, end + 1)
+    return AddressSet(v4=bounds) if family == 4 else AddressSet(v6=bounds)

@@ -1,0 +1,1 @@
+"""What is to change in a cluster, why, and what stands in the way."""

@@ -1,0 +1,61 @@
+"""Three ways: what shall be, what the store says we wrote, and what the cluster holds.
+
+desired   written   live       ->  change
+D         –         –              create
+D         D         – or X         create or update, drift: another hand
+D         W         – or X         create or update, the configuration moved
+–         any       X              delete
+–         W         –              delete: record that it is gone
+D         any       D              none
+D         any       foreign        none; blocked by the guard foreign-object
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sync.calico.manifest import Manifest
+from sync.plan.changes import Cause, Change
+from sync.plan.guards import Blocker, foreign_object
+
+Key = tuple[str, str]
+
+
+class Live(Protocol):
+    """An object as a cluster holds it; `manifest` is None where it is foreign."""
+
+    @property
+    def manifest(self) -> Manifest | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    changes: tuple[Change, ...]
+    blockers: tuple[Blocker, ...]
+    unchanged: int
+
+
+def differences(
+    desired: Mapping[Key, Manifest],
+    written: Mapping[Key, Manifest],
+    live: Mapping[Key, Live],
+) -> Differences:
+    """Compare; every mapping is by (kind, name). Changes are sorted by kind and name."""
+    changes: list[Change] = []
+    blockers: list[Blocker] = []
+    unchanged = 0
+    ours = {key for key, each in live.items() if each.manifest is not None}
+    for key in sorted(desired.keys() | written.keys() | ours):
+        wanted, wrote, found = desired.get(key), written.get(key), live.get(key)
+        holds = found.manifest if found else None
+        if wanted is None:
+            if gone := holds or (wrote if found is None else None):
+                changes.append(Change(gone, None, Cause.CONFIGURATION))
+        elif found is not None and holds is None:
+            blockers.append(foreign_object(*key))
+        elif holds == wanted:
+            unchanged += 1
+        else:
+            cause = Cause.DRIFT if wrote == wanted else Cause.CONFIGURATION
+            changes.append(Change(holds, wanted, cause))
+    return Differences(tuple(changes), tuple(blockers), unchanged)

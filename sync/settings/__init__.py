@@ -1,0 +1,19 @@
+"""The whole configuration: one YAML file, every value of which the environment can override."""
+
+from sync.settings.files import check_files, read_secret, store_password
+from sync.settings.loading import configuration_file, load, schema
+from sync.settings.models import Cluster, DeviceGroup, Settings, Source, Store
+
+__all__ = [
+    "Cluster",
+    "DeviceGroup",
+    "Settings",
+    "Source",
+    "Store",
+    "check_files",
+    "configuration_file",
+    "load",
+    "read_secret",
+    "schema",
+    "store_password",
+]

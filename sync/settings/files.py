@@ -1,0 +1,96 @@
+"""The files that the settings name: secrets are read here, and `config check` looks at all."""
+
+import os
+import stat
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from sync.errors import UsageError
+from sync.settings.models import Settings, Store
+from sync.settings.problems import Problem
+
+_LONGEST_SECRET = 64 * 1024  # bytes
+
+
+def read_secret(file: Path) -> SecretStr:
+    """The text of a secret file without its last line break; `UsageError` if there is none."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LONGEST_SECRET + 1)
+    except FileNotFoundError:
+        raise UsageError(f"The secret file {file} does not exist; create it.") from None
+    except IsADirectoryError:
+        raise UsageError(f"The secret file {file} is a directory; name a file in it.") from None
+    except OSError as error:
+        raise UsageError(f"The secret file {file} cannot be read: {error.strerror}.") from None
+    if len(content) > _LONGEST_SECRET:
+        raise UsageError(f"The secret file {file} is larger than 64 KiB; it is no secret.")
+    try:
+        secret = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        # The decoder's own words would quote a byte of the secret.
+        raise UsageError(f"The secret file {file} is not UTF-8; save it as UTF-8.") from None
+    if not secret:
+        raise UsageError(f"The secret file {file} is empty; write the secret into it.")
+    return SecretStr(secret)
+
+
+def store_password(store: Store) -> SecretStr | None:
+    """The password for `store.url`: from the environment, else from its file; None: not needed."""
+    if store.password or not store.password_file:
+        return store.password
+    return read_secret(store.password_file)
+
+
+def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
+    """Whether the named files can be used: problems that stop a command, and warnings.
+
+    Nothing is written; secrets are read and forgotten.
+    """
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    for i, source in enumerate(settings.sources):
+        if source.path and not (source.path.is_file() and os.access(source.path, os.R_OK)):
+            text = f"{source.path} is no readable file; correct the path"
+            problems.append(Problem(("sources", i, "path"), text))
+    for i, cluster in enumerate(settings.clusters):
+        # The directory itself may still have to be made.
+        path = cluster.path
+        if path and not _writable_directory(path if path.exists() else path.parent):
+            text = f"{path} is no writable directory; create it or correct the path"
+            problems.append(Problem(("clusters", i, "path"), text))
+    url = make_url(settings.store.url)
+    if url.drivername == "sqlite" and not _writable_file(Path(url.database or "")):
+        text = f"{url.database} cannot be written; create its directory"
+        problems.append(Problem(("store", "url"), text))
+    head_file = settings.audit.head_file
+    if head_file and not _writable_file(head_file):
+        text = f"{head_file} cannot be written; create its directory"
+        problems.append(Problem(("audit", "head_file"), text))
+    if settings.store.password_file and not settings.store.password:
+        try:
+            read_secret(settings.store.password_file)
+        except UsageError as error:
+            problems.append(Problem(("store", "password_file"), str(error)))
+        else:
+            warnings += _open_to_all("store.password_file", settings.store.password_file)
+    return problems, warnings
+
+
+def _writable_directory(path: Path) -> bool:
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def _writable_file(path: Path) -> bool:
+    """Whether a file can be written, which may still have to be made."""
+    if path.exists():
+        return path.is_file() and os.access(path, os.W_OK)
+    return _writable_directory(path.parent)
+
+
+def _open_to_all(key: str, path: Path) -> list[str]:
+    if path.stat().st_mode & stat.S_IROTH:
+        return [f"{key}: every user of this machine can read {path}; take that right away"]
+    return []

@@ -1,0 +1,76 @@
+"""What the configuration can say already and this version cannot do yet.
+
+A key of a missing feature is refused, not ignored, unless it says what would happen anyway. A
+step that brings a feature deletes its rows; the last one deletes this module.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from sync.settings.models import Settings
+from sync.settings.problems import Place, Problem, write_place
+from sync.settings.shape import Entry, entries, keys_of
+
+_SERVICE = "there is no long-running service in this version yet"
+
+LATER: Mapping[str, str] = {
+    "sources[].kind": "sources of kind panorama are not read by this version yet",
+    "poll_interval": _SERVICE,
+    "rules": "rules are not translated by this version yet",
+    "fqdn": "FQDN objects are not resolved by this version yet",
+    "fqdn_grace": "FQDN objects are not resolved by this version yet",
+    "edl": "external dynamic lists are not fetched by this version yet",
+    "edl_max_bytes": "external dynamic lists are not fetched by this version yet",
+    "registered_interval": "registered addresses are not read by this version yet",
+    "zones": "zones are not translated by this version yet",
+    "guard": "plans are not guarded by this version yet",
+    "clusters[].kind": "clusters of kind kubernetes are not written by this version yet",
+    "clusters[].pod_cidrs": "rules are not translated by this version yet",
+    "clusters[].guard": "plans are not guarded by this version yet",
+    "audit.retention": "audit records are kept for ever by this version",
+    "audit.archive": "audit records are kept for ever by this version",
+    "engine": _SERVICE,
+    "health": _SERVICE,
+    "webhook": _SERVICE,
+    "web": "there is no dashboard in this version yet",
+}
+"""Key (or section) and what is missing for it."""
+
+_ONLY = {"sources[].kind": "file", "clusters[].kind": "manifests"}
+"""What a required key may say; any other may say its default."""
+
+
+def not_yet(document: Any) -> list[Problem]:
+    """A problem for each value that needs a feature which is still to come.
+
+    Values that cannot be read are passed over: they are problems of another kind.
+    """
+    problems: list[Problem] = []
+    told: list[Place] = []
+    for entry in entries(document, Settings):
+        missing = _missing(entry)
+        # A definition under zones.definitions is not told again.
+        if missing and not any(entry.place[: len(place)] == place for place in told):
+            told.append(entry.place)
+            problems.append(Problem(entry.place, missing))
+    return problems
+
+
+def _missing(entry: Entry) -> str | None:
+    written = re.sub(r"\[\d+\]", "[]", write_place(entry.place))
+    key = next((key for key in LATER if f"{written}.".startswith(f"{key}.")), None)
+    field = entry.section.model_fields.get(entry.key)
+    if key is None or field is None or keys_of(field.annotation):
+        return None  # of a section, the keys in it are looked at
+    usual = _ONLY.get(key) or field.get_default(call_default_factory=True)
+    try:
+        says = TypeAdapter(field.rebuild_annotation()).validate_python(entry.mapping[entry.key])
+    except ValidationError:
+        return None
+    if says == usual:
+        return None
+    remedy = f"use kind {usual}" if key in _ONLY else "remove the key"
+    return f"{LATER[key]}; {remedy}"

@@ -1,0 +1,94 @@
+"""What is wrong with a configuration: where, what, and what to do about it."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+Place = tuple[str | int, ...]
+"""The way to a value: keys, and the positions of list items from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to correct; `text` says what is wrong and the remedy, never the value."""
+
+    place: Place
+    text: str
+
+    def __str__(self) -> str:
+        return f"{write_place(self.place)}: {self.text}"
+
+
+class ProblemsError(ValueError):
+    """Several problems found by one check; their places start where the check was made."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        super().__init__("several problems")
+        self.problems = tuple(problems)
+
+
+def write_place(place: Place) -> str:
+    """A place as the reader would write it: `clusters[0].device_groups[1].mode`."""
+    written = ""
+    for step in place:
+        if isinstance(step, int):
+            written += f"[{step}]"
+        else:
+            # A key can hold anything, line breaks and escape sequences included.
+            plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", step)
+            written += f".{step}" if plain else f".{json.dumps(step[:100])}"
+    return written.removeprefix(".")
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word most like `word`, if any is at least `cutoff` (0 to 1) like it."""
+    matches = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=cutoff)
+    return matches[0] if matches else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest known word as a question, or all of them if none is near."""
+    known = list(known)
+    match = nearest(word, known)
+    return f"did you mean {match}?" if match else f"known here: {', '.join(known)}"
+
+
+_TEXTS = {
+    "missing": "is missing; add it",
+    "literal_error": "must be {expected}",
+    "string_type": "must be text; put it in quotes",
+    "string_unicode": "must be text without half characters; correct it",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "tuple_type": "must be a list; write it as [one, two] or as lines that start with -",
+    "model_type": "must be a mapping; write it as lines of key: value",
+    "dict_type": "must be a mapping; write it as lines of key: value",
+    "too_short": "is empty; name at least one",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+}
+"""Pydantic's kinds of error, in words for the reader."""
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Pydantic's findings in our words, in its order."""
+    problems = []
+    for finding in error.errors(include_url=False):
+        place, kind, context = finding["loc"], finding["type"], finding.get("ctx", {})
+        cause = context.get("error")
+        if kind == "too_short" and finding["input"]:
+            continue  # its items are wrong, each with a problem of its own
+        if isinstance(cause, ProblemsError):
+            problems += [Problem(place + each.place, each.text) for each in cause.problems]
+        elif cause is not None:
+            problems.append(Problem(place, str(cause)))
+        elif finding["input"] is None and kind != "missing":
+            problems.append(Problem(place, "has no value; give it one or remove the key"))
+        else:
+            text = _TEXTS.get(kind, "cannot be read; docs/configuration.md says what it may be")
+            problems.append(Problem(place, text.format(**context).replace("'", "")))
+    return problems

@@ -1,0 +1,15 @@
+"""Where a snapshot of the firewalls' configuration comes from."""
+
+from typing import Protocol
+
+from sync.firewall.configuration import Snapshot
+
+
+class Source(Protocol):
+    """One Panorama, however it is reached."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Snapshot:
+        """One consistent view of it; `SourceError` if there is none to be had."""

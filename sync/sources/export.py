@@ -1,0 +1,54 @@
+"""A source that is a file: an exported configuration, or an API response around one."""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sync.errors import SourceError
+from sync.firewall.configuration import Provenance, Snapshot
+from sync.firewall.document import parse
+from sync.firewall.reading import read_configuration
+
+# Panorama supports configurations of up to about 150 MB; libxml2 needs some ten times the size.
+MAX_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSource:
+    """An exported configuration; its version is the SHA-256 of the file."""
+
+    name: str
+    path: Path
+
+    def read(self) -> Snapshot:
+        data = _bytes(self.path)
+        return Snapshot(
+            read_configuration(parse(data, str(self.path))),
+            Provenance(
+                source=self.name,
+                origin=str(self.path),
+                version=f"sha256:{hashlib.sha256(data).hexdigest()}",
+            ),
+        )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        # Opened without waiting: a named pipe nobody writes to must not hold up a sync.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise SourceError(f"{path} is not a regular file; name an exported configuration")
+            if status.st_size > MAX_BYTES:
+                raise SourceError(
+                    f"{path} has {status.st_size:,} bytes, more than any Panorama configuration "
+                    f"({MAX_BYTES:,}); name an exported configuration"
+                )
+            return opened.read()
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {path}: {error.strerror}; export the configuration there, or correct the "
+            "path of the source"
+        ) from error

@@ -1,0 +1,38 @@
+"""What zonebridge remembers: the state of each cluster and the audit trail of how it came about.
+
+    store ── uuid                     who owns the objects in the clusters
+    heads ── records                  one hash chain a cluster, and `_service` for the runs
+               │ before, after, found
+               ▼
+             bodies                   every body once, by its digest
+               ▲
+    objects ───┘  open_intents        projections of the trail, for speed; `verify` replays them
+
+Nothing is written to a cluster before its intent is committed here, and nothing is believed about
+a cluster that no record says.
+"""
+
+from sync.store.chain import Head
+from sync.store.errors import BrokenRecordError
+from sync.store.records import Clock, Kind, Outcome, Record
+from sync.store.run import BATCH, Conclusion, Run
+from sync.store.schema import check, upgrade
+from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
+
+__all__ = [
+    "BATCH",
+    "NO_UUID",
+    "BrokenRecordError",
+    "Clock",
+    "Conclusion",
+    "Head",
+    "Kind",
+    "Outcome",
+    "Record",
+    "Run",
+    "Store",
+    "check",
+    "open_store",
+    "open_store_read_only",
+    "upgrade",
+]

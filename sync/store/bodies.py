@@ -1,0 +1,68 @@
+"""Bodies: the written form of objects, each kept once by its digest."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from sqlalchemy import Connection, select, text
+
+from sync.calico.manifest import Manifest
+from sync.store.errors import BrokenRecordError
+from sync.store.models import Bodies
+
+CHUNK = 500
+"""How many are asked for or held at a time."""
+
+
+def keep(connection: Connection, manifests: Iterable[Manifest | None]) -> None:
+    """Keep each body that is not kept yet."""
+    found = {manifest.digest: manifest.body for manifest in manifests if manifest is not None}
+    if found:
+        connection.execute(
+            text(
+                "INSERT INTO bodies (sha256, zlib) VALUES (:sha256, :zlib) ON CONFLICT DO NOTHING"
+            ),
+            # Sorted, so that two writers who keep the same bodies never wait for each other.
+            [{"sha256": digest, "zlib": zlib.compress(found[digest])} for digest in sorted(found)],
+        )
+
+
+def fetch(
+    connection: Connection, digests: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str], Manifest]:
+    """The manifest of each (kind, name) by the digest of its body.
+
+    Raises `BrokenRecordError` if a body is not there or not what its digest says.
+    """
+    bodies: dict[str, bytes] = {}
+    for chunk in chunks(sorted(set(digests.values()))):
+        query = select(Bodies.sha256, Bodies.zlib).where(Bodies.sha256.in_(chunk))
+        bodies.update(
+            (digest, unpack(digest, packed)) for digest, packed in connection.execute(query)
+        )
+    missing = set(digests.values()) - bodies.keys()
+    if missing:
+        raise BrokenRecordError("", 0, f"the body {min(missing)}, which is missing")
+    return {
+        (kind, name): Manifest(kind, name, bodies[digest], digest)
+        for (kind, name), digest in digests.items()
+    }
+
+
+def unpack(digest: str, packed: bytes) -> bytes:
+    """The body; `BrokenRecordError` if it is not what its digest says."""
+    try:
+        body = zlib.decompress(packed)
+    except (zlib.error, TypeError):
+        body = b""
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise BrokenRecordError("", 0, f"the body {digest}, which is not what its digest says")
+    return body
+
+
+def chunks(digests: Iterable[str]) -> Iterator[Sequence[str]]:
+    """The digests, `CHUNK` at a time."""
+    rest = iter(digests)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk

@@ -1,0 +1,153 @@
+"""One database, SQLite or PostgreSQL, with the transactions that the store is built on."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from sync.errors import StoreError, UsageError
+from sync.store.errors import WAIT_SECONDS, explained
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An engine, and the name by which messages call it (never with a password)."""
+
+    engine: Engine
+    place: str
+    read_only: bool
+    password: str | None = field(default=None, repr=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the whole database and changes nothing."""
+        with explained(self.place, self.password), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end; on SQLite it keeps other writers out."""
+        if self.read_only:
+            message = (
+                f"the store {self.place} was opened for reading only; this is a mistake of ours"
+            )
+            raise StoreError(message)
+        with explained(self.place, self.password), self.engine.connect() as connection:
+            connection.execution_options(writing=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def open_database(url: str, password: str | None = None, *, read_only: bool = False) -> Database:
+    """Connect to `sqlite:///path` or `postgresql+psycopg://user@host/name`; creates no tables.
+
+    Raises `UsageError` for any other URL and `StoreError` for a directory that does not exist.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The text may hold a password: it is not repeated.
+        parsed = URL.create("")
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return _postgresql(parsed, password, read_only=read_only)
+    if parsed.drivername != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise UsageError(
+            "store.url names no store; write sqlite:///path or postgresql+psycopg://user@host/name"
+        )
+    path = Path(str(parsed.database))
+    if read_only:
+        return _sqlite_read_only(path)
+    if not path.absolute().parent.is_dir():
+        raise StoreError(
+            f"the directory {path.parent} of the store {path} does not exist; create it or name "
+            "another file in store.url"
+        )
+    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Database(engine, str(path), read_only=False)
+
+
+def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
+    defaults = {
+        "application_name": "zonebridge",
+        "connect_timeout": "10",
+        "options": f"-c lock_timeout={WAIT_SECONDS}s",
+    }
+    url = url.set(drivername="postgresql+psycopg", query={**defaults, **url.query})
+    password = url.password if password is None else password
+    engine = create_engine(url.set(password=password), hide_parameters=True, pool_pre_ping=True)
+    place = f"{url.host or url.query.get('host', 'localhost')}/{url.database or url.username}"
+    return Database(engine, place, read_only, password)
+
+
+def _sqlite_read_only(path: Path) -> Database:
+    """A SQLite file that not even its -wal and -shm beside it are touched for."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return nothing(str(path))
+
+    def connect() -> sqlite3.Connection:
+        # `mode=ro` alone creates -wal and -shm, and rebuilds -shm after a crash. A write-ahead log
+        # is read with `readonly_shm` (SQLite's os_unix.c), beside a live writer too; without one
+        # nobody has uncommitted pages and the file is read as it is. Asked at each connection,
+        # for a writer can start at any time.
+        log, index = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))
+        how = "readonly_shm=1" if log.is_file() and log.stat().st_size else "immutable=1"
+        if how == "readonly_shm=1" and not index.is_file():
+            raise StoreError(
+                f"the store {path} has a write-ahead log without its index, as a copy has; run "
+                "`zonebridge db upgrade`, which brings the log into the file"
+            )
+        uri = f"{path.absolute().as_uri()}?mode=ro&{how}"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=WAIT_SECONDS)
+        connection.isolation_level = None
+        connection.text_factory = _text
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Database(engine, str(path), read_only=True)
+
+
+def nothing(place: str) -> Database:
+    """An empty database in memory: what a dry run reads where there is no store yet."""
+    return Database(create_engine("sqlite://", poolclass=StaticPool), place, read_only=True)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Python's driver would begin transactions by itself, and only before some statements: it is
+    # switched off and `_begin_sqlite` begins each one, so that DDL and reads are inside too.
+    connection.isolation_level = None
+    connection.text_factory = _text
+    connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Otherwise INSERT OR REPLACE would get past the triggers against deletion.
+    connection.execute("PRAGMA recursive_triggers = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _text(stored: bytes) -> str:
+    # Bytes that are no UTF-8 were never written by us; `verify` is to name their record.
+    return stored.decode(errors="surrogateescape")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer that begins as a reader cannot wait for another one: SQLite fails it at once.
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,146 @@
+"""The tables: their shape only, for rows are values elsewhere (`Record`, `Manifest`, `Head`)."""
+
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+# One order on both databases: that of the bytes, whatever language PostgreSQL was set up in.
+Word = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class Names(TypeDecorator[tuple[str, ...]]):
+    """A list of strings, as one JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: tuple[str, ...] | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
+    ) -> str:
+        return orjson.dumps(value or ()).decode()
+
+    def process_result_value(
+        self,
+        value: Any,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
+    ) -> tuple[str, ...]:
+        # Text that is no list was not written by us: it is shown as it lies there, so that
+        # `verify` can name its record and `list` can show it.
+        try:
+            return tuple(orjson.loads(value))
+        except (orjson.JSONDecodeError, TypeError):
+            return (str(value),)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+
+
+class Stores(Base):
+    """One row: the identity that this store's objects carry in the clusters."""
+
+    __tablename__ = "store"
+
+    uuid: Mapped[str] = mapped_column(Word, primary_key=True)
+    created: Mapped[str] = mapped_column(Word)
+
+
+class Bodies(Base):
+    """Each body once: its SHA-256 in lower-case hex, and the bytes compressed."""
+
+    __tablename__ = "bodies"
+
+    sha256: Mapped[str] = mapped_column(Word, primary_key=True)
+    zlib: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Heads(Base):
+    """The last record of each chain; its row is the lock under which the chain grows."""
+
+    __tablename__ = "heads"
+
+    chain: Mapped[str] = mapped_column(Word, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(Word)
+    time: Mapped[str] = mapped_column(Word)
+
+
+class Records(Base):
+    """The audit trail; the columns are the fields of `Record`, in their order."""
+
+    __tablename__ = "records"
+    __table_args__ = (Index(None, "time", "chain", "sequence"),)
+
+    chain: Mapped[str] = mapped_column(Word, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    time: Mapped[str] = mapped_column(Word)
+    run: Mapped[str] = mapped_column(Word)
+    kind: Mapped[str] = mapped_column(Word)
+    trigger: Mapped[str] = mapped_column(Word)
+    cluster: Mapped[str] = mapped_column(Word)
+    object_kind: Mapped[str] = mapped_column(Word)
+    object_name: Mapped[str] = mapped_column(Word)
+    action: Mapped[str] = mapped_column(Word)
+    cause: Mapped[str] = mapped_column(Word)
+    before: Mapped[str] = mapped_column(Word)
+    after: Mapped[str] = mapped_column(Word)
+    found: Mapped[str] = mapped_column(Word)
+    plan: Mapped[str] = mapped_column(Word)
+    firewall_version: Mapped[str] = mapped_column(Word)
+    administrators: Mapped[tuple[str, ...]] = mapped_column(Names)
+    description: Mapped[str] = mapped_column(Word)
+    rules: Mapped[tuple[str, ...]] = mapped_column(Names)
+    groups: Mapped[tuple[str, ...]] = mapped_column(Names)
+    intent: Mapped[int] = mapped_column(BigInteger)
+    outcome: Mapped[str] = mapped_column(Word)
+    error: Mapped[str] = mapped_column(Word)
+    detail: Mapped[str] = mapped_column(Word)
+    previous_hash: Mapped[str] = mapped_column(Word)
+    hash: Mapped[str] = mapped_column(Word)
+
+
+class Objects(Base):
+    """Projection: what we believe each cluster holds of ours, and the record that says so."""
+
+    __tablename__ = "objects"
+    __table_args__ = (
+        ForeignKeyConstraint(["cluster", "sequence"], [Records.chain, Records.sequence]),
+    )
+
+    cluster: Mapped[str] = mapped_column(Word, primary_key=True)
+    kind: Mapped[str] = mapped_column(Word, primary_key=True)
+    name: Mapped[str] = mapped_column(Word, primary_key=True)
+    digest: Mapped[str] = mapped_column(Word, ForeignKey(Bodies.sha256))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+
+
+class OpenIntents(Base):
+    """Projection: the intents that no record has closed yet."""
+
+    __tablename__ = "open_intents"
+    __table_args__ = (
+        ForeignKeyConstraint(["chain", "sequence"], [Records.chain, Records.sequence]),
+    )
+
+    chain: Mapped[str] = mapped_column(Word, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -1,0 +1,172 @@
+"""The record: what it holds, how it is hashed, and what it says about an object."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from sync.store.errors import BrokenRecordError
+
+Clock = Callable[[], datetime]
+"""Gives the time now, with its time zone."""
+
+SERVICE = "_service"
+"""The chain of records that belong to no single cluster."""
+
+FIRST_PREVIOUS_HASH = "0" * 64
+
+
+class Kind(StrEnum):
+    """What a record is about."""
+
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    RUN = "run"
+    BLOCKED = "blocked"
+    APPROVED = "approved"
+    OPERATOR = "operator"
+    ADOPTED = "adopted"
+    RECOVERED = "recovered"
+    CHECKPOINT = "checkpoint"
+
+
+class Outcome(StrEnum):
+    """What became of an intent.
+
+    `not-applied`: the cluster was not changed; `failed`: the cluster refused; `unknown`: nobody
+    can tell yet (a timeout), and the intent stays open until the object is read back.
+    """
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not-applied"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the audit trail. "", 0 and () mean none; there are no nulls and no floats.
+
+    `time` is UTC, ISO-8601 with microseconds and Z. `before`, `after` and `found` are digests of
+    bodies (SHA-256, lower-case hex). `intent` is the sequence, in the same chain, of the intent
+    that an outcome or a recovery speaks of. `plan` is the digest of a blocked or approved plan.
+    """
+
+    chain: str = ""
+    sequence: int = 0
+    time: str = ""
+    run: str = ""
+    kind: str = ""
+    trigger: str = ""
+    cluster: str = ""
+    object_kind: str = ""
+    object_name: str = ""
+    action: str = ""
+    cause: str = ""
+    before: str = ""
+    after: str = ""
+    found: str = ""
+    plan: str = ""
+    firewall_version: str = ""
+    administrators: tuple[str, ...] = ()
+    description: str = ""
+    rules: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    intent: int = 0
+    outcome: str = ""
+    error: str = ""
+    detail: str = ""
+    previous_hash: str = ""
+    hash: str = ""
+
+    @classmethod
+    def of(cls, row: Iterable[Any]) -> "Record":
+        """The record of a row, whose columns are the fields in their order."""
+        return cls(*row)
+
+
+FIELDS = tuple(field.name for field in fields(Record))
+
+# What UTF-8 or PostgreSQL cannot hold is shown as a symbol: a hostile name must not stop a record.
+_UNSTORABLE = {0: "\u2400", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
+
+
+def now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+def stamp(time: datetime) -> str:
+    """A time as records hold it, so that the order of texts is the order of times."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def values(record: Record) -> dict[str, Any]:
+    """The fields by name, in their order."""
+    return {name: getattr(record, name) for name in FIELDS}
+
+
+def canonical(record: Record) -> bytes:
+    """The record with its hash in RFC 8785 form.
+
+    The fields' names are ASCII and their values strings, integers and lists of strings: for those
+    sorted keys are that form. Raises `BrokenRecordError` for what was never written by `seal`.
+    """
+    return _canonical(values(record))
+
+
+def hash_of(record: Record) -> str:
+    """SHA-256, in lower-case hex, over the RFC 8785 form of every field but `hash`."""
+    hashed = values(record)
+    del hashed["hash"]
+    return hashlib.sha256(_canonical(hashed)).hexdigest()
+
+
+def seal(draft: Record, *, chain: str, sequence: int, time: str, previous_hash: str) -> Record:
+    """Put a draft in its place in a chain, with text that every database can hold."""
+    storable = Record(**{name: _storable(value) for name, value in values(draft).items()})
+    record = replace(
+        storable, chain=chain, sequence=sequence, time=time, previous_hash=previous_hash
+    )
+    return replace(record, hash=hash_of(record))
+
+
+def closes(record: Record) -> bool:
+    """Whether the record closes the intent it names: all do, but an `unknown` outcome."""
+    return record.kind == Kind.RECOVERED or (
+        record.kind == Kind.OUTCOME and record.outcome != Outcome.UNKNOWN
+    )
+
+
+def effect(record: Record) -> str | None:
+    """The digest of the object's body after the record; "" if it is gone, None if unchanged.
+
+    What we believe of a cluster is the sum of these effects and nothing else.
+    """
+    if record.kind == Kind.RECOVERED:
+        return record.found
+    if record.kind == Kind.ADOPTED or (
+        record.kind == Kind.OUTCOME and record.outcome == Outcome.APPLIED
+    ):
+        return record.after
+    return None
+
+
+def _canonical(named: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        reason = "it holds bytes that are no text"
+        raise BrokenRecordError(named["chain"], named["sequence"], reason) from None
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.translate(_UNSTORABLE)
+    if isinstance(value, tuple):
+        return tuple(text.translate(_UNSTORABLE) for text in value)
+    return value

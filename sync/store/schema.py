@@ -1,0 +1,128 @@
+"""The schema and its migrations: made for an empty database, upgraded only when asked."""
+
+import uuid
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, insert, inspect, select, text
+
+from sync.errors import StoreError
+from sync.store import triggers
+from sync.store.database import Database, open_database
+from sync.store.models import Base, Stores
+from sync.store.records import Clock, now, stamp
+
+REVISION = "0001"
+"""The newest migration. Revisions are numbers, so that older and newer can be told apart."""
+
+_LOCK = 0x7A6F6E65  # "zone": any number will do that nobody else locks
+
+
+def upgrade(url: str, password: str | None = None, *, clock: Clock = now) -> None:
+    """Bring the schema to this version, from any older one or from nothing, in one transaction."""
+    database = open_database(url, password)
+    try:
+        _migrate(database, clock)
+    finally:
+        database.close()
+
+
+def check(url: str, password: str | None = None) -> None:
+    """Hold the database against what this version expects; changes nothing.
+
+    Raises `StoreError` if there is no store, if its schema is older or newer, or if tables or
+    triggers are not as the migrations made them.
+    """
+    database = open_database(url, password, read_only=True)
+    try:
+        with database.reading() as connection:
+            _require_newest(database.place, revision(connection, database.place))
+            differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+            missing = triggers.missing(connection)
+    finally:
+        database.close()
+    if differences:
+        raise StoreError(
+            f"the tables of the store {database.place} are not as zonebridge made them "
+            f"({differences[0]}); restore them from a backup"
+        )
+    if missing:
+        raise StoreError(
+            f"the store {database.place} lacks the triggers {', '.join(missing)}; run `zonebridge "
+            "audit verify` with a published head, then restore them"
+        )
+
+
+def prepare(database: Database, clock: Clock) -> str:
+    """Create the schema in an empty database; the store's UUID.
+
+    Raises `StoreError` if the database is not ours or has another version's schema.
+    """
+    with database.reading() as connection:
+        present = revision(connection, database.place)
+    if not present:
+        _migrate(database, clock)
+    with database.reading() as connection:
+        return identity(connection, database.place)
+
+
+def identity(connection: Connection, place: str) -> str:
+    """The UUID of a store with this version's schema; `StoreError` for another version's."""
+    _require_newest(place, revision(connection, place))
+    return connection.scalars(select(Stores.uuid)).one()
+
+
+def revision(connection: Connection, place: str) -> str:
+    """The schema's revision, "" for an empty database; `StoreError` if the tables are not ours."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        return connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
+    if tables:
+        raise StoreError(
+            f"the database {place} holds tables that are not zonebridge's; name an empty database "
+            "in store.url"
+        )
+    return ""
+
+
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration for one connection: in a wheel the migrations lie in the package."""
+    package = Path(__file__).parents[1]
+    packaged = package / "_migrations"
+    config = Config()
+    location = packaged if packaged.is_dir() else package.parent / "migrations"
+    config.set_main_option("script_location", str(location).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _migrate(database: Database, clock: Clock) -> None:
+    with database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two processes may find the same empty database; the second one waits here.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        present = revision(connection, database.place)
+        if present > REVISION:
+            _require_newest(database.place, present)
+        command.upgrade(configuration(connection), "head")
+        if connection.scalar(select(Stores.uuid)) is None:
+            row = {"uuid": str(uuid.uuid4()), "created": stamp(clock())}
+            connection.execute(insert(Stores).values(row))
+
+
+def _require_newest(place: str, present: str) -> None:
+    if not present:
+        raise StoreError(f"there is no store in {place}; `zonebridge sync` makes one")
+    if present < REVISION:
+        raise StoreError(
+            f"the store {place} has the schema {present} of an older zonebridge, {REVISION} is "
+            "needed; run `zonebridge db upgrade`"
+        )
+    if present > REVISION:
+        raise StoreError(
+            f"the store {place} has the schema {present} of a newer zonebridge, this one knows "
+            f"{REVISION}; upgrade zonebridge"
+        )

@@ -1,0 +1,126 @@
+"""The store: opened to sync, or to look only."""
+
+import uuid
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import select
+
+from sync.calico.manifest import Manifest
+from sync.store import bodies, chain, schema
+from sync.store.database import Database, nothing, open_database
+from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
+from sync.store.records import SERVICE, Clock, Record, now
+from sync.store.run import Run
+
+NO_UUID = str(uuid.UUID(int=0))
+"""The identity of a store that is not there yet: no object in any cluster carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What is remembered. Used as a context manager it closes its connections at the end.
+
+    `uuid` is made with the store and never changes. Every method raises `StoreError` if the
+    database cannot be read or written.
+    """
+
+    uuid: str
+    database: Database
+    clock: Clock
+
+    def written(self, cluster: str) -> dict[tuple[str, str], Manifest]:
+        """What we believe the cluster holds of ours, by (kind, name).
+
+        Raises `AuditBrokenError` if a body is damaged.
+        """
+        query = (
+            select(Objects.kind, Objects.name, Objects.digest, Bodies.zlib)
+            .join(Bodies, Bodies.sha256 == Objects.digest)
+            .where(Objects.cluster == cluster)
+            .order_by(Objects.kind, Objects.name)
+        )
+        with self.database.reading() as connection:
+            return {
+                (kind, name): Manifest(kind, name, bodies.unpack(digest, packed), digest)
+                for kind, name, digest, packed in connection.execute(query)
+            }
+
+    def open_intents(self, cluster: str) -> list[Record]:
+        """The intents that nobody has closed, oldest first: left by a kill or a timeout."""
+        query = (
+            select(Records)
+            .join(
+                OpenIntents,
+                (OpenIntents.chain == Records.chain) & (OpenIntents.sequence == Records.sequence),
+            )
+            .where(OpenIntents.chain == cluster)
+            .order_by(Records.sequence)
+        )
+        with self.database.reading() as connection:
+            return [Record.of(row) for row in connection.execute(query)]
+
+    def heads(self) -> tuple[chain.Head, ...]:
+        """The head of every chain, to be published where the database's owner cannot rewrite it."""
+        with self.database.reading() as connection:
+            return chain.heads(connection)
+
+    def clusters(self) -> list[str]:
+        """The clusters that something is recorded of, in name order."""
+        return [head.chain for head in self.heads() if head.chain != SERVICE]
+
+    def begin_run(self, trigger: str) -> Run:
+        """Begin a run, recorded as begun by `trigger` (who or what)."""
+        run = Run(str(uuid.uuid4()), trigger, self.database, self.clock)
+        run.begin()
+        return run
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(url: str, *, password: str | None = None, clock: Clock = now) -> Store:
+    """Open the store for a sync, and create it where the database is empty.
+
+    Raises `UsageError` for a URL that names no store; `StoreError` if the database cannot be
+    opened, is not ours, or has the schema of another version of zonebridge.
+    """
+    database = open_database(url, password)
+    try:
+        return Store(schema.prepare(database, clock), database, clock)
+    except BaseException:
+        database.close()
+        raise
+
+
+def open_store_read_only(url: str, *, password: str | None = None) -> Store:
+    """Open the store to look only: nothing is written anywhere, not even beside a SQLite file.
+
+    No store is an empty store, whose `uuid` is `NO_UUID`. Raises as `open_store` does.
+    """
+    database = open_database(url, password, read_only=True)
+    try:
+        with database.reading() as connection:
+            revision = schema.revision(connection, database.place)
+            if revision:
+                return Store(schema.identity(connection, database.place), database, now)
+    except BaseException:
+        database.close()
+        raise
+    database.close()
+    empty = nothing(database.place)
+    Base.metadata.create_all(empty.engine)
+    return Store(NO_UUID, empty, now)

@@ -1,0 +1,195 @@
+"""`zonebridge audit verify`: the whole trail recomputed, and the projections replayed from it."""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select, union
+
+from sync.store import bodies
+from sync.store.chain import Head, heads
+from sync.store.errors import BrokenRecordError
+from sync.store.models import Bodies, Heads, Objects, OpenIntents, Records
+from sync.store.records import FIRST_PREVIOUS_HASH, Kind, Record, closes, effect, hash_of
+from sync.store.store import Store
+
+# What an outcome repeats of its intent.
+_REPEATED = ("cluster", "object_kind", "object_name", "action", "cause", "before", "after")
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A trail that verifies: its heads, how many records, and the chains nobody gave a head of.
+
+    Of a chain in `without_head` it is not known whether its newest records were cut off.
+    """
+
+    heads: tuple[Head, ...]
+    records: int
+    without_head: tuple[str, ...]
+
+    def __str__(self) -> str:
+        whole = f"{self.records} records in {len(self.heads)} chains verify"
+        if not self.without_head:
+            return f"{whole}, and every chain reaches its published head"
+        return (
+            f"{whole}; without a published head nothing can tell whether the newest records of "
+            f"{', '.join(self.without_head)} were cut off"
+        )
+
+
+def verify(store: Store, published: Sequence[Head] = ()) -> Verification:
+    """Verify every chain, body and projection, and that each chain reaches its published heads.
+
+    Reads one state of the database; memory is constant but for the names and digests of what the
+    clusters hold. Raises `BrokenRecordError`, which names the first bad record.
+    """
+    with store.database.reading() as connection:
+        damaged = _damaged_bodies(connection)
+        newest = {head.chain: head for head in heads(connection)}
+        unreached = set(published)
+        without_head: list[str] = []
+        count = 0
+        for name in _chains(connection):
+            chain = _Chain(name, damaged, [head for head in published if head.chain in ("", name)])
+            _walk(connection, chain)
+            chain.end(newest.get(name))
+            _compare(connection, chain)
+            count += chain.sequence
+            unreached -= chain.reached
+            if not chain.reached:
+                without_head.append(name)
+        for head in unreached:
+            reason = f"no chain has the published head {head}"
+            raise BrokenRecordError(head.chain, head.sequence, reason)
+        if damaged:
+            reason = f"the body {min(damaged)}, which is not what its digest says"
+            raise BrokenRecordError("", 0, reason)
+    return Verification(tuple(newest.values()), count, tuple(without_head))
+
+
+@dataclass(slots=True)
+class _Chain:
+    """A chain as far as it was walked; `sequence`, `hash` and `time` are the last record's."""
+
+    name: str
+    damaged: Container[str]
+    published: Sequence[Head]
+    sequence: int = 0
+    hash: str = FIRST_PREVIOUS_HASH
+    time: str = ""
+    reached: set[Head] = field(default_factory=set)
+    intents: dict[int, Record] = field(default_factory=dict)
+    objects: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+
+    def add(self, record: Record, kept: Container[str]) -> None:
+        """Verify the next record; `kept` are the digests of the bodies that are there."""
+        expected = self.sequence + 1
+        if record.sequence != expected:
+            raise self._broken(expected, f"it is missing, what follows is {record.sequence}")
+        if record.hash != hash_of(record):
+            raise self._broken(expected, "it was changed, its hash is not that of its fields")
+        if record.previous_hash != self.hash:
+            raise self._broken(expected, "it does not continue the record before it")
+        if record.time < self.time:
+            raise self._broken(expected, "it is older than the record before it")
+        for digest in _digests(record):
+            if digest in self.damaged:
+                raise self._broken(expected, f"its body {digest} is not what its digest says")
+            if digest not in kept:
+                raise self._broken(expected, f"its body {digest} is missing")
+        self._replay(record)
+        self.sequence, self.hash, self.time = record.sequence, record.hash, record.time
+        self._reach()
+
+    def end(self, newest: Head | None) -> None:
+        """Verify that the chain ends where its head and the published heads say."""
+        beyond = [head for head in self.published if head.chain and head.sequence > self.sequence]
+        for head in [*beyond, newest] if newest else beyond:
+            if head.sequence > self.sequence:
+                raise self._broken(self.sequence + 1, f"it was cut off, the head is {head}")
+        if newest is None or (newest.sequence, newest.hash, newest.time) != (
+            self.sequence,
+            self.hash,
+            self.time,
+        ):
+            raise self._broken(self.sequence, "the table of heads does not name it as the last one")
+
+    def _reach(self) -> None:
+        for head in self.published:
+            if head.sequence == self.sequence and head.hash == self.hash:
+                self.reached.add(head)
+            elif head.sequence == self.sequence and head.chain:
+                raise self._broken(self.sequence, f"it is not the published one, {head}")
+
+    def _replay(self, record: Record) -> None:
+        if record.kind == Kind.INTENT:
+            self.intents[record.sequence] = record
+        if record.kind in (Kind.OUTCOME, Kind.RECOVERED):
+            intent = self.intents.get(record.intent)
+            if intent is None:
+                raise self._broken(record.sequence, f"its intent {record.intent} is not open")
+            if any(getattr(record, name) != getattr(intent, name) for name in _REPEATED):
+                raise self._broken(record.sequence, f"its intent {record.intent} is another change")
+            if closes(record):
+                del self.intents[record.intent]
+        digest = effect(record)
+        if digest:
+            self.objects[record.object_kind, record.object_name] = (digest, record.sequence)
+        elif digest is not None:
+            self.objects.pop((record.object_kind, record.object_name), None)
+
+    def _broken(self, sequence: int, reason: str) -> BrokenRecordError:
+        return BrokenRecordError(self.name, sequence, reason)
+
+
+def _digests(record: Record) -> set[str]:
+    return {record.before, record.after, record.found} - {""}
+
+
+def _damaged_bodies(connection: Connection) -> set[str]:
+    """The digests whose bodies are something else, however they came to be kept."""
+    damaged = set()
+    query = select(Bodies.sha256, Bodies.zlib).execution_options(yield_per=bodies.CHUNK)
+    for digest, packed in connection.execute(query):
+        try:
+            bodies.unpack(digest, packed)
+        except BrokenRecordError:
+            damaged.add(digest)
+    return damaged
+
+
+def _chains(connection: Connection) -> list[str]:
+    """Every chain that any table names."""
+    named = (Heads.chain, Records.chain, Objects.cluster, OpenIntents.chain)
+    return sorted(connection.scalars(union(*(select(column) for column in named))))
+
+
+def _walk(connection: Connection, chain: _Chain) -> None:
+    query = select(Records).where(Records.chain == chain.name).order_by(Records.sequence)
+    rows = connection.execute(query.execution_options(yield_per=bodies.CHUNK))
+    for batch in rows.partitions():
+        records = [Record.of(row) for row in batch]
+        digests = set().union(*map(_digests, records))
+        kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
+        for record in records:
+            chain.add(record, kept)
+
+
+def _compare(connection: Connection, chain: _Chain) -> None:
+    """Hold what the tables say the cluster holds, and has open, against the trail's replay."""
+    query = select(Objects.kind, Objects.name, Objects.digest, Objects.sequence)
+    held = {
+        (kind, name): (digest, sequence)
+        for kind, name, digest, sequence in connection.execute(
+            query.where(Objects.cluster == chain.name)
+        )
+    }
+    for key in sorted(held.keys() | chain.objects.keys()):
+        if held.get(key) != chain.objects.get(key):
+            _, sequence = chain.objects.get(key) or held[key]
+            reason = f"the table of objects does not hold {' '.join(key)} as the trail says"
+            raise BrokenRecordError(chain.name, sequence, reason)
+    still_open = select(OpenIntents.sequence).where(OpenIntents.chain == chain.name)
+    for sequence in sorted(set(connection.scalars(still_open)) ^ chain.intents.keys()):
+        reason = "the table of open intents does not agree with the trail"
+        raise BrokenRecordError(chain.name, sequence, reason)

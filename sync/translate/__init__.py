@@ -1,0 +1,1 @@
+"""From the firewall's groups to Calico objects."""

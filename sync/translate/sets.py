@@ -1,0 +1,179 @@
+"""Address groups as GlobalNetworkSets: one set a group, cut into parts where it is too large.
+
+    addresses of a group  ->  fewest CIDRs  ->  pan.<group> [, pan-part.<mapped>.2, …]
+
+Names, labels and annotations are those of Tigera's withdrawn integration, so that selectors
+written for it keep their meaning.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sync.calico import limits, names
+from sync.calico.objects import GlobalNetworkSet, Pairs
+from sync.errors import SourceError
+from sync.firewall.effective import EffectiveDeviceGroup
+from sync.firewall.objects import AddressGroup
+from sync.firewall.resolution import Resolved, resolve_groups
+from sync.net import addresses
+
+# Go reads these as IPv4 addresses, so a set must not hold them (`net.ParseCIDR`).
+_MAPPED_V4 = addresses.network("::ffff:0:0/96")
+_ERRORS_LENGTH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One device group that a cluster stands for."""
+
+    source: str
+    device_group: EffectiveDeviceGroup
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSet:
+    """One address group as it goes to a cluster.
+
+    `identity` names it there: the group's own name, or `<source>/<device group>/<group>` where an
+    earlier device group of the cluster has another group of that name. `open_because` is empty
+    exactly where `nets` are all that the group holds.
+    """
+
+    identity: str
+    group: str
+    device_groups: tuple[str, ...]
+    nets: tuple[str, ...]
+    tags: tuple[str, ...]
+    open_because: tuple[str, ...]
+
+    def objects(self, owner: Pairs) -> list[GlobalNetworkSet]:
+        """Its sets, all with the same labels and annotations; `owner` are the labels of ours."""
+        own = self.identity == self.group
+        first = names.set_name(self.group) if own else f"pan.{names.mapped(self.identity)}"
+        value = names.label_value(self.group) if own else names.mapped(self.identity)
+        labels = {names.ADDRESS_GROUP_LABEL: value, **dict(owner)}
+        for tag in self.tags:
+            labels[f"{names.FIREWALL_PREFIX}/{names.label_key_name(tag)}"] = ""
+        annotations = {
+            names.NAME_ANNOTATION: self.group,
+            names.DEVICE_GROUPS_ANNOTATION: ",".join(self.device_groups),
+            names.OBJECT_TYPE_ANNOTATION: names.ADDRESS_GROUP_OBJECT,
+            names.TYPE_ANNOTATION: names.PANORAMA_TYPE,
+        }
+        if self.open_because:
+            annotations[names.ERRORS_ANNOTATION] = _shortened(self.open_because)
+        return [
+            GlobalNetworkSet(
+                first if number == 1 else names.set_part_name(self.identity, number),
+                part,
+                tuple(sorted(labels.items())),
+                tuple(sorted(annotations.items())),
+            )
+            for number, part in enumerate(_parts(self.nets), 1)
+        ]
+
+
+def group_sets(
+    targets: Sequence[Target], *, tags: Sequence[str], registered_known: bool
+) -> list[GroupSet]:
+    """The address groups that one cluster gets, by identity.
+
+    Those with one of `tags` (every group, if there are none) and those that a rule uses. The
+    device group listed first keeps the plain names; a group of another is shared if it is the
+    same, else it has an identity of its own. `SourceError` if two groups would get one name.
+    """
+    found: dict[str, GroupSet] = {}
+    for target in targets:
+        name = target.device_group.name
+        resolved = resolve_groups(
+            target.device_group.objects.addresses, registered_known=registered_known
+        )
+        for group in _selected(target.device_group, tags):
+            made = _group_set(group, resolved[group.name], name)
+            first = found.get(made.identity)
+            if first is None:
+                found[made.identity] = made
+            elif replace(first, device_groups=made.device_groups) == made:
+                found[made.identity] = replace(first, device_groups=(*first.device_groups, name))
+            else:
+                identity = f"{target.source}/{name}/{group.name}"
+                found[identity] = replace(made, identity=identity)
+    return sorted(found.values(), key=lambda each: each.identity)
+
+
+def network_sets(
+    sets: Iterable[GroupSet], owner: Pairs
+) -> Iterator[tuple[GroupSet, GlobalNetworkSet]]:
+    """The objects of all groups; `SourceError` where two groups would get one name or label."""
+    taken: dict[str, str] = {}
+    for each in sets:
+        objects = each.objects(owner)
+        label = dict(objects[0].labels)[names.ADDRESS_GROUP_LABEL]
+        for name in (f"label {label}", *(network_set.name for network_set in objects)):
+            other = taken.setdefault(name, each.identity)
+            if other != each.identity:
+                raise SourceError(
+                    f"the address groups {other!r} and {each.identity!r} would both become "
+                    f"{name}; rename one of them in Panorama"
+                )
+        for network_set in objects:
+            yield each, network_set
+
+
+def _selected(device_group: EffectiveDeviceGroup, tags: Sequence[str]) -> Iterable[AddressGroup]:
+    if not tags:
+        return device_group.groups()
+    used = {
+        name
+        for placed in device_group.rules
+        if not placed.rule.disabled
+        for name in (*placed.rule.sources, *placed.rule.destinations)
+    }
+    return (
+        group
+        for group in device_group.groups()
+        if group.name in used or not set(tags).isdisjoint(group.tags or ())
+    )
+
+
+def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> GroupSet:
+    nets = resolved.addresses.cidrs()
+    open_because = resolved.open_because
+    if resolved.addresses & _MAPPED_V4:
+        kept = [net for net in nets if addresses.network(net) - _MAPPED_V4]
+        if kept != nets:
+            nets = kept
+            open_because = (*open_because, "it holds addresses of ::ffff:0:0/96, read as IPv4")
+    return GroupSet(
+        group.name, group.name, (device_group,), tuple(nets), tuple(group.tags or ()), open_because
+    )
+
+
+def _parts(nets: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The nets in as few parts as fit, a power of two, each net in the part its own hash says.
+
+    So a net that comes or goes changes one part only, and nets hardly ever move between parts.
+    """
+    number = 1
+    while True:
+        parts: list[list[str]] = [[] for _ in range(number)]
+        for net in nets:
+            parts[zlib.crc32(net.encode()) % number].append(net)
+        if all(_fits(part) for part in parts):
+            return [tuple(part) for part in parts]
+        number *= 2
+
+
+def _fits(nets: list[str]) -> bool:
+    # In JSON each net stands in quotes, with a comma.
+    size = sum(len(net) + 3 for net in nets)
+    return len(nets) <= limits.NETS_PER_SET and size <= limits.SET_BYTES
+
+
+def _shortened(reasons: Sequence[str]) -> str:
+    """The reasons as one text of bounded length; the report has them all."""
+    text = "; ".join(reasons)
+    if len(text) <= _ERRORS_LENGTH:
+        return text
+    return f"{text[:_ERRORS_LENGTH].rpartition('; ')[0] or text[:_ERRORS_LENGTH]}; and more"

@@ -1,0 +1,36 @@
+"""What all tests share: where the samples are, and hypothesis profiles that never flake on time."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.postgresql"]
+
+ROOT = Path(__file__).parent.parent
+
+# Time on a shared machine says nothing: no deadlines. In CI the same examples come every time.
+settings.register_profile(
+    "zonebridge",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("zonebridge")
+
+
+def samples() -> list[Path]:
+    """Panorama configurations to read: those of `PANORAMA_SAMPLES`, else a small one of our own."""
+    given = os.environ.get("PANORAMA_SAMPLES")
+    folder = Path(given) if given else ROOT.parent / "shared" / "panorama"
+    found = sorted(folder.glob("*.xml")) if folder.is_dir() else []
+    if given and not found:
+        pytest.fail(f"PANORAMA_SAMPLES names {given}, which holds no .xml files")
+    return [*found, ROOT / "config" / "demo" / "panorama.xml"]
+
+
+@pytest.fixture
+def demo() -> Path:
+    """The demo company's configuration."""
+    return ROOT / "config" / "demo"

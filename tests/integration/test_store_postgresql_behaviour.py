@@ -1,0 +1,364 @@
+"""The store's behaviour, the same on SQLite and on PostgreSQL."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sync.errors import StoreError
+from sync.plan.plan import Origin
+from sync.store import (
+    BATCH,
+    Conclusion,
+    Kind,
+    Outcome,
+    Record,
+    Run,
+    Store,
+    audit,
+    open_store,
+    open_store_read_only,
+)
+from sync.store.audit import Filter
+from sync.store.records import hash_of
+from sync.store.verification import verify
+from tests.unit.store.words import (
+    ORIGINS,
+    START,
+    apply,
+    create,
+    delete,
+    exported,
+    group,
+    names,
+    ticking,
+    update,
+)
+
+WEB = group("web", "10.0.0.0/8")
+WIDER = group("web", "10.0.0.0/7")
+DATABASE = group("db", "10.1.0.0/16")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is."""
+
+    url: str
+    password: str | None
+
+    def open(self, **options: object) -> Store:
+        return open_store(self.url, password=self.password, **options)  # type: ignore[arg-type]  # a clock
+
+    def start(self, script: str) -> subprocess.Popen[bytes]:
+        """Run a script that opens the store by these words, in a process of its own."""
+        words = (
+            "import sys, time\n"
+            "from sync.store import *\n"
+            "from tests.unit.store.words import *\n"
+            "store = open_store(sys.argv[1], password=sys.argv[2] or None)\n"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-c", words + script, self.url, self.password or ""],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return Place(f"sqlite:///{tmp_path}/store.db", None)
+    database = request.getfixturevalue("postgresql_database")
+    return Place(database.url, database.password)
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with place.open(clock=ticking()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(store: Store) -> Run:
+    return store.begin_run("alice")
+
+
+def test_what_was_applied_is_what_we_believe(store: Store, run: Run) -> None:
+    apply(run, "eu", create(WEB), create(DATABASE))
+    apply(run, "eu", update(WEB, WIDER), delete(DATABASE))
+    apply(run, "us", create(WEB))
+    assert store.written("eu") == {("GlobalNetworkSet", "web"): WIDER}
+    assert store.written("us") == {("GlobalNetworkSet", "web"): WEB}
+    assert store.written("nowhere") == {}
+
+
+def test_an_intent_is_open_until_it_is_concluded(store: Store, run: Run) -> None:
+    intents = run.intend("eu", [create(WEB), create(DATABASE)], ORIGINS)
+    assert store.open_intents("eu") == intents
+    assert store.open_intents("us") == []
+    run.conclude([Conclusion(intents[0], Outcome.APPLIED)])
+    assert store.open_intents("eu") == intents[1:]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_APPLIED, Outcome.FAILED])
+def test_what_was_not_applied_changes_nothing_we_believe(
+    store: Store, run: Run, outcome: Outcome
+) -> None:
+    apply(run, "eu", create(WEB))
+    intents = run.intend("eu", [update(WEB, WIDER)], ORIGINS)
+    [record] = run.conclude([Conclusion(intents[0], outcome, "409 Conflict", found=DATABASE)])
+    assert (record.error, record.found) == ("409 Conflict", DATABASE.digest)
+    assert store.written("eu") == {("GlobalNetworkSet", "web"): WEB}
+    assert store.open_intents("eu") == []
+
+
+def test_an_unknown_outcome_leaves_the_intent_open_until_the_object_is_read(
+    store: Store, run: Run
+) -> None:
+    intents = run.intend("eu", [create(WEB)], ORIGINS)
+    run.conclude([Conclusion(intents[0], Outcome.UNKNOWN, "timed out")])
+    assert store.open_intents("eu") == intents
+    assert run.recover(intents[0], WEB).outcome == Outcome.APPLIED
+    assert store.open_intents("eu") == []
+
+
+def test_a_recovery_tells_what_became_of_the_intent(store: Store, run: Run) -> None:
+    apply(run, "eu", create(WEB))
+    for found, outcome in (
+        (WEB, Outcome.NOT_APPLIED),
+        (None, Outcome.UNKNOWN),
+        (group("web", "192.0.2.0/24"), Outcome.UNKNOWN),
+        (WIDER, Outcome.APPLIED),
+    ):
+        [intent] = run.intend("eu", [update(WEB, WIDER)], ORIGINS)
+        record = run.recover(intent, found)
+        assert (record.kind, record.outcome, record.intent) == (
+            "recovered",
+            outcome,
+            intent.sequence,
+        )
+        assert store.written("eu").get(("GlobalNetworkSet", "web")) == found
+        assert audit.show(store, "eu", record.sequence).found == found
+    verify(store, store.heads())
+
+
+def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store, run: Run) -> None:
+    intents = run.intend("eu", [create(WEB), create(DATABASE)], ORIGINS)
+    run.conclude([Conclusion(intents[0], Outcome.APPLIED)])
+    before = store.heads()
+    with pytest.raises(StoreError, match="closed already"):
+        run.conclude([Conclusion(intent, Outcome.APPLIED) for intent in reversed(intents)])
+    with pytest.raises(StoreError, match="closed already"):
+        run.conclude([Conclusion(intents[1], Outcome.APPLIED)] * 2)
+    with pytest.raises(StoreError, match="closed already"):
+        run.recover(intents[0], WEB)
+    assert store.heads() == before
+    assert names(store.written("eu")) == ["web"]
+
+
+def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Run) -> None:
+    changes = [create(group(f"set-{number}")) for number in range(BATCH + 1)]
+    with pytest.raises(ValueError, match="65 changes"):
+        run.intend("eu", changes, ORIGINS)
+    assert run.intend("eu", [], ORIGINS) == []
+    assert run.conclude([]) == []
+    several = [
+        *run.intend("eu", changes[:1], ORIGINS),
+        *run.intend("us", changes[:1], ORIGINS),
+    ]
+    with pytest.raises(ValueError, match="several clusters"):
+        run.conclude([Conclusion(intent, Outcome.APPLIED) for intent in several])
+
+
+def test_an_intent_says_what_is_behind_it(store: Store, run: Run) -> None:
+    change = create(WEB, rules=("allow web", "allow db"), groups=("g-web",))
+    [intent] = run.intend("eu", [change], ORIGINS)
+    expected = Record(
+        chain="eu",
+        sequence=1,
+        time="2026-03-03T12:00:02.000000Z",
+        run=run.id,
+        kind=Kind.INTENT,
+        trigger="alice",
+        cluster="eu",
+        object_kind="GlobalNetworkSet",
+        object_name="web",
+        action="create",
+        cause="configuration",
+        after=WEB.digest,
+        firewall_version="main 412",
+        administrators=("alice", "bob"),
+        description="let the web farm grow",
+        rules=("allow web", "allow db"),
+        groups=("g-web",),
+        previous_hash="0" * 64,
+    )
+    assert intent == replace(expected, hash=hash_of(expected))
+    assert audit.show(store, "eu", 1) == audit.Shown(intent, None, WEB, None)
+
+
+def test_an_intent_names_the_commits_of_every_source(run: Run) -> None:
+    lab = Origin("lab", "7", ("carol", "bob"), "cables")
+    [intent] = run.intend("eu", [create(WEB)], [*ORIGINS, lab])
+    assert intent.firewall_version == "main 412; lab 7"
+    assert intent.administrators == ("alice", "bob", "carol")
+    assert intent.description == "let the web farm grow; cables"
+
+
+def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Run) -> None:
+    run.blocked("eu", ["mass-delete", "set-shrink"], "d" * 64)
+    run.finish("blocked", {"failed": 0, "applied": 3}, "one cluster waits")
+    begun, ended = audit.records(store, Filter(kind="run"))
+    [blocked] = audit.records(store, Filter(kind="blocked"))
+    assert (begun.chain, begun.action, begun.trigger) == ("_service", "begin", "alice")
+    assert (ended.outcome, ended.detail) == ("blocked", "applied=3 failed=0")
+    assert (blocked.chain, blocked.plan) == ("eu", "d" * 64)
+    assert blocked.detail == "mass-delete, set-shrink"
+    assert {begun.run, ended.run, blocked.run} == {run.id}
+
+
+def test_a_clock_that_goes_backwards_does_not_take_the_trail_with_it(place: Place) -> None:
+    times = iter([START, START, START - timedelta(hours=1), START - timedelta(hours=2), START])
+    with place.open(clock=lambda: next(times)) as store:
+        run = store.begin_run("alice")
+        run.finish("succeeded", {})
+        assert [record.time for record in audit.records(store, Filter())] == [
+            "2026-03-03T12:00:00.000000Z"
+        ] * 2
+        verify(store)
+
+
+def test_hostile_text_does_not_cost_a_record(store: Store, run: Run) -> None:
+    hostile = "a\0b \ud800 \x01 \U0001f512 ' \" \\ %s :x"
+    change = create(WEB, rules=(hostile, '","'), groups=(hostile,))
+    [intent] = run.intend("eu", [change], [replace(ORIGINS[0], description=hostile)])
+    run.conclude([Conclusion(intent, Outcome.FAILED, hostile)])
+    [outcome] = audit.records(store, Filter(kind="outcome"))
+    assert outcome.error == outcome.rules[0] == "a␀b \ufffd \x01 \U0001f512 ' \" \\ %s :x"
+    verify(store, store.heads())
+
+
+def test_the_trail_is_filtered_by_what_a_record_is_about(store: Store, run: Run) -> None:
+    apply(run, "eu", create(WEB, rules=("allow web", 'a "quoted" one'), groups=("g1",)))
+    apply(run, "us", create(DATABASE, rules=("Allow web", "web"), groups=("g1,g2",)))
+
+    def found(wanted: Filter) -> list[str]:
+        return [
+            record.object_name for record in audit.records(store, replace(wanted, kind="outcome"))
+        ]
+
+    assert found(Filter()) == ["web", "db"]
+    assert found(Filter(cluster="us")) == ["db"]
+    assert found(Filter(object_kind="GlobalNetworkSet", object_name="web")) == ["web"]
+    assert found(Filter(rule="allow web")) == ["web"]
+    assert found(Filter(rule="web")) == ["db"]
+    assert found(Filter(rule='a "quoted" one')) == ["web"]
+    assert found(Filter(rule="quoted")) == []
+    assert found(Filter(group="g1")) == ["web"]
+    assert found(Filter(administrator="bob")) == ["web", "db"]
+    assert found(Filter(administrator="carol")) == []
+    assert found(Filter(outcome="applied")) == ["web", "db"]
+    assert found(Filter(since=START + timedelta(seconds=5))) == ["db"]
+    assert found(Filter(until=START + timedelta(seconds=5))) == ["web"]
+
+
+def test_the_trail_is_listed_oldest_or_newest_first(store: Store, run: Run) -> None:
+    apply(run, "eu", create(WEB))
+    oldest = list(audit.records(store, Filter()))
+    assert [record.chain for record in oldest] == ["_service", "eu", "eu"]
+    newest = audit.records(store, Filter(), newest_first=True, limit=2)
+    assert list(newest) == oldest[:0:-1]
+
+
+def test_an_exported_line_can_be_verified_without_the_store(store: Store, run: Run) -> None:
+    for number in range(20):
+        apply(run, "eu", *(create(group(f"set-{number}-{part}")) for part in range(BATCH)))
+    previous = "0" * 64
+    lines = list(audit.export(store, Filter(cluster="eu")))
+    assert len(lines) == 20 * BATCH * 2
+    for line in lines:
+        record = exported(line)
+        assert (record.previous_hash, record.hash) == (previous, hash_of(record))
+        previous = record.hash
+
+
+def test_objects_are_shown_as_they_were(store: Store, run: Run) -> None:
+    moments = {}
+    for label, change in (
+        ("created", create(WEB)),
+        ("two", create(DATABASE)),
+        ("widened", update(WEB, WIDER)),
+        ("deleted", delete(DATABASE)),
+    ):
+        [outcome] = apply(run, "eu", change)
+        moments[label] = START.fromisoformat(outcome.time)
+    web, db = ("GlobalNetworkSet", "web"), ("GlobalNetworkSet", "db")
+    assert audit.at(store, "eu", moments["created"] - timedelta(microseconds=1)) == {}
+    assert audit.at(store, "eu", moments["created"]) == {web: WEB}
+    assert audit.at(store, "eu", moments["two"]) == {db: DATABASE, web: WEB}
+    assert audit.at(store, "eu", moments["widened"]) == {db: DATABASE, web: WIDER}
+    assert audit.at(store, "eu", moments["deleted"]) == store.written("eu") == {web: WIDER}
+
+
+def test_a_record_that_is_not_there_is_said_so(store: Store) -> None:
+    with pytest.raises(StoreError, match="chain eu has no record 7"):
+        audit.show(store, "eu", 7)
+
+
+def test_a_store_opened_to_look_sees_the_same(place: Place, store: Store, run: Run) -> None:
+    apply(run, "eu", create(WEB))
+    with open_store_read_only(place.url, password=place.password) as reader:
+        assert reader.uuid == store.uuid
+        assert reader.written("eu") == store.written("eu")
+        assert reader.heads() == store.heads()
+        assert verify(reader, store.heads()).records == 3
+        with pytest.raises(StoreError, match="reading only"):
+            reader.begin_run("bob")
+
+
+def test_two_processes_that_append_at_once_keep_one_chain(place: Place) -> None:
+    script = (
+        "run = store.begin_run('test')\n"
+        "for n in range(30): apply(run, 'eu', create(group(f'{run.id}-{n}')), create(group('x')))\n"
+    )
+    writers = [place.start(script) for _ in range(2)]
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    with place.open() as store:
+        assert verify(store, store.heads()).records == 2 + 2 * 30 * 4
+        assert len(store.written("eu")) == 2 * 30 + 1
+
+
+def test_a_kill_between_intent_and_outcome_leaves_open_intents_and_nothing_else(
+    place: Place,
+) -> None:
+    script = (
+        "run = store.begin_run('test')\n"
+        "apply(run, 'eu', create(group('old')))\n"
+        "run.intend('eu', [create(group('web')), delete(group('old'))], ORIGINS)\n"
+        "print('intended', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with place.start(script) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"intended\n"
+        writer.send_signal(signal.SIGKILL)
+    with place.open() as store:
+        assert [intent.object_name for intent in store.open_intents("eu")] == ["web", "old"]
+        assert names(store.written("eu")) == ["old"]
+        verify(store, store.heads())
+        recovery = store.begin_run("test")
+        for intent in store.open_intents("eu"):
+            recovery.recover(intent, None)
+        assert store.written("eu") == {}
+        assert store.open_intents("eu") == []
+        verify(store, store.heads())

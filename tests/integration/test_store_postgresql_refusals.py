@@ -1,0 +1,80 @@
+"""What only a PostgreSQL server can refuse, and that no refusal tells the password."""
+
+import pytest
+from sqlalchemy import text
+
+from sync.errors import StoreError
+from sync.store import open_store, open_store_read_only, triggers
+from tests.postgresql import Database
+
+
+@pytest.mark.parametrize("table", triggers.APPEND_ONLY)
+def test_truncate_is_refused(postgresql_database: Database, table: str) -> None:
+    url, password = postgresql_database.url, postgresql_database.password
+    with (
+        open_store(url, password=password) as store,
+        pytest.raises(StoreError, match=f"{table} is append-only"),
+        store.database.writing() as writer,
+    ):
+        writer.execute(text(f"TRUNCATE {table} CASCADE"))
+
+
+def test_the_wrong_password_is_told_without_either(postgresql_database: Database) -> None:
+    for opening in (open_store, open_store_read_only):
+        with pytest.raises(StoreError, match=r"store\.password_file") as caught:
+            opening(postgresql_database.url, password="not the secret")
+        assert "not the secret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_the_password_is_in_no_value_that_is_shown(postgresql_database: Database) -> None:
+    with open_store(postgresql_database.url, password=postgresql_database.password) as store:
+        shown = f"{store!r} {store.database.engine.url}"
+    assert postgresql_database.password not in shown
+
+
+def test_a_missing_database_is_named(postgresql_database: Database) -> None:
+    url = postgresql_database.url.replace("/test_", "/missing_")
+    with pytest.raises(StoreError, match="create the database"):
+        open_store(url, password=postgresql_database.password)
+
+
+@pytest.mark.parametrize(
+    "server", ["host=127.0.0.1&port=1", "host=/tmp/no-server-here", "host=no-server.invalid"]
+)
+def test_a_server_that_is_down_is_told(server: str) -> None:
+    with pytest.raises(StoreError, match="check that the server is up") as caught:
+        open_store(f"postgresql://zonebridge:in-the-url@/store?{server}")
+    assert "in-the-url" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("statement", "remedy"),
+    [
+        ("SET TRANSACTION READ ONLY; DELETE FROM heads", "name the primary server"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", "try again when the server is up"),
+        ("SELECT * FROM nowhere", "zonebridge db check"),
+    ],
+)
+def test_what_the_server_refuses_is_told_with_what_to_do(
+    postgresql_database: Database, statement: str, remedy: str
+) -> None:
+    url, password = postgresql_database.url, postgresql_database.password
+    with open_store(url, password=password) as store:
+        with pytest.raises(StoreError, match=remedy), store.database.writing() as writer:
+            writer.execute(text(statement))
+        assert store.heads() == ()
+
+
+def test_a_lock_that_another_process_keeps_is_told(postgresql_database: Database) -> None:
+    url, password = postgresql_database.url, postgresql_database.password
+    impatient = f"{url}&options=-c%20lock_timeout%3D50ms"
+    with (
+        open_store(url, password=password) as holder,
+        open_store(impatient, password=password) as waiting,
+    ):
+        holder.begin_run("test")
+        with holder.database.writing() as connection:
+            connection.execute(text("SELECT * FROM heads FOR UPDATE"))
+            with pytest.raises(StoreError, match="locked by another process"):
+                waiting.begin_run("test")

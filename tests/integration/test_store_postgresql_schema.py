@@ -1,0 +1,96 @@
+"""Migrations, triggers and refusals, on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from sync.errors import StoreError
+from sync.store import check, open_store, open_store_read_only, schema, triggers, upgrade
+from sync.store.database import Database, open_database
+from sync.store.store import NO_UUID
+from tests.unit.store.words import apply, create, group
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db", None
+    found = request.getfixturevalue("postgresql_database")
+    return found.url, found.password
+
+
+@pytest.fixture
+def database(place: tuple[str, str | None]) -> Iterator[Database]:
+    """A database with a store that has records."""
+    url, password = place
+    with open_store(url, password=password) as store:
+        apply(store.begin_run("test"), "eu", create(group("web")))
+    opened = open_database(url, password)
+    yield opened
+    opened.close()
+
+
+def test_the_models_are_what_the_migrations_make(database: Database) -> None:
+    with database.writing() as connection:
+        command.check(schema.configuration(connection))
+
+
+def test_the_newest_migration_is_the_revision_we_ask_for(database: Database) -> None:
+    with database.reading() as connection:
+        scripts = ScriptDirectory.from_config(schema.configuration(connection))
+    assert scripts.get_heads() == [schema.REVISION]
+
+
+def test_down_and_up_again_is_the_same_schema(
+    database: Database, place: tuple[str, str | None]
+) -> None:
+    with database.writing() as connection:
+        command.downgrade(schema.configuration(connection), "base")
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    with database.writing() as connection:
+        command.upgrade(schema.configuration(connection), "head")
+        assert triggers.missing(connection) == []
+    check(*place)
+
+
+def test_a_store_that_was_taken_down_is_made_again(
+    database: Database, place: tuple[str, str | None]
+) -> None:
+    with database.writing() as connection:
+        command.downgrade(schema.configuration(connection), "base")
+    url, password = place
+    with open_store(url, password=password) as store:
+        assert store.uuid != NO_UUID
+    check(*place)
+
+
+@pytest.mark.parametrize("table", triggers.APPEND_ONLY)
+@pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}"])
+def test_the_database_itself_refuses_to_change_what_was_written(
+    database: Database, table: str, statement: str
+) -> None:
+    column = {"store": "uuid", "bodies": "zlib", "records": "error"}[table]
+    with pytest.raises(StoreError, match=f"{table} is append-only"), database.writing() as writer:
+        writer.execute(text(statement.format(table, column, column)))
+
+
+def test_upgrade_and_check_take_a_database_from_nothing(place: tuple[str, str | None]) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        check(*place)
+    upgrade(*place)
+    upgrade(*place)
+    check(*place)
+
+
+def test_a_dry_run_makes_no_store(place: tuple[str, str | None]) -> None:
+    url, password = place
+    with open_store_read_only(url, password=password) as store:
+        assert (store.uuid, store.written("eu"), store.heads()) == (NO_UUID, {}, ())
+    probe = open_database(url, password)
+    with probe.reading() as connection:
+        assert inspect(connection).get_table_names() == []
+    probe.close()

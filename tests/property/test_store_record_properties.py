@@ -1,0 +1,86 @@
+"""Records against a reference implementation of RFC 8785, projections against their replay."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import rfc8785
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sync.calico.manifest import Manifest
+from sync.plan.changes import Cause, Change
+from sync.store import Conclusion, Outcome, Record, open_store
+from sync.store.audit import at
+from sync.store.records import FIRST_PREVIOUS_HASH, canonical, hash_of, now, seal, values
+from sync.store.verification import verify
+from tests.unit.store.words import exported
+
+# Every character: control characters, those beyond the first plane, and lone surrogates.
+texts = st.text(st.characters(codec=None))
+lists = st.lists(texts, max_size=3).map(tuple)
+drafts = st.builds(
+    Record,
+    trigger=texts,
+    object_name=texts,
+    description=texts,
+    error=texts,
+    administrators=lists,
+    rules=lists,
+    groups=lists,
+    intent=st.integers(0, 2**53 - 1),
+)
+
+
+@given(drafts, st.integers(1, 2**53 - 1))
+def test_the_canonical_form_is_that_of_rfc_8785(draft: Record, sequence: int) -> None:
+    record = seal(draft, chain="eu", sequence=sequence, time="t", previous_hash=FIRST_PREVIOUS_HASH)
+    fields = values(record)
+    assert canonical(record) == rfc8785.dumps(fields)
+    del fields["hash"]
+    assert record.hash == hash_of(record) == hashlib.sha256(rfc8785.dumps(fields)).hexdigest()
+
+
+@given(drafts)
+def test_a_sealed_record_comes_back_from_its_exported_line(draft: Record) -> None:
+    record = seal(draft, chain="eu", sequence=1, time="t", previous_hash=FIRST_PREVIOUS_HASH)
+    assert exported(canonical(record)) == record
+
+
+def body(name: str, version: int) -> Manifest:
+    return Manifest.of({"kind": "K", "metadata": {"name": name}, "spec": version})
+
+
+steps = st.tuples(
+    st.sampled_from("abc"),
+    st.integers(0, 2),
+    st.sampled_from([*Outcome, "recovered"]),
+    st.sampled_from(["before", "after", "other", "nothing"]),
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(steps, max_size=12))
+def test_the_projection_is_the_replay_of_the_trail(
+    taken: list[tuple[str, int, str, str]],
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        open_store(f"sqlite:///{Path(directory)}/store.db") as store,
+    ):
+        run = store.begin_run("test")
+        for name, version, what, found in taken:
+            before = store.written("eu").get(("K", name))
+            after = body(name, version) if version or before is None else None
+            if before == after:
+                continue
+            [intent] = run.intend("eu", [Change(before, after, Cause.DRIFT)], ())
+            held = {"before": before, "after": after, "other": body(name, 9)}.get(found)
+            if what != "recovered":
+                run.conclude([Conclusion(intent, Outcome(what), found=held)])
+            if what in ("recovered", Outcome.UNKNOWN):
+                run.recover(intent, held)
+                assert store.written("eu").get(("K", name)) == held
+        assert at(store, "eu", now()) == store.written("eu")
+        assert store.open_intents("eu") == []
+        verify(store, store.heads())
