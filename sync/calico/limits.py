@@ -30,7 +30,7 @@ LABEL_LENGTH: Final = 63
 # (`libcalico-go/lib/validator/v3/validator.go`).
 TIER_NAME_LENGTH: Final = LABEL_LENGTH
 
-# Ours: `pan.<name>.yaml` with a temporary prefix must fit a file name of 255 bytes.
+# Ours: `pan.<name>.yaml` must fit a file name of 255 bytes, with some to spare.
 KEPT_NAME_LENGTH: Final = 230
 
 # Calico reads an order as a float64: integers below 2**53 in magnitude are exact and never tie.

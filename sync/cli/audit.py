@@ -1,5 +1,6 @@
 """`zonebridge audit`: what was changed, when, from what to what, and whether the trail is whole."""
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,10 +12,24 @@ import click
 from sync.cli.context import Context, print_json
 from sync.errors import UsageError
 from sync.plan.text import printable
-from sync.store import Head, Record
+from sync.settings.problems import did_you_mean
+from sync.store import Head, Kind, Record, Store
 from sync.store import audit as trail
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
+
+_MOST = 2**63 - 1  # what a database counts to
+
+
+class Name(click.ParamType[str]):
+    """A name as records hold it; a terminal that is not UTF-8 sends others."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if any("\ud800" <= each <= "\udfff" for each in value):
+            self.fail(f"{value!r} is not UTF-8; type it on a terminal that is", param, ctx)
+        return str(value)
 
 
 class Time(click.ParamType[datetime]):
@@ -27,24 +42,36 @@ class Time(click.ParamType[datetime]):
     ) -> datetime:
         try:
             time = datetime.fromisoformat(value)
-        except ValueError:
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is not a time; write 2026-03-03 or 2026-03-03T14:00:00Z", param, ctx
             )
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--since", type=Time(), help="Not before this time."),
         click.option("--until", type=Time(), help="Before this time."),
-        click.option("--cluster", default="", help="Of this cluster."),
-        click.option("--kind", default="", help="Records of this kind: intent, outcome, run, …"),
-        click.option("--object", "object_name", default="", help="About the object of this name."),
-        click.option("--rule", default="", help="Made by this firewall rule."),
-        click.option("--group", default="", help="Made by this address group."),
-        click.option("--administrator", default="", help="From a commit of this administrator."),
-        click.option("--outcome", default="", help="With this outcome: applied, failed, …"),
+        click.option("--cluster", type=Name(), default="", help="Of this cluster."),
+        click.option(
+            "--kind", type=click.Choice([kind.value for kind in Kind]), help="Records of this kind."
+        ),
+        click.option(
+            "--object",
+            "object_name",
+            type=Name(),
+            default="",
+            help="About the object of this name.",
+        ),
+        click.option("--rule", type=Name(), default="", help="Made by this firewall rule."),
+        click.option("--group", type=Name(), default="", help="Made by this address group."),
+        click.option(
+            "--administrator", type=Name(), default="", help="From a commit of this administrator."
+        ),
+        click.option(
+            "--outcome", type=Name(), default="", help="With this outcome: applied, failed, …"
+        ),
     ):
         command = option(command)
     return command
@@ -57,7 +84,7 @@ def audit() -> None:
 
 @audit.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(min=1), help="The newest so many only.")
+@click.option("--limit", type=click.IntRange(1, _MOST), help="The newest so many only.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_records(context: Context, /, *, limit: int | None, output: str, **wanted: Any) -> None:
@@ -65,7 +92,7 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
     with context.recorded() as store:
         # The newest are asked for and then turned round, so a limit cuts off the oldest.
         found = trail.records(
-            store, trail.Filter(**wanted), newest_first=limit is not None, limit=limit
+            store, _filter(store, wanted), newest_first=limit is not None, limit=limit
         )
         records = reversed(list(found)) if limit is not None else found
         if output == "json":
@@ -76,9 +103,9 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
 
 
 @audit.command()
-@click.argument("record", required=False)
+@click.argument("record", required=False, type=Name())
 @click.option("--at", "time", type=Time(), help="Show every object as it was at this time.")
-@click.option("--cluster", default="", help="With --at: of this cluster only.")
+@click.option("--cluster", type=Name(), default="", help="With --at: of this cluster only.")
 @click.pass_obj
 def show(context: Context, record: str | None, time: datetime | None, cluster: str) -> None:
     """Show one RECORD (CHAIN:SEQUENCE) with its bodies, or all objects --at a time."""
@@ -86,7 +113,7 @@ def show(context: Context, record: str | None, time: datetime | None, cluster: s
         raise UsageError("name either a record, as CHAIN:SEQUENCE, or a time, with --at")
     with context.recorded() as store:
         if time is not None:
-            chains = [cluster] if cluster else store.clusters()
+            chains = [_recorded(store, cluster)] if cluster else store.clusters()
             print_json(
                 {
                     name: [manifest.document() for manifest in trail.at(store, name, time).values()]
@@ -95,11 +122,12 @@ def show(context: Context, record: str | None, time: datetime | None, cluster: s
             )
             return
         chain, _, sequence = (record or "").rpartition(":")
-        if not chain or not (sequence.isascii() and sequence.isdigit()):
+        number = int(sequence) if sequence.isascii() and sequence.isdigit() else 0
+        if not chain or not 0 < number <= _MOST:
             raise UsageError(
                 f"{record!r} is not CHAIN:SEQUENCE; `zonebridge audit list` shows them"
             )
-        shown = trail.show(store, chain, int(sequence))
+        shown = trail.show(store, chain, number)
         print_json(
             {
                 "record": values(shown.record),
@@ -120,7 +148,7 @@ def export(context: Context, /, *, layout: str, **wanted: Any) -> None:
     """Write records to stdout, one JSON object a line, oldest first."""
     del layout  # there is one so far
     with context.recorded() as store:
-        for line in trail.export(store, trail.Filter(**wanted)):
+        for line in trail.export(store, _filter(store, wanted)):
             sys.stdout.buffer.write(line)
 
 
@@ -145,9 +173,25 @@ def verify(context: Context, head: str | None, output: str) -> None:
         click.echo(str(found))
 
 
+def _filter(store: Store, wanted: dict[str, Any]) -> trail.Filter:
+    """The filter of the options given; a cluster that nothing is recorded of is a typo."""
+    if wanted["cluster"]:
+        _recorded(store, wanted["cluster"])
+    return trail.Filter(**{name: value for name, value in wanted.items() if value})
+
+
+def _recorded(store: Store, cluster: str) -> str:
+    known = store.clusters()
+    if cluster not in known:
+        raise UsageError(
+            f"nothing is recorded of a cluster {cluster!r}; {did_you_mean(cluster, known)}"
+        )
+    return cluster
+
+
 def _published(head: str) -> tuple[Head, ...]:
     file = Path(head)
-    if not file.is_file():
+    if not os.access(file, os.F_OK):
         return (Head.parse(head),)
     try:
         return Head.parse_file(file.read_text(encoding="utf-8"))

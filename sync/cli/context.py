@@ -1,8 +1,10 @@
 """What every command shares: where the configuration is, and how results and errors are printed."""
 
+import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,37 @@ class Context:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    # As bytes: JSON is UTF-8, whatever the terminal's own encoding.
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
+
+
+def prepare_streams() -> None:
+    """Give output that the caller closed somewhere to go, and let no name's characters stop it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def until_closed() -> Iterator[None]:
+    """Print until the reader has seen enough; that he leaves is no failure and hides none."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Forget what is still buffered for stdout: it has nowhere to go, also when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def use_color() -> bool:

@@ -1,17 +1,16 @@
 """The command `zonebridge`: its options, its commands, and the way every one of them ends."""
 
-import os
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from sync import __version__
 from sync.cli.audit import audit
 from sync.cli.config import config
-from sync.cli.context import Context
+from sync.cli.context import Context, drop_output, prepare_streams, until_closed
 from sync.cli.database import db
 from sync.cli.sync import plan, sync
 from sync.errors import UsageError, ZonebridgeError
@@ -21,7 +20,17 @@ _INTERNAL = 1
 _INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        # click itself would end the process with 1.
+        with until_closed():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--config",
     "file",
@@ -43,9 +52,9 @@ for command in (audit, config, db, plan, sync):
 def main() -> NoReturn:
     """Run the command line and end the process with the exit code of the contract."""
     debug = "--debug" in sys.argv
+    prepare_streams()
     try:
         code = zonebridge.main(standalone_mode=False) or 0
-        sys.stdout.flush()
     except ZonebridgeError as error:
         code = _fail(str(error), error.exit_code, debug=debug)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -55,10 +64,15 @@ def main() -> NoReturn:
         code = _fail(error.format_message(), UsageError.exit_code, debug=debug)
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", _INTERRUPTED, debug=debug)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except OSError as error:
+        drop_output()
+        what = error.filename or "the output"
+        code = _fail(
+            f"cannot read or write {what}: {error.strerror or error}; correct that and run the "
+            "command again",
+            _INTERNAL,
+            debug=debug,
+        )
     except Exception as error:  # noqa: BLE001 - no user sees a traceback who did not ask for one
         code = _fail(
             f"an internal error, {type(error).__name__}: {error}; run it again with --debug and "

@@ -1,7 +1,7 @@
 """`zonebridge sync` and `zonebridge plan`: one cycle, or what one would do."""
 
-import getpass
 import os
+import pwd
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +11,13 @@ import click
 import structlog
 
 from sync import assembly
-from sync.cli.context import Context, print_json, use_color
+from sync.cli.context import Context, print_json, until_closed, use_color
 from sync.cycle import Result, run_cycle
 from sync.errors import StoreError, UsageError
 from sync.plan.plan import Plan
 from sync.plan.text import markdown, printable, text
 from sync.settings import Settings
+from sync.settings.problems import did_you_mean
 from sync.store import Store
 
 # Where several apply, the first wins.
@@ -76,7 +77,8 @@ def _dry_run(
             assembly.translation(settings, store),
             None,
         )
-    _print(results, output, verbose=verbose, written=False)
+    with until_closed():
+        _print(results, output, verbose=verbose, written=False)
     return _exit_code(results, detailed=detailed)
 
 
@@ -104,7 +106,8 @@ def _sync(
             run.finish("done" if code in (_DONE, _CHANGES) else f"exit {code}", counts, errors)
         finally:
             _publish_heads(store, settings.audit.head_file)
-    _print(results, output, verbose=verbose, written=True)
+    with until_closed():
+        _print(results, output, verbose=verbose, written=True)
     return code
 
 
@@ -112,15 +115,15 @@ def _checked(settings: Settings, only: Sequence[str]) -> Settings:
     known = [cluster.name for cluster in settings.clusters]
     for name in only:
         if name not in known:
-            raise UsageError(f"there is no cluster {name!r}; the clusters are {', '.join(known)}")
+            raise UsageError(f"there is no cluster {name!r}; {did_you_mean(name, known)}")
     return settings
 
 
 def _trigger() -> str:
-    """Who began this run: the user and the machine."""
+    """Who began this run: the user and the machine. $USER says whatever its owner likes."""
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         # A container may run as a number without a name.
         user = f"uid {os.getuid()}"
     return f"zonebridge sync by {user} on {socket.gethostname()}"
@@ -143,15 +146,17 @@ def _print(results: Sequence[Result], output: str, *, verbose: bool, written: bo
     if output == "json":
         print_json({"clusters": [_document(result, written=written) for result in results]})
         return
-    for number, result in enumerate(results):
-        if number:
-            click.echo()
+    separator = ""
+    for result in results:
         if result.plan:
+            click.echo(separator, nl=False)
+            separator = "\n"
             click.echo(_rendered(result.plan, output, verbose=verbose), nl=False)
         if written and result.plan and (result.applied or result.failed):
             click.echo(f"Written: {len(result.applied)}; failed: {len(result.failed)}.")
         for change, why in result.failed:
-            click.echo(printable(f"error: {change.kind} {change.name}: {why}"), err=True)
+            what = f"cluster {result.cluster}: {change.kind} {change.name}"
+            click.echo(printable(f"error: {what}: {why}"), err=True)
         if result.error:
             click.echo(printable(f"error: cluster {result.cluster}: {result.error}"), err=True)
 

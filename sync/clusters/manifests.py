@@ -7,6 +7,7 @@ is. A file appears whole or not at all, also when the machine stops in the middl
 import contextlib
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _SUFFIX = ".yaml"
 _TEMPORARY = ".zonebridge-"
 # Far above any object of ours; a larger file is somebody else's.
 _MAX_BYTES = 4 * 1024 * 1024
+_MAX_DEPTH = 64
 
 
 class ManifestsReader:
@@ -79,10 +81,12 @@ class ManifestsWriter:
 
     def _write(self, manifest: Manifest, document: Mapping[str, Any]) -> None:
         file = self._file(manifest)
-        temporary = file.with_name(f"{_TEMPORARY}{file.name}")
+        # No .yaml, which whoever applies the directory might read half written; and a name that
+        # nobody can have put a link under.
+        temporary = file.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as opened:
+            with temporary.open("xb") as opened:
                 opened.write(render(document))
                 opened.flush()
                 os.fsync(opened.fileno())
@@ -139,7 +143,7 @@ def _files(directory: Path) -> Iterator[Path]:
             names = sorted(
                 each.name
                 for each in found
-                if each.name.endswith(_SUFFIX) and not each.name.startswith(".") and each.is_file()
+                if each.name.endswith(_SUFFIX) and not each.name.startswith(".")
             )
     except FileNotFoundError:
         return
@@ -151,8 +155,10 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _document(file: Path) -> Mapping[str, Any]:
-    """The one document in a file; empty if it holds anything else."""
+    """The one document in a file; empty if it holds anything else, or is no file."""
     try:
+        if not file.is_file():
+            return {}
         with file.open("rb") as opened:
             data = opened.read(_MAX_BYTES + 1)
     except OSError as error:
@@ -160,10 +166,30 @@ def _document(file: Path) -> Mapping[str, Any]:
     if len(data) > _MAX_BYTES:
         return {}
     try:
+        if not _is_plain(data):
+            return {}
         document = yaml.load(data, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    # What PyYAML raises for a scalar that is not what its tag says: `!!int ''`, `!!timestamp x`.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError):
         return {}
     return document if isinstance(document, Mapping) else {}
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether YAML is without aliases and as shallow as any object of ours.
+
+    A few aliases can stand for more than fits into memory, and the loader calls itself for each
+    level until the stack is used up, which no exception tells.
+    """
+    depth = 0
+    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent):
+            return False
+    return True
 
 
 def _settle(directory: Path) -> None:

@@ -28,8 +28,10 @@ def parse(data: bytes, origin: str) -> etree._Element:
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
+        # libxml2 ends some of its sentences with a line break.
+        said = " ".join((error.msg or "it is damaged").split()).replace(" ,", ",")
         raise SourceError(
-            f"{origin} cannot be read as XML: {error.msg}; export the configuration again"
+            f"{origin} cannot be read as XML: {said}; export the configuration again"
         ) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise SourceError(
@@ -47,8 +49,8 @@ def _config(root: etree._Element, origin: str) -> etree._Element:
             "export the whole configuration (Panorama > Setup > Operations)"
         )
     if root.get("status", "").strip() != "success":
-        lines = [str(text).strip() for text in root.itertext() if str(text).strip()]
-        said = " ".join(lines) or f"status {root.get('status', 'missing')!r}"
+        words = [word for text in root.itertext() for word in str(text).split()]
+        said = " ".join(words) or f"status {root.get('status', 'missing')!r}"
         raise SourceError(f"{origin} is an error that Panorama's API returned: {said[:500]}")
     config = root.find("result/config")
     if config is None:

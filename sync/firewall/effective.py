@@ -67,9 +67,14 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
     if device_group not in groups:
         known = ", ".join(repr(name) for name in groups) or "none at all"
         raise SourceError(f"the configuration has no device group {device_group!r}; it has {known}")
+    if SHARED in groups:
+        raise SourceError(
+            f"a device group of the configuration is called {SHARED!r}, which is the name of the "
+            "scope above all of them; rename it in Panorama"
+        )
     lineage: list[str] = []
     name = device_group
-    while name:
+    while name and name != SHARED:
         if name not in groups:
             raise SourceError(
                 f"the parent of device group {lineage[-1]!r} is not a device group of this "

@@ -17,7 +17,7 @@ from sync.net.ports import PortSet
 class Address:
     """An address object: `kind` is `ip-netmask`, `ip-range`, `ip-wildcard` or `fqdn`.
 
-    `addresses` is what it stands for in an exact rule match; None with a problem, and for an FQDN.
+    `addresses` is what it stands for when a rule is matched; None with a problem, and for an FQDN.
     """
 
     name: str

@@ -107,7 +107,9 @@ def _ambiguous(first: _Object, second: _Object) -> _Object:
         (replace(each, problem=problem) for each in (first, second)),
         key=lambda each: (isinstance(each, AddressGroup), repr(each)),
     )
-    return replace(kept, tags=None) if isinstance(kept, Address | AddressGroup) else kept
+    if isinstance(kept, Address):
+        return replace(kept, addresses=None, tags=None)
+    return replace(kept, tags=None) if isinstance(kept, AddressGroup) else kept
 
 
 class _Fields:
@@ -116,12 +118,15 @@ class _Fields:
     `direct` are members directly under the entry, as groups hold them in PAN-OS 5 and older.
     """
 
+    __slots__ = ("_remarks", "_repeated", "direct", "found", "problem")
+
     def __init__(self, entry: _Element, known: frozenset[str], remarks: Remarks) -> None:
-        self._found = {child.tag: child for child in entry}
+        self.found = found = {child.tag: child for child in entry}
         self._remarks = remarks
+        self._repeated: set[str] = set()
         self.problem = ""
         self.direct: list[str] = []
-        if len(self._found) != len(entry) or not self._found.keys() <= known or "member" in self:
+        if len(found) != len(entry) or not found.keys() <= known or "member" in found:
             self._sort_out(entry, known)
 
     def _sort_out(self, entry: _Element, known: frozenset[str]) -> None:
@@ -136,6 +141,7 @@ class _Fields:
                 if len(child) or not text(child):
                     self.fail(child, "has a member without a name")
             elif tag in seen:
+                self._repeated.add(tag)
                 self.fail(child, f"has <{tag}> more than once")
             seen.add(tag)
 
@@ -144,32 +150,28 @@ class _Fields:
         self._remarks.add(element, f"{problem}; whatever uses it is taken as unsayable")
         self.problem = self.problem or problem
 
-    def among(self, tags: frozenset[str]) -> frozenset[str]:
-        """Which of these children are there."""
-        return tags & self._found.keys()
-
-    def __contains__(self, tag: str) -> bool:
-        return tag in self._found
-
-    def __getitem__(self, tag: str) -> _Element:
-        return self._found[tag]
-
     def text(self, tag: str) -> str:
         """The text of a child, empty if there is none."""
-        return text(self._found[tag]) if tag in self._found else ""
+        if tag not in self.found:
+            return ""
+        child = self.found[tag]
+        if len(child):
+            self.fail(child, "holds elements where text should stand")
+        return text(child)
 
     def members(self, tag: str) -> tuple[str, ...] | None:
         """The members of a child, none if it is absent; None, a problem, if they are unreadable.
 
         Sorted: in the lists of objects their order has no meaning.
         """
-        if tag not in self._found:
+        if tag not in self.found:
             return ()
-        found = members(self._found[tag], self._remarks)
-        if found is None:
+        # Of two lists, the order in the document must not decide which one counts.
+        listed = None if tag in self._repeated else members(self.found[tag], self._remarks)
+        if listed is None:
             self.problem = self.problem or f"has an unreadable <{tag}>"
             return None
-        return tuple(sorted(set(found))) if len(found) > 1 else found
+        return tuple(sorted(set(listed))) if len(listed) > 1 else listed
 
     def list_of(self, tag: str) -> tuple[str, ...]:
         """The members of a group: those of a child, or directly under the entry; sorted."""
@@ -182,11 +184,11 @@ _ADDRESS = _known("ip-netmask", "ip-range", "ip-wildcard", "fqdn", "tag")
 def _address(name: str, entry: _Element, remarks: Remarks) -> Address:
     fields = _Fields(entry, _ADDRESS, remarks)
     tags = fields.members("tag")
-    kinds = fields.among(_ADDRESS_KINDS)
+    kinds = [tag for tag in fields.found if tag in _ADDRESS_KINDS]
     if len(kinds) != 1:
         fields.fail(entry, "has no value" if not kinds else "has more than one value")
         return Address(name, "", "", None, tags, fields.problem)
-    (kind,) = kinds
+    kind = kinds[0]
     value = fields.text(kind)
     addresses = None
     if kind == "fqdn":
@@ -196,8 +198,8 @@ def _address(name: str, entry: _Element, remarks: Remarks) -> Address:
         try:
             addresses = _ADDRESS_VALUES[kind](value)
         except ValueError as error:
-            fields.fail(fields[kind], str(error))
-    return Address(name, kind, value, addresses, tags, fields.problem)
+            fields.fail(fields.found[kind], str(error))
+    return Address(name, kind, value, None if fields.problem else addresses, tags, fields.problem)
 
 
 _GROUP = _known("static", "dynamic", "member", "tag")
@@ -206,17 +208,17 @@ _GROUP = _known("static", "dynamic", "member", "tag")
 def _address_group(name: str, entry: _Element, remarks: Remarks) -> AddressGroup:
     fields = _Fields(entry, _GROUP, remarks)
     tags = fields.members("tag")
-    kinds = [kind for kind in ("static", "dynamic") if kind in fields]
+    kinds = [kind for kind in ("static", "dynamic") if kind in fields.found]
     if len(kinds) + bool(fields.direct) != 1:
         fields.fail(entry, "has members in more than one place" if kinds else "has no members")
     tag_filter = None
-    if "dynamic" in fields:
-        dynamic = _Fields(fields["dynamic"], _known("filter"), remarks)
+    if "dynamic" in fields.found:
+        dynamic = _Fields(fields.found["dynamic"], _known("filter"), remarks)
         fields.problem = fields.problem or dynamic.problem
         try:
             tag_filter = tagfilter.parse(dynamic.text("filter"))
         except ValueError as error:
-            fields.fail(fields["dynamic"], f"has a filter that cannot be read: {error}")
+            fields.fail(fields.found["dynamic"], f"has a filter that cannot be read: {error}")
     listed = fields.list_of("static")
     return AddressGroup(name, listed, tag_filter, tags, fields.problem)
 
@@ -227,7 +229,7 @@ _PROTOCOLS = ("tcp", "udp")
 def _service(name: str, entry: _Element, remarks: Remarks) -> Service:
     fields = _Fields(entry, _known("protocol", "tag"), remarks)
     fields.members("tag")
-    protocols = list(fields["protocol"]) if "protocol" in fields else []
+    protocols = list(fields.found["protocol"]) if "protocol" in fields.found else []
     if len(protocols) != 1 or protocols[0].tag not in _PROTOCOLS:
         fields.fail(entry, "is not a TCP or UDP service")
         return Service(name, "", ports.PortSet(()), problem=fields.problem)
@@ -235,7 +237,7 @@ def _service(name: str, entry: _Element, remarks: Remarks) -> Service:
     fields.problem = fields.problem or inner.problem
     found: dict[str, ports.PortSet] = {}
     for tag in ("port", "source-port"):
-        if tag in inner or tag == "port":
+        if tag in inner.found or tag == "port":
             try:
                 found[tag] = ports.ports(inner.text(tag))
             except ValueError as error:
@@ -275,6 +277,9 @@ def _application(name: str, entry: _Element, remarks: Remarks) -> Application:
     default: list[tuple[str, str]] = []
     attributes: list[tuple[str, str]] = []
     problem = ""
+    if len(list(entry.iterchildren("default"))) > 1:
+        problem = "has <default> more than once"
+        remarks.add(entry, f"{problem}; whatever uses it is taken as unsayable")
     for child in entry:
         if child.tag != "default":
             if not len(child) and child.tag not in _SILENT:
@@ -283,8 +288,10 @@ def _application(name: str, entry: _Element, remarks: Remarks) -> Application:
         fields = _Fields(child, _known("port", *_IDENTIFIED_BY), remarks)
         default += [("port", member) for member in fields.members("port") or ()]
         for tag in _IDENTIFIED_BY:
-            if tag in fields:
-                inner = [text(each) for each in fields[tag].iter() if text(each)]
+            if tag in fields.found:
+                # `type` before `code`, whichever the document has first.
+                parts = sorted(fields.found[tag].iter(), key=lambda each: each.tag == "code")
+                inner = [text(each) for each in parts if text(each)]
                 default.append((tag, ",".join(inner)))
         problem = problem or fields.problem
     return Application(name, tuple(default), tuple(sorted(attributes)), problem)

@@ -87,11 +87,10 @@ def _rules(scope: Sequence[_Element], where: str, remarks: Remarks) -> tuple[Rul
 
 def _rule(name: str, entry: _Element, remarks: Remarks) -> Rule:
     found = {child.tag: child for child in entry}
+    fields: dict[str, object] = {}
     unreadable = [f"<{tag}> is not known" for tag in found.keys() - _KNOWN]
     if len(found) != len(entry):
-        tags = [child.tag for child in entry]
-        unreadable += [f"<{tag}> stands more than once" for tag in found if tags.count(tag) > 1]
-    fields: dict[str, object] = {}
+        unreadable += _sort_out_repeated(entry, found, fields)
     for tag in _LISTS.keys() & found.keys():
         listed = members(found[tag], remarks)
         if listed is None:
@@ -132,6 +131,18 @@ def _rule(name: str, entry: _Element, remarks: Remarks) -> Rule:
     )
 
 
+def _sort_out_repeated(
+    entry: _Element, found: dict[str, _Element], fields: dict[str, object]
+) -> list[str]:
+    """What stands more than once; of two that differ the rule stays on, and allows nothing."""
+    for tag, meant in (("disabled", False), ("action", "deny")):
+        if len({text(each) for each in entry.iterchildren(tag)}) > 1:
+            fields[tag] = meant
+            del found[tag]
+    tags = [child.tag for child in entry]
+    return [f"<{tag}> stands more than once" for tag in {*tags} if tags.count(tag) > 1]
+
+
 def _single(element: _Element) -> tuple[str, ...]:
     value = text(element)
     return (value,) if value else ()
@@ -139,7 +150,7 @@ def _single(element: _Element) -> tuple[str, ...]:
 
 def _one_of(element: _Element, known: frozenset[str], unreadable: list[str]) -> str:
     value = sys.intern(text(element))
-    if value not in known:
+    if value not in known or len(element):
         unreadable.append(f"<{element.tag}> is {value!r}, which is not known")
     return value
 
@@ -148,9 +159,17 @@ def _target(element: _Element, remarks: Remarks, unreadable: list[str]) -> Targe
     devices: list[tuple[str, tuple[str, ...]]] = []
     tags: tuple[str, ...] = ()
     negate = False
+    seen: set[str] = set()
     for child in element:
+        if child.tag in seen:
+            unreadable.append(f"<target> has <{child.tag}> more than once")
+        seen.add(child.tag)
         if child.tag == "devices":
+            before = len(remarks)
             devices += read_devices([child], remarks)
+            if len(remarks) > before:
+                # Without those that are left out it might stand for every device.
+                unreadable.append("<target> has devices that cannot be read")
         elif child.tag == "tags":
             found = members(child, remarks)
             if found is None:

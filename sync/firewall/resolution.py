@@ -4,7 +4,7 @@ A group is *open* where something in it cannot be said in addresses; then `addre
 surely belongs to it and `open_because` says what is missing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.firewall import addressing
@@ -39,26 +39,27 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
         found: list[AddressSet] = []
         reasons: dict[str, set[str]] = {name: set() for name in circle}
         for name in circle:
-            group = objects[name]
-            assert isinstance(group, AddressGroup)
+            group = members.groups[name]
+            because = reasons[name]
             if group.filter is not None and not registered_known:
-                reasons[name].add("it is dynamic, and registered addresses are not known here")
+                because.add("it is dynamic, and registered addresses are not known here")
             if group.problem:
-                reasons[name].add(f"it {group.problem}")
+                because.add(f"it {group.problem}")
                 continue
             for member in members.of(group):
-                if member in reasons:
-                    if len(circle) > 1 or group.filter is None:
-                        reasons[name].add(f"it is in a circle of groups with {member!r}")
+                if member in members.leaves:
+                    found.append(members.leaves[member])
                 elif member in resolved:
                     found.append(resolved[member].addresses)
                     if resolved[member].open_because:
-                        reasons[name].add(f"its member group {member!r} is open")
+                        because.add(f"its member group {member!r} is open")
+                elif member in reasons:
+                    because.add(f"it is in a circle of groups with {member!r}")
                 else:
-                    addresses, reason = _leaf(member, objects)
+                    addresses, reason = _unusual(member, objects.get(member))
                     found.append(addresses)
                     if reason:
-                        reasons[name].add(reason)
+                        because.add(reason)
         union = AddressSet.union(found)
         for name in circle:
             resolved[name] = Resolved(union, tuple(sorted(reasons[name])))
@@ -68,15 +69,12 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
 _NOTHING = AddressSet()
 
 
-def _leaf(member: str, objects: _Named) -> tuple[AddressSet, str]:
-    """What a member that is no group stands for, and why that is not all there is to it."""
-    found = objects.get(member)
+def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[AddressSet, str]:
+    """What a member stands for that has no addresses of its own, and what is missing of it."""
     if isinstance(found, Address):
-        if found.addresses is not None and not found.problem:
-            return found.addresses, ""
-        if found.kind == "fqdn" and not found.problem:
-            return _NOTHING, f"its member {member!r} is the FQDN {found.value}"
-        return _NOTHING, f"its member {member!r} {found.problem}"
+        if found.problem:
+            return _NOTHING, f"its member {member!r} {found.problem}"
+        return _NOTHING, f"its member {member!r} is the FQDN {found.value}"
     try:
         literal = addressing.ip_range(member) if "-" in member else addressing.ip_netmask(member)
     except ValueError:
@@ -87,24 +85,27 @@ def _leaf(member: str, objects: _Named) -> tuple[AddressSet, str]:
 class _Members:
     """The members of groups by name: as listed, or as a filter finds them among the tags.
 
-    Objects are many in number and few in their sets of tags, so a filter is asked about those.
+    `leaves` are the addresses of every object that has some, `groups` every group. Objects are
+    many in number and few in their sets of tags, so a filter is asked about those.
     """
 
     def __init__(self, objects: _Named) -> None:
-        self.objects = objects
-        self._by_tags: dict[frozenset[str], list[str]] = {}
+        self.leaves: dict[str, AddressSet] = {}
+        self.groups: dict[str, AddressGroup] = {}
+        self._by_tags: dict[tuple[str, ...], list[str]] = {}
         self._untold: list[str] = []
         self._found: dict[str, list[str]] = {}
         for name, each in objects.items():
+            if isinstance(each, AddressGroup):
+                self.groups[name] = each
+            elif each.addresses is not None:
+                self.leaves[name] = each.addresses
             if each.tags is None:
                 self._untold.append(name)
             else:
-                self._by_tags.setdefault(frozenset(each.tags), []).append(name)
+                self._by_tags.setdefault(each.tags, []).append(name)
 
-    def groups(self) -> Iterator[str]:
-        return (name for name, each in self.objects.items() if isinstance(each, AddressGroup))
-
-    def of(self, group: AddressGroup) -> Iterable[str]:
+    def of(self, group: AddressGroup) -> Sequence[str]:
         """The names of a group's members; a dynamic group is never a member of itself."""
         if group.filter is None:
             return group.members
@@ -115,7 +116,7 @@ class _Members:
             asked: dict[frozenset[str], bool] = {}
             for tags, names in self._by_tags.items():
                 # Only the tags that the filter speaks of can decide, and those sets are few.
-                decisive = tags & group.filter.tags
+                decisive = group.filter.tags.intersection(tags)
                 if decisive not in asked:
                     asked[decisive] = group.filter.matches(decisive)
                 if asked[decisive]:
@@ -125,12 +126,8 @@ class _Members:
 
     def groups_of(self, name: str) -> Iterator[str]:
         """The members of a group that are groups themselves."""
-        group = self.objects[name]
-        assert isinstance(group, AddressGroup)
-        if not group.problem:
-            for member in self.of(group):
-                if isinstance(self.objects.get(member), AddressGroup):
-                    yield member
+        group = self.groups[name]
+        return iter(()) if group.problem else filter(self.groups.__contains__, self.of(group))
 
 
 def _circles(members: _Members) -> Iterator[tuple[str, ...]]:
@@ -142,7 +139,7 @@ def _circles(members: _Members) -> Iterator[tuple[str, ...]]:
     lowest: dict[str, int] = {}
     path: list[str] = []
     on_path: set[str] = set()
-    for root in members.groups():
+    for root in members.groups:
         if root in index:
             continue
         work = [(root, members.groups_of(root))]

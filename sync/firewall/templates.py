@@ -18,8 +18,8 @@ class Interface:
     """A layer 3 interface or subinterface.
 
     `addresses` are as written: an address with its prefix length, an address object's name, or a
-    template variable. `unreadable` says what about its addresses the document does not tell
-    (DHCP, PPPoE, an element the program does not know).
+    template variable. `unreadable` names where it gets addresses that the document does not hold
+    (DHCP, PPPoE, …).
     """
 
     name: str

@@ -1,6 +1,5 @@
 """Small readings of PAN-OS XML, and the remarks they make on the way."""
 
-import sys
 from collections.abc import Iterable, Iterator
 
 from lxml.etree import _Element
@@ -16,6 +15,9 @@ class Remarks:
 
     def add(self, element: _Element, message: str) -> None:
         self._found.append(Remark(path(element), message))
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     def sorted(self) -> tuple[Remark, ...]:
         """Every remark once, by path: the order of elements in the document does not show."""
@@ -45,10 +47,10 @@ def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
     found: list[str] = []
     for child in element:
         member = (child.text or "").strip()
-        if child.tag != "member" or not member or len(child):
+        if not member or child.tag != "member" or len(child):
             remarks.add(child, "is not a member with a name; the list counts as unreadable")
             return None
-        found.append(sys.intern(member))
+        found.append(member)
     if not found and text(element):
         remarks.add(element, "holds text where members should stand; the list counts as unreadable")
         return None
@@ -63,9 +65,9 @@ def entries(containers: Iterable[_Element], remarks: Remarks) -> Iterator[tuple[
             if child.tag != "entry" or not name:
                 remarks.add(child, "is not an entry with a name; it is left out")
             else:
-                yield sys.intern(name), child
+                yield name, child
 
 
 def yes(element: _Element) -> bool | None:
     """`yes` and `no` as a boolean; None for anything else."""
-    return {"yes": True, "no": False}.get(text(element))
+    return None if len(element) else {"yes": True, "no": False}.get(text(element))

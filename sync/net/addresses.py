@@ -34,7 +34,10 @@ class AddressSet:
         v4: list[tuple[int, int]] = []
         v6: list[tuple[int, int]] = []
         for each in sets:
-            if each.v4:
+            # Two boundaries are one range already, and nearly every address object is one.
+            if len(each.v4) == 2:
+                v4.append(each.v4)
+            elif each.v4:
                 v4 += intervals.to_ranges(each.v4)
             if each.v6:
                 v6 += intervals.to_ranges(each.v6)

@@ -5,7 +5,6 @@ from enum import StrEnum
 from functools import cached_property
 
 from sync.calico.manifest import Manifest
-from sync.calico.names import NAME_ANNOTATION
 
 
 class Action(StrEnum):
@@ -28,12 +27,15 @@ class Change:
     """One object, before and after.
 
     `before` is what the cluster holds of ours now (None: nothing), `after` what it shall hold
-    (None: nothing); at least one is there and they differ.
+    (None: nothing); at least one is there and they differ. `rules` and `groups` name the
+    firewall's rules and address groups that made the object on either side, sorted.
     """
 
     before: Manifest | None
     after: Manifest | None
     cause: Cause
+    rules: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @cached_property
     def action(self) -> Action:
@@ -48,19 +50,6 @@ class Change:
     @cached_property
     def name(self) -> str:
         return self._sides[0].name
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """The address groups that made the object, before and after, sorted."""
-        annotations = (side.document()["metadata"].get("annotations", {}) for side in self._sides)
-        return tuple(
-            sorted({each[NAME_ANNOTATION] for each in annotations if NAME_ANNOTATION in each})
-        )
-
-    @cached_property
-    def rules(self) -> tuple[str, ...]:
-        """The firewall's rules that made the object, before and after, sorted; none makes a set."""
-        return ()
 
     @cached_property
     def _sides(self) -> list[Manifest]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sync.calico.manifest import Manifest
+from sync.calico.names import NAME_ANNOTATION
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object
 
@@ -50,12 +51,23 @@ def differences(
         holds = found.manifest if found else None
         if wanted is None:
             if gone := holds or (wrote if found is None else None):
-                changes.append(Change(gone, None, Cause.CONFIGURATION))
+                changes.append(_change(gone, None, Cause.CONFIGURATION))
         elif found is not None and holds is None:
             blockers.append(foreign_object(*key))
         elif holds == wanted:
             unchanged += 1
         else:
             cause = Cause.DRIFT if wrote == wanted else Cause.CONFIGURATION
-            changes.append(Change(holds, wanted, cause))
+            changes.append(_change(holds, wanted, cause))
     return Differences(tuple(changes), tuple(blockers), unchanged)
+
+
+def _change(before: Manifest | None, after: Manifest | None, cause: Cause) -> Change:
+    """A change with the groups that its objects say they are made of."""
+    groups = {
+        str(metadata["annotations"][NAME_ANNOTATION])
+        for side in (before, after)
+        if side
+        and NAME_ANNOTATION in (metadata := side.document()["metadata"]).get("annotations", {})
+    }
+    return Change(before, after, cause, groups=tuple(sorted(groups)))

@@ -96,13 +96,15 @@ def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
     else:
         size = "1 net" if len(come or gone) == 1 else f"{len(come or gone)} nets"
     drift = ", drift" if change.cause is Cause.DRIFT else ""
-    yield f"{_SIGNS[change.action]} {change.kind} {change.name} ({size or 'other fields'}{drift})"
+    yield printable(
+        f"{_SIGNS[change.action]} {change.kind} {change.name} ({size or 'other fields'}{drift})"
+    )
     if verbose:
         # The sets keep the canonical order of nets, which is not that of their texts.
         nets = [*_nets(before), *(net for net in _nets(after) if net not in gone)]
         for net in nets:
             if (net in come) != (net in gone):
-                yield f"{'+' if net in come else '-'}     {net}"
+                yield printable(f"{'+' if net in come else '-'}     {net}")
         yield from _metadata_rows(before, after)
 
 
@@ -118,8 +120,10 @@ def _metadata_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
 
 
 def _nets(document: Mapping[str, Any]) -> list[str]:
-    found: list[str] = document.get("spec", {}).get("nets", [])
-    return found
+    # Another hand may have written anything into an object of ours.
+    spec = document.get("spec")
+    nets = spec.get("nets") if isinstance(spec, Mapping) else None
+    return [str(net) for net in nets] if isinstance(nets, list) else []
 
 
 def _members(document: Mapping[str, Any]) -> set[str]:

@@ -52,22 +52,22 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
     problems: list[Problem] = []
     warnings: list[str] = []
     for i, source in enumerate(settings.sources):
-        if source.path and not (source.path.is_file() and os.access(source.path, os.R_OK)):
+        if source.path and not (os.access(source.path, os.R_OK) and source.path.is_file()):
             text = f"{source.path} is no readable file; correct the path"
             problems.append(Problem(("sources", i, "path"), text))
     for i, cluster in enumerate(settings.clusters):
         # The directory itself may still have to be made.
         path = cluster.path
-        if path and not _writable_directory(path if path.exists() else path.parent):
+        if path and not _writable_directory(path if _exists(path) else path.parent):
             text = f"{path} is no writable directory; create it or correct the path"
             problems.append(Problem(("clusters", i, "path"), text))
     url = make_url(settings.store.url)
     if url.drivername == "sqlite" and not _writable_file(Path(url.database or "")):
-        text = f"{url.database} cannot be written; create its directory"
+        text = f"{url.database} cannot be written; create its directory or make it writable"
         problems.append(Problem(("store", "url"), text))
     head_file = settings.audit.head_file
     if head_file and not _writable_file(head_file):
-        text = f"{head_file} cannot be written; create its directory"
+        text = f"{head_file} cannot be written; create its directory or make it writable"
         problems.append(Problem(("audit", "head_file"), text))
     if settings.store.password_file and not settings.store.password:
         try:
@@ -80,14 +80,19 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
 
 
 def _writable_directory(path: Path) -> bool:
-    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+    return os.access(path, os.W_OK | os.X_OK) and path.is_dir()
 
 
 def _writable_file(path: Path) -> bool:
     """Whether a file can be written, which may still have to be made."""
-    if path.exists():
-        return path.is_file() and os.access(path, os.W_OK)
+    if _exists(path):
+        return os.access(path, os.W_OK) and path.is_file()
     return _writable_directory(path.parent)
+
+
+def _exists(path: Path) -> bool:
+    # Path.exists raises where a directory on the way may not be entered.
+    return os.access(path, os.F_OK)
 
 
 def _open_to_all(key: str, path: Path) -> list[str]:

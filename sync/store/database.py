@@ -97,8 +97,19 @@ def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
 
 def _sqlite_read_only(path: Path) -> Database:
     """A SQLite file that not even its -wal and -shm beside it are touched for."""
-    if not path.is_file() or path.stat().st_size == 0:
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        size = 0
+    except OSError as error:
+        raise StoreError(
+            f"the store {path} cannot be opened: {error.strerror}; make the file and its "
+            "directory readable"
+        ) from error
+    if not size:
         return nothing(str(path))
+    if path.is_dir():
+        raise StoreError(f"the store {path} is a directory; name a file in store.url")
 
     def connect() -> sqlite3.Connection:
         # `mode=ro` alone creates -wal and -shm, and rebuilds -shm after a crash. A write-ahead log

@@ -98,6 +98,10 @@ def group_sets(
                 found[made.identity] = replace(first, device_groups=(*first.device_groups, name))
             else:
                 identity = f"{target.source}/{name}/{group.name}"
+                if identity in found:
+                    raise SourceError(
+                        f"two address groups would be called {identity!r}; rename one in Panorama"
+                    )
                 found[identity] = replace(made, identity=identity)
     return sorted(found.values(), key=lambda each: each.identity)
 

@@ -1,0 +1,212 @@
+"""An installation to try: a configuration, a Panorama document and the installed command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+import pytest
+import yaml
+
+from tests.words import Word, address, document, group
+
+COMMAND = Path(sys.executable).with_name("zonebridge")
+SECONDS = 120
+
+# What a shell of the developer may hold and a test must not see.
+_NOT_HANDED_DOWN = ("ZONEBRIDGE_", "NO_COLOR", "FORCE_COLOR", "PYTHON")
+
+Groups = Mapping[str, Sequence[str]]
+"""Address groups: name -> networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.out)
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines on stderr that are no log."""
+        return [line for line in self.err.splitlines() if not line.startswith("{")]
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A directory with `zonebridge.yaml` and `panorama.xml`.
+
+    The clusters `eu` and `us` stand for the device groups `dg-eu` and `dg-us`.
+    """
+
+    directory: Path
+
+    @classmethod
+    def in_directory(cls, directory: Path) -> Self:
+        directory.mkdir(parents=True)
+        made = cls(directory)
+        made.configure()
+        made.panorama(eu={"web": ["10.1.0.1/32", "10.1.0.2/32"], "db": ["10.2.0.0/24"]})
+        return made
+
+    def configure(self, *clusters: str, **keys: object) -> None:
+        """Write the configuration; `keys` are added to it."""
+        configuration = {
+            "sources": [{"name": "main", "kind": "file", "path": "panorama.xml"}],
+            "clusters": [cluster(name) for name in clusters or ("eu", "us")],
+            **keys,
+        }
+        (self.directory / "zonebridge.yaml").write_text(
+            yaml.safe_dump(configuration), encoding="utf-8"
+        )
+
+    def panorama(self, eu: Groups, us: Groups | None = None, shared: Groups | None = None) -> None:
+        """Write the Panorama document; what `us` leaves out is as in `eu`."""
+        device_groups = {"dg-eu": eu, "dg-us": eu if us is None else us}
+        every = (*device_groups.values(), shared or {})
+        networks = {net for groups in every for nets in groups.values() for net in nets}
+        written = document(
+            shared=[*(address(net, net) for net in sorted(networks)), *_words(shared or {})],
+            groups={name: _words(groups) for name, groups in device_groups.items()},
+        )
+        (self.directory / "panorama.xml").write_bytes(written)
+
+    def run(
+        self,
+        *arguments: str,
+        under: Sequence[str] = (),
+        stdin: Path | None = None,
+        cwd: Path | None = None,
+        **variables: str,
+    ) -> Done:
+        """Run `zonebridge` in the directory, through the command `under` where there is one."""
+        return self._run([*under, COMMAND, *arguments], variables, cwd)
+
+    def done(self, *arguments: str, **variables: str) -> Done:
+        """Run `zonebridge`, which must end with 0."""
+        done = self._run([COMMAND, *arguments], variables)
+        assert done.code == 0, done.err
+        return done
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[bytes]":
+        """Begin to run `zonebridge`, output to pipes."""
+        return subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.directory,
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def shell(self, line: str, **variables: str) -> Done:
+        """Run a line of bash in which `zonebridge` is the command; a pipe fails with any part."""
+        variables["PATH"] = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+        return self._run(["bash", "-o", "pipefail", "-c", line], variables)
+
+    def _run(
+        self, command: Sequence[str | Path], variables: Mapping[str, str], cwd: Path | None = None
+    ) -> Done:
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.directory,
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode())
+
+    def files(self, name: str) -> list[str]:
+        """The manifests in a cluster's directory."""
+        return sorted(file.name for file in self._sets(name).glob("*.yaml"))
+
+    def written(self, name: str) -> dict[str, list[str]]:
+        """What stands in a cluster's directory: file -> its nets."""
+        return {
+            file: yaml.safe_load((self._sets(name) / file).read_bytes())["spec"].get("nets", [])
+            for file in self.files(name)
+        }
+
+    def _sets(self, name: str) -> Path:
+        return self.directory / name / "globalnetworkset"
+
+    def records(self, *arguments: str, **variables: str) -> list[dict[str, Any]]:
+        """The records that `audit list` finds."""
+        listed = self.done("audit", "list", "--output", "json", *arguments, **variables)
+        found: list[dict[str, Any]] = listed.json
+        return found
+
+
+def cluster(name: str, group: str = "", **keys: object) -> dict[str, object]:
+    """A cluster of manifests in a directory of its name, for the device group of that name."""
+    device_group = {"name": group or f"dg-{name}", "mode": "enforced"}
+    return {"name": name, "kind": "manifests", "path": name, "device_groups": [device_group]} | keys
+
+
+def _words(groups: Groups) -> list[Word]:
+    return [group(name, *nets) for name, nets in groups.items()]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The variables that commands run with."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_DOWN)
+    }
+    return {**kept, **variables}
+
+
+def everything(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Every file and directory under one, and itself: rights, owner, time, content."""
+    return {str(path.relative_to(directory)): _state(path) for path in _all(directory)}
+
+
+def _all(directory: Path) -> Iterable[Path]:
+    yield directory
+    yield from directory.rglob("*")
+
+
+def _state(path: Path) -> tuple[object, ...]:
+    status = path.lstat()
+    content = path.read_bytes() if path.is_file() else b""
+    return (status.st_mode, status.st_uid, status.st_ino, status.st_mtime_ns, content)
+
+
+def without_rights() -> Sequence[str]:
+    """What to run a command under so that the rights of files hold for it, for root too."""
+    if os.geteuid() != 0:
+        return ()
+    return _usable("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+def as_nobody_known() -> Sequence[str]:
+    """What to run a command under so that its user has a number and no name."""
+    return _usable("unshare", "--user", "--map-user=12345")
+
+
+def _usable(*command: str) -> Sequence[str]:
+    if not shutil.which(command[0]):
+        pytest.skip(f"{command[0]} is not installed")
+    tried = subprocess.run([*command, "true"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"{command[0]} is not allowed here: {tried.stderr.decode().strip()}")
+    return command
+
+
+def sentences(done: Done) -> Iterator[str]:
+    """The error sentences on stderr, without `error: `; anything else there fails."""
+    for line in done.errors:
+        assert line.startswith("error: "), done.err
+        yield line.removeprefix("error: ")

@@ -1,0 +1,31 @@
+"""`make demo` on a copy, so that it writes into no checkout."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.installation import SECONDS, environment
+
+
+def test_the_demo_ends_with_nothing_left_to_change(demo: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "config" / "demo"
+    shutil.copytree(demo, copy)
+    for _ in range(2):  # whatever an earlier one left
+        done = subprocess.run(
+            [sys.executable, copy / "demo.py"],
+            cwd=tmp_path,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        last = done.stdout.splitlines()[-1]
+        assert last == "39 sets stand in build/demo; nothing is left to change."
+    assert {path.name for path in tmp_path.iterdir()} == {"build", "config"}
+    assert sorted(path.name for path in copy.iterdir() if path.is_file()) == sorted(
+        path.name for path in demo.iterdir() if path.is_file()
+    )

@@ -1,0 +1,47 @@
+"""A cluster in memory: the twin of the real ones, which fails when it is told to."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import Pairs
+from sync.calico.ownership import is_ours, merged, ours_of
+from sync.clusters.cluster import Key, LiveObject
+
+
+@dataclass
+class MemoryCluster:
+    """A reader and a writer over a mapping of documents by (kind, name).
+
+    `before_write` is called with the object's name ahead of each write, and may raise.
+    `writes` are what was written, as (verb, name).
+    """
+
+    owner: Pairs
+    documents: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    before_write: Callable[[str], None] = lambda name: None
+    writes: list[tuple[str, str]] = field(default_factory=list)
+
+    def read(self) -> Mapping[Key, LiveObject]:
+        return {
+            key: LiveObject(ours_of(found) if is_ours(found, self.owner) else None, found)
+            for key, found in self.documents.items()
+        }
+
+    def create(self, manifest: Manifest) -> None:
+        self._begin("create", manifest)
+        assert (manifest.kind, manifest.name) not in self.documents, "it exists already"
+        self.documents[manifest.kind, manifest.name] = manifest.document()
+
+    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        self._begin("replace", manifest)
+        self.documents[manifest.kind, manifest.name] = merged(manifest, live.document)
+
+    def delete(self, manifest: Manifest) -> None:
+        self._begin("delete", manifest)
+        self.documents.pop((manifest.kind, manifest.name), None)
+
+    def _begin(self, verb: str, manifest: Manifest) -> None:
+        self.before_write(manifest.name)
+        self.writes.append((verb, manifest.name))

@@ -1,0 +1,220 @@
+"""Plans as people read them, in a terminal and in a merge request."""
+
+import re
+from typing import Any
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from sync.plan.changes import Cause, Change
+from sync.plan.guards import Blocker, foreign_object
+from sync.plan.plan import LeftOut, Origin, Plan
+from sync.plan.text import markdown, printable, summarise, text
+
+KIND = "GlobalNetworkSet"
+
+
+def made(name: str, *nets: str, spec: Any = None, **annotations: str) -> Manifest:
+    metadata = {"name": name} | ({"annotations": annotations} if annotations else {})
+    return Manifest.of(
+        {"kind": KIND, "metadata": metadata, "spec": {"nets": list(nets)} if spec is None else spec}
+    )
+
+
+def change(
+    before: Manifest | None, after: Manifest | None, cause: Cause = Cause.CONFIGURATION
+) -> Change:
+    return Change(before, after, cause)
+
+
+def plan(
+    *changes: Change,
+    cluster: str = "prod",
+    drift: tuple[Change, ...] = (),
+    blockers: tuple[Blocker, ...] = (),
+    left_out: tuple[LeftOut, ...] = (),
+    origins: tuple[Origin, ...] = (),
+) -> Plan:
+    return Plan(cluster, origins, changes, drift, blockers, left_out, unchanged=4)
+
+
+FULL = plan(
+    change(None, made("new", "10.0.0.1/32")),
+    change(made("old", "10.0.0.1/32", "10.0.0.2/32"), None),
+    change(made("x", "10.0.0.1/32", "10.0.0.9/32"), made("x", "10.0.0.2/32", "10.0.0.9/32")),
+    drift=(change(made("y", "10.0.0.1/32", a="1"), made("y", "10.0.0.1/32", a="2"), Cause.DRIFT),),
+    blockers=(foreign_object(KIND, "theirs"),),
+    left_out=(LeftOut("rules", "not yet"),),
+    origins=(Origin("main", "412", ("alice", "bob")), Origin("second", "9")),
+)
+
+
+def test_the_text_begins_and_ends_with_the_summary() -> None:
+    lines = text(FULL).splitlines()
+    assert lines[0] == lines[-1]
+    assert lines[0] == (
+        "Cluster prod: 1 to create, 1 to update, 1 to delete; 4 unchanged; "
+        "1 changed by another hand and left as they are; 1 left out; BLOCKED by 1."
+    )
+    assert text(FULL).endswith("\n")
+
+
+def test_the_text_has_one_line_an_object() -> None:
+    assert text(FULL).splitlines()[1:-1] == [
+        "From source main, version 412, committed by alice, bob.",
+        "From source second, version 9.",
+        "",
+        "Changes",
+        f"  + {KIND} new (1 net)",
+        f"  - {KIND} old (2 nets)",
+        f"  ~ {KIND} x (+1 -1 nets)",
+        "",
+        "Drift",
+        f"  ~ {KIND} y (labels or annotations, drift)",
+        "",
+        "Blocked",
+        f"  ! foreign-object: {foreign_object(KIND, 'theirs').message}",
+        "",
+        "Left out",
+        "  ! rules: not yet",
+        "",
+    ]
+
+
+def test_verbose_text_has_a_line_for_every_member_and_label() -> None:
+    lines = text(FULL, verbose=True).splitlines()
+    assert lines[5:12] == [
+        f"  + {KIND} new (1 net)",
+        "  +     10.0.0.1/32",
+        f"  - {KIND} old (2 nets)",
+        "  -     10.0.0.1/32",
+        "  -     10.0.0.2/32",
+        f"  ~ {KIND} x (+1 -1 nets)",
+        "  -     10.0.0.1/32",
+    ]
+    assert "  -     annotations: a=1" in lines
+    assert "  +     annotations: a=2" in lines
+    assert not [line for line in lines if "10.0.0.9" in line]
+
+
+def test_members_keep_the_order_of_the_set() -> None:
+    both = plan(
+        change(made("x", "9.0.0.0/8", "10.0.0.0/8"), made("x", "11.0.0.0/8", "100.0.0.0/8"))
+    )
+    nets = re.findall(r"[-+] {5}(\S+)", text(both, verbose=True))
+    assert nets == ["9.0.0.0/8", "10.0.0.0/8", "11.0.0.0/8", "100.0.0.0/8"]
+
+
+def test_a_change_of_another_field_is_said() -> None:
+    other = plan(change(made("x", spec={"a": 1}), made("x", spec={"a": 2})))
+    assert f"~ {KIND} x (other fields)" in text(other)
+
+
+def test_a_plan_without_anything_to_say_is_one_line() -> None:
+    assert text(plan()) == "Cluster prod: no changes; 4 unchanged.\n"
+    assert summarise(plan()) == "no changes; 4 unchanged."
+
+
+# --- colours --------------------------------------------------------------------------------------
+
+
+def test_colours_come_only_when_asked_for() -> None:
+    assert "\x1b" not in text(FULL, verbose=True)
+    assert "\x1b" not in markdown(FULL, verbose=True)
+    colored = text(FULL, color=True)
+    assert f"\x1b[32m  + {KIND} new (1 net)\x1b[0m\n" in colored
+    assert f"\x1b[31m  - {KIND} old (2 nets)\x1b[0m\n" in colored
+    assert f"\x1b[33m  ~ {KIND} x" in colored
+    assert "\x1b[31m  ! foreign-object" in colored
+    assert re.sub(r"\x1b\[\d*m", "", colored) == text(FULL)
+
+
+# --- hostile names --------------------------------------------------------------------------------
+
+HOSTILE = "a\x1b[2Jb\x07\r\nc\x9bd‮e\x00"
+
+
+def hostile() -> Plan:
+    return plan(
+        change(None, made(HOSTILE, HOSTILE, **{"x" + HOSTILE: HOSTILE})),
+        change(made("x", HOSTILE, a=HOSTILE), made("x", "10.0.0.1/32", a="b")),
+        cluster=HOSTILE,
+        drift=(change(made(HOSTILE), None, Cause.DRIFT),),
+        blockers=(foreign_object(KIND, HOSTILE), Blocker(HOSTILE, HOSTILE, approvable=True)),
+        left_out=(LeftOut(HOSTILE, HOSTILE),),
+        origins=(Origin(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE),),
+    )
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_nothing_that_a_terminal_obeys_is_printed(verbose: bool) -> None:
+    for shown in (text(hostile(), verbose=verbose), markdown(hostile(), verbose=verbose)):
+        assert shown.replace("\n", "").isprintable()
+        assert r"a\x1b[2J" in shown or r"a\\x1b\[2J" in shown
+    lines = text(hostile(), verbose=verbose).splitlines()
+    assert lines[0] == lines[-1]
+    assert not [line for line in lines if line.startswith("c")]
+
+
+def test_printable_keeps_letters_of_every_script() -> None:
+    assert printable("Zürich 東京 naïve ✓") == "Zürich 東京 naïve ✓"
+    assert printable("a\tb\nc") == r"a\tb\nc"
+
+
+@pytest.mark.parametrize(
+    "name", ["```", "`````\n# x", "~~~", "</code>", "x\n```\n<script>", "`" * 50]
+)
+def test_a_fence_cannot_be_closed_from_within(name: str) -> None:
+    shown = markdown(
+        plan(change(None, made(name, name, a=name)), left_out=(LeftOut(name, name),)), verbose=True
+    )
+    fence = ""
+    inside: list[str] = []
+    for line in shown.splitlines():
+        # CommonMark: a fence is closed by at least as many backticks with nothing after them.
+        if fence and line.startswith(fence) and not line.strip("`"):
+            fence = ""
+        elif fence:
+            # Nothing in a row can be taken for the end of the fence, however it is read.
+            assert fence not in line
+            inside.append(line)
+        elif line.startswith("```"):
+            fence = "`" * (len(line) - len(line.lstrip("`")))
+    assert fence == ""
+    assert len(inside) == 4
+    assert all(line[0] in "+!" for line in inside)
+
+
+def test_markdown_has_a_heading_a_summary_and_the_digest() -> None:
+    lines = markdown(FULL).splitlines()
+    assert lines[0] == "## prod"
+    assert lines[2] == f"**{summarise(FULL)}**"
+    assert lines[-1] == f"Plan digest `{FULL.digest}`"
+    assert lines[4:8] == ["### Changes", "", "```diff", f"+ {KIND} new (1 net)"]
+
+
+def test_a_cluster_name_is_not_markdown() -> None:
+    shown = markdown(plan(cluster="[x](http://evil) <b>`*_#"))
+    assert shown.splitlines()[0] == r"## \[x\]\(http://evil\) \<b\>\`\*\_\#"
+
+
+# --- what another hand wrote ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        [],
+        "x",
+        17,
+        {"nets": None},
+        {"nets": "10.0.0.0/8"},
+        {"nets": {"a": 1}},
+        {"nets": [{"a": 1}, ["b"], None, 7]},
+    ],
+)
+def test_whatever_stands_in_the_cluster_can_be_shown(spec: Any) -> None:
+    before = made("x", spec=spec)
+    shown = plan(change(before, made("x", "10.0.0.1/32"), Cause.DRIFT), change(before, None))
+    assert f"~ {KIND} x (" in text(shown, verbose=True)
+    assert f"~ {KIND} x (" in markdown(shown, verbose=True)

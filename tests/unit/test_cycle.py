@@ -1,0 +1,612 @@
+"""Whole cycles over a real store: from an exported configuration to files and an audit trail."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import Pairs
+from sync.calico.ownership import owner_labels
+from sync.clusters.cluster import Key, LiveObject, NotWrittenError
+from sync.clusters.manifests import ManifestsReader, ManifestsWriter
+from sync.cycle import Cluster, InvalidObjectError, Result, Translation, run_cycle
+from sync.errors import ClusterError, SourceError
+from sync.plan.changes import Action, Cause
+from sync.sources.export import ExportSource
+from sync.store import BATCH, Kind, Outcome, Record, Store, open_store
+from sync.store.audit import Filter, at, records
+from sync.store.verification import verify
+from tests.memory import MemoryCluster
+from tests.unit.store.words import ticking
+from tests.words import Word, address, document, dynamic, group, rule
+
+KIND = "GlobalNetworkSet"
+A, B, C = address("a", "10.0.0.1"), address("b", "10.0.0.3"), address("c", "10.0.0.5")
+WEB, DB = group("web", "a", "b"), group("db", "c")
+
+
+class Killed(BaseException):
+    """What a signal raises: nothing may catch it."""
+
+
+@dataclass
+class World:
+    """A directory with exports, a store, and clusters that stand for device groups.
+
+    `kept` are the clusters in memory by name; any other is a directory.
+    """
+
+    path: Path
+    store: Store
+    stands_for: dict[str, tuple[tuple[str, str], ...]] = field(
+        default_factory=lambda: {"prod": (("main", "dg"),)}
+    )
+    kept: dict[str, MemoryCluster] = field(default_factory=dict)
+    repair_drift: bool = True
+    tags: tuple[str, ...] = ()
+
+    @property
+    def owner(self) -> Pairs:
+        return owner_labels("test", self.store.uuid)
+
+    def export(self, *words: Word, source: str = "main", data: bytes | None = None) -> None:
+        """Let a source say this of the device group `dg`, or exactly these bytes."""
+        (self.path / f"{source}.xml").write_bytes(data or document((), {"dg": words}))
+
+    def keep_in_memory(self, name: str) -> MemoryCluster:
+        return self.kept.setdefault(name, MemoryCluster(self.owner))
+
+    def folder(self, cluster: str = "prod") -> Path:
+        return self.path / cluster / KIND.lower()
+
+    def files(self, cluster: str = "prod") -> dict[str, bytes]:
+        """The files of a cluster by name."""
+        folder = self.folder(cluster)
+        return {each.name: each.read_bytes() for each in folder.glob("*")}
+
+    def nets(self, name: str, cluster: str = "prod") -> list[str]:
+        spec = yaml.safe_load(self.files(cluster)[f"{name}.yaml"])["spec"]
+        return list(spec.get("nets", []))
+
+    def sync(self, *, dry: bool = False) -> dict[str, Result]:
+        """One cycle over everything; the results by cluster."""
+        run = None if dry else self.store.begin_run("test")
+        used = {source for pairs in self.stands_for.values() for source, _ in pairs}
+        results = run_cycle(
+            [ExportSource(name, self.path / f"{name}.xml") for name in sorted(used)],
+            [self._cluster(name, dry=dry) for name in self.stands_for],
+            self.store,
+            Translation(self.tags, True, self.owner),
+            run,
+        )
+        if run:
+            run.finish("done", {})
+        assert [result.cluster for result in results] == list(self.stands_for)
+        return {result.cluster: result for result in results}
+
+    def only(self, *, dry: bool = False) -> Result:
+        (result,) = self.sync(dry=dry).values()
+        return result
+
+    def _cluster(self, name: str, *, dry: bool) -> Cluster:
+        reader = self.kept.get(name) or ManifestsReader(self.path / name, self.owner)
+        writer = self.kept.get(name) or ManifestsWriter(self.path / name)
+        pairs = self.stands_for[name]
+        return Cluster(name, pairs, reader, None if dry else writer, self.repair_drift)
+
+    def trail(self, cluster: str = "prod") -> list[Record]:
+        return list(records(self.store, Filter(cluster=cluster)))
+
+    def verified(self) -> int:
+        """Hold the whole trail against itself; how many records it has."""
+        return verify(self.store).records
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+        yield World(tmp_path, store)
+
+
+def changed(result: Result) -> list[tuple[Action, str]]:
+    """What was written."""
+    assert result.error is None
+    assert result.failed == ()
+    return [(change.action, change.name) for change in result.applied]
+
+
+def outcomes(trail: Sequence[Record]) -> list[tuple[str, str]]:
+    return [(each.object_name, each.outcome) for each in trail if each.outcome]
+
+
+# --- from one cycle to the next -------------------------------------------------------------------
+
+
+def test_the_first_sync_creates_and_the_second_changes_nothing(world: World) -> None:
+    world.export(A, B, C, WEB, DB)
+    assert changed(world.only()) == [(Action.CREATE, "pan.db"), (Action.CREATE, "pan.web")]
+    assert world.nets("pan.web") == ["10.0.0.1/32", "10.0.0.3/32"]
+    before, count, trail = world.files(), world.verified(), world.trail()
+    assert set(before) == {"pan.db.yaml", "pan.web.yaml"}
+
+    second = world.only()
+    assert changed(second) == []
+    assert second.plan is not None
+    assert second.plan.unchanged == 2
+    assert world.files() == before
+    assert world.trail() == trail
+    # A run has two records, when it began and when it ended, and there is nothing else to say.
+    assert world.verified() == count + 2
+
+
+def test_an_edit_changes_the_sets_concerned_and_no_other(world: World) -> None:
+    world.export(A, B, C, WEB, DB, group("all", "web", "db"))
+    world.sync()
+    before = world.files()
+    world.export(A, B, address("c", "10.0.0.7"), WEB, DB, group("all", "web", "db"))
+    assert changed(world.only()) == [(Action.UPDATE, "pan.all"), (Action.UPDATE, "pan.db")]
+    assert world.nets("pan.db") == ["10.0.0.7/32"]
+    assert world.files()["pan.web.yaml"] == before["pan.web.yaml"]
+    assert changed(world.only()) == []
+
+
+def test_the_order_of_the_export_does_not_matter(world: World) -> None:
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    world.export(DB, C, group("web", "b", "a"), B, A)
+    assert changed(world.only()) == []
+
+
+def test_a_group_that_is_gone_is_deleted(world: World) -> None:
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    world.export(A, B, WEB)
+    assert changed(world.only()) == [(Action.DELETE, "pan.db")]
+    assert set(world.files()) == {"pan.web.yaml"}
+    assert set(world.store.written("prod")) == {(KIND, "pan.web")}
+    assert changed(world.only()) == []
+    assert world.verified()
+
+
+def test_growth_is_written_before_what_goes(world: World) -> None:
+    cluster = world.keep_in_memory("prod")
+    world.export(A, C, group("old", "a"), group("same", "a"))
+    world.sync()
+    cluster.writes.clear()
+    world.export(A, C, group("new", "a"), group("same", "a", "c"))
+    world.sync()
+    assert cluster.writes == [("create", "pan.new"), ("replace", "pan.same"), ("delete", "pan.old")]
+
+
+def test_only_the_groups_with_a_tag_or_a_rule_are_written(world: World) -> None:
+    world.tags = ("k8s",)
+    world.export(
+        A, group("x", "a", tags=("k8s",)), group("y", "a"), group("z", "a"), rule("r", source=["z"])
+    )
+    assert changed(world.only()) == [(Action.CREATE, "pan.x"), (Action.CREATE, "pan.z")]
+
+
+def test_a_large_group_is_written_in_more_than_one_batch(world: World) -> None:
+    world.export(A, *(group(f"g{number}", "a") for number in range(BATCH + 3)))
+    assert len(changed(world.only())) == BATCH + 3
+    kinds = [record.kind for record in world.trail()]
+    assert kinds[: BATCH + 1] == [*([Kind.INTENT] * BATCH), Kind.OUTCOME]
+    assert kinds.count(Kind.INTENT) == kinds.count(Kind.OUTCOME) == BATCH + 3
+
+
+# --- a dry run ------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_plans_what_a_sync_does_and_writes_nothing(world: World) -> None:
+    world.export(A, B, WEB)
+    dry = world.only(dry=True)
+    assert dry.plan is not None
+    assert dry.applied == ()
+    assert not world.folder().exists()
+    assert world.verified() == 0
+    assert world.only().plan == dry.plan
+
+
+# --- files of others ------------------------------------------------------------------------------
+
+
+def test_a_file_made_by_hand_survives(world: World) -> None:
+    world.export(A, B, WEB)
+    world.sync()
+    other = world.folder() / "mine.yaml"
+    other.write_text("kind: GlobalNetworkSet\nmetadata: {name: mine}\nspec: {nets: [10.0.0.0/8]}\n")
+    note = world.folder() / "NOTES.txt"
+    note.write_text("hands off")
+    world.export(A, DB, C)
+    world.sync()
+    assert set(world.files()) == {"pan.db.yaml", "mine.yaml", "NOTES.txt"}
+
+
+def test_a_file_of_others_in_our_place_blocks_the_plan_and_stays(world: World) -> None:
+    world.export(A, B, C, WEB, DB)
+    world.folder().mkdir(parents=True)
+    foreign = world.folder() / "pan.web.yaml"
+    foreign.write_text("# mine\n")
+    result = world.only()
+    assert result.plan is not None
+    assert [blocker.guard for blocker in result.plan.blockers] == ["foreign-object"]
+    assert result.applied == ()
+    assert world.files() == {"pan.web.yaml": b"# mine\n"}
+    (record,) = world.trail()
+    assert (record.kind, record.detail, record.plan) == (
+        Kind.BLOCKED,
+        "foreign-object",
+        result.plan.digest,
+    )
+    foreign.unlink()
+    assert len(changed(world.only())) == 2
+
+
+def test_the_same_export_with_another_store_owns_nothing_here(world: World, tmp_path: Path) -> None:
+    world.export(A, B, WEB)
+    world.sync()
+    before = world.files()
+    with open_store(f"sqlite:///{tmp_path}/other.db") as store:
+        result = World(tmp_path, store).only()
+    assert result.plan is not None
+    assert result.plan.blockers
+    assert world.files() == before
+
+
+# --- drift ----------------------------------------------------------------------------------------
+
+
+def test_what_another_hand_changed_is_repaired_and_recorded(world: World) -> None:
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    before = world.files()
+    (world.folder() / "pan.db.yaml").unlink()
+    web = world.folder() / "pan.web.yaml"
+    web.write_text(web.read_text().replace("10.0.0.3/32", "0.0.0.0/0"))
+    result = world.only()
+    assert changed(result) == [(Action.CREATE, "pan.db"), (Action.UPDATE, "pan.web")]
+    assert {change.cause for change in result.applied} == {Cause.DRIFT}
+    assert world.files() == before
+    assert world.verified()
+
+
+def test_drift_that_is_only_reported_stays(world: World) -> None:
+    world.repair_drift = False
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    (world.folder() / "pan.db.yaml").unlink()
+    world.export(A, WEB, B, C, DB, group("new", "a"))
+    result = world.only()
+    assert changed(result) == [(Action.CREATE, "pan.new")]
+    assert result.plan is not None
+    assert [change.name for change in result.plan.drift] == ["pan.db"]
+    assert "pan.db.yaml" not in world.files()
+
+
+def test_what_is_gone_already_is_recorded_as_gone(world: World) -> None:
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    (world.folder() / "pan.db.yaml").unlink()
+    world.export(A, B, WEB)
+    assert changed(world.only()) == [(Action.DELETE, "pan.db")]
+    assert changed(world.only()) == []
+
+
+# --- an object that fails -------------------------------------------------------------------------
+
+
+def failing(*names: str, error: type[BaseException] = NotWrittenError) -> Callable[[str], None]:
+    def before_write(name: str) -> None:
+        if name in names:
+            raise error(f"{name} was refused")
+
+    return before_write
+
+
+def nothing(name: str) -> None:
+    pass
+
+
+def test_one_object_that_fails_stops_no_other_and_heals_on_the_next_run(world: World) -> None:
+    cluster = world.keep_in_memory("prod")
+    world.export(A, B, C, WEB, DB, group("all", "web"))
+    cluster.before_write = failing("pan.db")
+    result = world.only()
+    assert [change.name for change in result.applied] == ["pan.all", "pan.web"]
+    assert [(change.name, said) for change, said in result.failed] == [
+        ("pan.db", "pan.db was refused")
+    ]
+    assert outcomes(world.trail()) == [
+        ("pan.all", Outcome.APPLIED),
+        ("pan.db", Outcome.FAILED),
+        ("pan.web", Outcome.APPLIED),
+    ]
+    assert [each.error for each in world.trail() if each.error] == ["pan.db was refused"]
+    assert world.store.open_intents("prod") == []
+    assert (KIND, "pan.db") not in world.store.written("prod")
+
+    cluster.before_write = nothing
+    assert changed(world.only()) == [(Action.CREATE, "pan.db")]
+    assert changed(world.only()) == []
+    assert world.verified()
+
+
+def test_a_failure_in_one_step_does_not_stop_the_next_step(world: World) -> None:
+    cluster = world.keep_in_memory("prod")
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    world.export(A, B, C, group("new", "a"), group("web", "a"))
+    cluster.before_write = failing("pan.new")
+    result = world.only()
+    assert [change.name for change in result.applied] == ["pan.web", "pan.db"]
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_a_write_that_nobody_knows_the_end_of_stays_open_until_it_is_read_back(
+    world: World, happened: bool
+) -> None:
+    cluster = world.keep_in_memory("prod")
+    world.export(A, B, WEB)
+    cluster.before_write = failing("pan.web", error=ClusterError)
+    result = world.only()
+    assert [change.name for change, _ in result.failed] == ["pan.web"]
+    (intent,) = world.store.open_intents("prod")
+    assert intent.object_name == "pan.web"
+    assert outcomes(world.trail()) == [("pan.web", Outcome.UNKNOWN)]
+
+    if happened:
+        (change,) = result.plan.changes if result.plan else ()
+        assert change.after is not None
+        cluster.documents[KIND, "pan.web"] = change.after.document()
+    cluster.before_write = nothing
+    again = world.only()
+    recovered = next(each for each in world.trail() if each.kind == Kind.RECOVERED)
+    assert recovered.outcome == (Outcome.APPLIED if happened else Outcome.NOT_APPLIED)
+    assert changed(again) == ([] if happened else [(Action.CREATE, "pan.web")])
+    assert world.store.open_intents("prod") == []
+    assert world.verified()
+
+
+# --- being killed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_write", [0, 63, 70])
+def test_a_kill_at_any_write_leaves_open_intents_that_the_next_run_closes(
+    world: World, at_write: int
+) -> None:
+    cluster = world.keep_in_memory("prod")
+    world.export(A, *(group(f"g{number:03}", "a") for number in range(2 * BATCH + 10)))
+    cluster.before_write = failing(f"pan.g{at_write:03}", error=Killed)
+    with pytest.raises(Killed):
+        world.sync()
+    assert len(cluster.documents) == at_write
+    still_open = world.store.open_intents("prod")
+    batch = at_write // BATCH
+    assert len(still_open) == min(BATCH, 2 * BATCH + 10 - batch * BATCH)
+    world.verified()
+
+    cluster.before_write = nothing
+    result = world.only()
+    assert len(changed(result)) == 2 * BATCH + 10 - at_write
+    recovered = [each for each in world.trail() if each.kind == Kind.RECOVERED]
+    assert len(recovered) == len(still_open)
+    assert [each.outcome for each in recovered].count(Outcome.APPLIED) == at_write % BATCH
+    assert world.store.open_intents("prod") == []
+    assert world.store.written("prod").keys() == cluster.documents.keys()
+    assert changed(world.only()) == []
+    world.verified()
+
+
+def test_a_kill_between_a_file_and_its_outcome_is_recovered_from_the_file(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    world.export(A, C, group("web", "a"), group("new", "c"))
+    real = ManifestsWriter.replace
+
+    def killed(self: ManifestsWriter, manifest: Manifest, live: LiveObject) -> None:
+        real(self, manifest, live)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ManifestsWriter, "replace", killed)
+        with pytest.raises(Killed):
+            world.sync()
+    assert [each.object_name for each in world.store.open_intents("prod")] == ["pan.web"]
+    assert changed(world.only()) == [(Action.DELETE, "pan.db")]
+    recovered = [each for each in world.trail() if each.kind == Kind.RECOVERED]
+    assert [(each.object_name, each.outcome) for each in recovered] == [
+        ("pan.web", Outcome.APPLIED)
+    ]
+    world.verified()
+
+
+def test_what_neither_we_nor_the_past_wrote_is_recovered_as_unknown(world: World) -> None:
+    cluster = world.keep_in_memory("prod")
+    world.export(A, B, WEB)
+    cluster.before_write = failing("pan.web", error=Killed)
+    with pytest.raises(Killed):
+        world.sync()
+    other = next(iter(world.only(dry=True).plan.changes)).after  # type: ignore[union-attr]  # it was planned
+    assert other is not None
+    cluster.documents[KIND, "pan.web"] = other.document() | {"spec": {"nets": ["0.0.0.0/0"]}}
+    cluster.before_write = nothing
+    assert changed(world.only()) == [(Action.UPDATE, "pan.web")]
+    recovered = next(each for each in world.trail() if each.kind == Kind.RECOVERED)
+    assert recovered.outcome == Outcome.UNKNOWN
+    world.verified()
+
+
+# --- several sources and clusters -----------------------------------------------------------------
+
+
+def test_a_source_that_fails_leaves_its_clusters_alone_and_others_go_on(world: World) -> None:
+    world.stands_for = {
+        "first": (("main", "dg"),),
+        "both": (("main", "dg"), ("second", "dg")),
+        "other": (("second", "dg"),),
+    }
+    world.export(A, B, WEB)
+    world.export(A, B, WEB, source="second")
+    world.sync()
+    before = {name: world.files(name) for name in world.stands_for}
+    world.export(data=b"<config><shared>", source="main")
+    world.export(A, B, C, WEB, DB, source="second")
+    results = world.sync()
+    for name in ("first", "both"):
+        error = results[name].error
+        assert isinstance(error, SourceError)
+        assert "main.xml cannot be read as XML" in str(error)
+        assert results[name].plan is None
+        assert world.files(name) == before[name]
+    assert changed(results["other"]) == [(Action.CREATE, "pan.db")]
+    world.verified()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b'<response status="error"><msg>x</msg></response>',
+        b"<config><shared/></config>",
+        document((), {"another": (A, WEB)}),
+        document((), {"dg": (A, WEB)}, parents={"dg": "gone"}),
+    ],
+    ids=["empty", "error", "no groups", "another group", "no parent"],
+)
+def test_a_device_group_that_cannot_be_had_deletes_nothing(world: World, data: bytes) -> None:
+    world.export(A, B, WEB)
+    world.sync()
+    before, trail = world.files(), world.trail()
+    world.export(data=data or b" ")
+    result = world.only()
+    assert isinstance(result.error, SourceError)
+    assert world.files() == before
+    assert world.trail() == trail
+
+
+def test_a_missing_file_is_a_source_that_fails(world: World) -> None:
+    error = world.only().error
+    assert isinstance(error, SourceError)
+    assert "correct the path of the source" in str(error)
+
+
+def test_a_cluster_that_fails_holds_up_no_other(world: World) -> None:
+    world.stands_for = {"bad": (("main", "dg"),), "good": (("main", "dg"),)}
+    (world.path / "bad").write_text("not a directory")
+    world.export(A, B, WEB)
+    results = world.sync()
+    assert isinstance(results["bad"].error, ClusterError)
+    assert changed(results["good"]) == [(Action.CREATE, "pan.web")]
+
+
+def test_a_clash_of_names_stops_the_cluster_before_anything_is_written(world: World) -> None:
+    world.export(A, group("web   . .-.db", "a"), group("web .- #- _db", "a"), group("x", "a"))
+    assert isinstance(world.only().error, SourceError)
+    assert not world.folder().exists()
+    assert world.trail() == []
+
+
+def test_an_object_that_does_not_validate_stops_the_cluster(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.export(A, B, WEB)
+    monkeypatch.setattr("sync.cycle.validate", lambda manifest: ["spec.nets[0] is wrong"])
+    error = world.only().error
+    assert isinstance(error, InvalidObjectError)
+    assert "'web'" in str(error)
+    assert "spec.nets[0] is wrong" in str(error)
+    assert not world.folder().exists()
+
+
+def test_several_device_groups_of_one_cluster_stand_beside_each_other(world: World) -> None:
+    world.stands_for = {"prod": (("main", "dg"), ("second", "dg"))}
+    world.export(A, B, WEB)
+    world.export(A, C, group("web", "c"), source="second")
+    assert len(changed(world.only())) == 2
+    assert world.nets("pan.web") == ["10.0.0.1/32", "10.0.0.3/32"]
+    result = world.only()
+    assert result.plan is not None
+    assert [origin.source for origin in result.plan.origins] == ["main", "second"]
+
+
+# --- what is left out -----------------------------------------------------------------------------
+
+
+def test_what_does_not_reach_the_cluster_is_in_the_plan(world: World) -> None:
+    world.export(A, group("web", "a", "gone"), address("bad", "x"), rule("r"), dynamic("d", "'"))
+    plan = world.only(dry=True).plan
+    assert plan is not None
+    here = "/config/devices/entry[@name='localhost.localdomain']/device-group/entry[@name='dg']"
+    assert [left.subject for left in plan.left_out] == [
+        f"{here}/address-group/entry[@name='d']/dynamic",
+        f"{here}/address/entry[@name='bad']/ip-netmask",
+        "address group 'd' of dg",
+        "address group 'web' of dg",
+        "rules of device group 'dg'",
+    ]
+
+
+def test_remarks_on_other_device_groups_are_theirs(world: World) -> None:
+    groups: Mapping[str, Sequence[Word]] = {
+        "dg": (A, WEB),
+        "up": (address("bad", "x"),),
+        "aside": (address("worse", "x"),),
+    }
+    world.export(data=document((address("shared", "x"),), groups, parents={"dg": "up"}))
+    plan = world.only(dry=True).plan
+    assert plan is not None
+    said = " ".join(left.subject for left in plan.left_out)
+    assert "'bad'" in said
+    assert "'shared'" in said
+    assert "'worse'" not in said
+
+
+# --- the audit trail ------------------------------------------------------------------------------
+
+
+def held(world: World) -> dict[Key, Manifest]:
+    """What stands in the directory now."""
+    live = ManifestsReader(world.path / "prod", world.owner).read()
+    return {key: found.manifest for key, found in live.items() if found.manifest}
+
+
+def test_the_trail_shows_what_stood_in_the_directory_at_any_time(world: World) -> None:
+    stood: list[tuple[datetime, dict[Key, Manifest]]] = [(world.store.clock(), {})]
+    for words in (
+        (A, B, C, WEB, DB),
+        (A, B, C, group("web", "c"), DB),
+        (A, B, C, group("web", "c")),
+        (A, B, C, group("web", "c")),
+        (A, B, C, WEB, DB, group("new")),
+        (A,),
+    ):
+        world.export(*words)
+        world.sync()
+        stood.append((world.store.clock(), held(world)))
+    assert len({tuple(sets) for _, sets in stood}) > 3
+    for time, expected in stood:
+        assert at(world.store, "prod", time) == expected
+    world.verified()
+
+
+def test_a_record_says_what_changed_why_and_from_which_version(world: World) -> None:
+    world.export(A, B, WEB)
+    world.sync()
+    world.export(A, B, group("web", "a"))
+    world.sync()
+    intent = [each for each in world.trail() if each.kind == Kind.INTENT][-1]
+    assert (intent.action, intent.cause, intent.object_name) == (
+        Action.UPDATE,
+        Cause.CONFIGURATION,
+        "pan.web",
+    )
+    assert intent.groups == ("web",)
+    assert intent.trigger == "test"
+    assert intent.firewall_version.startswith("main sha256:")
+    assert intent.before != intent.after
