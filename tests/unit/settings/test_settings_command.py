@@ -125,7 +125,10 @@ def test_check_refuses_what_cannot_be_used(directory: Path) -> None:
         "  sources[0].path: DIR/export.xml is no readable file; correct the path",
         "  clusters[0].path: DIR/no/out is no writable directory; create it or correct the path",
         "  store.url: DIR/no/z.db cannot be written; create its directory or make it writable",
-        "  audit.head_file: DIR/no/heads cannot be written; create its directory or make it writable",
+        (
+            "  audit.head_file: DIR/no/heads cannot be written; create its directory "
+            "or make it writable"
+        ),
     ]
 
 
