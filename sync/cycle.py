@@ -22,7 +22,7 @@ from sync.plan.differences import differences
 from sync.plan.plan import LeftOut, Origin, Plan, make_plan
 from sync.sources import Source
 from sync.store import BATCH, Conclusion, Outcome, Run, Store
-from sync.translate.sets import GroupSet, Target, group_sets, network_sets
+from sync.translate.sets import GroupSet, Target, group_sets, network_sets, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +180,11 @@ def _left_out(target: Target, configuration: Configuration) -> list[LeftOut]:
 def _apply(cluster: Cluster, plan: Plan, live: Mapping[Key, LiveObject], run: Run) -> Result:
     """Write a plan in its order: intents first, in batches, and outcomes after each batch."""
     if plan.blockers:
-        run.blocked(cluster.name, sorted({each.guard for each in plan.blockers}), plan.digest)
+        guards = sorted({each.guard for each in plan.blockers})
+        why = shortened([each.message for each in plan.blockers])
+        run.blocked(cluster.name, guards, plan.digest, why)
         return Result(cluster.name, plan)
+    run.adopt(cluster.name, plan.adopted, plan.origins)
     assert cluster.writer is not None
     applied: list[Change] = []
     failed: list[tuple[Change, str]] = []

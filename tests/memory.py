@@ -6,7 +6,7 @@ from typing import Any
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
-from sync.calico.ownership import is_ours, merged, ours_of
+from sync.calico.ownership import foreign_because, merged, ours_of
 from sync.clusters.cluster import Key, LiveObject
 
 
@@ -24,10 +24,11 @@ class MemoryCluster:
     writes: list[tuple[str, str]] = field(default_factory=list)
 
     def read(self) -> Mapping[Key, LiveObject]:
-        return {
-            key: LiveObject(ours_of(found) if is_ours(found, self.owner) else None, found)
-            for key, found in self.documents.items()
-        }
+        return {key: self._live(found) for key, found in self.documents.items()}
+
+    def _live(self, found: dict[str, Any]) -> LiveObject:
+        because = foreign_because(found, self.owner)
+        return LiveObject(None if because else ours_of(found), found, because)
 
     def create(self, manifest: Manifest) -> None:
         self._begin("create", manifest)

@@ -28,10 +28,16 @@ def owner_labels(instance: str, store: str) -> Pairs:
     return ((MANAGED_BY, MANAGED_BY_VALUE), (INSTANCE, instance), (STORE, store))
 
 
-def is_ours(document: Mapping[str, Any], owner: Pairs) -> bool:
-    """Whether an object carries every label of `owner`."""
+def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
+    """Why an object is foreign, as a clause about it; "" if it carries every label of `owner`."""
     labels = _mapping(_mapping(document, "metadata"), "labels")
-    return all(labels.get(key) == value for key, value in owner)
+    differ = [key for key, value in owner if labels.get(key) != value]
+    if differ == [STORE] and STORE in labels:
+        return (
+            f"was written with another store ({labels[STORE]}); if that was moved or restored, "
+            "name it in store.url"
+        )
+    return "does not carry the labels of this installation" if differ else ""
 
 
 def ours_of(document: Mapping[str, Any]) -> Manifest:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sync.cli.context import Context, print_json
+from sync.cli.context import Context, print_json, read_heads
 from sync.errors import UsageError
 from sync.plan.text import printable
 from sync.settings.problems import did_you_mean
@@ -191,12 +191,7 @@ def _recorded(store: Store, cluster: str) -> str:
 
 def _published(head: str) -> tuple[Head, ...]:
     file = Path(head)
-    if not os.access(file, os.F_OK):
-        return (Head.parse(head),)
-    try:
-        return Head.parse_file(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the heads in {file}: {error}") from error
+    return read_heads(file) if os.access(file, os.F_OK) else (Head.parse(head),)
 
 
 def _line(record: Record) -> str:

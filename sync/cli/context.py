@@ -1,22 +1,25 @@
-"""What every command shares: where the configuration is, and how results and errors are printed."""
+"""What every command shares: where the configuration is, and how results and errors are printed.
+
+The rooms are imported where they are used: `zonebridge --help` waits for none of them.
+"""
 
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
-import structlog
 
-from sync.assembly import store_of
-from sync.errors import StoreError
-from sync.settings import Settings, load
-from sync.store import NO_UUID, Store
+from sync.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from sync.settings import Settings
+    from sync.store import Head, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,19 @@ class Context:
     config: Path | None
     debug: bool
 
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """Read the configuration, and log as it says; `UsageError` lists all that is wrong."""
+        from sync.settings import load
+
         settings = load(self.config, os.environ)
         _log_as(settings)
         return settings
 
-    def recorded(self) -> Store:
+    def recorded(self) -> "Store":
         """The store, to look at what it has recorded; `StoreError` if there is none yet."""
+        from sync.assembly import store_of
+        from sync.store import NO_UUID
+
         store = store_of(self.settings(), write=False)
         if store.uuid == NO_UUID:
             store.close()
@@ -50,9 +58,17 @@ def print_json(document: Any) -> None:
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
+def read_heads(file: Path) -> tuple["Head", ...]:
+    """The heads that a sync published to a file; `UsageError` if they cannot be read."""
+    from sync.store import Head
+
+    try:
+        heads = Head.parse_file(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the heads in {file}: {error}") from error
+    if not heads:
+        raise UsageError(f"{file} holds no head; name a file that a sync wrote")
+    return heads
 
 
 def prepare_streams() -> None:
@@ -84,8 +100,10 @@ def use_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _log_as(settings: Settings) -> None:
+def _log_as(settings: "Settings") -> None:
     """Log to stderr: stdout is the result's."""
+    import structlog
+
     terminal = settings.log.format == "console" or (
         settings.log.format == "auto" and sys.stderr.isatty()
     )

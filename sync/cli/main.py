@@ -2,25 +2,48 @@
 
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from sync import __version__
-from sync.cli.audit import audit
-from sync.cli.config import config
 from sync.cli.context import Context, drop_output, prepare_streams, until_closed
-from sync.cli.database import db
-from sync.cli.sync import plan, sync
 from sync.errors import UsageError, ZonebridgeError
 from sync.plan.text import printable
 
 _INTERNAL = 1
 _INTERRUPTED = 130
+# Each command's module, imported when it is asked for: what one needs, another need not wait for.
+_COMMANDS = {
+    "audit": "sync.cli.audit",
+    "config": "sync.cli.config",
+    "db": "sync.cli.database",
+    "plan": "sync.cli.sync",
+    "sync": "sync.cli.sync",
+}
 
 
 class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(_COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=_COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
     def invoke(self, ctx: click.Context) -> Any:
         # click itself would end the process with 1.
         with until_closed():
@@ -43,10 +66,6 @@ class _Commands(click.Group):
 def zonebridge(context: click.Context, *, file: Path | None, debug: bool) -> None:
     """The firewall team's Panorama, in Kubernetes, as Calico sets and policies."""
     context.obj = Context(file, debug)
-
-
-for command in (audit, config, db, plan, sync):
-    zonebridge.add_command(command)
 
 
 def main() -> NoReturn:
@@ -75,7 +94,7 @@ def main() -> NoReturn:
         )
     except Exception as error:  # noqa: BLE001 - no user sees a traceback who did not ask for one
         code = _fail(
-            f"an internal error, {type(error).__name__}: {error}; run it again with --debug and "
+            f"an internal error, {type(error).__name__}: {error}; run `zonebridge --debug …` and "
             "report what it prints",
             _INTERNAL,
             debug=debug,

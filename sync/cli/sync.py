@@ -11,9 +11,9 @@ import click
 import structlog
 
 from sync import assembly
-from sync.cli.context import Context, print_json, until_closed, use_color
+from sync.cli.context import Context, print_json, read_heads, until_closed, use_color
 from sync.cycle import Result, run_cycle
-from sync.errors import StoreError, UsageError
+from sync.errors import AuditBrokenError, StoreError, UsageError
 from sync.plan.plan import Plan
 from sync.plan.text import markdown, printable, text
 from sync.settings import Settings
@@ -87,6 +87,7 @@ def _sync(
 ) -> int:
     settings = _checked(context.settings(), only)
     with assembly.store_of(settings, write=True) as store:
+        _hold_to_heads(store, settings.audit.head_file)
         run = store.begin_run(_trigger())
         try:
             results = run_cycle(
@@ -104,10 +105,10 @@ def _sync(
             }
             errors = "; ".join(str(result.error) for result in results if result.error)
             run.finish("done" if code in (_DONE, _CHANGES) else f"exit {code}", counts, errors)
+            with until_closed():
+                _print(results, output, verbose=verbose, written=True)
         finally:
             _publish_heads(store, settings.audit.head_file)
-    with until_closed():
-        _print(results, output, verbose=verbose, written=True)
     return code
 
 
@@ -127,6 +128,20 @@ def _trigger() -> str:
         # A container may run as a number without a name.
         user = f"uid {os.getuid()}"
     return f"zonebridge sync by {user} on {socket.gethostname()}"
+
+
+def _hold_to_heads(store: Store, file: Path | None) -> None:
+    """Refuse to go on with a store that lacks what was published: it would be published over."""
+    if file is None or not file.exists():
+        return
+    for head in read_heads(file):
+        if not store.reaches(head):
+            raise AuditBrokenError(
+                f"{file} says that chain {head.chain} had record {head.sequence}, and the store "
+                f"{store.database.place} does not hold it: the store was replaced, or restored "
+                "from an older copy; nothing was written; restore the newest copy, or move "
+                f"{file.name} away to go on without those records"
+            )
 
 
 def _publish_heads(store: Store, file: Path | None) -> None:
@@ -191,6 +206,6 @@ def _exit_code(results: Sequence[Result], *, detailed: bool) -> int:
             codes.add(_NOT_WRITTEN)
         if result.plan and result.plan.blockers:
             codes.add(_BLOCKED)
-        if detailed and result.plan and result.plan.changes:
+        if detailed and result.plan and (result.plan.changes or result.plan.drift):
             codes.add(_CHANGES)
     return next((code for code in _PRECEDENCE if code in codes), _DONE)

@@ -18,12 +18,13 @@ Key = tuple[str, str]
 class LiveObject:
     """One object of one of our kinds as a cluster holds it.
 
-    `manifest` is what of it is ours, None if the object is foreign. `document` is the whole, which
-    a writer needs to keep what is foreign.
+    `manifest` is what of it is ours, None if the object is foreign; then `foreign_because` is a
+    clause that says why. `document` is the whole, which a writer needs to keep what is foreign.
     """
 
     manifest: Manifest | None
     document: Mapping[str, Any]
+    foreign_because: str = ""
 
 
 class ClusterReader(Protocol):

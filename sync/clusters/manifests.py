@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ import yaml
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS, Pairs
-from sync.calico.ownership import is_ours, merged, ours_of
+from sync.calico.ownership import foreign_because, merged, ours_of
 from sync.clusters.cluster import Key, LiveObject, NotWrittenError
 from sync.errors import ClusterError
 
 _SUFFIX = ".yaml"
 _TEMPORARY = ".zonebridge-"
+_CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
 # Far above any object of ours; a larger file is somebody else's.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 64
@@ -50,13 +51,16 @@ class ManifestsReader:
         name = file.name.removesuffix(_SUFFIX)
         metadata = document.get("metadata")
         named = isinstance(metadata, Mapping) and metadata.get("name") == name
-        if not named or document.get("kind") != kind or not is_ours(document, self._owner):
-            return LiveObject(None, document)
+        if not named or document.get("kind") != kind:
+            return LiveObject(None, document, f"is a file that holds something else ({file})")
+        because = foreign_because(document, self._owner)
+        if because:
+            return LiveObject(None, document, because)
         try:
             return LiveObject(ours_of(document), document)
         except TypeError:
             # Something in it has no JSON form (a date, a set): not as we wrote it.
-            return LiveObject(None, document)
+            return LiveObject(None, document, f"is a file that no API server would take ({file})")
 
 
 class ManifestsWriter:
@@ -66,20 +70,30 @@ class ManifestsWriter:
         self._path = path
 
     def create(self, manifest: Manifest) -> None:
-        self._write(manifest, manifest.document())
+        # A link is made only where no file is.
+        self._write(manifest, manifest.document(), os.link)
 
     def replace(self, manifest: Manifest, live: LiveObject) -> None:
-        self._write(manifest, merged(manifest, live.document))
+        if _document(self._file(manifest)) != live.document:
+            raise NotWrittenError(_CHANGED.format(self._file(manifest)))
+        self._write(manifest, merged(manifest, live.document), os.replace)
 
     def delete(self, manifest: Manifest) -> None:
         file = self._file(manifest)
+        if file.exists() and not _holds(file, manifest):
+            raise NotWrittenError(_CHANGED.format(file))
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
             raise NotWrittenError(f"cannot remove {file}: {error.strerror}") from error
         _settle(file.parent)
 
-    def _write(self, manifest: Manifest, document: Mapping[str, Any]) -> None:
+    def _write(
+        self,
+        manifest: Manifest,
+        document: Mapping[str, Any],
+        put: Callable[[Path, Path], None],
+    ) -> None:
         file = self._file(manifest)
         # No .yaml, which whoever applies the directory might read half written; and a name that
         # nobody can have put a link under.
@@ -90,13 +104,16 @@ class ManifestsWriter:
                 opened.write(render(document))
                 opened.flush()
                 os.fsync(opened.fileno())
-            temporary.replace(file)
+            put(temporary, file)
+        except FileExistsError as error:
+            raise NotWrittenError(_CHANGED.format(file)) from error
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise NotWrittenError(
                 f"cannot write {file}: {error.strerror}; make the directory writable or free space"
             ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         _settle(file.parent)
 
     def _file(self, manifest: Manifest) -> Path:
@@ -173,6 +190,14 @@ def _document(file: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError):
         return {}
     return document if isinstance(document, Mapping) else {}
+
+
+def _holds(file: Path, manifest: Manifest) -> bool:
+    """Whether what of the object in a file is ours is this manifest."""
+    try:
+        return ours_of(_document(file)) == manifest
+    except (KeyError, TypeError):
+        return False
 
 
 def _is_plain(data: bytes) -> bool:

@@ -49,7 +49,7 @@ class Configuration:
     """What was read from one document, and every remark made while reading it.
 
     `ancestors_take_precedence` is the Panorama setting "Objects defined in ancestors will take
-    higher precedence".
+    higher precedence"; None if the document does not tell.
     """
 
     version: str
@@ -57,7 +57,7 @@ class Configuration:
     device_groups: Mapping[str, DeviceGroup]
     templates: Mapping[str, Template]
     stacks: Mapping[str, TemplateStack]
-    ancestors_take_precedence: bool = False
+    ancestors_take_precedence: bool | None = False
     remarks: tuple[Remark, ...] = ()
 
 

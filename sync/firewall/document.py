@@ -4,6 +4,8 @@ from lxml import etree
 
 from sync.errors import SourceError
 
+_NAMESPACED = etree.XPath("boolean(//*[namespace-uri()] | //@*[namespace-uri()])")
+
 
 def parse(data: bytes, origin: str) -> etree._Element:
     """The `<config>` element of a Panorama document, bare or inside an API response.
@@ -30,12 +32,18 @@ def parse(data: bytes, origin: str) -> etree._Element:
     except etree.XMLSyntaxError as error:
         # libxml2 ends some of its sentences with a line break.
         said = " ".join((error.msg or "it is damaged").split()).replace(" ,", ",")
+        if "XML_PARSE_HUGE" in said:
+            said = "it is nested deeper, or holds a longer text, than any PAN-OS export"
         raise SourceError(
             f"{origin} cannot be read as XML: {said}; export the configuration again"
         ) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise SourceError(
             f"{origin} declares a document type, which no PAN-OS export does; it is refused"
+        )
+    if b"xmlns" in data.replace(b"\0", b"") and _NAMESPACED(root):
+        raise SourceError(
+            f"{origin} holds names in an XML namespace, which no PAN-OS export does; it is refused"
         )
     return _panorama(_config(root, origin), origin)
 

@@ -48,6 +48,11 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
     objects it sees, and the last good state stays.
     """
     lineage = _lineage(configuration, device_group)
+    if configuration.ancestors_take_precedence is None:
+        raise SourceError(
+            "the setting ancestor-objects-take-precedence is neither yes nor no, so nobody knows "
+            "which of two objects of one name counts; export the configuration again"
+        )
     scopes = [
         configuration.shared if name == SHARED else configuration.device_groups[name].scope
         for name in lineage

@@ -20,7 +20,7 @@ from sync.firewall.objects import (
     ServiceGroup,
     Tag,
 )
-from sync.firewall.xml import Remarks, entries, members, text
+from sync.firewall.xml import Remarks, members, named, text
 from sync.net import ports
 from sync.net.addresses import AddressSet
 
@@ -58,24 +58,24 @@ _ADDRESS_KINDS = frozenset({*_ADDRESS_VALUES, "fqdn"})
 def read_objects(scope: Sequence[_Element], remarks: Remarks) -> Objects:
     """The objects of a scope; more than one element where the document holds the scope twice."""
 
-    def named(*readers: tuple[str, _Reader[_Object]]) -> dict[str, _Object]:
-        return _named(scope, readers, remarks)
+    def by_name(*readers: tuple[str, _Reader[_Object]]) -> dict[str, _Object]:
+        return _by_name(scope, readers, remarks)
 
     return Objects(
-        addresses=named(("address", _address), ("address-group", _address_group)),
-        services=named(("service", _service), ("service-group", _service_group)),
-        applications=named(
+        addresses=by_name(("address", _address), ("address-group", _address_group)),
+        services=by_name(("service", _service), ("service-group", _service_group)),
+        applications=by_name(
             ("application", _application),
             ("application-group", _application_group),
             ("application-filter", _application_filter),
         ),
-        external_lists=named(("external-list", _external_list)),
-        regions=named(("region", _region)),
-        tags=named(("tag", _tag)),
+        external_lists=by_name(("external-list", _external_list)),
+        regions=by_name(("region", _region)),
+        tags=by_name(("tag", _tag)),
     )
 
 
-def _named(
+def _by_name(
     scope: Sequence[_Element],
     readers: Iterable[tuple[str, _Reader[_Object]]],
     remarks: Remarks,
@@ -88,8 +88,12 @@ def _named(
     found: dict[str, _Object] = {}
     for tag, reader in readers:
         containers = [child for element in scope for child in element.iterchildren(tag)]
-        for name, entry in entries(containers, remarks):
+        for name, entry in named(containers, remarks):
             read = reader(name, entry, remarks)
+            if entry.tag != "entry":
+                # Left out, it would uncover an object of that name further away.
+                remarks.add(entry, "is not an entry; whatever uses it is taken as unsayable")
+                read = _unusable(read, "is not written as an entry")
             if name not in found:
                 found[name] = read
             elif found[name] != read:
@@ -103,13 +107,19 @@ def _named(
 def _ambiguous(first: _Object, second: _Object) -> _Object:
     """One object with a problem for two that differ, whichever came first; a group stays one."""
     problem = "is defined more than once, differently"
-    kept = max(
-        (replace(each, problem=problem) for each in (first, second)),
+    return max(
+        (_unusable(each, problem) for each in (first, second)),
         key=lambda each: (isinstance(each, AddressGroup), repr(each)),
     )
-    if isinstance(kept, Address):
-        return replace(kept, addresses=None, tags=None)
-    return replace(kept, tags=None) if isinstance(kept, AddressGroup) else kept
+
+
+def _unusable(read: _Object, problem: str) -> _Object:
+    """The object with a problem, of whose contents nothing counts."""
+    if isinstance(read, Address):
+        return replace(read, addresses=None, tags=None, problem=problem)
+    if isinstance(read, AddressGroup):
+        return replace(read, tags=None, problem=problem)
+    return replace(read, problem=problem)
 
 
 class _Fields:

@@ -16,6 +16,8 @@ _HIERARCHY = (
     # Where PAN-OS 7.1 and older keep it.
     "readonly/dg-meta-data/dginfo",
 )
+# No device group has this name, so a parent that nobody knows is not resolved by a guess.
+_NOBODY = "\0"
 _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objects-take-precedence"
 
 
@@ -27,6 +29,8 @@ def read_configuration(config: _Element) -> Configuration:
     zones, so every path starts at `/config` or an element already found.
     """
     remarks = Remarks()
+    if config.find("shared") is None:
+        remarks.add(config, "holds no shared objects (/config/shared); they are taken to be none")
     groups = _entries_by_name(config.iterfind("devices/entry/device-group"), remarks)
     parents = _parents(config, groups, remarks)
     return Configuration(
@@ -77,12 +81,19 @@ def _parents(
             "under Shared",
         )
     parents: dict[str, str] = {}
+    listed: set[str] = set()
     for name, entry in entries(containers, remarks):
+        listed.add(name)
         for parent in entry.iterchildren("parent-dg"):
-            if parents.setdefault(name, text(parent)) != text(parent):
+            said = text(parent) or _NOBODY
+            if parents.setdefault(name, said) != said:
                 remarks.add(parent, f"is a second parent of device group {name!r}")
-                # No device group has this name, so nothing is resolved by a guess.
-                parents[name] = "\0"
+                parents[name] = _NOBODY
+    for name in groups.keys() - listed if containers else ():
+        remarks.add(
+            groups[name][0],
+            "is not in the hierarchy (/config/readonly); it is taken to be directly under Shared",
+        )
     return parents
 
 
@@ -122,12 +133,10 @@ def _listed(elements: list[_Element], tag: str, remarks: Remarks) -> tuple[str, 
     )
 
 
-def _setting(config: _Element, where: str, remarks: Remarks) -> bool:
-    """A device setting that is on only if it says so."""
-    element = config.find(where)
-    if element is None:
-        return False
-    found = yes(element)
-    if found is None:
-        remarks.add(element, "is neither yes nor no; it is taken as no")
-    return bool(found)
+def _setting(config: _Element, where: str, remarks: Remarks) -> bool | None:
+    """A device setting that is on only if it says so; None if what it says cannot be read."""
+    found = {yes(element) for element in config.iterfind(where)}
+    if len(found) > 1 or None in found:
+        remarks.add(config, f"has {where} that is neither yes nor no, or both")
+        return None
+    return True in found

@@ -52,7 +52,7 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
                 elif member in resolved:
                     found.append(resolved[member].addresses)
                     if resolved[member].open_because:
-                        because.add(f"its member group {member!r} is open")
+                        because.add(f"its member group {member!r} is not wholly known")
                 elif member in reasons:
                     because.add(f"it is in a circle of groups with {member!r}")
                 else:

@@ -37,16 +37,20 @@ def path(element: _Element) -> str:
     return "/" + "/".join(reversed(steps))
 
 
+# What XML calls white space: other spaces are part of a name.
+_SPACE = " \t\r\n"
+
+
 def text(element: _Element) -> str:
     """An element's text without the white space around it."""
-    return (element.text or "").strip()
+    return (element.text or "").strip(_SPACE)
 
 
 def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
     """The texts of the `member` children in order; None, remarked, if anything else is there."""
     found: list[str] = []
     for child in element:
-        member = (child.text or "").strip()
+        member = (child.text or "").strip(_SPACE)
         if not member or child.tag != "member" or len(child):
             remarks.add(child, "is not a member with a name; the list counts as unreadable")
             return None
@@ -59,13 +63,22 @@ def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
 
 def entries(containers: Iterable[_Element], remarks: Remarks) -> Iterator[tuple[str, _Element]]:
     """The entries of all these containers with their names; whatever else is there is remarked."""
+    for name, entry in named(containers, remarks):
+        if entry.tag == "entry":
+            yield name, entry
+        else:
+            remarks.add(entry, "is not an entry; it is left out")
+
+
+def named(containers: Iterable[_Element], remarks: Remarks) -> Iterator[tuple[str, _Element]]:
+    """The children of all these containers that have a name; the others are remarked."""
     for container in containers:
         for child in container:
-            name = child.get("name")
-            if child.tag != "entry" or not name:
-                remarks.add(child, "is not an entry with a name; it is left out")
-            else:
+            name = child.get("name", "").strip(_SPACE)
+            if name:
                 yield name, child
+            else:
+                remarks.add(child, "has no name; it is left out")
 
 
 def yes(element: _Element) -> bool | None:

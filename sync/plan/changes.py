@@ -54,3 +54,10 @@ class Change:
     @cached_property
     def _sides(self) -> list[Manifest]:
         return [side for side in (self.before, self.after) if side]
+
+
+def nets(manifest: Manifest | None) -> list[str]:
+    """The nets of a set; none for anything else. Another hand may have written anything there."""
+    spec = manifest.document().get("spec") if manifest else None
+    found = spec.get("nets") if isinstance(spec, dict) else None
+    return [str(net) for net in found] if isinstance(found, list) else []

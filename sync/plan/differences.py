@@ -6,8 +6,10 @@ D         D         – or X         create or update, drift: another hand
 D         W         – or X         create or update, the configuration moved
 –         any       X              delete
 –         W         –              delete: record that it is gone
-D         any       D              none
+D         D         D              none
+D         – or W    D              adopted: record that it stands there already
 D         any       foreign        none; blocked by the guard foreign-object
+–         W         foreign        none; lost: another hand took our labels off it
 """
 
 from collections.abc import Mapping
@@ -28,10 +30,20 @@ class Live(Protocol):
     @property
     def manifest(self) -> Manifest | None: ...
 
+    @property
+    def foreign_because(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Differences:
+    """`adopted` are what another hand made just as it shall be: from what we wrote to what is.
+
+    `lost` are what we wrote, no longer want, and may no longer remove.
+    """
+
     changes: tuple[Change, ...]
+    adopted: tuple[Change, ...]
+    lost: tuple[Change, ...]
     blockers: tuple[Blocker, ...]
     unchanged: int
 
@@ -43,6 +55,8 @@ def differences(
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name."""
     changes: list[Change] = []
+    adopted: list[Change] = []
+    lost: list[Change] = []
     blockers: list[Blocker] = []
     unchanged = 0
     ours = {key for key, each in live.items() if each.manifest is not None}
@@ -52,14 +66,18 @@ def differences(
         if wanted is None:
             if gone := holds or (wrote if found is None else None):
                 changes.append(_change(gone, None, Cause.CONFIGURATION))
+            elif wrote:
+                lost.append(_change(wrote, None, Cause.DRIFT))
         elif found is not None and holds is None:
-            blockers.append(foreign_object(*key))
+            blockers.append(foreign_object(*key, found.foreign_because))
         elif holds == wanted:
             unchanged += 1
+            if wrote != wanted:
+                adopted.append(_change(wrote, wanted, Cause.DRIFT))
         else:
             cause = Cause.DRIFT if wrote == wanted else Cause.CONFIGURATION
             changes.append(_change(holds, wanted, cause))
-    return Differences(tuple(changes), tuple(blockers), unchanged)
+    return Differences(tuple(changes), tuple(adopted), tuple(lost), tuple(blockers), unchanged)
 
 
 def _change(before: Manifest | None, after: Manifest | None, cause: Cause) -> Change:

@@ -12,11 +12,11 @@ class Blocker:
     approvable: bool
 
 
-def foreign_object(kind: str, name: str) -> Blocker:
-    """An object of somebody else stands where one of ours shall stand."""
+def foreign_object(kind: str, name: str, because: str) -> Blocker:
+    """An object of somebody else stands where one of ours shall stand; `because` says why it is."""
     return Blocker(
         "foreign-object",
-        f"{kind} {name} exists and does not carry the labels of this installation, so it is left "
-        "as it is; remove it, or rename the address group",
+        f"{kind} {name} {because}; it is left as it is and nothing in this cluster is written "
+        "until it is removed, or the address group renamed",
         approvable=False,
     )

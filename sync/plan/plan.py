@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from sync.plan.changes import Action, Cause, Change
+from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.differences import Differences
 from sync.plan.guards import Blocker
 
@@ -35,13 +35,16 @@ class Origin:
 class Plan:
     """What one cycle is to do in one cluster.
 
-    `changes` are sorted by kind and name. `drift` are differences made by another hand which are
-    reported and left (`drift: report`). `left_out` is sorted. The same inputs give the same plan.
+    `changes` are sorted by kind and name. `adopted` stand there already as they shall, and are
+    only recorded. `drift` are differences made by another hand which are reported and left: with
+    `drift: report`, or where our labels are gone. `left_out` is sorted. The same inputs give the
+    same plan.
     """
 
     cluster: str
     origins: tuple[Origin, ...]
     changes: tuple[Change, ...]
+    adopted: tuple[Change, ...]
     drift: tuple[Change, ...]
     blockers: tuple[Blocker, ...]
     left_out: tuple[LeftOut, ...]
@@ -74,11 +77,10 @@ class Plan:
         Sets first grow and only then shrink or go, so that nothing which stays allowed is cut off
         in between.
         """
-        steps = [
-            [change for change in self.changes if change.action is action]
-            for action in (Action.CREATE, Action.UPDATE, Action.DELETE)
-        ]
-        return [step for step in steps if step]
+        steps: dict[int, list[Change]] = {0: [], 1: [], 2: [], 3: []}
+        for change in self.changes:
+            steps[_step(change)].append(change)
+        return [step for _, step in sorted(steps.items()) if step]
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON has it; field names are stable."""
@@ -90,6 +92,7 @@ class Plan:
                 "update": self.count(Action.UPDATE),
                 "delete": self.count(Action.DELETE),
                 "unchanged": self.unchanged,
+                "adopted": len(self.adopted),
                 "drift": len(self.drift),
                 "blocked": bool(self.blockers),
                 "left_out": len(self.left_out),
@@ -135,11 +138,18 @@ def make_plan(
         cluster=cluster,
         origins=tuple(origins),
         changes=tuple(change for change in found.changes if change not in reported),
-        drift=tuple(change for change in found.changes if change in reported),
+        adopted=found.adopted,
+        drift=(*(change for change in found.changes if change in reported), *found.lost),
         blockers=found.blockers,
         left_out=tuple(sorted(set(left_out), key=lambda left: (left.subject, left.reason))),
         unchanged=found.unchanged,
     )
+
+
+def _step(change: Change) -> int:
+    if change.action is not Action.UPDATE:
+        return 0 if change.action is Action.CREATE else 3
+    return 2 if set(nets(change.after)) < set(nets(change.before)) else 1
 
 
 def _change_document(change: Change) -> dict[str, Any]:

@@ -8,7 +8,7 @@ terminal, and nothing in them is Markdown.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sync.plan.changes import Action, Cause, Change
+from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.plan import Plan
 
 _SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-"}
@@ -47,6 +47,8 @@ def summarise(plan: Plan) -> str:
     create, update, delete = (plan.count(action) for action in Action)
     changes = f"{create} to create, {update} to update, {delete} to delete"
     parts = [changes if plan.changes else "no changes", f"{plan.unchanged} unchanged"]
+    if plan.adopted:
+        parts.append(f"{len(plan.adopted)} of them made by another hand")
     if plan.drift:
         parts.append(f"{len(plan.drift)} changed by another hand and left as they are")
     if plan.left_out:
@@ -67,7 +69,8 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
     if plan.changes:
         yield "Changes", (row for change in plan.changes for row in _rows(change, verbose=verbose))
     if plan.drift:
-        yield "Drift", (row for change in plan.drift for row in _rows(change, verbose=verbose))
+        title = "Drift: changed by another hand and left; what a repair would do"
+        yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
     if plan.blockers:
         yield (
             "Blocked",
@@ -83,7 +86,7 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
 def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
     before = change.before.document() if change.before else {}
     after = change.after.document() if change.after else {}
-    gone, come = _members(before), _members(after)
+    gone, come = set(nets(change.before)), set(nets(change.after))
     if change.action is Action.UPDATE:
         size = ", ".join(
             part
@@ -101,8 +104,7 @@ def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
     )
     if verbose:
         # The sets keep the canonical order of nets, which is not that of their texts.
-        nets = [*_nets(before), *(net for net in _nets(after) if net not in gone)]
-        for net in nets:
+        for net in (*nets(change.before), *(net for net in nets(change.after) if net not in gone)):
             if (net in come) != (net in gone):
                 yield printable(f"{'+' if net in come else '-'}     {net}")
         yield from _metadata_rows(before, after)
@@ -117,17 +119,6 @@ def _metadata_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
                 yield printable(f"-     {part}: {key}={old[key]}")
             if key in new and old.get(key) != new.get(key):
                 yield printable(f"+     {part}: {key}={new[key]}")
-
-
-def _nets(document: Mapping[str, Any]) -> list[str]:
-    # Another hand may have written anything into an object of ours.
-    spec = document.get("spec")
-    nets = spec.get("nets") if isinstance(spec, Mapping) else None
-    return [str(net) for net in nets] if isinstance(nets, list) else []
-
-
-def _members(document: Mapping[str, Any]) -> set[str]:
-    return set(_nets(document))
 
 
 def _colored(line: str) -> str:

@@ -58,7 +58,9 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
     for i, cluster in enumerate(settings.clusters):
         # The directory itself may still have to be made.
         path = cluster.path
-        if path and not _writable_directory(path if _exists(path) else path.parent):
+        while path and not _exists(path):
+            path = path.parent
+        if path and not _writable_directory(path):
             text = f"{path} is no writable directory; create it or correct the path"
             problems.append(Problem(("clusters", i, "path"), text))
     url = make_url(settings.store.url)

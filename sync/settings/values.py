@@ -176,7 +176,7 @@ def _store_url(value: str) -> str:
         url = make_url(value)
     except (ArgumentError, ValueError):
         url = URL.create("unreadable")
-    if url.password is not None or "password" in url.query:
+    if url.password is not None or any("password" in key.lower() for key in url.query):
         raise ValueError(
             "holds a password; put the password into a file and name it in store.password_file"
         )

@@ -36,7 +36,7 @@ class Head:
             or not sequence.isdigit()
             or len(digest) != len(FIRST_PREVIOUS_HASH)
         ):
-            raise UsageError(f"{written!r} is not a head; write SEQUENCE:HASH as it was published")
+            raise UsageError(f"{written!r} is neither a file of heads nor a head, SEQUENCE:HASH")
         return cls(chain, int(sequence), digest)
 
     @classmethod

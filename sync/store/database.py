@@ -1,5 +1,6 @@
 """One database, SQLite or PostgreSQL, with the transactions that the store is built on."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,13 +70,13 @@ def open_database(url: str, password: str | None = None, *, read_only: bool = Fa
             "store.url names no store; write sqlite:///path or postgresql+psycopg://user@host/name"
         )
     path = Path(str(parsed.database))
-    if read_only:
-        return _sqlite_read_only(path)
-    if not path.absolute().parent.is_dir():
+    if not os.access(path.absolute().parent, os.F_OK):
         raise StoreError(
             f"the directory {path.parent} of the store {path} does not exist; create it or name "
             "another file in store.url"
         )
+    if read_only:
+        return _sqlite_read_only(path)
     engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

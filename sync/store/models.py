@@ -41,9 +41,10 @@ class Names(TypeDecorator[tuple[str, ...]]):
         # Text that is no list was not written by us: it is shown as it lies there, so that
         # `verify` can name its record and `list` can show it.
         try:
-            return tuple(orjson.loads(value))
+            listed = tuple(orjson.loads(value))
         except (orjson.JSONDecodeError, TypeError):
             return (str(value),)
+        return listed if orjson.dumps(listed).decode() == value else (value,)
 
 
 class Base(DeclarativeBase):

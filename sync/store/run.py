@@ -54,12 +54,25 @@ class Run:
             Record(kind=Kind.RUN, action="finish", outcome=outcome, error=error, detail=detail),
         )
 
-    def blocked(self, cluster: str, blockers: Sequence[str], plan: str) -> None:
-        """Record that the plan with this digest waits, and the names of what blocks it."""
+    def blocked(self, cluster: str, blockers: Sequence[str], plan: str, error: str = "") -> None:
+        """Record that the plan with this digest waits, the names of what blocks it, and why."""
+        detail = ", ".join(blockers)
         self._note(
             cluster,
-            Record(kind=Kind.BLOCKED, cluster=cluster, plan=plan, detail=", ".join(blockers)),
+            Record(kind=Kind.BLOCKED, cluster=cluster, plan=plan, detail=detail, error=error),
         )
+
+    def adopt(self, cluster: str, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
+        """Record that objects stand in the cluster as they shall, though we did not write them."""
+        if not changes:
+            return
+        drafts = [
+            replace(self._intent(cluster, change, origins), kind=Kind.ADOPTED, action="")
+            for change in changes
+        ]
+        with self.database.writing() as connection:
+            bodies.keep(connection, [change.after for change in changes])
+            _project(connection, cluster, append(connection, cluster, drafts, self.clock))
 
     def intend(
         self, cluster: str, changes: Sequence[Change], origins: Sequence[Origin]

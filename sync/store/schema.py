@@ -2,11 +2,8 @@
 
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from sync.errors import StoreError
@@ -14,6 +11,9 @@ from sync.store import triggers
 from sync.store.database import Database, open_database
 from sync.store.models import Base, Stores
 from sync.store.records import Clock, now, stamp
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 REVISION = "0001"
 """The newest migration. Revisions are numbers, so that older and newer can be told apart."""
@@ -36,6 +36,10 @@ def check(url: str, password: str | None = None) -> None:
     Raises `StoreError` if there is no store, if its schema is older or newer, or if tables or
     triggers are not as the migrations made them.
     """
+    # Alembic takes long to import, and only those who make or check a schema need it.
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     database = open_database(url, password, read_only=True)
     try:
         with database.reading() as connection:
@@ -88,8 +92,10 @@ def revision(connection: Connection, place: str) -> str:
     return ""
 
 
-def configuration(connection: Connection) -> Config:
+def configuration(connection: Connection) -> "Config":
     """Alembic's configuration for one connection: in a wheel the migrations lie in the package."""
+    from alembic.config import Config
+
     package = Path(__file__).parents[1]
     packaged = package / "_migrations"
     config = Config()
@@ -100,6 +106,8 @@ def configuration(connection: Connection) -> Config:
 
 
 def _migrate(database: Database, clock: Clock) -> None:
+    from alembic import command
+
     with database.writing() as connection:
         if connection.dialect.name == "postgresql":
             # Two processes may find the same empty database; the second one waits here.

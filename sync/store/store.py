@@ -70,6 +70,14 @@ class Store:
         """The clusters that something is recorded of, in name order."""
         return [head.chain for head in self.heads() if head.chain != SERVICE]
 
+    def reaches(self, head: chain.Head) -> bool:
+        """Whether a chain holds the record of a published head; if not, its tail was cut off."""
+        query = select(Records.hash).where(
+            Records.chain == head.chain, Records.sequence == head.sequence
+        )
+        with self.database.reading() as connection:
+            return connection.scalar(query) == head.hash
+
     def begin_run(self, trigger: str) -> Run:
         """Begin a run, recorded as begun by `trigger` (who or what)."""
         run = Run(str(uuid.uuid4()), trigger, self.database, self.clock)

@@ -32,8 +32,8 @@ class Verification:
         if not self.without_head:
             return f"{whole}, and every chain reaches its published head"
         return (
-            f"{whole}; without a published head nothing can tell whether the newest records of "
-            f"{', '.join(self.without_head)} were cut off"
+            f"{whole}; whether newer records of {', '.join(self.without_head)} were cut off only a "
+            "published head can tell, with --head"
         )
 
 

@@ -20,7 +20,7 @@ from sync.net import addresses
 
 # Go reads these as IPv4 addresses, so a set must not hold them (`net.ParseCIDR`).
 _MAPPED_V4 = addresses.network("::ffff:0:0/96")
-_ERRORS_LENGTH = 4096
+_REASONS_LENGTH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class GroupSet:
             names.TYPE_ANNOTATION: names.PANORAMA_TYPE,
         }
         if self.open_because:
-            annotations[names.ERRORS_ANNOTATION] = _shortened(self.open_because)
+            annotations[names.ERRORS_ANNOTATION] = shortened(self.open_because)
         return [
             GlobalNetworkSet(
                 first if number == 1 else names.set_part_name(self.identity, number),
@@ -71,6 +71,7 @@ class GroupSet:
                 tuple(sorted(annotations.items())),
             )
             for number, part in enumerate(_parts(self.nets), 1)
+            if part or number == 1
         ]
 
 
@@ -137,7 +138,8 @@ def _selected(device_group: EffectiveDeviceGroup, tags: Sequence[str]) -> Iterab
     return (
         group
         for group in device_group.groups()
-        if group.name in used or not set(tags).isdisjoint(group.tags or ())
+        # One whose tags are unreadable may have the tag.
+        if group.name in used or group.tags is None or not set(tags).isdisjoint(group.tags)
     )
 
 
@@ -175,9 +177,9 @@ def _fits(nets: list[str]) -> bool:
     return len(nets) <= limits.NETS_PER_SET and size <= limits.SET_BYTES
 
 
-def _shortened(reasons: Sequence[str]) -> str:
+def shortened(reasons: Sequence[str]) -> str:
     """The reasons as one text of bounded length; the report has them all."""
     text = "; ".join(reasons)
-    if len(text) <= _ERRORS_LENGTH:
+    if len(text) <= _REASONS_LENGTH:
         return text
-    return f"{text[:_ERRORS_LENGTH].rpartition('; ')[0] or text[:_ERRORS_LENGTH]}; and more"
+    return f"{text[:_REASONS_LENGTH].rpartition('; ')[0] or text[:_REASONS_LENGTH]}; and more"

@@ -107,8 +107,8 @@ def test_filters_find_what_they_name_and_nothing_else(synced: Installation) -> N
         (("show", "eu:1", "--at", "2026-01-01"), "name either a record"),
         (("show", "eu"), "'eu' is not CHAIN:SEQUENCE"),
         (("show", f"eu:{2**64}"), "is not CHAIN:SEQUENCE"),
-        (("verify", "--head", "5:abc"), "'5:abc' is not a head; write SEQUENCE:HASH"),
-        (("verify", "--head", "no-such-file.txt"), "is not a head"),
+        (("verify", "--head", "5:abc"), "'5:abc' is neither a file of heads nor a head"),
+        (("verify", "--head", "no-such-file.txt"), "is neither a file of heads nor a head"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_64_and_one_sentence(
@@ -166,7 +166,7 @@ def test_an_export_can_be_checked_without_the_store(synced: Installation) -> Non
 
 def test_verify_says_what_it_cannot_know(synced: Installation) -> None:
     alone = synced.done("audit", "verify").out
-    assert alone.startswith("12 records in 2 chains verify; without a published head nothing can")
+    assert alone.startswith("12 records in 2 chains verify; whether newer records of")
     whole = synced.done("audit", "verify", "--head", "heads.txt").out
     assert whole == "12 records in 2 chains verify, and every chain reaches its published head\n"
     [service, eu] = (synced.directory / "heads.txt").read_text().splitlines()
@@ -209,6 +209,23 @@ def test_only_a_head_tells_that_the_tail_was_cut_off(place: Installation) -> Non
     assert done.code == 8
     [sentence] = sentences(done)
     assert "record 3 of chain _service: it was cut off, the head is _service 4:" in sentence
+
+
+def test_a_sync_does_not_publish_over_what_an_older_store_lacks(place: Installation) -> None:
+    place.configure("eu", audit={"head_file": "heads.txt"})
+    place.done("sync")
+    shutil.copy(place.directory / "zonebridge.db", place.directory / "older.db")
+    place.panorama(eu={})
+    place.done("sync")
+    heads = (place.directory / "heads.txt").read_bytes()
+    (place.directory / "older.db").replace(place.directory / "zonebridge.db")
+    store = (place.directory / "zonebridge.db").read_bytes()
+    done = place.run("sync")
+    assert done.code == 8
+    [sentence] = sentences(done)
+    assert "the store was replaced, or restored from an older copy" in sentence
+    assert (place.directory / "heads.txt").read_bytes() == heads
+    assert (place.directory / "zonebridge.db").read_bytes() == store
 
 
 def test_the_database_itself_refuses_to_change_or_remove_records(synced: Installation) -> None:

@@ -610,3 +610,24 @@ def test_a_record_says_what_changed_why_and_from_which_version(world: World) -> 
     assert intent.trigger == "test"
     assert intent.firewall_version.startswith("main sha256:")
     assert intent.before != intent.after
+
+
+def test_what_another_hand_made_as_it_shall_be_is_recorded(world: World) -> None:
+    """A second name for one directory: its sets are taken over, and the trail says so."""
+    world.export(A, B, WEB)
+    world.only()
+    files = world.files()
+    (world.path / "renamed").symlink_to(world.path / "prod")
+    world.stands_for = {"renamed": (("main", "dg"),)}
+    result = world.only()
+    assert result.applied == ()
+    assert result.plan is not None
+    assert len(result.plan.adopted) == 1
+    assert world.files() == files
+    assert [kind for kind, _ in world.store.written("renamed")] == [KIND]
+    adopted = Filter(cluster="renamed", kind="adopted")
+    assert [record.groups for record in records(world.store, adopted)] == [("web",)]
+    verify(world.store)
+    plan = world.only(dry=True).plan
+    assert plan is not None
+    assert plan.adopted == ()

@@ -272,7 +272,8 @@ def pipe(at: Path) -> None:
 def test_what_is_no_file_is_foreign(folder: Path, thing: Callable[[Path], None]) -> None:
     folder.mkdir(parents=True)
     thing(folder / "pan.web.yaml")
-    assert reader(folder).read() == {(KIND, "pan.web"): LiveObject(None, {})}
+    because = f"is a file that holds something else ({folder / 'pan.web.yaml'})"
+    assert reader(folder).read() == {(KIND, "pan.web"): LiveObject(None, {}, because)}
 
 
 def test_a_link_to_an_object_of_ours_is_replaced_and_its_target_stays(folder: Path) -> None:
@@ -283,7 +284,7 @@ def test_a_link_to_an_object_of_ours_is_replaced_and_its_target_stays(folder: Pa
     writer(folder).replace(made("pan.web", "10.0.0.2/32"), the_only(folder))
     assert target.read_bytes() == before
     assert not (folder / "pan.web.yaml").is_symlink()
-    writer(folder).delete(WEB)
+    writer(folder).delete(made("pan.web", "10.0.0.2/32"))
     assert target.read_bytes() == before
 
 
@@ -374,7 +375,7 @@ def test_a_directory_in_the_way_is_not_overwritten(folder: Path) -> None:
     directory(folder / "pan.web.yaml")
     with pytest.raises(NotWrittenError):
         writer(folder).create(WEB)
-    with pytest.raises(NotWrittenError, match="cannot remove"):
+    with pytest.raises(NotWrittenError, match="another hand"):
         writer(folder).delete(WEB)
     assert (folder / "pan.web.yaml" / "keep").is_dir()
     assert len(list(folder.iterdir())) == 1
@@ -398,3 +399,18 @@ def test_an_unreadable_file_stops_the_reading(
     monkeypatch.setattr(Path, "open", failing(errno.EACCES))
     with pytest.raises(ClusterError, match="make it readable"):
         reader(folder).read()
+
+
+def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> None:
+    put(folder, WEB.document())
+    live = the_only(folder)
+    (folder / "pan.web.yaml").write_text("mine: now\n")
+    for write in (
+        lambda: writer(folder).create(WEB),
+        lambda: writer(folder).replace(made("pan.web", "10.0.0.2/32"), live),
+        lambda: writer(folder).delete(WEB),
+    ):
+        with pytest.raises(NotWrittenError, match="another hand"):
+            write()
+        assert (folder / "pan.web.yaml").read_text() == "mine: now\n"
+        assert len(list(folder.iterdir())) == 1

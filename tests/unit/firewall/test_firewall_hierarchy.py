@@ -51,7 +51,7 @@ def test_parents_are_read_from_either_place(readonly: str) -> None:
     configuration = read(document((), LINE, readonly=readonly))
     assert effective(configuration, "leaf").lineage == ("leaf", "middle", "top", "shared")
     assert effective(configuration, "aside").lineage == ("aside", "shared")
-    assert not configuration.remarks
+    assert not told(configuration)
 
 
 def test_without_a_hierarchy_all_are_under_shared_and_that_is_said() -> None:
@@ -80,6 +80,26 @@ def test_the_mirrors_in_readonly_are_never_taken_for_the_things_themselves() -> 
 
 
 # --- lines that are broken ------------------------------------------------------------------------
+
+
+def told(configuration: Configuration) -> dict[str, str]:
+    """The remarks, but for those on device groups that the hierarchy does not list."""
+    return {
+        path: message
+        for path, message in remarked(configuration).items()
+        if "is not in the hierarchy" not in message
+    }
+
+
+def test_a_device_group_that_the_hierarchy_does_not_list_is_under_shared_and_that_is_said() -> None:
+    configuration = read(document((), LINE, readonly=hierarchy(PARENTS)))
+    unlisted = remarked(configuration).keys() - told(configuration).keys()
+    assert any("[@name='aside']" in path for path in unlisted)
+
+
+def test_an_empty_parent_is_unknown_and_not_shared() -> None:
+    empty = hierarchy({"leaf": "gone"}).replace("gone", "")
+    assert "the parent of device group 'leaf'" in refusal(empty)
 
 
 def refusal(parents: str, device_group: str = "leaf") -> str:
@@ -122,7 +142,7 @@ def test_two_parents_are_none() -> None:
     both_places = hierarchy({"leaf": "middle"}) + old_place({"leaf": "top"})
     assert "the parent of device group 'leaf'" in refusal(both_places)
     configuration = read(document((), LINE, readonly=both_places))
-    assert remarked(configuration) == {
+    assert told(configuration) == {
         "/config/readonly/dg-meta-data/dginfo/entry[@name='leaf']/parent-dg": (
             "is a second parent of device group 'leaf'"
         )
@@ -132,7 +152,7 @@ def test_two_parents_are_none() -> None:
 def test_the_same_parent_in_both_places_is_one() -> None:
     configuration = read(document((), LINE, readonly=hierarchy(PARENTS) + old_place(PARENTS)))
     assert effective(configuration, "leaf").lineage == ("leaf", "middle", "top", "shared")
-    assert not configuration.remarks
+    assert not told(configuration)
 
 
 def test_a_missing_device_group_is_told_with_those_there_are() -> None:
@@ -170,11 +190,12 @@ def test_the_highest_object_wins_where_ancestors_take_precedence() -> None:
     assert [value(found, "leaf", name) for name in "xyz"] == 3 * ["10.0.0.4"]
 
 
-def test_a_setting_that_is_neither_is_no_and_remarked() -> None:
+def test_a_setting_that_is_neither_yes_nor_no_is_not_guessed() -> None:
     found = overridden("on")
-    assert value(found, "leaf", "x") == "10.0.0.1"
-    (path,) = remarked(found)
-    assert path.endswith("/management/ancestor-objects-take-precedence")
+    (message,) = told(found).values()
+    assert "neither yes nor no" in message
+    with pytest.raises(SourceError, match="ancestor-objects-take-precedence"):
+        effective(found, "leaf")
 
 
 def test_inherited_groups_are_resolved_with_the_names_of_the_leaf() -> None:

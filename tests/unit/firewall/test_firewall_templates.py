@@ -78,9 +78,7 @@ def test_a_zone_of_no_or_two_kinds_has_none() -> None:
 def test_a_zone_without_a_name_is_remarked_with_its_whole_path() -> None:
     configuration = template(tag("vsys", entry("vsys1", tag("zone", "<entry/>", entry("z")))))
     assert remarked(configuration) == {
-        f"{TEMPLATE}/vsys/entry[@name='vsys1']/zone/entry": (
-            "is not an entry with a name; it is left out"
-        )
+        f"{TEMPLATE}/vsys/entry[@name='vsys1']/zone/entry": ("has no name; it is left out")
     }
     assert configuration.templates["t"].network.zones == (Zone("z", "vsys1"),)
 

@@ -35,9 +35,10 @@ class Held:
     """An object in a cluster; None is a foreign one."""
 
     manifest: Manifest | None
+    foreign_because: str = ""
 
 
-FOREIGN = Held(None)
+FOREIGN = Held(None, "is somebody else's")
 
 
 def found(
@@ -77,26 +78,36 @@ CONFIGURATION, DRIFT = Cause.CONFIGURATION, Cause.DRIFT
 def test_a_row_of_the_table_is_one_change(
     desired: Manifest | None, written: Manifest | None, live: Manifest | None, change: Change
 ) -> None:
-    assert found(desired, written, live) == Differences((change,), (), 0)
+    assert found(desired, written, live) == Differences((change,), (), (), (), 0)
 
 
-@pytest.mark.parametrize("written", [None, D, W])
-def test_what_is_as_it_shall_be_is_unchanged(written: Manifest | None) -> None:
-    assert found(D, written, D) == Differences((), (), 1)
+def test_what_is_as_we_wrote_it_and_as_it_shall_be_is_unchanged() -> None:
+    assert found(D, D, D) == Differences((), (), (), (), 1)
+
+
+@pytest.mark.parametrize("written", [None, W])
+def test_what_another_hand_made_as_it_shall_be_is_adopted(written: Manifest | None) -> None:
+    assert found(D, written, D) == Differences((), (Change(written, D, DRIFT),), (), (), 1)
 
 
 @pytest.mark.parametrize("written", [None, D, W])
 def test_a_foreign_object_where_one_of_ours_shall_stand_blocks(written: Manifest | None) -> None:
-    assert found(D, written, FOREIGN) == Differences((), (foreign_object(KIND, "x"),), 0)
+    blocker = foreign_object(KIND, "x", "is somebody else's")
+    assert found(D, written, FOREIGN) == Differences((), (), (), (blocker,), 0)
 
 
-@pytest.mark.parametrize("written", [None, W])
-def test_a_foreign_object_elsewhere_is_nobodys_business(written: Manifest | None) -> None:
-    assert found(None, written, FOREIGN) == Differences((), (), 0)
+def test_a_foreign_object_elsewhere_is_nobodys_business() -> None:
+    assert found(None, None, FOREIGN) == Differences((), (), (), (), 0)
+
+
+def test_what_we_wrote_and_may_no_longer_remove_is_said() -> None:
+    lost = Change(W, None, DRIFT)
+    assert found(None, W, FOREIGN) == Differences((), (), (lost,), (), 0)
+    assert plan(found(None, W, FOREIGN)).drift == (lost,)
 
 
 def test_nothing_at_all_is_no_difference() -> None:
-    assert found(None, None, None) == Differences((), (), 0)
+    assert found(None, None, None) == Differences((), (), (), (), 0)
 
 
 def test_changes_are_sorted_by_kind_and_name() -> None:
@@ -145,23 +156,28 @@ def test_an_object_that_is_gone_is_drift_too() -> None:
 
 def test_what_is_left_out_is_sorted_and_said_once() -> None:
     left = [LeftOut("b", "x"), LeftOut("a", "y"), LeftOut("a", "x"), LeftOut("b", "x")]
-    made_of = make_plan("prod", [], Differences((), (), 0), left, repair_drift=True)
+    made_of = make_plan("prod", [], Differences((), (), (), (), 0), left, repair_drift=True)
     assert made_of.left_out == (LeftOut("a", "x"), LeftOut("a", "y"), LeftOut("b", "x"))
 
 
 def test_steps_grow_before_they_shrink() -> None:
     changes = (
         Change(made("gone"), None, CONFIGURATION),
+        Change(
+            made("shrinks", "10.0.0.1/32", "10.0.0.2/32"), made("shrinks", "10.0.0.1/32"), DRIFT
+        ),
         Change(X, D, CONFIGURATION),
         Change(None, made("new"), CONFIGURATION),
     )
-    steps = plan(Differences(changes, (), 0)).steps()
+    steps = plan(Differences(changes, (), (), (), 0)).steps()
     assert [[change.action for change in step] for step in steps] == [
         [Action.CREATE],
         [Action.UPDATE],
+        [Action.UPDATE],
         [Action.DELETE],
     ]
-    assert plan(Differences((), (), 3)).steps() == []
+    assert [change.name for step in steps for change in step] == ["new", "x", "shrinks", "gone"]
+    assert plan(Differences((), (), (), (), 3)).steps() == []
 
 
 # --- the digest -----------------------------------------------------------------------------------
@@ -194,7 +210,7 @@ def test_the_digest_says_what_is_done_and_nothing_else(same: Plan) -> None:
         plan(found(W, W, X)),
         plan(found(None, W, X)),
         plan(found(D, W, None)),
-        replace(BASE, blockers=(foreign_object(KIND, "y"),)),
+        replace(BASE, blockers=(foreign_object(KIND, "y", "is theirs"),)),
     ],
     ids=["cluster", "nothing", "before", "after", "delete", "create", "blocked"],
 )
@@ -205,17 +221,18 @@ def test_another_change_has_another_digest(other: Plan) -> None:
 def test_the_digest_is_a_contract() -> None:
     # Stored approvals name it: a new version must find the same one.
     essence = b'{"blockers":[],"changes":[],"cluster":"prod"}'
-    assert plan(Differences((), (), 0)).digest == hashlib.sha256(essence).hexdigest()
+    assert plan(Differences((), (), (), (), 0)).digest == hashlib.sha256(essence).hexdigest()
 
 
 def test_the_document_counts_and_shows_both_sides() -> None:
-    document = replace(BASE, blockers=(foreign_object(KIND, "y"),)).document()
+    document = replace(BASE, blockers=(foreign_object(KIND, "y", "is theirs"),)).document()
     assert document["summary"] == {
         "create": 0,
         "update": 1,
         "delete": 0,
         "unchanged": 0,
         "drift": 0,
+        "adopted": 0,
         "blocked": True,
         "left_out": 0,
     }

@@ -35,7 +35,7 @@ def plan(
     left_out: tuple[LeftOut, ...] = (),
     origins: tuple[Origin, ...] = (),
 ) -> Plan:
-    return Plan(cluster, origins, changes, drift, blockers, left_out, unchanged=4)
+    return Plan(cluster, origins, changes, (), drift, blockers, left_out, unchanged=4)
 
 
 FULL = plan(
@@ -43,7 +43,7 @@ FULL = plan(
     change(made("old", "10.0.0.1/32", "10.0.0.2/32"), None),
     change(made("x", "10.0.0.1/32", "10.0.0.9/32"), made("x", "10.0.0.2/32", "10.0.0.9/32")),
     drift=(change(made("y", "10.0.0.1/32", a="1"), made("y", "10.0.0.1/32", a="2"), Cause.DRIFT),),
-    blockers=(foreign_object(KIND, "theirs"),),
+    blockers=(foreign_object(KIND, "theirs", "is theirs"),),
     left_out=(LeftOut("rules", "not yet"),),
     origins=(Origin("main", "412", ("alice", "bob")), Origin("second", "9")),
 )
@@ -69,11 +69,11 @@ def test_the_text_has_one_line_an_object() -> None:
         f"  - {KIND} old (2 nets)",
         f"  ~ {KIND} x (+1 -1 nets)",
         "",
-        "Drift",
+        "Drift: changed by another hand and left; what a repair would do",
         f"  ~ {KIND} y (labels or annotations, drift)",
         "",
         "Blocked",
-        f"  ! foreign-object: {foreign_object(KIND, 'theirs').message}",
+        f"  ! foreign-object: {foreign_object(KIND, 'theirs', 'is theirs').message}",
         "",
         "Left out",
         "  ! rules: not yet",
@@ -140,7 +140,10 @@ def hostile() -> Plan:
         change(made("x", HOSTILE, a=HOSTILE), made("x", "10.0.0.1/32", a="b")),
         cluster=HOSTILE,
         drift=(change(made(HOSTILE), None, Cause.DRIFT),),
-        blockers=(foreign_object(KIND, HOSTILE), Blocker(HOSTILE, HOSTILE, approvable=True)),
+        blockers=(
+            foreign_object(KIND, HOSTILE, HOSTILE),
+            Blocker(HOSTILE, HOSTILE, approvable=True),
+        ),
         left_out=(LeftOut(HOSTILE, HOSTILE),),
         origins=(Origin(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE),),
     )

@@ -106,14 +106,14 @@ def test_check_writes_nothing(directory: Path) -> None:
 
 
 def test_check_refuses_what_cannot_be_used(directory: Path) -> None:
-    (directory / "export.xml").unlink()
+    (directory / "export.xml").rename(directory / "export.yaml")
     write(
         directory,
         clusters=[
             {
                 "name": "gitops",
                 "kind": "manifests",
-                "path": "no/out",
+                "path": "export.yaml/out",
                 "device_groups": [{"name": "dg-eu", "mode": "enforced"}],
             }
         ],
@@ -123,7 +123,10 @@ def test_check_refuses_what_cannot_be_used(directory: Path) -> None:
     assert refusal_of(directory).replace(str(directory), "DIR").splitlines() == [
         "DIR/zonebridge.yaml names files that cannot be used:",
         "  sources[0].path: DIR/export.xml is no readable file; correct the path",
-        "  clusters[0].path: DIR/no/out is no writable directory; create it or correct the path",
+        (
+            "  clusters[0].path: DIR/export.yaml is no writable directory; create it or correct "
+            "the path"
+        ),
         "  store.url: DIR/no/z.db cannot be written; create its directory or make it writable",
         (
             "  audit.head_file: DIR/no/heads cannot be written; create its directory "
