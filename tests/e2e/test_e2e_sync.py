@@ -27,7 +27,7 @@ ESCAPE = "\x1b"
 MANY = 600
 ORIGIN = {"source", "version", "administrators", "description"}
 CHANGE = {"action", "cause", "kind", "name", "before", "after", "rules", "groups"}
-SUMMARY = {"create", "update", "delete", "unchanged", "drift", "blocked", "left_out"}
+SUMMARY = {"create", "update", "delete", "unchanged", "adopted", "drift", "blocked", "left_out"}
 PLAN = {"cluster", "digest", "summary", "origins", "changes", "drift", "blockers", "left_out"}
 
 
@@ -300,7 +300,7 @@ SOURCES = {
         REFUSAL,
         "is an error that Panorama's API returned: Invalid Credential",
     ),
-    "nested": (b"<config>" + 5000 * b"<a>" + 5000 * b"</a>" + b"</config>", "Excessive depth"),
+    "nested": (b"<config>" + 5000 * b"<a>" + 5000 * b"</a>" + b"</config>", "nested deeper"),
 }
 
 
@@ -353,9 +353,7 @@ def test_a_foreign_object_in_the_way_is_3_and_stays(place: Installation) -> None
     assert place.run("plan").code == 3
     done = place.run("sync")
     assert done.code == 3
-    assert (
-        "! foreign-object: GlobalNetworkSet pan.web is a file that holds something else" in done.out
-    )
+    assert "! foreign-object: GlobalNetworkSet pan.web does not carry the labels" in done.out
     assert everything(place.directory / "eu") == before
     assert len(place.files("us")) == 2
     [blocked] = place.records("--kind", "blocked")
@@ -515,10 +513,12 @@ def test_two_syncs_at_once_end_with_the_right_manifests_and_trail(place: Install
     for process, err in zip(processes, errors, strict=True):
         assert "Traceback" not in err
         assert "internal error" not in err
-        if process.returncode:
-            assert process.returncode == 1
+        # The slower one finds an intent closed, or an object made, by the other.
+        assert process.returncode in (0, 1, 5)
+        if process.returncode == 1:
             assert "another process works on this cluster" in err
-    assert 0 in [process.returncode for process in processes]
+        if process.returncode == 5:
+            assert "was changed by another hand meanwhile" in err
     place.done("audit", "verify")
     place.done("sync")
     place.done("plan", "--detailed-exitcode")
