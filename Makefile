@@ -24,10 +24,10 @@ demo: $(READY)
 	@$(BIN)/python config/demo/demo.py
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -120,10 +120,11 @@ def pan_os_python() -> Reading:
     return read
 
 
-def zonebridge() -> Reading:
-    """Ours: every object read, and every group resolved for each device group that has no children.
+def zonebridge(clusters: int | None = 1) -> Reading:
+    """Ours: every object read, and every group resolved that a device group sees.
 
-    That is more than the other sides do, and what a cycle with a cluster for each of them needs.
+    For so many device groups without children (None: all of them), as a cycle does with a cluster
+    for each. The other sides resolve nothing.
     """
     from sync.firewall.effective import effective
     from sync.firewall.objects import Address, AddressGroup
@@ -134,7 +135,8 @@ def zonebridge() -> Reading:
         configuration = ExportSource("main", Path(path)).read().configuration
         groups = configuration.device_groups.values()
         resolved = {}
-        for name in configuration.device_groups.keys() - {group.parent for group in groups}:
+        leaves = configuration.device_groups.keys() - {group.parent for group in groups}
+        for name in sorted(leaves)[:clusters]:
             objects = effective(configuration, name).objects.addresses
             resolved[name] = resolve_groups(objects, registered_known=True)
         scopes = [configuration.shared, *(group.scope for group in groups)]
@@ -152,6 +154,7 @@ SIDES: dict[str, Callable[[], Reading]] = {
     "bare lxml parse": bare,
     "pan-os-python": pan_os_python,
     "zonebridge": zonebridge,
+    "… for each leaf": lambda: zonebridge(None),
 }
 
 

@@ -1,12 +1,15 @@
 """What a configuration means for one device group: the objects it sees and the rules it obeys."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sync.errors import SourceError
 from sync.firewall.configuration import SHARED, Configuration, Scope
 from sync.firewall.objects import AddressGroup, Objects
 from sync.firewall.rules import Rule
+
+_Object = TypeVar("_Object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +100,23 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
 
 def _merged(scopes: Iterable[Scope]) -> Objects:
     """One object a name; later scopes win."""
-    merged = Objects({}, {}, {}, {}, {}, {})
-    for scope in scopes:
-        objects = scope.objects
-        merged = Objects(
-            {**merged.addresses, **objects.addresses},
-            {**merged.services, **objects.services},
-            {**merged.applications, **objects.applications},
-            {**merged.external_lists, **objects.external_lists},
-            {**merged.regions, **objects.regions},
-            {**merged.tags, **objects.tags},
-        )
-    return merged
+    layers = [scope.objects for scope in scopes]
+    return Objects(
+        addresses=_laid(each.addresses for each in layers),
+        services=_laid(each.services for each in layers),
+        applications=_laid(each.applications for each in layers),
+        external_lists=_laid(each.external_lists for each in layers),
+        regions=_laid(each.regions for each in layers),
+        tags=_laid(each.tags for each in layers),
+    )
+
+
+def _laid(layers: Iterable[Mapping[str, _Object]]) -> Mapping[str, _Object]:
+    """One mapping of several, where later ones cover earlier ones."""
+    laid: dict[str, _Object] = {}
+    for layer in layers:
+        laid.update(layer)
+    return laid
 
 
 def _rules(lineage: tuple[str, ...], scopes: list[Scope]) -> Iterator[EffectiveRule]:

@@ -1,6 +1,7 @@
 """The objects of one scope, from its XML."""
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TypeVar
 
@@ -122,6 +123,9 @@ def _unusable(read: _Object, problem: str) -> _Object:
     return replace(read, problem=problem)
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 class _Fields:
     """The children of one entry by tag, each at most once, and the first problem among them.
 
@@ -133,27 +137,30 @@ class _Fields:
     def __init__(self, entry: _Element, known: frozenset[str], remarks: Remarks) -> None:
         self.found = found = {child.tag: child for child in entry}
         self._remarks = remarks
-        self._repeated: set[str] = set()
+        self._repeated: AbstractSet[str] = _NONE
         self.problem = ""
-        self.direct: list[str] = []
+        self.direct: Sequence[str] = ()
         if len(found) != len(entry) or not found.keys() <= known or "member" in found:
             self._sort_out(entry, known)
 
     def _sort_out(self, entry: _Element, known: frozenset[str]) -> None:
         """What is not one known element of each tag."""
         seen: set[str] = set()
+        direct: list[str] = []
+        repeated: set[str] = set()
         for child in entry:
             tag = child.tag
             if tag not in known:
                 self.fail(child, f"has an element <{tag}> that is not known here")
             elif tag == "member":
-                self.direct.append(text(child))
+                direct.append(text(child))
                 if len(child) or not text(child):
                     self.fail(child, "has a member without a name")
             elif tag in seen:
-                self._repeated.add(tag)
+                repeated.add(tag)
                 self.fail(child, f"has <{tag}> more than once")
             seen.add(tag)
+        self._repeated, self.direct = repeated, direct
 
     def fail(self, element: _Element, problem: str) -> None:
         """Remark on an element; the first problem is the object's."""

@@ -6,6 +6,7 @@ surely belongs to it and `open_because` says what is missing.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sync.firewall import addressing
 from sync.firewall.objects import Address, AddressGroup
@@ -92,18 +93,21 @@ class _Members:
     def __init__(self, objects: _Named) -> None:
         self.leaves: dict[str, AddressSet] = {}
         self.groups: dict[str, AddressGroup] = {}
-        self._by_tags: dict[tuple[str, ...], list[str]] = {}
-        self._untold: list[str] = []
+        self._objects = objects
         self._found: dict[str, list[str]] = {}
         for name, each in objects.items():
             if isinstance(each, AddressGroup):
                 self.groups[name] = each
             elif each.addresses is not None:
                 self.leaves[name] = each.addresses
-            if each.tags is None:
-                self._untold.append(name)
-            else:
-                self._by_tags.setdefault(each.tags, []).append(name)
+
+    @cached_property
+    def _by_tags(self) -> Mapping[tuple[str, ...] | None, list[str]]:
+        """The names of the objects with each set of tags; None: with unreadable ones."""
+        found: dict[tuple[str, ...] | None, list[str]] = {}
+        for name, each in self._objects.items():
+            found.setdefault(each.tags, []).append(name)
+        return found
 
     def of(self, group: AddressGroup) -> Sequence[str]:
         """The names of a group's members; a dynamic group is never a member of itself."""
@@ -112,9 +116,11 @@ class _Members:
         if group.name not in self._found:
             # An object whose tags are unreadable may be in any dynamic group; it has a problem,
             # so it adds no addresses and keeps the group open.
-            found = [*self._untold]
+            found = [*self._by_tags.get(None, ())]
             asked: dict[frozenset[str], bool] = {}
             for tags, names in self._by_tags.items():
+                if tags is None:
+                    continue
                 # Only the tags that the filter speaks of can decide, and those sets are few.
                 decisive = group.filter.tags.intersection(tags)
                 if decisive not in asked:
