@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
 
-.PHONY: demo test unit lint bench lock clean
+.PHONY: demo test unit lint controlplane bench lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -26,7 +26,7 @@ demo: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
 
-test: lint
+test: lint controlplane
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests
 
 lint: $(READY)
@@ -34,6 +34,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The kube-apiserver and etcd of the cluster tests, built with Go once and then kept.
+controlplane: $(READY)
+	$(BIN)/python tests/controlplane/build.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.reading
