@@ -3,11 +3,16 @@
 The command line and the service both assemble here, so that neither decides anything alone.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from functools import partial
 
+from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
-from sync.clusters.manifests import ManifestsReader, ManifestsWriter
+from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
+from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.cycle import Cluster, Translation
+from sync.settings import Cluster as ClusterSettings
 from sync.settings import Settings, store_password
 from sync.sources import Source
 from sync.sources.export import ExportSource
@@ -50,16 +55,53 @@ def clusters(
     for cluster in settings.clusters:
         if only and cluster.name not in only:
             continue
-        assert cluster.path is not None, "the settings require a path of every manifests cluster"
+        pairs = tuple(
+            (settings.source_of(group).name, group.name) for group in cluster.device_groups
+        )
+        if cluster.kind == "kubernetes":
+            reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl)
+        else:
+            reader, writer, watcher = _manifests(cluster, owner)
+        repair = settings.drift == "repair"
         found.append(
-            Cluster(
-                name=cluster.name,
-                device_groups=tuple(
-                    (settings.source_of(group).name, group.name) for group in cluster.device_groups
-                ),
-                reader=ManifestsReader(cluster.path, owner),
-                writer=ManifestsWriter(cluster.path) if write else None,
-                repair_drift=settings.drift == "repair",
-            )
+            Cluster(cluster.name, pairs, reader, writer if write else None, watcher, repair)
         )
     return found
+
+
+_Ends = tuple[ClusterReader, Callable[[Remaining], ClusterWriter], ClusterWatcher]
+
+
+def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends:
+    # The official client takes long to import, and only those with such a cluster need it.
+    from sync.clusters.api import Api
+    from sync.clusters.kubeconfig import Access, connect
+    from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
+    from sync.clusters.watch import KubernetesWatcher
+
+    access = Access(
+        cluster=cluster.name,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
+        exec_plugins=cluster.exec_plugins,
+        exec_timeout=cluster.exec_timeout,
+        insecure_skip_tls_verify=cluster.insecure_skip_tls_verify,
+    )
+    api = Api(cluster.name, partial(connect, access))
+    # A request ends well within what a lease has left between two renewals.
+    seconds = ttl.total_seconds() / 2
+
+    def writer(remaining: Remaining) -> ClusterWriter:
+        return KubernetesWriter(api, owner, remaining=remaining, seconds=seconds)
+
+    return KubernetesReader(api, owner), writer, KubernetesWatcher(api, owner)
+
+
+def _manifests(cluster: ClusterSettings, owner: Pairs) -> _Ends:
+    assert cluster.path is not None, "the settings require a path of every manifests cluster"
+    path = cluster.path
+
+    def writer(remaining: Remaining) -> ClusterWriter:
+        return ManifestsWriter(path, remaining=remaining)
+
+    return ManifestsReader(path, owner), writer, ManifestsWatcher(path)

@@ -35,6 +35,12 @@ class StoreError(ZonebridgeError):
     """The store could not be opened, read or written."""
 
 
+class LeaseError(ZonebridgeError):
+    """Another process writes to the cluster; nothing was written to it."""
+
+    exit_code = 7
+
+
 class AuditBrokenError(ZonebridgeError):
     """The audit trail does not verify; the message names the first bad record."""
 

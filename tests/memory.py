@@ -7,7 +7,7 @@ from typing import Any
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
 from sync.calico.ownership import foreign_because, merged, ours_of
-from sync.clusters.cluster import Key, LiveObject
+from sync.clusters.cluster import Key, LiveObject, Remaining
 
 
 @dataclass
@@ -22,6 +22,13 @@ class MemoryCluster:
     documents: dict[Key, dict[str, Any]] = field(default_factory=dict)
     before_write: Callable[[str], None] = lambda name: None
     writes: list[tuple[str, str]] = field(default_factory=list)
+
+    def writer(self, remaining: Remaining) -> "MemoryCluster":
+        assert remaining() > 0
+        return self
+
+    def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
+        raise NotImplementedError
 
     def read(self) -> Mapping[Key, LiveObject]:
         return {key: self._live(found) for key, found in self.documents.items()}
@@ -39,9 +46,10 @@ class MemoryCluster:
         self._begin("replace", manifest)
         self.documents[manifest.kind, manifest.name] = merged(manifest, live.document)
 
-    def delete(self, manifest: Manifest) -> None:
-        self._begin("delete", manifest)
-        self.documents.pop((manifest.kind, manifest.name), None)
+    def delete(self, live: LiveObject) -> None:
+        assert live.manifest is not None
+        self._begin("delete", live.manifest)
+        self.documents.pop((live.manifest.kind, live.manifest.name), None)
 
     def _begin(self, verb: str, manifest: Manifest) -> None:
         self.before_write(manifest.name)

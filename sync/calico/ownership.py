@@ -60,15 +60,12 @@ def merged(manifest: Manifest, live: Mapping[str, Any]) -> dict[str, Any]:
     """The document to write over `live`: ours, with the foreign metadata that stands there."""
     document = manifest.document()
     ours, found = document["metadata"], _mapping(live, "metadata")
+    # Without managedFields an API server goes on with those it has.
+    kept = {key: value for key, value in found.items() if key != "managedFields"}
     for part in ("labels", "annotations"):
-        foreign = {
-            key: value for key, value in _mapping(found, part).items() if not _is_our_key(key)
-        }
-        if foreign:
-            ours[part] = {**foreign, **ours.get(part, {})}
-    for part in ("finalizers", "resourceVersion", "uid"):
-        if part in found:
-            ours[part] = found[part]
+        pairs = {key: value for key, value in _mapping(found, part).items() if not _is_our_key(key)}
+        kept[part] = {**pairs, **ours.get(part, {})}
+    document["metadata"] = {key: value for key, value in {**ours, **kept}.items() if value != {}}
     return document
 
 

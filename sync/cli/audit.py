@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from sync.cli.context import Context, print_json, read_heads
+from sync.cli.context import Context, print_json
 from sync.errors import UsageError
 from sync.plan.text import printable
 from sync.settings.problems import did_you_mean
 from sync.store import Head, Kind, Record, Store
 from sync.store import audit as trail
+from sync.store.published import read_heads
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
 

@@ -5,21 +5,25 @@ The rooms are imported where they are used: `zonebridge --help` waits for none o
 
 import io
 import os
+import pwd
+import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from sync.errors import StoreError, UsageError
+from sync.errors import StoreError
 
 if TYPE_CHECKING:
     from sync.settings import Settings
-    from sync.store import Head, Store
+    from sync.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +56,61 @@ class Context:
         return store
 
 
+@dataclass(slots=True)
+class Signals:
+    """What a user or the system asked of this process: `received` is the signal, 0 for none."""
+
+    stopping: Event
+    received: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell says of a process that ended by the signal; 0 for none."""
+        return 128 + self.received if self.received else 0
+
+
+@contextmanager
+def signals() -> Iterator[Signals]:
+    """Let SIGTERM and SIGINT end the work in hand in good order; a second one ends it at once."""
+    found = Signals(Event())
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def receive(number: int, _frame: object) -> None:
+        restore()
+        found.received = number
+        found.stopping.set()
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    for number in usual:
+        signal.signal(number, receive)
+    try:
+        yield found
+    finally:
+        restore()
+
+
+def trigger(command: str) -> str:
+    """Who began this: the command, the user, the machine. $USER says whatever its owner likes."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # A container may run as a number without a name.
+        user = f"uid {os.getuid()}"
+    return f"{command} by {user} on {socket.gethostname()}"
+
+
+def holder(command: str) -> str:
+    """Who holds a lease: as `trigger`, and the process, so that it can be found and stopped."""
+    return f"{trigger(command)}, process {os.getpid()}"
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     # As bytes: JSON is UTF-8, whatever the terminal's own encoding.
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-
-
-def read_heads(file: Path) -> tuple["Head", ...]:
-    """The heads that a sync published to a file; `UsageError` if they cannot be read."""
-    from sync.store import Head
-
-    try:
-        heads = Head.parse_file(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the heads in {file}: {error}") from error
-    if not heads:
-        raise UsageError(f"{file} holds no head; name a file that a sync wrote")
-    return heads
 
 
 def prepare_streams() -> None:

@@ -21,6 +21,8 @@ _COMMANDS = {
     "config": "sync.cli.config",
     "db": "sync.cli.database",
     "plan": "sync.cli.sync",
+    "run": "sync.cli.run",
+    "status": "sync.cli.status",
     "sync": "sync.cli.sync",
 }
 

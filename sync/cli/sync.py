@@ -1,31 +1,51 @@
 """`zonebridge sync` and `zonebridge plan`: one cycle, or what one would do."""
 
-import os
-import pwd
-import socket
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
+from threading import Event
 from typing import Any
 
 import click
-import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from sync import assembly
-from sync.cli.context import Context, print_json, read_heads, until_closed, use_color
-from sync.cycle import Result, run_cycle
-from sync.errors import AuditBrokenError, StoreError, UsageError
+from sync.cli.context import (
+    Context,
+    holder,
+    print_json,
+    signals,
+    trigger,
+    until_closed,
+    use_color,
+)
+from sync.cycle import Lessor, Result, plan_cycle, run_cycle
+from sync.errors import UsageError
 from sync.plan.plan import Plan
 from sync.plan.text import markdown, printable, text
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
-from sync.store import Store
+from sync.settings.values import Duration
+from sync.store import Lease, LeaseHeldError
+from sync.store.published import hold_to_heads, publish_heads
 
 # Where several apply, the first wins.
-_PRECEDENCE = (8, 4, 6, 3, 5, 1, 2)
+_PRECEDENCE = (8, 4, 6, 3, 5, 7, 1, 2)
 _DONE = 0
 _CHANGES = 2
 _BLOCKED = 3
 _NOT_WRITTEN = 5
+
+_LEASE_SECONDS = 0.5  # between two looks at a lease
+
+
+def _duration(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta:
+    try:
+        return TypeAdapter(Duration).validate_python(value) if value else timedelta()
+    except ValidationError as error:
+        raise click.BadParameter(f"{value!r} is no duration; write 30s, 15m or 1h") from error
 
 
 def _options(command: Callable[..., int]) -> Callable[..., int]:
@@ -59,10 +79,18 @@ def plan(context: Context, **options: Any) -> int:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only show the plan; the same as `zonebridge plan`.")
+@click.option(
+    "--lease-timeout",
+    callback=_duration,
+    metavar="DURATION",
+    help="Wait so long for a cluster that another process writes; default: do not wait.",
+)
 @_options
-def sync(context: Context, *, dry_run: bool, **options: Any) -> int:
+def sync(context: Context, *, dry_run: bool, lease_timeout: timedelta, **options: Any) -> int:
     """Bring every cluster to what its sources say, once."""
-    return _dry_run(context, **options) if dry_run else _sync(context, **options)
+    if dry_run:
+        return _dry_run(context, **options)
+    return _sync(context, lease_timeout=lease_timeout, **options)
 
 
 def _dry_run(
@@ -70,12 +98,11 @@ def _dry_run(
 ) -> int:
     settings = _checked(context.settings(), only)
     with assembly.store_of(settings, write=False) as store:
-        results = run_cycle(
+        results = plan_cycle(
             assembly.sources(settings),
             assembly.clusters(settings, store, write=False, only=only),
             store,
             assembly.translation(settings, store),
-            None,
         )
     with until_closed():
         _print(results, output, verbose=verbose, written=False)
@@ -83,12 +110,20 @@ def _dry_run(
 
 
 def _sync(
-    context: Context, *, only: Sequence[str], output: str, verbose: bool, detailed: bool
+    context: Context,
+    *,
+    only: Sequence[str],
+    output: str,
+    verbose: bool,
+    detailed: bool,
+    lease_timeout: timedelta,
 ) -> int:
     settings = _checked(context.settings(), only)
-    with assembly.store_of(settings, write=True) as store:
-        _hold_to_heads(store, settings.audit.head_file)
-        run = store.begin_run(_trigger())
+    with assembly.store_of(settings, write=True) as store, signals() as asked:
+        hold_to_heads(store, settings.audit.head_file)
+        run = store.run(trigger("zonebridge sync"))
+        run.begin()
+        take = partial(store.lease, holder=holder("zonebridge sync"), ttl=settings.lease_ttl)
         try:
             results = run_cycle(
                 assembly.sources(settings),
@@ -96,8 +131,10 @@ def _sync(
                 store,
                 assembly.translation(settings, store),
                 run,
+                _patient(take, lease_timeout, asked.stopping),
+                asked.stopping.is_set,
             )
-            code = _exit_code(results, detailed=detailed)
+            code = asked.exit_code or _exit_code(results, detailed=detailed)
             counts = {
                 "applied": sum(len(result.applied) for result in results),
                 "failed": sum(len(result.failed) for result in results),
@@ -108,8 +145,27 @@ def _sync(
             with until_closed():
                 _print(results, output, verbose=verbose, written=True)
         finally:
-            _publish_heads(store, settings.audit.head_file)
+            publish_heads(store, settings.audit.head_file)
     return code
+
+
+def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:
+    """Take leases, and wait for those that others hold, in all as long as `timeout`."""
+    deadline = time.monotonic() + timeout.total_seconds()
+
+    @contextmanager
+    def lease_of(cluster: str) -> Iterator[Lease]:
+        with ExitStack() as kept:
+            while True:
+                try:
+                    lease = kept.enter_context(take(cluster))
+                    break
+                except LeaseHeldError:
+                    if time.monotonic() >= deadline or stopping.wait(_LEASE_SECONDS):
+                        raise
+            yield lease
+
+    return lease_of
 
 
 def _checked(settings: Settings, only: Sequence[str]) -> Settings:
@@ -118,43 +174,6 @@ def _checked(settings: Settings, only: Sequence[str]) -> Settings:
         if name not in known:
             raise UsageError(f"there is no cluster {name!r}; {did_you_mean(name, known)}")
     return settings
-
-
-def _trigger() -> str:
-    """Who began this run: the user and the machine. $USER says whatever its owner likes."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        # A container may run as a number without a name.
-        user = f"uid {os.getuid()}"
-    return f"zonebridge sync by {user} on {socket.gethostname()}"
-
-
-def _hold_to_heads(store: Store, file: Path | None) -> None:
-    """Refuse to go on with a store that lacks what was published: it would be published over."""
-    if file is None or not file.exists():
-        return
-    for head in read_heads(file):
-        if not store.reaches(head):
-            raise AuditBrokenError(
-                f"{file} says that chain {head.chain} had record {head.sequence}, and the store "
-                f"{store.database.place} does not hold it: the store was replaced, or restored "
-                "from an older copy; nothing was written; restore the newest copy, or move "
-                f"{file.name} away to go on without those records"
-            )
-
-
-def _publish_heads(store: Store, file: Path | None) -> None:
-    """Tell the heads of all chains where the store's owner cannot take them back."""
-    heads = [str(head) for head in store.heads()]
-    structlog.get_logger().info("audit heads", heads=heads)
-    if file:
-        try:
-            file.write_text("".join(f"{head}\n" for head in heads), encoding="utf-8")
-        except OSError as error:
-            raise StoreError(
-                f"cannot write the heads to {file}: {error.strerror}; correct audit.head_file"
-            ) from error
 
 
 def _print(results: Sequence[Result], output: str, *, verbose: bool, written: bool) -> None:

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import yaml
@@ -17,15 +18,23 @@ import yaml
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS, Pairs
 from sync.calico.ownership import foreign_because, merged, ours_of
-from sync.clusters.cluster import Key, LiveObject, NotWrittenError
+from sync.clusters import foreign_yaml
+from sync.clusters.cluster import (
+    Changed,
+    Key,
+    LiveObject,
+    NotWrittenError,
+    OutOfReachError,
+    Remaining,
+)
 from sync.errors import ClusterError
 
 _SUFFIX = ".yaml"
 _TEMPORARY = ".zonebridge-"
 _CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
+_LOOK_SECONDS = 2.0  # between two looks at a directory that is watched
 # Far above any object of ours; a larger file is somebody else's.
 _MAX_BYTES = 4 * 1024 * 1024
-_MAX_DEPTH = 64
 
 
 class ManifestsReader:
@@ -42,8 +51,7 @@ class ManifestsReader:
         """
         return {
             (kind, file.name.removesuffix(_SUFFIX)): self._live(kind, file)
-            for kind in KINDS
-            for file in _files(self._path / kind.lower())
+            for kind, file in _object_files(self._path)
         }
 
     def _live(self, kind: str, file: Path) -> LiveObject:
@@ -64,10 +72,11 @@ class ManifestsReader:
 
 
 class ManifestsWriter:
-    """Writes a directory of manifests, which it makes where it is missing."""
+    """Writes a directory of manifests, which it makes where it is missing, under a lease."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, remaining: Remaining) -> None:
         self._path = path
+        self._remaining = remaining
 
     def create(self, manifest: Manifest) -> None:
         # A link is made only where no file is.
@@ -78,15 +87,24 @@ class ManifestsWriter:
             raise NotWrittenError(_CHANGED.format(self._file(manifest)))
         self._write(manifest, merged(manifest, live.document), os.replace)
 
-    def delete(self, manifest: Manifest) -> None:
-        file = self._file(manifest)
-        if file.exists() and not _holds(file, manifest):
+    def delete(self, live: LiveObject) -> None:
+        assert live.manifest is not None, "only an object of ours is deleted"
+        file = self._file(live.manifest)
+        self._require_lease(file)
+        if file.exists() and not _holds(file, live.manifest):
             raise NotWrittenError(_CHANGED.format(file))
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
             raise NotWrittenError(f"cannot remove {file}: {error.strerror}") from error
         _settle(file.parent)
+
+    def _require_lease(self, file: Path) -> None:
+        if self._remaining() <= 0:
+            raise OutOfReachError(
+                f"the lease could not be renewed in time, so {file} was not written; check that "
+                "the store can be reached"
+            )
 
     def _write(
         self,
@@ -95,6 +113,7 @@ class ManifestsWriter:
         put: Callable[[Path, Path], None],
     ) -> None:
         file = self._file(manifest)
+        self._require_lease(file)
         # No .yaml, which whoever applies the directory might read half written; and a name that
         # nobody can have put a link under.
         temporary = file.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
@@ -118,6 +137,39 @@ class ManifestsWriter:
 
     def _file(self, manifest: Manifest) -> Path:
         return self._path / manifest.kind.lower() / f"{manifest.name}{_SUFFIX}"
+
+
+class ManifestsWatcher:
+    """Looks at the files of a directory and reads none: where any moved, it must be read anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def watch(self, changed: Changed, missed: Callable[[], None], stopping: Event) -> None:
+        del changed
+
+        def look() -> None:
+            seen = None
+            while True:
+                now = self._marks()
+                if now != seen:
+                    missed()
+                seen = now
+                if stopping.wait(_LOOK_SECONDS):
+                    return
+
+        Thread(target=look, name=f"watch {self._path}", daemon=True).start()
+
+    def _marks(self) -> Mapping[Path, tuple[int, ...]] | str:
+        """What tells an unchanged file from a changed one, of every file; or why nobody can say."""
+        try:
+            return {file: _mark(file.stat()) for _, file in _object_files(self._path)}
+        except (ClusterError, OSError) as error:
+            return str(error)
+
+
+def _mark(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def render(document: Mapping[str, Any]) -> bytes:
@@ -154,6 +206,16 @@ def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
+def _object_files(path: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a directory of manifests that stand where an object would, with its kind.
+
+    `ClusterError` if a folder cannot be read; one that is not there is empty.
+    """
+    for kind in KINDS:
+        for file in _files(path / kind.lower()):
+            yield kind, file
+
+
 def _files(directory: Path) -> Iterator[Path]:
     try:
         with os.scandir(directory) as found:
@@ -183,11 +245,8 @@ def _document(file: Path) -> Mapping[str, Any]:
     if len(data) > _MAX_BYTES:
         return {}
     try:
-        if not _is_plain(data):
-            return {}
-        document = yaml.load(data, Loader=yaml.CSafeLoader)
-    # What PyYAML raises for a scalar that is not what its tag says: `!!int ''`, `!!timestamp x`.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError):
+        document = foreign_yaml.load(data)
+    except foreign_yaml.ForeignYamlError:
         return {}
     return document if isinstance(document, Mapping) else {}
 
@@ -198,23 +257,6 @@ def _holds(file: Path, manifest: Manifest) -> bool:
         return ours_of(_document(file)) == manifest
     except (KeyError, TypeError):
         return False
-
-
-def _is_plain(data: bytes) -> bool:
-    """Whether YAML is without aliases and as shallow as any object of ours.
-
-    A few aliases can stand for more than fits into memory, and the loader calls itself for each
-    level until the stack is used up, which no exception tells.
-    """
-    depth = 0
-    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent):
-            return False
-    return True
 
 
 def _settle(directory: Path) -> None:

@@ -29,6 +29,7 @@ class Change:
     `before` is what the cluster holds of ours now (None: nothing), `after` what it shall hold
     (None: nothing); at least one is there and they differ. `rules` and `groups` name the
     firewall's rules and address groups that made the object on either side, sorted.
+    `changed_by` is whose hand the drift shows, where the cluster can tell.
     """
 
     before: Manifest | None
@@ -36,6 +37,7 @@ class Change:
     cause: Cause
     rules: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    changed_by: str = ""
 
     @cached_property
     def action(self) -> Action:

@@ -33,6 +33,9 @@ class Live(Protocol):
     @property
     def foreign_because(self) -> str: ...
 
+    @property
+    def changed_by(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Differences:
@@ -76,11 +79,14 @@ def differences(
                 adopted.append(_change(wrote, wanted, Cause.DRIFT))
         else:
             cause = Cause.DRIFT if wrote == wanted else Cause.CONFIGURATION
-            changes.append(_change(holds, wanted, cause))
+            hand = found.changed_by if found and cause is Cause.DRIFT else ""
+            changes.append(_change(holds, wanted, cause, hand))
     return Differences(tuple(changes), tuple(adopted), tuple(lost), tuple(blockers), unchanged)
 
 
-def _change(before: Manifest | None, after: Manifest | None, cause: Cause) -> Change:
+def _change(
+    before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
+) -> Change:
     """A change with the groups that its objects say they are made of."""
     groups = {
         str(metadata["annotations"][NAME_ANNOTATION])
@@ -88,4 +94,4 @@ def _change(before: Manifest | None, after: Manifest | None, cause: Cause) -> Ch
         if side
         and NAME_ANNOTATION in (metadata := side.document()["metadata"]).get("annotations", {})
     }
-    return Change(before, after, cause, groups=tuple(sorted(groups)))
+    return Change(before, after, cause, groups=tuple(sorted(groups)), changed_by=changed_by)

@@ -162,4 +162,5 @@ def _change_document(change: Change) -> dict[str, Any]:
         "after": change.after.document() if change.after else None,
         "rules": list(change.rules),
         "groups": list(change.groups),
+        "changed_by": change.changed_by,
     }

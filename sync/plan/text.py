@@ -99,6 +99,8 @@ def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
     else:
         size = "1 net" if len(come or gone) == 1 else f"{len(come or gone)} nets"
     drift = ", drift" if change.cause is Cause.DRIFT else ""
+    if change.changed_by:
+        drift += f" by {change.changed_by}"
     yield printable(
         f"{_SIGNS[change.action]} {change.kind} {change.name} ({size or 'other fields'}{drift})"
     )

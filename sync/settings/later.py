@@ -14,11 +14,8 @@ from sync.settings.models import Settings
 from sync.settings.problems import Place, Problem, write_place
 from sync.settings.shape import Entry, entries, keys_of
 
-_SERVICE = "there is no long-running service in this version yet"
-
 LATER: Mapping[str, str] = {
     "sources[].kind": "sources of kind panorama are not read by this version yet",
-    "poll_interval": _SERVICE,
     "rules": "rules are not translated by this version yet",
     "fqdn": "FQDN objects are not resolved by this version yet",
     "fqdn_grace": "FQDN objects are not resolved by this version yet",
@@ -27,19 +24,17 @@ LATER: Mapping[str, str] = {
     "registered_interval": "registered addresses are not read by this version yet",
     "zones": "zones are not translated by this version yet",
     "guard": "plans are not guarded by this version yet",
-    "clusters[].kind": "clusters of kind kubernetes are not written by this version yet",
     "clusters[].pod_cidrs": "rules are not translated by this version yet",
     "clusters[].guard": "plans are not guarded by this version yet",
     "audit.retention": "audit records are kept for ever by this version",
     "audit.archive": "audit records are kept for ever by this version",
-    "engine": _SERVICE,
-    "health": _SERVICE,
-    "webhook": _SERVICE,
+    "engine": "tasks run in threads of the service in this version",
+    "webhook": "nobody is called by this version yet",
     "web": "there is no dashboard in this version yet",
 }
 """Key (or section) and what is missing for it."""
 
-_ONLY = {"sources[].kind": "file", "clusters[].kind": "manifests"}
+_ONLY = {"sources[].kind": "file"}
 """What a required key may say; any other may say its default."""
 
 

@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 
 Percent = Annotated[Whole, Field(ge=0, le=100)]
 Count = Annotated[Whole, Field(ge=0)]
+LeaseTime = Annotated[Duration, Field(ge=timedelta(seconds=2))]
 Port = Annotated[Whole, Field(ge=1, le=65_535)]
 
 
@@ -401,6 +402,9 @@ class Settings(BaseSettings):
     """How often the service asks a source whether anything changed."""
     store: Store = Field(default_factory=Store)
     """Where state and the audit trail are kept."""
+    lease_ttl: LeaseTime = timedelta(seconds=30)
+    """How long a cluster stays reserved for a process that died; at least 2s. No request to a
+    cluster takes longer than half of it."""
     address_groups: AddressGroups = Field(default_factory=AddressGroups)
     """Which address groups become network sets."""
     rules: Rules = Field(default_factory=Rules)

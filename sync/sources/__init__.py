@@ -11,5 +11,11 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
+    def revision(self) -> str:
+        """A text that is another one if `read` may give something else; cheap to ask for.
+
+        `SourceError` if the source cannot tell.
+        """
+
     def read(self) -> Snapshot:
         """One consistent view of it; `SourceError` if there is none to be had."""

@@ -22,6 +22,13 @@ class ExportSource:
     name: str
     path: Path
 
+    def revision(self) -> str:
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        return f"{status.st_dev}:{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
     def read(self) -> Snapshot:
         data = _bytes(self.path)
         return Snapshot(
@@ -48,7 +55,11 @@ def _bytes(path: Path) -> bytes:
                 )
             return opened.read()
     except OSError as error:
-        raise SourceError(
-            f"cannot read {path}: {error.strerror}; export the configuration there, or correct the "
-            "path of the source"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"cannot read {path}: {error.strerror}; export the configuration there, or correct the "
+        "path of the source"
+    )

@@ -8,15 +8,20 @@
                ▲
     objects ───┘  open_intents        projections of the trail, for speed; `verify` replays them
 
-Nothing is written to a cluster before its intent is committed here, and nothing is believed about
-a cluster that no record says.
+    leases                            who may write to each cluster now, under which epoch
+    standings                         how clusters and sources stand; not part of the trail
+
+Nothing is written to a cluster before its intent is committed here, under its lease, and nothing
+is believed about a cluster that no record says.
 """
 
 from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
+from sync.store.leases import Holding, Lease, LeaseHeldError, LeaseLostError
 from sync.store.records import Clock, Kind, Outcome, Record
 from sync.store.run import BATCH, Conclusion, Run
 from sync.store.schema import check, upgrade
+from sync.store.standings import Standing
 from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
 
 __all__ = [
@@ -26,10 +31,15 @@ __all__ = [
     "Clock",
     "Conclusion",
     "Head",
+    "Holding",
     "Kind",
+    "Lease",
+    "LeaseHeldError",
+    "LeaseLostError",
     "Outcome",
     "Record",
     "Run",
+    "Standing",
     "Store",
     "check",
     "open_store",

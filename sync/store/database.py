@@ -87,6 +87,11 @@ def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
     defaults = {
         "application_name": "zonebridge",
         "connect_timeout": "10",
+        # A server that is gone without a word is noticed within a minute, not after a quarter hour.
+        "keepalives_idle": "20",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "30000",
         "options": f"-c lock_timeout={WAIT_SECONDS}s",
     }
     url = url.set(drivername="postgresql+psycopg", query={**defaults, **url.query})

@@ -145,3 +145,27 @@ class OpenIntents(Base):
 
     chain: Mapped[str] = mapped_column(Word, primary_key=True)
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class Leases(Base):
+    """Who writes to each cluster; `expires_at` is milliseconds since 1970 by the database."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(Word, primary_key=True)
+    holder: Mapped[str] = mapped_column(Word)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Standings(Base):
+    """How each cluster and source stands; overwritten, not part of the trail."""
+
+    __tablename__ = "standings"
+
+    kind: Mapped[str] = mapped_column(Word, primary_key=True)
+    name: Mapped[str] = mapped_column(Word, primary_key=True)
+    attempted: Mapped[str] = mapped_column(Word)
+    succeeded: Mapped[str] = mapped_column(Word)
+    state: Mapped[str] = mapped_column(Word)
+    detail: Mapped[str] = mapped_column(Word)

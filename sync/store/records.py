@@ -128,11 +128,14 @@ def hash_of(record: Record) -> str:
 
 def seal(draft: Record, *, chain: str, sequence: int, time: str, previous_hash: str) -> Record:
     """Put a draft in its place in a chain, with text that every database can hold."""
-    storable = Record(**{name: _storable(value) for name, value in values(draft).items()})
-    record = replace(
-        storable, chain=chain, sequence=sequence, time=time, previous_hash=previous_hash
-    )
+    held = Record(**{name: _storable(value) for name, value in values(draft).items()})
+    record = replace(held, chain=chain, sequence=sequence, time=time, previous_hash=previous_hash)
     return replace(record, hash=hash_of(record))
+
+
+def storable(text: str) -> str:
+    """The text with a symbol for each character that some database cannot hold."""
+    return text.translate(_UNSTORABLE)
 
 
 def closes(record: Record) -> bool:
@@ -166,7 +169,7 @@ def _canonical(named: dict[str, Any]) -> bytes:
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.translate(_UNSTORABLE)
+        return storable(value)
     if isinstance(value, tuple):
-        return tuple(text.translate(_UNSTORABLE) for text in value)
+        return tuple(storable(text) for text in value)
     return value

@@ -1,7 +1,9 @@
 """One run of zonebridge, as the trail tells it: intents before the writes, outcomes after."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
@@ -12,7 +14,8 @@ from sync.plan.plan import Origin
 from sync.store import bodies
 from sync.store.chain import append
 from sync.store.database import Database
-from sync.store.models import Objects, OpenIntents
+from sync.store.leases import Lease
+from sync.store.models import Objects, OpenIntents, Records
 from sync.store.records import SERVICE, Clock, Kind, Outcome, Record, closes, effect
 
 BATCH = 64
@@ -31,23 +34,39 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that has begun. `id` is in each of its records, `trigger` says who or what began it.
+    """A run. `id` is in each of its records, `trigger` says who or what began it.
 
-    Every method is one transaction, on the disk when it returns, and raises `StoreError` if it
-    could not be.
+    It begins with its first record, so a run that finds nothing to do leaves no trace. Every method
+    is one transaction, on the disk when it returns, and raises `StoreError` if it could not be.
+    Those that take a lease raise `LeaseLostError` if it went to somebody else: then nothing is
+    recorded. Several threads may use one run.
     """
 
     id: str
     trigger: str
     database: Database
     clock: Clock
+    _begun: Event = field(default_factory=Event, init=False, repr=False)
+    _beginning: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is recorded of it."""
+        return self._begun.is_set()
 
     def begin(self) -> None:
-        """Record that the run has begun."""
-        self._note(SERVICE, Record(kind=Kind.RUN, action="begin"))
+        """Record that the run has begun, unless it has."""
+        if not self.begun:
+            with self._recording():
+                pass
 
     def finish(self, outcome: str, counts: Mapping[str, int], error: str = "") -> None:
-        """Record how the run ended, with what was counted (`{"applied": 3, "failed": 0}`)."""
+        """Record how the run ended, with what was counted (`{"applied": 3, "failed": 0}`).
+
+        A run that has not begun has nothing to finish.
+        """
+        if not self.begun:
+            return
         detail = " ".join(f"{name}={count}" for name, count in sorted(counts.items()))
         self._note(
             SERVICE,
@@ -55,27 +74,38 @@ class Run:
         )
 
     def blocked(self, cluster: str, blockers: Sequence[str], plan: str, error: str = "") -> None:
-        """Record that the plan with this digest waits, the names of what blocks it, and why."""
+        """Record that the plan with this digest waits, the names of what blocks it, and why.
+
+        While nothing else happens to the cluster this is said once, however often it is seen.
+        """
+        newest = select(Records.kind, Records.plan).where(Records.chain == cluster)
+        with self.database.reading() as connection:
+            last = connection.execute(
+                newest.order_by(Records.sequence.desc()).limit(1)
+            ).one_or_none()
+        if last == (Kind.BLOCKED, plan):
+            return
         detail = ", ".join(blockers)
         self._note(
             cluster,
             Record(kind=Kind.BLOCKED, cluster=cluster, plan=plan, detail=detail, error=error),
         )
 
-    def adopt(self, cluster: str, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
+    def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
         """Record that objects stand in the cluster as they shall, though we did not write them."""
         if not changes:
             return
         drafts = [
-            replace(self._intent(cluster, change, origins), kind=Kind.ADOPTED, action="")
+            replace(self._intent(lease.cluster, change, origins), kind=Kind.ADOPTED, action="")
             for change in changes
         ]
-        with self.database.writing() as connection:
+        with self._recording(lease) as connection:
             bodies.keep(connection, [change.after for change in changes])
-            _project(connection, cluster, append(connection, cluster, drafts, self.clock))
+            records = append(connection, lease.cluster, drafts, self.clock)
+            _project(connection, lease.cluster, records)
 
     def intend(
-        self, cluster: str, changes: Sequence[Change], origins: Sequence[Origin]
+        self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]
     ) -> list[Record]:
         """Commit the intents of at most `BATCH` changes, before the first of them is written.
 
@@ -86,12 +116,12 @@ class Run:
             raise ValueError(f"{len(changes)} changes in one batch, at most {BATCH} are allowed")
         if not changes:
             return []
-        drafts = [self._intent(cluster, change, origins) for change in changes]
-        with self.database.writing() as connection:
+        drafts = [self._intent(lease.cluster, change, origins) for change in changes]
+        with self._recording(lease) as connection:
             bodies.keep(
                 connection, [body for change in changes for body in (change.before, change.after)]
             )
-            intents = append(connection, cluster, drafts, self.clock)
+            intents = append(connection, lease.cluster, drafts, self.clock)
             connection.execute(
                 insert(OpenIntents),
                 [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents],
@@ -102,7 +132,11 @@ class Run:
         """Commit what became of intents of one cluster, and what we believe of it from now on.
 
         An intent whose outcome is `unknown` stays open. Raises `StoreError` if one is not open.
+        No lease is needed: what became of our own intent stays true whoever writes now, and one
+        that a successor recovered is not open.
         """
+        if not conclusions:
+            return []
         drafts = [
             replace(
                 self._closing(conclusion.intent, Kind.OUTCOME, conclusion.found),
@@ -111,22 +145,44 @@ class Run:
             )
             for conclusion in conclusions
         ]
-        return self._close(drafts, [conclusion.found for conclusion in conclusions])
+        found = [conclusion.found for conclusion in conclusions]
+        with self._recording() as connection:
+            return self._close(connection, drafts[0].chain, drafts, found)
 
-    def recover(self, intent: Record, found: Manifest | None) -> Record:
-        """Close an open intent with what the cluster was found to hold (None: nothing).
+    def recover(
+        self, lease: Lease, recovered: Sequence[tuple[Record, Manifest | None]]
+    ) -> list[Record]:
+        """Close open intents with what the cluster was found to hold of each (None: nothing).
 
         The outcome is `applied`, `not-applied`, or `unknown` where it is neither what was before
-        nor what was intended. Raises `StoreError` if the intent is not open.
+        nor what was intended. Raises `StoreError` if an intent is not open.
         """
-        draft = self._closing(intent, Kind.RECOVERED, found)
-        outcomes = {intent.before: Outcome.NOT_APPLIED, intent.after: Outcome.APPLIED}
-        draft = replace(draft, outcome=outcomes.get(draft.found, Outcome.UNKNOWN))
-        return self._close([draft], [found])[0]
+        if not recovered:
+            return []
+        drafts = []
+        for intent, found in recovered:
+            draft = self._closing(intent, Kind.RECOVERED, found)
+            outcomes = {intent.before: Outcome.NOT_APPLIED, intent.after: Outcome.APPLIED}
+            drafts.append(replace(draft, outcome=outcomes.get(draft.found, Outcome.UNKNOWN)))
+        with self._recording(lease) as connection:
+            return self._close(connection, lease.cluster, drafts, [found for _, found in recovered])
+
+    @contextmanager
+    def _recording(self, lease: Lease | None = None) -> Iterator[Connection]:
+        """A writing transaction under a lease; the run's first one records that it began."""
+        with nullcontext() if self.begun else self._beginning:
+            with self.database.writing() as connection:
+                if lease:
+                    lease.hold(connection)
+                if not self.begun:
+                    draft = Record(kind=Kind.RUN, action="begin", run=self.id, trigger=self.trigger)
+                    append(connection, SERVICE, [draft], self.clock)
+                yield connection
+            self._begun.set()
 
     def _note(self, chain: str, draft: Record) -> None:
         draft = replace(draft, run=self.id, trigger=self.trigger)
-        with self.database.writing() as connection:
+        with self._recording() as connection:
             append(connection, chain, [draft], self.clock)
 
     def _intent(self, cluster: str, change: Change, origins: Sequence[Origin]) -> Record:
@@ -148,6 +204,7 @@ class Run:
             description="; ".join(each.description for each in origins if each.description),
             rules=change.rules,
             groups=change.groups,
+            detail=f"found changed by {change.changed_by}" if change.changed_by else "",
         )
 
     def _closing(self, intent: Record, kind: Kind, found: Manifest | None) -> Record:
@@ -160,17 +217,19 @@ class Run:
             found=_digest(found),
         )
 
-    def _close(self, drafts: Sequence[Record], found: Sequence[Manifest | None]) -> list[Record]:
-        if not drafts:
-            return []
-        chain = drafts[0].chain
+    def _close(
+        self,
+        connection: Connection,
+        chain: str,
+        drafts: Sequence[Record],
+        found: Sequence[Manifest | None],
+    ) -> list[Record]:
         if any(draft.chain != chain for draft in drafts):
             raise ValueError("the intents of several clusters in one batch")
-        with self.database.writing() as connection:
-            bodies.keep(connection, found)
-            records = append(connection, chain, drafts, self.clock)
-            _require_open(connection, chain, [record.intent for record in records])
-            _project(connection, chain, records)
+        bodies.keep(connection, found)
+        records = append(connection, chain, drafts, self.clock)
+        _require_open(connection, chain, [record.intent for record in records])
+        _project(connection, chain, records)
         return records
 
 
@@ -179,24 +238,28 @@ def _digest(manifest: Manifest | None) -> str:
 
 
 def _require_open(connection: Connection, chain: str, sequences: Sequence[int]) -> None:
-    query = select(OpenIntents.sequence).where(
-        OpenIntents.chain == chain, OpenIntents.sequence.in_(sequences)
-    )
-    still_open = list(connection.scalars(query))
-    if len(still_open) != len(sequences):
-        closed = min(set(sequences) - set(still_open), default=sequences[0])
-        raise StoreError(
-            f"intent {closed} of cluster {chain} is closed already; another process works on this "
-            "cluster, let only one of them run"
-        )
+    query = select(OpenIntents.sequence).where(OpenIntents.chain == chain)
+    still_open = set(connection.scalars(query))
+    for sequence in sequences:
+        if sequence not in still_open:
+            raise StoreError(
+                f"intent {sequence} of cluster {chain} is closed already; another process works on "
+                "this cluster, let only one of them run"
+            )
+        still_open.remove(sequence)
 
 
 def _project(connection: Connection, chain: str, records: Sequence[Record]) -> None:
     """Bring both projections to where the records leave them."""
-    closed = [record.intent for record in records if closes(record)]
-    connection.execute(
-        delete(OpenIntents).where(OpenIntents.chain == chain, OpenIntents.sequence.in_(closed))
-    )
+    closed = [{"of": record.intent} for record in records if closes(record)]
+    if closed:
+        # One by one: however many a recovery closes, no statement has too many parameters.
+        connection.execute(
+            delete(OpenIntents).where(
+                OpenIntents.chain == chain, OpenIntents.sequence == bindparam("of")
+            ),
+            closed,
+        )
     moved = {
         (record.object_kind, record.object_name): {
             "cluster": chain,

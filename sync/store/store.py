@@ -1,18 +1,22 @@
 """The store: opened to sync, or to look only."""
 
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
-from sync.store import bodies, chain, schema
+from sync.store import bodies, chain, leases, schema, standings
 from sync.store.database import Database, nothing, open_database
+from sync.store.leases import Holding, Lease
 from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
-from sync.store.records import SERVICE, Clock, Record, now
+from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.run import Run
+from sync.store.standings import Standing
 
 NO_UUID = str(uuid.UUID(int=0))
 """The identity of a store that is not there yet: no object in any cluster carries it."""
@@ -47,6 +51,12 @@ class Store:
                 for kind, name, digest, packed in connection.execute(query)
             }
 
+    def digests(self, cluster: str) -> dict[tuple[str, str], str]:
+        """The digest of each object of `written`, without its body."""
+        query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
+        with self.database.reading() as connection:
+            return {(kind, name): digest for kind, name, digest in connection.execute(query)}
+
     def open_intents(self, cluster: str) -> list[Record]:
         """The intents that nobody has closed, oldest first: left by a kill or a timeout."""
         query = (
@@ -78,11 +88,48 @@ class Store:
         with self.database.reading() as connection:
             return connection.scalar(query) == head.hash
 
-    def begin_run(self, trigger: str) -> Run:
-        """Begin a run, recorded as begun by `trigger` (who or what)."""
-        run = Run(str(uuid.uuid4()), trigger, self.database, self.clock)
-        run.begin()
-        return run
+    def run(self, trigger: str) -> Run:
+        """A run by `trigger` (who or what); it begins with `begin` or with its first record."""
+        return Run(str(uuid.uuid4()), trigger, self.database, self.clock)
+
+    def lease(self, cluster: str, holder: str, ttl: timedelta) -> AbstractContextManager[Lease]:
+        """Take the cluster's lease, renew it every third of `ttl`, and release it at the end.
+
+        Always taken anew: the same `holder` does not get in twice. Entering raises
+        `LeaseHeldError` if it is held.
+        """
+        return leases.taken(self.database, cluster, holder, ttl)
+
+    def leases(self) -> tuple[Holding, ...]:
+        """Every lease that was ever taken, sorted by name."""
+        with self.database.reading() as connection:
+            return leases.holdings(connection)
+
+    def stand(
+        self,
+        kind: Literal["cluster", "source"],
+        name: str,
+        *,
+        state: str,
+        detail: str,
+        succeeded: bool,
+    ) -> None:
+        """Set how a cluster or a source stands after an attempt now; `state` is one word."""
+        with self.database.writing() as connection:
+            standings.stand(
+                connection,
+                kind,
+                name,
+                time=stamp(self.clock()),
+                succeeded=succeeded,
+                state=state,
+                detail=detail,
+            )
+
+    def standings(self) -> list[Standing]:
+        """How every cluster and source stands, sorted by kind and name. Not part of the trail."""
+        with self.database.reading() as connection:
+            return standings.standings(connection)
 
     def close(self) -> None:
         """Close every connection."""

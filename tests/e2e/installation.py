@@ -60,11 +60,14 @@ class Installation:
         made.panorama(eu={"web": ["10.1.0.1/32", "10.1.0.2/32"], "db": ["10.2.0.0/24"]})
         return made
 
-    def configure(self, *clusters: str, **keys: object) -> None:
-        """Write the configuration; `keys` are added to it."""
+    def configure(self, *clusters: str | dict[str, object], **keys: object) -> None:
+        """Write the configuration, with clusters by name or whole; `keys` are added to it."""
         configuration = {
             "sources": [{"name": "main", "kind": "file", "path": "panorama.xml"}],
-            "clusters": [cluster(name) for name in clusters or ("eu", "us")],
+            "clusters": [
+                cluster(each) if isinstance(each, str) else each
+                for each in clusters or ("eu", "us")
+            ],
             **keys,
         }
         (self.directory / "zonebridge.yaml").write_text(

@@ -1,11 +1,9 @@
 """The store's behaviour, the same on SQLite and on PostgreSQL."""
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,23 +18,27 @@ from sync.store import (
     Outcome,
     Record,
     Run,
+    Standing,
     Store,
     audit,
-    open_store,
     open_store_read_only,
 )
 from sync.store.audit import Filter
-from sync.store.records import hash_of
+from sync.store.records import hash_of, stamp
 from sync.store.verification import verify
 from tests.unit.store.words import (
+    LONG,
     ORIGINS,
     START,
+    Place,
     apply,
     create,
     delete,
     exported,
     group,
+    intend,
     names,
+    recover,
     ticking,
     update,
 )
@@ -44,40 +46,12 @@ from tests.unit.store.words import (
 WEB = group("web", "10.0.0.0/8")
 WIDER = group("web", "10.0.0.0/7")
 DATABASE = group("db", "10.1.0.0/16")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a store is."""
-
-    url: str
-    password: str | None
-
-    def open(self, **options: object) -> Store:
-        return open_store(self.url, password=self.password, **options)  # type: ignore[arg-type]  # a clock
-
-    def start(self, script: str) -> subprocess.Popen[bytes]:
-        """Run a script that opens the store by these words, in a process of its own."""
-        words = (
-            "import sys, time\n"
-            "from sync.store import *\n"
-            "from tests.unit.store.words import *\n"
-            "store = open_store(sys.argv[1], password=sys.argv[2] or None)\n"
-        )
-        return subprocess.Popen(
-            [sys.executable, "-c", words + script, self.url, self.password or ""],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+AFTER = [START + timedelta(seconds=number) for number in range(4)]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        return Place(f"sqlite:///{tmp_path}/store.db", None)
-    database = request.getfixturevalue("postgresql_database")
-    return Place(database.url, database.password)
+    return Place.of(request, tmp_path)
 
 
 @pytest.fixture
@@ -88,7 +62,7 @@ def store(place: Place) -> Iterator[Store]:
 
 @pytest.fixture
 def run(store: Store) -> Run:
-    return store.begin_run("alice")
+    return store.run("alice")
 
 
 def test_what_was_applied_is_what_we_believe(store: Store, run: Run) -> None:
@@ -97,11 +71,13 @@ def test_what_was_applied_is_what_we_believe(store: Store, run: Run) -> None:
     apply(run, "us", create(WEB))
     assert store.written("eu") == {("GlobalNetworkSet", "web"): WIDER}
     assert store.written("us") == {("GlobalNetworkSet", "web"): WEB}
+    assert store.digests("eu") == {("GlobalNetworkSet", "web"): WIDER.digest}
     assert store.written("nowhere") == {}
+    assert store.digests("nowhere") == {}
 
 
 def test_an_intent_is_open_until_it_is_concluded(store: Store, run: Run) -> None:
-    intents = run.intend("eu", [create(WEB), create(DATABASE)], ORIGINS)
+    intents = intend(run, "eu", [create(WEB), create(DATABASE)])
     assert store.open_intents("eu") == intents
     assert store.open_intents("us") == []
     run.conclude([Conclusion(intents[0], Outcome.APPLIED)])
@@ -113,7 +89,7 @@ def test_what_was_not_applied_changes_nothing_we_believe(
     store: Store, run: Run, outcome: Outcome
 ) -> None:
     apply(run, "eu", create(WEB))
-    intents = run.intend("eu", [update(WEB, WIDER)], ORIGINS)
+    intents = intend(run, "eu", [update(WEB, WIDER)])
     [record] = run.conclude([Conclusion(intents[0], outcome, "409 Conflict", found=DATABASE)])
     assert (record.error, record.found) == ("409 Conflict", DATABASE.digest)
     assert store.written("eu") == {("GlobalNetworkSet", "web"): WEB}
@@ -123,10 +99,10 @@ def test_what_was_not_applied_changes_nothing_we_believe(
 def test_an_unknown_outcome_leaves_the_intent_open_until_the_object_is_read(
     store: Store, run: Run
 ) -> None:
-    intents = run.intend("eu", [create(WEB)], ORIGINS)
+    intents = intend(run, "eu", [create(WEB)])
     run.conclude([Conclusion(intents[0], Outcome.UNKNOWN, "timed out")])
     assert store.open_intents("eu") == intents
-    assert run.recover(intents[0], WEB).outcome == Outcome.APPLIED
+    assert recover(run, intents[0], WEB).outcome == Outcome.APPLIED
     assert store.open_intents("eu") == []
 
 
@@ -138,8 +114,8 @@ def test_a_recovery_tells_what_became_of_the_intent(store: Store, run: Run) -> N
         (group("web", "192.0.2.0/24"), Outcome.UNKNOWN),
         (WIDER, Outcome.APPLIED),
     ):
-        [intent] = run.intend("eu", [update(WEB, WIDER)], ORIGINS)
-        record = run.recover(intent, found)
+        [intent] = intend(run, "eu", [update(WEB, WIDER)])
+        record = recover(run, intent, found)
         assert (record.kind, record.outcome, record.intent) == (
             "recovered",
             outcome,
@@ -150,8 +126,27 @@ def test_a_recovery_tells_what_became_of_the_intent(store: Store, run: Run) -> N
     verify(store, store.heads())
 
 
+def test_what_was_left_open_is_recovered_in_one_transaction(store: Store, run: Run) -> None:
+    intents = intend(run, "eu", [create(WEB), create(DATABASE)])
+    [of_another] = intend(run, "us", [create(WEB)])
+    with store.lease("eu", "alice", LONG) as lease:
+        assert run.recover(lease, []) == []
+        before = store.heads()
+        with pytest.raises(StoreError, match="closed already"):
+            run.recover(lease, [(intents[0], WEB), (intents[1], None), (intents[0], WEB)])
+        with pytest.raises(ValueError, match="several clusters"):
+            run.recover(lease, [(intents[0], WEB), (of_another, WEB)])
+        assert store.heads() == before
+        assert store.open_intents("eu") == intents
+        recovered = run.recover(lease, [(intents[0], WEB), (intents[1], None)])
+    assert [record.outcome for record in recovered] == [Outcome.APPLIED, Outcome.NOT_APPLIED]
+    assert store.open_intents("eu") == []
+    assert names(store.written("eu")) == ["web"]
+    verify(store, store.heads())
+
+
 def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store, run: Run) -> None:
-    intents = run.intend("eu", [create(WEB), create(DATABASE)], ORIGINS)
+    intents = intend(run, "eu", [create(WEB), create(DATABASE)])
     run.conclude([Conclusion(intents[0], Outcome.APPLIED)])
     before = store.heads()
     with pytest.raises(StoreError, match="closed already"):
@@ -159,7 +154,7 @@ def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store
     with pytest.raises(StoreError, match="closed already"):
         run.conclude([Conclusion(intents[1], Outcome.APPLIED)] * 2)
     with pytest.raises(StoreError, match="closed already"):
-        run.recover(intents[0], WEB)
+        recover(run, intents[0], WEB)
     assert store.heads() == before
     assert names(store.written("eu")) == ["web"]
 
@@ -167,12 +162,12 @@ def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store
 def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Run) -> None:
     changes = [create(group(f"set-{number}")) for number in range(BATCH + 1)]
     with pytest.raises(ValueError, match="65 changes"):
-        run.intend("eu", changes, ORIGINS)
-    assert run.intend("eu", [], ORIGINS) == []
+        intend(run, "eu", changes)
+    assert intend(run, "eu", []) == []
     assert run.conclude([]) == []
     several = [
-        *run.intend("eu", changes[:1], ORIGINS),
-        *run.intend("us", changes[:1], ORIGINS),
+        *intend(run, "eu", changes[:1]),
+        *intend(run, "us", changes[:1]),
     ]
     with pytest.raises(ValueError, match="several clusters"):
         run.conclude([Conclusion(intent, Outcome.APPLIED) for intent in several])
@@ -180,7 +175,7 @@ def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Run) -> None:
 
 def test_an_intent_says_what_is_behind_it(store: Store, run: Run) -> None:
     change = create(WEB, rules=("allow web", "allow db"), groups=("g-web",))
-    [intent] = run.intend("eu", [change], ORIGINS)
+    [intent] = intend(run, "eu", [change])
     expected = Record(
         chain="eu",
         sequence=1,
@@ -207,7 +202,7 @@ def test_an_intent_says_what_is_behind_it(store: Store, run: Run) -> None:
 
 def test_an_intent_names_the_commits_of_every_source(run: Run) -> None:
     lab = Origin("lab", "7", ("carol", "bob"), "cables")
-    [intent] = run.intend("eu", [create(WEB)], [*ORIGINS, lab])
+    [intent] = intend(run, "eu", [create(WEB)], [*ORIGINS, lab])
     assert intent.firewall_version == "main 412; lab 7"
     assert intent.administrators == ("alice", "bob", "carol")
     assert intent.description == "let the web farm grow; cables"
@@ -225,10 +220,50 @@ def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Run)
     assert {begun.run, ended.run, blocked.run} == {run.id}
 
 
+def test_a_run_that_records_nothing_leaves_no_trace(store: Store, run: Run) -> None:
+    with store.lease("eu", "alice", LONG) as lease:
+        run.adopt(lease, [], ORIGINS)
+        assert run.intend(lease, [], ORIGINS) == run.recover(lease, []) == run.conclude([]) == []
+    run.finish("done", {"applied": 0})
+    assert not run.begun
+    assert store.heads() == ()
+
+
+def test_a_run_begins_once(store: Store, run: Run) -> None:
+    run.begin()
+    run.begin()
+    assert run.begun
+    run.finish("done", {})
+    actions = [record.action for record in audit.records(store, Filter())]
+    assert actions == ["begin", "finish"]
+
+
+def test_a_run_whose_first_record_fails_begins_with_the_next_one(store: Store, run: Run) -> None:
+    [intent] = intend(store.run("bob"), "eu", [create(WEB)])
+    with pytest.raises(StoreError, match="closed already"):
+        run.conclude([Conclusion(intent, Outcome.APPLIED)] * 2)
+    assert [record.run for record in audit.records(store, Filter(kind="run"))] == [intent.run]
+    run.conclude([Conclusion(intent, Outcome.APPLIED)])
+    assert [record.run for record in audit.records(store, Filter(kind="run"))] == [
+        intent.run,
+        run.id,
+    ]
+
+
+def test_the_threads_of_a_run_begin_it_once(store: Store, run: Run) -> None:
+    clusters = [f"cluster-{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(clusters)) as threads:
+        list(threads.map(lambda cluster: apply(run, cluster, create(WEB)), clusters))
+    [begun] = audit.records(store, Filter(kind="run"))
+    assert begun.run == run.id
+    assert verify(store, store.heads()).records == 1 + 2 * len(clusters)
+
+
 def test_a_clock_that_goes_backwards_does_not_take_the_trail_with_it(place: Place) -> None:
     times = iter([START, START, START - timedelta(hours=1), START - timedelta(hours=2), START])
     with place.open(clock=lambda: next(times)) as store:
-        run = store.begin_run("alice")
+        run = store.run("alice")
+        run.begin()
         run.finish("succeeded", {})
         assert [record.time for record in audit.records(store, Filter())] == [
             "2026-03-03T12:00:00.000000Z"
@@ -239,7 +274,7 @@ def test_a_clock_that_goes_backwards_does_not_take_the_trail_with_it(place: Plac
 def test_hostile_text_does_not_cost_a_record(store: Store, run: Run) -> None:
     hostile = "a\0b \ud800 \x01 \U0001f512 ' \" \\ %s :x"
     change = create(WEB, rules=(hostile, '","'), groups=(hostile,))
-    [intent] = run.intend("eu", [change], [replace(ORIGINS[0], description=hostile)])
+    [intent] = intend(run, "eu", [change], [replace(ORIGINS[0], description=hostile)])
     run.conclude([Conclusion(intent, Outcome.FAILED, hostile)])
     [outcome] = audit.records(store, Filter(kind="outcome"))
     assert outcome.error == outcome.rules[0] == "a␀b \ufffd \x01 \U0001f512 ' \" \\ %s :x"
@@ -321,30 +356,32 @@ def test_a_store_opened_to_look_sees_the_same(place: Place, store: Store, run: R
         assert reader.heads() == store.heads()
         assert verify(reader, store.heads()).records == 3
         with pytest.raises(StoreError, match="reading only"):
-            reader.begin_run("bob")
+            reader.run("bob").begin()
 
 
 def test_two_processes_that_append_at_once_keep_one_chain(place: Place) -> None:
     script = (
-        "run = store.begin_run('test')\n"
-        "for n in range(30): apply(run, 'eu', create(group(f'{run.id}-{n}')), create(group('x')))\n"
+        "run = store.run('test')\n"
+        "for n in range(30):\n"
+        "    run.blocked('eu', ['mass-delete'], str(n))\n"
+        "    apply(run, run.id, create(group(f'{n}')), create(group('x')))\n"
     )
     writers = [place.start(script) for _ in range(2)]
     for writer in writers:
         writer.communicate()
         assert writer.returncode == 0
     with place.open() as store:
-        assert verify(store, store.heads()).records == 2 + 2 * 30 * 4
-        assert len(store.written("eu")) == 2 * 30 + 1
+        assert verify(store, store.heads()).records == 2 + 2 * 30 * 5
+        assert [head.sequence for head in store.heads() if head.chain == "eu"] == [2 * 30]
 
 
 def test_a_kill_between_intent_and_outcome_leaves_open_intents_and_nothing_else(
     place: Place,
 ) -> None:
     script = (
-        "run = store.begin_run('test')\n"
+        "run = store.run('test')\n"
         "apply(run, 'eu', create(group('old')))\n"
-        "run.intend('eu', [create(group('web')), delete(group('old'))], ORIGINS)\n"
+        "intend(run, 'eu', [create(group('web')), delete(group('old'))])\n"
         "print('intended', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -356,9 +393,27 @@ def test_a_kill_between_intent_and_outcome_leaves_open_intents_and_nothing_else(
         assert [intent.object_name for intent in store.open_intents("eu")] == ["web", "old"]
         assert names(store.written("eu")) == ["old"]
         verify(store, store.heads())
-        recovery = store.begin_run("test")
+        recovery = store.run("test")
         for intent in store.open_intents("eu"):
-            recovery.recover(intent, None)
+            recover(recovery, intent, None)
         assert store.written("eu") == {}
         assert store.open_intents("eu") == []
         verify(store, store.heads())
+
+
+def test_a_standing_is_overwritten_and_keeps_when_it_last_succeeded(
+    place: Place, store: Store
+) -> None:
+    store.stand("source", "main", state="failed", detail="a\0b \ud800", succeeded=False)
+    store.stand("cluster", "eu", state="done", detail="3 applied", succeeded=True)
+    store.stand("cluster", "eu", state="blocked", detail="mass-delete", succeeded=False)
+    expected = [
+        Standing("cluster", "eu", stamp(AFTER[3]), stamp(AFTER[2]), "blocked", "mass-delete"),
+        Standing("source", "main", stamp(AFTER[1]), "", "failed", "a␀b \ufffd"),
+    ]
+    assert store.standings() == expected
+    with open_store_read_only(place.url, password=place.password) as reader:
+        assert reader.standings() == expected
+        with pytest.raises(StoreError, match="reading only"):
+            reader.stand("cluster", "eu", state="done", detail="", succeeded=True)
+    assert verify(store).records == 0

@@ -73,8 +73,8 @@ def test_a_lock_that_another_process_keeps_is_told(postgresql_database: Database
         open_store(url, password=password) as holder,
         open_store(impatient, password=password) as waiting,
     ):
-        holder.begin_run("test")
+        holder.run("test").begin()
         with holder.database.writing() as connection:
             connection.execute(text("SELECT * FROM heads FOR UPDATE"))
             with pytest.raises(StoreError, match="locked by another process"):
-                waiting.begin_run("test")
+                waiting.run("test").begin()

@@ -12,6 +12,7 @@ from sync.errors import StoreError
 from sync.store import check, open_store, open_store_read_only, schema, triggers, upgrade
 from sync.store.database import Database, open_database
 from sync.store.store import NO_UUID
+from sync.store.verification import verify
 from tests.unit.store.words import apply, create, group
 
 
@@ -28,7 +29,7 @@ def database(place: tuple[str, str | None]) -> Iterator[Database]:
     """A database with a store that has records."""
     url, password = place
     with open_store(url, password=password) as store:
-        apply(store.begin_run("test"), "eu", create(group("web")))
+        apply(store.run("test"), "eu", create(group("web")))
     opened = open_database(url, password)
     yield opened
     opened.close()
@@ -55,6 +56,24 @@ def test_down_and_up_again_is_the_same_schema(
         command.upgrade(schema.configuration(connection), "head")
         assert triggers.missing(connection) == []
     check(*place)
+
+
+def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
+    database: Database, place: tuple[str, str | None]
+) -> None:
+    url, password = place
+    with open_store(url, password=password) as store:
+        heads = store.heads()
+    with database.writing() as connection:
+        command.downgrade(schema.configuration(connection), "0001")
+    with pytest.raises(StoreError, match="zonebridge db upgrade"):
+        open_store(url, password=password)
+    upgrade(*place)
+    check(*place)
+    with open_store(url, password=password) as store:
+        assert verify(store, store.heads()).heads == heads
+        assert store.leases() == ()
+        apply(store.run("test"), "eu", create(group("db")))
 
 
 def test_a_store_that_was_taken_down_is_made_again(

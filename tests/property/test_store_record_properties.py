@@ -14,7 +14,7 @@ from sync.store import Conclusion, Outcome, Record, open_store
 from sync.store.audit import at
 from sync.store.records import FIRST_PREVIOUS_HASH, canonical, hash_of, now, seal, values
 from sync.store.verification import verify
-from tests.unit.store.words import exported
+from tests.unit.store.words import exported, intend, recover
 
 # Every character: control characters, those beyond the first plane, and lone surrogates.
 texts = st.text(st.characters(codec=None))
@@ -68,18 +68,18 @@ def test_the_projection_is_the_replay_of_the_trail(
         tempfile.TemporaryDirectory() as directory,
         open_store(f"sqlite:///{Path(directory)}/store.db") as store,
     ):
-        run = store.begin_run("test")
+        run = store.run("test")
         for name, version, what, found in taken:
             before = store.written("eu").get(("K", name))
             after = body(name, version) if version or before is None else None
             if before == after:
                 continue
-            [intent] = run.intend("eu", [Change(before, after, Cause.DRIFT)], ())
+            [intent] = intend(run, "eu", [Change(before, after, Cause.DRIFT)])
             held = {"before": before, "after": after, "other": body(name, 9)}.get(found)
             if what != "recovered":
                 run.conclude([Conclusion(intent, Outcome(what), found=held)])
             if what in ("recovered", Outcome.UNKNOWN):
-                run.recover(intent, held)
+                recover(run, intent, held)
                 assert store.written("eu").get(("K", name)) == held
         assert at(store, "eu", now()) == store.written("eu")
         assert store.open_intents("eu") == []

@@ -42,7 +42,7 @@ def reader(folder: Path) -> ManifestsReader:
 
 
 def writer(folder: Path) -> ManifestsWriter:
-    return ManifestsWriter(folder.parent)
+    return ManifestsWriter(folder.parent, remaining=lambda: 60)
 
 
 def put(folder: Path, content: str | bytes | dict[str, Any], name: str = "pan.web.yaml") -> Path:
@@ -102,11 +102,11 @@ def test_replacing_with_the_same_changes_no_byte(folder: Path) -> None:
 
 def test_a_deleted_object_is_gone_and_deleting_it_again_is_done(folder: Path) -> None:
     writer(folder).create(WEB)
-    writer(folder).delete(WEB)
+    writer(folder).delete(LiveObject(WEB, WEB.document()))
     assert not (folder / "pan.web.yaml").exists()
-    writer(folder).delete(WEB)
+    writer(folder).delete(LiveObject(WEB, WEB.document()))
     shutil.rmtree(folder.parent)
-    writer(folder).delete(WEB)
+    writer(folder).delete(LiveObject(WEB, WEB.document()))
 
 
 HOSTILE = [
@@ -284,7 +284,7 @@ def test_a_link_to_an_object_of_ours_is_replaced_and_its_target_stays(folder: Pa
     writer(folder).replace(made("pan.web", "10.0.0.2/32"), the_only(folder))
     assert target.read_bytes() == before
     assert not (folder / "pan.web.yaml").is_symlink()
-    writer(folder).delete(made("pan.web", "10.0.0.2/32"))
+    writer(folder).delete(LiveObject(made("pan.web", "10.0.0.2/32"), {}))
     assert target.read_bytes() == before
 
 
@@ -376,7 +376,7 @@ def test_a_directory_in_the_way_is_not_overwritten(folder: Path) -> None:
     with pytest.raises(NotWrittenError):
         writer(folder).create(WEB)
     with pytest.raises(NotWrittenError, match="another hand"):
-        writer(folder).delete(WEB)
+        writer(folder).delete(LiveObject(WEB, WEB.document()))
     assert (folder / "pan.web.yaml" / "keep").is_dir()
     assert len(list(folder.iterdir())) == 1
 
@@ -408,7 +408,7 @@ def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> Non
     for write in (
         lambda: writer(folder).create(WEB),
         lambda: writer(folder).replace(made("pan.web", "10.0.0.2/32"), live),
-        lambda: writer(folder).delete(WEB),
+        lambda: writer(folder).delete(LiveObject(WEB, WEB.document())),
     ):
         with pytest.raises(NotWrittenError, match="another hand"):
             write()

@@ -36,6 +36,7 @@ class Held:
 
     manifest: Manifest | None
     foreign_because: str = ""
+    changed_by: str = ""
 
 
 FOREIGN = Held(None, "is somebody else's")

@@ -16,7 +16,7 @@ from sync.errors import StoreError, UsageError
 from sync.store import Store, check, open_store, open_store_read_only, upgrade
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
-from tests.unit.store.words import ORIGINS, apply, create, group, names, ticking
+from tests.unit.store.words import apply, create, group, intend, names, ticking
 
 WEB = group("web", "10.0.0.0/8")
 
@@ -34,7 +34,7 @@ def url(path: Path) -> str:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     with open_store(url, clock=ticking()) as opened:
-        apply(opened.begin_run("test"), "eu", create(WEB))
+        apply(opened.run("test"), "eu", create(WEB))
         yield opened
 
 
@@ -96,7 +96,7 @@ def test_a_dry_run_beside_a_live_writer_sees_its_commits_and_changes_no_byte(
         "from sync.store import open_store\n"
         "from tests.unit.store.words import apply, create, group\n"
         "store = open_store(sys.argv[1])\n"
-        "apply(store.begin_run('test'), 'eu', create(group('web')))\n"
+        "apply(store.run('test'), 'eu', create(group('web')))\n"
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -124,7 +124,7 @@ def test_a_dry_run_beside_a_live_writer_sees_its_commits_and_changes_no_byte(
 
 def test_a_store_opened_to_look_refuses_to_write(url: str, store: Store) -> None:
     with open_store_read_only(url) as reader, pytest.raises(StoreError, match="reading only"):
-        reader.begin_run("test")
+        reader.run("test").begin()
     assert store.uuid == reader.uuid
 
 
@@ -226,13 +226,14 @@ def test_replacing_a_record_is_refused_as_deleting_it_is(store: Store) -> None:
 
 
 def test_a_full_disk_loses_nothing_that_was_committed(store: Store) -> None:
-    run = store.begin_run("test")
+    run = store.run("test")
+    run.begin()
     with store.database.reading() as connection:
         pages = connection.scalar(text("PRAGMA page_count"))
     limit(store, f"max_page_count = {pages}")
     big = [create(group(f"set-{i}", *(f"{i}.{j}.0.0/16" for j in range(200)))) for i in range(64)]
     with pytest.raises(StoreError, match="the disk is full"):
-        run.intend("eu", big, ORIGINS)
+        intend(run, "eu", big)
     assert store.open_intents("eu") == []
     assert verify(store).records == 4
 
@@ -240,7 +241,7 @@ def test_a_full_disk_loses_nothing_that_was_committed(store: Store) -> None:
 def test_a_read_only_file_is_named(store: Store) -> None:
     limit(store, "query_only = ON")
     with pytest.raises(StoreError, match="cannot be written"):
-        store.begin_run("test")
+        store.run("test").begin()
 
 
 def test_a_lock_that_another_process_keeps_is_named(store: Store, path: Path) -> None:
@@ -249,4 +250,4 @@ def test_a_lock_that_another_process_keeps_is_named(store: Store, path: Path) ->
         other.execute("BEGIN IMMEDIATE")
         assert names(store.written("eu")) == ["web"]
         with pytest.raises(StoreError, match="locked by another process"):
-            store.begin_run("test")
+            store.run("test").begin()

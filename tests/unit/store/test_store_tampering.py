@@ -14,11 +14,12 @@ from sync.store.records import FIELDS, Record, hash_of, values
 from sync.store.run import Conclusion
 from sync.store.verification import verify
 from tests.unit.store.words import (
-    ORIGINS,
     apply,
     create,
     delete,
     group,
+    intend,
+    recover,
     tampering,
     ticking,
     update,
@@ -38,11 +39,11 @@ def path(tmp_path: Path) -> Path:
 def store(path: Path) -> Iterator[Store]:
     """Chain `eu`: 1-4 web and db created; 5-6 web wider; 7-8 db deleted; 9 still open."""
     with open_store(f"sqlite:///{path}", clock=ticking()) as opened:
-        run = opened.begin_run("test")
+        run = opened.run("test")
         apply(run, "eu", create(WEB, rules=("allow web",)), create(DATABASE))
         apply(run, "eu", update(WEB, WIDER))
         apply(run, "eu", delete(DATABASE))
-        run.intend("eu", [create(group("open"))], ORIGINS)
+        intend(run, "eu", [create(group("open"))])
         apply(run, "us", create(WEB))
         run.finish("succeeded", {"applied": 5})
         yield opened
@@ -162,7 +163,7 @@ def test_a_rewritten_tail_is_found_by_a_published_head(store: Store, path: Path)
 
 def test_an_older_published_head_still_fits_when_the_chain_has_grown(store: Store) -> None:
     published = store.heads()
-    apply(store.begin_run("later"), "us", delete(WEB))
+    apply(store.run("later"), "us", delete(WEB))
     assert verify(store, published).without_head == ()
 
 
@@ -242,11 +243,11 @@ def test_what_is_no_head_is_a_usage_error(written: str) -> None:
 
 
 def test_an_unknown_outcome_leaves_the_intent_open_and_the_trail_whole(store: Store) -> None:
-    run = store.begin_run("test")
+    run = store.run("test")
     [intent] = store.open_intents("eu")
     run.conclude([Conclusion(intent, Outcome.UNKNOWN, "timed out")])
     assert store.open_intents("eu") == [intent]
-    run.recover(intent, None)
+    recover(run, intent, None)
     assert verify(store).records == 16
 
 

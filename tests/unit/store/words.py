@@ -1,20 +1,27 @@
 """The words that the store's tests are written in."""
 
+import os
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
+import pytest
 
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
 from sync.plan.plan import Origin
-from sync.store import Clock, Conclusion, Outcome, Record, Run
+from sync.store import Clock, Conclusion, Outcome, Record, Run, Store, open_store
+from sync.store.leases import taken
 from sync.store.records import FIELDS
 
 START = datetime(2026, 3, 3, 12, tzinfo=UTC)
+LONG = timedelta(hours=1)
 ORIGINS = (Origin("main", "412", ("bob", "alice"), "let the web farm grow"),)
 
 
@@ -43,9 +50,24 @@ def ticking(start: datetime = START) -> Clock:
     return lambda: start + timedelta(seconds=next(seconds))
 
 
+def intend(
+    run: Run, cluster: str, changes: Sequence[Change], origins: Sequence[Origin] = ORIGINS
+) -> list[Record]:
+    """Intend the changes under a lease of their own."""
+    with taken(run.database, cluster, "test", LONG) as lease:
+        return run.intend(lease, changes, origins)
+
+
+def recover(run: Run, intent: Record, found: Manifest | None) -> Record:
+    """Recover one intent under a lease of its own."""
+    with taken(run.database, intent.cluster, "test", LONG) as lease:
+        [record] = run.recover(lease, [(intent, found)])
+        return record
+
+
 def apply(run: Run, cluster: str, *changes: Change) -> list[Record]:
     """Intend the changes and conclude that all were applied; the outcomes."""
-    intents = run.intend(cluster, changes, ORIGINS)
+    intents = intend(run, cluster, changes)
     return run.conclude([Conclusion(intent, Outcome.APPLIED) for intent in intents])
 
 
@@ -58,6 +80,40 @@ def exported(line: bytes) -> Record:
 
 def names(objects: dict[tuple[str, str], Manifest]) -> list[str]:
     return [name for _, name in objects]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is."""
+
+    url: str
+    password: str | None
+
+    @classmethod
+    def of(cls, request: pytest.FixtureRequest, directory: Path) -> "Place":
+        """An empty place on the database that the fixture's parameter names."""
+        if request.param == "sqlite":
+            return cls(f"sqlite:///{directory}/store.db", None)
+        database = request.getfixturevalue("postgresql_database")
+        return cls(database.url, database.password)
+
+    def open(self, **options: object) -> Store:
+        return open_store(self.url, password=self.password, **options)  # type: ignore[arg-type]  # a clock
+
+    def start(self, script: str) -> subprocess.Popen[bytes]:
+        """Run a script that opens the store by these words, in a process of its own."""
+        words = (
+            "import sys, time\n"
+            "from sync.store import *\n"
+            "from tests.unit.store.words import *\n"
+            "store = open_store(sys.argv[1], password=sys.argv[2] or None)\n"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-c", words + script, self.url, self.password or ""],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
 
 
 @contextmanager

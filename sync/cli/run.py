@@ -1,0 +1,30 @@
+"""`zonebridge run`: the long-lived service."""
+
+import click
+
+from sync import assembly
+from sync.cli.context import Context, holder, signals, trigger
+from sync.store.published import hold_to_heads
+
+
+@click.command()
+@click.pass_obj
+def run(context: Context) -> int:
+    """Keep every cluster as its sources say, until a signal ends it."""
+    from sync.service.service import Service, Timing
+
+    settings = context.settings()
+    with assembly.store_of(settings, write=True) as store, signals() as asked:
+        hold_to_heads(store, settings.audit.head_file)
+        Service(
+            assembly.sources(settings),
+            assembly.clusters(settings, store, write=True, only=()),
+            store,
+            assembly.translation(settings, store),
+            Timing(settings.poll_interval, settings.lease_ttl, settings.health.max_source_age),
+            trigger=trigger("zonebridge run"),
+            holder=holder("zonebridge run"),
+            head_file=settings.audit.head_file,
+            stopping=asked.stopping,
+        ).serve(settings.health.bind)
+    return 0

@@ -1,0 +1,237 @@
+"""Requests to a Kubernetes API server, and its errors by what can be done about them.
+
+The official client brings TLS, proxies and connections. Requests and answers are JSON as it
+stands: what is written was frozen as bytes long before.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import urllib3
+
+from sync.clusters.kubeconfig import Connection
+from sync.errors import ClusterError
+
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 30
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 10.0
+_TRIES = 4
+_UNPREPARED = "failed to configure policy"
+_SAID = 300  # characters of an answer that is no status of Kubernetes
+
+
+class ApiError(ClusterError):
+    """The API server answered with an error; `status` is its HTTP status, 0 where none came.
+
+    `retry_after` is how many seconds it asked to be left alone, 0 if it did not.
+    """
+
+    def __init__(self, message: str, status: int, retry_after: float = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed later."""
+        # A server that has just started may not have found yet what admission policies refer to.
+        unprepared = self.status == HTTPStatus.FORBIDDEN and _UNPREPARED in str(self)
+        return unprepared or self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
+
+
+class Pause:
+    """Waits between tries: each about twice as long as the one before, and no two clients alike."""
+
+    def __init__(self, sleep: Callable[[float], None]) -> None:
+        self._sleep = sleep
+        self._next = _FIRST_WAIT
+
+    def after(self, error: ApiError) -> None:
+        """Wait after an error, at least as long as the server asked for."""
+        spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        self._sleep(max(error.retry_after, self._next * spread))
+        self._next = min(self._next * 2, _LONGEST_WAIT)
+
+
+class Api:
+    """One API server; `name` is the cluster's, for messages. Threads may share it.
+
+    `connect` is asked for a connection before the first request, and again when its credentials
+    run out or the server does not take them any more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = name
+        self.sleep = sleep
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: bytes | Mapping[str, Any] | None = None,
+        seconds: float = _READ_SECONDS,
+    ) -> dict[str, Any]:
+        """One request, which neither side works on longer than `seconds`.
+
+        It is sent once, and again only if the server did not know the credentials. Raises
+        `ApiError` for any answer but a success, `ClusterError` if there are no credentials.
+        """
+        query = {**(query or {}), "timeout": f"{max(1, int(seconds))}s"}
+        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds)
+        answer = self._send(method, path, query, body, timeout, stream=False)
+        try:
+            found: Any = orjson.loads(answer.data)
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            raise ApiError(
+                f"cluster {self.name} answers {method} {path} with something that is no JSON "
+                "object; check that the kubeconfig names an API server and no proxy's page",
+                0,
+            )
+        return found
+
+    def patiently(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """A request that may be repeated without harm: what passes is waited for."""
+        pause = Pause(self.sleep)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return self.request(method, path, **options)
+            except ApiError as error:
+                if not error.passing or not tries_left:
+                    raise
+                pause.after(error)
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def stream(
+        self, path: str, query: Mapping[str, str | int], silence: float
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """An answer that comes line by line; one that is silent for `silence` seconds has ended."""
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
+        answer = self._send("GET", path, query, None, timeout, stream=True)
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+    def close(self) -> None:
+        """Close every connection; a later request opens new ones."""
+        with self._lock:
+            self._drop()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        body: bytes | Mapping[str, Any] | None,
+        timeout: urllib3.Timeout,
+        *,
+        stream: bool,
+    ) -> urllib3.BaseHTTPResponse:
+        connection = self._current()
+        answer = self._once(connection, method, path, query, body, timeout, stream=stream)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            answer.drain_conn()
+            connection = self._current(instead_of=connection)
+            answer = self._once(connection, method, path, query, body, timeout, stream=stream)
+        if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise self._error(method, path, answer)
+        return answer
+
+    def _once(
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        body: bytes | Mapping[str, Any] | None,
+        timeout: urllib3.Timeout,
+        *,
+        stream: bool,
+    ) -> urllib3.BaseHTTPResponse:
+        host = connection.client.configuration.host
+        headers = {
+            **connection.client.default_headers,
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+        if token := connection.client.configuration.auth_settings().get("BearerToken"):
+            headers["Authorization"] = token["value"]
+        try:
+            answer: urllib3.BaseHTTPResponse = connection.client.rest_client.pool_manager.request(
+                method,
+                f"{host}{path}?{urlencode(query)}",
+                body=orjson.dumps(body) if isinstance(body, Mapping) else body,
+                headers=headers,
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                preload_content=not stream,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiError(
+                f"the API server of cluster {self.name} at {host} does not answer "
+                f"({_reason(error)}); check that it is up and can be reached from here",
+                0,
+            ) from error
+        return answer
+
+    def _current(self, instead_of: Connection | None = None) -> Connection:
+        with self._lock:
+            known = self._connection
+            stale = known is None or known is instead_of
+            if known and known.renew_at is not None and time.monotonic() >= known.renew_at:
+                stale = True
+            if stale or known is None:
+                # Another thread may still use the old one: it is left to the garbage collector.
+                self._connection = known = self._connect()
+            return known
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._connection.client.close()
+            self._connection = None
+
+    def _error(self, method: str, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
+        try:
+            said = str(orjson.loads(answer.data)["message"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            said = answer.data[:_SAID].decode(errors="replace").strip()
+        remedy = {
+            401: "; renew the credentials that it is reached with",
+            403: "; grant the user this in the cluster",
+        }.get(answer.status, "")
+        try:
+            retry_after = float(answer.headers.get("Retry-After", 0))
+        except ValueError:
+            retry_after = 0
+        return ApiError(
+            f"cluster {self.name} refuses {method} {path} with {answer.status}: {said}{remedy}",
+            answer.status,
+            min(max(retry_after, 0), _LONGEST_WAIT),
+        )
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(reason).splitlines()[0] if str(reason) else type(reason).__name__

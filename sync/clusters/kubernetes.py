@@ -1,0 +1,251 @@
+"""A Kubernetes cluster: Calico's objects over its API, `projectcalico.org/v3` and nothing else.
+
+Every write is settled: a conflict, a timeout or a broken connection is followed by a look at the
+object, and only what the cluster is then seen to hold decides whether it was written.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import API_VERSION, KINDS, Pairs
+from sync.calico.ownership import foreign_because, merged, ours_of
+from sync.clusters.api import Api, ApiError, Pause
+from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachError, Remaining
+from sync.errors import ClusterError
+
+FIELD_MANAGER = "zonebridge"
+"""What the managed fields of our objects call us."""
+
+_GROUP = f"/apis/{API_VERSION}"
+_MIGRATION = "migration.projectcalico.org"
+_PAGE = 500
+_TRIES = 6
+# The server understood the request and will refuse it again, however often it is sent.
+_FINAL = frozenset({400, 401, 403, 405, 413, 415, 422})
+
+
+class KubernetesReader:
+    """Reads a cluster; `owner` are the labels that make an object ours."""
+
+    def __init__(self, api: Api, owner: Pairs) -> None:
+        self._api = api
+        self._owner = owner
+
+    def read(self) -> Mapping[Key, LiveObject]:
+        """Every object of our kinds that the cluster serves, foreign ones included.
+
+        `ClusterError` if it cannot be read, or holds Calico's objects in no form that may be
+        written.
+        """
+        served = _served(self._api)
+        return {
+            (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
+            for kind, resource in KINDS.items()
+            if resource in served
+            for document in _list(self._api, resource)
+        }
+
+
+class KubernetesWriter:
+    """Writes a cluster, under a lease that lasts for `remaining()` seconds at least.
+
+    No request may take longer than `seconds`, and none is sent when the lease may end before it:
+    whoever holds the next one finds nothing of ours under way.
+    """
+
+    def __init__(self, api: Api, owner: Pairs, *, remaining: Remaining, seconds: float) -> None:
+        self._api = api
+        self._owner = owner
+        self._remaining = remaining
+        self._seconds = seconds
+        self._out_of_reach = False
+
+    def create(self, manifest: Manifest) -> None:
+        self._settle(_path(manifest.kind), manifest, None)
+
+    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        self._settle(_path(manifest.kind, manifest.name), manifest, live)
+
+    def delete(self, live: LiveObject) -> None:
+        assert live.manifest is not None, "only an object of ours is deleted"
+        self._settle(_path(live.manifest.kind, live.manifest.name), None, live)
+
+    def _settle(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
+        """Write until the cluster holds `after`, or surely will not.
+
+        After a failure the object is read back. If it is `after`, the write has arrived; if it
+        still is what it was, it is written again over what stands there now; if it is anything
+        else, another hand was faster and the next sync plans anew.
+        """
+        before = live.manifest if live else None
+        named = after or before
+        assert named is not None
+        if self._out_of_reach:
+            raise OutOfReachError(
+                f"{named.kind} {named.name} was not tried: the API server of cluster "
+                f"{self._api.name} did not answer; the next sync goes on"
+            )
+        pause = Pause(self._api.sleep)
+        unknown = False  # whether an earlier try may have arrived, or still may
+        for tries_left in reversed(range(_TRIES)):
+            if self._remaining() <= self._seconds:
+                self._give_up(named, unknown=unknown)
+            try:
+                self._send(path, after, live)
+            except ApiError as error:
+                failed = error
+            else:
+                return
+            if failed.status in _FINAL and not failed.passing:
+                raise NotWrittenError(str(failed)) from failed
+            unknown = (
+                unknown or failed.status == 0 or failed.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            )
+            if failed.passing and tries_left:
+                pause.after(failed)
+            try:
+                live = self._read(named)
+            except ApiError as error:
+                if not error.passing or not tries_left:
+                    self._out_of_reach = error.status == 0
+                    raise ClusterError(
+                        f"{failed}; what became of {named.kind} {named.name} is not known, the "
+                        "next sync looks"
+                    ) from error
+                continue
+            holds = live.manifest if live else None
+            if holds == after and (live is None) == (after is None):
+                return
+            if holds != before or (live is None) != (before is None):
+                raise NotWrittenError(
+                    f"{named.kind} {named.name} was changed by another hand meanwhile; the next "
+                    "sync plans it anew"
+                ) from failed
+        if unknown:
+            raise ClusterError(f"{failed}; it may still arrive, the next sync looks") from failed
+        raise NotWrittenError(str(failed)) from failed
+
+    def _send(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
+        query = {"fieldManager": FIELD_MANAGER}
+        if after is None:
+            assert live is not None
+            self._delete(path, live.document["metadata"])
+        elif live is None:
+            self._api.request("POST", path, body=after.body, query=query, seconds=self._seconds)
+        else:
+            body = merged(after, live.document)
+            self._api.request("PUT", path, body=body, query=query, seconds=self._seconds)
+
+    def _delete(self, path: str, metadata: Mapping[str, Any]) -> None:
+        preconditions = {key: metadata[key] for key in ("uid", "resourceVersion")}
+        answer = self._api.request(
+            "DELETE", path, body={"preconditions": preconditions}, seconds=self._seconds
+        )
+        left = answer.get("metadata", {})
+        if left.get("deletionTimestamp") and left.get("finalizers"):
+            raise ClusterError(
+                f"{metadata['name']} is marked for deletion, but stays until whoever put the "
+                f"finalizers {', '.join(left['finalizers'])} on it takes them off"
+            )
+
+    def _give_up(self, named: Manifest, *, unknown: bool) -> None:
+        message = (
+            f"the lease of cluster {self._api.name} could not be renewed in time, so "
+            f"{named.kind} {named.name} was not written; check that the store can be reached"
+        )
+        raise ClusterError(message) if unknown else OutOfReachError(message)
+
+    def _read(self, manifest: Manifest) -> LiveObject | None:
+        path = _path(manifest.kind, manifest.name)
+        try:
+            document = self._api.request("GET", path, seconds=self._seconds)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return live_object(manifest.kind, document, self._owner)
+
+
+def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
+    """An object as the API gave it; the items of a list may lack their own kind."""
+    document = {"apiVersion": API_VERSION, "kind": kind, **document}
+    because = foreign_because(document, owner)
+    return LiveObject(
+        None if because else ours_of(document), document, because, _changed_by(document["metadata"])
+    )
+
+
+def _changed_by(metadata: Mapping[str, Any]) -> str:
+    """The last writer that the managed fields name, where it was not us."""
+    entries = [each for each in metadata.get("managedFields") or () if not each.get("subresource")]
+    # Times are whole seconds: in the same one, the other hand is named.
+    newest = max(
+        entries, default=None, key=lambda each: (each["time"], each["manager"] != FIELD_MANAGER)
+    )
+    if newest is None or newest["manager"] == FIELD_MANAGER:
+        return ""
+    return f"{newest['manager']} at {newest['time']}"
+
+
+def _path(kind: str, name: str = "") -> str:
+    resource = f"{_GROUP}/{KINDS[kind]}"
+    return f"{resource}/{quote(name, safe='')}" if name else resource
+
+
+def _served(api: Api) -> set[str]:
+    """The resources that the cluster serves as `projectcalico.org/v3`.
+
+    Calico's own definitions of that group, or its aggregated API server: both take and give the
+    same documents. `ClusterError` where neither is, or one is being turned into the other.
+    """
+    groups = {group["name"] for group in api.patiently("GET", "/apis").get("groups", ())}
+    if API_VERSION.partition("/")[0] not in groups:
+        raise ClusterError(
+            f"cluster {api.name} serves Calico only as crd.projectcalico.org/v1, which nobody but "
+            "Calico may write; install Calico's API server, or its native v3 definitions"
+            if "crd.projectcalico.org" in groups
+            else f"cluster {api.name} does not serve {API_VERSION}; install Calico there"
+        )
+    if _MIGRATION in groups:
+        _refuse_migration(api)
+    found = api.patiently("GET", _GROUP)
+    return {resource["name"] for resource in found.get("resources", ())}
+
+
+def _refuse_migration(api: Api) -> None:
+    """Calico moves its objects to the native definitions: what is written meanwhile may be lost.
+
+    `libcalico-go/lib/apis/migration`: phases from Pending to Complete or Failed.
+    """
+    found = api.patiently("GET", f"/apis/{_MIGRATION}/v1beta1/datastoremigrations")
+    for each in found.get("items") or ():
+        phase = (each.get("status") or {}).get("phase")
+        if phase not in (None, "", "Pending", "Complete", "Failed"):
+            raise ClusterError(
+                f"cluster {api.name} is moving Calico's objects to the native definitions "
+                f"(DatastoreMigration {each['metadata']['name']}, {phase}); nothing is written "
+                "until that has ended"
+            )
+
+
+def _list(api: Api, resource: str) -> list[dict[str, Any]]:
+    """Every object of a resource, in pages, as of one moment."""
+    items: list[dict[str, Any]] = []
+    query: dict[str, str | int] = {"limit": _PAGE}
+    while True:
+        try:
+            page = api.patiently("GET", f"{_GROUP}/{resource}", query=query)
+        except ApiError as error:
+            if error.status != HTTPStatus.GONE or "continue" not in query:
+                raise
+            # The list took so long that its moment is forgotten: begin anew, from now.
+            items, query = [], {"limit": _PAGE}
+            continue
+        items += page["items"]
+        token = page["metadata"].get("continue")
+        if not token:
+            return items
+        query = {"limit": _PAGE, "continue": token}

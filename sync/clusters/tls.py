@@ -1,0 +1,56 @@
+"""The TLS side of a client: whom it trusts, and what it shows.
+
+The official client would take a key only from a file, one for as long as the client lives.
+"""
+
+import ssl
+import tempfile
+
+from urllib3.util.ssl_ import create_urllib3_context
+
+from sync.errors import ClusterError
+
+
+def tls_context(
+    authority: bytes | None, certificate: bytes | None, *, verify: bool
+) -> ssl.SSLContext:
+    """A context that verifies an API server, unless told not to, and shows it a certificate.
+
+    `authority` holds certificates in PEM, None for those that the system trusts. `certificate`
+    holds one with its chain and key in PEM, None for none. Raises `ClusterError`.
+    """
+    context = create_urllib3_context()
+    # As Kubernetes' own clients in Go do: any certificate that is given as an authority is one,
+    # and it needs no key identifiers, which authorities of EKS do not have
+    # (https://github.com/kubernetes-client/python/issues/2394).
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        context.check_hostname = False
+    elif authority is None:
+        context.load_default_certs()
+    else:
+        try:
+            # Texts between the certificates may be anything.
+            context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            raise ClusterError(
+                "certificate-authority of the cluster holds no PEM certificate; correct it"
+            ) from None
+    if certificate:
+        try:
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(certificate)
+                file.flush()
+                # Without a password, OpenSSL would ask for one at the terminal.
+                context.load_cert_chain(file.name, password="")
+        except ssl.SSLError:
+            raise ClusterError(
+                "client certificate and key are no pair in PEM without a password; renew them"
+            ) from None
+        except OSError as error:
+            raise ClusterError(
+                f"cannot keep the client key in a temporary file for a moment: {error.strerror}; "
+                "make the directory of TMPDIR writable"
+            ) from error
+    return context

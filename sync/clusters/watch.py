@@ -1,0 +1,146 @@
+"""Watching a Kubernetes cluster, which tells of changes by itself, from a resource version on.
+
+While nothing changes nothing is read.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+import urllib3
+
+from sync.calico.objects import API_VERSION, KINDS, Pairs
+from sync.clusters.api import Api, ApiError, Pause
+from sync.clusters.cluster import Changed
+from sync.clusters.kubernetes import live_object
+from sync.errors import ClusterError
+
+_WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on from there
+# A server sends bookmarks about once a minute: a longer silence is a broken connection.
+_SILENCE_SECONDS = 150
+_UNSERVED_SECONDS = 60.0
+
+
+class KubernetesWatcher:
+    """Watches the objects that carry our labels, each kind in a thread of its own."""
+
+    def __init__(self, api: Api, owner: Pairs) -> None:
+        self._api = api
+        self._owner = owner
+
+    def watch(
+        self, changed: Changed, missed: Callable[[], None], stopping: threading.Event
+    ) -> None:
+        followed = [
+            _Followed(self._api, self._owner, kind, changed, missed, stopping) for kind in KINDS
+        ]
+
+        def end() -> None:
+            stopping.wait()
+            for each in followed:
+                each.break_off()
+
+        for work in (end, *(each.follow for each in followed)):
+            threading.Thread(target=work, name=f"watch {self._api.name}", daemon=True).start()
+
+
+class _Followed:
+    """One kind in one cluster, followed from one resource version to the next."""
+
+    def __init__(
+        self,
+        api: Api,
+        owner: Pairs,
+        kind: str,
+        changed: Changed,
+        missed: Callable[[], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._api = api
+        self._owner = owner
+        self._kind = kind
+        self._changed = changed
+        self._missed = missed
+        self._stopping = stopping
+        self._path = f"/apis/{API_VERSION}/{KINDS[kind]}"
+        self._selector = ",".join(f"{key}={value}" for key, value in owner)
+        self._version = ""  # "": none, or one that the server has forgotten
+        self._answer: urllib3.BaseHTTPResponse | None = None
+        self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
+
+    def follow(self) -> None:
+        """Watch until the end, whatever happens in between."""
+        pause = Pause(self._sleep)
+        while not self._stopping.is_set():
+            try:
+                if not self._version:
+                    self._begin()
+                for event in self._events():
+                    self._take(event)
+                pause = Pause(self._sleep)
+            except ApiError as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    # An older Calico lacks some kinds; a newer one may bring them at any time.
+                    self._sleep(_UNSERVED_SECONDS)
+                    continue
+                if error.status >= HTTPStatus.BAD_REQUEST:
+                    self._version = ""
+                self._log.debug("watch broken off", error=str(error))
+                pause.after(error)
+            except ClusterError as error:
+                self._log.debug("watch not possible", error=str(error))
+                pause.after(ApiError(str(error), 0))
+
+    def break_off(self) -> None:
+        """End a read that waits for what may come."""
+        if self._answer:
+            self._answer.shutdown()
+
+    def _begin(self) -> None:
+        query: dict[str, str | int] = {"limit": 1, "labelSelector": self._selector}
+        found = self._api.request("GET", self._path, query=query)
+        self._version = str(found["metadata"]["resourceVersion"])
+        self._missed()
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        query: dict[str, str | int] = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": self._selector,
+            "resourceVersion": self._version,
+            "timeoutSeconds": random.randint(*_WATCH_SECONDS),  # noqa: S311 - spread, not secret
+        }
+        with self._api.stream(self._path, query, _SILENCE_SECONDS) as answer:
+            self._answer = answer
+            line = b""
+            try:
+                # What has come is given on at once: nothing waits for a buffer to fill.
+                while part := answer.read1():
+                    if self._stopping.is_set():
+                        return
+                    *lines, line = (line + part).split(b"\n")
+                    yield from (orjson.loads(each) for each in lines if each)
+            except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, OSError) as error:
+                message = f"the watch of cluster {self._api.name} broke off: {error}"
+                raise ApiError(message, 0) from error
+            finally:
+                self._answer = None
+
+    def _take(self, event: dict[str, Any]) -> None:
+        document = event["object"]
+        if event["type"] == "ERROR":
+            message = f"the watch of cluster {self._api.name} ended: {document.get('message')}"
+            raise ApiError(message, int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR))
+        if event["type"] != "BOOKMARK":
+            live = live_object(self._kind, document, self._owner)
+            gone = event["type"] == "DELETED"
+            key = (self._kind, document["metadata"]["name"])
+            self._changed(key, None if gone else live.manifest)
+        self._version = str(document["metadata"]["resourceVersion"])
+
+    def _sleep(self, seconds: float) -> None:
+        self._stopping.wait(seconds)

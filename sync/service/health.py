@@ -1,0 +1,107 @@
+"""The endpoint for probes and metrics: `/livez`, `/readyz`, `/metrics`."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from socket import AF_INET6
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from sync.errors import UsageError
+
+_SECONDS = 10  # a client that is slower than this is let go
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold, and how it stands, in words."""
+
+    name: str
+    holds: bool
+    says: str
+
+
+Checks = Callable[[], Sequence[Check]]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def server_bind(self) -> None:
+        # Python's own asks DNS for the machine's name, which may take long or never answer.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _ServerIPv6(_Server):
+    address_family = AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        """A probe every few seconds is no news."""
+
+
+@contextmanager
+def serving(bind: str, live: Checks, ready: Checks, metrics: Callable[[], bytes]) -> Iterator[int]:
+    """Answer at `bind` (address:port) as long as the context lasts; gives the port.
+
+    `/livez` and `/readyz` list their checks, with 503 if one does not hold. `UsageError` if the
+    address cannot be bound.
+    """
+    written, _, port = bind.rpartition(":")
+    host = written.strip("[]")
+    family = _ServerIPv6 if ":" in host else _Server
+    try:
+        application = _application(live, ready, metrics)
+        server = make_server(host, int(port), application, family, _Handler)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {bind}: {error.strerror}; correct health.bind, or stop what "
+            "listens there"
+        ) from error
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _application(live: Checks, ready: Checks, metrics: Callable[[], bytes]) -> Any:
+    def application(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        kind = "text/plain; charset=utf-8"
+        match environment["PATH_INFO"]:
+            case _ if environment["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                status, body = HTTPStatus.METHOD_NOT_ALLOWED, b"only GET is answered\n"
+            case "/livez":
+                status, body = _told(live())
+            case "/readyz":
+                status, body = _told(ready())
+            case "/metrics":
+                status, body, kind = HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST
+            case _:
+                status, body = HTTPStatus.NOT_FOUND, b"there are /livez, /readyz and /metrics\n"
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+        start(f"{status.value} {status.phrase}", headers)
+        return [] if environment["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return application
+
+
+def _told(checks: Sequence[Check]) -> tuple[HTTPStatus, bytes]:
+    lines = [f"[{'+' if each.holds else '-'}] {each.name}: {each.says}\n" for each in checks]
+    holds = all(each.holds for each in checks)
+    status = HTTPStatus.OK if holds else HTTPStatus.SERVICE_UNAVAILABLE
+    return status, "".join(lines).encode()

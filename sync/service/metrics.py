@@ -1,0 +1,98 @@
+"""What Prometheus is told of the service."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from sync import __version__
+from sync.cycle import Result
+from sync.plan.changes import Cause, Change
+from sync.service.sources import PolledSource
+
+_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+
+
+class Metrics:
+    """Counters and gauges in a registry of their own; any thread may tell them."""
+
+    def __init__(self) -> None:
+        # A second series for each counter, of when it began, is of no use here.
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        info = Gauge("zonebridge_build_info", "Always 1.", ["version"], registry=self.registry)
+        info.labels(__version__).set(1)
+        self._source_attempt = self._time("source_last_attempt", "The last poll", "source")
+        self._source_success = self._time("source_last_success", "The last good poll", "source")
+        self._polls = self._counter("source_polls", "Polls", "source", "result")
+        self._attempt = self._time("cluster_last_attempt", "The last sync", "cluster")
+        self._success = self._time("cluster_last_success", "The last good sync", "cluster")
+        self._syncs = self._counter("cluster_syncs", "Syncs by how they ended", "cluster", "state")
+        self._changes = self._counter(
+            "changes", "Changes tried", "cluster", "kind", "action", "result"
+        )
+        self._drift = self._counter("drift", "Changes of other hands put back", "cluster")
+        self._left = self._gauge("drift_left", "Changes of other hands left", "cluster")
+        self._objects = self._gauge("objects", "Objects that shall be there", "cluster")
+        self._blocked = self._gauge("blocked", "1 while the guard blocks", "cluster", "guard")
+        self._held = self._gauge("lease_held", "1 while we hold the lease", "cluster")
+        self._seconds = Histogram(
+            "zonebridge_sync_duration_seconds",
+            "How long syncs took.",
+            ["cluster"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def polled(self, source: PolledSource) -> None:
+        """A source was polled."""
+        self._source_attempt.labels(source.name).set(source.attempted)
+        self._source_success.labels(source.name).set(source.succeeded)
+        self._polls.labels(source.name, "failure" if source.error else "success").inc()
+
+    def held(self, cluster: str, *, held: bool) -> None:
+        """The lease of a cluster was taken, or is no longer ours."""
+        self._held.labels(cluster).set(held)
+
+    def synced(self, result: Result, seconds: float) -> None:
+        """A sync of a cluster ended now, after so many seconds."""
+        cluster = result.cluster
+        self._attempt.labels(cluster).set_to_current_time()
+        self._syncs.labels(cluster, result.state).inc()
+        self._seconds.labels(cluster).observe(seconds)
+        if result.succeeded:
+            self._success.labels(cluster).set_to_current_time()
+        for change in result.applied:
+            self._change(cluster, change, "applied")
+        for change, _ in result.failed:
+            self._change(cluster, change, "failed")
+        if result.plan is None:
+            return
+        wanted = sum(change.after is not None for change in result.plan.changes)
+        self._objects.labels(cluster).set(result.plan.unchanged + wanted)
+        self._left.labels(cluster).set(len(result.plan.drift))
+        self._blocked.remove_by_labels({"cluster": cluster})
+        for guard in {blocker.guard for blocker in result.plan.blockers}:
+            self._blocked.labels(cluster, guard).set(1)
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _change(self, cluster: str, change: Change, result: str) -> None:
+        self._changes.labels(cluster, change.kind, change.action.value, result).inc()
+        if change.cause is Cause.DRIFT and result == "applied":
+            self._drift.labels(cluster).inc()
+
+    def _time(self, name: str, what: str, label: str) -> Gauge:
+        return self._gauge(f"{name}_timestamp_seconds", f"{what}, Unix time", label)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"zonebridge_{name}", f"{what}.", labels, registry=self.registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"zonebridge_{name}_total", f"{what}.", labels, registry=self.registry)

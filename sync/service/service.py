@@ -1,0 +1,180 @@
+"""The service: sources polled on schedule, a worker for each cluster, an endpoint for probes."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from sync.cycle import Cluster, Translation, note_source
+from sync.errors import StoreError
+from sync.service.health import Check, serving
+from sync.service.metrics import Metrics
+from sync.service.sources import PolledSource
+from sync.service.worker import ClusterWorker
+from sync.sources import Source
+from sync.store import Store
+from sync.store.published import publish_heads
+
+_NOTE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How often and how long; `max_source_age` is what readiness allows."""
+
+    poll_interval: timedelta
+    lease_ttl: timedelta
+    max_source_age: timedelta
+
+
+class Service:
+    """Everything that runs until it is told to stop; `serve` is the whole of it.
+
+    `trigger` and `holder` say who we are in the trail and in leases.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        clusters: Sequence[Cluster],
+        store: Store,
+        translation: Translation,
+        timing: Timing,
+        *,
+        trigger: str,
+        holder: str,
+        head_file: Path | None,
+        stopping: threading.Event,
+    ) -> None:
+        self._sources = {source.name: PolledSource(source) for source in sources}
+        self._store = store
+        self._timing = timing
+        self._head_file = head_file
+        self._stopping = stopping
+        self._metrics = Metrics()
+        self._publishing = threading.Lock()
+        self._noted: dict[str, tuple[object, float]] = {}
+        self._workers = [
+            ClusterWorker(
+                cluster=cluster,
+                sources={name: self._sources[name] for name, _ in cluster.device_groups},
+                store=store,
+                translation=translation,
+                trigger=trigger,
+                holder=holder,
+                lease_ttl=timing.lease_ttl,
+                publish_heads=self._publish_heads,
+                metrics=self._metrics,
+                stopping=stopping,
+            )
+            for cluster in clusters
+        ]
+        self._threads = [
+            threading.Thread(target=worker.work, name=f"cluster {worker.cluster.name}")
+            for worker in self._workers
+        ]
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(len(self._sources))}, timezone=UTC
+        )
+
+    def serve(self, bind: str) -> None:
+        """Serve until `stopping` is set; then finish the batches in hand and return."""
+        log = structlog.get_logger()
+        with serving(bind, self._live, self._ready, self._metrics.exposition) as port:
+            self._schedule()
+            for thread in self._threads:
+                thread.start()
+            log.info("serving", port=port, clusters=len(self._workers))
+            self._stopping.wait()
+            log.info("stopping")
+            for worker in self._workers:
+                worker.stop()
+            self._scheduler.shutdown(wait=True)
+            for thread in self._threads:
+                thread.join()
+        log.info("stopped")
+
+    def _schedule(self) -> None:
+        seconds = self._timing.poll_interval.total_seconds()
+        for source in self._sources.values():
+            self._scheduler.add_job(
+                self._poll,
+                # Several installations shall not ask one Panorama in step.
+                IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone=UTC),
+                args=[source],
+                name=f"poll {source.name}",
+                next_run_time=datetime.now(UTC),
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+        self._scheduler.start()
+
+    def _poll(self, source: PolledSource) -> None:
+        first = not source.attempted
+        before = str(source.error or "")
+        changed = source.poll()
+        self._metrics.polled(source)
+        log = structlog.get_logger().bind(source=source.name)
+        now = str(source.error or "")
+        if now and now != before:
+            log.error("source failed", error=now)
+        elif before and not now:
+            log.info("source answers again")
+        if changed and source.snapshot:
+            log.info("configuration read", version=source.snapshot.provenance.version)
+        self._note(source)
+        if changed or first:
+            for worker in self._workers:
+                if source.name in worker.sources:
+                    worker.wake("configuration")
+
+    def _note(self, source: PolledSource) -> None:
+        """Note how a source stands when that changes, and once in a while."""
+        found = source.error or source.last_good
+        noted, at = self._noted.get(source.name, (None, 0.0))
+        if found is noted and time.monotonic() - at < _NOTE_SECONDS:
+            return
+        try:
+            note_source(self._store, source.name, found)
+        except StoreError as error:
+            structlog.get_logger().error("the store fails", error=str(error))
+        else:
+            self._noted[source.name] = (found, time.monotonic())
+
+    def _publish_heads(self) -> None:
+        with self._publishing:
+            publish_heads(self._store, self._head_file)
+
+    def _live(self) -> list[Check]:
+        """What only a restart can mend."""
+        checks = [Check("scheduler", self._scheduler.running, "polls")]
+        for thread in self._threads:
+            says = "works" if thread.is_alive() else "has ended with an error, see the log"
+            checks.append(Check(thread.name, thread.is_alive(), says))
+        return checks
+
+    def _ready(self) -> list[Check]:
+        """Whether what is in the clusters is what the firewalls said not long ago."""
+        oldest = self._timing.max_source_age.total_seconds()
+        checks = []
+        for source in self._sources.values():
+            age = time.time() - source.succeeded
+            says = f"read {age:.0f} s ago" if source.succeeded else "not read yet"
+            if source.error:
+                says += f"; {source.error}"
+            checks.append(Check(f"source {source.name}", age <= oldest, says))
+        try:
+            self._store.leases()
+        except StoreError as error:
+            checks.append(Check("store", holds=False, says=str(error)))
+        else:
+            checks.append(Check("store", holds=True, says="answers"))
+        return checks

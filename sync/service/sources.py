@@ -1,0 +1,55 @@
+"""A source that is asked again and again, and keeps the last good answer when it has none."""
+
+import time
+from dataclasses import dataclass, field
+
+from sync.errors import SourceError
+from sync.firewall.configuration import Snapshot
+from sync.sources import Source
+
+
+@dataclass(slots=True)
+class PolledSource:
+    """A source and what it last gave. `poll` is for one thread, the rest for any.
+
+    `attempted` and `succeeded` are Unix times of the last poll and of the last good one, 0.0 if
+    there was none. `error` is why the last poll failed.
+    """
+
+    source: Source
+    attempted: float = 0.0
+    succeeded: float = 0.0
+    error: SourceError | None = None
+    snapshot: Snapshot | None = None
+    _revision: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def last_good(self) -> Snapshot | SourceError:
+        """What clusters are brought to: the last good answer, however old, or why there is none."""
+        if self.snapshot:
+            return self.snapshot
+        return self.error or SourceError(f"the source {self.name} was not read yet")
+
+    def poll(self) -> bool:
+        """Ask the source, and read it if it may have changed; whether it has.
+
+        A failure changes nothing but `error`.
+        """
+        self.attempted = time.time()
+        try:
+            revision = self.source.revision()
+            read = self.source.read() if revision != self._revision else self.snapshot
+        except SourceError as error:
+            self.error = error
+            return False
+        assert read is not None, "a revision is only known of what was read"
+        changed = self.snapshot is None or read.provenance != self.snapshot.provenance
+        self.snapshot = read
+        self._revision = revision
+        self.error = None
+        self.succeeded = time.time()
+        return changed

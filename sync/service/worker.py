@@ -1,0 +1,171 @@
+"""One cluster of the service: it is synced when its sources or other hands moved something.
+
+source changed ──┐
+watch: drift ────┼─> reasons ─> sync under the lease ─> failed or blocked: again later
+watch: missed ───┘
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from sync.calico.manifest import Manifest
+from sync.clusters.cluster import Key
+from sync.cycle import Cluster, Result, Translation, note_cluster, sync_cluster
+from sync.errors import AuditBrokenError, LeaseError, StoreError
+from sync.service.metrics import Metrics
+from sync.service.sources import PolledSource
+from sync.store import Lease, LeaseHeldError, Store
+
+_SETTLE_SECONDS = 0.5
+_FIRST_RETRY = 1.0
+_LAST_RETRY = 60.0
+
+
+@dataclass(slots=True)
+class ClusterWorker:
+    """Keeps one cluster as its sources say, from a thread of its own (`work`).
+
+    `trigger` and `holder` say who we are in the trail and in the lease; `publish_heads` is called
+    after each sync that recorded something.
+    """
+
+    cluster: Cluster
+    sources: Mapping[str, PolledSource]
+    store: Store
+    translation: Translation
+    trigger: str
+    holder: str
+    lease_ttl: timedelta
+    publish_heads: Callable[[], None]
+    metrics: Metrics
+    stopping: threading.Event
+    _moved: threading.Condition = field(default_factory=threading.Condition)
+    _reasons: set[str] = field(default_factory=set)
+    _seen: dict[Key, str] = field(default_factory=dict)
+    _expected: Mapping[Key, str] = field(default_factory=dict)
+    _retry_seconds: float = _FIRST_RETRY
+    _retry_at: float | None = None
+
+    def wake(self, reason: str) -> None:
+        """Have the cluster synced soon; `reason` goes to the trail. From any thread."""
+        with self._moved:
+            self._reasons.add(reason)
+            self._moved.notify()
+
+    def stop(self) -> None:
+        """Wake up, for `stopping` is set."""
+        with self._moved:
+            self._moved.notify()
+
+    def work(self) -> None:
+        """Hold the lease and sync, until `stopping` is set."""
+        self.cluster.watcher.watch(self._changed, self._missed, self.stopping)
+        holder = ""
+        while not self.stopping.is_set():
+            try:
+                with self.store.lease(self.cluster.name, self.holder, self.lease_ttl) as lease:
+                    holder = ""
+                    self._log.info("lease taken", epoch=lease.epoch)
+                    self.metrics.held(self.cluster.name, held=True)
+                    self.wake("lease taken")
+                    self._lead(lease)
+            except LeaseHeldError as error:
+                if error.holder != holder:
+                    self._log.info("standing by", reason=str(error))
+                holder = error.holder
+            except (StoreError, AuditBrokenError) as error:
+                self._log.error("the store fails", error=str(error))
+            self.metrics.held(self.cluster.name, held=False)
+            self.stopping.wait(self.lease_ttl.total_seconds() / 3)
+
+    @property
+    def _log(self) -> Any:
+        return structlog.get_logger().bind(cluster=self.cluster.name)
+
+    def _lead(self, lease: Lease) -> None:
+        """Sync whenever there is a reason to, for as long as the lease is ours."""
+        while reasons := self._await(lease):
+            result = self._sync(lease, reasons)
+            if isinstance(result.error, LeaseError):
+                return
+
+    def _await(self, lease: Lease) -> set[str]:
+        """Wait for reasons to sync; none if we are to stop, or the lease is ours no more."""
+        while not self.stopping.is_set() and lease.remaining() > 0:
+            with self._moved:
+                polled = all(source.attempted for source in self.sources.values())
+                if self._retry_at is not None and time.monotonic() >= self._retry_at:
+                    self._reasons.add("another try")
+                if not polled or not (self._reasons or self._seen):
+                    self._moved.wait(self._pause(lease))
+                    continue
+            # One hand often moves many objects: they are looked at together.
+            self.stopping.wait(_SETTLE_SECONDS)
+            with self._moved:
+                seen, self._seen = self._seen, {}
+                if any(self._expected.get(key, "") != digest for key, digest in seen.items()):
+                    self._reasons.add("drift")
+                reasons, self._reasons = self._reasons, set()
+            if reasons:
+                return reasons
+        return set()
+
+    def _pause(self, lease: Lease) -> float:
+        """How long to wait at most: until the next try, and not so long as to miss a lost lease."""
+        longest = max(lease.remaining() / 2, 0.1)
+        if self._retry_at is None:
+            return longest
+        return min(longest, max(self._retry_at - time.monotonic(), 0))
+
+    def _sync(self, lease: Lease, reasons: set[str]) -> Result:
+        started = time.monotonic()
+        run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
+        read = {name: source.last_good for name, source in self.sources.items()}
+        result = sync_cluster(
+            self.cluster, read, self.store, self.translation, run, lease, self.stopping.is_set
+        )
+        self._expected = self.store.digests(self.cluster.name)
+        counts = {"applied": len(result.applied), "failed": len(result.failed), "clusters": 1}
+        outcome = "done" if result.succeeded else result.state
+        run.finish(outcome, counts, str(result.error or ""))
+        note_cluster(self.store, result)
+        self.metrics.synced(result, time.monotonic() - started)
+        if run.begun:
+            self.publish_heads()
+        self._tell(result, reasons)
+        self._plan_retry(result)
+        return result
+
+    def _tell(self, result: Result, reasons: set[str]) -> None:
+        tell = self._log.info if result.succeeded else self._log.error
+        tell(
+            "synced",
+            state=result.state,
+            because=sorted(reasons),
+            applied=len(result.applied),
+            failed=len(result.failed),
+            detail=result.detail,
+        )
+
+    def _plan_retry(self, result: Result) -> None:
+        """Failures are tried again, ever less often; a block is looked at once in a while."""
+        if result.succeeded:
+            self._retry_at, self._retry_seconds = None, _FIRST_RETRY
+        else:
+            blocked = result.state == "blocked"
+            self._retry_at = time.monotonic() + (_LAST_RETRY if blocked else self._retry_seconds)
+            self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY)
+
+    def _changed(self, key: Key, manifest: Manifest | None) -> None:
+        with self._moved:
+            self._seen[key] = manifest.digest if manifest else ""
+            self._moved.notify()
+
+    def _missed(self) -> None:
+        self.wake("watch")

@@ -1,0 +1,56 @@
+"""Heads in a file where the store's owner cannot rewrite them: published, and held to."""
+
+from pathlib import Path
+
+import structlog
+
+from sync.errors import AuditBrokenError, StoreError, UsageError
+from sync.store.chain import Head
+from sync.store.store import Store
+
+
+def read_heads(file: Path) -> tuple[Head, ...]:
+    """The heads that were published to a file; `UsageError` if they cannot be read."""
+    try:
+        heads = Head.parse_file(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the heads in {file}: {error}") from error
+    if not heads:
+        raise UsageError(f"{file} holds no head; name a file that a sync wrote")
+    return heads
+
+
+def hold_to_heads(store: Store, file: Path | None) -> None:
+    """Refuse to go on with a store that lacks what was published: it would be published over.
+
+    Raises `AuditBrokenError` for such a store; no file is none published.
+    """
+    if file is None or not file.exists():
+        return
+    for head in read_heads(file):
+        if not store.reaches(head):
+            raise AuditBrokenError(
+                f"{file} says that chain {head.chain} had record {head.sequence}, and the store "
+                f"{store.database.place} does not hold it: the store was replaced, or restored "
+                "from an older copy; nothing was written; restore the newest copy, or move "
+                f"{file.name} away to go on without those records"
+            )
+
+
+def publish_heads(store: Store, file: Path | None) -> None:
+    """Tell the heads of all chains to the log and to the file, which appears whole or not at all.
+
+    Raises `StoreError` if the file cannot be written.
+    """
+    heads = [str(head) for head in store.heads()]
+    structlog.get_logger().info("audit heads", heads=heads)
+    if file is None:
+        return
+    written = file.with_name(f".{file.name}.new")
+    try:
+        written.write_text("".join(f"{head}\n" for head in heads), encoding="utf-8")
+        written.replace(file)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the heads to {file}: {error.strerror}; correct audit.head_file"
+        ) from error

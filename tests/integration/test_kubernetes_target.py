@@ -1,0 +1,349 @@
+"""The Kubernetes target on a real API server: what is written, kept and refused."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import urllib3
+
+from sync.calico.manifest import Manifest
+from sync.clusters import kubernetes
+from sync.clusters.api import Api, ApiError
+from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachError
+from sync.errors import ClusterError
+from tests.kubernetes_cluster import ControlPlane
+from tests.kubernetes_words import OWNER, SETS, access, api, made, reader, writer
+
+KEY = ("GlobalNetworkSet", "pan.web")
+WEB = made("pan.web", "10.0.0.1/32", "2001:db8::/32")
+WIDER = made("pan.web", "10.0.0.1/32", "10.0.0.3/32", "2001:db8::/32")
+
+
+@pytest.fixture
+def prod(calico: ControlPlane) -> Iterator[Api]:
+    found = api(calico, sleep=lambda seconds: None)
+    yield found
+    found.close()
+
+
+def edit(plane: ControlPlane, name: str, patch: dict[str, Any], manager: str = "kubectl") -> None:
+    plane.request("PATCH", f"{SETS}/{name}?fieldManager={manager}", patch)
+
+
+def stored(plane: ControlPlane, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = plane.request("GET", f"{SETS}/{name}")
+    return found
+
+
+def live(prod: Api, key: Key = KEY) -> LiveObject:
+    return reader(prod).read()[key]
+
+
+# --- what is written ------------------------------------------------------------------------------
+
+
+def test_what_is_created_reads_back_as_it_was_sent(prod: Api) -> None:
+    writer(prod).create(WEB)
+    found = live(prod)
+    assert found.manifest == WEB
+    assert found.changed_by == ""
+
+
+def test_an_object_too_many_for_one_page_is_read_too(
+    prod: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "_PAGE", 3)
+    sets = [made(f"pan.g{number}", f"10.0.0.{number}/32") for number in range(10)]
+    for each in sets:
+        writer(prod).create(each)
+    found = reader(prod).read()
+    assert [found["GlobalNetworkSet", each.name].manifest for each in sets] == sets
+
+
+def test_a_replacement_keeps_what_others_put_on_it(prod: Api, calico: ControlPlane) -> None:
+    writer(prod).create(WEB)
+    foreign = {
+        "labels": {"team": "blue"},
+        "annotations": {"note": "keep"},
+        "finalizers": ["example.com/wait"],
+        "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1-2-3"}
+        ],
+    }
+    edit(calico, "pan.web", {"metadata": foreign})
+    assert live(prod).manifest == WEB
+
+    writer(prod).replace(WIDER, live(prod))
+    assert live(prod).manifest == WIDER
+    metadata = stored(calico, "pan.web")["metadata"]
+    assert metadata["labels"]["team"] == "blue"
+    assert {key: metadata[key] for key in ("finalizers", "ownerReferences")} == {
+        key: foreign[key] for key in ("finalizers", "ownerReferences")
+    }
+    edit(calico, "pan.web", {"metadata": {"finalizers": None}})
+
+
+def test_a_label_that_others_change_meanwhile_is_no_obstacle(
+    prod: Api, calico: ControlPlane
+) -> None:
+    writer(prod).create(WEB)
+    seen = live(prod)
+    edit(calico, "pan.web", {"metadata": {"labels": {"team": "blue"}}})
+    writer(prod).replace(WIDER, seen)
+    assert live(prod).manifest == WIDER
+    assert stored(calico, "pan.web")["metadata"]["labels"]["team"] == "blue"
+
+
+def test_what_others_change_meanwhile_is_not_written_over(prod: Api, calico: ControlPlane) -> None:
+    writer(prod).create(WEB)
+    seen = live(prod)
+    edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})
+    with pytest.raises(NotWrittenError, match="changed by another hand"):
+        writer(prod).replace(WIDER, seen)
+    with pytest.raises(NotWrittenError, match="changed by another hand"):
+        writer(prod).delete(seen)
+    assert stored(calico, "pan.web")["spec"]["nets"] == ["192.0.2.0/24"]
+
+
+def test_who_changed_an_object_is_told(prod: Api, calico: ControlPlane) -> None:
+    writer(prod).create(WEB)
+    edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}}, manager="kubectl-edit")
+    assert live(prod).changed_by.startswith("kubectl-edit at 20")
+
+
+def test_an_object_of_others_in_our_place_is_left_alone(prod: Api, calico: ControlPlane) -> None:
+    body = {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "GlobalNetworkSet",
+        "metadata": {"name": "pan.web"},
+        "spec": {"nets": ["192.0.2.0/24"]},
+    }
+    calico.request("POST", SETS, body)
+    with pytest.raises(NotWrittenError, match="changed by another hand"):
+        writer(prod).create(WEB)
+    assert live(prod).manifest is None
+    assert live(prod).foreign_because
+    assert stored(calico, "pan.web")["spec"]["nets"] == ["192.0.2.0/24"]
+
+
+def test_a_deleted_object_is_gone_and_deleting_it_again_is_done(prod: Api) -> None:
+    writer(prod).create(WEB)
+    seen = live(prod)
+    writer(prod).delete(seen)
+    assert KEY not in reader(prod).read()
+    writer(prod).delete(seen)
+
+
+def test_a_deletion_does_not_hit_what_was_made_anew_under_the_name(
+    prod: Api, calico: ControlPlane
+) -> None:
+    writer(prod).create(WEB)
+    seen = live(prod)
+    calico.request("DELETE", f"{SETS}/pan.web")
+    writer(prod).create(WIDER)
+    with pytest.raises(NotWrittenError, match="changed by another hand"):
+        writer(prod).delete(seen)
+    assert live(prod).manifest == WIDER
+
+
+def test_a_deletion_that_waits_for_a_finalizer_is_not_called_done(
+    prod: Api, calico: ControlPlane
+) -> None:
+    writer(prod).create(WEB)
+    edit(calico, "pan.web", {"metadata": {"finalizers": ["example.com/wait"]}})
+    with pytest.raises(ClusterError, match=r"example\.com/wait") as raised:
+        writer(prod).delete(live(prod))
+    assert not isinstance(raised.value, NotWrittenError)
+    edit(calico, "pan.web", {"metadata": {"finalizers": None}})
+    assert KEY not in reader(prod).read()
+
+
+def test_without_enough_of_a_lease_nothing_is_sent(prod: Api) -> None:
+    with pytest.raises(OutOfReachError, match="lease"):
+        writer(prod, remaining=9, seconds=10).create(WEB)
+    assert KEY not in reader(prod).read()
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_a_user_without_rights_is_refused_at_once_and_the_message_names_the_remedy(
+    calico: ControlPlane,
+) -> None:
+    waits: list[float] = []
+    token = calico.guest_token
+    guest = api(calico, waits.append, kubeconfig=calico.kubeconfig(token))
+    with pytest.raises(NotWrittenError, match=r"403: .*forbidden.*grant the user this"):
+        writer(guest).create(WEB)
+    with pytest.raises(ClusterError, match="403"):
+        reader(guest).read()
+    assert waits == []
+
+
+def test_unknown_credentials_are_refused_and_asked_for_anew(calico: ControlPlane) -> None:
+    wrong = api(calico, kubeconfig=calico.kubeconfig("no-such-token"))
+    with pytest.raises(ClusterError, match=r"401: .*renew the credentials"):
+        reader(wrong).read()
+
+
+def test_credentials_that_were_replaced_are_taken_up(calico: ControlPlane) -> None:
+    found = access(calico)
+    assert found.kubeconfig is not None
+    kubeconfig = found.kubeconfig.read_text()
+    found.kubeconfig.write_text(kubeconfig.replace(calico.admin_token, "outdated"))
+    changing = api(calico, kubeconfig=found.kubeconfig)
+    with pytest.raises(ClusterError):
+        reader(changing).read()
+    found.kubeconfig.write_text(kubeconfig)
+    assert reader(changing).read()
+
+
+def test_a_cluster_with_only_the_old_definitions_is_refused_with_what_to_do(
+    old_calico: ControlPlane,
+) -> None:
+    with pytest.raises(ClusterError, match=r"crd\.projectcalico\.org/v1.*install Calico's API"):
+        reader(api(old_calico)).read()
+
+
+# --- outages and faults ---------------------------------------------------------------------------
+
+
+def test_a_cluster_that_is_down_is_said_to_be_and_works_again(calico: ControlPlane) -> None:
+    prod = api(calico, sleep=lambda seconds: None)
+    writer(prod).create(WEB)
+    calico.stop()
+    with pytest.raises(ClusterError, match=r"does not answer.*check that it is up"):
+        reader(prod).read()
+    during = writer(prod)
+    with pytest.raises(ClusterError, match="is not known") as raised:
+        during.create(made("pan.db", "10.0.0.5/32"))
+    assert not isinstance(raised.value, NotWrittenError)
+    with pytest.raises(OutOfReachError):
+        during.create(made("pan.app", "10.0.0.6/32"))
+    calico.start()
+    assert live(prod).manifest == WEB
+    writer(prod).replace(WIDER, live(prod))
+
+
+Send = Callable[..., urllib3.BaseHTTPResponse]
+
+
+@contextmanager
+def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
+    """Let requests meet faults: `fault` is asked for each method.
+
+    `before`: the connection breaks and nothing arrives. `after`: it arrives and the answer is
+    lost. A number: the server answers with it and does nothing. "": all is well.
+    """
+    prod.request("GET", "/version")
+    connection = prod._connection
+    assert connection is not None
+    pool = connection.client.rest_client.pool_manager
+    real: Send = pool.request
+
+    def request(method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        happens = fault(method)
+        if happens == "before":
+            raise urllib3.exceptions.ProtocolError("Connection aborted.")
+        if happens.isdigit():
+            return urllib3.HTTPResponse(
+                b'{"message": "a fault"}', {"Retry-After": "1"}, int(happens)
+            )
+        answer = real(method, url, **options)
+        if happens == "after":
+            raise urllib3.exceptions.ReadTimeoutError(pool, url, "Read timed out.")
+        return answer
+
+    pool.request = request
+    try:
+        yield
+    finally:
+        pool.request = real
+
+
+@pytest.mark.parametrize("fault", ["before", "after", "429", "500", "503", "504"])
+def test_a_write_that_meets_one_fault_is_written_once(prod: Api, fault: str) -> None:
+    left = {"POST": 1, "PUT": 1, "DELETE": 1}
+
+    def once(method: str) -> str:
+        left[method] = left.get(method, 0) - 1
+        return fault if left[method] >= 0 else ""
+
+    with faults(prod, once):
+        writer(prod).create(WEB)
+        first = live(prod)
+        writer(prod).replace(WIDER, first)
+        second = live(prod)
+        writer(prod).delete(second)
+    assert first.manifest == WEB
+    assert second.manifest == WIDER
+    assert KEY not in reader(prod).read()
+    assert left["POST"] < 0 or fault == "after"
+
+
+@pytest.mark.parametrize(
+    ("fault", "surely"), [("429", True), ("before", False), ("500", False), ("503", False)]
+)
+def test_a_fault_that_stays_is_told_and_the_cluster_is_as_it_was(
+    prod: Api, fault: str, surely: bool
+) -> None:
+    with (
+        faults(prod, lambda method: fault if method == "POST" else ""),
+        pytest.raises(ClusterError) as raised,
+    ):
+        writer(prod).create(WEB)
+    assert isinstance(raised.value, NotWrittenError) is surely
+    assert KEY not in reader(prod).read()
+
+
+def test_the_server_is_left_alone_for_as_long_as_it_asks(calico: ControlPlane) -> None:
+    waits: list[float] = []
+    prod = api(calico, waits.append)
+    answers = iter(["429", "429", ""])
+    with faults(prod, lambda method: next(answers) if method == "POST" else ""):
+        writer(prod).create(WEB)
+    assert len(waits) == 2
+    assert min(waits) >= 1
+
+
+def test_an_answer_that_is_no_json_is_an_error(prod: Api) -> None:
+    with pytest.raises(ApiError, match="no JSON object"):
+        prod.request("GET", "/healthz")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_under_random_faults_what_is_said_of_a_write_is_true(prod: Api, seed: int) -> None:
+    chance = random.Random(seed)
+    kinds = ["before", "after", "429", "500", "503", *[""] * 4]
+    held: Manifest | None = None
+    for number in range(60):
+        found = reader(prod).read().get(KEY)
+        wanted = chance.choice([None, made("pan.web", f"10.0.{number}.0/24")])
+        if wanted is None and found is None:
+            continue
+        outcome = "written"
+        with faults(prod, lambda method: chance.choice(kinds)):
+            try:
+                if wanted is None:
+                    assert found is not None
+                    writer(prod).delete(found)
+                elif found is None:
+                    writer(prod).create(wanted)
+                else:
+                    writer(prod).replace(wanted, found)
+            except NotWrittenError:
+                outcome = "not written"
+            except ClusterError:
+                outcome = "unknown"
+        now = reader(prod).read().get(KEY)
+        holds = now.manifest if now else None
+        if outcome == "written":
+            assert holds == wanted
+        elif outcome == "not written":
+            assert holds == held
+        else:
+            assert holds in (held, wanted)
+        held = holds
+    assert OWNER

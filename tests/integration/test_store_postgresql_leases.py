@@ -1,0 +1,331 @@
+"""Leases, on SQLite and on PostgreSQL, between threads and between processes.
+
+No test holds anything against the clock: each waits for what must come, however slow the machine.
+"""
+
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from threading import Barrier, Thread
+
+import psycopg
+import pytest
+from sqlalchemy import event, func, make_url, select, text
+
+from sync.errors import StoreError, ZonebridgeError
+from sync.store import (
+    Conclusion,
+    LeaseHeldError,
+    LeaseLostError,
+    Outcome,
+    Store,
+    audit,
+    open_store_read_only,
+)
+from sync.store.audit import Filter
+from sync.store.models import Bodies, Leases
+from sync.store.verification import verify
+from tests.postgresql import PASSWORD, USER
+from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group, names
+
+IMPATIENT = "PRAGMA busy_timeout = 20"
+SHORT = timedelta(seconds=0.5)
+WEB = group("web", "10.0.0.0/8")
+DATABASE = group("db", "10.1.0.0/16")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place.of(request, tmp_path)
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with place.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(place: Place, store: Store) -> Iterator[Store]:
+    """The same store, as another process opens it."""
+    with place.open() as opened:
+        yield opened
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something has come about; pytest's own timeout ends what never does."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def expires_at(store: Store) -> int:
+    with store.database.reading() as connection:
+        return connection.scalars(select(Leases.expires_at)).one()
+
+
+def take(store: Store, holder: str) -> int:
+    """Take the lease once it is free, and let it go; its epoch."""
+    while True:
+        try:
+            with store.lease("eu", holder, LONG) as lease:
+                return lease.epoch
+        except LeaseHeldError:
+            time.sleep(0.02)
+
+
+def count(store: Store) -> int:
+    with store.database.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(Bodies)) or 0
+
+
+def pass_on(store: Store, holder: str) -> None:
+    """What is left when a lease expired and somebody else took it."""
+    with store.database.writing() as connection:
+        connection.execute(
+            text("UPDATE leases SET epoch = epoch + 1, holder = :holder"), {"holder": holder}
+        )
+
+
+@contextmanager
+def unreachable(place: Place, store: Store) -> Iterator[None]:
+    """The store's database locked for good, or its server refusing every connection."""
+    url = make_url(place.url)
+    if place.password is None:
+        store.close()
+        event.listen(store.database.engine, "connect", lambda c, _: c.execute(IMPATIENT))
+        with closing(sqlite3.connect(str(url.database), isolation_level=None)) as locking:
+            locking.execute("BEGIN IMMEDIATE")
+            yield
+        return
+    name, host = str(url.database), str(url.query["host"])
+    with closing(
+        psycopg.connect(host=host, user=USER, password=PASSWORD, dbname="postgres", autocommit=True)
+    ) as server:
+        allow = "UPDATE pg_database SET datallowconn = %s WHERE datname = %s"
+        server.execute(allow, [False, name])
+        server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        try:
+            yield
+        finally:
+            server.execute(allow, [True, name])
+
+
+def test_a_lease_is_held_by_one_and_let_go_at_the_end(store: Store, other: Store) -> None:
+    with store.lease("eu", "alice on a", LONG) as lease:
+        assert (lease.cluster, lease.holder, lease.epoch) == ("eu", "alice on a", 1)
+        with pytest.raises(LeaseHeldError) as caught, other.lease("eu", "bob on b", LONG):
+            pass
+        assert (caught.value.exit_code, caught.value.holder) == (7, "alice on a")
+        for word in ("cluster eu", "alice on a", "3600 s", "wait, or stop that process"):
+            assert word in str(caught.value)
+        with other.lease("us", "bob on b", LONG) as another:
+            assert another.epoch == 1
+    with other.lease("eu", "bob on b", LONG) as successor:
+        assert successor.epoch == 2
+
+
+def test_the_same_holder_does_not_get_in_twice(store: Store) -> None:
+    with store.lease("eu", "alice", LONG):
+        with pytest.raises(LeaseHeldError), store.lease("eu", "alice", LONG):
+            pass
+        [held] = store.leases()
+        assert held.epoch == 1
+
+
+def test_what_is_held_is_listed_for_whoever_only_looks(place: Place, store: Store) -> None:
+    with (
+        open_store_read_only(place.url, password=place.password) as reader,
+        store.lease("us", "bob", LONG),
+    ):
+        with store.lease("eu", "alice \ud800", LONG):
+            eu, us = reader.leases()
+        assert (eu.name, eu.holder, eu.epoch) == ("eu", "alice \ufffd", 1)
+        assert (us.name, us.holder, us.epoch) == ("us", "bob", 1)
+        assert 0 < eu.seconds <= LONG.total_seconds() + 0.01
+        assert reader.leases()[0].seconds == 0.0
+        with pytest.raises(StoreError, match="reading only"), reader.lease("eu", "carol", LONG):
+            pass
+
+
+def test_a_lease_is_renewed_for_as_long_as_it_is_held(store: Store) -> None:
+    with store.lease("eu", "alice", SHORT) as lease:
+        first = expires_at(store)
+        longest = 0.0
+        while expires_at(store) <= first + 2 * SHORT / timedelta(milliseconds=1):
+            longest = max(longest, lease.remaining())
+        assert longest <= SHORT.total_seconds()
+        assert [held.epoch for held in store.leases()] == [lease.epoch]
+        eventually(lambda: lease.remaining() > 0)
+    assert lease.remaining() <= 0
+    assert expires_at(store) == 0
+
+
+def test_what_remains_is_counted_from_before_the_database_was_asked(store: Store) -> None:
+    asked: list[float] = []
+    event.listen(store.database.engine, "begin", lambda _: asked.append(time.monotonic()))
+    counted: set[float] = set()
+    with store.lease("eu", "alice", SHORT) as lease:
+        while len(counted) < 3:
+            counted.add(lease._until)
+            assert max(counted) <= asked[-1] + SHORT.total_seconds()
+
+
+def test_nothing_remains_of_a_lease_that_somebody_else_took(store: Store, other: Store) -> None:
+    with store.lease("eu", "alice", SHORT) as lease:
+        pass_on(other, "bob")
+        eventually(lambda: lease.remaining() <= 0)
+        before = other.leases()
+    # Neither renewed nor released: it is no longer ours.
+    [held] = other.leases()
+    assert (held.holder, held.epoch) == (before[0].holder, before[0].epoch) == ("bob", 2)
+    assert expires_at(other) > 0
+
+
+def test_nothing_remains_of_a_lease_while_the_store_cannot_be_reached(
+    place: Place, store: Store
+) -> None:
+    with store.lease("eu", "alice", SHORT) as lease:
+        with unreachable(place, store):
+            eventually(lambda: lease.remaining() <= 0)
+        # Nobody took it meanwhile: the next beat renews it.
+        eventually(lambda: lease.remaining() > 0)
+        assert lease.epoch == 1
+
+
+@pytest.mark.parametrize("error", [None, ZonebridgeError("what went wrong")])
+def test_a_store_that_cannot_be_reached_at_the_end_hides_no_other_error(
+    place: Place, store: Store, other: Store, error: ZonebridgeError | None
+) -> None:
+    refused = pytest.raises(ZonebridgeError, match="what went wrong") if error else nullcontext()
+    with refused, ExitStack() as down, store.lease("eu", "alice", SHORT) as lease:
+        down.enter_context(unreachable(place, store))
+        if error:
+            raise error
+    assert lease.remaining() <= 0
+    assert take(other, "bob") == 2
+
+
+def test_nothing_is_recorded_under_a_lease_that_went_to_somebody_else(
+    store: Store, other: Store
+) -> None:
+    apply(store.run("before"), "eu", create(WEB))
+    run = store.run("alice")
+    with store.lease("eu", "alice", LONG) as lease:
+        [intent] = run.intend(lease, [create(DATABASE)], ORIGINS)
+        pass_on(other, "bob on b")
+        before, bodies = other.heads(), count(other)
+        late = store.run("alice, late")
+        for attempt in (
+            lambda: late.intend(lease, [create(group("new"))], ORIGINS),
+            lambda: late.adopt(lease, [create(group("new"))], ORIGINS),
+            lambda: late.recover(lease, [(intent, group("new"))]),
+        ):
+            with pytest.raises(LeaseLostError, match="cluster eu went to bob on b") as caught:
+                attempt()
+            assert caught.value.exit_code == 7
+        late.finish("exit 7", {})
+        assert (other.heads(), count(other)) == (before, bodies)
+        # What became of its own intent is still true, while nobody has closed it.
+        run.conclude([Conclusion(intent, Outcome.APPLIED)])
+    assert sorted(names(other.written("eu"))) == ["db", "web"]
+    verify(other, other.heads())
+
+
+def test_a_successor_closes_what_its_predecessor_left_open(store: Store, other: Store) -> None:
+    stale = store.run("alice")
+    with store.lease("eu", "alice", LONG) as lease:
+        [intent] = stale.intend(lease, [create(WEB)], ORIGINS)
+    with other.lease("eu", "bob", LONG) as successor:
+        [recovered] = other.run("bob").recover(successor, [(intent, WEB)])
+    assert recovered.outcome == Outcome.APPLIED
+    with pytest.raises(StoreError, match="closed already"):
+        stale.conclude([Conclusion(intent, Outcome.UNKNOWN, "timed out")])
+    verify(store, store.heads())
+
+
+def test_an_expired_lease_cannot_be_taken_while_its_holder_commits(
+    store: Store, other: Store
+) -> None:
+    taken: list[int] = []
+    with store.lease("eu", "alice", LONG) as lease:
+        with store.database.writing() as connection:
+            connection.execute(text("UPDATE leases SET expires_at = 0"))
+        with store.database.writing() as connection:
+            lease.hold(connection)
+            taking = Thread(target=lambda: taken.append(take(other, "bob")))
+            taking.start()
+            taking.join(timeout=0.3)
+            assert taken == []
+        taking.join()
+        assert taken == [2]
+
+
+def test_the_lease_of_a_killed_process_expires(place: Place, store: Store) -> None:
+    script = (
+        "with store.lease('eu', 'alice', timedelta(seconds=1)) as lease:\n"
+        "    store.run('alice').intend(lease, [create(group('web'))], ORIGINS)\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with place.start(script) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        holder.send_signal(signal.SIGKILL)
+    assert take(store, "bob") == 2
+    assert [intent.object_name for intent in store.open_intents("eu")] == ["web"]
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_of_processes_that_race_for_a_lease_one_holds_it_at_a_time(
+    place: Place, store: Store, processes: int
+) -> None:
+    script = (
+        "run = store.run('test')\n"
+        "epochs = []\n"
+        "while len(epochs) < 15:\n"
+        "    try:\n"
+        "        with store.lease('eu', 'the same words', timedelta(seconds=30)) as lease:\n"
+        "            assert store.open_intents('eu') == []\n"
+        "            [intent] = run.intend(lease, [create(group('web'))], ORIGINS)\n"
+        "            assert store.open_intents('eu') == [intent]\n"
+        "            run.conclude([Conclusion(intent, Outcome.FAILED)])\n"
+        "            epochs.append(lease.epoch)\n"
+        "    except LeaseHeldError:\n"
+        "        time.sleep(0.01)\n"
+        "print(epochs)\n"
+    )
+    racing = [place.start(script) for _ in range(processes)]
+    epochs: list[int] = []
+    for each in racing:
+        written, _ = each.communicate()
+        assert each.returncode == 0
+        epochs += json.loads(written)
+    assert sorted(epochs) == list(range(1, 15 * processes + 1))
+    kinds = [record.kind for record in audit.records(store, Filter(cluster="eu"))]
+    assert kinds == ["intent", "outcome"] * 15 * processes
+    verify(store, store.heads())
+
+
+def test_threads_that_race_for_a_free_lease_let_one_of_them_in(store: Store) -> None:
+    together = Barrier(6)
+
+    def attempt(number: int) -> int:
+        together.wait()
+        try:
+            with store.lease("eu", f"thread {number}", LONG) as lease:
+                together.wait()
+                return lease.epoch
+        except LeaseHeldError:
+            together.wait()
+            return 0
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sorted(threads.map(attempt, range(6))) == [0, 0, 0, 0, 0, 1]

@@ -1,0 +1,50 @@
+"""Words for tests against a real cluster: its parts as the program has them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import GlobalNetworkSet, Pairs
+from sync.calico.ownership import owner_labels
+from sync.clusters.api import Api
+from sync.clusters.kubeconfig import Access, connect
+from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
+from tests.kubernetes_cluster import GROUP, ControlPlane
+
+OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")
+SETS = f"/apis/{GROUP}/v3/globalnetworksets"
+
+
+def access(plane: ControlPlane, **changes: Any) -> Access:
+    """How the configuration reaches the cluster, as the administrator unless it says otherwise."""
+    from datetime import timedelta
+
+    given = {
+        "cluster": "prod",
+        "kubeconfig": plane.kubeconfig(),
+        "context": None,
+        "exec_plugins": (),
+        "exec_timeout": timedelta(seconds=10),
+        "insecure_skip_tls_verify": False,
+    }
+    return Access(**{**given, **changes})
+
+
+def api(plane: ControlPlane, sleep: Callable[[float], None] | None = None, **changes: Any) -> Api:
+    found = access(plane, **changes)
+    options: dict[str, Any] = {"sleep": sleep} if sleep else {}
+    return Api(found.cluster, lambda: connect(found), **options)
+
+
+def reader(api: Api, owner: Pairs = OWNER) -> KubernetesReader:
+    return KubernetesReader(api, owner)
+
+
+def writer(
+    api: Api, owner: Pairs = OWNER, remaining: float = 60, seconds: float = 10
+) -> KubernetesWriter:
+    return KubernetesWriter(api, owner, remaining=lambda: remaining, seconds=seconds)
+
+
+def made(name: str, *nets: str, owner: Pairs = OWNER) -> Manifest:
+    return GlobalNetworkSet(name=name, labels=owner, annotations=(), nets=nets).manifest()
