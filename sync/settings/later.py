@@ -25,6 +25,7 @@ LATER: Mapping[str, str] = {
     "zones": "zones are not translated by this version yet",
     "guard": "plans are not guarded by this version yet",
     "clusters[].pod_cidrs": "rules are not translated by this version yet",
+    "clusters[].windows": "rules are not translated by this version yet",
     "clusters[].guard": "plans are not guarded by this version yet",
     "audit.retention": "audit records are kept for ever by this version",
     "audit.archive": "audit records are kept for ever by this version",

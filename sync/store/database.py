@@ -142,7 +142,11 @@ def _sqlite_read_only(path: Path) -> Database:
 
 def nothing(place: str) -> Database:
     """An empty database in memory: what a dry run reads where there is no store yet."""
-    return Database(create_engine("sqlite://", poolclass=StaticPool), place, read_only=True)
+    # One connection for all threads: another one would see another database.
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    return Database(engine, place, read_only=True)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -264,8 +264,8 @@ def applied(
         for change in step:
             key = (change.kind, change.name)
             if change.after is None:
-                assert change.before is not None
-                cluster.delete(change.before)
+                if key in live:
+                    cluster.delete(live[key])
                 del believed[key]
             else:
                 if change.before is None:

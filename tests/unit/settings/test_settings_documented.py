@@ -26,6 +26,7 @@ DEFAULTS = yaml.safe_load("""
 instance: zonebridge
 poll_interval: 10s
 store: {url: "sqlite:///zonebridge.db", password_file: null, password: null}
+lease_ttl: 30s
 address_groups: {tags: []}
 rules:
   filter: ""
