@@ -39,8 +39,9 @@ lint: $(READY)
 controlplane: $(READY)
 	$(BIN)/python tests/controlplane/build.py
 
-bench: $(READY)
+bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.writing
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/runtime.txt

@@ -3,9 +3,12 @@
 The command line and the service both assemble here, so that neither decides anything alone.
 """
 
+import warnings
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
+
+import structlog
 
 from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
@@ -74,11 +77,17 @@ _Ends = tuple[ClusterReader, Callable[[Remaining], ClusterWriter], ClusterWatche
 
 def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends:
     # The official client takes long to import, and only those with such a cluster need it.
+    from urllib3.exceptions import InsecureRequestWarning
+
     from sync.clusters.api import Api
     from sync.clusters.kubeconfig import Access, connect
     from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
     from sync.clusters.watch import KubernetesWatcher
 
+    if cluster.insecure_skip_tls_verify:
+        # Said here once and clearly, not by the library at each request.
+        warnings.simplefilter("ignore", InsecureRequestWarning)
+        structlog.get_logger().warning("TLS may be unverified", cluster=cluster.name)
     access = Access(
         cluster=cluster.name,
         kubeconfig=cluster.kubeconfig,

@@ -354,13 +354,13 @@ class ControlPlane:
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
-    with _control_plane() as plane:
+    with started() as plane:
         yield plane
 
 
 @pytest.fixture(scope="session")
 def second_control_plane() -> Iterator[ControlPlane]:
-    with _control_plane() as plane:
+    with started() as plane:
         yield plane
 
 
@@ -420,7 +420,8 @@ def install_old(plane: ControlPlane) -> None:
 
 
 @contextlib.contextmanager
-def _control_plane() -> Iterator[ControlPlane]:
+def started() -> Iterator[ControlPlane]:
+    """A control plane of its own, for as long as the context lasts."""
     for name in ("etcd", "kube-apiserver"):
         _program(name)
     for _ in range(PORT_TRIES):

@@ -48,3 +48,31 @@ def writer(
 
 def made(name: str, *nets: str, owner: Pairs = OWNER) -> Manifest:
     return GlobalNetworkSet(name=name, labels=owner, annotations=(), nets=nets).manifest()
+
+
+def sets(plane: ControlPlane) -> dict[str, Any]:
+    """Every network set of a cluster by name."""
+    return {each["metadata"]["name"]: each for each in plane.request("GET", SETS)["items"]}
+
+
+def nets(plane: ControlPlane) -> dict[str, list[str]]:
+    """What every network set of a cluster holds."""
+    return {name: each["spec"].get("nets", []) for name, each in sets(plane).items()}
+
+
+def edit(
+    plane: ControlPlane, name: str, patch: dict[str, Any], manager: str = "kubectl-edit"
+) -> None:
+    """What another hand does to a set."""
+    plane.request("PATCH", f"{SETS}/{name}?fieldManager={manager}", patch)
+
+
+def remove(plane: ControlPlane, name: str) -> None:
+    """What another hand does away with."""
+    plane.request("DELETE", f"{SETS}/{name}")
+
+
+def put(plane: ControlPlane, name: str, *nets: str) -> None:
+    """A set that another hand makes."""
+    document = made(name, *nets, owner=()).document()
+    plane.request("POST", f"{SETS}?fieldManager=kubectl-create", document)

@@ -88,15 +88,17 @@ class Api:
         query: Mapping[str, str | int] | None = None,
         body: bytes | Mapping[str, Any] | None = None,
         seconds: float = _READ_SECONDS,
+        fence: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """One request, which neither side works on longer than `seconds`.
 
-        It is sent once, and again only if the server did not know the credentials. Raises
-        `ApiError` for any answer but a success, `ClusterError` if there are no credentials.
+        It is sent once, and again only if the server did not know the credentials; `fence` is
+        called right before and may raise. Raises `ApiError` for any answer but a success,
+        `ClusterError` if there are no credentials.
         """
         query = {**(query or {}), "timeout": f"{max(1, int(seconds))}s"}
-        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds)
-        answer = self._send(method, path, query, body, timeout, stream=False)
+        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), total=seconds)
+        answer = self._send(method, path, query, body, timeout, fence)
         try:
             found: Any = orjson.loads(answer.data)
         except orjson.JSONDecodeError:
@@ -127,7 +129,7 @@ class Api:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """An answer that comes line by line; one that is silent for `silence` seconds has ended."""
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
-        answer = self._send("GET", path, query, None, timeout, stream=True)
+        answer = self._send("GET", path, query, None, timeout, None, stream=True)
         try:
             yield answer
         finally:
@@ -145,14 +147,20 @@ class Api:
         query: Mapping[str, str | int],
         body: bytes | Mapping[str, Any] | None,
         timeout: urllib3.Timeout,
+        fence: Callable[[], None] | None,
         *,
-        stream: bool,
+        stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
+        # A plugin may take long to give credentials: the fence comes after it.
         connection = self._current()
+        if fence:
+            fence()
         answer = self._once(connection, method, path, query, body, timeout, stream=stream)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             answer.drain_conn()
             connection = self._current(instead_of=connection)
+            if fence:
+                fence()
             answer = self._once(connection, method, path, query, body, timeout, stream=stream)
         if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise self._error(method, path, answer)

@@ -19,6 +19,9 @@ from sync.errors import ClusterError
 FIELD_MANAGER = "zonebridge"
 """What the managed fields of our objects call us."""
 
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+"""What comes of taking an answer for what it should be when it is not."""
+
 _GROUP = f"/apis/{API_VERSION}"
 _MIGRATION = "migration.projectcalico.org"
 _PAGE = 500
@@ -40,13 +43,19 @@ class KubernetesReader:
         `ClusterError` if it cannot be read, or holds Calico's objects in no form that may be
         written.
         """
-        served = _served(self._api)
-        return {
-            (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
-            for kind, resource in KINDS.items()
-            if resource in served
-            for document in _list(self._api, resource)
-        }
+        try:
+            served = _served(self._api)
+            return {
+                (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
+                for kind, resource in KINDS.items()
+                if resource in served
+                for document in _list(self._api, resource)
+            }
+        except MALFORMED as error:
+            raise ClusterError(
+                f"cluster {self._api.name} answers with something that is no list of Kubernetes "
+                f"objects ({type(error).__name__}: {error}); check what stands at its address"
+            ) from error
 
 
 class KubernetesWriter:
@@ -91,10 +100,12 @@ class KubernetesWriter:
         pause = Pause(self._api.sleep)
         unknown = False  # whether an earlier try may have arrived, or still may
         for tries_left in reversed(range(_TRIES)):
-            if self._remaining() <= self._seconds:
-                self._give_up(named, unknown=unknown)
             try:
                 self._send(path, after, live)
+            except OutOfReachError as error:
+                if unknown:
+                    raise ClusterError(f"{error}; what was sent before may have arrived") from error
+                raise
             except ApiError as error:
                 failed = error
             else:
@@ -129,21 +140,20 @@ class KubernetesWriter:
         raise NotWrittenError(str(failed)) from failed
 
     def _send(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
-        query = {"fieldManager": FIELD_MANAGER}
+        # Strict: a field that this Calico does not know would be dropped without a word, and a rule
+        # that lost one allows more.
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if after is None:
             assert live is not None
             self._delete(path, live.document["metadata"])
         elif live is None:
-            self._api.request("POST", path, body=after.body, query=query, seconds=self._seconds)
+            self._write("POST", path, after.body, query)
         else:
-            body = merged(after, live.document)
-            self._api.request("PUT", path, body=body, query=query, seconds=self._seconds)
+            self._write("PUT", path, merged(after, live.document), query)
 
     def _delete(self, path: str, metadata: Mapping[str, Any]) -> None:
         preconditions = {key: metadata[key] for key in ("uid", "resourceVersion")}
-        answer = self._api.request(
-            "DELETE", path, body={"preconditions": preconditions}, seconds=self._seconds
-        )
+        answer = self._write("DELETE", path, {"preconditions": preconditions})
         left = answer.get("metadata", {})
         if left.get("deletionTimestamp") and left.get("finalizers"):
             raise ClusterError(
@@ -151,12 +161,23 @@ class KubernetesWriter:
                 f"finalizers {', '.join(left['finalizers'])} on it takes them off"
             )
 
-    def _give_up(self, named: Manifest, *, unknown: bool) -> None:
-        message = (
-            f"the lease of cluster {self._api.name} could not be renewed in time, so "
-            f"{named.kind} {named.name} was not written; check that the store can be reached"
+    def _write(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Mapping[str, Any],
+        query: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        return self._api.request(
+            method, path, query=query, body=body, seconds=self._seconds, fence=self._fence
         )
-        raise ClusterError(message) if unknown else OutOfReachError(message)
+
+    def _fence(self) -> None:
+        if self._remaining() <= self._seconds:
+            raise OutOfReachError(
+                f"the lease of cluster {self._api.name} was not renewed in time, so nothing more "
+                "is written; check that the store can be reached"
+            )
 
     def _read(self, manifest: Manifest) -> LiveObject | None:
         path = _path(manifest.kind, manifest.name)
@@ -182,12 +203,11 @@ def _changed_by(metadata: Mapping[str, Any]) -> str:
     """The last writer that the managed fields name, where it was not us."""
     entries = [each for each in metadata.get("managedFields") or () if not each.get("subresource")]
     # Times are whole seconds: in the same one, the other hand is named.
-    newest = max(
-        entries, default=None, key=lambda each: (each["time"], each["manager"] != FIELD_MANAGER)
+    hands = [(str(each.get("time", "")), str(each.get("manager", ""))) for each in entries]
+    time, manager = max(
+        hands, default=("", ""), key=lambda hand: (hand[0], hand[1] != FIELD_MANAGER)
     )
-    if newest is None or newest["manager"] == FIELD_MANAGER:
-        return ""
-    return f"{newest['manager']} at {newest['time']}"
+    return "" if manager in ("", FIELD_MANAGER) else f"{manager} at {time}"
 
 
 def _path(kind: str, name: str = "") -> str:
@@ -244,7 +264,7 @@ def _list(api: Api, resource: str) -> list[dict[str, Any]]:
             # The list took so long that its moment is forgotten: begin anew, from now.
             items, query = [], {"limit": _PAGE}
             continue
-        items += page["items"]
+        items += page["items"] or ()
         token = page["metadata"].get("continue")
         if not token:
             return items

@@ -6,6 +6,7 @@ While nothing changes nothing is read.
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +17,7 @@ import urllib3
 from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.clusters.api import Api, ApiError, Pause
 from sync.clusters.cluster import Changed
-from sync.clusters.kubernetes import live_object
+from sync.clusters.kubernetes import MALFORMED, live_object
 from sync.errors import ClusterError
 
 _WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on from there
@@ -69,6 +70,7 @@ class _Followed:
         self._path = f"/apis/{API_VERSION}/{KINDS[kind]}"
         self._selector = ",".join(f"{key}={value}" for key, value in owner)
         self._version = ""  # "": none, or one that the server has forgotten
+        self._served = False
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
 
@@ -83,30 +85,37 @@ class _Followed:
                     self._take(event)
                 pause = Pause(self._sleep)
             except ApiError as error:
-                if error.status == HTTPStatus.NOT_FOUND:
-                    # An older Calico lacks some kinds; a newer one may bring them at any time.
+                if error.status == HTTPStatus.NOT_FOUND and not self._served:
+                    # An older Calico lacks some kinds; a newer one may bring them at any time. A
+                    # server that has just started may lack those it had, for a moment.
                     self._sleep(_UNSERVED_SECONDS)
                     continue
                 if error.status >= HTTPStatus.BAD_REQUEST:
                     self._version = ""
                 self._log.debug("watch broken off", error=str(error))
                 pause.after(error)
-            except ClusterError as error:
+            except (ClusterError, *MALFORMED) as error:
+                # No credentials, or an answer that is none: what happened meanwhile is not known.
+                self._version = ""
                 self._log.debug("watch not possible", error=str(error))
                 pause.after(ApiError(str(error), 0))
 
     def break_off(self) -> None:
         """End a read that waits for what may come."""
-        if self._answer:
-            self._answer.shutdown()
+        answer = self._answer
+        if answer:
+            # It may have ended by itself just now.
+            with suppress(OSError, RuntimeError, ValueError):
+                answer.shutdown()
 
     def _begin(self) -> None:
         query: dict[str, str | int] = {"limit": 1, "labelSelector": self._selector}
         found = self._api.request("GET", self._path, query=query)
         self._version = str(found["metadata"]["resourceVersion"])
+        self._served = True
         self._missed()
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _events(self) -> Iterator[Any]:
         query: dict[str, str | int] = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -118,10 +127,9 @@ class _Followed:
             self._answer = answer
             line = b""
             try:
-                # What has come is given on at once: nothing waits for a buffer to fill.
-                while part := answer.read1():
-                    if self._stopping.is_set():
-                        return
+                # Asked after `break_off` can see the answer: one of the two notices the end. What
+                # has come is given on at once: nothing waits for a buffer to fill.
+                while not self._stopping.is_set() and (part := answer.read1()):
                     *lines, line = (line + part).split(b"\n")
                     yield from (orjson.loads(each) for each in lines if each)
             except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, OSError) as error:
@@ -130,7 +138,10 @@ class _Followed:
             finally:
                 self._answer = None
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def _take(self, event: Any) -> None:
+        if not (isinstance(event, dict) and {"type", "object"} <= event.keys()):
+            message = f"the watch of cluster {self._api.name} gives something that is no event"
+            raise ApiError(message, 0)
         document = event["object"]
         if event["type"] == "ERROR":
             message = f"the watch of cluster {self._api.name} ended: {document.get('message')}"

@@ -1,5 +1,7 @@
 """The endpoint for probes and metrics: `/livez`, `/readyz`, `/metrics`."""
 
+import io
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from sync.errors import UsageError
@@ -39,13 +42,31 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that left or said nothing; Python's own would print a traceback to the log."""
+        del request, client_address
+        structlog.get_logger().debug("client let go", error=repr(sys.exception()))
+
 
 class _ServerIPv6(_Server):
     address_family = AF_INET6
 
 
+class _Errors(io.StringIO):
+    """Takes the traceback of a failure of ours, and logs its last line."""
+
+    def flush(self) -> None:
+        if said := self.getvalue().strip():
+            structlog.get_logger().error("endpoint failed", error=said.splitlines()[-1])
+        self.seek(0)
+        self.truncate()
+
+
 class _Handler(WSGIRequestHandler):
     timeout = _SECONDS
+
+    def get_stderr(self) -> Any:
+        return _Errors()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """A probe every few seconds is no news."""

@@ -56,6 +56,17 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
             text = f"{source.path} is no readable file; correct the path"
             problems.append(Problem(("sources", i, "path"), text))
     for i, cluster in enumerate(settings.clusters):
+        if cluster.kubeconfig:
+            if os.access(cluster.kubeconfig, os.R_OK) and cluster.kubeconfig.is_file():
+                warnings += _open_to_all(f"clusters[{i}].kubeconfig", cluster.kubeconfig)
+            else:
+                text = f"{cluster.kubeconfig} is no readable file; correct the path"
+                problems.append(Problem(("clusters", i, "kubeconfig"), text))
+        if cluster.insecure_skip_tls_verify:
+            warnings.append(
+                f"clusters[{i}].insecure_skip_tls_verify: whoever is between here and the cluster "
+                "can read its credentials and write in its place; give the kubeconfig its authority"
+            )
         # The directory itself may still have to be made.
         path = cluster.path
         while path and not _exists(path):

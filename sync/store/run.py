@@ -138,12 +138,8 @@ class Run:
         if not conclusions:
             return []
         drafts = [
-            replace(
-                self._closing(conclusion.intent, Kind.OUTCOME, conclusion.found),
-                outcome=conclusion.outcome,
-                error=conclusion.error,
-            )
-            for conclusion in conclusions
+            self._closing(each.intent, Kind.OUTCOME, each.found, each.outcome, each.error)
+            for each in conclusions
         ]
         found = [conclusion.found for conclusion in conclusions]
         with self._recording() as connection:
@@ -161,9 +157,9 @@ class Run:
             return []
         drafts = []
         for intent, found in recovered:
-            draft = self._closing(intent, Kind.RECOVERED, found)
             outcomes = {intent.before: Outcome.NOT_APPLIED, intent.after: Outcome.APPLIED}
-            drafts.append(replace(draft, outcome=outcomes.get(draft.found, Outcome.UNKNOWN)))
+            outcome = outcomes.get(_digest(found), Outcome.UNKNOWN)
+            drafts.append(self._closing(intent, Kind.RECOVERED, found, outcome))
         with self._recording(lease) as connection:
             return self._close(connection, lease.cluster, drafts, [found for _, found in recovered])
 
@@ -207,7 +203,14 @@ class Run:
             detail=f"found changed by {change.changed_by}" if change.changed_by else "",
         )
 
-    def _closing(self, intent: Record, kind: Kind, found: Manifest | None) -> Record:
+    def _closing(
+        self,
+        intent: Record,
+        kind: Kind,
+        found: Manifest | None,
+        outcome: Outcome,
+        error: str = "",
+    ) -> Record:
         return replace(
             intent,
             run=self.id,
@@ -215,6 +218,8 @@ class Run:
             kind=kind,
             intent=intent.sequence,
             found=_digest(found),
+            outcome=outcome,
+            error=error,
         )
 
     def _close(

@@ -1,10 +1,14 @@
 """An installation to try: a configuration, a Panorama document and the installed command."""
 
+import http.client
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +16,9 @@ from typing import Any, Self
 import orjson
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from tests.kubernetes_cluster import _free_ports
 from tests.words import Word, address, document, group
 
 COMMAND = Path(sys.executable).with_name("zonebridge")
@@ -41,6 +47,49 @@ class Done:
     def errors(self) -> list[str]:
         """The lines on stderr that are no log."""
         return [line for line in self.err.splitlines() if not line.startswith("{")]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A `zonebridge run` that answers on `port` and logs to a file."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    def get(self, path: str) -> tuple[int, str]:
+        """The status and the body that its endpoint answers with."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of `/metrics`, as `name` or `name value value`."""
+        status, text = self.get("/metrics")
+        assert status == 200
+        return {
+            " ".join([sample.name, *sample.labels.values()]): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric of ours over all values of the labels that are not named."""
+        wanted = f"zonebridge_{name} "
+        return sum(value for each, value in self.metrics().items() if f"{each} ".startswith(wanted))
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Every line of the log; anything that is no JSON object fails."""
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
+
+    def stop(self) -> int:
+        """End it in good order; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +162,36 @@ class Installation:
             stderr=subprocess.PIPE,
         )
 
+    @contextmanager
+    def running(self, **variables: str) -> Iterator[Running]:
+        """Let `zonebridge run` run as long as the context lasts."""
+        [port] = _free_ports(1)
+        log = self.directory / f"run-{port}.log"
+        variables["ZONEBRIDGE_HEALTH__BIND"] = f"127.0.0.1:{port}"
+        with log.open("wb") as opened:
+            process = subprocess.Popen(
+                [COMMAND, "run"],
+                cwd=self.directory,
+                env=environment(**variables),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=opened,
+            )
+        started = Running(process, port, log)
+
+        def answers() -> bool:
+            assert process.poll() is None, log.read_text()
+            with suppress(OSError):
+                return started.get("/livez")[0] == 200
+            return False
+
+        try:
+            until(answers, "the service answers")
+            yield started
+        finally:
+            process.kill()
+            process.wait()
+
     def shell(self, line: str, **variables: str) -> Done:
         """Run a line of bash in which `zonebridge` is the command; a pipe fails with any part."""
         variables["PATH"] = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
@@ -157,6 +236,24 @@ def cluster(name: str, group: str = "", **keys: object) -> dict[str, object]:
     """A cluster of manifests in a directory of its name, for the device group of that name."""
     device_group = {"name": group or f"dg-{name}", "mode": "enforced"}
     return {"name": name, "kind": "manifests", "path": name, "device_groups": [device_group]} | keys
+
+
+def kubernetes(
+    name: str, kubeconfig: Path | str, group: str = "", **keys: object
+) -> dict[str, object]:
+    """A Kubernetes cluster, for the device group of its name or another one."""
+    of_kind = {"kind": "kubernetes", "kubeconfig": str(kubeconfig)}
+    described = cluster(name, group) | of_kind | keys
+    del described["path"]
+    return described
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        time.sleep(0.05)
 
 
 def _words(groups: Groups) -> list[Word]:

@@ -293,3 +293,9 @@ def test_other_durations_are_refused(written: object) -> None:
 def test_sections_refuse_unknown_keys_by_themselves(section: type[Section]) -> None:
     with pytest.raises(ValidationError, match="extra_forbidden"):
         section.model_validate({"unknown": 1})
+
+
+def test_the_example_for_a_cluster_of_ones_own_is_right() -> None:
+    settings = load(DOCUMENT.parents[1] / "config" / "kubernetes.yaml", {})
+    (cluster,) = settings.clusters
+    assert (cluster.kind, cluster.name) == ("kubernetes", "prod")

@@ -1,0 +1,239 @@
+"""How fast a first sync writes a cluster, beside two yardsticks.
+
+    python -m benchmarks.writing
+
+A real kube-apiserver and etcd; the same sets, created by a loop of eight threads over the official
+client, by such a loop over its bare connections with everything prepared, which nothing can beat
+that creates one by one, by `zonebridge sync` from the export to the last record of its trail, and
+by `kubectl apply --server-side`. They take turns, and the table gives ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from sync.clusters.kubeconfig import Access
+
+THREADS = 8
+RESOURCE = "/apis/projectcalico.org/v3/globalnetworksets"
+
+
+def zonebridge(directory: Path) -> float:
+    """A first sync into a new SQLite store; seconds from the settings to the last record."""
+    from sync import assembly
+    from sync.cycle import run_cycle
+    from sync.settings import load
+
+    settings = load(directory / "zonebridge.yaml", {})
+    with assembly.store_of(settings, write=True) as store:
+        run = store.run("benchmark")
+        started = time.perf_counter()
+        run.begin()
+        (result,) = run_cycle(
+            assembly.sources(settings),
+            assembly.clusters(settings, store, write=True, only=()),
+            store,
+            assembly.translation(settings, store),
+            run,
+            partial(store.lease, holder="benchmark", ttl=settings.lease_ttl),
+            lambda: False,
+        )
+        run.finish("done", {})
+        seconds = time.perf_counter() - started
+    if result.error or result.failed or not result.applied:
+        raise SystemExit(f"the sync failed: {result.detail}")
+    return seconds
+
+
+def bare(directory: Path) -> float:
+    """Every document sent as it is, by threads that share one pool of connections."""
+    from sync.clusters.kubeconfig import connect
+
+    client = connect(access(directory)).client
+    configuration = client.configuration
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": configuration.auth_settings()["BearerToken"]["value"],
+    }
+    bodies = [line.encode() for line in (directory / "sets.jsonl").read_text().splitlines()]
+
+    def create(body: bytes) -> int:
+        answer = client.rest_client.pool_manager.request(
+            "POST", f"{configuration.host}{RESOURCE}", body=body, headers=headers
+        )
+        return int(answer.status)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        statuses = set(pool.map(create, bodies))
+    seconds = time.perf_counter() - started
+    if statuses != {201}:
+        raise SystemExit(f"creates were answered with {statuses}")
+    return seconds
+
+
+def client(directory: Path) -> float:
+    """The official Python client, as one would write the loop with it."""
+    from kubernetes.client import CustomObjectsApi
+
+    from sync.clusters.kubeconfig import connect
+
+    api = CustomObjectsApi(connect(access(directory)).client)
+    documents = [json.loads(line) for line in (directory / "sets.jsonl").read_text().splitlines()]
+    create = partial(
+        api.create_cluster_custom_object, "projectcalico.org", "v3", "globalnetworksets"
+    )
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(create, documents))
+    return time.perf_counter() - started
+
+
+def access(directory: Path) -> Access:
+    """The kubeconfig of the benchmark's cluster."""
+    from sync.clusters.kubeconfig import Access
+
+    return Access(
+        cluster="bench",
+        kubeconfig=directory / "kubeconfig",
+        context=None,
+        exec_plugins=(),
+        exec_timeout=timedelta(seconds=10),
+        insecure_skip_tls_verify=False,
+    )
+
+
+def kubectl(directory: Path) -> float:
+    """`kubectl apply --server-side` of one file with every document."""
+    from tests.controlplane.build import find
+
+    program = find("kubectl")
+    if program is None:
+        raise SystemExit("kubectl is not built: run `make controlplane`")
+    command = [str(program), "apply", "--server-side", "-f", str(directory / "sets.yaml")]
+    started = time.perf_counter()
+    subprocess.run(
+        command,
+        env={**os.environ, "KUBECONFIG": str(directory / "kubeconfig")},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - started
+
+
+SIDES = {"bare": bare, "client": client, "zonebridge": zonebridge, "kubectl": kubectl}
+
+
+OTHERS = {
+    "client": "a loop over the official client",
+    "bare": "a loop over its bare connections",
+    "kubectl": "kubectl apply --server-side",
+}
+
+
+def main() -> None:
+    """Measure every side in turn and print the table."""
+    parser = argparse.ArgumentParser(description="Measure how fast a first sync writes.")
+    parser.add_argument("--sets", type=int, default=5_000)
+    parser.add_argument("--runs", type=int, default=3, help="of each side; the best counts")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        print(json.dumps(SIDES[options.side](options.directory)))
+        return
+    compare(options.sets, options.runs)
+
+
+def compare(sets: int, runs: int) -> None:
+    """Every side `runs` times, each time into an empty cluster."""
+    from tests.kubernetes_cluster import install, started
+
+    taken: dict[str, list[float]] = {side: [] for side in SIDES}
+    with started() as plane, tempfile.TemporaryDirectory() as made:
+        directory = Path(made)
+        plane.kubeconfig(path=directory / "kubeconfig")
+        install(plane)
+        prepare(directory, sets)
+        for _, side in itertools.product(range(runs), SIDES):
+            (directory / "zonebridge.db").unlink(missing_ok=True)
+            install(plane)
+            taken[side].append(measure(side, directory))
+    best = {side: min(seconds) for side, seconds in taken.items()}
+    print(f"{sets:,} sets into an empty cluster, best of {runs}")
+    for side, what in OTHERS.items():
+        print(f"  rate of zonebridge / rate of {what}: {best[side] / best['zonebridge']:.2f}")
+    for side, seconds in taken.items():
+        print(f"  {side}: {', '.join(f'{sets / each:.0f}' for each in seconds)} sets a second")
+
+
+def prepare(directory: Path, sets: int) -> None:
+    """The same sets for every side: as a Panorama document, as JSON lines, as YAML."""
+    from sync import assembly
+    from sync.cycle import plan_cycle
+    from sync.settings import load
+    from tests.words import address, document, group
+
+    addresses = [
+        address(f"a{number}", f"10.{number >> 8}.{number & 255}.0/24") for number in range(2_000)
+    ]
+    groups = [
+        group(f"g{number}", *(f"a{(number * 7 + member * 31) % 2_000}" for member in range(20)))
+        for number in range(sets)
+    ]
+    (directory / "panorama.xml").write_bytes(document(addresses, {"dg": groups}))
+    configuration = {
+        "sources": [{"name": "main", "kind": "file", "path": "panorama.xml"}],
+        "clusters": [
+            {
+                "name": "bench",
+                "kind": "kubernetes",
+                "kubeconfig": "kubeconfig",
+                "device_groups": [{"name": "dg", "mode": "staged"}],
+            }
+        ],
+    }
+    (directory / "zonebridge.yaml").write_text(yaml.safe_dump(configuration))
+    settings = load(directory / "zonebridge.yaml", {})
+    with assembly.store_of(settings, write=False) as store:
+        (result,) = plan_cycle(
+            assembly.sources(settings),
+            assembly.clusters(settings, store, write=False, only=()),
+            store,
+            assembly.translation(settings, store),
+        )
+    if result.plan is None:
+        raise SystemExit(f"there is no plan: {result.detail}")
+    documents = [change.after for change in result.plan.changes if change.after]
+    (directory / "sets.jsonl").write_bytes(b"".join(each.body + b"\n" for each in documents))
+    (directory / "sets.yaml").write_text(
+        yaml.dump_all((each.document() for each in documents), Dumper=yaml.CSafeDumper)
+    )
+
+
+def measure(side: str, directory: Path) -> float:
+    """One side in a process of its own; its seconds."""
+    command = [sys.executable, "-m", "benchmarks.writing", "--side", side]
+    done = subprocess.run(
+        [*command, "--directory", str(directory)], stdout=subprocess.PIPE, check=True
+    )
+    return float(json.loads(done.stdout))
+
+
+if __name__ == "__main__":
+    main()

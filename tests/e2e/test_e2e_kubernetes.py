@@ -1,0 +1,344 @@
+"""`zonebridge sync` and `zonebridge plan` against real API servers."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.e2e.installation import Done, Installation, cluster, kubernetes, sentences
+from tests.kubernetes_cluster import GUEST, ControlPlane
+from tests.kubernetes_words import edit, nets, put, remove, sets
+
+WEB = ["10.1.0.1/32", "10.1.0.2/32"]
+BOTH = {"pan.db": ["10.2.0.0/24"], "pan.web": WEB}
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+@pytest.fixture
+def eu(place: Installation, calico: ControlPlane) -> ControlPlane:
+    """The one cluster of the installation."""
+    place.configure(kubernetes("eu", calico.kubeconfig()))
+    return calico
+
+
+def versions(plane: ControlPlane) -> dict[str, str]:
+    return {name: each["metadata"]["resourceVersion"] for name, each in sets(plane).items()}
+
+
+def same(place: Installation) -> bool:
+    """Whether the clusters are as they shall be."""
+    return place.run("plan", "--detailed-exitcode").code == 0
+
+
+def failed(done: Done, *clusters: str) -> list[str]:
+    """The errors of a command that could not reach these clusters."""
+    assert done.code == 5, done.err
+    found = list(sentences(done))
+    assert [each.split(":")[0] for each in found] == [f"cluster {name}" for name in clusters]
+    return found
+
+
+# --- the way of a change --------------------------------------------------------------------------
+
+
+def test_a_first_sync_creates_every_set_and_a_second_one_nothing(
+    place: Installation, eu: ControlPlane
+) -> None:
+    assert "Written: 2; failed: 0." in place.done("sync").out
+    assert nets(eu) == BOTH
+    before, recorded = versions(eu), place.records("--cluster", "eu")
+    assert same(place)
+    place.done("sync")
+    assert versions(eu) == before
+    assert place.records("--cluster", "eu") == recorded
+
+
+def test_an_edit_changes_what_it_must_and_nothing_else(
+    place: Installation, eu: ControlPlane
+) -> None:
+    place.panorama(eu={"web": WEB, "db": ["10.2.0.0/24"], "old": ["10.3.0.0/24"]})
+    put(eu, "by-hand", "192.0.2.0/24")
+    place.done("sync")
+    before = versions(eu)
+    place.panorama(eu={"web": [*WEB, "10.1.0.5/32"], "db": ["10.2.0.0/24"], "mail": []})
+    shown = place.run("sync", "--detailed-exitcode")
+    assert shown.code == 2
+    assert "1 to create, 1 to update, 1 to delete; 1 unchanged." in shown.out
+    assert nets(eu) == {
+        "by-hand": ["192.0.2.0/24"],
+        "pan.db": ["10.2.0.0/24"],
+        "pan.mail": [],
+        "pan.web": [*WEB, "10.1.0.5/32"],
+    }
+    after = versions(eu)
+    assert {name for name in before if after.get(name) == before[name]} == {"by-hand", "pan.db"}
+
+
+def test_what_others_put_on_a_set_of_ours_is_kept(place: Installation, eu: ControlPlane) -> None:
+    place.done("sync")
+    foreign: Mapping[str, Any] = {
+        "labels": {"team": "blue"},
+        "annotations": {"example.com/note": "keep"},
+        "finalizers": ["example.com/wait"],
+    }
+    edit(eu, "pan.web", {"metadata": foreign})
+    assert same(place)
+    place.panorama(eu={"web": ["10.1.0.9/32"], "db": ["10.2.0.0/24"]})
+    place.done("sync")
+    metadata = sets(eu)["pan.web"]["metadata"]
+    assert nets(eu)["pan.web"] == ["10.1.0.9/32"]
+    assert metadata["finalizers"] == foreign["finalizers"]
+    for part in ("labels", "annotations"):
+        assert foreign[part].items() <= metadata[part].items()
+
+
+def test_a_set_of_others_in_our_place_blocks_the_cluster_until_it_is_gone(
+    place: Installation, eu: ControlPlane
+) -> None:
+    put(eu, "pan.web", "192.0.2.0/24")
+    assert place.run("sync").code == 3
+    assert nets(eu) == {"pan.web": ["192.0.2.0/24"]}
+    remove(eu, "pan.web")
+    place.done("sync")
+    assert nets(eu) == BOTH
+
+
+# --- other hands ----------------------------------------------------------------------------------
+
+
+def test_a_hand_edit_is_shown_with_the_hand_put_back_and_recorded(
+    place: Installation, eu: ControlPlane
+) -> None:
+    place.done("sync")
+    edit(eu, "pan.web", {"spec": {"nets": ["0.0.0.0/0"]}})
+    assert "drift by kubectl-edit at 20" in place.done("plan").out
+    [change] = place.done("plan", "--output", "json").json["clusters"][0]["plan"]["changes"]
+    assert (change["cause"], change["name"]) == ("drift", "pan.web")
+    assert re.fullmatch(r"kubectl-edit at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", change["changed_by"])
+    place.done("sync")
+    assert nets(eu) == BOTH
+    intent, outcome = place.records("--cluster", "eu")[-2:]
+    assert (intent["kind"], intent["cause"]) == ("intent", "drift")
+    assert intent["detail"] == f"found changed by {change['changed_by']}"
+    assert outcome["outcome"] == "applied"
+    assert same(place)
+    place.done("audit", "verify")
+
+
+def test_a_deletion_by_hand_is_put_back_and_recorded(place: Installation, eu: ControlPlane) -> None:
+    place.done("sync")
+    remove(eu, "pan.web")
+    assert "+ GlobalNetworkSet pan.web (2 nets, drift)" in place.done("plan").out
+    place.done("sync")
+    assert nets(eu) == BOTH
+    intent, outcome = place.records("--cluster", "eu")[-2:]
+    assert (intent["action"], intent["cause"], intent["before"]) == ("create", "drift", "")
+    assert outcome["outcome"] == "applied"
+    place.done("audit", "verify")
+
+
+# --- outages --------------------------------------------------------------------------------------
+
+
+def test_a_cluster_that_is_down_holds_up_no_other_and_gets_the_newest_state_later(
+    place: Installation, calico: ControlPlane, second_calico: ControlPlane
+) -> None:
+    place.configure(
+        kubernetes("eu", calico.kubeconfig()), kubernetes("us", second_calico.kubeconfig())
+    )
+    place.done("sync")
+    assert nets(calico) == nets(second_calico) == BOTH
+    second_calico.stop()
+    for mail in ("10.4.0.1/32", "10.4.0.2/32"):
+        place.panorama(eu={"web": WEB, "mail": [mail]})
+        done = place.run("sync")
+        [error] = failed(done, "us")
+        assert "does not answer" in error
+        assert "check that it is up" in error
+        assert nets(calico) == {"pan.mail": [mail], "pan.web": WEB}
+    recorded = len(place.records("--cluster", "us"))
+    second_calico.start()
+    place.done("sync")
+    assert nets(second_calico) == {"pan.mail": ["10.4.0.2/32"], "pan.web": WEB}
+    # Not through the state between: one new set and one that goes.
+    assert len(place.records("--cluster", "us")) == recorded + 4
+    assert same(place)
+    place.done("audit", "verify")
+
+
+# --- rights ---------------------------------------------------------------------------------------
+
+
+def rights() -> dict[str, Any]:
+    """The documents of the example, by kind."""
+    documents = yaml.safe_load_all((ROOT / "config" / "rbac.yaml").read_text())
+    return {document["kind"]: document for document in documents}
+
+
+def grant(plane: ControlPlane, *, subjects: list[dict[str, str]]) -> None:
+    """Give somebody exactly the rights of the example."""
+    found = rights()
+    plane.request("POST", f"{RBAC}/clusterroles", found["ClusterRole"])
+    binding = found["ClusterRoleBinding"] | {"subjects": subjects}
+    plane.request("POST", f"{RBAC}/clusterrolebindings", binding)
+
+
+GUEST_SUBJECT = {"kind": "User", "name": GUEST, "apiGroup": "rbac.authorization.k8s.io"}
+
+
+def test_the_rights_of_the_example_are_enough(place: Installation, calico: ControlPlane) -> None:
+    place.configure(kubernetes("eu", calico.kubeconfig(user=GUEST)))
+    grant(calico, subjects=[GUEST_SUBJECT])
+    place.done("sync")
+    place.panorama(eu={"web": ["10.1.0.9/32"], "mail": []})
+    place.done("sync")
+    assert nets(calico) == {"pan.mail": [], "pan.web": ["10.1.0.9/32"]}
+    assert same(place)
+
+
+def test_the_rights_of_the_example_are_needed_and_bound_to_its_account() -> None:
+    found = rights()
+    granted = {
+        (group, resource): set(rule["verbs"])
+        for rule in found["ClusterRole"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    look = {"get", "list", "watch"}
+    assert granted == {
+        ("projectcalico.org", "globalnetworksets"): look | {"create", "update", "delete"},
+        ("projectcalico.org", "tiers"): look,
+        ("projectcalico.org", "globalnetworkpolicies"): look,
+        ("projectcalico.org", "stagedglobalnetworkpolicies"): look,
+    }
+    account = found["ServiceAccount"]["metadata"]
+    assert found["Namespace"]["metadata"]["name"] == account["namespace"] == "zonebridge"
+    [subject] = found["ClusterRoleBinding"]["subjects"]
+    assert subject == {"kind": "ServiceAccount", **account}
+    role = found["ClusterRoleBinding"]["roleRef"]
+    assert (role["kind"], role["name"]) == ("ClusterRole", found["ClusterRole"]["metadata"]["name"])
+
+
+def test_without_rights_nothing_is_changed_and_the_message_says_what_to_grant(
+    place: Installation, calico: ControlPlane
+) -> None:
+    place.configure(kubernetes("eu", calico.kubeconfig(user=GUEST)), "us")
+    [error] = failed(place.run("sync"), "eu")
+    assert "403" in error
+    assert f'User "{GUEST}" cannot list resource' in error
+    assert "grant the user this in the cluster" in error
+    assert nets(calico) == {}
+    assert len(place.files("us")) == 2
+    assert {each["cluster"] for each in place.records("--kind", "intent")} == {"us"}
+
+
+def test_rights_to_read_alone_are_enough_for_a_plan_and_a_sync_says_what_lacks(
+    place: Installation, calico: ControlPlane
+) -> None:
+    place.configure(kubernetes("eu", calico.kubeconfig(user=GUEST)))
+    role = rights()["ClusterRole"]
+    for rule in role["rules"]:
+        rule["verbs"] = ["get", "list", "watch"]
+    calico.request("POST", f"{RBAC}/clusterroles", role)
+    binding = rights()["ClusterRoleBinding"] | {"subjects": [GUEST_SUBJECT]}
+    calico.request("POST", f"{RBAC}/clusterrolebindings", binding)
+    assert place.run("plan", "--detailed-exitcode").code == 2
+    done = place.run("sync")
+    assert done.code == 5
+    for error in sentences(done):
+        assert 'cannot create resource "globalnetworksets"' in error
+        assert "grant the user this in the cluster" in error
+    assert nets(calico) == {}
+    outcomes = place.records("--kind", "outcome")
+    assert {each["outcome"] for each in outcomes} == {"failed"}
+    place.done("audit", "verify")
+
+
+# --- clusters that cannot be written --------------------------------------------------------------
+
+
+def test_a_cluster_with_the_old_definitions_alone_is_refused_with_what_to_do(
+    place: Installation, old_calico: ControlPlane
+) -> None:
+    place.configure(kubernetes("eu", old_calico.kubeconfig()))
+    [error] = failed(place.run("sync"), "eu")
+    assert "only as crd.projectcalico.org/v1" in error
+    assert "install Calico's API server, or its native v3 definitions" in error
+
+
+def test_kubeconfigs_that_cannot_be_used_name_the_place_and_hold_up_no_other(
+    place: Installation, calico: ControlPlane
+) -> None:
+    good = calico.kubeconfig(path=place.directory / "good.kubeconfig")
+    insecure = yaml.safe_load(good.read_text())
+    reached = insecure["clusters"][0]["cluster"]
+    del reached["certificate-authority-data"]
+    reached["insecure-skip-tls-verify"] = True
+    (place.directory / "insecure.kubeconfig").write_text(yaml.safe_dump(insecure))
+    place.configure(
+        kubernetes("missing", "none.kubeconfig", "dg-eu"),
+        kubernetes("unknown", "good.kubeconfig", "dg-eu", context="production"),
+        kubernetes("insecure", "insecure.kubeconfig", "dg-eu"),
+        cluster("beside", "dg-eu"),
+    )
+    done = place.run("sync")
+    missing, unknown, unsafe = failed(done, "missing", "unknown", "insecure")
+    assert f"there is no file {place.directory}/none.kubeconfig" in missing
+    assert "correct clusters[].kubeconfig" in missing
+    assert f"{good}: has no context production, only test" in unknown
+    assert f"{place.directory}/insecure.kubeconfig: insecure-skip-tls-verify is refused" in unsafe
+    assert len(place.files("beside")) == 2
+    assert nets(calico) == {}
+    assert calico.admin_token not in done.out + done.err
+
+    place.configure(
+        kubernetes("insecure", "insecure.kubeconfig", "dg-eu", insecure_skip_tls_verify=True)
+    )
+    place.done("sync")
+    assert nets(calico) == BOTH
+
+
+# --- exec plugins ---------------------------------------------------------------------------------
+
+
+def with_plugin(place: Installation, plane: ControlPlane) -> Path:
+    """A kubeconfig whose token comes from a program, `./login` beside it."""
+    kubeconfig = plane.kubeconfig(path=place.directory / "exec.kubeconfig")
+    version = "client.authentication.k8s.io/v1"
+    credential = {
+        "apiVersion": version,
+        "kind": "ExecCredential",
+        "status": {"token": plane.admin_token},
+    }
+    program = place.directory / "login"
+    program.write_text(f"#!{sys.executable} -IS\nprint({json.dumps(credential)!r})\n")
+    program.chmod(0o700)
+    document = yaml.safe_load(kubeconfig.read_text())
+    document["users"][0]["user"] = {
+        "exec": {"apiVersion": version, "command": "./login", "interactiveMode": "Never"}
+    }
+    kubeconfig.write_text(yaml.safe_dump(document))
+    return kubeconfig
+
+
+def test_an_exec_plugin_runs_if_it_is_allowed_and_else_the_key_to_set_is_said(
+    place: Installation, calico: ControlPlane
+) -> None:
+    kubeconfig = with_plugin(place, calico)
+    place.configure(kubernetes("eu", kubeconfig))
+    [error] = failed(place.run("sync"), "eu")
+    assert "exec command ./login may not run" in error
+    assert "clusters[].exec_plugins" in error
+    assert nets(calico) == {}
+
+    place.configure(kubernetes("eu", kubeconfig, exec_plugins=["./login"]))
+    done = place.done("sync")
+    assert nets(calico) == BOTH
+    assert calico.admin_token not in done.out + done.err
+    assert same(place)

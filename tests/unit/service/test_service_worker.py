@@ -1,0 +1,380 @@
+"""The worker of one cluster, over a real store and a cluster in memory."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import text
+
+from sync.calico.manifest import Manifest
+from sync.calico.ownership import owner_labels
+from sync.clusters.cluster import Changed, LiveObject, NotWrittenError
+from sync.cycle import Cluster, Translation
+from sync.errors import ClusterError, StoreError
+from sync.service import worker as module
+from sync.service.metrics import Metrics
+from sync.service.sources import PolledSource
+from sync.service.worker import ClusterWorker
+from sync.store import Kind, Record, Store, open_store
+from sync.store.audit import Filter, records
+from sync.store.verification import verify
+from tests.memory import MemoryCluster
+from tests.unit.service.words import SaidSource, until
+from tests.words import address, group
+
+TTL = timedelta(seconds=3)
+WEB, DB = ("GlobalNetworkSet", "pan.web"), ("GlobalNetworkSet", "pan.db")
+A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
+
+
+@dataclass
+class WatchedCluster(MemoryCluster):
+    """A cluster in memory that tells of its own writes, as a real one does, and of what it is told.
+
+    `reads` counts how often it was read.
+    """
+
+    changed: Changed = lambda key, manifest: None
+    missed: Callable[[], None] = lambda: None
+    reads: int = 0
+
+    def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
+        self.changed, self.missed = changed, missed
+        missed()
+
+    def read(self) -> Any:
+        self.reads += 1
+        return super().read()
+
+    def create(self, manifest: Manifest) -> None:
+        super().create(manifest)
+        self.changed((manifest.kind, manifest.name), manifest)
+
+    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        super().replace(manifest, live)
+        self.changed((manifest.kind, manifest.name), manifest)
+
+    def delete(self, live: LiveObject) -> None:
+        super().delete(live)
+        assert live.manifest
+        self.changed((live.manifest.kind, live.manifest.name), None)
+
+    def nets(self) -> dict[str, list[str]]:
+        """What it holds, by name."""
+        held = dict(self.documents)
+        return {name: each["spec"].get("nets", []) for (_, name), each in held.items()}
+
+    def by_hand(self, key: tuple[str, str], *nets: str) -> None:
+        """Another hand writes to an object of ours."""
+        document = Manifest.of(self.documents[key]).document() | {"spec": {"nets": list(nets)}}
+        self.documents[key] = document
+        self.changed(key, Manifest.of(document))
+
+    def removed_by_hand(self, key: tuple[str, str]) -> None:
+        del self.documents[key]
+        self.changed(key, None)
+
+
+class Failing:
+    """A store whose `written` fails as long as it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.fails = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def written(self, cluster: str) -> Any:
+        if self.fails:
+            self.fails -= 1
+            raise StoreError("the disk is full")
+        return self._store.written(cluster)
+
+
+@dataclass
+class World:
+    """A worker of the cluster `prod`, and all that it works on."""
+
+    store: Store
+    failing: Failing
+    cluster: WatchedCluster
+    source: SaidSource = field(default_factory=SaidSource)
+    metrics: Metrics = field(default_factory=Metrics)
+    published: int = 0
+    repair_drift: bool = True
+
+    def __post_init__(self) -> None:
+        self.polled = PolledSource(self.source)
+        self.worker = self._worker()
+
+    def _worker(self) -> ClusterWorker:
+        prod = Cluster(
+            "prod",
+            (("main", "dg"),),
+            self.cluster,
+            self.cluster.writer,
+            self.cluster,
+            self.repair_drift,
+        )
+        return ClusterWorker(
+            cluster=prod,
+            sources={"main": self.polled},
+            store=cast("Store", self.failing),
+            translation=Translation((), True, self.cluster.owner),
+            trigger="a test",
+            holder="the worker",
+            lease_ttl=TTL,
+            publish_heads=self._publish,
+            metrics=self.metrics,
+            stopping=threading.Event(),
+        )
+
+    def _publish(self) -> None:
+        self.published += 1
+
+    def say(self, **groups: list[str]) -> None:
+        """Let the firewall say this, and the worker know."""
+        words = [group(name, *held) for name, held in groups.items()]
+        self.source.says(A, B, *words, version=str(groups))
+        self.polled.poll()
+        self.worker.wake("configuration")
+
+    def syncs(self, state: str | None = None) -> int:
+        """How many syncs ended, or ended in a state."""
+        [family] = [each for each in self.metrics.registry.collect() if "syncs" in each.name]
+        return sum(
+            int(sample.value)
+            for sample in family.samples
+            if state in (None, sample.labels["state"])
+        )
+
+    def held(self) -> bool:
+        found = self.metrics.registry.get_sample_value("zonebridge_lease_held", {"cluster": "prod"})
+        return bool(found)
+
+    def idle(self) -> bool:
+        """Whether nothing is left to look at."""
+        worker = self.worker
+        [holding] = [each for each in self.store.leases() if each.name == "prod"] or [None]
+        return bool(holding) and not (worker._seen or worker._reasons)
+
+    def trail(self) -> list[Record]:
+        return list(records(self.store, Filter(cluster="prod")))
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let the worker work; at the end the trail must verify."""
+        thread = threading.Thread(target=self.worker.work, name="cluster prod")
+        thread.start()
+        try:
+            yield
+        finally:
+            self.worker.stopping.set()
+            self.worker.stop()
+            thread.join()
+        assert not self.held()
+        assert verify(self.store).records >= 0
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name, seconds in {"_SETTLE": 0.02, "_FIRST": 0.02, "_LAST": 0.05}.items():
+        whole = f"{name}_SECONDS" if name == "_SETTLE" else f"{name}_RETRY"
+        monkeypatch.setattr(module, whole, seconds)
+    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        made = World(store, Failing(store), WatchedCluster(owner_labels("test", store.uuid)))
+        made.worker._retry_seconds = 0.02
+        yield made
+
+
+def settled(world: World, **nets: list[str]) -> int:
+    """Wait until the cluster holds this and nothing is left to do; how many syncs that took."""
+    wanted = {f"pan.{name}": held for name, held in nets.items()}
+    until(lambda: world.cluster.nets() == wanted and world.syncs("in sync") and world.idle())
+    # A sync that is under way ends before the next one begins.
+    world.cluster.missed()
+    before = world.syncs()
+    until(lambda: world.syncs() > before and world.idle())
+    return world.syncs()
+
+
+def test_it_waits_for_its_source_and_then_writes(world: World) -> None:
+    with world.working():
+        until(world.held)
+        assert world.syncs() == 0
+        world.say(web=["a", "b"])
+        settled(world, web=["10.0.0.1/32", "10.0.0.3/32"])
+        world.say(web=["a"], db=["b"])
+        settled(world, web=["10.0.0.1/32"], db=["10.0.0.3/32"])
+        world.say()
+        settled(world)
+    assert all("configuration" in each.trigger for each in world.trail()[-2:])
+
+
+def test_what_it_wrote_itself_is_no_reason_to_sync(world: World) -> None:
+    with world.working():
+        world.say(web=["a"], db=["b"])
+        before = settled(world, web=["10.0.0.1/32"], db=["10.0.0.3/32"])
+        reads, recorded = world.cluster.reads, len(world.trail())
+        for key in (WEB, DB):
+            world.cluster.changed(key, Manifest.of(world.cluster.documents[key]))
+        until(world.idle)
+        # What is no reason has been looked at by now; what follows is one.
+        world.cluster.by_hand(WEB, "192.0.2.0/24")
+        until(lambda: world.cluster.nets()["pan.web"] == ["10.0.0.1/32"])
+        until(lambda: world.syncs() == before + 1 and world.idle())
+        assert world.cluster.reads == reads + 1
+        assert len(world.trail()) == recorded + 2
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_what_another_hand_did_is_put_back_once_and_recorded(world: World, removed: bool) -> None:
+    with world.working():
+        world.say(web=["a"])
+        before = settled(world, web=["10.0.0.1/32"])
+        if removed:
+            world.cluster.removed_by_hand(WEB)
+        else:
+            world.cluster.by_hand(WEB, "0.0.0.0/0")
+        until(lambda: world.cluster.nets().get("pan.web") == ["10.0.0.1/32"])
+        until(lambda: world.syncs() > before and world.idle())
+        assert world.syncs() == before + 1
+    intent, outcome = world.trail()[-2:]
+    assert (intent.cause, outcome.outcome) == ("drift", "applied")
+    assert intent.trigger == "a test: drift"
+
+
+def test_the_last_good_configuration_is_held_while_the_source_fails(world: World) -> None:
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        world.source.error = "half written"
+        world.source.moves()
+        world.polled.poll()
+        assert world.polled.error
+        world.cluster.removed_by_hand(WEB)
+        settled(world, web=["10.0.0.1/32"])
+
+
+def test_drift_that_is_left_is_told_and_no_loop(world: World) -> None:
+    world.repair_drift = False
+    world.worker = world._worker()
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        recorded = len(world.trail())
+        before = world.syncs()
+        world.cluster.by_hand(WEB, "192.0.2.0/24")
+        until(lambda: world.syncs("drift left") == 1 and world.idle())
+        assert world.worker._retry_at is None
+        assert world.syncs() == before + 1
+        assert len(world.trail()) == recorded
+    [standing] = world.store.standings()
+    assert (standing.state, bool(standing.succeeded)) == ("drift left", True)
+
+
+def test_a_sync_that_fails_is_tried_again_until_it_succeeds(world: World) -> None:
+    left = iter(range(4))
+
+    def refuse(name: str) -> None:
+        if next(left, None) is not None:
+            raise NotWrittenError("no room")
+
+    world.cluster.before_write = refuse
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("in sync"))
+        assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
+        assert world.syncs("failed") == 4
+        assert world.worker._retry_at is None
+    assert [each.outcome for each in world.trail() if each.outcome] == 4 * ["failed"] + ["applied"]
+
+
+def test_a_cluster_that_is_down_is_brought_to_the_newest_state(world: World) -> None:
+    down = threading.Event()
+    real = world.cluster.read
+
+    def read() -> Any:
+        if down.is_set():
+            raise ClusterError("nobody answers")
+        return real()
+
+    world.cluster.read = read  # type: ignore[method-assign]
+    down.set()
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed") >= 3)
+        world.say(web=["b"])
+        assert world.cluster.writes == []
+        down.clear()
+        settled(world, web=["10.0.0.3/32"])
+    assert world.cluster.writes == [("create", "pan.web")]
+
+
+def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None:
+    foreign = {"kind": "GlobalNetworkSet", "metadata": {"name": "pan.web"}, "spec": {}}
+    world.cluster.documents[WEB] = foreign
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("blocked") >= 5)
+        [blocked] = world.trail()
+        assert (blocked.kind, blocked.detail) == (Kind.BLOCKED, "foreign-object")
+        assert "zonebridge_blocked" in world.metrics.exposition().decode()
+        del world.cluster.documents[WEB]
+        until(lambda: world.syncs("in sync"))
+        assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
+    assert [each.kind for each in world.trail()] == [Kind.BLOCKED, Kind.INTENT, Kind.OUTCOME]
+    assert 'guard="foreign-object"' not in world.metrics.exposition().decode()
+
+
+def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:
+    world.failing.fails = 2
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        assert world.failing.fails == 0
+        world.failing.fails = 1
+        world.cluster.removed_by_hand(WEB)
+        settled(world, web=["10.0.0.1/32"])
+    assert world.store.open_intents("prod") == []
+
+
+def test_a_lease_that_went_to_another_is_taken_anew(world: World) -> None:
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        with world.store.database.writing() as connection:
+            connection.execute(text("UPDATE leases SET expires_at = 0"))
+        with world.store.lease("prod", "a thief", TTL) as stolen:
+            world.say(web=["b"])
+            until(lambda: not world.held())
+            assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
+            assert stolen.remaining() > 0
+        until(world.held)
+        settled(world, web=["10.0.0.3/32"])
+        [holding] = world.store.leases()
+        assert (holding.holder, holding.epoch) == ("the worker", stolen.epoch + 1)
+
+
+def test_it_stands_by_while_another_holds_the_lease(world: World) -> None:
+    with world.store.lease("prod", "another", TTL), world.working():
+        world.say(web=["a"])
+        # It has looked once it says so, and looks again.
+        until(lambda: "zonebridge_lease_held" in world.metrics.exposition().decode())
+        assert not world.held()
+        assert world.cluster.writes == []
+        assert world.syncs() == 0
+
+
+def test_heads_are_published_only_after_a_sync_that_recorded_something(world: World) -> None:
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        assert world.published == 1
+        assert world.syncs() > 1
