@@ -4,6 +4,7 @@ The rooms are imported where they are used: `zonebridge --help` waits for none o
 """
 
 import io
+import logging
 import os
 import pwd
 import signal
@@ -145,6 +146,9 @@ def use_color() -> bool:
 def _log_as(settings: "Settings") -> None:
     """Log to stderr: stdout is the result's."""
     import structlog
+
+    # What libraries log by themselves is not for our users, and would be no JSON.
+    logging.getLogger().addHandler(logging.NullHandler())
 
     terminal = settings.log.format == "console" or (
         settings.log.format == "auto" and sys.stderr.isatty()

@@ -101,7 +101,7 @@ class KubernetesWriter:
         unknown = False  # whether an earlier try may have arrived, or still may
         for tries_left in reversed(range(_TRIES)):
             try:
-                self._send(path, after, live)
+                stored = self._send(path, after, live)
             except OutOfReachError as error:
                 if unknown:
                     raise ClusterError(f"{error}; what was sent before may have arrived") from error
@@ -109,6 +109,7 @@ class KubernetesWriter:
             except ApiError as error:
                 failed = error
             else:
+                self._hold_to(after, stored)
                 return
             if failed.status in _FINAL and not failed.passing:
                 raise NotWrittenError(str(failed)) from failed
@@ -139,27 +140,40 @@ class KubernetesWriter:
             raise ClusterError(f"{failed}; it may still arrive, the next sync looks") from failed
         raise NotWrittenError(str(failed)) from failed
 
-    def _send(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
+    def _hold_to(self, after: Manifest | None, stored: Mapping[str, Any]) -> None:
+        """Believe a success only as far as the cluster says that it holds what was sent."""
+        if after is None:
+            left = stored.get("metadata") or {}
+            if left.get("deletionTimestamp") and left.get("finalizers"):
+                raise ClusterError(
+                    f"{left['name']} is marked for deletion, but stays until whoever put the "
+                    f"finalizers {', '.join(left['finalizers'])} on it takes them off"
+                )
+            return
+        try:
+            kept = live_object(after.kind, stored, self._owner).manifest == after
+        except MALFORMED:
+            kept = False
+        if not kept:
+            raise ClusterError(
+                f"cluster {self._api.name} took {after.kind} {after.name} and holds something else "
+                "than was sent; find what changes it, a webhook perhaps, or an older Calico"
+            )
+
+    def _send(
+        self, path: str, after: Manifest | None, live: LiveObject | None
+    ) -> Mapping[str, Any]:
         # Strict: a field that this Calico does not know would be dropped without a word, and a rule
         # that lost one allows more.
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if after is None:
             assert live is not None
-            self._delete(path, live.document["metadata"])
-        elif live is None:
-            self._write("POST", path, after.body, query)
-        else:
-            self._write("PUT", path, merged(after, live.document), query)
-
-    def _delete(self, path: str, metadata: Mapping[str, Any]) -> None:
-        preconditions = {key: metadata[key] for key in ("uid", "resourceVersion")}
-        answer = self._write("DELETE", path, {"preconditions": preconditions})
-        left = answer.get("metadata", {})
-        if left.get("deletionTimestamp") and left.get("finalizers"):
-            raise ClusterError(
-                f"{metadata['name']} is marked for deletion, but stays until whoever put the "
-                f"finalizers {', '.join(left['finalizers'])} on it takes them off"
-            )
+            metadata = live.document["metadata"]
+            preconditions = {key: metadata[key] for key in ("uid", "resourceVersion")}
+            return self._write("DELETE", path, {"preconditions": preconditions})
+        if live is None:
+            return self._write("POST", path, after.body, query)
+        return self._write("PUT", path, merged(after, live.document), query)
 
     def _write(
         self,

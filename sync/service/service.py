@@ -1,5 +1,6 @@
 """The service: sources polled on schedule, a worker for each cluster, an endpoint for probes."""
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -8,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from sync.cycle import Cluster, Translation, note_source
-from sync.errors import StoreError
+from sync.errors import SourceError, StoreError
 from sync.service.health import Check, serving
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -60,7 +62,7 @@ class Service:
         self._stopping = stopping
         self._metrics = Metrics()
         self._publishing = threading.Lock()
-        self._noted: dict[str, tuple[object, float]] = {}
+        self._noted: dict[str, tuple[str, float]] = {}
         self._workers = [
             ClusterWorker(
                 cluster=cluster,
@@ -96,6 +98,8 @@ class Service:
             log.info("stopping")
             for worker in self._workers:
                 worker.stop()
+            # One that falls due while another is waited for would find nobody to run it.
+            self._scheduler.remove_all_jobs()
             self._scheduler.shutdown(wait=True)
             for thread in self._threads:
                 thread.join()
@@ -115,6 +119,9 @@ class Service:
                 max_instances=1,
                 misfire_grace_time=None,
             )
+        # Its own log is no JSON, and a poll that outlasts its interval is no news.
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+        self._scheduler.add_listener(_tell_failure, EVENT_JOB_ERROR)
         self._scheduler.start()
 
     def _poll(self, source: PolledSource) -> None:
@@ -139,15 +146,16 @@ class Service:
     def _note(self, source: PolledSource) -> None:
         """Note how a source stands when that changes, and once in a while."""
         found = source.error or source.last_good
-        noted, at = self._noted.get(source.name, (None, 0.0))
-        if found is noted and time.monotonic() - at < _NOTE_SECONDS:
+        known = str(found) if isinstance(found, SourceError) else found.provenance.version
+        noted, at = self._noted.get(source.name, ("", 0.0))
+        if known == noted and time.monotonic() - at < _NOTE_SECONDS:
             return
         try:
             note_source(self._store, source.name, found)
         except StoreError as error:
             structlog.get_logger().error("the store fails", error=str(error))
         else:
-            self._noted[source.name] = (found, time.monotonic())
+            self._noted[source.name] = (known, time.monotonic())
 
     def _publish_heads(self) -> None:
         with self._publishing:
@@ -178,3 +186,8 @@ class Service:
         else:
             checks.append(Check("store", holds=True, says="answers"))
         return checks
+
+
+def _tell_failure(event: JobExecutionEvent) -> None:
+    """A poll failed as nobody foresaw; the next one comes all the same."""
+    structlog.get_logger().error("poll failed", error=repr(event.exception))

@@ -5,6 +5,7 @@ watch: drift ────┼─> reasons ─> sync under the lease ─> failed o
 watch: missed ───┘
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key
 from sync.cycle import Cluster, Result, Translation, note_cluster, sync_cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
+from sync.plan.changes import Cause
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Lease, LeaseHeldError, Store
@@ -48,9 +50,12 @@ class ClusterWorker:
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _reasons: set[str] = field(default_factory=set)
     _seen: dict[Key, str] = field(default_factory=dict)
+    _unseen: bool = False
     _expected: Mapping[Key, str] = field(default_factory=dict)
     _retry_seconds: float = _FIRST_RETRY
-    _retry_at: float | None = None
+    _retry_at: float = math.inf
+    _repair_seconds: float = _FIRST_RETRY
+    _repair_at: float = -math.inf
 
     def wake(self, reason: str) -> None:
         """Have the cluster synced soon; `reason` goes to the trail. From any thread."""
@@ -64,7 +69,14 @@ class ClusterWorker:
             self._moved.notify()
 
     def work(self) -> None:
-        """Hold the lease and sync, until `stopping` is set."""
+        """Hold the lease and sync, until `stopping` is set; liveness fails where a bug ends it."""
+        try:
+            self._work()
+        except Exception:
+            self._log.exception("worker ended by a bug")
+            raise
+
+    def _work(self) -> None:
         self.cluster.watcher.watch(self._changed, self._missed, self.stopping)
         holder = ""
         while not self.stopping.is_set():
@@ -99,29 +111,35 @@ class ClusterWorker:
         """Wait for reasons to sync; none if we are to stop, or the lease is ours no more."""
         while not self.stopping.is_set() and lease.remaining() > 0:
             with self._moved:
+                now = time.monotonic()
                 polled = all(source.attempted for source in self.sources.values())
-                if self._retry_at is not None and time.monotonic() >= self._retry_at:
+                if now >= self._retry_at:
                     self._reasons.add("another try")
-                if not polled or not (self._reasons or self._seen):
-                    self._moved.wait(self._pause(lease))
+                moved = self._seen or self._unseen
+                if not polled or not (self._reasons or (moved and now >= self._repair_at)):
+                    self._moved.wait(self._pause(lease, now))
                     continue
             # One hand often moves many objects: they are looked at together.
             self.stopping.wait(_SETTLE_SECONDS)
             with self._moved:
-                seen, self._seen = self._seen, {}
-                if any(self._expected.get(key, "") != digest for key, digest in seen.items()):
-                    self._reasons.add("drift")
+                if time.monotonic() >= self._repair_at:
+                    seen, self._seen = self._seen, {}
+                    if self._unseen:
+                        self._reasons.add("watch")
+                    self._unseen = False
+                    if any(self._expected.get(key, "") != digest for key, digest in seen.items()):
+                        self._reasons.add("drift")
                 reasons, self._reasons = self._reasons, set()
             if reasons:
                 return reasons
         return set()
 
-    def _pause(self, lease: Lease) -> float:
-        """How long to wait at most: until the next try, and not so long as to miss a lost lease."""
-        longest = max(lease.remaining() / 2, 0.1)
-        if self._retry_at is None:
-            return longest
-        return min(longest, max(self._retry_at - time.monotonic(), 0))
+    def _pause(self, lease: Lease, now: float) -> float:
+        """How long to wait at most for news, and not so long as to miss a lost lease."""
+        due = [self._retry_at - now, max(lease.remaining() / 2, 0.1)]
+        if self._seen or self._unseen:
+            due.append(self._repair_at - now)
+        return max(min(due), 0.01)
 
     def _sync(self, lease: Lease, reasons: set[str]) -> Result:
         started = time.monotonic()
@@ -139,7 +157,7 @@ class ClusterWorker:
         if run.begun:
             self.publish_heads()
         self._tell(result, reasons)
-        self._plan_retry(result)
+        self._plan_next(result, started)
         return result
 
     def _tell(self, result: Result, reasons: set[str]) -> None:
@@ -153,14 +171,23 @@ class ClusterWorker:
             detail=result.detail,
         )
 
-    def _plan_retry(self, result: Result) -> None:
-        """Failures are tried again, ever less often; a block is looked at once in a while."""
+    def _plan_next(self, result: Result, started: float) -> None:
+        """Failures and repairs are tried again ever less often; a block is looked at in a while.
+
+        Whoever changes an object back each time it is repaired shall not fill the trail.
+        """
+        now = time.monotonic()
+        if any(change.cause is Cause.DRIFT for change in result.applied):
+            quiet = started - self._repair_at > 2 * self._repair_seconds
+            self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
+            self._repair_at = now + self._repair_seconds
         if result.succeeded:
-            self._retry_at, self._retry_seconds = None, _FIRST_RETRY
-        else:
-            blocked = result.state == "blocked"
-            self._retry_at = time.monotonic() + (_LAST_RETRY if blocked else self._retry_seconds)
-            self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY)
+            self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
+            return
+        blocked = result.state == "blocked"
+        self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
+        self._retry_seconds = _longer(self._retry_seconds)
+        self._repair_at = max(self._repair_at, self._retry_at)
 
     def _changed(self, key: Key, manifest: Manifest | None) -> None:
         with self._moved:
@@ -168,4 +195,10 @@ class ClusterWorker:
             self._moved.notify()
 
     def _missed(self) -> None:
-        self.wake("watch")
+        with self._moved:
+            self._unseen = True
+            self._moved.notify()
+
+
+def _longer(seconds: float) -> float:
+    return min(seconds * 2, _LAST_RETRY)

@@ -132,7 +132,13 @@ class Installation:
             shared=[*(address(net, net) for net in sorted(networks)), *_words(shared or {})],
             groups={name: _words(groups) for name, groups in device_groups.items()},
         )
-        (self.directory / "panorama.xml").write_bytes(written)
+        self.export(written)
+
+    def export(self, data: bytes) -> None:
+        """Let the Panorama document be these bytes; a service that polls never sees half of it."""
+        written = self.directory / "panorama.xml.new"
+        written.write_bytes(data)
+        written.replace(self.directory / "panorama.xml")
 
     def run(
         self,

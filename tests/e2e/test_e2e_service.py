@@ -60,13 +60,6 @@ def settled(service: Running) -> float:
         assert time.monotonic() < deadline, "it syncs again and again"
 
 
-def replaced(place: Installation, data: bytes) -> None:
-    """Another export, which appears whole."""
-    written = place.directory / "new.xml"
-    written.write_bytes(data)
-    written.replace(place.directory / "panorama.xml")
-
-
 # --- what it keeps --------------------------------------------------------------------------------
 
 
@@ -108,7 +101,8 @@ def test_it_keeps_a_cluster_as_the_firewall_says_and_no_other_hand_prevails(
 
         assert service.stop() == 0
     logged = service.logged()
-    assert [logged[0]["event"], logged[-1]["event"]] == ["serving", "stopped"]
+    assert "serving" in [each["event"] for each in logged]
+    assert logged[-1]["event"] == "stopped"
     assert all(each["level"] == "info" for each in logged)
     # The lease is free at once.
     place.done("sync")
@@ -124,7 +118,7 @@ def test_the_last_good_state_is_held_while_the_export_cannot_be_read(
         export = place.directory / "panorama.xml"
         good = export.read_bytes()
 
-        replaced(place, good[: len(good) // 2])
+        place.export(good[: len(good) // 2])
         until(lambda: service.get("/readyz")[0] == 503, "it is not ready any more")
         _, said = service.get("/readyz")
         assert "[-] source main: read " in said
@@ -138,7 +132,7 @@ def test_the_last_good_state_is_held_while_the_export_cannot_be_read(
         edit(eu, "pan.db", {"spec": {"nets": ["192.0.2.0/24"]}})
         until(lambda: nets(eu) == BOTH, "drift is repaired from the last good configuration")
 
-        replaced(place, good)
+        place.export(good)
         until(lambda: service.get("/readyz")[0] == 200, "it is ready again")
         assert service.stop() == 0
         polls = [each["event"] for each in service.logged() if each.get("source")]

@@ -235,7 +235,8 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
     """Let requests meet faults: `fault` is asked for each method.
 
     `before`: the connection breaks and nothing arrives. `after`: it arrives and the answer is
-    lost. A number: the server answers with it and does nothing. "": all is well.
+    lost. `other`: the server tells that it holds something else than was sent. A number: it
+    answers with that and does nothing. "": all is well.
     """
     prod.request("GET", "/version")
     connection = prod._connection
@@ -252,6 +253,9 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
                 b'{"message": "a fault"}', {"Retry-After": "1"}, int(happens)
             )
         answer = real(method, url, **options)
+        if happens == "other":
+            body = answer.data.replace(b"10.0.0.1/32", b"0.0.0.0/0")
+            return urllib3.HTTPResponse(body, answer.headers, answer.status)
         if happens == "after":
             raise urllib3.exceptions.ReadTimeoutError(pool, url, "Read timed out.")
         return answer
@@ -296,6 +300,17 @@ def test_a_fault_that_stays_is_told_and_the_cluster_is_as_it_was(
         writer(prod).create(WEB)
     assert isinstance(raised.value, NotWrittenError) is surely
     assert KEY not in reader(prod).read()
+
+
+def test_a_cluster_that_holds_something_else_than_was_sent_is_not_believed(prod: Api) -> None:
+    with (
+        faults(prod, lambda method: "other" if method in ("POST", "PUT") else ""),
+    ):
+        with pytest.raises(ClusterError, match="holds something else than was sent") as raised:
+            writer(prod).create(WEB)
+        assert not isinstance(raised.value, NotWrittenError)
+        with pytest.raises(ClusterError, match="holds something else than was sent"):
+            writer(prod).replace(WIDER, live(prod))
 
 
 def test_the_server_is_left_alone_for_as_long_as_it_asks(calico: ControlPlane) -> None:

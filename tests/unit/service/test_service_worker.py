@@ -1,7 +1,8 @@
 """The worker of one cluster, over a real store and a cluster in memory."""
 
+import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,9 +14,10 @@ from sqlalchemy import text
 
 from sync.calico.manifest import Manifest
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import Changed, LiveObject, NotWrittenError
+from sync.clusters.cluster import NotWrittenError
 from sync.cycle import Cluster, Translation
 from sync.errors import ClusterError, StoreError
+from sync.plan.changes import Cause
 from sync.service import worker as module
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -23,61 +25,12 @@ from sync.service.worker import ClusterWorker
 from sync.store import Kind, Record, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
-from tests.memory import MemoryCluster
-from tests.unit.service.words import SaidSource, until
+from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group
 
 TTL = timedelta(seconds=3)
 WEB, DB = ("GlobalNetworkSet", "pan.web"), ("GlobalNetworkSet", "pan.db")
 A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
-
-
-@dataclass
-class WatchedCluster(MemoryCluster):
-    """A cluster in memory that tells of its own writes, as a real one does, and of what it is told.
-
-    `reads` counts how often it was read.
-    """
-
-    changed: Changed = lambda key, manifest: None
-    missed: Callable[[], None] = lambda: None
-    reads: int = 0
-
-    def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
-        self.changed, self.missed = changed, missed
-        missed()
-
-    def read(self) -> Any:
-        self.reads += 1
-        return super().read()
-
-    def create(self, manifest: Manifest) -> None:
-        super().create(manifest)
-        self.changed((manifest.kind, manifest.name), manifest)
-
-    def replace(self, manifest: Manifest, live: LiveObject) -> None:
-        super().replace(manifest, live)
-        self.changed((manifest.kind, manifest.name), manifest)
-
-    def delete(self, live: LiveObject) -> None:
-        super().delete(live)
-        assert live.manifest
-        self.changed((live.manifest.kind, live.manifest.name), None)
-
-    def nets(self) -> dict[str, list[str]]:
-        """What it holds, by name."""
-        held = dict(self.documents)
-        return {name: each["spec"].get("nets", []) for (_, name), each in held.items()}
-
-    def by_hand(self, key: tuple[str, str], *nets: str) -> None:
-        """Another hand writes to an object of ours."""
-        document = Manifest.of(self.documents[key]).document() | {"spec": {"nets": list(nets)}}
-        self.documents[key] = document
-        self.changed(key, Manifest.of(document))
-
-    def removed_by_hand(self, key: tuple[str, str]) -> None:
-        del self.documents[key]
-        self.changed(key, None)
 
 
 class Failing:
@@ -135,6 +88,9 @@ class World:
             stopping=threading.Event(),
         )
 
+    def hurry(self) -> None:
+        self.worker._retry_seconds = self.worker._repair_seconds = module._FIRST_RETRY
+
     def _publish(self) -> None:
         self.published += 1
 
@@ -162,7 +118,7 @@ class World:
         """Whether nothing is left to look at."""
         worker = self.worker
         [holding] = [each for each in self.store.leases() if each.name == "prod"] or [None]
-        return bool(holding) and not (worker._seen or worker._reasons)
+        return bool(holding) and not (worker._seen or worker._unseen or worker._reasons)
 
     def trail(self) -> list[Record]:
         return list(records(self.store, Filter(cluster="prod")))
@@ -189,7 +145,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.setattr(module, whole, seconds)
     with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         made = World(store, Failing(store), WatchedCluster(owner_labels("test", store.uuid)))
-        made.worker._retry_seconds = 0.02
+        made.hurry()
         yield made
 
 
@@ -262,9 +218,28 @@ def test_the_last_good_configuration_is_held_while_the_source_fails(world: World
         settled(world, web=["10.0.0.1/32"])
 
 
+def test_whoever_changes_an_object_back_each_time_is_answered_ever_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LAST_RETRY", 1000.0)
+    world.say(web=["a"])
+    with world.working():
+        settled(world, web=["10.0.0.1/32"])
+        world.cluster.fights = True
+        world.cluster.by_hand(WEB, "192.0.2.0/24")
+        until(lambda: world.worker._repair_seconds >= 0.3)
+        repairs = len([each for each in world.trail() if each.cause == Cause.DRIFT])
+        assert repairs < 200
+        # The firewall's own changes do not wait for that.
+        world.cluster.fights = False
+        world.say(web=["a", "b"])
+        settled(world, web=["10.0.0.1/32", "10.0.0.3/32"])
+
+
 def test_drift_that_is_left_is_told_and_no_loop(world: World) -> None:
     world.repair_drift = False
     world.worker = world._worker()
+    world.hurry()
     with world.working():
         world.say(web=["a"])
         settled(world, web=["10.0.0.1/32"])
@@ -272,7 +247,7 @@ def test_drift_that_is_left_is_told_and_no_loop(world: World) -> None:
         before = world.syncs()
         world.cluster.by_hand(WEB, "192.0.2.0/24")
         until(lambda: world.syncs("drift left") == 1 and world.idle())
-        assert world.worker._retry_at is None
+        until(lambda: world.worker._retry_at == math.inf)
         assert world.syncs() == before + 1
         assert len(world.trail()) == recorded
     [standing] = world.store.standings()
@@ -292,7 +267,7 @@ def test_a_sync_that_fails_is_tried_again_until_it_succeeds(world: World) -> Non
         until(lambda: world.syncs("in sync"))
         assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
         assert world.syncs("failed") == 4
-        assert world.worker._retry_at is None
+        until(lambda: world.worker._retry_at == math.inf)
     assert [each.outcome for each in world.trail() if each.outcome] == 4 * ["failed"] + ["applied"]
 
 

@@ -3,9 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from sync.calico.manifest import Manifest
+from sync.clusters.cluster import Changed, LiveObject
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
+from tests.memory import MemoryCluster
 from tests.words import Word, document, read
 
 SECONDS = 60
@@ -50,3 +54,55 @@ class SaidSource:
         if self.error:
             raise SourceError(self.error)
         return Snapshot(self._configuration, Provenance(self.name, "memory", self.version))
+
+
+@dataclass
+class WatchedCluster(MemoryCluster):
+    """A cluster in memory that tells of its own writes, as a real one does, and of what it is told.
+
+    `reads` counts how often it was read. While it `fights`, another hand changes back at once what
+    we put back.
+    """
+
+    changed: Changed = lambda key, manifest: None
+    missed: Callable[[], None] = lambda: None
+    reads: int = 0
+    fights: bool = False
+
+    def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
+        self.changed, self.missed = changed, missed
+        missed()
+
+    def read(self) -> Any:
+        self.reads += 1
+        return super().read()
+
+    def create(self, manifest: Manifest) -> None:
+        super().create(manifest)
+        self.changed((manifest.kind, manifest.name), manifest)
+
+    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        super().replace(manifest, live)
+        self.changed((manifest.kind, manifest.name), manifest)
+        if self.fights:
+            self.by_hand((manifest.kind, manifest.name), "192.0.2.0/24")
+
+    def delete(self, live: LiveObject) -> None:
+        super().delete(live)
+        assert live.manifest
+        self.changed((live.manifest.kind, live.manifest.name), None)
+
+    def nets(self) -> dict[str, list[str]]:
+        """What it holds, by name."""
+        held = dict(self.documents)
+        return {name: each["spec"].get("nets", []) for (_, name), each in held.items()}
+
+    def by_hand(self, key: tuple[str, str], *nets: str) -> None:
+        """Another hand writes to an object of ours."""
+        document = Manifest.of(self.documents[key]).document() | {"spec": {"nets": list(nets)}}
+        self.documents[key] = document
+        self.changed(key, Manifest.of(document))
+
+    def removed_by_hand(self, key: tuple[str, str]) -> None:
+        del self.documents[key]
+        self.changed(key, None)

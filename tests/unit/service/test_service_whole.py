@@ -1,0 +1,188 @@
+"""The whole service in one process: what it logs, how it is probed, and how it ends."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from sync.calico.ownership import owner_labels
+from sync.cycle import Cluster, Translation
+from sync.errors import StoreError, UsageError
+from sync.service.service import Service, Timing
+from sync.store import Store, open_store
+from tests.unit.service.words import SaidSource, WatchedCluster, until
+from tests.words import address, group
+
+TIMING = Timing(
+    poll_interval=timedelta(seconds=0.05),
+    lease_ttl=timedelta(seconds=6),
+    max_source_age=timedelta(minutes=1),
+)
+
+
+@dataclass
+class Standing(SaidSource):
+    """A source that does not answer while it is `held`; `waiting` is set once it was asked."""
+
+    held: bool = False
+    goes: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Event = field(default_factory=threading.Event)
+
+    def revision(self) -> str:
+        if self.held:
+            self.waiting.set()
+            assert self.goes.wait(60)
+        return super().revision()
+
+
+@dataclass
+class World:
+    store: Store
+    source: Standing
+    cluster: WatchedCluster
+    log: list[Any]
+    stopping: threading.Event
+    port: int = 0
+
+    def ask(self, path: str) -> tuple[int, str]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def events(self) -> list[str]:
+        return [each["event"] for each in self.log]
+
+
+def service(world: World, head_file: Path | None = None) -> Service:
+    cluster = world.cluster
+    return Service(
+        [world.source],
+        [Cluster("prod", (("main", "dg"),), cluster, cluster.writer, cluster, True)],
+        world.store,
+        Translation((), True, cluster.owner),
+        TIMING,
+        trigger="a test",
+        holder="the service",
+        head_file=head_file,
+        stopping=world.stopping,
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_store(f"sqlite:///{tmp_path}/store.db") as store, capture_logs() as log:
+        source = Standing()
+        source.says(address("a", "10.0.0.1"), group("web", "a"), version="1")
+        cluster = WatchedCluster(owner_labels("test", store.uuid))
+        yield World(store, source, cluster, log, threading.Event())
+
+
+@contextmanager
+def serving(world: World, head_file: Path | None = None) -> Iterator[None]:
+    made = service(world, head_file)
+    thread = threading.Thread(target=made.serve, args=["127.0.0.1:0"])
+    thread.start()
+    try:
+        until(lambda: "serving" in world.events())
+        world.port = next(each["port"] for each in world.log if each["event"] == "serving")
+        yield
+    finally:
+        world.source.goes.set()
+        world.stopping.set()
+        thread.join()
+    assert world.events()[-1] == "stopped"
+
+
+def test_it_writes_is_ready_and_ends(world: World) -> None:
+    with serving(world):
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+        assert world.ask("/livez")[0] == world.ask("/readyz")[0] == 200
+    assert [each.seconds for each in world.store.leases()] == [0]
+
+
+def test_a_source_that_is_slower_than_its_polls_is_no_news(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(world):
+        until(lambda: world.cluster.writes)
+        world.source.held = True
+        assert world.source.waiting.wait(60)
+        # Long enough for polls to be left out.
+        threading.Event().wait(0.5)
+        assert world.ask("/livez")[0] == 200
+    # What goes to Python's own log would be no JSON.
+    assert [record.getMessage() for record in caplog.records if record.levelno >= 30] == []
+
+
+def test_a_poll_that_fails_as_nobody_foresaw_is_logged_and_tried_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = world.source.read
+    left = iter(range(2))
+
+    def read() -> Any:
+        if next(left, None) is not None:
+            raise RuntimeError("a bug")
+        return real()
+
+    world.source.read = read  # type: ignore[method-assign]
+    with serving(world):
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+    assert "a bug" in str([each for each in world.log if each["log_level"] == "error"])
+    assert [record.getMessage() for record in caplog.records if record.levelno >= 30] == []
+
+
+def test_a_store_that_cannot_be_asked_makes_it_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leases(self: Store) -> Any:
+        raise StoreError("the disk is full")
+
+    with serving(world):
+        until(lambda: world.ask("/readyz")[0] == 200)
+        monkeypatch.setattr(Store, "leases", leases)
+        status, said = world.ask("/readyz")
+        assert (status, "[-] store: the disk is full" in said) == (503, True)
+        assert world.ask("/livez")[0] == 200
+        monkeypatch.undo()
+        assert world.ask("/readyz")[0] == 200
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_ended_with_a_bug_makes_it_not_live(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(world.cluster, "read", read)
+    with serving(world):
+        until(lambda: world.ask("/livez")[0] == 503)
+        assert "[-] cluster prod: has ended with an error" in world.ask("/livez")[1]
+
+
+def test_heads_go_to_the_file_and_one_that_cannot_be_written_is_told(
+    world: World, tmp_path: Path
+) -> None:
+    heads = tmp_path / "none" / "heads"
+    with serving(world, heads):
+        until(lambda: any("cannot write the heads" in str(each) for each in world.log))
+        heads.parent.mkdir()
+        world.source.says(version="2")
+        until(heads.exists)
+        until(lambda: not world.cluster.nets())
+
+
+def test_an_address_that_is_taken_starts_nothing(world: World) -> None:
+    with serving(world):
+        until(lambda: world.cluster.writes)
+        with pytest.raises(UsageError, match=r"health\.bind"):
+            service(world).serve(f"127.0.0.1:{world.port}")
