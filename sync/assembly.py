@@ -72,7 +72,9 @@ def clusters(
     return found
 
 
-_Ends = tuple[ClusterReader, Callable[[Remaining], ClusterWriter], ClusterWatcher]
+_Ends = tuple[
+    ClusterReader, Callable[[Remaining, Callable[[], bool]], ClusterWriter], ClusterWatcher
+]
 
 
 def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends:
@@ -100,8 +102,8 @@ def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends
     # A request ends well within what a lease has left between two renewals.
     seconds = ttl.total_seconds() / 2
 
-    def writer(remaining: Remaining) -> ClusterWriter:
-        return KubernetesWriter(api, owner, remaining=remaining, seconds=seconds)
+    def writer(remaining: Remaining, stopping: Callable[[], bool]) -> ClusterWriter:
+        return KubernetesWriter(api, owner, remaining=remaining, stopping=stopping, seconds=seconds)
 
     return KubernetesReader(api, owner), writer, KubernetesWatcher(api, owner)
 
@@ -110,7 +112,7 @@ def _manifests(cluster: ClusterSettings, owner: Pairs) -> _Ends:
     assert cluster.path is not None, "the settings require a path of every manifests cluster"
     path = cluster.path
 
-    def writer(remaining: Remaining) -> ClusterWriter:
+    def writer(remaining: Remaining, _stopping: Callable[[], bool]) -> ClusterWriter:
         return ManifestsWriter(path, remaining=remaining)
 
     return ManifestsReader(path, owner), writer, ManifestsWatcher(path)

@@ -40,6 +40,8 @@ from sync.translate.sets import GroupSet, Target, group_sets, network_sets, shor
 WRITERS = 8
 """Writes that are under way in one cluster at a time."""
 
+_PROBE = 8  # changes of the first batch: where all of them fail, the others are not tried
+
 _CLUSTERS = 16  # at a time
 
 
@@ -56,14 +58,15 @@ class Translation:
 class Cluster:
     """One cluster: the (source, device group) pairs it stands for, and how it is reached.
 
-    `writer` makes a writer for as long as a lease lasts; None for a dry run. Only the service has
+    `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
+    dry run. Only the service has
     a use for `watcher`.
     """
 
     name: str
     device_groups: tuple[tuple[str, str], ...]
     reader: ClusterReader
-    writer: Callable[[Remaining], ClusterWriter] | None
+    writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None
     watcher: ClusterWatcher
     repair_drift: bool
 
@@ -72,7 +75,8 @@ class Cluster:
 class Result:
     """What became of one cluster: its plan, the changes written, those that failed, or an error.
 
-    `left` changes were not tried; then there is an error that says why.
+    `left` changes were not tried; then there is an error that says why. Of changes whose outcome
+    is `unknown` the next sync learns only when the lease has run out.
     """
 
     cluster: str
@@ -81,6 +85,7 @@ class Result:
     failed: tuple[tuple[Change, str], ...] = ()
     left: int = 0
     error: ZonebridgeError | None = None
+    unknown: bool = False
 
     @property
     def state(self) -> str:
@@ -351,25 +356,28 @@ def _apply(
     assert cluster.writer is not None
     written = _Written()
     with ThreadPoolExecutor(WRITERS, "writer") as pool:
-        write = _Write(cluster.writer(lease.remaining), live)
+        write = _Write(cluster.writer(lease.remaining, stopping), live)
         try:
             for step in plan.steps():
                 under_way: deque[_Batch] = deque()
-                for first in range(0, len(step), BATCH):
-                    if written.out_of_reach or stopping():
-                        break
-                    changes = step[first : first + BATCH]
+                rest = step
+                while rest and not (written.out_of_reach or stopping()):
+                    size = BATCH if written.applied else _PROBE
+                    changes, rest = rest[:size], rest[size:]
                     intents = run.intend(lease, changes, plan.origins)
                     writes = [pool.submit(write, change) for change in changes]
                     under_way.append(_Batch(changes, intents, writes))
-                    if len(under_way) > 1:
+                    while len(under_way) > (1 if written.applied else 0):
                         written.add(under_way.popleft(), run)
                 while under_way:
                     written.add(under_way.popleft(), run)
         except BaseException:
             # Nobody will be able to record what is still to come.
             pool.shutdown(cancel_futures=True)
+            lease.leave()
             raise
+    if written.unknown:
+        lease.leave()
     return written.result(plan)
 
 
@@ -404,6 +412,7 @@ class _Written:
         self.applied: list[Change] = []
         self.failed: list[tuple[Change, str]] = []
         self.out_of_reach: ClusterError | None = None
+        self.unknown = False
 
     def add(self, batch: _Batch, run: Run) -> None:
         """Wait for a batch and commit what became of it."""
@@ -415,11 +424,12 @@ class _Written:
             except ClusterError as error:
                 surely = isinstance(error, NotWrittenError)
                 outcome = Outcome.FAILED if surely else Outcome.UNKNOWN
+                self.unknown = self.unknown or not surely
                 conclusions.append(Conclusion(intent, outcome, str(error)))
                 self.failed.append((change, str(error)))
                 if isinstance(error, OutOfReachError):
                     self.out_of_reach = self.out_of_reach or error
-                elif len(self.applied) == before and len(conclusions) == BATCH:
+                elif len(self.applied) == before and len(conclusions) >= _PROBE:
                     # What befalls a whole batch would befall the others: a missing right, say.
                     self.out_of_reach = error
             else:
@@ -439,5 +449,11 @@ class _Written:
                 f"stopped before {left} of {len(plan.changes)} changes; the next sync goes on"
             )
         return Result(
-            plan.cluster, plan, tuple(self.applied), tuple(self.failed), left=left, error=error
+            cluster=plan.cluster,
+            plan=plan,
+            applied=tuple(self.applied),
+            failed=tuple(self.failed),
+            left=left,
+            error=error,
+            unknown=self.unknown,
         )

@@ -23,7 +23,7 @@ class MemoryCluster:
     before_write: Callable[[str], None] = lambda name: None
     writes: list[tuple[str, str]] = field(default_factory=list)
 
-    def writer(self, remaining: Remaining) -> "MemoryCluster":
+    def writer(self, remaining: Remaining, stopping: Callable[[], bool]) -> "MemoryCluster":
         assert remaining() > 0
         return self
 

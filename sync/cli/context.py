@@ -11,11 +11,11 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 import orjson
@@ -77,20 +77,19 @@ def signals() -> Iterator[Signals]:
     usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def receive(number: int, _frame: object) -> None:
-        restore()
+        if found.received:
+            # Threads may wait for a server: nobody waits for them. No record is lost by it.
+            os._exit(128 + number)
         found.received = number
         found.stopping.set()
-
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
     for number in usual:
         signal.signal(number, receive)
     try:
         yield found
     finally:
-        restore()
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def trigger(command: str) -> str:
@@ -162,6 +161,22 @@ def _log_as(settings: "Settings") -> None:
             else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log.level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Log(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+class _Log:
+    """A stream that a log can be written to for ever: where it has gone, lines are lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()

@@ -4,6 +4,7 @@ The official client brings TLS, proxies and connections. Requests and answers ar
 stands: what is written was frozen as bytes long before.
 """
 
+import math
 import random
 import threading
 import time
@@ -25,19 +26,28 @@ _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 10.0
 _TRIES = 4
 _UNPREPARED = "failed to configure policy"
-_SAID = 300  # characters of an answer that is no status of Kubernetes
+_SAID = 1_000  # characters of an error: records keep it for ever
 
 
 class ApiError(ClusterError):
     """The API server answered with an error; `status` is its HTTP status, 0 where none came.
 
-    `retry_after` is how many seconds it asked to be left alone, 0 if it did not.
+    `retry_after` is how many seconds it asked to be left alone, 0 if it did not; `sent` is False
+    where it surely never got the request.
     """
 
-    def __init__(self, message: str, status: int, retry_after: float = 0) -> None:
+    def __init__(
+        self, message: str, status: int, retry_after: float = 0, *, sent: bool = True
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.sent = sent
+
+    @property
+    def may_arrive(self) -> bool:
+        """Whether a request that was answered so may have been done all the same, or still be."""
+        return self.sent and (self.status == 0 or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
     @property
     def passing(self) -> bool:
@@ -93,8 +103,8 @@ class Api:
         """One request, which neither side works on longer than `seconds`.
 
         It is sent once, and again only if the server did not know the credentials; `fence` is
-        called right before and may raise. Raises `ApiError` for any answer but a success,
-        `ClusterError` if there are no credentials.
+        called right before the body goes out and may raise. Raises `ApiError` for any answer but
+        a success, `ClusterError` if there are no credentials.
         """
         query = {**(query or {}), "timeout": f"{max(1, int(seconds))}s"}
         timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), total=seconds)
@@ -151,17 +161,14 @@ class Api:
         *,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        # A plugin may take long to give credentials: the fence comes after it.
         connection = self._current()
-        if fence:
-            fence()
-        answer = self._once(connection, method, path, query, body, timeout, stream=stream)
+        answer = self._once(connection, method, path, query, body, timeout, fence, stream=stream)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             answer.drain_conn()
             connection = self._current(instead_of=connection)
-            if fence:
-                fence()
-            answer = self._once(connection, method, path, query, body, timeout, stream=stream)
+            answer = self._once(
+                connection, method, path, query, body, timeout, fence, stream=stream
+            )
         if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise self._error(method, path, answer)
         return answer
@@ -174,6 +181,7 @@ class Api:
         query: Mapping[str, str | int],
         body: bytes | Mapping[str, Any] | None,
         timeout: urllib3.Timeout,
+        fence: Callable[[], None] | None,
         *,
         stream: bool,
     ) -> urllib3.BaseHTTPResponse:
@@ -185,11 +193,14 @@ class Api:
         }
         if token := connection.client.configuration.auth_settings().get("BearerToken"):
             headers["Authorization"] = token["value"]
+        content = orjson.dumps(body) if isinstance(body, Mapping) else body
+        if content is not None:
+            headers["Content-Length"] = str(len(content))
         try:
             answer: urllib3.BaseHTTPResponse = connection.client.rest_client.pool_manager.request(
                 method,
                 f"{host}{path}?{urlencode(query)}",
-                body=orjson.dumps(body) if isinstance(body, Mapping) else body,
+                body=_fenced(content, fence) if content and fence else content,
                 headers=headers,
                 timeout=timeout,
                 retries=False,
@@ -201,6 +212,7 @@ class Api:
                 f"the API server of cluster {self.name} at {host} does not answer "
                 f"({_reason(error)}); check that it is up and can be reached from here",
                 0,
+                sent=not isinstance(error, _NEVER_SENT),
             ) from error
         return answer
 
@@ -222,7 +234,7 @@ class Api:
 
     def _error(self, method: str, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
         try:
-            said = str(orjson.loads(answer.data)["message"])
+            said = str(orjson.loads(answer.data)["message"])[:_SAID]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             said = answer.data[:_SAID].decode(errors="replace").strip()
         remedy = {
@@ -230,14 +242,29 @@ class Api:
             403: "; grant the user this in the cluster",
         }.get(answer.status, "")
         try:
-            retry_after = float(answer.headers.get("Retry-After", 0))
+            asked = float(answer.headers.get("Retry-After", 0))
         except ValueError:
-            retry_after = 0
+            asked = 0
+        retry_after = min(max(asked, 0), _LONGEST_WAIT) if math.isfinite(asked) else 0
         return ApiError(
             f"cluster {self.name} refuses {method} {path} with {answer.status}: {said}{remedy}",
             answer.status,
-            min(max(retry_after, 0), _LONGEST_WAIT),
+            retry_after,
         )
+
+
+_NEVER_SENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+)
+
+
+def _fenced(content: bytes, fence: Callable[[], None]) -> Iterator[bytes]:
+    # Asked for when the connection stands and the headers are out: looking up a name, connecting
+    # and agreeing on keys may have taken long. A request without its body does nothing.
+    fence()
+    yield content
 
 
 def _reason(error: Exception) -> str:

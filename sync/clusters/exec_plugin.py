@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -101,8 +102,8 @@ def ask(
     A command with a slash is relative to `folder`, any other is looked for in our own `PATH`.
     `cluster` is told to the plugin if given. It gets no input and no terminal, and of our
     environment all but the variables that may hold secrets of ours. Whatever it started within
-    its process group is killed with it after `timeout`. Raises `ClusterError`, whose message may
-    hold the last line of its stderr, but nothing of its stdout.
+    its process group is killed with it after `timeout`. Raises `ClusterError`, whose message holds
+    nothing that it printed; the last line of its stderr is logged.
     """
     named = plugin.command
     if plugin.interactive_mode == "Always":
@@ -201,9 +202,11 @@ def _run(named: str, command: list[str], environment: Mapping[str, str], seconds
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines() or ["it says nothing"]
         said = "".join(letter for letter in lines[-1] if letter.isprintable())[:_SHOWN]
+        # Not in the error, which the audit trail keeps for ever: some say their password.
+        structlog.get_logger().warning("exec plugin failed", plugin=named, said=said)
         raise ClusterError(
-            f"exec plugin {named} failed with {process.returncode}: {said}; run it by hand, as "
-            "the user and with the environment of zonebridge"
+            f"exec plugin {named} failed with {process.returncode}, and the log has what it said; "
+            "run it by hand, as the user and with the environment of zonebridge"
         )
     return output
 

@@ -4,7 +4,7 @@ Every write is settled: a conflict, a timeout or a broken connection is followed
 object, and only what the cluster is then seen to hold decides whether it was written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -38,17 +38,16 @@ class KubernetesReader:
         self._owner = owner
 
     def read(self) -> Mapping[Key, LiveObject]:
-        """Every object of our kinds that the cluster serves, foreign ones included.
+        """Every object of our kinds, foreign ones included.
 
         `ClusterError` if it cannot be read, or holds Calico's objects in no form that may be
         written.
         """
         try:
-            served = _served(self._api)
+            _require_served(self._api)
             return {
                 (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
                 for kind, resource in KINDS.items()
-                if resource in served
                 for document in _list(self._api, resource)
             }
         except MALFORMED as error:
@@ -62,13 +61,23 @@ class KubernetesWriter:
     """Writes a cluster, under a lease that lasts for `remaining()` seconds at least.
 
     No request may take longer than `seconds`, and none is sent when the lease may end before it:
-    whoever holds the next one finds nothing of ours under way.
+    whoever holds the next one finds nothing of ours under way. Once `stopping()`, nothing is tried
+    again.
     """
 
-    def __init__(self, api: Api, owner: Pairs, *, remaining: Remaining, seconds: float) -> None:
+    def __init__(
+        self,
+        api: Api,
+        owner: Pairs,
+        *,
+        remaining: Remaining,
+        seconds: float,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._api = api
         self._owner = owner
         self._remaining = remaining
+        self._stopping = stopping
         self._seconds = seconds
         self._out_of_reach = False
 
@@ -101,68 +110,41 @@ class KubernetesWriter:
         unknown = False  # whether an earlier try may have arrived, or still may
         for tries_left in reversed(range(_TRIES)):
             try:
-                stored = self._send(path, after, live)
+                self._send(path, after, live)
             except OutOfReachError as error:
-                if unknown:
-                    raise ClusterError(f"{error}; what was sent before may have arrived") from error
-                raise
+                raise _verdict(error, unknown=unknown) from error
             except ApiError as error:
                 failed = error
             else:
-                self._hold_to(after, stored)
                 return
             if failed.status in _FINAL and not failed.passing:
-                raise NotWrittenError(str(failed)) from failed
-            unknown = (
-                unknown or failed.status == 0 or failed.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            )
+                raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
+            unknown = unknown or failed.may_arrive
+            if self._stopping():
+                self._out_of_reach = True
+                break
             if failed.passing and tries_left:
                 pause.after(failed)
             try:
                 live = self._read(named)
             except ApiError as error:
-                if not error.passing or not tries_left:
-                    self._out_of_reach = error.status == 0
-                    raise ClusterError(
-                        f"{failed}; what became of {named.kind} {named.name} is not known, the "
-                        "next sync looks"
-                    ) from error
-                continue
+                if error.passing and tries_left:
+                    continue
+                self._out_of_reach = error.status == 0
+                raise _verdict(OutOfReachError(str(failed)), unknown=unknown) from error
             holds = live.manifest if live else None
             if holds == after and (live is None) == (after is None):
                 return
             if holds != before or (live is None) != (before is None):
-                raise NotWrittenError(
+                changed = NotWrittenError(
                     f"{named.kind} {named.name} was changed by another hand meanwhile; the next "
                     "sync plans it anew"
-                ) from failed
-        if unknown:
-            raise ClusterError(f"{failed}; it may still arrive, the next sync looks") from failed
-        raise NotWrittenError(str(failed)) from failed
-
-    def _hold_to(self, after: Manifest | None, stored: Mapping[str, Any]) -> None:
-        """Believe a success only as far as the cluster says that it holds what was sent."""
-        if after is None:
-            left = stored.get("metadata") or {}
-            if left.get("deletionTimestamp") and left.get("finalizers"):
-                raise ClusterError(
-                    f"{left['name']} is marked for deletion, but stays until whoever put the "
-                    f"finalizers {', '.join(left['finalizers'])} on it takes them off"
                 )
-            return
-        try:
-            kept = live_object(after.kind, stored, self._owner).manifest == after
-        except MALFORMED:
-            kept = False
-        if not kept:
-            raise ClusterError(
-                f"cluster {self._api.name} took {after.kind} {after.name} and holds something else "
-                "than was sent; find what changes it, a webhook perhaps, or an older Calico"
-            )
+                raise _verdict(changed, unknown=unknown) from failed
+        raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
 
-    def _send(
-        self, path: str, after: Manifest | None, live: LiveObject | None
-    ) -> Mapping[str, Any]:
+    def _send(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
+        """Send one write, and believe a success only as far as the answer says what is held now."""
         # Strict: a field that this Calico does not know would be dropped without a word, and a rule
         # that lost one allows more.
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
@@ -170,10 +152,18 @@ class KubernetesWriter:
             assert live is not None
             metadata = live.document["metadata"]
             preconditions = {key: metadata[key] for key in ("uid", "resourceVersion")}
-            return self._write("DELETE", path, {"preconditions": preconditions})
+            answer = self._write("DELETE", path, {"preconditions": preconditions})
+            _require_deleted(answer, metadata)
+            return
         if live is None:
-            return self._write("POST", path, after.body, query)
-        return self._write("PUT", path, merged(after, live.document), query)
+            answer = self._write("POST", path, after.body, query)
+        else:
+            answer = self._write("PUT", path, merged(after, live.document), query)
+        if _understood(after.kind, answer, self._owner).manifest != after:
+            raise ClusterError(
+                f"cluster {self._api.name} took {after.kind} {after.name} and holds something else "
+                "than was sent; find what changes it, a webhook perhaps, or an older Calico"
+            )
 
     def _write(
         self,
@@ -201,7 +191,37 @@ class KubernetesWriter:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return live_object(manifest.kind, document, self._owner)
+        return _understood(manifest.kind, document, self._owner)
+
+
+def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
+    """The error as it is, if nothing that was sent before can have arrived."""
+    if unknown:
+        return ClusterError(
+            f"{error}; what was sent may have arrived or still may, the next sync looks"
+        )
+    return error
+
+
+def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """An API server answers a deletion with a status, or with the object as it was or still is."""
+    if answer.get("kind") == "Status" and answer.get("status") == "Success":
+        return
+    left = answer.get("metadata")
+    if not isinstance(left, Mapping) or left.get("uid") != metadata["uid"]:
+        raise ApiError("a deletion was answered with something that says nothing about it", 0)
+    if left.get("deletionTimestamp") and left.get("finalizers"):
+        raise NotWrittenError(
+            f"{metadata['name']} is marked for deletion, but stays until whoever put the "
+            f"finalizers {', '.join(map(str, left['finalizers']))} on it takes them off"
+        )
+
+
+def _understood(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
+    try:
+        return live_object(kind, document, owner)
+    except MALFORMED as error:
+        raise ApiError(f"{kind} was asked for and something else came ({error!r})", 0) from error
 
 
 def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
@@ -229,11 +249,12 @@ def _path(kind: str, name: str = "") -> str:
     return f"{resource}/{quote(name, safe='')}" if name else resource
 
 
-def _served(api: Api) -> set[str]:
-    """The resources that the cluster serves as `projectcalico.org/v3`.
+def _require_served(api: Api) -> None:
+    """Hold the cluster to serving every kind as `projectcalico.org/v3`.
 
-    Calico's own definitions of that group, or its aggregated API server: both take and give the
-    same documents. `ClusterError` where neither is, or one is being turned into the other.
+    A kind that is not served would look as if there were no objects of it. Calico's own definitions
+    of that group and its aggregated API server take and give the same documents. `ClusterError`
+    where neither is, or one is being turned into the other.
     """
     groups = {group["name"] for group in api.patiently("GET", "/apis").get("groups", ())}
     if API_VERSION.partition("/")[0] not in groups:
@@ -246,7 +267,12 @@ def _served(api: Api) -> set[str]:
     if _MIGRATION in groups:
         _refuse_migration(api)
     found = api.patiently("GET", _GROUP)
-    return {resource["name"] for resource in found.get("resources", ())}
+    served = {resource["name"] for resource in found.get("resources", ())}
+    if missing := [kind for kind, resource in KINDS.items() if resource not in served]:
+        raise ClusterError(
+            f"cluster {api.name} does not serve {', '.join(missing)} as {API_VERSION} (now); "
+            "Calico 3.30 or later is needed"
+        )
 
 
 def _refuse_migration(api: Api) -> None:
@@ -269,11 +295,13 @@ def _list(api: Api, resource: str) -> list[dict[str, Any]]:
     """Every object of a resource, in pages, as of one moment."""
     items: list[dict[str, Any]] = []
     query: dict[str, str | int] = {"limit": _PAGE}
+    starts_left = _TRIES
     while True:
         try:
             page = api.patiently("GET", f"{_GROUP}/{resource}", query=query)
         except ApiError as error:
-            if error.status != HTTPStatus.GONE or "continue" not in query:
+            starts_left -= 1
+            if error.status != HTTPStatus.GONE or not starts_left:
                 raise
             # The list took so long that its moment is forgotten: begin anew, from now.
             items, query = [], {"limit": _PAGE}

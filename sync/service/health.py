@@ -4,10 +4,10 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from socket import AF_INET6
+from socket import AF_INET6, SHUT_RDWR, socket
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sync.errors import UsageError
 
 _SECONDS = 10  # a client that is slower than this is let go
+_CLIENTS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,28 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._free = threading.BoundedSemaphore(_CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """One thread a client, as long as there are few: any more are sent away."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer within a time that is counted from the start, however slowly the client asks."""
+        end = threading.Timer(_SECONDS, _shut, [request])
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._free.release()
+
     def server_bind(self) -> None:
         # Python's own asks DNS for the machine's name, which may take long or never answer.
         TCPServer.server_bind(self)
@@ -46,6 +69,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         """A client that left or said nothing; Python's own would print a traceback to the log."""
         del request, client_address
         structlog.get_logger().debug("client let go", error=repr(sys.exception()))
+
+
+def _shut(request: socket) -> None:
+    with suppress(OSError):
+        request.shutdown(SHUT_RDWR)
 
 
 class _ServerIPv6(_Server):

@@ -166,6 +166,8 @@ class Service:
         checks = [Check("scheduler", self._scheduler.running, "polls")]
         for thread in self._threads:
             says = "works" if thread.is_alive() else "has ended with an error, see the log"
+            if thread.ident is None:
+                says = "starts"
             checks.append(Check(thread.name, thread.is_alive(), says))
         return checks
 

@@ -39,17 +39,18 @@ class PolledSource:
 
         A failure changes nothing but `error`.
         """
-        self.attempted = time.time()
         try:
             revision = self.source.revision()
             read = self.source.read() if revision != self._revision else self.snapshot
         except SourceError as error:
             self.error = error
+            self.attempted = time.time()
             return False
         assert read is not None, "a revision is only known of what was read"
         changed = self.snapshot is None or read.provenance != self.snapshot.provenance
         self.snapshot = read
         self._revision = revision
         self.error = None
-        self.succeeded = time.time()
+        # Last: whoever waits for the first attempt finds what came of it.
+        self.attempted = self.succeeded = time.time()
         return changed

@@ -27,6 +27,7 @@ from sync.store import Lease, LeaseHeldError, Store
 _SETTLE_SECONDS = 0.5
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
+_LAST_FAILURE = 600.0
 
 
 @dataclass(slots=True)
@@ -104,7 +105,8 @@ class ClusterWorker:
         """Sync whenever there is a reason to, for as long as the lease is ours."""
         while reasons := self._await(lease):
             result = self._sync(lease, reasons)
-            if isinstance(result.error, LeaseError):
+            # What may still be under way is over when the lease has run out.
+            if result.unknown or isinstance(result.error, LeaseError):
                 return
 
     def _await(self, lease: Lease) -> set[str]:
@@ -186,7 +188,8 @@ class ClusterWorker:
             return
         blocked = result.state == "blocked"
         self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
-        self._retry_seconds = _longer(self._retry_seconds)
+        # Each try that fails leaves records of it.
+        self._retry_seconds = min(self._retry_seconds * 2, _LAST_FAILURE)
         self._repair_at = max(self._repair_at, self._retry_at)
 
     def _changed(self, key: Key, manifest: Manifest | None) -> None:

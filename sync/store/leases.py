@@ -69,6 +69,15 @@ class Lease:
     _database: Database
     _ttl: timedelta
     _until: float
+    _left: bool = False
+
+    def leave(self) -> None:
+        """Let the lease run out at the end, instead of letting the next one in at once.
+
+        For a holder that does not know what became of a request: it may still be under way, and
+        until the lease has run out nobody shall look and think that it is not.
+        """
+        self._left = True
 
     def remaining(self) -> float:
         """The seconds for which nobody else can have taken it; at most 0 once expired or lost.
@@ -111,8 +120,10 @@ class Lease:
             self._until = sent + self._ttl.total_seconds()
 
     def release(self) -> None:
-        """Let the next one in at once."""
+        """Let the next one in at once, unless `leave` was asked for."""
         self._until = -math.inf
+        if self._left:
+            return
         # A store that cannot be reached lets the lease expire.
         with suppress(StoreError), self._database.writing() as connection:
             self._expire(connection, 0)

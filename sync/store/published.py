@@ -1,5 +1,10 @@
 """Heads in a file where the store's owner cannot rewrite them: published, and held to."""
 
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -38,19 +43,43 @@ def hold_to_heads(store: Store, file: Path | None) -> None:
 
 
 def publish_heads(store: Store, file: Path | None) -> None:
-    """Tell the heads of all chains to the log and to the file, which appears whole or not at all.
+    """Tell the heads of all chains to the file, which appears whole or not at all, and to the log.
 
     Raises `StoreError` if the file cannot be written.
     """
-    heads = [str(head) for head in store.heads()]
-    structlog.get_logger().info("audit heads", heads=heads)
-    if file is None:
-        return
-    written = file.with_name(f".{file.name}.new")
+    if file:
+        try:
+            with _alone(file.parent):
+                heads = store.heads()
+                _replace(file, "".join(f"{head}\n" for head in heads))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the heads to {file}: {error.strerror}; correct audit.head_file"
+            ) from error
+    else:
+        heads = store.heads()
+    structlog.get_logger().info("audit heads", heads=[str(head) for head in heads])
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep other processes from publishing older heads over newer ones."""
+    opened = os.open(directory, os.O_RDONLY)
     try:
-        written.write_text("".join(f"{head}\n" for head in heads), encoding="utf-8")
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file that appears whole or not at all, and lasts."""
+    written = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        with written.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
         written.replace(file)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write the heads to {file}: {error.strerror}; correct audit.head_file"
-        ) from error
+    finally:
+        written.unlink(missing_ok=True)

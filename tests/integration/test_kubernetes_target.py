@@ -9,9 +9,11 @@ import pytest
 import urllib3
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import KINDS
 from sync.clusters import kubernetes
 from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachError
+from sync.clusters.kubernetes import KubernetesWriter
 from sync.errors import ClusterError
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import OWNER, SETS, access, api, made, reader, writer
@@ -153,9 +155,9 @@ def test_a_deletion_that_waits_for_a_finalizer_is_not_called_done(
 ) -> None:
     writer(prod).create(WEB)
     edit(calico, "pan.web", {"metadata": {"finalizers": ["example.com/wait"]}})
-    with pytest.raises(ClusterError, match=r"example\.com/wait") as raised:
-        writer(prod).delete(live(prod))
-    assert not isinstance(raised.value, NotWrittenError)
+    for _ in range(2):
+        with pytest.raises(NotWrittenError, match=r"example\.com/wait"):
+            writer(prod).delete(live(prod))
     edit(calico, "pan.web", {"metadata": {"finalizers": None}})
     assert KEY not in reader(prod).read()
 
@@ -217,10 +219,10 @@ def test_a_cluster_that_is_down_is_said_to_be_and_works_again(calico: ControlPla
     with pytest.raises(ClusterError, match=r"does not answer.*check that it is up"):
         reader(prod).read()
     during = writer(prod)
-    with pytest.raises(ClusterError, match="is not known") as raised:
+    # Nobody took the connection, so nothing can have arrived.
+    with pytest.raises(OutOfReachError, match="does not answer"):
         during.create(made("pan.db", "10.0.0.5/32"))
-    assert not isinstance(raised.value, NotWrittenError)
-    with pytest.raises(OutOfReachError):
+    with pytest.raises(OutOfReachError, match="was not tried"):
         during.create(made("pan.app", "10.0.0.6/32"))
     calico.start()
     assert live(prod).manifest == WEB
@@ -236,7 +238,8 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
 
     `before`: the connection breaks and nothing arrives. `after`: it arrives and the answer is
     lost. `other`: the server tells that it holds something else than was sent. A number: it
-    answers with that and does nothing. "": all is well.
+    answers with that and does nothing. `nonsense`: it answers 200 and does nothing. "": all is
+    well.
     """
     prod.request("GET", "/version")
     connection = prod._connection
@@ -249,9 +252,10 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
         if happens == "before":
             raise urllib3.exceptions.ProtocolError("Connection aborted.")
         if happens.isdigit():
-            return urllib3.HTTPResponse(
-                b'{"message": "a fault"}', {"Retry-After": "1"}, int(happens)
-            )
+            asked = {"Retry-After": "1" if happens == "429" else "nan"}
+            return urllib3.HTTPResponse(b'{"message": "a fault"}', asked, int(happens))
+        if happens == "nonsense":
+            return urllib3.HTTPResponse(b'{"ok": true}', {}, 200)
         answer = real(method, url, **options)
         if happens == "other":
             body = answer.data.replace(b"10.0.0.1/32", b"0.0.0.0/0")
@@ -300,6 +304,97 @@ def test_a_fault_that_stays_is_told_and_the_cluster_is_as_it_was(
         writer(prod).create(WEB)
     assert isinstance(raised.value, NotWrittenError) is surely
     assert KEY not in reader(prod).read()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_a_success_that_says_nothing_is_not_believed(prod: Api, method: str) -> None:
+    if method != "POST":
+        writer(prod).create(WEB)
+    before = reader(prod).read().get(KEY)
+    with faults(prod, lambda asked: "nonsense" if asked == method else ""):
+        with pytest.raises(ClusterError) as raised:
+            if before is None:
+                writer(prod).create(WEB)
+            elif method == "PUT":
+                writer(prod).replace(WIDER, before)
+            else:
+                writer(prod).delete(before)
+        assert not isinstance(raised.value, NotWrittenError)
+    assert reader(prod).read().get(KEY) == before
+
+
+def test_a_read_back_that_says_nothing_is_asked_for_again(prod: Api) -> None:
+    answers = {"POST": ["after"], "GET": ["nonsense", "nonsense"]}
+    with faults(prod, lambda asked: answers[asked].pop() if answers.get(asked) else ""):
+        writer(prod).create(WEB)
+    assert live(prod).manifest == WEB
+
+
+def test_what_arrived_and_was_changed_before_it_could_be_read_back_is_not_called_unwritten(
+    prod: Api, calico: ControlPlane
+) -> None:
+    writer(prod).create(WEB)
+    seen = live(prod)
+
+    def meanwhile(method: str) -> str:
+        if method == "GET":
+            edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})
+        return "after" if method == "PUT" else ""
+
+    with faults(prod, meanwhile), pytest.raises(ClusterError, match="may have arrived") as raised:
+        writer(prod).replace(WIDER, seen)
+    assert not isinstance(raised.value, NotWrittenError)
+
+
+def test_a_refusal_says_nothing_of_what_was_sent_before_it(prod: Api) -> None:
+    writer(prod).create(WEB)
+    answers = ["403", "504"]
+    with (
+        faults(prod, lambda method: answers.pop() if method == "PUT" else ""),
+        pytest.raises(ClusterError, match="may have arrived") as raised,
+    ):
+        writer(prod).replace(WIDER, live(prod))
+    assert not isinstance(raised.value, NotWrittenError)
+
+
+def test_the_lease_is_asked_for_when_the_connection_stands(prod: Api) -> None:
+    connected: list[int] = []
+
+    def remaining() -> float:
+        assert prod._connection is not None
+        manager = prod._connection.client.rest_client.pool_manager
+        host = prod._connection.client.configuration.host
+        connected.append(manager.connection_from_url(host).num_connections)
+        return 60
+
+    KubernetesWriter(prod, OWNER, remaining=remaining, seconds=10).create(WEB)
+    assert connected == [1]
+
+
+def test_a_writer_that_is_to_stop_tries_nothing_again(prod: Api) -> None:
+    stopping = KubernetesWriter(
+        prod, OWNER, remaining=lambda: 60, seconds=10, stopping=lambda: True
+    )
+    sent: list[str] = []
+
+    def fault(method: str) -> str:
+        sent.append(method)
+        return "500"
+
+    with faults(prod, fault):
+        with pytest.raises(ClusterError, match="may have arrived"):
+            stopping.create(WEB)
+        with pytest.raises(OutOfReachError):
+            stopping.create(made("pan.db", "10.0.0.5/32"))
+    assert sent == ["GET", "POST"] or sent == ["POST"]
+
+
+def test_a_cluster_that_lacks_a_kind_is_not_taken_for_one_without_objects(
+    prod: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "KINDS", {**KINDS, "NoSuchKind": "nosuchkinds"})
+    with pytest.raises(ClusterError, match="does not serve NoSuchKind"):
+        reader(prod).read()
 
 
 def test_a_cluster_that_holds_something_else_than_was_sent_is_not_believed(prod: Api) -> None:

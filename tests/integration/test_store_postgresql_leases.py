@@ -132,6 +132,18 @@ def test_a_lease_is_held_by_one_and_let_go_at_the_end(store: Store, other: Store
         assert successor.epoch == 2
 
 
+def test_a_lease_that_is_left_runs_out_before_the_next_one_gets_in(
+    store: Store, other: Store
+) -> None:
+    with store.lease("eu", "alice", LONG) as lease:
+        lease.leave()
+    assert lease.remaining() < 0
+    with pytest.raises(LeaseHeldError, match="alice"), other.lease("eu", "bob", LONG):
+        pass
+    [held] = other.leases()
+    assert held.seconds > 0
+
+
 def test_the_same_holder_does_not_get_in_twice(store: Store) -> None:
     with store.lease("eu", "alice", LONG):
         with pytest.raises(LeaseHeldError), store.lease("eu", "alice", LONG):
