@@ -311,15 +311,21 @@ def test_a_success_that_says_nothing_is_not_believed(prod: Api, method: str) -> 
     if method != "POST":
         writer(prod).create(WEB)
     before = reader(prod).read().get(KEY)
-    with faults(prod, lambda asked: "nonsense" if asked == method else ""):
-        with pytest.raises(ClusterError) as raised:
-            if before is None:
-                writer(prod).create(WEB)
-            elif method == "PUT":
-                writer(prod).replace(WIDER, before)
-            else:
-                writer(prod).delete(before)
-        assert not isinstance(raised.value, NotWrittenError)
+
+    def write() -> None:
+        if before is None:
+            writer(prod).create(WEB)
+        elif method == "PUT":
+            writer(prod).replace(WIDER, before)
+        else:
+            writer(prod).delete(before)
+
+    with (
+        faults(prod, lambda asked: "nonsense" if asked == method else ""),
+        pytest.raises(ClusterError) as raised,
+    ):
+        write()
+    assert not isinstance(raised.value, NotWrittenError)
     assert reader(prod).read().get(KEY) == before
 
 

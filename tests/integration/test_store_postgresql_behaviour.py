@@ -363,7 +363,7 @@ def test_two_processes_that_append_at_once_keep_one_chain(place: Place) -> None:
     script = (
         "run = store.run('test')\n"
         "for n in range(30):\n"
-        "    run.blocked('eu', ['mass-delete'], str(n))\n"
+        "    run.blocked('eu', ['mass-delete'], f'{run.id} {n}')\n"
         "    apply(run, run.id, create(group(f'{n}')), create(group('x')))\n"
     )
     writers = [place.start(script) for _ in range(2)]
