@@ -113,6 +113,8 @@ class Result:
             change, why = self.failed[0]
             more = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
             return f"{change.kind} {change.name}: {why}{more}"
+        if self.plan and self.plan.blockers:
+            return shortened([each.message for each in self.plan.blockers])
         if self.applied and self.plan:
             return f"{len(self.applied)} written, {self.plan.unchanged} unchanged"
         return summarise(self.plan) if self.plan else ""

@@ -73,7 +73,9 @@ def _summary(settings: Settings, file: Path, warnings: list[str]) -> dict[str, A
             {
                 "name": cluster.name,
                 "kind": cluster.kind,
-                "path": str(cluster.path),
+                "path": str(cluster.path) if cluster.path else None,
+                "kubeconfig": str(cluster.kubeconfig) if cluster.kubeconfig else None,
+                "context": cluster.context,
                 "device_groups": [
                     {
                         "source": settings.source_of(group).name,
@@ -94,7 +96,9 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     for source in summary["sources"]:
         yield f"source {source['name']}: {source['kind']} {source['path']}"
     for cluster in summary["clusters"]:
-        yield f"cluster {cluster['name']}: {cluster['kind']} {cluster['path']}"
+        where = cluster["path"] or cluster["kubeconfig"] or "the pod's own"
+        context = f", context {cluster['context']}" if cluster["context"] else ""
+        yield f"cluster {cluster['name']}: {cluster['kind']} {where}{context}"
         for group in cluster["device_groups"]:
             yield (
                 f"  {group['source']}/{group['name']}: "

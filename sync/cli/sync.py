@@ -192,7 +192,11 @@ def _print(results: Sequence[Result], output: str, *, verbose: bool, written: bo
             what = f"cluster {result.cluster}: {change.kind} {change.name}"
             click.echo(printable(f"error: {what}: {why}"), err=True)
         if result.error:
-            click.echo(printable(f"error: cluster {result.cluster}: {result.error}"), err=True)
+            # Most say themselves of which cluster they speak.
+            whose = f"cluster {result.cluster}"
+            said = str(result.error)
+            said = said if said.startswith(whose) else f"{whose}: {said}"
+            click.echo(printable(f"error: {said}"), err=True)
 
 
 def _rendered(shown: Plan, output: str, *, verbose: bool) -> str:

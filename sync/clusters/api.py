@@ -210,7 +210,7 @@ class Api:
         except urllib3.exceptions.HTTPError as error:
             raise ApiError(
                 f"the API server of cluster {self.name} at {host} does not answer "
-                f"({_reason(error)}); check that it is up and can be reached from here",
+                f"({_reason(error)}); {_remedy(error)}",
                 0,
                 sent=not isinstance(error, _NEVER_SENT),
             ) from error
@@ -239,7 +239,7 @@ class Api:
             said = answer.data[:_SAID].decode(errors="replace").strip()
         remedy = {
             401: "; renew the credentials that it is reached with",
-            403: "; grant the user this in the cluster",
+            403: "; grant the user this in the cluster, and what else docs/clusters.md lists",
         }.get(answer.status, "")
         try:
             asked = float(answer.headers.get("Retry-After", 0))
@@ -265,6 +265,12 @@ def _fenced(content: bytes, fence: Callable[[], None]) -> Iterator[bytes]:
     # and agreeing on keys may have taken long. A request without its body does nothing.
     fence()
     yield content
+
+
+def _remedy(error: Exception) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "name the authority of its certificate in the kubeconfig (certificate-authority)"
+    return "check that it is up and can be reached from here"
 
 
 def _reason(error: Exception) -> str:

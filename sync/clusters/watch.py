@@ -23,6 +23,7 @@ from sync.errors import ClusterError
 _WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on from there
 # A server sends bookmarks about once a minute: a longer silence is a broken connection.
 _SILENCE_SECONDS = 150
+_NEWS = 3  # failures in a row from which on the log tells of it
 _UNSERVED_SECONDS = 60.0
 
 
@@ -71,6 +72,7 @@ class _Followed:
         self._selector = ",".join(f"{key}={value}" for key, value in owner)
         self._version = ""  # "": none, or one that the server has forgotten
         self._served = False
+        self._failures = 0  # in a row
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
 
@@ -92,13 +94,24 @@ class _Followed:
                     continue
                 if error.status >= HTTPStatus.BAD_REQUEST:
                     self._version = ""
-                self._log.debug("watch broken off", error=str(error))
+                self._tell(error)
                 pause.after(error)
             except (ClusterError, *MALFORMED) as error:
                 # No credentials, or an answer that is none: what happened meanwhile is not known.
                 self._version = ""
-                self._log.debug("watch not possible", error=str(error))
+                self._tell(error)
                 pause.after(ApiError(str(error), 0))
+
+    def _tell(self, error: Exception) -> None:
+        """A connection that ends is no news, one that does not come back is."""
+        self._failures += 1
+        if self._failures == _NEWS:
+            self._log.warning("cluster not watched, drift is not seen", error=str(error))
+
+    def _resume(self) -> None:
+        if self._failures >= _NEWS:
+            self._log.info("cluster watched again")
+        self._failures = 0
 
     def break_off(self) -> None:
         """End a read that waits for what may come."""
@@ -125,6 +138,7 @@ class _Followed:
         }
         with self._api.stream(self._path, query, _SILENCE_SECONDS) as answer:
             self._answer = answer
+            self._resume()
             line = b""
             try:
                 # Asked after `break_off` can see the answer: one of the two notices the end. What

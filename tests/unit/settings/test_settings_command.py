@@ -77,6 +77,8 @@ def test_check_prints_json(directory: Path) -> None:
         "instance": "zonebridge",
         "store": f"sqlite:///{directory}/zonebridge.db",
         "sources": [{"name": "main", "kind": "file", "path": str(directory / "export.xml")}],
+        "kubeconfig": None,
+        "context": None,
         "clusters": [
             {
                 "name": "gitops",
