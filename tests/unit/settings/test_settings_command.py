@@ -77,13 +77,13 @@ def test_check_prints_json(directory: Path) -> None:
         "instance": "zonebridge",
         "store": f"sqlite:///{directory}/zonebridge.db",
         "sources": [{"name": "main", "kind": "file", "path": str(directory / "export.xml")}],
-        "kubeconfig": None,
-        "context": None,
         "clusters": [
             {
                 "name": "gitops",
                 "kind": "manifests",
                 "path": path,
+                "kubeconfig": None,
+                "context": None,
                 "device_groups": [group | {"mode": "enforced"}],
             }
         ],
