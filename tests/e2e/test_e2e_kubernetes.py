@@ -40,7 +40,9 @@ def failed(done: Done, *clusters: str) -> list[str]:
     """The errors of a command that could not reach these clusters."""
     assert done.code == 5, done.err
     found = list(sentences(done))
-    assert [each.split(":")[0] for each in found] == [f"cluster {name}" for name in clusters]
+    # "cluster eu: …", or "cluster eu refuses …": once, not twice.
+    assert [each.split()[1].rstrip(":") for each in found] == list(clusters)
+    assert not any(": cluster" in each for each in found)
     return found
 
 
