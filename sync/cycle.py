@@ -6,7 +6,6 @@ The one-shot command and the service both come here. A dry run has nothing to re
 writers: there is nothing in it that could write.
 """
 
-import gc
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -357,8 +356,6 @@ def _apply(
         return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
     assert cluster.writer is not None
-    # All that was read and planned outlives the writing: it need not be looked through for garbage.
-    gc.freeze()
     written = _Written()
     with ThreadPoolExecutor(WRITERS, "writer") as pool:
         write = _Write(cluster.writer(lease.remaining, stopping), live)

@@ -148,7 +148,9 @@ class Api:
     def close(self) -> None:
         """Close every connection; a later request opens new ones."""
         with self._lock:
-            self._drop()
+            if self._connection:
+                self._connection.client.close()
+                self._connection = None
 
     def _send(
         self,
@@ -226,11 +228,6 @@ class Api:
                 # Another thread may still use the old one: it is left to the garbage collector.
                 self._connection = known = self._connect()
             return known
-
-    def _drop(self) -> None:
-        if self._connection:
-            self._connection.client.close()
-            self._connection = None
 
     def _error(self, method: str, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
         try:

@@ -77,4 +77,4 @@ class NotWrittenError(ClusterError):
 
 
 class OutOfReachError(NotWrittenError):
-    """A write was not even tried, since those before it found nobody to take them."""
+    """A write found nobody to take it, or was not tried since those before it did not."""

@@ -130,7 +130,7 @@ class KubernetesWriter:
             except ApiError as error:
                 if error.passing and tries_left:
                     continue
-                self._out_of_reach = error.status == 0
+                self._out_of_reach = self._out_of_reach or error.status == 0
                 raise _verdict(OutOfReachError(str(failed)), unknown=unknown) from error
             holds = live.manifest if live else None
             if holds == after and (live is None) == (after is None):

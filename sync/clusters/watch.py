@@ -24,7 +24,6 @@ _WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on f
 # A server sends bookmarks about once a minute: a longer silence is a broken connection.
 _SILENCE_SECONDS = 150
 _NEWS = 3  # failures in a row from which on the log tells of it
-_UNSERVED_SECONDS = 60.0
 
 
 class KubernetesWatcher:
@@ -71,7 +70,6 @@ class _Followed:
         self._path = f"/apis/{API_VERSION}/{KINDS[kind]}"
         self._selector = ",".join(f"{key}={value}" for key, value in owner)
         self._version = ""  # "": none, or one that the server has forgotten
-        self._served = False
         self._failures = 0  # in a row
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
@@ -87,11 +85,6 @@ class _Followed:
                     self._take(event)
                 pause = Pause(self._sleep)
             except ApiError as error:
-                if error.status == HTTPStatus.NOT_FOUND and not self._served:
-                    # An older Calico lacks some kinds; a newer one may bring them at any time. A
-                    # server that has just started may lack those it had, for a moment.
-                    self._sleep(_UNSERVED_SECONDS)
-                    continue
                 if error.status >= HTTPStatus.BAD_REQUEST:
                     self._version = ""
                 self._tell(error)
@@ -125,7 +118,6 @@ class _Followed:
         query: dict[str, str | int] = {"limit": 1, "labelSelector": self._selector}
         found = self._api.request("GET", self._path, query=query)
         self._version = str(found["metadata"]["resourceVersion"])
-        self._served = True
         self._missed()
 
     def _events(self) -> Iterator[Any]:

@@ -209,6 +209,42 @@ def test_a_cluster_with_only_the_old_definitions_is_refused_with_what_to_do(
         reader(api(old_calico)).read()
 
 
+MIGRATIONS = "/apis/migration.projectcalico.org/v1beta1/datastoremigrations"
+
+
+@pytest.mark.parametrize("phase", ["Migrating", "WaitingForConflictResolution", "Converged"])
+def test_a_cluster_whose_objects_are_being_moved_is_refused(
+    prod: Api, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    moving(prod, monkeypatch, phase)
+    with pytest.raises(ClusterError, match=f"v1-to-v3, {phase}.*nothing is written"):
+        reader(prod).read()
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Complete", "Failed"])
+def test_a_cluster_whose_objects_are_not_moved_now_is_read(
+    prod: Api, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    writer(prod).create(WEB)
+    moving(prod, monkeypatch, phase)
+    assert live(prod).manifest == WEB
+
+
+def moving(prod: Api, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    """Let the cluster tell of a migration, of which no definition is at hand."""
+    real = prod.request
+
+    def request(method: str, path: str, **options: Any) -> dict[str, Any]:
+        if path == MIGRATIONS:
+            return {"items": [{"metadata": {"name": "v1-to-v3"}, "status": {"phase": phase}}]}
+        found = real(method, path, **options)
+        if path == "/apis":
+            found["groups"].append({"name": "migration.projectcalico.org"})
+        return found
+
+    monkeypatch.setattr(prod, "request", request)
+
+
 # --- outages and faults ---------------------------------------------------------------------------
 
 
