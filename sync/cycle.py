@@ -9,7 +9,7 @@ writers: there is nothing in it that could write.
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
@@ -418,6 +418,7 @@ class _Written:
 
     def add(self, batch: _Batch, run: Run) -> None:
         """Wait for a batch and commit what became of it."""
+        wait(batch.writes)  # one waking of this thread for all of them
         conclusions = []
         before = len(self.applied)
         for change, intent, write in zip(batch.changes, batch.intents, batch.writes, strict=True):

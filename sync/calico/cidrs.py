@@ -1,5 +1,6 @@
 """The one written form of an address range that every Calico reads alike."""
 
+from functools import lru_cache
 from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
@@ -10,6 +11,8 @@ _V4_HOST_BITS: Final = tuple((1 << (32 - length)) - 1 for length in range(33))
 _MAPPED_PREFIX: Final = 0xFFFF
 
 
+# The same addresses stand in many groups and rules.
+@lru_cache(1 << 16)
 def sort_key(cidr: str) -> tuple[int, int, int]:
     """Family (4 or 6), address and prefix length of a canonical CIDR; the order of nets in a set.
 

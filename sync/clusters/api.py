@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
@@ -87,7 +88,7 @@ class Api:
         self.name = name
         self.sleep = sleep
         self._connect = connect
-        self._connection: Connection | None = None
+        self._line: _Line | None = None
         self._lock = threading.Lock()
 
     def request(
@@ -106,9 +107,15 @@ class Api:
         called right before the body goes out and may raise. Raises `ApiError` for any answer but
         a success, `ClusterError` if there are no credentials.
         """
-        query = {**(query or {}), "timeout": f"{max(1, int(seconds))}s"}
-        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), total=seconds)
-        answer = self._send(method, path, query, body, timeout, fence)
+        asked = _Request(
+            method,
+            path,
+            urlencode({**(query or {}), "timeout": f"{max(1, int(seconds))}s"}),
+            orjson.dumps(body) if isinstance(body, Mapping) else body,
+            urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), total=seconds),
+            fence,
+        )
+        answer = self._send(asked)
         try:
             found: Any = orjson.loads(answer.data)
         except orjson.JSONDecodeError:
@@ -139,7 +146,7 @@ class Api:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """An answer that comes line by line; one that is silent for `silence` seconds has ended."""
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
-        answer = self._send("GET", path, query, None, timeout, None, stream=True)
+        answer = self._send(_Request("GET", path, urlencode(query), None, timeout), stream=True)
         try:
             yield answer
         finally:
@@ -148,85 +155,60 @@ class Api:
     def close(self) -> None:
         """Close every connection; a later request opens new ones."""
         with self._lock:
-            if self._connection:
-                self._connection.client.close()
-                self._connection = None
+            if self._line:
+                self._line.connection.client.close()
+                self._line = None
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str | int],
-        body: bytes | Mapping[str, Any] | None,
-        timeout: urllib3.Timeout,
-        fence: Callable[[], None] | None,
-        *,
-        stream: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
-        connection = self._current()
-        answer = self._once(connection, method, path, query, body, timeout, fence, stream=stream)
+    def _send(self, asked: "_Request", *, stream: bool = False) -> urllib3.BaseHTTPResponse:
+        line = self._current()
+        answer = self._once(line, asked, stream=stream)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             answer.drain_conn()
-            connection = self._current(instead_of=connection)
-            answer = self._once(
-                connection, method, path, query, body, timeout, fence, stream=stream
-            )
+            line = self._current(instead_of=line)
+            answer = self._once(line, asked, stream=stream)
         if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._error(method, path, answer)
+            raise self._error(asked.method, asked.path, answer)
         return answer
 
-    def _once(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        query: Mapping[str, str | int],
-        body: bytes | Mapping[str, Any] | None,
-        timeout: urllib3.Timeout,
-        fence: Callable[[], None] | None,
-        *,
-        stream: bool,
-    ) -> urllib3.BaseHTTPResponse:
-        host = connection.client.configuration.host
-        headers = {
-            **connection.client.default_headers,
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-        }
-        if token := connection.client.configuration.auth_settings().get("BearerToken"):
-            headers["Authorization"] = token["value"]
-        content = orjson.dumps(body) if isinstance(body, Mapping) else body
-        if content is not None:
-            headers["Content-Length"] = str(len(content))
+    def _once(self, line: "_Line", asked: "_Request", *, stream: bool) -> urllib3.BaseHTTPResponse:
+        headers = line.headers
+        body: bytes | Iterator[bytes] | None = asked.body
+        if asked.body is not None:
+            headers = {**headers, "Content-Length": str(len(asked.body))}
+            if asked.fence:
+                body = _fenced(asked.body, asked.fence)
         try:
-            answer: urllib3.BaseHTTPResponse = connection.client.rest_client.pool_manager.request(
-                method,
-                f"{host}{path}?{urlencode(query)}",
-                body=_fenced(content, fence) if content and fence else content,
+            answer: urllib3.BaseHTTPResponse = line.pool.urlopen(
+                asked.method,
+                f"{line.prefix}{asked.path}?{asked.query}",
+                body=body,
                 headers=headers,
-                timeout=timeout,
+                timeout=asked.timeout,
                 retries=False,
                 redirect=False,
+                assert_same_host=False,
                 preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ApiError(
-                f"the API server of cluster {self.name} at {host} does not answer "
+                f"the API server of cluster {self.name} at "
+                f"{line.connection.client.configuration.host} does not answer "
                 f"({_reason(error)}); {_remedy(error)}",
                 0,
                 sent=not isinstance(error, _NEVER_SENT),
             ) from error
         return answer
 
-    def _current(self, instead_of: Connection | None = None) -> Connection:
+    def _current(self, instead_of: "_Line | None" = None) -> "_Line":
         with self._lock:
-            known = self._connection
+            known = self._line
             stale = known is None or known is instead_of
-            if known and known.renew_at is not None and time.monotonic() >= known.renew_at:
+            renew_at = known.connection.renew_at if known else None
+            if renew_at is not None and time.monotonic() >= renew_at:
                 stale = True
             if stale or known is None:
                 # Another thread may still use the old one: it is left to the garbage collector.
-                self._connection = known = self._connect()
+                self._line = known = _Line.of(self._connect())
             return known
 
     def _error(self, method: str, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
@@ -248,6 +230,47 @@ class Api:
             answer.status,
             retry_after,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request; `query` is encoded."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes | None
+    timeout: urllib3.Timeout
+    fence: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What all requests over one connection share, worked out once.
+
+    A first sync sends thousands of them, and the processor's time is what it waits for.
+    """
+
+    connection: Connection
+    pool: urllib3.HTTPConnectionPool
+    prefix: str
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, connection: Connection) -> "_Line":
+        client = connection.client
+        host = client.configuration.host
+        pool = client.rest_client.pool_manager.connection_from_url(host)
+        headers = {
+            **client.default_headers,
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+        if token := client.configuration.auth_settings().get("BearerToken"):
+            headers["Authorization"] = token["value"]
+        # A proxy is told the whole URL, unless it only passes on what is encrypted.
+        whole = pool.proxy is not None and pool.scheme == "http"
+        return cls(connection, pool, host if whole else urlsplit(host).path, headers)
 
 
 _NEVER_SENT = (

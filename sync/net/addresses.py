@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntoa, inet_pton
 
 from sync.net import intervals
@@ -73,24 +74,31 @@ class AddressSet:
 
         Masks are always stated, host bits are clear, IPv6 is in RFC 5952 form.
         """
-        v4 = [
-            f"{inet_ntoa(first.to_bytes(4))}/{32 - bits}"
-            for first, bits in _blocks(self.v4, V4_END)
-        ]
-        v6 = [
-            f"{ipaddress.IPv6Address(first).compressed}/{128 - bits}"
-            for first, bits in _blocks(self.v6, V6_END)
-        ]
+        v4 = [_cidr_v4(first, bits) for first, bits in _blocks(self.v4, V4_END)]
+        v6 = [_cidr_v6(first, bits) for first, bits in _blocks(self.v6, V6_END)]
         return v4 + v6
+
+
+# The same addresses stand in many groups and rules.
+@lru_cache(1 << 16)
+def _cidr_v4(first: int, bits: int) -> str:
+    return f"{inet_ntoa(first.to_bytes(4))}/{32 - bits}"
+
+
+@lru_cache(1 << 16)
+def _cidr_v6(first: int, bits: int) -> str:
+    return f"{ipaddress.IPv6Address(first).compressed}/{128 - bits}"
 
 
 def _blocks(bounds: Bounds, end: int) -> Iterator[tuple[int, int]]:
     """The fewest aligned power-of-two blocks of a set, as (first, number of free bits)."""
     for first, past in intervals.to_ranges(bounds):
         while first < past:
+            rest = past - first
             aligned = first & -first or end
-            fits = 1 << ((past - first).bit_length() - 1)
-            size = min(aligned, fits)
+            # Nearly every range is one block.
+            size = rest if rest & (rest - 1) == 0 else 1 << (rest.bit_length() - 1)
+            size = min(aligned, size)
             yield first, size.bit_length() - 1
             first += size
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -90,6 +91,7 @@ class Record:
 
 
 FIELDS = tuple(field.name for field in fields(Record))
+_in_order = attrgetter(*FIELDS)
 
 # What UTF-8 or PostgreSQL cannot hold is shown as a symbol: a hostile name must not stop a record.
 _UNSTORABLE = {0: "\u2400", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
@@ -107,7 +109,7 @@ def stamp(time: datetime) -> str:
 
 def values(record: Record) -> dict[str, Any]:
     """The fields by name, in their order."""
-    return {name: getattr(record, name) for name in FIELDS}
+    return dict(zip(FIELDS, _in_order(record), strict=True))
 
 
 def canonical(record: Record) -> bytes:
@@ -134,12 +136,14 @@ def seal(draft: Record, *, chain: str, sequence: int, time: str, previous_hash: 
     # Nearly every record is plain. Looking at its bytes as a whole tells, and a first sync seals
     # two records for each object it writes.
     try:
-        plain = b"\\u0000" not in _canonical(held)
+        hashed = _canonical(held)
+        plain = b"\\u0000" not in hashed
     except BrokenRecordError:
         plain = False
     if not plain:
         held = {name: _storable(value) for name, value in held.items()}
-    return Record(**held, hash=hashlib.sha256(_canonical(held)).hexdigest())
+        hashed = _canonical(held)
+    return Record(**held, hash=hashlib.sha256(hashed).hexdigest())
 
 
 def storable(text: str) -> str:

@@ -161,7 +161,9 @@ def _parts(nets: tuple[str, ...]) -> list[tuple[str, ...]]:
 
     So a net that comes or goes changes one part only, and nets hardly ever move between parts.
     """
-    number = 1
+    if _fits(nets):
+        return [nets]
+    number = 2
     while True:
         parts: list[list[str]] = [[] for _ in range(number)]
         for net in nets:
@@ -171,7 +173,7 @@ def _parts(nets: tuple[str, ...]) -> list[tuple[str, ...]]:
         number *= 2
 
 
-def _fits(nets: list[str]) -> bool:
+def _fits(nets: Sequence[str]) -> bool:
     # In JSON each net stands in quotes, with a comma.
     size = sum(len(net) + 3 for net in nets)
     return len(nets) <= limits.NETS_PER_SET and size <= limits.SET_BYTES

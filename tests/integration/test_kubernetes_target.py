@@ -278,10 +278,9 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
     well.
     """
     prod.request("GET", "/version")
-    connection = prod._connection
-    assert connection is not None
-    pool = connection.client.rest_client.pool_manager
-    real: Send = pool.request
+    assert prod._line is not None
+    pool = prod._line.pool
+    real: Send = pool.urlopen
 
     def request(method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
         happens = fault(method)
@@ -300,11 +299,11 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
             raise urllib3.exceptions.ReadTimeoutError(pool, url, "Read timed out.")
         return answer
 
-    pool.request = request
+    pool.urlopen = request
     try:
         yield
     finally:
-        pool.request = real
+        pool.urlopen = real
 
 
 @pytest.mark.parametrize("fault", ["before", "after", "429", "500", "503", "504"])
@@ -403,10 +402,8 @@ def test_the_lease_is_asked_for_when_the_connection_stands(prod: Api) -> None:
     connected: list[int] = []
 
     def remaining() -> float:
-        assert prod._connection is not None
-        manager = prod._connection.client.rest_client.pool_manager
-        host = prod._connection.client.configuration.host
-        connected.append(manager.connection_from_url(host).num_connections)
+        assert prod._line is not None
+        connected.append(prod._line.pool.num_connections)
         return 60
 
     KubernetesWriter(prod, OWNER, remaining=remaining, seconds=10).create(WEB)
