@@ -42,6 +42,9 @@ ERRORS_ANNOTATION: Final = f"{FIREWALL_PREFIX}/errors"
 ADDRESS_GROUP_OBJECT: Final = "AddressGroup"
 PANORAMA_TYPE: Final = "Panorama"
 
+# Policies of one kind and tier with one value of it are a chain, written in order.
+CHAIN_ANNOTATION: Final = "zonebridge.io/chain"
+
 # Annotations of rules.
 RULE_ANNOTATION: Final = f"{FIREWALL_PREFIX}/rule"
 RANK_ANNOTATION: Final = f"{FIREWALL_PREFIX}/rank"

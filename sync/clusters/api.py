@@ -8,11 +8,11 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -27,7 +27,10 @@ _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 10.0
 _TRIES = 4
 _UNPREPARED = "failed to configure policy"
+_STARTS = 6
 _SAID = 1_000  # characters of an error: records keep it for ever
+
+_Kept = TypeVar("_Kept")
 
 
 class ApiError(ClusterError):
@@ -139,6 +142,42 @@ class Api:
                     raise
                 pause.after(error)
         raise AssertionError("unreachable")
+
+    def collected(
+        self,
+        path: str,
+        keep: Callable[[dict[str, Any]], Iterable[_Kept]],
+        *,
+        page: int,
+        selector: str = "",
+    ) -> list[_Kept]:
+        """What `keep` takes from each object of a list, as of one moment.
+
+        The list is read in pages of `page` objects, and only one page is held at a time.
+        `selector` is a field selector.
+        """
+        first: dict[str, str | int] = {"limit": page}
+        if selector:
+            first["fieldSelector"] = selector
+        kept: list[_Kept] = []
+        query = first
+        starts_left = _STARTS
+        while True:
+            try:
+                found = self.patiently("GET", path, query=query)
+            except ApiError as error:
+                starts_left -= 1
+                if error.status != HTTPStatus.GONE or not starts_left:
+                    raise
+                # The list took so long that its moment is forgotten: begin anew, from now.
+                kept, query = [], first
+                continue
+            for each in found["items"] or ():
+                kept += keep(each)
+            token = found["metadata"].get("continue")
+            if not token:
+                return kept
+            query = {**first, "continue": token}
 
     @contextmanager
     def stream(

@@ -4,12 +4,16 @@ A dry run is built without a writer, so there is nothing in it that could write.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol
 
 from sync.calico.manifest import Manifest
+from sync.calico.names import INSTANCE
+from sync.calico.objects import Pairs
+from sync.calico.ownership import foreign_because, ours_of
 from sync.errors import ClusterError
+from sync.net.addresses import AddressSet
 
 Key = tuple[str, str]
 """The kind and the name of an object."""
@@ -24,13 +28,63 @@ class LiveObject:
 
     `manifest` is what of it is ours, None if the object is foreign; then `foreign_because` is a
     clause that says why. `document` is the whole, which a writer needs to keep what is foreign.
-    `changed_by` is who else wrote it last, "" where that was us or nobody can tell.
+    `changed_by` is who else wrote it last, "" where that was us or nobody can tell. `adoptable` is
+    a foreign object that no other installation claims.
     """
 
     manifest: Manifest | None
     document: Mapping[str, Any]
     foreign_because: str = ""
     changed_by: str = ""
+    adoptable: bool = False
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], owner: Pairs, changed_by: str = "") -> "LiveObject":
+        """A whole object by its labels; `owner` are those that make it ours."""
+        because = foreign_because(document, owner)
+        if not because:
+            return cls(ours_of(document), document, "", changed_by)
+        claimed = _instance(document)
+        if claimed in (None, dict(owner)[INSTANCE]):
+            return cls(None, document, because, changed_by, adoptable=True)
+        because = f"belongs to another installation ({INSTANCE}: {claimed})"
+        return cls(None, document, because, changed_by)
+
+    @property
+    def stands(self) -> Manifest | None:
+        """What a writer may write over, in the form in which we write it.
+
+        That is what is ours or, of an adoptable object, what would be if it carried our labels:
+        since it does not, it never equals anything of ours. None if it must be left alone.
+        """
+        return ours_of(self.document) if self.adoptable else self.manifest
+
+
+def _instance(document: Mapping[str, Any]) -> object:
+    """The installation that claims an object; what others wrote may have any shape."""
+    labels = document["metadata"].get("labels")
+    return labels.get(INSTANCE) if isinstance(labels, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What else of a cluster decides what becomes of rules there.
+
+    Each part that is not known, or not wholly, says why in its `…_because`: a sentence with what
+    to do, "" where it is known.
+
+    `pod_networks` hold every pod's address, None where that is not known. `windows_nodes` are
+    names, `node_addresses` what their nodes are reached at, both sorted. `foreign_policies` are
+    the namespaced policies by the tier in which they stand, as `NetworkPolicy namespace/name`.
+    """
+
+    pod_networks: AddressSet | None = None
+    pod_networks_because: str = ""
+    windows_nodes: tuple[str, ...] = ()
+    node_addresses: tuple[str, ...] = ()
+    nodes_because: str = ""
+    foreign_policies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    foreign_policies_because: str = ""
 
 
 class ClusterReader(Protocol):
@@ -38,6 +92,12 @@ class ClusterReader(Protocol):
 
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included; `ClusterError` if that fails."""
+
+    def facts(self) -> ClusterFacts:
+        """What else there is to know; a right that is missing leaves a part of it unknown.
+
+        It takes far longer than `read` where there are many pods. `ClusterError` if it fails.
+        """
 
 
 class ClusterWriter(Protocol):
@@ -51,7 +111,7 @@ class ClusterWriter(Protocol):
         """Write a new object."""
 
     def replace(self, manifest: Manifest, live: LiveObject) -> None:
-        """Write over `live`, keeping what is foreign on it."""
+        """Write over what of `live` `stands`, keeping what is foreign on it."""
 
     def delete(self, live: LiveObject) -> None:
         """Remove an object of ours; one that is gone already is done."""

@@ -4,16 +4,25 @@ Every write is settled: a conflict, a timeout or a broken connection is followed
 object, and only what the cluster is then seen to hold decides whether it was written.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import API_VERSION, KINDS, Pairs
-from sync.calico.ownership import foreign_because, merged, ours_of
+from sync.calico.ownership import merged
 from sync.clusters.api import Api, ApiError, Pause
-from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachError, Remaining
+from sync.clusters.cluster import (
+    ClusterFacts,
+    Key,
+    LiveObject,
+    NotWrittenError,
+    OutOfReachError,
+    Remaining,
+)
+from sync.clusters.facts import read_facts
 from sync.errors import ClusterError
 
 FIELD_MANAGER = "zonebridge"
@@ -28,6 +37,8 @@ _PAGE = 500
 _TRIES = 6
 # The server understood the request and will refuse it again, however often it is sent.
 _FINAL = frozenset({400, 401, 403, 405, 413, 415, 422})
+# So does Calico's API server, with whatever status (`libcalico-go/lib/clientv3/tier.go`).
+_NOT_EMPTY = "Cannot delete a non-empty tier"
 
 
 class KubernetesReader:
@@ -43,13 +54,23 @@ class KubernetesReader:
         `ClusterError` if it cannot be read, or holds Calico's objects in no form that may be
         written.
         """
-        try:
+        with self._sensible():
             _require_served(self._api)
             return {
                 (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
-                for kind, resource in KINDS.items()
-                for document in _list(self._api, resource)
+                for kind in KINDS
+                for document in self._api.collected(_path(kind), _whole, page=_PAGE)
             }
+
+    def facts(self) -> ClusterFacts:
+        """What pods, IPPools, nodes and namespaced policies there are."""
+        with self._sensible():
+            return read_facts(self._api, page=_PAGE)
+
+    @contextmanager
+    def _sensible(self) -> Iterator[None]:
+        try:
+            yield
         except MALFORMED as error:
             raise ClusterError(
                 f"cluster {self._api.name} answers with something that is no list of Kubernetes "
@@ -85,6 +106,7 @@ class KubernetesWriter:
         self._settle(_path(manifest.kind), manifest, None)
 
     def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        assert live.stands is not None, "what must be left alone is not replaced"
         self._settle(_path(manifest.kind, manifest.name), manifest, live)
 
     def delete(self, live: LiveObject) -> None:
@@ -98,7 +120,7 @@ class KubernetesWriter:
         still is what it was, it is written again over what stands there now; if it is anything
         else, another hand was faster and the next sync plans anew.
         """
-        before = live.manifest if live else None
+        before = live.stands if live else None
         named = after or before
         assert named is not None
         if self._out_of_reach:
@@ -117,7 +139,7 @@ class KubernetesWriter:
                 failed = error
             else:
                 return
-            if failed.status in _FINAL and not failed.passing:
+            if (failed.status in _FINAL and not failed.passing) or _NOT_EMPTY in str(failed):
                 raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
             unknown = unknown or failed.may_arrive
             if self._stopping():
@@ -132,7 +154,7 @@ class KubernetesWriter:
                     continue
                 self._out_of_reach = self._out_of_reach or error.status == 0
                 raise _verdict(OutOfReachError(str(failed)), unknown=unknown) from error
-            holds = live.manifest if live else None
+            holds = live.stands if live else None
             if holds == after and (live is None) == (after is None):
                 return
             if holds != before or (live is None) != (before is None):
@@ -227,10 +249,7 @@ def _understood(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObj
 def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
     """An object as the API gave it; the items of a list may lack their own kind."""
     document = {"apiVersion": API_VERSION, "kind": kind, **document}
-    because = foreign_because(document, owner)
-    return LiveObject(
-        None if because else ours_of(document), document, because, _changed_by(document["metadata"])
-    )
+    return LiveObject.of(document, owner, _changed_by(document["metadata"]))
 
 
 def _changed_by(metadata: Mapping[str, Any]) -> str:
@@ -242,6 +261,10 @@ def _changed_by(metadata: Mapping[str, Any]) -> str:
         hands, default=("", ""), key=lambda hand: (hand[0], hand[1] != FIELD_MANAGER)
     )
     return "" if manager in ("", FIELD_MANAGER) else f"{manager} at {time}"
+
+
+def _whole(document: dict[str, Any]) -> tuple[dict[str, Any]]:
+    return (document,)
 
 
 def _path(kind: str, name: str = "") -> str:
@@ -289,25 +312,3 @@ def _refuse_migration(api: Api) -> None:
                 f"(DatastoreMigration {each['metadata']['name']}, {phase}); nothing is written "
                 "until that has ended"
             )
-
-
-def _list(api: Api, resource: str) -> list[dict[str, Any]]:
-    """Every object of a resource, in pages, as of one moment."""
-    items: list[dict[str, Any]] = []
-    query: dict[str, str | int] = {"limit": _PAGE}
-    starts_left = _TRIES
-    while True:
-        try:
-            page = api.patiently("GET", f"{_GROUP}/{resource}", query=query)
-        except ApiError as error:
-            starts_left -= 1
-            if error.status != HTTPStatus.GONE or not starts_left:
-                raise
-            # The list took so long that its moment is forgotten: begin anew, from now.
-            items, query = [], {"limit": _PAGE}
-            continue
-        items += page["items"] or ()
-        token = page["metadata"].get("continue")
-        if not token:
-            return items
-        query = {"limit": _PAGE, "continue": token}

@@ -17,10 +17,11 @@ import yaml
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS, Pairs
-from sync.calico.ownership import foreign_because, merged, ours_of
+from sync.calico.ownership import merged, ours_of
 from sync.clusters import foreign_yaml
 from sync.clusters.cluster import (
     Changed,
+    ClusterFacts,
     Key,
     LiveObject,
     NotWrittenError,
@@ -61,14 +62,20 @@ class ManifestsReader:
         named = isinstance(metadata, Mapping) and metadata.get("name") == name
         if not named or document.get("kind") != kind:
             return LiveObject(None, document, f"is a file that holds something else ({file})")
-        because = foreign_because(document, self._owner)
-        if because:
-            return LiveObject(None, document, because)
         try:
-            return LiveObject(ours_of(document), document)
+            found = LiveObject.of(document, self._owner)
+            _ = found.stands
         except TypeError:
             # Something in it has no JSON form (a date, a set): not as we wrote it.
             return LiveObject(None, document, f"is a file that no API server would take ({file})")
+        return found
+
+    def facts(self) -> ClusterFacts:
+        """Nothing: who applies the directory, and where, is not known."""
+        because = f"a directory of manifests ({self._path}) tells nothing about the cluster"
+        return ClusterFacts(
+            pod_networks_because=because, nodes_because=because, foreign_policies_because=because
+        )
 
 
 class ManifestsWriter:
@@ -83,6 +90,7 @@ class ManifestsWriter:
         self._write(manifest, manifest.document(), os.link)
 
     def replace(self, manifest: Manifest, live: LiveObject) -> None:
+        assert live.stands is not None, "what must be left alone is not replaced"
         if _document(self._file(manifest)) != live.document:
             raise NotWrittenError(_CHANGED.format(self._file(manifest)))
         self._write(manifest, merged(manifest, live.document), os.replace)

@@ -23,10 +23,15 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Shared, or what one device group holds itself."""
+    """Shared, or what one device group holds itself.
+
+    `forwards_by_policy` says that a rule of it sends packets another way than routes do
+    (policy-based forwarding, SD-WAN).
+    """
 
     objects: Objects = field(default_factory=Objects)
     rulebases: Rulebases = field(default_factory=Rulebases)
+    forwards_by_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class DeviceGroup:
     """A device group; `parent` is empty where that is Shared.
 
     `devices` are (serial, virtual systems; none means all); `references` name the templates and
-    stacks it takes zones from besides those of its devices.
+    stacks it takes zones from besides those of its devices. `unreadable` says that some of
+    either were left out.
     """
 
     name: str
@@ -42,6 +48,7 @@ class DeviceGroup:
     scope: Scope
     devices: tuple[tuple[str, tuple[str, ...]], ...] = ()
     references: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,12 @@ _HIERARCHY = (
 )
 # No device group has this name, so a parent that nobody knows is not resolved by a guess.
 _NOBODY = "\0"
+# Rules that send packets another way than routes do.
+_FORWARDING = tuple(
+    f"{rulebase}-rulebase/{kind}/rules/*"
+    for rulebase in ("pre", "post")
+    for kind in ("pbf", "sdwan")
+)
 _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objects-take-precedence"
 
 
@@ -122,30 +128,38 @@ def _parents(
 
 
 def _scope(elements: list[_Element], remarks: Remarks) -> Scope:
-    return Scope(read_objects(elements, remarks), read_rulebases(elements, remarks))
+    return Scope(
+        read_objects(elements, remarks),
+        read_rulebases(elements, remarks),
+        forwards_by_policy=any(
+            [text(each) for each in rule.iterchildren("disabled")] != ["yes"]
+            for element in elements
+            for where in _FORWARDING
+            for rule in element.iterfind(where)
+        ),
+    )
 
 
 def _device_group(
     name: str, parent: str, elements: list[_Element], remarks: Remarks
 ) -> DeviceGroup:
-    devices = [each for element in elements for each in element.iterchildren("devices")]
-    return DeviceGroup(
-        name,
-        parent,
-        _scope(elements, remarks),
-        tuple(sorted(read_devices(devices, remarks))),
-        _listed(elements, "reference-templates", remarks),
+    containers = [each for element in elements for each in element.iterchildren("devices")]
+    before = len(remarks)
+    devices = tuple(sorted(read_devices(containers, remarks)))
+    references = _listed(elements, "reference-templates", remarks)
+    unreadable = (
+        ("its devices or reference templates cannot be read",) if len(remarks) > before else ()
     )
+    return DeviceGroup(name, parent, _scope(elements, remarks), devices, references, unreadable)
 
 
 def _stack(name: str, elements: list[_Element], remarks: Remarks) -> TemplateStack:
-    devices = [each for element in elements for each in element.iterchildren("devices")]
-    return TemplateStack(
-        name,
-        _listed(elements, "templates", remarks),
-        tuple(sorted({serial for serial, _ in read_devices(devices, remarks)})),
-        read_network(elements, remarks),
-    )
+    containers = [each for element in elements for each in element.iterchildren("devices")]
+    before = len(remarks)
+    templates = _listed(elements, "templates", remarks)
+    devices = tuple(sorted({serial for serial, _ in read_devices(containers, remarks)}))
+    unreadable = ("its templates or devices cannot be read",) if len(remarks) > before else ()
+    return TemplateStack(name, templates, devices, read_network(elements, remarks), unreadable)
 
 
 def _listed(elements: list[_Element], tag: str, remarks: Remarks) -> tuple[str, ...]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A zone of a virtual system; `kind` is `layer3`, `layer2`, `virtual-wire`, `tap`, …"""
+    """A zone of a virtual system; `kind` is `layer3`, `layer2`, `virtual-wire`, `tap`, …
+
+    `kind` is empty where the document names none that is known, or more than one.
+    """
 
     name: str
     vsys: str
@@ -18,8 +21,8 @@ class Interface:
     """A layer 3 interface or subinterface.
 
     `addresses` are as written: an address with its prefix length, an address object's name, or a
-    template variable. `unreadable` names where it gets addresses that the document does not hold
-    (DHCP, PPPoE, …).
+    template variable; IPv6 addresses count where IPv6 is not switched off. `unreadable` names
+    where it gets addresses that the document does not hold (DHCP, PPPoE, …).
     """
 
     name: str
@@ -29,17 +32,27 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class StaticRoute:
-    """A static route; `next_hop` is its kind and value: (`ip-address`, `10.0.0.1`), say."""
+    """A static route; `next_hop` is its kind and value: (`ip-address`, `10.0.0.1`), say.
+
+    A `monitored` one is withdrawn while a path monitor or BFD finds its way closed. `unreadable`
+    says what of it is not known.
+    """
 
     name: str
     destination: str
     interface: str = ""
     next_hop: tuple[str, str] = ("", "")
+    monitored: bool = False
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualRouter:
-    """A virtual (or logical) router. `dynamic` names the routing protocols switched on in it."""
+    """A virtual (or logical) router.
+
+    `dynamic` names the routing protocols that are not switched off in it. `routes` are those that
+    it installs for unicast.
+    """
 
     name: str
     interfaces: tuple[str, ...] = ()
@@ -50,11 +63,17 @@ class VirtualRouter:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The `config` part of a template or a stack."""
+    """The `config` part of a template or a stack.
+
+    `learning` names the tunnel interfaces behind which addresses come and go by themselves, those
+    of GlobalProtect clients and satellites. `unreadable` says that something was left out.
+    """
 
     zones: tuple[Zone, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     routers: tuple[VirtualRouter, ...] = ()
+    learning: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +84,13 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class TemplateStack:
-    """A stack: its own settings first, then its templates, of which earlier ones win."""
+    """A stack: its own settings first, then its templates, of which earlier ones win.
+
+    `unreadable` says that templates or devices of it were left out.
+    """
 
     name: str
     templates: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     network: Network = Network()
+    unreadable: tuple[str, ...] = ()

@@ -90,6 +90,11 @@ def _cidr_v6(first: int, bits: int) -> str:
     return f"{ipaddress.IPv6Address(first).compressed}/{128 - bits}"
 
 
+NOWHERE = AddressSet()
+EVERYWHERE = AddressSet((0, V4_END), (0, V6_END))
+"""Every address of both families."""
+
+
 def _blocks(bounds: Bounds, end: int) -> Iterator[tuple[int, int]]:
     """The fewest aligned power-of-two blocks of a set, as (first, number of free bits)."""
     for first, past in intervals.to_ranges(bounds):

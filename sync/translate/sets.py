@@ -9,14 +9,17 @@ written for it keep their meaning.
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from sync.calico import limits, names
 from sync.calico.objects import GlobalNetworkSet, Pairs
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
+from sync.firewall.networks import Derived
 from sync.firewall.objects import AddressGroup
 from sync.firewall.resolution import Resolved, resolve_groups
 from sync.net import addresses
+from sync.net.addresses import AddressSet
 
 # Go reads these as IPv4 addresses, so a set must not hold them (`net.ParseCIDR`).
 _MAPPED_V4 = addresses.network("::ffff:0:0/96")
@@ -25,10 +28,17 @@ _REASONS_LENGTH = 4096
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One device group that a cluster stands for."""
+    """One device group that a cluster stands for, and the tier that its rules go to.
+
+    `derived` is what templates say of its zones' networks.
+    """
 
     source: str
     device_group: EffectiveDeviceGroup
+    tier: str
+    order: int
+    mode: Literal["enforced", "staged"]
+    derived: Derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +47,27 @@ class GroupSet:
 
     `identity` names it there: the group's own name, or `<source>/<device group>/<group>` where an
     earlier device group of the cluster has another group of that name. `open_because` is empty
-    exactly where `nets` are all that the group holds.
+    exactly where `addresses` are all that the group holds.
     """
 
     identity: str
     group: str
     device_groups: tuple[str, ...]
-    nets: tuple[str, ...]
+    addresses: AddressSet
     tags: tuple[str, ...]
     open_because: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The value of its sets' address-group label."""
+        own = self.identity == self.group
+        return names.label_value(self.group) if own else names.mapped(self.identity)
 
     def objects(self, owner: Pairs) -> list[GlobalNetworkSet]:
         """Its sets, all with the same labels and annotations; `owner` are the labels of ours."""
         own = self.identity == self.group
         first = names.set_name(self.group) if own else f"pan.{names.mapped(self.identity)}"
-        value = names.label_value(self.group) if own else names.mapped(self.identity)
-        labels = {names.ADDRESS_GROUP_LABEL: value, **dict(owner)}
+        labels = {names.ADDRESS_GROUP_LABEL: self.label, **dict(owner)}
         for tag in self.tags:
             labels[f"{names.FIREWALL_PREFIX}/{names.label_key_name(tag)}"] = ""
         annotations = {
@@ -70,28 +85,31 @@ class GroupSet:
                 tuple(sorted(labels.items())),
                 tuple(sorted(annotations.items())),
             )
-            for number, part in enumerate(_parts(self.nets), 1)
+            for number, part in enumerate(parts(self.addresses.cidrs()), 1)
             if part or number == 1
         ]
 
 
 def group_sets(
     targets: Sequence[Target], *, tags: Sequence[str], registered_known: bool
-) -> list[GroupSet]:
-    """The address groups that one cluster gets, by identity.
+) -> tuple[list[GroupSet], dict[tuple[str, str], dict[str, GroupSet]]]:
+    """The address groups that one cluster gets by identity, and each target's by their own names.
 
     Those with one of `tags` (every group, if there are none) and those that a rule uses. The
     device group listed first keeps the plain names; a group of another is shared if it is the
     same, else it has an identity of its own. `SourceError` if two groups would get one name.
     """
     found: dict[str, GroupSet] = {}
+    seen: dict[tuple[str, str], dict[str, str]] = {}
     for target in targets:
         name = target.device_group.name
         resolved = resolve_groups(
             target.device_group.objects.addresses, registered_known=registered_known
         )
+        identities = seen[target.source, name] = {}
         for group in _selected(target.device_group, tags):
             made = _group_set(group, resolved[group.name], name)
+            identities[group.name] = made.identity
             first = found.get(made.identity)
             if first is None:
                 found[made.identity] = made
@@ -104,7 +122,12 @@ def group_sets(
                         f"two address groups would be called {identity!r}; rename one in Panorama"
                     )
                 found[identity] = replace(made, identity=identity)
-    return sorted(found.values(), key=lambda each: each.identity)
+                identities[group.name] = identity
+    by_target = {
+        target: {group: found[identity] for group, identity in identities.items()}
+        for target, identities in seen.items()
+    }
+    return sorted(found.values(), key=lambda each: each.identity), by_target
 
 
 def network_sets(
@@ -144,32 +167,37 @@ def _selected(device_group: EffectiveDeviceGroup, tags: Sequence[str]) -> Iterab
 
 
 def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> GroupSet:
-    nets = resolved.addresses.cidrs()
+    kept = without_mapped(resolved.addresses)
     open_because = resolved.open_because
-    if resolved.addresses & _MAPPED_V4:
-        kept = [net for net in nets if addresses.network(net) - _MAPPED_V4]
-        if kept != nets:
-            nets = kept
-            open_because = (*open_because, "it holds addresses of ::ffff:0:0/96, read as IPv4")
+    if kept != resolved.addresses:
+        open_because = (*open_because, "it holds addresses of ::ffff:0:0/96, read as IPv4")
     return GroupSet(
-        group.name, group.name, (device_group,), tuple(nets), tuple(group.tags or ()), open_because
+        group.name, group.name, (device_group,), kept, tuple(group.tags or ()), open_because
     )
 
 
-def _parts(nets: tuple[str, ...]) -> list[tuple[str, ...]]:
+def without_mapped(found: AddressSet) -> AddressSet:
+    """The addresses without those nets that Calico would read as IPv4."""
+    if not found & _MAPPED_V4:
+        return found
+    nets = (addresses.network(net) for net in found.cidrs())
+    return AddressSet.union(net for net in nets if net - _MAPPED_V4)
+
+
+def parts(nets: Sequence[str]) -> list[tuple[str, ...]]:
     """The nets in as few parts as fit, a power of two, each net in the part its own hash says.
 
     So a net that comes or goes changes one part only, and nets hardly ever move between parts.
     """
     if _fits(nets):
-        return [nets]
+        return [tuple(nets)]
     number = 2
     while True:
-        parts: list[list[str]] = [[] for _ in range(number)]
+        found: list[list[str]] = [[] for _ in range(number)]
         for net in nets:
-            parts[zlib.crc32(net.encode()) % number].append(net)
-        if all(_fits(part) for part in parts):
-            return [tuple(part) for part in parts]
+            found[zlib.crc32(net.encode()) % number].append(net)
+        if all(_fits(part) for part in found):
+            return [tuple(part) for part in found]
         number *= 2
 
 

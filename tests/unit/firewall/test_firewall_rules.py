@@ -229,10 +229,177 @@ def test_rules_keep_their_order_and_repeated_names_are_both_kept() -> None:
     assert message == "is the name of an earlier rule here too; both are kept, in order"
 
 
-def test_a_rule_without_a_name_is_left_out_and_remarked() -> None:
-    configuration = shared(Word("pre-rulebase/security/rules", "<entry/>"), rule("r"))
-    assert [each.name for each in configuration.shared.rulebases.pre] == ["r"]
-    assert list(remarked(configuration)) == ["/config/shared/pre-rulebase/security/rules/entry"]
+# --- what cannot be read is never narrower than what is meant ------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inner", "field"),
+    [
+        ("from", "from_zones"),
+        ("to", "to_zones"),
+        ("source", "sources"),
+        ("destination", "destinations"),
+        ("application", "applications"),
+        ("service", "services"),
+    ],
+)
+def test_a_list_that_is_unreadable_or_repeated_is_any(inner: str, field: str) -> None:
+    for spoiling in (
+        tag(inner, text("member", "a"), "<x/>"),
+        members(inner, ["a"]) + members(inner, ["a"]),
+    ):
+        found, _ = spoiled(spoiling)
+        assert getattr(found, field) == ("any",)
+        assert found.unreadable
+
+
+def test_tags_that_are_unreadable_or_repeated_choose_nothing() -> None:
+    for spoiling in (tag("tag", text("member", "a"), "<x/>"), 2 * members("tag", ["a"])):
+        found, _ = spoiled(spoiling)
+        assert found.tags == ()
+        assert found.unreadable
+
+
+@pytest.mark.parametrize(
+    ("side", "field"), [("source", "sources"), ("destination", "destinations")]
+)
+@pytest.mark.parametrize(
+    "negation",
+    ["<negate-{}>maybe</negate-{}>", 2 * "<negate-{}>yes</negate-{}>", "<negate-{}/>"],
+)
+def test_a_list_that_may_be_negated_is_any(side: str, field: str, negation: str) -> None:
+    found, _ = spoiled(members(side, ["a"]), negation.replace("{}", side))
+    assert getattr(found, field) == ("any",)
+    assert (found.negate_source, found.negate_destination) == (False, False)
+    assert found.unreadable
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_list_that_is_unreadable_is_not_negated(side: str) -> None:
+    found, _ = spoiled(tag(side, "<x/>"), text(f"negate-{side}", "yes"))
+    assert (found.sources, found.negate_source) == (("any",), False)
+    assert (found.destinations, found.negate_destination) == (("any",), False)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        text("rule-type", "zone"),
+        tag("rule-type", "<x/>"),
+        text("rule-type", "intrazone") + text("rule-type", "interzone"),
+        2 * text("rule-type", "intrazone"),
+    ],
+)
+def test_a_rule_of_no_known_type_is_for_all_zones(kind: str) -> None:
+    found, _ = spoiled(members("from", ["a"]), members("to", ["b"]), kind)
+    assert (found.rule_type, found.from_zones, found.to_zones) == ("universal", ("any",), ("any",))
+    assert found.unreadable
+
+
+ONE_DEVICE = tag("target", tag("devices", entry("1")))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        2 * ONE_DEVICE,
+        tag("target", tag("devices", entry("1"), "<entry/>")),
+        tag("target", tag("devices", entry("1")), text("negate", "maybe")),
+        tag("target", tag("devices", entry("1")), tag("zones")),
+        tag("target", tag("tags", text("member", "a"), "<x/>"), text("negate", "yes")),
+        tag("target", tag("devices", "1")),
+        tag("target", "1"),
+    ],
+)
+def test_a_target_that_is_unreadable_is_every_device(target: str) -> None:
+    found, _ = spoiled(target)
+    assert found.target == EVERYWHERE
+    assert found.unreadable
+
+
+def test_a_rule_that_may_be_disabled_stays() -> None:
+    for spoiling in (
+        text("disabled", "true"),
+        tag("disabled", "yes", "<x/>"),
+        text("disabled", "yes") + tag("disabled", "yes", "<x/>"),
+    ):
+        found, _ = spoiled(spoiling)
+        assert not found.disabled
+        assert found.unreadable
+
+
+@pytest.mark.parametrize("name", ["disabled", "action"])
+def test_a_switch_that_says_the_same_twice_is_believed(name: str) -> None:
+    found, _ = spoiled(2 * text(name, "yes" if name == "disabled" else "allow"))
+    assert (found.disabled, found.action) == (name == "disabled", "allow")
+    assert found.unreadable == (f"<{name}> stands more than once",)
+
+
+@pytest.mark.parametrize(
+    "action", [text("action", "permit"), tag("action"), tag("action", "allow", "<x/>")]
+)
+def test_an_action_that_is_not_surely_allow_is_a_deny(action: str) -> None:
+    found, _ = spoiled(action)
+    assert found.action == "deny"
+    assert found.unreadable
+
+
+@pytest.mark.parametrize("name", ["category", "source-user"])
+def test_a_constraint_that_is_repeated_keeps_no_part_of_it(name: str) -> None:
+    found, _ = spoiled(members(name, ["a"]), members(name, ["b"]))
+    assert found == Rule("r", unreadable=(f"<{name}> stands more than once",))
+
+
+# --- what is not written as a rule with a name ----------------------------------------------------
+
+
+def among_rules(*xml: str) -> tuple[tuple[Rule, ...], dict[str, str]]:
+    """The rules read from these elements between two whole rules, and the remarks."""
+    words = [Word("pre-rulebase/security/rules", each) for each in xml]
+    configuration = shared(rule("a"), *words, rule("z"))
+    first, *between, last = configuration.shared.rulebases.pre
+    assert (first, last) == (Rule("a"), Rule("z"))
+    return tuple(between), remarked(configuration)
+
+
+def test_a_rule_without_a_name_is_unsayable_in_its_place() -> None:
+    found, remarks = among_rules(
+        "<entry/>",
+        tag("entry", members("from", ["dmz"]), text("action", "deny")),
+        "<entry name=' '/>",
+    )
+    because = ("it has no name",)
+    assert found == (
+        Rule("<entry>", unreadable=because),
+        Rule("<entry>", from_zones=("dmz",), action="deny", unreadable=because),
+        Rule("<entry>", unreadable=because),
+    )
+    path = "/config/shared/pre-rulebase/security/rules/entry"
+    message = "it has no name; the rule counts as unsayable"
+    assert remarks == {path: message, f"{path}[@name=' ']": message}
+
+
+@pytest.mark.parametrize(
+    ("xml", "name", "action"),
+    [
+        ("<rule/>", "<rule>", "deny"),
+        ("<rule name='x'/>", "x", "deny"),
+        (f"<rule name='x'>{text('action', 'allow')}</rule>", "x", "allow"),
+        (f"<rule name='x'>{2 * text('action', 'allow')}</rule>", "x", "deny"),
+        (f"<rule name='x'>{tag('action', 'allow', '<x/>')}</rule>", "x", "deny"),
+        (f"<rule name='x'>{text('action', 'drop')}{members('from', ['a'])}</rule>", "x", "deny"),
+        (f"<rule>{text('disabled', 'yes')}</rule>", "<rule>", "deny"),
+    ],
+)
+def test_an_element_that_is_no_entry_is_an_unsayable_rule(xml: str, name: str, action: str) -> None:
+    (found,), remarks = among_rules(xml)
+    assert found == Rule(
+        name,
+        services=("any",),
+        action=action,
+        unreadable=("it is written as <rule>, not as an entry",),
+    )
+    assert list(remarks.values()) == ["is not an entry; it counts as a rule that is unsayable"]
 
 
 # --- targets --------------------------------------------------------------------------------------
@@ -306,6 +473,28 @@ def test_an_override_that_is_not_clear_denies(words: list[Word]) -> None:
     assert found == {"intrazone-default": "deny"}
     (message,) = remarked(configuration).values()
     assert message == "has no single action that is known; it is taken as a deny"
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        ("<rule name='intrazone-default'/>", {"intrazone-default": "deny"}),
+        (tag("entry"), {"intrazone-default": "deny", "interzone-default": "deny"}),
+    ],
+)
+@pytest.mark.parametrize("allowed_first", [True, False])
+def test_an_override_that_is_no_entry_with_a_name_denies(
+    xml: str, expected: dict[str, str], *, allowed_first: bool
+) -> None:
+    allow = default_rule("intrazone-default", text("action", "allow"))
+    words = [allow, Word("post-rulebase/default-security-rules/rules", xml)]
+    found, _ = defaults(*(words if allowed_first else reversed(words)))
+    assert found == expected
+
+
+def test_an_override_with_an_action_that_holds_more_denies() -> None:
+    found, _ = defaults(default_rule("intrazone-default", tag("action", "allow", "<x/>")))
+    assert found == {"intrazone-default": "deny"}
 
 
 def test_other_default_rules_are_left_out_and_remarked() -> None:

@@ -1,0 +1,161 @@
+"""What a Kubernetes cluster tells beside objects of ours: pods, IPPools, nodes, others' policies.
+
+Only what is needed is kept of each: a cluster's pods never lie in memory together.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+from sync.calico.objects import API_VERSION
+from sync.clusters.api import Api, ApiError
+from sync.clusters.cluster import ClusterFacts
+from sync.net.addresses import AddressSet, address, network
+
+_Found = TypeVar("_Found")
+
+_NAMESPACED: Final = {
+    "NetworkPolicy": "networkpolicies",
+    "StagedNetworkPolicy": "stagednetworkpolicies",
+}
+
+# A pod that has ended gives its address back.
+_ENDED: Final = ("Succeeded", "Failed")
+_RUNNING: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
+
+_DEFAULT_TIER: Final = "default"  # of a policy that names none
+
+
+class _UnknownError(Exception):
+    """A fact that cannot be had; the message says why and what to do."""
+
+
+def read_facts(api: Api, *, page: int) -> ClusterFacts:
+    """The facts, read in pages of `page` objects. `ApiError` for anything but a missing right."""
+    networks, networks_because = _known(partial(_pod_networks, api, page))
+    nodes, nodes_because = _known(partial(_nodes, api, page))
+    windows, addresses = nodes or ((), ())
+    policies: defaultdict[str, list[str]] = defaultdict(list)
+    reasons = []
+    for kind in _NAMESPACED:
+        found, because = _known(partial(_policies, api, page, kind))
+        reasons += [because] if because else []
+        for tier, name in found or ():
+            policies[tier].append(name)
+    return ClusterFacts(
+        pod_networks=networks,
+        pod_networks_because=networks_because,
+        windows_nodes=windows,
+        node_addresses=addresses,
+        nodes_because=nodes_because,
+        foreign_policies={tier: tuple(sorted(names)) for tier, names in sorted(policies.items())},
+        foreign_policies_because="; ".join(reasons),
+    )
+
+
+def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
+    """What is read, or why it cannot be known."""
+    try:
+        return read(), ""
+    except _UnknownError as error:
+        return None, str(error)
+    except ApiError as error:
+        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            raise
+        return None, str(error)
+
+
+def _pod_networks(api: Api, page: int) -> AddressSet:
+    """All IPPools, if every pod's address lies in one.
+
+    Pools are counted whatever they are used for now: one that gives out no more addresses keeps
+    its pods. A pool whose pods are read before it is made makes the answer unknown, never wrong.
+    """
+    found = api.collected(f"/apis/{API_VERSION}/ippools", _pool, page=page)
+    if not found:
+        raise _UnknownError(
+            f"cluster {api.name} has no IPPools, so nothing tells where its pods' addresses lie; "
+            "give its pod_cidrs"
+        )
+    pools = AddressSet.union(found)
+    outside = api.collected(
+        "/api/v1/pods", lambda pod: _outside(pod, pools), page=page, selector=_RUNNING
+    )
+    if outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        raise _UnknownError(
+            f"cluster {api.name} has pods with addresses outside its IPPools ({outside[0]}{more}), "
+            "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
+        )
+    return pools
+
+
+def _pool(document: Mapping[str, Any]) -> Iterator[AddressSet]:
+    cidr = document["spec"]["cidr"]
+    try:
+        yield network(cidr)
+    except ValueError as error:
+        raise _UnknownError(
+            f"the IPPool {document['metadata']['name']} has no CIDR that can be read ({error}); "
+            "give the cluster's pod_cidrs"
+        ) from error
+
+
+def _outside(pod: Mapping[str, Any], pools: AddressSet) -> Iterator[str]:
+    """The addresses of a pod that lie in no pool; a host-networked pod has none of its own."""
+    status = pod.get("status") or {}
+    if pod["spec"].get("hostNetwork") or status.get("phase") in _ENDED:
+        return
+    for each in status.get("podIPs") or ():
+        if not _holds(pools, each["ip"]):
+            yield f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {each['ip']}"
+
+
+def _holds(pools: AddressSet, text: str) -> bool:
+    """Whether an address lies in a pool; one that cannot be read lies in none."""
+    try:
+        family, number = address(text)
+    except ValueError:
+        return False
+    # Odd is inside: the place is between stepping in and stepping out.
+    return bisect_right(pools.v4 if family == 4 else pools.v6, number) % 2 == 1
+
+
+def _nodes(api: Api, page: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of Windows nodes, and all nodes' addresses."""
+    found = api.collected("/api/v1/nodes", _node, page=page)
+    windows = {name for name, is_windows, _ in found if is_windows}
+    addresses = {each for _, _, addresses in found for each in addresses}
+    return tuple(sorted(windows)), tuple(sorted(addresses))
+
+
+def _node(document: Mapping[str, Any]) -> Iterator[tuple[str, bool, tuple[str, ...]]]:
+    metadata, status = document["metadata"], document.get("status") or {}
+    systems = (
+        (metadata.get("labels") or {}).get("kubernetes.io/os"),
+        # Labels can be edited; this is what the kubelet says.
+        (status.get("nodeInfo") or {}).get("operatingSystem"),
+    )
+    addresses = tuple(
+        each["address"]
+        for each in status.get("addresses") or ()
+        if each["type"] in ("InternalIP", "ExternalIP")
+    )
+    yield metadata["name"], "windows" in systems, addresses
+
+
+def _policies(api: Api, page: int, kind: str) -> list[tuple[str, str]]:
+    """The namespaced policies of a kind, each with its tier.
+
+    The tier is the spec's: the label that Calico puts beside it may be missing on old ones.
+    """
+
+    def policy(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        metadata = document["metadata"]
+        tier = (document.get("spec") or {}).get("tier") or _DEFAULT_TIER
+        yield tier, f"{kind} {metadata['namespace']}/{metadata['name']}"
+
+    return api.collected(f"/apis/{API_VERSION}/{_NAMESPACED[kind]}", policy, page=page)

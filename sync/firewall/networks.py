@@ -1,0 +1,587 @@
+"""Which addresses lie behind which zone, as far as templates and stacks surely say.
+
+A zone's networks are those of its interfaces and of the static routes that lead out of them, by
+longest prefix within each virtual router. They are known only where all that leads there is: a
+router that learns routes, or whose addresses are not in the document, leaves every zone with an
+interface in it unknown. What a firewall holds locally is not in the document at all, and links
+are taken to be up.
+
+Several firewalls are taken to speak of one network: an address has one zone, whichever of them it
+passes. Where two virtual routers see it in two zones, both zones are unknown; only a default route
+gives way to what another router says.
+
+Sources: PAN-OS networking administrator's guide ("Virtual Routers", "Static Routes"), Panorama
+administrator's guide ("Templates and Template Stacks").
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from sync.firewall.configuration import Configuration, DeviceGroup
+from sync.firewall.templates import (
+    Interface,
+    Network,
+    StaticRoute,
+    TemplateStack,
+    VirtualRouter,
+    Zone,
+)
+from sync.net import addresses
+from sync.net.addresses import AddressSet
+
+# A network as (family, first address, first address past it); they sort by where they begin.
+_Prefix = tuple[int, int, int]
+
+# Addresses of one link only, which no router leads to.
+_LINK_LOCAL: _Prefix = (6, 0xFE80 << 112, 0xFEC0 << 112)
+_DEFAULTS: frozenset[_Prefix] = frozenset({(4, 0, addresses.V4_END), (6, 0, addresses.V6_END)})
+# Next hops that leave by the route's interface.
+_BY_INTERFACE = frozenset({"", "none", "ip-address", "ipv6-address", "fqdn"})
+_BY_ADDRESS = frozenset({"ip-address", "ipv6-address"})
+_OTHERWISE = "another template that says otherwise"
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """The zones that the templates and stacks of a device group name, in name order.
+
+    `networks` holds the CIDRs of zones whose networks are known, IPv4 first, ascending. Where
+    those of two zones overlap the longer prefix counts. `unknown_because` gives one clause for
+    every other zone. `everything_else` are the known zones that a default route leads to, which
+    hold what no other zone does: true only while every other zone's networks are known.
+    """
+
+    zones: tuple[str, ...]
+    networks: Mapping[str, tuple[str, ...]]
+    unknown_because: Mapping[str, str]
+    everything_else: tuple[str, ...] = ()
+
+
+NOTHING = Derived((), {}, {})
+
+
+def derived(configuration: Configuration, device_group: str) -> Derived:
+    """What the templates of a device group and of those below it say of their zones' networks.
+
+    An interface without a zone, a zone of another virtual system and a route that discards hold
+    their addresses back from every zone of that router. `KeyError` for a device group that is
+    not in the configuration (`sync.firewall.effective` refuses it first).
+    """
+    groups = _family(configuration, device_group)
+    firewalls, gaps = _firewalls(configuration, groups)
+    gaps += _forwarding(configuration, groups)
+    zones = tuple(sorted({zone.name for firewall in firewalls for zone in firewall.zones}))
+    if gaps:
+        return Derived(zones, {}, dict.fromkeys(zones, gaps[0]))
+    unknown: dict[str, str] = {}
+    ways = [way for firewall in firewalls for way in _ways(firewall, unknown)]
+    _find_contradictions(ways, unknown)
+    networks, everything_else = _networks(ways, unknown)
+    return Derived(
+        zones,
+        {zone: networks[zone] for zone in zones if zone not in unknown},
+        dict(sorted(unknown.items())),
+        tuple(sorted(everything_else)),
+    )
+
+
+# --- which templates ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Firewall:
+    """The layers of a stack laid over one another, as every firewall of the stack has them.
+
+    `zones` are those of the virtual systems that the device group has, `contested` the names of
+    those of which two layers say different things.
+    """
+
+    name: str
+    zones: tuple[Zone, ...]
+    contested: frozenset[str]
+    interfaces: Mapping[str, Interface]
+    routers: Mapping[str, VirtualRouter]
+    learning: frozenset[str]
+
+
+def _family(configuration: Configuration, device_group: str) -> list[DeviceGroup]:
+    """A device group and all below it."""
+    groups = configuration.device_groups
+    below: dict[str, list[str]] = {}
+    for group in groups.values():
+        below.setdefault(group.parent, []).append(group.name)
+    family = {device_group: groups[device_group]}
+    names = [device_group]
+    for name in names:
+        found = [each for each in below.get(name, ()) if each not in family]
+        names += found
+        family |= {each: groups[each] for each in found}
+    return list(family.values())
+
+
+def _forwarding(configuration: Configuration, groups: Iterable[DeviceGroup]) -> list[str]:
+    """One clause for each scope whose rules send packets another way than routes do."""
+    scopes = {"Shared": configuration.shared}
+    for group in groups:
+        name = group.name
+        while name in configuration.device_groups and f"device group {name!r}" not in scopes:
+            scopes[f"device group {name!r}"] = configuration.device_groups[name].scope
+            name = configuration.device_groups[name].parent
+    return [
+        f"{name} has policy-based forwarding or SD-WAN rules, which overrule routes"
+        for name, scope in scopes.items()
+        if scope.forwards_by_policy
+    ]
+
+
+# The virtual systems that a device group has of a firewall; None for all of them.
+_Systems = frozenset[str] | None
+
+
+def _firewalls(
+    configuration: Configuration, groups: Iterable[DeviceGroup]
+) -> tuple[list[_Firewall], list[str]]:
+    """The firewalls of device groups, and one clause for whatever leaves zones of them unnamed."""
+    stacks, templates, gaps = _named(configuration, groups)
+    # Stacks of the same layers are one firewall here, however many there are.
+    laid: dict[tuple[Network, tuple[str, ...], _Systems], _Firewall] = {}
+    for name, systems in stacks.items():
+        stack = configuration.stacks[name]
+        layers, missing = _layers(configuration, stack)
+        gaps += missing
+        key = (stack.network, stack.templates, systems)
+        if key not in laid:
+            laid[key] = _lay(f"stack {name!r}", layers, systems)
+        found = {zone.vsys for layer in layers for zone in layer.zones}
+        absent = (systems or frozenset()) - found
+        if not found:
+            gaps.append(f"the templates of stack {name!r} name no zones")
+        elif absent:
+            gaps.append(
+                f"the templates of stack {name!r} name no zones of {', '.join(sorted(absent))}"
+            )
+    for name in templates:
+        network = configuration.templates[name].network
+        gaps += [f"of template {name!r} {each}" for each in network.unreadable]
+        if (Network(), (name,), None) not in laid:
+            laid[Network(), (name,), None] = _lay(f"template {name!r}", [network], None)
+    return list(laid.values()), gaps
+
+
+def _named(
+    configuration: Configuration, groups: Iterable[DeviceGroup]
+) -> tuple[dict[str, _Systems], list[str], list[str]]:
+    """The stacks and the single templates of device groups, and one clause for what is missing."""
+    stacks_of: dict[str, list[str]] = {}
+    for stack in configuration.stacks.values():
+        for serial in stack.devices:
+            stacks_of.setdefault(serial, []).append(stack.name)
+    gaps: list[str] = []
+    stacks: dict[str, _Systems] = {}
+    templates: dict[str, None] = {}
+    for group in groups:
+        gaps += [f"of device group {group.name!r} {each}" for each in group.unreadable]
+        for serial, systems in group.devices:
+            found = stacks_of.get(serial, [])
+            if len(found) != 1:
+                many = "more than one template stack" if found else "no template stack"
+                gaps.append(f"firewall {serial} is in {many}")
+            for name in found:
+                earlier = stacks.get(name, frozenset())
+                wanted = earlier is not None and bool(systems)
+                stacks[name] = frozenset({*(earlier or ()), *systems}) if wanted else None
+        for name in group.references:
+            if name in configuration.stacks:
+                stacks[name] = None
+            if name in configuration.templates:
+                templates[name] = None
+            if name not in configuration.stacks and name not in configuration.templates:
+                gaps.append(f"the reference template {name!r} is not in the configuration")
+    return stacks, list(templates), gaps
+
+
+def _layers(configuration: Configuration, stack: TemplateStack) -> tuple[list[Network], list[str]]:
+    """A stack's own network, then those of its templates in order, and what is missing."""
+    layers = [stack.network]
+    unread = (*stack.unreadable, *stack.network.unreadable)
+    gaps = [f"of stack {stack.name!r} {each}" for each in unread]
+    for name in stack.templates:
+        template = configuration.templates.get(name)
+        if template is None:
+            gaps.append(f"template {name!r} of stack {stack.name!r} is not in the configuration")
+        else:
+            layers.append(template.network)
+            gaps += [f"of template {name!r} {each}" for each in template.network.unreadable]
+    return layers, gaps
+
+
+def _lay(name: str, layers: list[Network], systems: _Systems) -> _Firewall:
+    """Layers over one another: an earlier definition counts if it says all that later ones say.
+
+    Where a later one says more, nobody knows here what of the two the firewall gets.
+    """
+    zones: dict[tuple[str, str], Zone] = {}
+    interfaces: dict[str, Interface] = {}
+    routers: dict[str, VirtualRouter] = {}
+    contested: set[str] = set()
+    if systems is not None and not any(
+        zone.vsys in systems for layer in layers for zone in layer.zones
+    ):
+        systems = None
+    for layer in layers:
+        for zone in layer.zones:
+            if systems is None or zone.vsys in systems:
+                first = zones.setdefault((zone.vsys, zone.name), zone)
+                both = {*first.interfaces, *zone.interfaces}
+                if zone.kind != first.kind or both != {*first.interfaces}:
+                    contested.add(zone.name)
+                    zones[zone.vsys, zone.name] = replace(first, interfaces=tuple(sorted(both)))
+        for interface in layer.interfaces:
+            upper = interfaces.setdefault(interface.name, interface)
+            interfaces[interface.name] = _interfaces_laid(upper, interface)
+        for router in layer.routers:
+            over = routers.setdefault(router.name, router)
+            routers[router.name] = _routers_laid(over, router)
+    learning = frozenset(each for layer in layers for each in layer.learning)
+    return _Firewall(
+        name, tuple(zones.values()), frozenset(contested), interfaces, routers, learning
+    )
+
+
+def _interfaces_laid(first: Interface, second: Interface) -> Interface:
+    both = {*first.addresses, *second.addresses}
+    unreadable = {*first.unreadable, *second.unreadable}
+    if both == {*first.addresses} and unreadable == {*first.unreadable}:
+        return first
+    return Interface(first.name, tuple(sorted(both)), tuple(sorted({*unreadable, _OTHERWISE})))
+
+
+def _routers_laid(first: VirtualRouter, second: VirtualRouter) -> VirtualRouter:
+    both = VirtualRouter(
+        first.name,
+        tuple(dict.fromkeys([*first.interfaces, *second.interfaces])),
+        tuple(dict.fromkeys([*first.routes, *second.routes])),
+        tuple(dict.fromkeys([*first.dynamic, *second.dynamic])),
+        tuple(dict.fromkeys([*first.unreadable, *second.unreadable])),
+    )
+    if both == first:
+        return first
+    otherwise = "templates say different things of it"
+    return replace(both, unreadable=tuple(dict.fromkeys([*both.unreadable, otherwise])))
+
+
+# --- one virtual router ---------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Way:
+    """What a virtual router says: the zones each prefix may lead to, None standing for no zone."""
+
+    claims: dict[_Prefix, frozenset[str | None]] = field(default_factory=dict)
+
+
+_NO_ZONE: frozenset[str | None] = frozenset({None})
+
+
+def _ways(firewall: _Firewall, unknown: dict[str, str]) -> Iterator[_Way]:
+    """Each virtual router of a firewall, and its zones that cannot be known, into `unknown`."""
+    zones_of: dict[str, frozenset[str | None]] = {}
+    for zone in firewall.zones:
+        for name in zone.interfaces:
+            zones_of[name] = zones_of.get(name, frozenset()) | {zone.name}
+    routers_of: dict[str, list[VirtualRouter]] = {}
+    for router in firewall.routers.values():
+        for name in router.interfaces:
+            routers_of.setdefault(name, []).append(router)
+    for zone in firewall.zones:
+        if problem := _zone_problem(firewall, zone, routers_of):
+            unknown.setdefault(zone.name, f"{problem} ({firewall.name})")
+    led: set[str | None] = set()
+    for router in firewall.routers.values():
+        claims, problems = _claims(firewall, router, zones_of)
+        shared = [name for name in router.interfaces if len(routers_of[name]) > 1]
+        problems += [f"its interface {name!r} is in another one too" for name in shared]
+        way = _Way(_candidates(claims))
+        if problems:
+            because = f"virtual router {router.name!r} of {firewall.name}: {problems[0]}"
+            for name in router.interfaces:
+                _not_known(zones_of.get(name, _NO_ZONE), because, unknown)
+        for prefix, ends in way.claims.items():
+            led |= ends
+            if len(ends) > 1:
+                because = (
+                    f"{_cidr(prefix)} leads to more than one end in virtual router "
+                    f"{router.name!r} of {firewall.name}"
+                )
+                _not_known(ends, because, unknown)
+        yield way
+    for name in sorted(zones_of.keys() - routers_of.keys()):
+        # Their zones are unknown; that others have the same addresses is to be seen.
+        interface = firewall.interfaces.get(name, Interface(name))
+        prefixes = filter(None, map(_prefix, interface.addresses))
+        yield _Way(dict.fromkeys(prefixes, zones_of[name]))
+    for zone in firewall.zones:
+        if zone.name not in led:
+            unknown.setdefault(
+                zone.name, f"no address or route leads to its interfaces ({firewall.name})"
+            )
+
+
+def _zone_problem(
+    firewall: _Firewall, zone: Zone, routers_of: Mapping[str, list[VirtualRouter]]
+) -> str:
+    if zone.name in firewall.contested:
+        return "templates say different things of it"
+    if zone.kind != "layer3":
+        return f"it is a {zone.kind} zone, not a layer3 zone" if zone.kind else "it is of no kind"
+    if not zone.interfaces:
+        return "it has no interfaces"
+    for name in zone.interfaces:
+        if name not in routers_of:
+            return f"its interface {name!r} is in no virtual router"
+    return ""
+
+
+def _not_known(ends: Iterable[str | None], because: str, unknown: dict[str, str]) -> None:
+    for zone in ends:
+        if zone is not None:
+            unknown.setdefault(zone, because)
+
+
+# A prefix, where it leads, and whether it may be withdrawn in favour of a shorter one.
+_Claim = tuple[_Prefix, frozenset[str | None], bool]
+
+
+def _claims(
+    firewall: _Firewall, router: VirtualRouter, zones_of: Mapping[str, frozenset[str | None]]
+) -> tuple[list[_Claim], list[str]]:
+    """What the interfaces and static routes of a router say, and why that is not all.
+
+    Names of address objects are not resolved: which of the objects of a name a template means is
+    the firewall's to know.
+    """
+    problems = [*router.unreadable]
+    if router.dynamic:
+        problems.append(f"it learns routes by {', '.join(router.dynamic)}")
+    claims: list[_Claim] = []
+    connected: list[tuple[_Prefix, str]] = []
+    for name in router.interfaces:
+        interface = firewall.interfaces.get(name)
+        if interface is None:
+            problems.append(f"its interface {name!r} is not in the templates")
+            continue
+        elsewhere = [*interface.unreadable]
+        if name in firewall.learning:
+            elsewhere.append("GlobalProtect")
+        if elsewhere:
+            problems.append(f"its interface {name!r} has addresses from {', '.join(elsewhere)}")
+        for written in interface.addresses:
+            prefix = _prefix(written)
+            if prefix is None:
+                problems.append(
+                    f"its interface {name!r} has the address {written!r}, a name or a variable"
+                )
+            else:
+                connected.append((prefix, name))
+                if not _inside(prefix, _LINK_LOCAL):
+                    claims.append((prefix, zones_of.get(name, _NO_ZONE), False))
+    for route in router.routes:
+        prefix, ends, problem = _route(route, router, connected, zones_of)
+        if problem:
+            problems.append(f"its static route {route.name!r} {problem}")
+        if prefix is not None and ends is not None:
+            claims.append((prefix, ends, route.monitored))
+    return claims, problems
+
+
+def _route(
+    route: StaticRoute,
+    router: VirtualRouter,
+    connected: Iterable[tuple[_Prefix, str]],
+    zones_of: Mapping[str, frozenset[str | None]],
+) -> tuple[_Prefix | None, frozenset[str | None] | None, str]:
+    """Where a static route leads from and to, each None if that is not known, and why it is not."""
+    prefix = _prefix(route.destination)
+    kind, hop = route.next_hop
+    problem = f"cannot be read: {route.unreadable[0]}" if route.unreadable else ""
+    if prefix is None:
+        problem = f"has the destination {route.destination!r}, which is not a network"
+    if kind == "discard":
+        return prefix, _NO_ZONE, problem
+    if kind not in _BY_INTERFACE:
+        return prefix, None, f"leads on by {kind} {hop}".rstrip()
+    if route.interface:
+        if route.interface not in router.interfaces:
+            return prefix, None, f"leads to {route.interface!r}, which is not an interface of it"
+        return prefix, zones_of.get(route.interface, _NO_ZONE), problem
+    at = _prefix(hop) if kind in _BY_ADDRESS else None
+    names = {name for network, name in connected if at is not None and _inside(at, network)}
+    if len(names) != 1:
+        said = f"the next hop {hop!r}" if hop else "no next hop"
+        return prefix, None, f"has {said}, which is in no single network of its interfaces"
+    return prefix, zones_of.get(names.pop(), _NO_ZONE), problem
+
+
+def _candidates(claims: Iterable[_Claim]) -> dict[_Prefix, frozenset[str | None]]:
+    """Where each prefix may lead: a route that may be withdrawn leaves the next shorter one's."""
+    ends: dict[_Prefix, frozenset[str | None]] = {}
+    stays: set[_Prefix] = set()
+    for prefix, to, withdrawn in claims:
+        ends[prefix] = ends.get(prefix, frozenset()) | to
+        if not withdrawn:
+            stays.add(prefix)
+    for prefix, around in _nested(ends):
+        if prefix not in stays and around:
+            ends[prefix] |= ends[around[-1]]
+    return ends
+
+
+# --- all of them together -------------------------------------------------------------------------
+
+
+def _find_contradictions(ways: list[_Way], unknown: dict[str, str]) -> None:
+    """Mark as unknown the zones that two virtual routers give the same addresses."""
+    # Which routers speak of a prefix, and which of them lead it to a zone.
+    spoken: dict[_Prefix, set[int]] = {}
+    led: dict[_Prefix, dict[str, set[int]]] = {}
+    for number, way in enumerate(ways):
+        for prefix, ends in way.claims.items():
+            spoken.setdefault(prefix, set()).add(number)
+            zones = led.setdefault(prefix, {})
+            for zone in ends:
+                if zone is not None:
+                    zones.setdefault(zone, set()).add(number)
+    for prefix, around in _nested(led):
+        here = sorted(led[prefix])
+        if len(here) > 1:
+            said = " and ".join(repr(zone) for zone in here)
+            _not_known(here, f"{_cidr(prefix)} leads to {said}", unknown)
+        # Only the longest prefix of a router that holds this one is its word on it.
+        answered = set(spoken[prefix])
+        for outer in reversed(around if here else ()):
+            if outer in _DEFAULTS:
+                break
+            for other, routers in led[outer].items():
+                for zone in here if routers - answered else ():
+                    if zone != other:
+                        because = (
+                            f"{_cidr(prefix)} leads to {zone!r} in one virtual router and lies in "
+                            f"{_cidr(outer)}, which leads to {other!r} in another"
+                        )
+                        _not_known((other, zone), because, unknown)
+            answered |= spoken[outer]
+
+
+def _networks(
+    ways: list[_Way], unknown: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """The CIDRs of each known zone, and the zones that a default route leads to.
+
+    A prefix stays as it is routed, so that longer ones in it can still be told from it, unless
+    something in it is no known zone's. Then it is cut into what is left of it without the longer
+    prefixes of its router, and a default route also without what other routers know better; a
+    shorter prefix that others know better is a contradiction, and its zone unknown.
+    """
+    unsure = [
+        prefix
+        for way in ways
+        for prefix, ends in way.claims.items()
+        if any(zone in unknown for zone in ends)
+    ]
+    held = AddressSet.union(map(_held, ways))
+    pieces: dict[str, set[str]] = {}
+    everything_else: set[str] = set()
+    cut: dict[tuple[_Prefix, tuple[_Prefix, ...]], list[str]] = {}
+    for way in ways:
+        ordered = sorted(way.claims)
+        for prefix, ends in way.claims.items():
+            zone = min((each for each in ends if each is not None), default=None)
+            if zone is None or zone in unknown:
+                continue
+            is_default = prefix in _DEFAULTS
+            longer = tuple(_within(prefix, ordered))
+            whole = not any(None in way.claims[each] for each in longer)
+            if is_default:
+                everything_else.add(zone)
+                whole = whole and not any(_inside(each, prefix) for each in unsure)
+            else:
+                whole = whole and not any(
+                    end in unknown for each in longer for end in way.claims[each] if end is not None
+                )
+            if whole:
+                longer = ()
+            if (prefix, longer) not in cut:
+                left = _set(prefix) - AddressSet.union(map(_set, longer))
+                if is_default and not whole:
+                    left -= held
+                cut[prefix, longer] = left.cidrs()
+            pieces.setdefault(zone, set()).update(cut[prefix, longer])
+    networks = {zone: tuple(sorted(found, key=_order)) for zone, found in pieces.items()}
+    return networks, everything_else
+
+
+def _held(way: _Way) -> AddressSet:
+    """What a router leads to zones by more than a default route."""
+    held = AddressSet()
+    for prefix, _ in _nested(way.claims):
+        if way.claims[prefix] == _NO_ZONE:
+            held -= _set(prefix)
+        elif prefix not in _DEFAULTS:
+            held |= _set(prefix)
+    return held
+
+
+# --- prefixes -------------------------------------------------------------------------------------
+
+
+def _prefix(text: str) -> _Prefix | None:
+    """A network, or a host; None for a name or a variable."""
+    try:
+        found = addresses.network(text)
+    except ValueError:
+        return None
+    return (4, *_ends(found.v4)) if found.v4 else (6, *_ends(found.v6))
+
+
+def _ends(bounds: tuple[int, ...]) -> tuple[int, int]:
+    return bounds[0], bounds[-1]
+
+
+def _order(cidr: str) -> _Prefix:
+    found = _prefix(cidr)
+    assert found is not None
+    return found
+
+
+def _set(prefix: _Prefix) -> AddressSet:
+    family, first, past = prefix
+    return AddressSet(v4=(first, past)) if family == 4 else AddressSet(v6=(first, past))
+
+
+def _cidr(prefix: _Prefix) -> str:
+    return _set(prefix).cidrs()[0]
+
+
+def _inside(inner: _Prefix, outer: _Prefix) -> bool:
+    return inner[0] == outer[0] and outer[1] <= inner[1] and inner[2] <= outer[2]
+
+
+def _within(prefix: _Prefix, ordered: list[_Prefix]) -> Iterator[_Prefix]:
+    """Those of sorted prefixes that are longer and inside this one."""
+    family, first, past = prefix
+    start = bisect_left(ordered, (family, first, 0))
+    end = bisect_left(ordered, (family, past, 0))
+    for each in ordered[start:end]:
+        if each != prefix and each[2] <= past:
+            yield each
+
+
+def _nested(prefixes: Iterable[_Prefix]) -> Iterator[tuple[_Prefix, list[_Prefix]]]:
+    """Each prefix after all those around it, which come along, the widest first."""
+    around: list[_Prefix] = []
+    for prefix in sorted(prefixes, key=lambda each: (each[0], each[1], -each[2])):
+        while around and not _inside(prefix, around[-1]):
+            around.pop()
+        yield prefix, around
+        around.append(prefix)

@@ -1,0 +1,202 @@
+"""One end of a rule as Calico's entity rules: by address, by zone, or by both.
+
+An end becomes several entities where one cannot hold it, and their union is the end: IPv4 and IPv6
+stand apart, at most 256 nets in each, and a zone is its pods and its networks. Felix folds the
+selectors of an entity into one object selector, and pods and sets are different objects, so the
+two kinds of selector never stand together.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sync.calico import limits, names
+from sync.calico.objects import EntityRule
+from sync.net.addresses import EVERYWHERE, NOWHERE, V4_END, V6_END, AddressSet
+from sync.translate.matches import AddressMatch
+from sync.translate.sets import GroupSet, without_mapped
+from sync.translate.zones import PODS, Zone, Zones
+
+_SETS_ONLY = "global()"
+_NO_NAMESPACE = "!has(projectcalico.org/namespace)"
+_V4 = AddressSet((0, V4_END))
+_V6 = AddressSet((), (0, V6_END))
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One entity without ports, and the family that its nets bind it to (None: both)."""
+
+    entity: EntityRule
+    family: Literal[4, 6] | None = None
+
+
+ANYWHERE = End(EntityRule())
+OUTSIDE = EntityRule(not_selector=PODS)
+"""Every address that is no pod's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Makes the ends of one device group's rules.
+
+    `sets` are the group sets of the cluster by identity. `pod_cidrs` hold every pod, None: not
+    known. `lists` collects the sets that lists of a rule get for themselves, by label value.
+    """
+
+    zones: Zones
+    sets: Mapping[str, GroupSet]
+    pod_cidrs: AddressSet | None
+    trust_addresses: bool
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _made: dict[object, tuple[End, ...]] = field(default_factory=dict, repr=False)
+
+    def by_address(self, match: AddressMatch) -> tuple[End, ...]:
+        """An end of any zone: whatever has one of the addresses."""
+        return self._kept(("address", match), self._by_address, match)
+
+    def in_zone(self, zone: Zone, match: AddressMatch, *, allow: bool) -> tuple[End, ...]:
+        """An end in a zone; an allow gets what is surely there, a deny what may be."""
+        key = ("zone", zone.name, match, allow)
+        return self._kept(key, self._in_zone, zone, match, allow)
+
+    def not_in_zone(self, zone: Zone, match: AddressMatch, *, allow: bool) -> tuple[End, ...]:
+        """An end in any other zone or in none."""
+        key = ("other", zone.name, match, allow)
+        return self._kept(key, self._not_in_zone, zone, match, allow)
+
+    def networks(self, zone: Zone, *, allow: bool) -> AddressSet:
+        """The addresses outside the pods that are in a zone: surely, or for a deny, maybe."""
+        if zone.networks is not None:
+            return zone.networks
+        return NOWHERE if allow else self.zones.unknown
+
+    def _kept(self, key: object, make: object, *arguments: object) -> tuple[End, ...]:
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = tuple(make(*arguments))  # type: ignore[operator]
+        return found
+
+    def _by_address(self, match: AddressMatch) -> Iterator[End]:
+        if match.negated:
+            yield from self._all_but(match)
+            return
+        for selector in self._group_selectors(match.groups):
+            yield End(EntityRule(selector=selector, namespace_selector=_SETS_ONLY))
+        inline = [*nets_of(match.rest, EntityRule())]
+        if _one_a_family(inline):
+            yield from inline
+            return
+        selector = self._list_selector(match.rest)
+        yield End(EntityRule(selector=selector, namespace_selector=_SETS_ONLY))
+
+    def _all_but(self, match: AddressMatch) -> Iterator[End]:
+        """All but groups and other addresses: one object selector, and nets beside it."""
+        # Without groups there is no rest beside them: a negated list may have been cut down.
+        rest = match.rest if match.groups else match.addresses
+        terms = [*self._group_selectors(match.groups)]
+        beside = [*nets_of(EVERYWHERE - rest, EntityRule())]
+        if not _one_a_family(beside):
+            terms.append(self._list_selector(rest))
+            beside = [ANYWHERE]
+        selector = f"({' || '.join(terms)}) && {_NO_NAMESPACE}"
+        if len(selector) > limits.SELECTOR_BYTES:
+            # Too many groups for one selector, and negations cannot be several rules in a row.
+            selector = f"{self._list_selector(match.addresses)} && {_NO_NAMESPACE}"
+            beside = [ANYWHERE]
+        for end in beside:
+            entity = replace(end.entity, not_selector=selector) if terms else end.entity
+            yield End(entity, end.family)
+
+    def _in_zone(self, zone: Zone, match: AddressMatch, allow: bool) -> Iterator[End]:  # noqa: FBT001 - called by key
+        if zone.pods:
+            yield from self._pods(zone.workloads, match, allow=allow)
+        networks = self.networks(zone, allow=allow)
+        if zone.networks is None and allow and self.trust_addresses and not match.negated:
+            networks = self.zones.unknown
+        groups = match.groups if allow and not match.negated and not match.rest else ()
+        if groups and self.pod_cidrs is not None:
+            held = match.addresses & networks
+            if held and not held & self.pod_cidrs:
+                inside = [*nets_of(networks, EntityRule())]
+                if _one_a_family(inside):
+                    for selector in self._group_selectors(groups):
+                        for end in inside:
+                            entity = replace(
+                                end.entity, selector=selector, namespace_selector=_SETS_ONLY
+                            )
+                            yield End(entity, end.family)
+                    return
+        yield from nets_of(networks & match.matched, OUTSIDE)
+
+    def _not_in_zone(self, zone: Zone, match: AddressMatch, allow: bool) -> Iterator[End]:  # noqa: FBT001 - called by key
+        yield from self._pods(zone.others, match, allow=allow)
+        if zone.networks is not None:
+            outside = EVERYWHERE - zone.networks
+        else:
+            # Surely in another zone, or maybe.
+            outside = EVERYWHERE - self.zones.unknown if allow else EVERYWHERE
+        yield from nets_of(outside & match.matched, OUTSIDE)
+
+    def _pods(self, selector: str, match: AddressMatch, *, allow: bool) -> Iterator[End]:
+        found = match.matched
+        if allow and self.pod_cidrs is not None and not match.negated:
+            found = found & self.pod_cidrs
+        yield from nets_of(found, EntityRule(selector=selector))
+
+    def _group_selectors(self, groups: Sequence[str]) -> Iterator[str]:
+        """Selectors of the groups' sets, each short enough for Calico with what goes beside it."""
+        if not groups:
+            return
+        room = limits.SELECTOR_BYTES - 128
+        labels: list[str] = []
+        for group in groups:
+            label = self.sets[group].label
+            if labels and len(_one_of(names.ADDRESS_GROUP_LABEL, [*labels, label])) > room:
+                yield _one_of(names.ADDRESS_GROUP_LABEL, labels)
+                labels = []
+            labels.append(label)
+        yield _one_of(names.ADDRESS_GROUP_LABEL, labels)
+
+    def _list_selector(self, found: AddressSet) -> str:
+        """The selector of a set of a rule's own."""
+        nets = tuple(found.cidrs())
+        label = names.list_name(nets).removeprefix("pan-list.")
+        self.lists[label] = nets
+        return _one_of(names.LIST_LABEL, [label])
+
+
+def _one_a_family(ends: Sequence[End]) -> bool:
+    return len({end.family for end in ends}) == len(ends)
+
+
+def _one_of(key: str, values: Sequence[str]) -> str:
+    if len(values) == 1:
+        return f"{key} == '{values[0]}'"
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{key} in {{{listed}}}"
+
+
+def nets_of(found: AddressSet, base: EntityRule) -> Iterator[End]:
+    """`base` for these addresses, in as few entities as hold them.
+
+    A family that is there whole needs no nets, and one that is nearly whole says what is missing.
+    """
+    if found == EVERYWHERE:
+        yield End(base)
+        return
+    families: tuple[tuple[Literal[4, 6], AddressSet, AddressSet], ...] = (
+        (4, AddressSet(found.v4), _V4),
+        (6, AddressSet((), found.v6), _V6),
+    )
+    for family, held, whole in families:
+        if held == whole:
+            yield End(base, family)
+            continue
+        inside, outside = without_mapped(held).cidrs(), without_mapped(whole - held).cidrs()
+        if len(outside) < len(inside) and len(outside) <= limits.NETS_PER_ENTITY:
+            yield End(replace(base, not_nets=tuple(outside)), family)
+            continue
+        for start in range(0, len(inside), limits.NETS_PER_ENTITY):
+            part = tuple(inside[start : start + limits.NETS_PER_ENTITY])
+            yield End(replace(base, nets=part), family)

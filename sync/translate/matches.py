@@ -1,0 +1,165 @@
+"""A rule's list of addresses, as far as Calico can say it.
+
+    list            allow                       deny
+    exact           as it stands                as it stands
+    open, plain     what is sayable             any address
+    open, negated   nothing                     all but what is sayable
+
+A list is open if something in it, at any depth, cannot be said in addresses. The table keeps an
+allow from growing and a deny from shrinking, whatever the unsayable part holds.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sync.firewall import addressing
+from sync.firewall.objects import Address, AddressGroup, Objects
+from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
+from sync.translate.fidelity import Loss, Status
+from sync.translate.sets import GroupSet, without_mapped
+
+
+@dataclass(frozen=True, slots=True)
+class AddressMatch:
+    """The addresses at one end of a rule: `addresses`, or with `negated` all but those.
+
+    `groups` are the identities of address groups whose sets together hold `addresses` but for
+    `rest`. Any address is all but none.
+    """
+
+    addresses: AddressSet
+    negated: bool = False
+    groups: tuple[str, ...] = ()
+    rest: AddressSet = NOWHERE
+
+    @property
+    def is_any(self) -> bool:
+        return self.negated and not self.addresses
+
+    @property
+    def matched(self) -> AddressSet:
+        """Every address that matches."""
+        return EVERYWHERE - self.addresses if self.negated else self.addresses
+
+
+ANY = AddressMatch(NOWHERE, negated=True)
+NOTHING = AddressMatch(NOWHERE)
+
+
+def of_addresses(addresses: AddressSet) -> AddressMatch:
+    """Exactly these addresses, without a group."""
+    return AddressMatch(addresses, rest=addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list says in addresses, and one clause for each thing that keeps it open."""
+
+    addresses: AddressSet
+    groups: tuple[str, ...]
+    rest: AddressSet
+    open_because: tuple[str, ...]
+
+
+def match(
+    end: str, listed: Listed | None, *, negated: bool, allow: bool, accepted: bool
+) -> tuple[AddressMatch, tuple[Loss, ...]]:
+    """The match of a list (None: any), and what is lost.
+
+    `end` is `source` or `destination`, for the reasons. `accepted`: the configuration takes an
+    open list for what of it can be said.
+    """
+    if listed is None:
+        return (NOTHING if negated else ANY), ()
+    said = AddressMatch(listed.addresses, negated, listed.groups, listed.rest)
+    if not listed.open_because:
+        return said, ()
+    because = "; ".join(listed.open_because)
+    if accepted:
+        return said, (
+            Loss(
+                Status.MORE_PERMISSIVE, f"its {end} is taken without what is unsayable: {because}"
+            ),
+        )
+    if allow and negated:
+        return NOTHING, (
+            Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
+        )
+    if allow:
+        if not said.addresses:
+            return said, (Loss(Status.LEFT_OUT, f"nothing of its {end} can be said: {because}"),)
+        return said, (Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}"),)
+    if negated:
+        return said, (
+            Loss(Status.WIDENED, f"its negated {end} spares only what can be said: {because}"),
+        )
+    return ANY, (Loss(Status.WIDENED, f"its {end} is any address: {because}"),)
+
+
+class Lists:
+    """Reads the lists of rules as one device group sees them."""
+
+    def __init__(self, objects: Objects, sets: Mapping[str, GroupSet]) -> None:
+        """`sets` are the group sets of the device group by the group's own name."""
+        self._objects = objects
+        self._sets = sets
+        self._known: dict[tuple[str, ...], Listed | None] = {}
+
+    def listed(self, members: tuple[str, ...]) -> Listed | None:
+        """What a list says; None if it says any."""
+        if members not in self._known:
+            self._known[members] = None if "any" in members else self._read(members)
+        return self._known[members]
+
+    def wildcards(self, members: Collection[str]) -> AddressSet:
+        """The addresses of the wildcard objects in a list."""
+        found = (self._objects.addresses.get(member) for member in members)
+        return AddressSet.union(
+            each.addresses
+            for each in found
+            if isinstance(each, Address) and each.kind == "ip-wildcard" and each.addresses
+        )
+
+    def _read(self, members: Sequence[str]) -> Listed:
+        groups: list[GroupSet] = []
+        rest: list[AddressSet] = []
+        because: list[str] = []
+        for member in members:
+            found = self._objects.addresses.get(member)
+            if isinstance(found, AddressGroup):
+                group = self._sets[member]
+                groups.append(group)
+                because += (f"in {member!r}, {reason}" for reason in group.open_because)
+            else:
+                addresses, reason = self._single(member, found)
+                rest.append(addresses)
+                if reason:
+                    because.append(reason)
+        others = AddressSet.union(rest)
+        kept = without_mapped(others)
+        if kept != others:
+            because.append("it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4")
+        return Listed(
+            AddressSet.union([kept, *(group.addresses for group in groups)]),
+            tuple(sorted({group.identity for group in groups})),
+            kept,
+            tuple(sorted(set(because))),
+        )
+
+    def _single(self, member: str, found: Address | None) -> tuple[AddressSet, str]:
+        if found is not None:
+            if found.addresses is not None:
+                return found.addresses, ""
+            if found.problem:
+                return NOWHERE, f"{member!r} {found.problem}"
+            return NOWHERE, f"{member!r} is the FQDN {found.value}"
+        try:
+            parse = addressing.ip_range if "-" in member else addressing.ip_netmask
+            return parse(member), ""
+        except ValueError:
+            pass
+        if member in self._objects.external_lists:
+            return NOWHERE, f"{member!r} is an external dynamic list"
+        if member in self._objects.regions:
+            return NOWHERE, f"{member!r} is a region"
+        return NOWHERE, f"{member!r} is no address object, group or address that is known here"

@@ -1,0 +1,357 @@
+"""One rule of the firewall: what of it can be said, and the Calico rules it becomes for a zone.
+
+    rule of the effective rulebase  ->  Said (what is left of it, with every loss)
+    Said, zone z, direction         ->  Calico rules: local ends x remote ends x traffic
+
+A policy of z judges egress where z is a source zone and ingress where it is a destination zone,
+and each side carries the whole match; so the two agree with the firewall's first match.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final, Literal
+
+from sync.calico import limits, names
+from sync.calico.objects import Direction, EntityRule, Icmp, Pairs
+from sync.calico.objects import Rule as CalicoRule
+from sync.errors import UsageError
+from sync.firewall import tagfilter
+from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule
+from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
+from sync.firewall.rules import Rule
+from sync.firewall.services import Traffic
+from sync.net.addresses import NOWHERE, AddressSet
+from sync.net.ports import LAST_PORT, PortSet
+from sync.translate.ends import ANYWHERE, End, Ends
+from sync.translate.fidelity import Loss, Status
+from sync.translate.matches import AddressMatch, Lists, match, of_addresses
+from sync.translate.options import RuleOptions
+from sync.translate.traffic import traffic_of
+from sync.translate.zones import Zone, Zones
+
+Action = Literal["Allow", "Deny", "Pass"]
+
+_PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP", 136: "UDPLite"}
+_ICMP_FAMILIES: Final[dict[int, Literal[4, 6]]] = {1: 4, 58: 6}
+_UNKNOWN_NETWORKS: Final = {
+    Status.WIDENED: "it denies wherever they may be",
+    Status.NARROWED: "it allows pods only there",
+    Status.MORE_PERMISSIVE: "zones.trust_addresses takes its addresses for theirs",
+}
+_NO_PORT: Final = (f"1:{LAST_PORT}",)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is left of one rule for Calico, and everything that was lost on the way.
+
+    Zones are None for any. Without `traffic` it matches nothing and becomes no Calico rule.
+    """
+
+    placed: EffectiveRule
+    allow: bool
+    from_zones: tuple[str, ...] | None
+    to_zones: tuple[str, ...] | None
+    source: AddressMatch
+    destination: AddressMatch
+    traffic: tuple[Traffic, ...]
+    losses: tuple[Loss, ...]
+
+    @property
+    def rule(self) -> Rule:
+        return self.placed.rule
+
+
+class Sayer:
+    """Finds out what of a device group's rules can be said; made once for all of them."""
+
+    def __init__(
+        self,
+        device_group: EffectiveDeviceGroup,
+        lists: Lists,
+        zones: Zones,
+        options: RuleOptions,
+        *,
+        trust_addresses: bool,
+    ) -> None:
+        """`UsageError` if `rules.filter` cannot be read."""
+        self._objects = device_group.objects
+        self._lists = lists
+        self._zones = zones
+        self._options = options
+        self._trust_addresses = trust_addresses
+        self._filter = None
+        if options.filter.strip():
+            try:
+                self._filter = tagfilter.parse(options.filter)
+            except ValueError as error:
+                raise UsageError(f"rules.filter cannot be read: {error}; correct it") from error
+        self._wildcards = _Wildcards(device_group.rules, lists)
+
+    def say(self, placed: EffectiveRule) -> Said:
+        """What is left of a rule."""
+        rule = placed.rule
+        allow = rule.action == "allow"
+        if rule.disabled:
+            return self._nothing(placed)
+        there, lost = self._targeted(rule, allow=allow)
+        if not there:
+            return self._nothing(placed, *lost)
+        losses = list(lost)
+        if self._filter and not self._filter.matches(frozenset(rule.tags)):
+            if allow:
+                return self._nothing(placed, Loss(Status.LEFT_OUT, "rules.filter leaves it out"))
+            if self._options.filter_denies:
+                reason = "rules.filter leaves it out, and rules.filter_denies allows that"
+                return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
+        constraints = [
+            *(f"<{tag}> is {', '.join(values)}" for tag, values in rule.constraints),
+            *rule.unreadable,
+        ]
+        if constraints and allow:
+            reason = f"Calico cannot see what it asks for: {'; '.join(constraints)}"
+            return self._nothing(placed, Loss(Status.LEFT_OUT, reason))
+        losses += (
+            Loss(Status.WIDENED, f"it denies everyone: Calico cannot see that {each}")
+            for each in constraints
+        )
+        said = self._matched(placed, losses, allow=allow)
+        unsayable = [loss for loss in said.losses if loss.status is Status.WIDENED]
+        if unsayable and not allow and _names(self._options.accept_dropped_denies, rule):
+            reason = (
+                "rules.accept_dropped_denies leaves it out: "
+                f"{'; '.join(loss.reason for loss in unsayable)}"
+            )
+            return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
+        return said
+
+    def _matched(self, placed: EffectiveRule, losses: list[Loss], *, allow: bool) -> Said:
+        rule = placed.rule
+        traffic, lost = traffic_of(rule, self._objects, self._options)
+        losses += lost
+        accepted = _names(self._options.accept_dropped_members, rule)
+        ends: list[AddressMatch] = []
+        for end, members, negated in (
+            ("source", rule.sources, rule.negate_source),
+            ("destination", rule.destinations, rule.negate_destination),
+        ):
+            found, lost = match(
+                end, self._lists.listed(members), negated=negated, allow=allow, accepted=accepted
+            )
+            losses += lost
+            if allow and (taken := self._wildcards.taken(rule, end) & found.matched):
+                found = of_addresses(found.matched - taken)
+                reason = f"its {end} shares addresses with wildcard objects of other rules"
+                losses.append(Loss(Status.NARROWED, reason))
+            ends.append(found)
+        from_zones, to_zones = _zones(rule.from_zones), _zones(rule.to_zones)
+        if rule.rule_type == "intrazone":
+            to_zones = from_zones
+        losses += self._zone_losses(rule, from_zones, to_zones, ends, allow=allow)
+        if any(not each.negated and not each.addresses and not each.groups for each in ends):
+            traffic = ()
+        return Said(placed, allow, from_zones, to_zones, ends[0], ends[1], traffic, tuple(losses))
+
+    def _nothing(self, placed: EffectiveRule, *losses: Loss) -> Said:
+        none = AddressMatch(NOWHERE)
+        return Said(placed, placed.rule.action == "allow", (), (), none, none, (), losses)
+
+    def _targeted(self, rule: Rule, *, allow: bool) -> tuple[bool, tuple[Loss, ...]]:
+        """Whether a rule counts here, and what is lost if only some firewalls have it."""
+        target = rule.target
+        if target == EVERY_FIREWALL:
+            return True, ()
+        if target.negate and not target.devices and not target.tags:
+            return False, ()  # every firewall but every one
+        ours = set(self._options.devices)
+        whole = {serial for serial, systems in target.devices if not systems}
+        named = {serial for serial, _ in target.devices}
+        if target.tags or not ours:
+            surely, maybe = False, True
+        elif target.negate:
+            surely, maybe = not ours & named, bool(ours - whole)
+        else:
+            surely, maybe = ours <= whole, bool(ours & named)
+        if surely or not maybe:
+            return surely, ()
+        if allow:
+            reason = "its target may leave out firewalls that the clusters stand for"
+            return False, (Loss(Status.LEFT_OUT, f"{reason} (rules.devices)"),)
+        reason = "its target may be only some of the firewalls that the clusters stand for"
+        return True, (Loss(Status.WIDENED, f"{reason} (rules.devices)"),)
+
+    def _zone_losses(
+        self,
+        rule: Rule,
+        from_zones: tuple[str, ...] | None,
+        to_zones: tuple[str, ...] | None,
+        ends: Sequence[AddressMatch],
+        *,
+        allow: bool,
+    ) -> Iterator[Loss]:
+        """What is lost because nobody knows which networks are in a zone."""
+        if rule.rule_type != "universal" and from_zones is None and to_zones is None:
+            from_zones = to_zones = tuple(self._zones.own)
+        lost: dict[Status, set[str]] = {}
+        for zones, end in ((from_zones, ends[0]), (to_zones, ends[1])):
+            trusted = self._trust_addresses and not end.negated
+            for name in zones or ():
+                if self._zones.remote[name].networks is None:
+                    status = Status.MORE_PERMISSIVE if trusted else Status.NARROWED
+                    lost.setdefault(status if allow else Status.WIDENED, set()).add(name)
+        for status, found in sorted(lost.items()):
+            many = "s" if len(found) > 1 else ""
+            zones_lost = f"the networks of zone{many} {', '.join(map(repr, sorted(found)))}"
+            yield Loss(status, f"{zones_lost} are not known: {_UNKNOWN_NETWORKS[status]}")
+
+
+class _Wildcards:
+    """The addresses that an allow loses to wildcard objects.
+
+    Unless a firewall's wildcard top-down match mode is on, which a Panorama's configuration of
+    rules does not say, overlapping wildcard rules match by their longest prefix and not in order
+    (PAN-OS administrator's guide, "Wildcard Top Down Match Mode").
+    """
+
+    def __init__(self, rules: Sequence[EffectiveRule], lists: Lists) -> None:
+        self._found: list[tuple[Rule, str, AddressSet]] = []
+        self._usual: dict[str, AddressSet] = {}
+        for placed in rules:
+            rule = placed.rule
+            if rule.disabled:
+                continue
+            for end, members, negated in (
+                ("source", rule.sources, rule.negate_source),
+                ("destination", rule.destinations, rule.negate_destination),
+            ):
+                wild = lists.wildcards(members)
+                listed = lists.listed(members)
+                if wild and listed:
+                    said = AddressMatch(listed.addresses, negated)
+                    self._found.append((rule, end, said.matched if negated else wild))
+
+    def taken(self, rule: Rule, end: str) -> AddressSet:
+        """What a rule loses at one end: to denies, and where two other rules overlap."""
+        if not any(other is rule for other, _, _ in self._found):
+            if end not in self._usual:
+                self._usual[end] = self._from([each for each in self._found if each[1] == end])
+            return self._usual[end]
+        return self._from([each for each in self._found if each[1] == end and each[0] is not rule])
+
+    @staticmethod
+    def _from(found: Sequence[tuple[Rule, str, AddressSet]]) -> AddressSet:
+        taken = [wild for other, _, wild in found if other.action != "allow"]
+        taken += (
+            one & two for index, (_, _, one) in enumerate(found) for _, _, two in found[index + 1 :]
+        )
+        return AddressSet.union(taken)
+
+
+def _names(accepted: Sequence[str], rule: Rule) -> bool:
+    """Whether a setting names the rule or one of its tags."""
+    return not {rule.name, *rule.tags}.isdisjoint(accepted)
+
+
+def _zones(listed: tuple[str, ...]) -> tuple[str, ...] | None:
+    return None if "any" in listed else tuple(sorted(set(listed)))
+
+
+def calico_rules(
+    said: Said, zone: Zone, direction: Direction, ends: Ends, action: Action
+) -> list[CalicoRule]:
+    """The Calico rules of one rule in one direction of a zone's policies, without annotations."""
+    if not said.traffic:
+        return []
+    here, there = (
+        (said.from_zones, said.to_zones)
+        if direction == "Egress"
+        else (said.to_zones, said.from_zones)
+    )
+    if here is not None and zone.name not in here:
+        return []
+    local, remote = (
+        (said.source, said.destination)
+        if direction == "Egress"
+        else (said.destination, said.source)
+    )
+    made = (
+        rule
+        for near, far, traffic in product(
+            ends.by_address(local), _far_ends(said, zone, there, remote, ends), said.traffic
+        )
+        for rule in _rules(action, direction, near, far, traffic)
+    )
+    return list(dict.fromkeys(made))
+
+
+def _far_ends(
+    said: Said, zone: Zone, there: tuple[str, ...] | None, remote: AddressMatch, ends: Ends
+) -> tuple[End, ...]:
+    kind = said.rule.rule_type
+    if kind == "intrazone":
+        return ends.in_zone(zone, remote, allow=said.allow)
+    if there is None:
+        if kind == "interzone":
+            return ends.not_in_zone(zone, remote, allow=said.allow)
+        return ends.by_address(remote)
+    return tuple(
+        end
+        for name in there
+        if not (kind == "interzone" and name == zone.name)
+        for end in ends.in_zone(ends.zones.remote[name], remote, allow=said.allow)
+    )
+
+
+def whole(action: Action, direction: Direction, far: End) -> CalicoRule:
+    """A rule of all traffic between the pods of a policy and a far end."""
+    (made,) = _rules(action, direction, ANYWHERE, far, Traffic())
+    return made
+
+
+def _rules(
+    action: Action, direction: Direction, near: End, far: End, traffic: Traffic
+) -> Iterator[CalicoRule]:
+    """One combination; several rules where ports are many, none where the families differ."""
+    families = {near.family, far.family, _ICMP_FAMILIES.get(traffic.protocol or 0)} - {None}
+    if len(families) > 1:
+        return
+    family = families.pop() if families else None
+    source, destination = (near, far) if direction == "Egress" else (far, near)
+    protocol: str | int | None = None
+    if traffic.protocol is not None:
+        protocol = _PROTOCOLS.get(traffic.protocol, traffic.protocol)
+    for sources, destinations in product(
+        _ported(source.entity, traffic.source_ports), _ported(destination.entity, traffic.ports)
+    ):
+        yield CalicoRule(
+            action=action,
+            protocol=protocol,
+            ip_version=family,
+            source=sources,
+            destination=destinations,
+            icmp=Icmp(*traffic.icmp) if traffic.icmp else None,
+        )
+
+
+def _ported(entity: EntityRule, ports: PortSet | None) -> Iterator[EntityRule]:
+    """An entity for these ports, at most 50 in each."""
+    if ports is None:
+        yield entity
+        return
+    said = [_port_range(first, past - 1) for first, past in ports.ranges() if past > 1]
+    for start in range(0, len(said), limits.PORTS_PER_ENTITY):
+        yield replace(entity, ports=tuple(said[start : start + limits.PORTS_PER_ENTITY]))
+    if 0 in ports:
+        # Calico's ports begin with 1; all but those are 0.
+        yield replace(entity, not_ports=_NO_PORT)
+
+
+def _port_range(first: int, last: int) -> int | str:
+    first = max(first, 1)
+    return first if first == last else f"{first}:{last}"
+
+
+def annotated(rule: CalicoRule, pairs: Pairs, rank: int) -> CalicoRule:
+    """The rule with the firewall's side of it, and its position in its policy."""
+    return replace(rule, annotations=(*pairs, (names.RANK_ANNOTATION, str(rank))))

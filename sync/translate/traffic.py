@@ -1,0 +1,214 @@
+"""What a rule's applications and services become: traffic that Calico can tell apart.
+
+    services                 applications any        named applications
+    any                      any traffic             allow: their default traffic
+    application-default      allow: any traffic *    allow: their default traffic
+    explicit                 their traffic           allow: the default traffic among it
+
+Calico sees no applications, so an allow of one lets everything on its ports through: a loss that
+`rules.applications: ports` accepts (`*` too) and `strict` does not. A deny of one must hold at
+least what the application can be on, so it takes its services whole, and the default ports only
+with `application-default`; where those are not all known it denies any traffic, unless
+`rules.deny_applications: ports` accepts less.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sync.firewall.applications import Applications, resolve_applications
+from sync.firewall.objects import Objects
+from sync.firewall.rules import Rule
+from sync.firewall.services import (
+    ANY_TRAFFIC,
+    Services,
+    Traffic,
+    resolve_services,
+    shared,
+)
+from sync.translate.fidelity import Loss, Status
+from sync.translate.options import RuleOptions
+
+_ANY = "any"
+_BY_DEFAULT = "application-default"
+_WITHOUT_SERVICES = frozenset({_ANY, _BY_DEFAULT})
+_EVERYTHING = (ANY_TRAFFIC,)
+
+_Answer = tuple[tuple[Traffic, ...], tuple[Loss, ...]]
+
+
+def traffic_of(rule: Rule, objects: Objects, options: RuleOptions) -> _Answer:
+    """The traffic that the Calico rules of a rule match, and what is lost on the way.
+
+    `objects` are what the device group sees (`sync.firewall.effective`). Every action but `allow`
+    counts as a deny. No traffic at all means that the rule matches nothing that can be said: an
+    allow is then left out, and says so as a loss unless it matches nothing on the firewall either.
+    """
+    names = frozenset(rule.services)
+    services = None
+    if not names & _WITHOUT_SERVICES:
+        services = resolve_services(sorted(names), objects.services)
+    elif len(names) > 1:
+        return _unsayable(rule, f"{_listed(sorted(names))} cannot stand together as services")
+    applications = None
+    if _ANY not in rule.applications:
+        applications = resolve_applications(sorted(set(rule.applications)), objects.applications)
+        if not applications.traffic and not applications.open_because:
+            return (), ()
+    elif len(set(rule.applications)) > 1:
+        return _unsayable(rule, "any application stands beside named ones")
+    if rule.action == "allow":
+        return _allowed(rule, services, applications, options)
+    return _denied(rule, services, applications, options)
+
+
+def _unsayable(rule: Rule, reason: str) -> _Answer:
+    if rule.action == "allow":
+        return (), (Loss(Status.LEFT_OUT, reason),)
+    return _EVERYTHING, (Loss(Status.WIDENED, f"{reason}, so any traffic is denied"),)
+
+
+def _allowed(
+    rule: Rule, services: Services | None, applications: Applications | None, options: RuleOptions
+) -> _Answer:
+    """An allow. `services` are None for `any` and `application-default`."""
+    if services is not None and not services.served and not services.open_because:
+        return (), ()
+    losses: list[Loss] = []
+    if services is not None and services.open_because:
+        losses.append(Loss(Status.NARROWED, _listed(services.open_because)))
+    if applications is None:
+        if services is not None:
+            return _or_left_out(services.served, losses)
+        if _ANY in rule.services:
+            return _EVERYTHING, ()
+        reason = "application-default is more than Calico can tell of any application"
+        if options.applications == "strict":
+            return (), (Loss(Status.LEFT_OUT, reason),)
+        return _EVERYTHING, (Loss(Status.MORE_PERMISSIVE, f"{reason}, so any traffic is allowed"),)
+    if options.applications == "strict":
+        return (), (
+            Loss(Status.LEFT_OUT, f"{_named(rule)} {_is(rule)} more than {_its(rule)} ports"),
+        )
+    if applications.open_because:
+        losses.append(Loss(Status.NARROWED, _listed(applications.open_because)))
+    if not applications.traffic:
+        return _or_left_out((), losses)
+    traffic = applications.traffic
+    if services is not None:
+        traffic = shared(traffic, services.served)
+        if not traffic:
+            ports = _spoken(applications.traffic)
+            losses.append(
+                Loss(
+                    Status.NARROWED,
+                    f"the default ports of {_named(rule)} ({ports}) are not among its services",
+                )
+            )
+        elif traffic != services.served:
+            losses.append(
+                Loss(
+                    Status.NARROWED,
+                    f"of its services only {_spoken(traffic)} {_is(traffic)} among the default "
+                    f"ports of {_named(rule)}",
+                )
+            )
+    elif _ANY in rule.services:
+        losses.append(
+            Loss(
+                Status.NARROWED,
+                f"{_named(rule)} {_is(rule)} not allowed on other than {_its(rule)} default ports",
+            )
+        )
+    if traffic:
+        losses.append(_by_ports(rule, Status.MORE_PERMISSIVE, traffic))
+    return _or_left_out(traffic, losses)
+
+
+def _or_left_out(traffic: tuple[Traffic, ...], losses: Sequence[Loss]) -> _Answer:
+    """An allow of which nothing is left is left out, for all that it lost."""
+    if traffic:
+        return traffic, tuple(losses)
+    return (), tuple(Loss(Status.LEFT_OUT, loss.reason) for loss in losses)
+
+
+def _denied(
+    rule: Rule, services: Services | None, applications: Applications | None, options: RuleOptions
+) -> _Answer:
+    """A deny. `services` are None for `any` and `application-default`."""
+    if services is not None:
+        return _denied_services(rule, services, applications, options)
+    if applications is None:
+        if _ANY in rule.services:
+            return _EVERYTHING, ()
+        reason = "application-default is more than Calico can tell of any application"
+        return _EVERYTHING, (Loss(Status.WIDENED, f"{reason}, so any traffic is denied"),)
+    if _BY_DEFAULT in rule.services and not applications.open_because:
+        return applications.traffic, (_by_ports(rule, Status.WIDENED, applications.traffic),)
+    because = _listed(applications.open_because) or f"{_named(rule)} may be on any port"
+    if options.deny_applications == "ports":
+        left = _spoken(applications.traffic) or "nothing"
+        return applications.traffic, (
+            Loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied"),
+        )
+    return _EVERYTHING, (Loss(Status.WIDENED, f"{because}, so any traffic is denied"),)
+
+
+def _denied_services(
+    rule: Rule, services: Services, applications: Applications | None, options: RuleOptions
+) -> _Answer:
+    losses: list[Loss] = []
+    if applications is not None and (services.served or services.open_because):
+        losses.append(
+            Loss(Status.WIDENED, f"{_named(rule)} cannot be told from others on its services")
+        )
+    if not services.open_because:
+        return services.served, tuple(losses)
+    because = _listed(services.open_because)
+    if {rule.name, *rule.tags}.isdisjoint(options.accept_dropped_members):
+        losses.append(Loss(Status.WIDENED, f"{because}, so any traffic is denied"))
+        return _EVERYTHING, tuple(losses)
+    left = _spoken(services.served) or "nothing"
+    losses.append(Loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied"))
+    return services.served, tuple(losses)
+
+
+# --- clauses for an engineer, however long the lists ----------------------------------------------
+
+_MANY = 5
+_LONG = 200
+
+
+def _by_ports(rule: Rule, status: Status, traffic: tuple[Traffic, ...]) -> Loss:
+    return Loss(
+        status,
+        f"{_named(rule)} {_is(rule)} taken by {_its(rule)} default ports ({_spoken(traffic)})",
+    )
+
+
+def _one(rule: Rule) -> bool:
+    return len(set(rule.applications)) == 1
+
+
+def _named(rule: Rule) -> str:
+    return f"App-ID{'' if _one(rule) else 's'} {_listed(sorted(set(rule.applications)))}"
+
+
+def _is(what: Rule | tuple[Traffic, ...]) -> str:
+    one = _one(what) if isinstance(what, Rule) else len(what) == 1
+    return "is" if one else "are"
+
+
+def _its(rule: Rule) -> str:
+    return "its" if _one(rule) else "their"
+
+
+def _spoken(traffic: Iterable[Traffic]) -> str:
+    return _listed([str(each) for each in traffic])
+
+
+def _listed(clauses: Sequence[str]) -> str:
+    said = ", ".join(_short(each) for each in clauses[:_MANY])
+    return said if len(clauses) <= _MANY else f"{said} and {len(clauses) - _MANY} more"
+
+
+def _short(clause: str) -> str:
+    return clause if len(clause) <= _LONG else f"{clause[: _LONG - 1]}…"

@@ -1,0 +1,388 @@
+"""From what the firewall says to every object that one cluster shall hold, and the report of it.
+
+device groups  ->  address groups  ->  sets
+               ->  zones x rules   ->  chains of policies, one a zone, in the tier of the group
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sync.calico import limits, names, selectors
+from sync.calico.manifest import Manifest
+from sync.calico.objects import (
+    Direction,
+    EntityRule,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    Pairs,
+    Rule,
+    StagedGlobalNetworkPolicy,
+    Tier,
+)
+from sync.errors import SourceError, UsageError
+from sync.net.addresses import AddressSet
+from sync.translate.chains import Chain, Entry, lay, parts_of, places
+from sync.translate.ends import ANYWHERE, OUTSIDE, End, Ends, nets_of
+from sync.translate.essentials import essential_rules
+from sync.translate.fidelity import (
+    GroupFidelity,
+    Report,
+    RuleFidelity,
+    Status,
+    ZoneFidelity,
+    worst,
+)
+from sync.translate.matches import ANY, Lists
+from sync.translate.options import RuleOptions, ZoneOptions
+from sync.translate.rules import Action, Said, Sayer, calico_rules, whole
+from sync.translate.sets import GroupSet, Target, group_sets, network_sets, parts
+from sync.translate.zones import PODS, Workloads, Zone, Zones, own_zones, zones_of
+
+_FIRST: Final = -(2**52)  # orders before every chain
+_LAST: Final = 2**52  # orders behind every chain
+_EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings that decide what becomes of the firewall's objects and rules.
+
+    `owner` are the labels of what is ours. `pod_cidrs` hold every pod of the cluster; None: that
+    is not known.
+    """
+
+    tags: tuple[str, ...]
+    registered_known: bool
+    owner: Pairs
+    rules: RuleOptions = RuleOptions()
+    zones: ZoneOptions = ZoneOptions()
+    pod_cidrs: AddressSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """Every object that a cluster shall hold, by (kind, name), and what became of each rule."""
+
+    manifests: dict[tuple[str, str], Manifest]
+    report: Report
+
+
+def translate(
+    cluster: str,
+    targets: Sequence[Target],
+    options: Options,
+    standing: Mapping[tuple[str, str], Manifest],
+) -> Translated:
+    """Translate everything that one cluster gets.
+
+    `standing` is what of ours is there already, by (kind, name): a chain of policies that changes
+    moves from where it stands. Raises `SourceError` where two names of the firewall would become
+    one of ours, and `UsageError` where the configuration does not fit what the firewall has.
+    """
+    sets, seen = group_sets(targets, tags=options.tags, registered_known=options.registered_known)
+    lists: dict[str, tuple[str, ...]] = {}
+    made: list[Manifest] = []
+    rules: list[RuleFidelity] = []
+    zones: list[ZoneFidelity] = []
+    workloads = Workloads(options.zones)
+    named = {target.tier: own_zones(target.device_group, target.derived) for target in targets}
+    for target in targets:
+        others = {zone for tier, found in named.items() if tier != target.tier for zone in found}
+        found = zones_of(
+            target.device_group, target.derived, options.zones, workloads, sorted(others)
+        )
+        by_group = seen[target.source, target.device_group.name]
+        tier = _Tier(target, found, by_group, lists, options, standing)
+        made += tier.manifests()
+        rules += tier.fidelity
+        zones += _zone_fidelity(target, found, options.zones, workloads)
+    made += (each.manifest() for _, each in network_sets(sets, options.owner))
+    made += (each.manifest() for each in _list_sets(lists, options.owner))
+    manifests: dict[tuple[str, str], Manifest] = {}
+    for manifest in made:
+        if manifests.setdefault((manifest.kind, manifest.name), manifest) is not manifest:
+            raise SourceError(
+                f"two things of the firewall would both become {manifest.kind} {manifest.name}; "
+                "rename one of them in Panorama"
+            )
+    groups = tuple(
+        GroupFidelity(
+            each.identity,
+            Status.NARROWED if each.open_because else Status.EXACT,
+            each.open_because,
+        )
+        for each in sets
+    )
+    essentials = tuple(
+        f"{each.direction} on {each.on}: {', '.join([*each.cidrs, each.pods]).strip(', ')} "
+        f"{', '.join(each.ports) or 'every port'}"
+        for each in options.zones.essentials
+    )
+    return Translated(manifests, Report(cluster, tuple(rules), groups, tuple(zones), essentials))
+
+
+def _list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
+    """The sets of lists that rules have for themselves, by label value."""
+    for label, nets in sorted(lists.items()):
+        first = f"pan-list.{label}"
+        labels = tuple(sorted({names.LIST_LABEL: label, **dict(owner)}.items()))
+        for number, part in enumerate(parts(nets), 1):
+            if part or number == 1:
+                name = first if number == 1 else names.set_part_name(first, number)
+                yield GlobalNetworkSet(name, part, labels)
+
+
+class _Tier:
+    """The tier of one device group: its chains, and what comes before and after them."""
+
+    def __init__(
+        self,
+        target: Target,
+        zones: Zones,
+        by_group: Mapping[str, GroupSet],
+        lists: dict[str, tuple[str, ...]],
+        options: Options,
+        standing: Mapping[tuple[str, str], Manifest],
+    ) -> None:
+        self.fidelity: list[RuleFidelity] = []
+        self._target = target
+        self._zones = zones
+        self._options = options
+        self._standing = standing
+        trust = options.zones.trust_addresses
+        self._sayer = Sayer(
+            target.device_group,
+            Lists(target.device_group.objects, by_group),
+            zones,
+            options.rules,
+            trust_addresses=trust,
+        )
+        self._ends = Ends(
+            zones,
+            {each.identity: each for each in by_group.values()},
+            options.pod_cidrs,
+            trust_addresses=trust,
+            lists=lists,
+        )
+        self._allowed: Action = options.rules.allow_as
+
+    def manifests(self) -> list[Manifest]:
+        """Everything of the tier; fills `fidelity`, a line for each rule."""
+        target = self._target
+        made = [Tier(target.tier, target.order, labels=self._options.owner).manifest()]
+        made += self._essentials()
+        said = [self._sayer.say(placed) for placed in target.device_group.rules]
+        stands: dict[int, list[str]] = {}
+        place = places(tuple(self._zones.own))
+        for zone in self._zones.own.values():
+            entries = [*self._entries(said, zone), *self._defaults(zone)]
+            cut, at = parts_of(entries)
+            chain = Chain(
+                tier=target.tier,
+                zone=zone.name,
+                selector=zone.workloads,
+                staged=target.mode == "staged",
+                place=place[zone.name],
+                labels=self._options.owner,
+                parts=cut,
+            )
+            laid = lay(chain, self._standing)
+            made += laid
+            for index, part, direction, position in at:
+                if index >= 0:
+                    stands.setdefault(index, []).append(
+                        f"{laid[part].name}[{direction} {position}]"
+                    )
+        made += self._elsewhere()
+        made.append(self._unknown_zone())
+        for index, each in enumerate(said):
+            self.fidelity.append(_rule_fidelity(target, each, stands.get(index, [])))
+        return made
+
+    def _entries(self, said: Sequence[Said], zone: Zone) -> Iterator[Entry]:
+        for index, each in enumerate(said):
+            action: Action = self._allowed if each.allow else "Deny"
+            egress, ingress = (
+                tuple(calico_rules(each, zone, direction, self._ends, action))
+                for direction in _EACH_WAY
+            )
+            if egress or ingress:
+                yield Entry(index, _identity(each), egress, ingress, self._annotations(each))
+
+    def _annotations(self, said: Said) -> Pairs:
+        rule = said.rule
+        return (
+            (names.RULE_ANNOTATION, rule.name),
+            (names.SOURCE_ANNOTATION, _listed(rule.sources, negated=rule.negate_source)),
+            (
+                names.DESTINATION_ANNOTATION,
+                _listed(rule.destinations, negated=rule.negate_destination),
+            ),
+            (names.DEVICE_GROUP_ANNOTATION, said.placed.device_group),
+        )
+
+    def _defaults(self, zone: Zone) -> Iterator[Entry]:
+        """What is decided where no rule speaks; the last of them decides everything."""
+        defaults = self._target.device_group.defaults
+        within = self._default(defaults["intrazone-default"])
+        between = self._default(defaults["interzone-default"])
+        unzoned: Action = "Pass" if self._options.zones.unzoned_pods == "pass" else "Deny"
+        unknown: Action = "Pass" if self._options.zones.unknown_addresses == "pass" else "Deny"
+        ends = self._ends
+        yield self._end(
+            "intrazone-default", within, ends.in_zone(zone, ANY, allow=within != "Deny")
+        )
+        others = [each for each in self._zones.remote.values() if each.name != zone.name]
+        pods = [End(EntityRule(selector=each.workloads)) for each in others if each.pods]
+        networks = AddressSet.union(ends.networks(each, allow=between != "Deny") for each in others)
+        yield self._end("interzone-default", between, [*pods, *nets_of(networks, OUTSIDE)])
+        yield self._end("unzoned-pods", unzoned, [End(EntityRule(selector=PODS))])
+        yield self._end("unknown-addresses", unknown, [ANYWHERE])
+
+    def _default(self, action: str) -> Action:
+        return self._allowed if action == "allow" else "Deny"
+
+    def _end(self, name: str, action: Action, far: Iterable[End]) -> Entry:
+        far = tuple(far)
+        egress, ingress = (
+            tuple(whole(action, direction, end) for end in far) for direction in _EACH_WAY
+        )
+        annotations = (
+            (names.RULE_ANNOTATION, name),
+            (names.DEVICE_GROUP_ANNOTATION, self._target.device_group.name),
+        )
+        return Entry(-1, name, egress, ingress, annotations)
+
+    def _essentials(self) -> Iterator[Manifest]:
+        """The flows that zoned pods keep, one policy for each choice of pods, before all else."""
+        zoned = " || ".join(
+            [selectors.has(self._options.zones.label), *self._definition_selectors()]
+        )
+        by_pods: dict[str, list[tuple[Direction, Rule]]] = {}
+        for essential in self._options.zones.essentials:
+            by_pods.setdefault(essential.on, []).extend(essential_rules(essential))
+        for number, (on, rules) in enumerate(by_pods.items(), 1):
+            selector = f"{PODS} && ({zoned}) && ({on})"
+            _check_selector(selector, "zones.essentials")
+            yield self._policy(
+                names.essentials_name(self._target.tier, number),
+                _FIRST + number,
+                selector,
+                egress=[rule for direction, rule in rules if direction == "Egress"],
+                ingress=[rule for direction, rule in rules if direction == "Ingress"],
+            )
+
+    def _definition_selectors(self) -> Iterator[str]:
+        for name, definition in self._options.zones.definitions.items():
+            if definition.selector or definition.namespace_selector:
+                yield f"({self._zones.remote[name].pods})"
+
+    def _elsewhere(self) -> Iterator[Manifest]:
+        """Pods of zones that only other device groups have are theirs to judge."""
+        selectors_: list[str] = []
+        for zone in self._zones.elsewhere:
+            longer = f"{selectors_[-1]} || ({zone.pods})" if selectors_ else ""
+            if longer and len(PODS) + len(" && ()") + len(longer) <= limits.SELECTOR_BYTES:
+                selectors_[-1] = longer
+            else:
+                selectors_.append(f"({zone.pods})")
+        for number, selector in enumerate(selectors_, 1):
+            yield self._policy(
+                names.elsewhere_name(self._target.tier, number),
+                _LAST + number,
+                f"{PODS} && ({selector})",
+                egress=[Rule("Pass")],
+                ingress=[Rule("Pass")],
+            )
+
+    def _unknown_zone(self) -> Manifest:
+        """A label that names no zone is a mistake; the chains of known zones end before this."""
+        denying = [Rule("Deny")]
+        return self._policy(
+            names.unknown_zone_name(self._target.tier),
+            2 * _LAST - 1,
+            f"{PODS} && {selectors.has(self._options.zones.label)}",
+            egress=denying,
+            ingress=denying,
+        )
+
+    def _policy(
+        self,
+        name: str,
+        order: int,
+        selector: str,
+        *,
+        egress: Sequence[Rule],
+        ingress: Sequence[Rule],
+    ) -> Manifest:
+        kind = StagedGlobalNetworkPolicy if self._target.mode == "staged" else GlobalNetworkPolicy
+        types = tuple(
+            direction
+            for direction, rules in zip(_EACH_WAY, (egress, ingress), strict=True)
+            if rules
+        )
+        return kind(
+            name=name,
+            tier=self._target.tier,
+            order=order,
+            selector=selector,
+            types=tuple(sorted(types, reverse=True)),
+            egress=tuple(egress),
+            ingress=tuple(ingress),
+            labels=self._options.owner,
+        ).manifest()
+
+
+def _identity(said: Said) -> str:
+    placed = said.placed
+    return said.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{said.rule.name}"
+
+
+def _listed(members: Sequence[str], *, negated: bool) -> str:
+    return ("not " if negated else "") + ",".join(members)
+
+
+def _check_selector(selector: str, key: str) -> None:
+    problem = selectors.problem(selector)
+    if problem or len(selector.encode()) > limits.SELECTOR_BYTES:
+        raise UsageError(
+            f"{key} make a selector that Calico does not take "
+            f"({problem.message if problem else 'too long'}): {selector}; correct or shorten them"
+        )
+
+
+def _rule_fidelity(target: Target, said: Said, stands: list[str]) -> RuleFidelity:
+    placed = said.placed
+    return RuleFidelity(
+        target=target.device_group.name,
+        device_group=placed.device_group,
+        rulebase=placed.rulebase,
+        position=placed.position,
+        name=said.rule.name,
+        uuid=said.rule.uuid,
+        disabled=said.rule.disabled,
+        status=worst(said.losses),
+        reasons=tuple(loss.reason for loss in said.losses),
+        calico=tuple(stands),
+    )
+
+
+def _zone_fidelity(
+    target: Target, zones: Zones, options: ZoneOptions, workloads: Workloads
+) -> Iterator[ZoneFidelity]:
+    named: dict[str, list[str]] = {}
+    for placed in target.device_group.rules:
+        for name in {*placed.rule.from_zones, *placed.rule.to_zones}:
+            named.setdefault(name, []).append(placed.rule.name)
+    for zone in zones.own.values():
+        yield ZoneFidelity(
+            target=target.device_group.name,
+            name=zone.name,
+            label_value=workloads.label_value(zone.name),
+            workloads=zone.workloads,
+            networks=None if zone.networks is None else tuple(zone.networks.cidrs()),
+            origin=zone.origin,
+            rules=tuple(named.get(zone.name, ())),
+            by_pod_label=workloads.rests_on_pod_labels(zone.name, options),
+        )

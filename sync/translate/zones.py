@@ -1,0 +1,330 @@
+"""Where a flow's ends are: which pods and which networks belong to a zone.
+
+    definitions + names in rules + templates  ->  W(z): one selector a zone, no pod in two
+    configured + derived networks             ->  disjoint by longest prefix, known or unknown
+
+A pod is in the zone whose workloads hold it, whatever its address; an address outside the pods is
+in the zone whose networks hold it. What is in none is in no zone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sync.calico import limits, names, selectors
+from sync.errors import UsageError
+from sync.firewall.effective import EffectiveDeviceGroup
+from sync.firewall.networks import Derived
+from sync.net import addresses
+from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
+from sync.translate.options import ZoneDefinition, ZoneOptions
+
+PODS = "projectcalico.org/orchestrator == 'k8s'"
+"""Every pod, and nothing else: sets and host endpoints may carry a zone's label too."""
+
+MULTICAST = "multicast"
+"""PAN-OS's own zone of multicast groups; rules have it in `to` only."""
+
+_MULTICAST = AddressSet.union(map(addresses.network, ("224.0.0.0/4", "ff00::/8")))
+_NOBODY = "\0"  # no zone has this name
+_STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
+# A key stands in `has(key)` or before an operator, which is taken along: `not` is no key.
+_KEY = re.compile(
+    r"(?P<has>has\(\s*)?(?P<key>[A-Za-z0-9_./-]+)"
+    r"(?(has)|(?P<operator>\s*(?:[!=]=|\b(?:not\s*in|in|contains|starts\s*with|ends\s*with)\b)))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One zone as one device group sees it.
+
+    `pods` selects its pods among pods ("" for a zone that has none); `networks` are None where
+    they are not known. `origin` says where they come from, or why they are not known.
+    """
+
+    name: str
+    pods: str
+    networks: AddressSet | None
+    origin: str
+
+    @property
+    def workloads(self) -> str:
+        """W(z): selects its pods among everything."""
+        return f"{PODS} && ({self.pods})"
+
+    @property
+    def others(self) -> str:
+        """Selects the pods that are not in it."""
+        return f"{PODS} && !({self.pods})"
+
+
+@dataclass(frozen=True)
+class Zones:
+    """The zones of one device group in a cluster, by name.
+
+    `own` are those its rules, templates and stacks name: each has a chain. `remote` are all that
+    a flow's other end may be in: `own`, the configured ones and those of the cluster's other
+    device groups, of which only the pods count here.
+    """
+
+    own: Mapping[str, Zone]
+    remote: Mapping[str, Zone]
+    elsewhere: tuple[Zone, ...]
+
+    @cached_property
+    def unknown(self) -> AddressSet:
+        """What no zone is known to hold: where zones without known networks may lie."""
+        known = AddressSet.union(each.networks or NOWHERE for each in self.remote.values())
+        return EVERYWHERE - known
+
+
+class Workloads:
+    """The selectors of zones in one cluster: definitions rank in order, labels come after."""
+
+    def __init__(self, options: ZoneOptions) -> None:
+        """`UsageError` if a definition's selector cannot be used."""
+        self._label = options.label
+        self._defined: dict[str, str] = {}
+        earlier: list[str] = []
+        for name, definition in options.definitions.items():
+            own = _own_selector(name, definition)
+            if own:
+                self._defined[name] = _but_not(own, earlier)
+                earlier.append(own)
+        self._all = earlier
+        self._values: dict[str, str] = {}
+
+    def label_value(self, zone: str) -> str:
+        """The value of the zone label; `UsageError` where two zones would have one."""
+        value = names.label_value(zone)
+        if self._values.setdefault(value, zone) != zone:
+            raise UsageError(
+                f"the zones {self._values[value]!r} and {zone!r} would both have the label value "
+                f"{value}; rename one of them in Panorama"
+            )
+        return value
+
+    def pods(self, zone: str) -> str:
+        """Selects a zone's pods among pods; `UsageError` if it is too long for Calico."""
+        found = self._defined.get(zone)
+        if found is None:
+            found = _but_not(selectors.equals(self._label, self.label_value(zone)), self._all)
+        size = len(found) + len(PODS) + len(" && !()")
+        if size > limits.SELECTOR_BYTES:
+            raise UsageError(
+                f"the selector of zone {zone!r} has {size:,} bytes, Calico takes "
+                f"{limits.SELECTOR_BYTES:,}; shorten the selectors of zones.definitions, each of "
+                "which excludes the earlier ones"
+            )
+        return found
+
+    def rests_on_pod_labels(self, zone: str, options: ZoneOptions) -> bool:
+        """Whether whoever creates a pod can put it into the zone."""
+        definition = options.definitions.get(zone)
+        return definition is None or not definition.namespace_selector
+
+
+def zones_of(
+    device_group: EffectiveDeviceGroup,
+    derived: Derived,
+    options: ZoneOptions,
+    workloads: Workloads,
+    elsewhere: Sequence[str],
+) -> Zones:
+    """The zones of one device group; `elsewhere` are those that the cluster's other groups name.
+
+    `UsageError` for networks that two zones claim, or a default route that cannot be meant.
+    """
+    own = own_zones(device_group, derived)
+    networks, origins = _networks(own, derived, options)
+    remote = {
+        name: Zone(name, workloads.pods(name), networks.get(name), origins[name])
+        for name in sorted(origins)
+    }
+    remote[MULTICAST] = Zone(MULTICAST, "", _MULTICAST, "multicast groups")
+    others = [
+        Zone(name, workloads.pods(name), NOWHERE, "of another device group")
+        for name in sorted({*elsewhere} - {*own} - {MULTICAST})
+    ]
+    for other in others:
+        remote.setdefault(other.name, other)
+    return Zones({name: remote[name] for name in own}, remote, tuple(others))
+
+
+def own_zones(device_group: EffectiveDeviceGroup, derived: Derived) -> tuple[str, ...]:
+    """The zones that a device group's rules, templates and stacks name, sorted."""
+    named = {
+        zone
+        for placed in device_group.rules
+        for zone in (*placed.rule.from_zones, *placed.rule.to_zones)
+    }
+    return tuple(sorted({*named, *derived.zones} - {"any", MULTICAST}))
+
+
+def _networks(
+    named: Sequence[str], derived: Derived, options: ZoneOptions
+) -> tuple[dict[str, AddressSet], dict[str, str]]:
+    """The networks of each zone that are known, disjoint, and for every zone their origin."""
+    configured = {
+        name: definition.networks or ()
+        for name, definition in options.definitions.items()
+        # What a device group never names has pods for it, and networks only if it is given some.
+        if name != MULTICAST and (definition.networks is not None or name not in named)
+    }
+    claims: dict[str, str] = {}  # prefix -> zone
+    for name, nets in configured.items():
+        for net in nets:
+            prefix = _canonical(net)
+            if claims.setdefault(prefix, name) != name:
+                raise UsageError(
+                    f"zones.definitions gives the network {prefix} to the zones "
+                    f"{claims[prefix]!r} and {name!r}; leave it to one of them"
+                )
+    origins = dict.fromkeys(configured, "configured")
+    unknown = {
+        name: "no networks are configured for it" for name in named if name not in configured
+    }
+    if options.derive_networks:
+        _derive(named, derived, claims, origins, unknown)
+    _check_default_routes(claims, configured, unknown)
+    held = _by_longest_prefix(claims)
+    networks = {name: held.get(name, NOWHERE) - _MULTICAST for name in origins}
+    return networks, {**unknown, **origins}
+
+
+def _by_longest_prefix(claims: Mapping[str, str]) -> dict[str, AddressSet]:
+    """What each zone holds, where the longest of the prefixes around an address decides."""
+    prefixes = [(addresses.network(prefix), zone) for prefix, zone in claims.items()]
+    found: dict[str, list[AddressSet]] = {}
+    for first, past, zone in _innermost([(*net.v4, zone) for net, zone in prefixes if net.v4]):
+        found.setdefault(zone, []).append(AddressSet((first, past)))
+    for first, past, zone in _innermost([(*net.v6, zone) for net, zone in prefixes if net.v6]):
+        found.setdefault(zone, []).append(AddressSet((), (first, past)))
+    return {zone: AddressSet.union(parts) for zone, parts in found.items()}
+
+
+def _innermost(ranges: list[tuple[Any, ...]]) -> Iterator[tuple[int, int, str]]:
+    """Cut ranges (first, past, zone), which lie apart or one in the other, to the innermost."""
+    around: list[tuple[int, str]] = []  # the ends of the ranges we are in, with their zones
+    at = 0
+    for first, past, zone in sorted(ranges, key=lambda each: (each[0], -each[1])):
+        while around and around[-1][0] <= first:
+            end, holder = around.pop()
+            if at < end:
+                yield at, end, holder
+            at = max(at, end)
+        if around and at < first:
+            yield at, first, around[-1][1]
+        at = first
+        around.append((past, zone))
+    while around:
+        end, holder = around.pop()
+        if at < end:
+            yield at, end, holder
+        at = max(at, end)
+
+
+def _derive(
+    named: Sequence[str],
+    derived: Derived,
+    claims: dict[str, str],
+    origins: dict[str, str],
+    unknown: dict[str, str],
+) -> None:
+    """Add what templates say of zones without configured networks."""
+    candidates = [name for name in named if name in unknown]
+    for name in candidates:
+        unknown[name] = derived.unknown_because.get(
+            name, "no template of the device group names it"
+        )
+    # What is configured comes first: a derived prefix that a configured zone has too is its own.
+    known = [name for name in candidates if name in derived.networks]
+    without_default = [name for name in known if name not in derived.everything_else]
+    # "Everything else" is only known where everything else is.
+    if len(without_default) != len(known) and len(known) != len(candidates):
+        for name in {*known} - {*without_default}:
+            unknown[name] = "a default route leads to it, and other zones' networks are not known"
+        known = without_default
+    for name in known:
+        del unknown[name]
+        origins[name] = "derived from templates"
+        for prefix in derived.networks[name]:
+            claims.setdefault(prefix, name)
+    # What the firewall routes to a zone that is configured otherwise is behind no other zone: it is
+    # a hole in the derived network around it, though not in a configured one.
+    around = [(addresses.network(prefix), prefix, zone) for prefix, zone in claims.items()]
+    for name in origins.keys() - {*known}:
+        for hole in derived.networks.get(name, ()):
+            inside = addresses.network(hole)
+            holders = [each for each in around if not inside - each[0]]
+            innermost = min(holders, key=lambda each: each[0].size, default=None)
+            if innermost and innermost[2] in known:
+                claims.setdefault(hole, _NOBODY)
+
+
+def _check_default_routes(
+    claims: Mapping[str, str], configured: Mapping[str, object], unknown: Mapping[str, str]
+) -> None:
+    for prefix, zone in claims.items():
+        if _is_default(prefix) and zone in configured and unknown:
+            missing = ", ".join(map(repr, sorted(unknown)))
+            raise UsageError(
+                f"zones.definitions gives {prefix}, everything else, to the zone {zone!r}, and the "
+                f"networks of {missing} are not known; give each of them networks ([] if it is "
+                "pods only)"
+            )
+
+
+def _is_default(prefix: str) -> bool:
+    return prefix.endswith("/0")
+
+
+def _canonical(net: str) -> str:
+    (prefix,) = addresses.network(net).cidrs()
+    return prefix
+
+
+def _own_selector(name: str, definition: ZoneDefinition) -> str:
+    """A definition's selector among pods, "" if it has none."""
+    parts = []
+    for key, text in (
+        ("selector", definition.selector),
+        ("namespace_selector", definition.namespace_selector),
+    ):
+        if not text:
+            continue
+        problem = selectors.problem(text)
+        if problem or "global(" in text:
+            why = (
+                f"{problem.message} at character {problem.position + 1}" if problem else "global()"
+            )
+            raise UsageError(
+                f"zones.definitions.{name}.workloads.{key} is no selector of pods: {why}; "
+                "correct it"
+            )
+        parts.append(f"({in_namespace(text) if key == 'namespace_selector' else text})")
+    return " && ".join(parts)
+
+
+def in_namespace(selector: str) -> str:
+    """A selector over namespace labels as one over pods: Calico gives a pod its namespace's labels
+    under the prefix `pcns.` (`libcalico-go/lib/backend/k8s/conversion`)."""
+    done: list[str] = []
+    position = 0
+    for string in _STRING.finditer(selector):
+        done += [_prefixed(selector[position : string.start()]), string.group()]
+        position = string.end()
+    return "".join([*done, _prefixed(selector[position:])])
+
+
+def _prefixed(text: str) -> str:
+    return _KEY.sub(
+        lambda found: f"{found['has'] or ''}pcns.{found['key']}{found['operator'] or ''}", text
+    )
+
+
+def _but_not(selector: str, excluded: Iterable[str]) -> str:
+    return " && ".join([selector, *(f"!({each})" for each in excluded)])

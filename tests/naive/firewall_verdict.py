@@ -1,0 +1,605 @@
+"""What a firewall of one device group does with a flow, judged the slow way from the configuration.
+
+Sources: the vendor's administrator's guide and configuration schema (PAN-OS 10.1 to 11.1). First
+match wins over the effective rulebase; a flow has one zone at each end. Everything is a lookup, a
+recursion over names or a comparison of numbers.
+
+What nobody here can know is asked of an oracle, and only that: what lies behind an FQDN, a region,
+an external list, a missing name; users and schedules; what an element means that is not known;
+which firewall it is; which zone of unknown networks an address is in. Whatever the oracle says, a
+translation that accepts no loss must not allow more than this does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_address
+
+from sync.calico.names import label_value
+from sync.firewall.configuration import Configuration
+from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule, effective
+from sync.firewall.objects import (
+    Address,
+    AddressGroup,
+    Application,
+    ApplicationGroup,
+    Service,
+    ServiceGroup,
+)
+from sync.firewall.rules import Rule, Target
+from sync.translate.options import Essential, RuleOptions, ZoneOptions
+from tests.naive.calico_verdict import Verdict, labels_of, selector
+from tests.naive.flows import ICMP, ICMP6, TCP, UDP, End, Flow, Oracle, Pod, span
+
+MULTICAST = "multicast"
+_ELSEWHERE = "\0"
+MULTICAST_NETWORKS = ("224.0.0.0/4", "ff00::/8")
+# Derived default routes come whole or in pieces; an address of a piece has any longer prefix first.
+_DEFAULT_ROUTES = ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
+_PROTOCOLS = {"tcp": TCP, "udp": UDP}
+_PREDEFINED_SERVICES = {"service-http": (80, 8080), "service-https": (443,)}
+
+# A few applications of the predefined content, with their default ports.
+PREDEFINED: Mapping[str, Mapping[int, tuple[int, ...]]] = {
+    "web-browsing": {TCP: (80,)},
+    "ssl": {TCP: (443,)},
+    "ssh": {TCP: (22,)},
+    "dns": {TCP: (53,), UDP: (53,)},
+    "ntp": {UDP: (123,)},
+}
+# What a rule element that cannot be read might have said instead.
+_ELEMENT = re.compile(r"<([a-z0-9-]+)>")
+# Elements that are judged where they are used; any other that cannot be read may narrow a rule.
+_UNDERSTOOD = frozenset(
+    {
+        "from",
+        "to",
+        "source",
+        "destination",
+        "negate-source",
+        "negate-destination",
+        "service",
+        "application",
+        "target",
+        "disabled",
+        "action",
+        "rule-type",
+        "tag",
+        "description",
+    }
+)
+_RULE_TYPES = ("intrazone", "interzone", "universal")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What the templates of a device group say: its zones, and the networks of some of them."""
+
+    zones: tuple[str, ...] = ()
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def everything_else(self) -> tuple[str, ...]:
+        """The zones that a default route leads to."""
+        return tuple(
+            zone
+            for zone, networks in self.networks.items()
+            if not set(networks).isdisjoint(_DEFAULT_ROUTES)
+        )
+
+
+@dataclass(frozen=True)
+class Firewall:
+    """A firewall of a device group, in a cluster.
+
+    `names` are the zones of all the cluster's device groups: those that rules and templates name.
+    """
+
+    configuration: Configuration
+    device_group: str
+    rule_options: RuleOptions = field(default_factory=RuleOptions)
+    zone_options: ZoneOptions = field(default_factory=ZoneOptions)
+    derived: Derived = field(default_factory=Derived)
+    names: tuple[str, ...] = ()
+    registered_known: bool = True
+    top_down_wildcards: bool = False
+
+    @cached_property
+    def seen(self) -> EffectiveDeviceGroup:
+        return effective(self.configuration, self.device_group)
+
+    # --- zones ------------------------------------------------------------------------------------
+
+    @cached_property
+    def zones(self) -> frozenset[str]:
+        """The zones that this device group knows."""
+        return frozenset({*zone_names(self.configuration, self.device_group), *self.derived.zones})
+
+    def zone_of_pod(self, end: End) -> str | None:
+        """The zone whose workloads hold a pod, of those that any device group knows."""
+        assert end.pod is not None
+        if end.pod not in self._zones_of_pods:
+            zone = self._workload_zone(labels_of(end.pod))
+            self._zones_of_pods[end.pod] = zone if zone in self._all_names else None
+        return self._zones_of_pods[end.pod]
+
+    @cached_property
+    def _zones_of_pods(self) -> dict[Pod, str | None]:
+        return {}
+
+    def _workload_zone(self, labels: Mapping[str, str]) -> str | None:
+        for name, definition in self.zone_options.definitions.items():
+            own, namespaces = definition.selector, definition.namespace_selector
+            if (own or namespaces) and all(
+                selector(text, prefix)(labels)
+                for text, prefix in ((own, ""), (namespaces, "pcns."))
+                if text
+            ):
+                return name
+        value = labels.get(self.zone_options.label)
+        for name in sorted(self._all_names):
+            definition = self.zone_options.definitions.get(name)
+            by_label = definition is None or not (
+                definition.selector or definition.namespace_selector
+            )
+            if by_label and value == label_value(name):
+                return name
+        return None
+
+    @cached_property
+    def _all_names(self) -> frozenset[str]:
+        return frozenset({*self.names, *self.zones})
+
+    @property
+    def _configured(self) -> frozenset[str]:
+        """The zones whose networks are configured."""
+        definitions = self.zone_options.definitions.items()
+        return frozenset(name for name, each in definitions if each.networks is not None)
+
+    @cached_property
+    def _networks(self) -> tuple[list[tuple[int, int, int, str]], frozenset[str]]:
+        """The spans of every network with its zone, shortest first; zones without networks."""
+        known: dict[str, tuple[str, ...]] = {
+            name: definition.networks
+            for name, definition in self.zone_options.definitions.items()
+            if definition.networks is not None
+        }
+        configured = frozenset(known)
+        if self.zone_options.derive_networks:
+            for name, networks in self.derived.networks.items():
+                known.setdefault(name, networks)
+        unknown = self.zones - known.keys() - {MULTICAST}
+        uncertain = set()
+        spans = []
+        for name, networks in known.items():
+            for text in networks:
+                if text in _DEFAULT_ROUTES and name not in configured and unknown:
+                    # Nobody knows what of it belongs to the zones without networks.
+                    uncertain.add(name)
+                else:
+                    spans.append((*span(text), name in configured, name))
+        if self.zone_options.derive_networks:
+            # The firewall knows them behind a zone that is configured otherwise.
+            for name in configured & self.derived.networks.keys():
+                spans += ((*span(text), False, _ELSEWHERE) for text in self.derived.networks[name])
+        # The longest prefix wins, and of equal ones that which is configured.
+        spans.sort(key=lambda each: (each[1] - each[2], each[3]), reverse=True)
+        return [(*each[:3], each[4]) for each in spans], unknown | uncertain
+
+    def zone_of_address(self, end: End, oracle: Oracle) -> str | None:
+        """The zone whose networks hold an address outside pods.
+
+        Where none is known to, the oracle says which of the zones with unknown networks does, or
+        that none does.
+        """
+        for text in MULTICAST_NETWORKS:
+            if _within(text, end):
+                return MULTICAST
+        spans, unknown = self._networks
+        elsewhere = False
+        for family, first, last, name in spans:
+            if family == end.family and first <= end.address <= last:
+                if name == _ELSEWHERE:
+                    elsewhere = True
+                elif elsewhere and name not in self._configured:
+                    return None
+                else:
+                    return name
+        options = [None, *sorted(unknown)]
+        return oracle.picks(options, "zone", end.family, end.address) if unknown else None
+
+    @property
+    def knows_all_networks(self) -> bool:
+        return not self._networks[1]
+
+    # --- addresses --------------------------------------------------------------------------------
+
+    def _holds(self, members: Sequence[str], end: End, oracle: Oracle) -> bool:
+        """Whether any member of a list, at any depth, holds an address."""
+        return any(self._leaf_holds(name, end, oracle) for name in self._reached(tuple(members)))
+
+    def _reached(self, members: tuple[str, ...]) -> frozenset[str]:
+        """Every name that a list leads to: groups, and what is in them."""
+        if members not in self._cache:
+            waiting, met = list(members), set(members)
+            while waiting:
+                new = set(self._members_of(waiting.pop())) - met
+                met |= new
+                waiting += new
+            self._cache[members] = frozenset(met)
+        return self._cache[members]
+
+    @cached_property
+    def _cache(self) -> dict[tuple[str, ...], frozenset[str]]:
+        return {}
+
+    def _members_of(self, name: str) -> Sequence[str]:
+        found = self.seen.objects.addresses.get(name)
+        if not isinstance(found, AddressGroup) or found.problem:
+            return ()
+        if found.filter is None:
+            return found.members
+        return [
+            other
+            for other, each in self.seen.objects.addresses.items()
+            if other != name and each.tags is not None and found.filter.matches(set(each.tags))
+        ]
+
+    def _leaf_holds(self, name: str, end: End, oracle: Oracle) -> bool:
+        """What a name holds by itself; of a group, only what is not known of its members."""
+        place = (end.family, end.address)
+        if name == "any":
+            return True
+        found = self.seen.objects.addresses.get(name)
+        if isinstance(found, AddressGroup):
+            if found.problem:
+                return oracle.says("unreadable group", name, place)
+            unreadable = found.filter is not None and any(
+                each.tags is None for each in self.seen.objects.addresses.values()
+            )
+            registered = found.filter is not None and not self.registered_known
+            circular = name in self._reached(tuple(self._members_of(name)))
+            return (registered or unreadable or circular) and oracle.says("more", name, place)
+        if found is None:
+            try:
+                return _within(name, end)
+            except ValueError:
+                return oracle.says("name", name, place)
+        if found.problem or found.kind == "fqdn":
+            return oracle.says("object", name, place)
+        return _value_holds(found, end)
+
+    # --- services and applications ----------------------------------------------------------------
+
+    def _service_holds(self, name: str, flow: Flow, oracle: Oracle, above: frozenset[str]) -> bool:
+        asked = (name, flow.protocol, flow.source_port, flow.port)
+        if name == "any":
+            return True
+        if name == "application-default":
+            return self._at_default(flow, oracle)
+        found = self.seen.objects.services.get(name)
+        if isinstance(found, ServiceGroup):
+            if found.problem or name in above:
+                return oracle.says("service", *asked)
+            return any(
+                self._service_holds(each, flow, oracle, above | {name}) for each in found.members
+            )
+        if isinstance(found, Service):
+            if found.problem:
+                return oracle.says("service", *asked)
+            return (
+                _PROTOCOLS[found.protocol] == flow.protocol
+                and _in_bounds(found.ports.bounds, flow.port)
+                and (
+                    found.source_ports is None
+                    or _in_bounds(found.source_ports.bounds, flow.source_port)
+                )
+            )
+        if name in _PREDEFINED_SERVICES:
+            return flow.protocol == TCP and flow.port in _PREDEFINED_SERVICES[name]
+        return oracle.says("service", *asked)
+
+    def _at_default(self, flow: Flow, oracle: Oracle) -> bool:
+        """Whether a flow is where its own application is by default."""
+        asked = ("default", flow.application, flow.protocol, flow.port, flow.icmp)
+        if flow.application is None:
+            return oracle.says(*asked)
+        found = self.seen.objects.applications.get(flow.application)
+        if isinstance(found, Application):
+            if found.problem or not found.default:
+                return oracle.says(*asked)
+            return any(_is_default(kind, text, flow, oracle) for kind, text in found.default)
+        if found is None and flow.application in PREDEFINED:
+            return flow.port in PREDEFINED[flow.application].get(flow.protocol, ())
+        if found is None and flow.application == "ping":
+            return flow.icmp is not None and flow.icmp[0] in (8, 128)
+        return oracle.says(*asked)
+
+    def _application(self, names: Sequence[str], flow: Flow, oracle: Oracle) -> bool:
+        waiting, met = list(names), set(names)
+        while waiting:
+            name = waiting.pop()
+            found = self.seen.objects.applications.get(name)
+            if name == "any" or (
+                name == flow.application and not isinstance(found, ApplicationGroup)
+            ):
+                return True
+            if isinstance(found, ApplicationGroup) and not found.problem:
+                waiting += [each for each in found.members if each not in met]
+                met |= set(found.members)
+            elif isinstance(found, Application) and not found.problem:
+                continue
+            elif (found is not None or name not in (*PREDEFINED, "ping")) and oracle.says(
+                "application", name, flow.application, flow.protocol, flow.port
+            ):
+                # A filter, a container, a group that cannot be read, or a name that is missing.
+                return True
+        return False
+
+    # --- rules ------------------------------------------------------------------------------------
+
+    def _targeted(self, target: Target, oracle: Oracle) -> bool:
+        """Whether a rule is on the firewall that it is; the oracle picks it, and what is vague."""
+        devices = self.rule_options.devices
+        serial = oracle.picks(devices, "device") if devices else None
+        if not target.devices and not target.tags:
+            return not target.negate
+        named = oracle.says("target", target) if target.tags else False
+        for each, systems in target.devices:
+            if serial is None:
+                named = named or oracle.says("is device", each, systems)
+            elif each == serial:
+                named = named or not systems or oracle.says("system", each, systems)
+        return named != target.negate
+
+    def matches(self, placed: EffectiveRule, flow: Flow, oracle: Oracle) -> bool:
+        """Whether a rule matches a flow."""
+        rule = placed.rule
+        unread = {found for text in rule.unreadable for found in _ELEMENT.findall(text)[:1]}
+
+        def guess(element: str) -> bool:
+            return oracle.says("unreadable", placed.device_group, rule.name, element)
+
+        if "disabled" in unread:
+            if guess("disabled"):
+                return False
+        elif rule.disabled:
+            return False
+        if not (guess("target") if "target" in unread else self._targeted(rule.target, oracle)):
+            return False
+        return (
+            self._zones_match(rule, unread, guess, flow, oracle)
+            and self._ends_match(rule, unread, guess, flow, oracle)
+            and self._contents_match(rule, unread, guess, flow, oracle)
+            and all(map(guess, sorted(unread - _UNDERSTOOD)))
+            and all(oracle.says("constraint", each, str(flow)) for each in rule.constraints)
+        )
+
+    def _contents_match(
+        self, rule: Rule, unread: set[str], guess: Callable[[str], bool], flow: Flow, oracle: Oracle
+    ) -> bool:
+        if "service" in unread:
+            service = guess("service")
+        else:
+            service = any(
+                self._service_holds(name, flow, oracle, frozenset()) for name in rule.services
+            )
+        if "application" in unread:
+            return service and guess("application")
+        return service and self._application(rule.applications, flow, oracle)
+
+    def _ends_match(
+        self, rule: Rule, unread: set[str], guess: Callable[[str], bool], flow: Flow, oracle: Oracle
+    ) -> bool:
+        for element, members, negate, end in (
+            ("source", rule.sources, rule.negate_source, flow.source),
+            ("destination", rule.destinations, rule.negate_destination, flow.destination),
+        ):
+            holds = guess(element) if element in unread else self._holds(members, end, oracle)
+            if f"negate-{element}" in unread:
+                negate = guess(f"negate-{element}")
+            if holds == negate:
+                return False
+        return True
+
+    def _zones_match(
+        self, rule: Rule, unread: set[str], guess: Callable[[str], bool], flow: Flow, oracle: Oracle
+    ) -> bool:
+        source, destination = self._zone(flow.source, oracle), self._zone(flow.destination, oracle)
+        from_ = guess("from") if "from" in unread else _named(rule.from_zones, source)
+        to = guess("to") if "to" in unread else _named(rule.to_zones, destination)
+        kind = rule.rule_type
+        if "rule-type" in unread:
+            kind = oracle.picks(_RULE_TYPES, "rule type", rule.name)
+        if kind == "intrazone":
+            return from_ and source is not None and source == destination
+        if kind == "interzone" and source is not None and source == destination:
+            return False
+        return from_ and to
+
+    def _zone(self, end: End, oracle: Oracle) -> str | None:
+        return self.zone_of_pod(end) if end.pod else self.zone_of_address(end, oracle)
+
+    def _allows(self, placed: EffectiveRule, oracle: Oracle) -> bool:
+        rule = placed.rule
+        if any(_ELEMENT.findall(text)[:1] == ["action"] for text in rule.unreadable):
+            return oracle.says("action", placed.device_group, rule.name)
+        return rule.action == "allow"
+
+    def _through_wildcard(self, rule: Rule, flow: Flow) -> bool:
+        """Whether it is by a wildcard object that one of the rule's lists holds an address.
+
+        A negated list with a wildcard object in it is taken to match by it, whatever it matches.
+        """
+        return any(
+            isinstance(found, Address)
+            and found.kind == "ip-wildcard"
+            and not found.problem
+            and (negate or _value_holds(found, end))
+            for members, negate, end in (
+                (rule.sources, rule.negate_source, flow.source),
+                (rule.destinations, rule.negate_destination, flow.destination),
+            )
+            for found in map(self.seen.objects.addresses.get, members)
+        )
+
+    def _candidates(self, flow: Flow, oracle: Oracle) -> list[tuple[EffectiveRule | None, str]]:
+        """The rules that may decide; more than one only where wildcards are not taken top-down.
+
+        Unless the firewall's wildcard top-down match mode is on, rules with wildcards match by
+        longest prefix and not in order: such a rule may decide although an earlier one matches,
+        and where several hold the addresses of a flow, only they may count.
+        """
+        found = [each for each in self.seen.rules if self.matches(each, flow, oracle)]
+        first = [(each, _place(each)) for each in found[:1]] or [(None, "")]
+        if self.top_down_wildcards:
+            return first
+        wild = [
+            each
+            for each in self.seen.rules
+            if not each.rule.disabled
+            and self._through_wildcard(each.rule, flow)
+            and self._ends_match(each.rule, set(), lambda _: True, flow, oracle)
+        ]
+        matching = [(each, f"{_place(each)} (wildcard)") for each in wild if each in found]
+        if len(wild) > 1 and not matching:
+            matching = [(None, "overlap of wildcards")]
+        return first + [each for each in matching if each[0] is not first[0][0] or not each[0]]
+
+    def verdict(self, flow: Flow, oracle: Oracle) -> Verdict:
+        """What the firewall does with a flow; where it is silent, the settings' world decides."""
+        options = self._candidates(flow, oracle)
+        rule, where = oracle.picks(options, "wildcards", str(flow))
+        if rule is not None:
+            return Verdict(self._allows(rule, oracle), where)
+        source, destination = self._zone(flow.source, oracle), self._zone(flow.destination, oracle)
+        if source is None or destination is None:
+            return self.unplaced(flow, source, destination)
+        name = "intrazone-default" if source == destination else "interzone-default"
+        return Verdict(self.seen.defaults[name] == "allow", name)
+
+    def unplaced(self, flow: Flow, source: str | None, destination: str | None) -> Verdict:
+        """What the settings say of a flow with an end in no zone, where no rule speaks.
+
+        To a firewall every address has a zone; this is the world that the settings accept instead.
+        """
+        ends = ((flow.source, source), (flow.destination, destination))
+        if any(end.pod and zone is None for end, zone in ends):
+            return Verdict(self.zone_options.unzoned_pods == "pass", "unzoned_pods")
+        return Verdict(self.zone_options.unknown_addresses == "pass", "unknown_addresses")
+
+
+# --- a cluster ------------------------------------------------------------------------------------
+
+
+def cluster_verdict(firewalls: Sequence[Firewall], flow: Flow, oracle: Oracle) -> Verdict:
+    """What a cluster ought to do: what every firewall allows that stands for one of the pods.
+
+    A device group judges a flow at each pod of a zone that it knows, unless the flow is essential
+    there. A pod whose zone label puts it into no zone is denied both ways; any other pod without
+    a zone is not judged.
+    """
+    by = []
+    for direction, end in (("egress", flow.source), ("ingress", flow.destination)):
+        if end.pod is None:
+            continue
+        for firewall in firewalls:
+            zone = firewall.zone_of_pod(end)
+            if zone is None and firewall.zone_options.label in end.pod.labels:
+                return Verdict(allow=False, by=f"{direction}: label of no zone")
+            if zone not in firewall.zones:
+                continue
+            if any(_essential(each, direction, flow) for each in firewall.zone_options.essentials):
+                by.append(f"{direction}: essential")
+                continue
+            verdict = firewall.verdict(flow, oracle)
+            by.append(f"{firewall.device_group}: {verdict.by}")
+            if not verdict.allow:
+                return Verdict(allow=False, by=by[-1])
+    return Verdict(allow=True, by="; ".join(by) or "not judged")
+
+
+def zone_names(configuration: Configuration, device_group: str) -> set[str]:
+    """The zones that the rules of a device group name, disabled ones too."""
+    return {
+        zone
+        for placed in effective(configuration, device_group).rules
+        for zone in (*placed.rule.from_zones, *placed.rule.to_zones)
+        if zone not in ("any", MULTICAST)
+    }
+
+
+def _essential(essential: Essential, direction: str, flow: Flow) -> bool:
+    if essential.direction != direction:
+        return False
+    own, other = flow.source, flow.destination
+    if direction == "ingress":
+        own, other = other, own
+    assert own.pod is not None
+    if not selector(essential.on)(labels_of(own.pod)):
+        return False
+    pods = bool(essential.pods and other.pod and selector(essential.pods)(labels_of(other.pod)))
+    if not pods and not any(_within(cidr, other) for cidr in essential.cidrs):
+        return False
+    wanted = [each.split("/") for each in essential.ports]
+    return not wanted or any(
+        _PROTOCOLS[protocol] == flow.protocol and int(port) == flow.port
+        for port, protocol in wanted
+    )
+
+
+# --- comparisons ----------------------------------------------------------------------------------
+
+
+def _place(placed: EffectiveRule) -> str:
+    return f"{placed.device_group}/{placed.rulebase}/{placed.position} {placed.rule.name!r}"
+
+
+def _named(zones: Sequence[str], zone: str | None) -> bool:
+    return "any" in zones or (zone is not None and zone in zones)
+
+
+def _within(text: str, end: End) -> bool:
+    """Whether a network or range holds an address.
+
+    An IPv4 address a.b.c.d is also held by an IPv6 range that holds ::a.b.c.d: PAN-OS treats IPv4
+    as a part of IPv6. `ValueError` if the text is neither.
+    """
+    family, first, last = span(text)
+    return (family == end.family or (family == 6 and end.family == 4)) and (
+        first <= end.address <= last
+    )
+
+
+def _value_holds(found: Address, end: End) -> bool:
+    if found.kind != "ip-wildcard":
+        return _within(found.value, end)
+    base, mask = (int(ip_address(part)) for part in found.value.split("/"))
+    return end.family == 4 and (base ^ end.address) & ~mask & 0xFFFFFFFF == 0
+
+
+def _in_bounds(bounds: Sequence[int], port: int) -> bool:
+    return any(first <= port < past for first, past in zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def _is_default(kind: str, text: str, flow: Flow, oracle: Oracle) -> bool:
+    if kind == "port":
+        protocol, _, ports = text.partition("/")
+        if _PROTOCOLS.get(protocol) != flow.protocol:
+            return False
+        if ports == "dynamic":
+            return oracle.says("dynamic", flow.application, flow.protocol, flow.port)
+        ends = (each.partition("-") for each in ports.split(","))
+        return any(int(first) <= flow.port <= int(last or first) for first, _, last in ends)
+    numbers = [int(each) for each in text.split(",")]
+    if kind == "ident-by-ip-protocol":
+        return flow.protocol == numbers[0]
+    wanted = ICMP if kind == "ident-by-icmp-type" else ICMP6
+    return (
+        flow.protocol == wanted
+        and flow.icmp is not None
+        and list(flow.icmp[: len(numbers)]) == numbers
+    )

@@ -1,0 +1,558 @@
+"""Whole configurations with rulebases, from a seed: small universes, so that everything overlaps.
+
+A *tame* case holds only what Calico can say, with every zone's networks known: its translation
+ought to be exact. Any other case holds also what is legal and rare, and what cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
+from random import Random
+
+from sync.calico.names import label_value
+from sync.firewall.configuration import Configuration
+from sync.firewall.effective import effective
+from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from tests import words
+from tests.naive.firewall_verdict import PREDEFINED, Derived, Firewall, zone_names
+from tests.naive.flows import End, Flow, Place, Pod, draw_flows, edges, pods_at
+from tests.words import Word
+
+ZONES = ("trust", "untrust", "dmz", "Web Tier", "lab")
+LABEL = "firewall.tigera.io/zone"
+TAGS = ("k8s", "legacy", "prod")
+DEVICES = ("001", "002", "003")
+POD_CIDRS = ("10.0.0.0/26", "2001:db8::/122")
+_V4 = int(IPv4Address("10.0.0.0"))
+_V6 = int(IPv6Address("2001:db8::"))
+# Networks of zones; no two are the same prefix, and they lie within one another.
+_NETWORKS = (
+    "10.0.0.0/8",
+    "10.0.0.0/25",
+    "10.0.0.32/27",
+    "10.0.0.64/26",
+    "10.0.0.96/28",
+    "10.0.0.128/26",
+    "192.0.2.0/28",
+    "2001:db8::/64",
+    "2001:db8::40/123",
+    "2001:db8:1::/48",
+)
+_HALVES = ("0.0.0.0/1", "128.0.0.0/1")
+# Where flows may start or end besides the edges of everything that the configuration holds.
+_PROBES = (
+    "0.0.0.0/32",
+    "10.0.0.200/32",
+    "192.0.2.3/32",
+    "198.51.100.7/32",
+    "224.0.0.5/32",
+    "255.255.255.255/32",
+    "::a00:5/128",
+    "2001:db8::5/128",
+    "2001:db8:2::1/128",
+    "ff02::1/128",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A device group that the case's cluster stands for."""
+
+    name: str
+    tier: str
+    order: int
+    derived: Derived
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration, settings and a cluster with pods."""
+
+    seed: int
+    tame: bool
+    document: bytes
+    configuration: Configuration
+    groups: tuple[Group, ...]
+    rules: RuleOptions
+    zones: ZoneOptions
+    pod_cidrs: tuple[str, ...] | None
+    registered_known: bool
+    tags: tuple[str, ...]
+    mode: str
+    world: tuple[End, ...]
+    flows: tuple[Flow, ...]
+
+    @cached_property
+    def firewalls(self) -> list[Firewall]:
+        """The firewalls that the cluster stands for."""
+        names = {
+            zone
+            for group in self.groups
+            for zone in (*zone_names(self.configuration, group.name), *group.derived.zones)
+        }
+        return [
+            Firewall(
+                self.configuration,
+                group.name,
+                self.rules,
+                self.zones,
+                group.derived,
+                tuple(sorted(names)),
+                self.registered_known,
+                self.tame,
+            )
+            for group in self.groups
+        ]
+
+
+def case(seed: int, *, tame: bool = False, number: int = 150, size: int = 1) -> Case:
+    """The case of a seed, with this many flows; `size` multiplies the number of its rules."""
+    random = Random(f"{tame} {seed}")
+    writer = _Writer(random, tame)
+    document = writer.document(size)
+    configuration = words.read(document)
+    names = ["leaf"] if random.random() < 0.6 else ["leaf", "branch"]
+    zones, derived = _networks(random, configuration, names, tame)
+    groups = tuple(
+        Group(name, f"tier-{name}", 100 + number, derived[name])
+        for number, name in enumerate(names)
+    )
+    pod_cidrs = POD_CIDRS if random.random() < 0.5 else None
+    made = Case(
+        seed=seed,
+        tame=tame,
+        document=document,
+        configuration=configuration,
+        groups=groups,
+        rules=_rule_options(random, tame, single=len(names) == 1),
+        zones=zones,
+        pod_cidrs=pod_cidrs,
+        registered_known=tame or random.random() < 0.6,
+        tags=() if random.random() < 0.7 else ("prod",),
+        mode=random.choice(("enforced", "staged")),
+        world=(),
+        flows=(),
+    )
+    places = _places(random, made)
+    world = tuple(pods_at(random, places, _pods(random, zones), pod_cidrs, 18))
+    ports = writer.ports()
+    applications = [("ping", 1), ("gre", 47), *((name, None) for name in (*PREDEFINED, "own-app"))]
+    flows = draw_flows(random, world, places, ports, applications, number)
+    return replace(made, world=world, flows=tuple(flows))
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def _rule_options(random: Random, tame: bool, *, single: bool) -> RuleOptions:
+    allow_as = random.choice(("Pass", "Allow")) if single else "Pass"
+    if tame:
+        return RuleOptions(applications="strict", devices=DEVICES[:1], allow_as=allow_as)
+    return RuleOptions(
+        applications="strict",
+        filter=random.choice(("", "", "", "(k8s OR prod) AND NOT legacy")),
+        devices=random.choice(((), DEVICES[:1], DEVICES[:2])),
+        allow_as=allow_as,
+    )
+
+
+_ESSENTIALS = (
+    Essential("egress", "all()", "role == 'dns'", (), ("53/udp", "53/tcp")),
+    Essential("egress", f"has({LABEL})", "", ("192.0.2.0/28",), ("443/tcp",)),
+    Essential("ingress", "app == 'web'", "role == 'dns'", ("10.0.0.40/29",), ()),
+)
+_WORKLOADS = (
+    ("", ""),
+    ("app == 'web'", ""),
+    ("app in {'web', 'db'} && !has(quarantine)", ""),
+    ("", "env == 'prod'"),
+    ("app != 'web'", "env == 'prod' || has(team)"),
+)
+
+
+def _networks(
+    random: Random, configuration: Configuration, names: Sequence[str], tame: bool
+) -> tuple[ZoneOptions, dict[str, Derived]]:
+    """Zone settings, and what the templates say of each device group.
+
+    Every prefix is of one zone only, and a configured default route stands only where every
+    other zone is configured too: anything else is a configuration error.
+    """
+    free = list(_NETWORKS)
+    random.shuffle(free)
+
+    def some(most: int) -> tuple[str, ...]:
+        return tuple(free.pop() for _ in range(random.randint(0, min(most, len(free)))))
+
+    definitions: dict[str, ZoneDefinition] = {}
+    everything = tame or random.random() < 0.4
+    zones = list(ZONES)
+    random.shuffle(zones)
+    for zone in zones if everything else zones[: random.randint(0, 4)]:
+        own, namespaces = random.choice(_WORKLOADS) if random.random() < 0.4 else ("", "")
+        networks = some(2) if everything or random.random() < 0.7 else None
+        definitions[zone] = ZoneDefinition(own, namespaces, networks)
+    if everything and random.random() < 0.6:
+        zone = random.choice(zones)
+        default = random.choice((("0.0.0.0/0",), ("::/0",), ("0.0.0.0/0", "::/0")))
+        definitions[zone] = replace(
+            definitions[zone], networks=(*(definitions[zone].networks or ()), *default)
+        )
+    derived: dict[str, Derived] = {}
+    for name in names:
+        templates = tuple(sorted(random.sample(ZONES, random.randint(0, 3))))
+        known = {zone: some(1) for zone in templates if random.random() < 0.6}
+        if known and not everything and random.random() < 0.4:
+            zone = random.choice(sorted(known))
+            default = random.choice((("0.0.0.0/0",), ("0.0.0.0/0", "::/0"), _HALVES))
+            known[zone] = (*known[zone], *default)
+        derived[name] = Derived(templates, known)
+    return (
+        ZoneOptions(
+            label=LABEL,
+            unzoned_pods=random.choice(("pass", "pass", "deny")),
+            unknown_addresses=random.choice(("deny", "deny", "pass")),
+            essentials=(random.choice(_ESSENTIALS),) if random.random() < 0.2 else (),
+            definitions=definitions,
+        ),
+        derived,
+    )
+
+
+def _pods(random: Random, zones: ZoneOptions) -> list[Pod]:
+    """Pods of every kind: in each zone by label and otherwise, in none, with labels of none."""
+    by_label = [
+        zone
+        for zone in ZONES
+        for found in (zones.definitions.get(zone),)
+        if found is None or not (found.selector or found.namespace_selector)
+    ]
+    namespaces = (("default", {}), ("prod", {"env": "prod"}), ("team", {"team": "a", "env": "dev"}))
+    labels: list[dict[str, str]] = [{LABEL: label_value(zone)} for zone in (*by_label, *by_label)]
+    labels += [
+        {LABEL: "trust", "app": "web"},
+        {"app": "web"},
+        {"app": "db"},
+        {"app": "db", "quarantine": ""},
+        {"role": "dns", LABEL: "dmz"},
+        {"role": "dns"},
+        {},
+        {LABEL: random.choice(("no-such-zone", *map(label_value, ZONES)))},
+    ]
+    return [Pod(each, *random.choice(namespaces)) for each in labels]
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def _places(random: Random, case: Case) -> list[Place]:
+    """The edges of everything in the configuration, and some places besides."""
+    texts = {*_PROBES, *_NETWORKS, *POD_CIDRS}
+    for group in case.groups:
+        seen = effective(case.configuration, group.name)
+        for found in seen.objects.addresses.values():
+            texts.add(getattr(found, "value", ""))
+            texts |= set(getattr(found, "members", ()))
+        for placed in seen.rules:
+            texts |= {*placed.rule.sources, *placed.rule.destinations}
+    places: list[Place] = []
+    for text in sorted(texts):
+        try:
+            places += edges(text)
+        except ValueError:
+            continue
+    # Of the members of a long list a few are as good as all.
+    usual = list(dict.fromkeys(places))
+    crowd = [place for place in usual if _V4 + 0x20000 <= place[1] < _V4 + 0x30000]
+    kept = set(random.sample(crowd, min(12, len(crowd))))
+    return [place for place in usual if place in kept or place not in set(crowd)]
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """Writes one document; what it has made up is there for the rules after it."""
+
+    def __init__(self, random: Random, tame: bool) -> None:
+        self._random = random
+        self._tame = tame
+        self._addresses = [
+            "net-1",
+            "net-2",
+            "net-3",
+            "host",
+            "range",
+            "six",
+            "four-six",
+            "10.0.0.4",
+        ]
+        self._groups = ["grp-a", "grp-b", "Grp C", "dyn"]
+        self._services = ["web", "high", "listed", "dns-udp", "svc-group"]
+        self._specs = ["80", "443", "8080", "53", "22", "123", "0", "1", "65535"]
+
+    def chance(self, of: float) -> bool:
+        return self._random.random() < of
+
+    def wild(self, of: float) -> bool:
+        """A chance that a tame case does not take."""
+        return not self._tame and self.chance(of)
+
+    def ports(self) -> list[int]:
+        """The ports at the edges of every service, and their neighbours."""
+        found = set()
+        for spec in self._specs:
+            for item in spec.split(","):
+                first, _, last = item.partition("-")
+                for port in (int(first), int(last or first)):
+                    found |= {port - 1, port, port + 1}
+        if self._tame:
+            found.discard(0)
+        return sorted(port for port in found if 0 <= port <= 65535)
+
+    def document(self, size: int) -> bytes:
+        """Shared, a device group over two others; names are defined in more than one of them."""
+        scopes = {}
+        for scope in ("shared", "top", "leaf", "branch"):
+            everything = scope == "shared"
+            made = self.objects(1.0 if everything else 0.25)
+            number = self._random.randint(1, 4) if scope != "leaf" else self._random.randint(2, 8)
+            for position in range(number * size):
+                rulebase = "pre" if self.chance(0.6) else "post"
+                made.append(self.rule(f"{scope} {position}", rulebase))
+            if self.chance(0.15):
+                name = self._random.choice(("intrazone-default", "interzone-default"))
+                action = self._random.choice(("allow", "deny", "drop"))
+                made.append(words.default_rule(name, words.text("action", action)))
+            made.sort(key=lambda word: word.place)
+            scopes[scope] = made
+        shared = scopes.pop("shared")
+        devices = ""
+        if self.chance(0.2):
+            devices = words.tag(
+                "deviceconfig",
+                "<setting><management><ancestor-objects-take-precedence>yes"
+                "</ancestor-objects-take-precedence></management></setting>",
+            )
+        return words.document(
+            shared, scopes, parents={"leaf": "top", "branch": "top"}, devices=devices
+        )
+
+    # --- objects ----------------------------------------------------------------------------------
+
+    def objects(self, share: float) -> list[Word]:
+        made = [self.address(name) for name in self._addresses if self.chance(share)]
+        made += [self.group(name) for name in self._groups if self.chance(share)]
+        made += [self.service(name) for name in self._services[:-1] if self.chance(share)]
+        if self.chance(share):
+            listed = self.sample([*self._services[:-1], "service-http"], 2)
+            made.append(_service_group("svc-group", listed))
+        if self.chance(share * 0.1):
+            made.append(self.service("service-http"))
+        if self.wild(share * 0.5):
+            made.append(words.address("name", "www.example.com", kind="fqdn", tags=self.tags()))
+        if self.wild(share * 0.3):
+            made.append(words.address("strange", "$variable"))
+        if self.wild(share * 0.3):
+            mask = self._random.choice(("0.0.0.5", "0.0.0.40", "0.0.0.15", "0.0.1.3"))
+            made.append(words.address("wild", f"{self.v4()}/{mask}", kind="ip-wildcard"))
+        if self.wild(share * 0.3):
+            mask = self._random.choice(("0.0.0.6", "0.0.0.48", "0.0.0.31"))
+            made.append(words.address("wild-2", f"{self.v4()}/{mask}", kind="ip-wildcard"))
+        if self.wild(share * 0.3):
+            made.append(_application("own-app", self._random.choice(("tcp/8080", "udp/dynamic"))))
+        return made
+
+    def address(self, name: str) -> Word:
+        tags = self.tags()
+        if name == "range":
+            first, last = sorted((self.number(), self.number()))
+            value = f"{IPv4Address(_V4 + first)}-{IPv4Address(_V4 + last)}"
+            return words.address(name, value, kind="ip-range", tags=tags)
+        if name == "six":
+            return words.address(name, f"{self.v6()}/{self._random.randint(120, 128)}", tags=tags)
+        if name == "four-six":
+            value = self._random.choice(
+                ("::/0", "0.0.0.0/0", "::a00:0/122", "2001:db8::/32", "::a00:8-::a00:21")
+            )
+            kind = "ip-range" if "-" in value else "ip-netmask"
+            return words.address(name, value, kind=kind, tags=tags)
+        if name in ("host", "10.0.0.4"):
+            return words.address(name, self.v4(), tags=tags)
+        return words.address(name, f"{self.v4()}/{self._random.randint(24, 31)}", tags=tags)
+
+    def group(self, name: str) -> Word:
+        # Dynamic groups find groups by their tags, which easily makes circles.
+        tags = [] if self._tame else self.tags()
+        if name == "dyn":
+            filters = ("'prod'", "'prod' and 'k8s'", "legacy or k8s", "not 'prod' and 'k8s'")
+            return words.dynamic(name, self._random.choice(filters), tags)
+        if self.chance(0.08):
+            # More nets than a rule may hold.
+            listed = [str(IPv4Address(_V4 + 0x20000 + 2 * number)) for number in range(270)]
+            return words.group(name, *listed, *self.literals(2), tags=tags)
+        listed = self.sample(self._addresses, 3) + self.literals(2)
+        inner = [other for other in self._groups if other < name or self.wild(0.2)]
+        listed += self.sample(inner, 1) if inner and self.chance(0.5) else []
+        if self.wild(0.25):
+            listed.append(self._random.choice(("name", "nowhere", "strange", "wild")))
+        return words.group(name, *listed, tags=tags)
+
+    def service(self, name: str) -> Word:
+        spec = {
+            "web": lambda: self._random.choice(("80", "443", "80,443", "8080")),
+            "high": lambda: self._random.choice(("1024-65535", "8000-9000", "0-65535", "1-65535")),
+            "listed": self.listed_ports,
+            "dns-udp": lambda: "53",
+            "service-http": lambda: "8888",
+        }[name]()
+        if self.wild(0.04):
+            spec = self._random.choice(("0", "0-100"))
+        self._specs.append(spec)
+        protocol = "udp" if name == "dns-udp" or self.chance(0.1) else "tcp"
+        source = self._random.choice(("1024-65535", "53", "1-1023")) if self.chance(0.1) else ""
+        self._specs += [source] if source else []
+        return words.service(name, spec, protocol, source)
+
+    def listed_ports(self) -> str:
+        if self.chance(0.2):
+            # More ports than a rule may hold.
+            return ",".join(str(2000 + 2 * number) for number in range(60))
+        return ",".join(str(self._random.choice((22, 80, 443, 8080, 8443))) for _ in range(3))
+
+    # --- rules ------------------------------------------------------------------------------------
+
+    def rule(self, name: str, rulebase: str) -> Word:
+        random = self._random
+        lists: dict[str, Sequence[str] | str] = {
+            "from_": self.zones(),
+            "to": ["multicast"] if self.chance(0.04) else self.zones(),
+            "source": self.ends(),
+            "destination": self.ends(),
+            "service": self.services(),
+            "application": self.applications(),
+            "action": random.choice(("allow", "allow", "allow", "deny", "drop", "reset-both")),
+        }
+        if self.chance(0.12):
+            lists["negate_source"] = "yes"
+        if self.chance(0.12):
+            lists["negate_destination"] = "yes"
+        if self.chance(0.3):
+            lists["rule_type"] = random.choice(("intrazone", "interzone", "universal"))
+        if self.chance(0.08):
+            lists["disabled"] = "yes"
+        if self.chance(0.4):
+            lists["tag"] = self.sample(TAGS, 2)
+        extra = [self.target()] if self.chance(0.5) else []
+        if self.wild(0.12):
+            extra.append(random.choice(_ODDITIES))
+        return words.rule(name, *extra, rulebase=rulebase, **lists)
+
+    def zones(self) -> list[str]:
+        return ["any"] if self.chance(0.35) else self.sample(ZONES, 4)
+
+    def ends(self) -> list[str]:
+        if self.chance(0.5):
+            return ["any"]
+        if self.wild(0.05):
+            return [self._random.choice(("wild", "wild-2"))]
+        listed = self.sample([*self._groups, *self._groups, *self._addresses], 2)
+        if self.chance(0.25):
+            listed += self.literals(2)
+        if self.wild(0.08):
+            listed.append(
+                self._random.choice(("name", "nowhere", "strange", "DE", "wild", "wild-2"))
+            )
+        return listed
+
+    def services(self) -> list[str]:
+        if self.chance(0.4):
+            return ["any"]
+        if self.wild(0.15):
+            return ["application-default"]
+        listed = self.sample([*self._services, "service-http", "service-https"], 2)
+        return [*listed, "no-service"] if self.wild(0.03) else listed
+
+    def applications(self) -> list[str]:
+        if not self.wild(0.15):
+            return ["any"]
+        return self.sample([*PREDEFINED, "ping", "own-app", "some-container"], 2)
+
+    def target(self) -> str:
+        negate = self.chance(0.1)
+        inner = words.text("negate", "yes" if negate else "no")
+        if self._tame:
+            return words.tag("target", words.text("negate", "no"))
+        if self.chance(0.3):
+            listed = self.sample(DEVICES, 2)
+            systems = words.tag("vsys", words.entry("vsys1")) if self.chance(0.2) else ""
+            devices = "".join(words.entry(serial, systems) for serial in listed)
+            inner += words.tag("devices", devices)
+        elif self.chance(0.1):
+            inner += words.members("tags", ["site"])
+        return words.tag("target", inner)
+
+    # --- pieces -----------------------------------------------------------------------------------
+
+    def sample(self, of: Sequence[str], most: int) -> list[str]:
+        chosen = [self._random.choice(of) for _ in range(self._random.randint(1, most))]
+        return list(dict.fromkeys(chosen))
+
+    def tags(self) -> list[str]:
+        return [tag for tag in TAGS if self.chance(0.3)]
+
+    def number(self) -> int:
+        # Pods and the networks of zones lie close together.
+        return self._random.choice((*range(48), 63, 64, 95, 96, 97, 111, 112, 127, 128, 191, 192))
+
+    def v4(self) -> str:
+        return str(IPv4Address(_V4 + self.number()))
+
+    def v6(self) -> str:
+        return str(IPv6Address(_V6 + self.number()))
+
+    def literals(self, most: int) -> list[str]:
+        made = []
+        for _ in range(self._random.randint(0, most)):
+            first, last = sorted((self.number(), self.number()))
+            made.append(
+                self._random.choice(
+                    (
+                        self.v4(),
+                        f"{self.v4()}/{self._random.randint(26, 32)}",
+                        f"{self.v6()}/{self._random.randint(122, 128)}",
+                        f"{IPv4Address(_V4 + first)}-{IPv4Address(_V4 + last)}",
+                    )
+                )
+            )
+        return made
+
+
+# What a rule may hold that Calico cannot say, or that nobody can read.
+_ODDITIES = (
+    words.members("source-user", ["domain\\admins"]),
+    words.members("category", ["gambling"]),
+    words.members("source-hip", ["managed"]),
+    words.text("schedule", "nights"),
+    words.members("from-the-future", ["x"]),
+    words.text("saas-tenant", "y"),
+    words.text("negate-source", "perhaps"),
+    words.text("rule-type", "sometimes"),
+    words.text("action", "ask"),
+    words.text("disabled", "maybe"),
+    words.members("source", ["net-1"]),
+    words.members("service", ["web"]),
+    words.tag("target", "<negate>no</negate><shape>round</shape>"),
+)
+
+
+def _service_group(name: str, listed: Sequence[str]) -> Word:
+    return Word("service-group", words.entry(name, words.members("members", listed)))
+
+
+def _application(name: str, port: str) -> Word:
+    default = words.tag("default", words.members("port", [port]))
+    return Word("application", words.entry(name, default))

@@ -1,0 +1,202 @@
+"""What is made of what a cluster tells, and how much of it is held at a time."""
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync.clusters.api import Api, ApiError
+from sync.clusters.cluster import ClusterFacts
+from sync.clusters.facts import read_facts
+from sync.clusters.kubernetes import KubernetesReader
+from sync.clusters.manifests import ManifestsReader
+from sync.errors import ClusterError
+from sync.net.addresses import network
+
+POOLS = "/apis/projectcalico.org/v3/ippools"
+PODS = "/api/v1/pods"
+NODES = "/api/v1/nodes"
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Told(Api):
+    """An API server that answers with whole lists, or as a function of the query says."""
+
+    def __init__(self, **answers: list[dict[str, Any]] | Answer) -> None:
+        super().__init__("prod", pytest.fail, sleep=lambda seconds: None)
+        self.answers = answers
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        self.asked.append((path, options["query"]))
+        answer = self.answers.get(path.rpartition("/")[2], [])
+        return answer(options["query"]) if callable(answer) else {"items": answer, "metadata": {}}
+
+
+def pool(cidr: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "pool"}, "spec": {"cidr": cidr}}
+
+
+def pod(number: int) -> dict[str, Any]:
+    ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return {
+        "metadata": {"name": f"web-{number}", "namespace": "default", "padding": "x" * 2_000},
+        "spec": {},
+        "status": {"phase": "Running", "podIPs": [{"ip": ip}]},
+    }
+
+
+def node(name: str, **fields: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, **fields}
+
+
+def facts(api: Api) -> ClusterFacts:
+    return read_facts(api, page=500)
+
+
+def endless(total: int, largest: list[int]) -> Answer:
+    """Pods in the pages that are asked for, each made when it is."""
+
+    def answer(query: dict[str, Any]) -> dict[str, Any]:
+        start = int(query.get("continue", 0))
+        end = min(start + query["limit"], total)
+        largest.append(end - start)
+        return {
+            "items": [pod(number) for number in range(start, end)],
+            "metadata": {"continue": str(end) if end < total else ""},
+        }
+
+    return answer
+
+
+def test_pods_are_never_held_together() -> None:
+    def peak(pods: int) -> int:
+        pages: list[int] = []
+        api = Told(ippools=[pool("10.0.0.0/8")], pods=endless(pods, pages))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            assert facts(api).pod_networks == network("10.0.0.0/8")
+            assert (max(pages), sum(pages)) == (500, pods)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1_000)
+    assert peak(10_000) < peak(1_000) * 1.2
+
+
+def test_a_list_whose_moment_is_forgotten_is_read_anew() -> None:
+    asked: list[str] = []
+
+    def nodes(query: dict[str, Any]) -> dict[str, Any]:
+        asked.append(token := str(query.get("continue", "")))
+        if token and len(asked) == 2:
+            raise ApiError("the continue token is too old", 410)
+        found = [node("b", status={})] if token else [node("a")]
+        system = {"nodeInfo": {"operatingSystem": "windows"}}
+        return {
+            "items": [each | {"status": system} for each in found],
+            "metadata": {} if token else {"continue": "more"},
+        }
+
+    assert facts(Told(nodes=nodes)).windows_nodes == ("a", "b")
+    assert asked == ["", "more", "", "more"]
+
+
+def test_a_list_that_is_forgotten_every_time_is_an_error() -> None:
+    def gone(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("gone", 410)
+
+    with pytest.raises(ApiError, match="gone"):
+        facts(Told(nodes=gone))
+
+
+@pytest.mark.parametrize(
+    ("told", "windows"),
+    [
+        ({"metadata": {"name": "a", "labels": {"kubernetes.io/os": "windows"}}}, ("a",)),
+        ({"status": {"nodeInfo": {"operatingSystem": "windows"}}}, ("a",)),
+        ({"status": {"nodeInfo": {"operatingSystem": "linux"}}}, ()),
+        ({"metadata": {"name": "a", "labels": None}, "status": None}, ()),
+    ],
+)
+def test_a_node_runs_windows_if_its_label_or_its_kubelet_says_so(
+    told: dict[str, Any], windows: tuple[str, ...]
+) -> None:
+    assert facts(Told(nodes=[node("a") | told])).windows_nodes == windows
+
+
+def test_only_addresses_are_told_of_a_node() -> None:
+    addresses = [
+        {"type": "Hostname", "address": "a"},
+        {"type": "ExternalIP", "address": "203.0.113.1"},
+        {"type": "InternalIP", "address": "192.0.2.1"},
+        {"type": "InternalDNS", "address": "a.internal"},
+    ]
+    found = facts(Told(nodes=[node("a", status={"addresses": addresses})]))
+    assert found.node_addresses == ("192.0.2.1", "203.0.113.1")
+
+
+def test_pods_that_have_ended_are_not_asked_for() -> None:
+    api = Told(ippools=[pool("10.0.0.0/8")])
+    facts(api)
+    [query] = [query for path, query in api.asked if path == PODS]
+    assert query["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed"
+
+
+def test_where_there_are_no_pools_pods_are_not_read() -> None:
+    api = Told()
+    assert facts(api).pod_networks is None
+    assert PODS not in [path for path, _ in api.asked]
+
+
+@pytest.mark.parametrize("ip", ["", "10.0.0", "10.0.0.01", "::ffff:10.0.0.1", "web"])
+def test_an_address_that_cannot_be_read_lies_in_no_pool(ip: str) -> None:
+    strange = pod(1) | {"status": {"podIPs": [{"ip": ip}]}}
+    found = facts(Told(ippools=[pool("10.0.0.0/8")], pods=[strange]))
+    assert found.pod_networks is None
+    assert "outside its IPPools" in found.pod_networks_because
+
+
+def test_a_pool_that_cannot_be_read_makes_them_unknown() -> None:
+    found = facts(Told(ippools=[pool("10.0.0.0/8"), pool("10.0.0.0/33")]))
+    assert found.pod_networks is None
+    assert "the IPPool pool has no CIDR that can be read" in found.pod_networks_because
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_is_refused_or_not_served_is_unknown(status: int) -> None:
+    def refused(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("no", status)
+
+    found = facts(Told(ippools=refused, nodes=refused, stagednetworkpolicies=refused))
+    assert found == ClusterFacts(
+        pod_networks_because="no", nodes_because="no", foreign_policies_because="no"
+    )
+
+
+@pytest.mark.parametrize("status", [0, 401, 500])
+def test_any_other_failure_is_an_error(status: int) -> None:
+    def failed(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("no", status)
+
+    with pytest.raises(ApiError):
+        facts(Told(nodes=failed))
+
+
+@pytest.mark.parametrize("nonsense", [{}, {"items": 1}, {"items": [1], "metadata": {}}])
+def test_an_answer_that_is_no_list_is_an_error(nonsense: dict[str, Any]) -> None:
+    with pytest.raises(ClusterError, match="no list of Kubernetes objects"):
+        KubernetesReader(Told(nodes=lambda query: nonsense), ()).facts()
+
+
+def test_a_directory_tells_nothing_and_says_so(tmp_path: Path) -> None:
+    found = ManifestsReader(tmp_path, ()).facts()
+    assert (found.pod_networks, found.windows_nodes, found.foreign_policies) == (None, (), {})
+    reasons = {found.pod_networks_because, found.nodes_because, found.foreign_policies_because}
+    assert reasons == {f"a directory of manifests ({tmp_path}) tells nothing about the cluster"}

@@ -1,0 +1,368 @@
+"""Reports as people read them: in a terminal, in a merge request and as a page."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
+from sync.translate.report import (
+    behind_widened,
+    document,
+    html,
+    markdown,
+    summarise,
+    text,
+    zones_document,
+    zones_text,
+)
+
+LABEL = "firewall.tigera.io/zone"
+PODS = "projectcalico.org/orchestrator == 'k8s'"
+
+
+def rule(
+    name: str = "web to db",
+    status: Status = Status.EXACT,
+    *reasons: str,
+    calico: tuple[str, ...] = ("fw.pan-zone-web[egress 0]",),
+    position: int = 1,
+    **fields: Any,
+) -> RuleFidelity:
+    made = RuleFidelity(
+        target="eu",
+        device_group="shared",
+        rulebase="pre",
+        position=position,
+        name=name,
+        uuid="",
+        disabled=False,
+        status=status,
+        reasons=reasons,
+        calico=calico,
+    )
+    return replace(made, **fields)
+
+
+def zone(name: str = "web", **fields: Any) -> ZoneFidelity:
+    made = ZoneFidelity(
+        target="eu",
+        name=name,
+        label_value=name,
+        workloads=f"{PODS} && ({LABEL} == '{name}' && !(pcns.team == 'db'))",
+        networks=("10.1.0.0/16", "2001:db8::/32"),
+        origin="derived from templates",
+        rules=("web to db",),
+        by_pod_label=True,
+    )
+    return replace(made, **fields)
+
+
+UNKNOWN = zone("untrust", networks=None, origin="no networks are configured for it", rules=("out",))
+FULL = Report(
+    cluster="prod",
+    rules=(
+        rule("web to db", calico=("fw.pan-zone-db[ingress 0]", "fw.pan-zone-web[egress 0]")),
+        rule("bad users", Status.WIDENED, "users are unsayable", "so are devices", position=2),
+        rule("out", Status.NARROWED, "half of it", position=3, device_group="eu"),
+        rule("gone", Status.LEFT_OUT, "an FQDN", calico=(), position=1, rulebase="post"),
+        rule("apps", Status.MORE_PERMISSIVE, "by its ports", position=2, rulebase="post"),
+        rule("old", calico=(), disabled=True, position=3, rulebase="post"),
+    ),
+    groups=(
+        GroupFidelity("servers", Status.EXACT, ()),
+        GroupFidelity("open", Status.NARROWED, ("a member is missing",)),
+    ),
+    zones=(UNKNOWN, zone()),
+    essentials=("egress on all(): 10.96.0.10/32 53/udp",),
+)
+EMPTY = Report("prod", (), (), (), ())
+
+
+def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
+    assert text(FULL).splitlines() == [
+        (
+            "Cluster prod: 6 rules: 2 exact, 1 narrowed, 1 widened, 1 left-out, 1 more-permissive; "
+            "1 of them disabled. 2 rules come after widened denies."
+        ),
+        "",
+        "Essentials, before all rules",
+        "  egress on all(): 10.96.0.10/32 53/udp",
+        "",
+        "Rules of device group eu",
+        (
+            "  exact           shared pre 1 'web to db' -> "
+            "fw.pan-zone-db[ingress 0], fw.pan-zone-web[egress 0]"
+        ),
+        (
+            "  widened         shared pre 2 'bad users': users are unsayable; so are devices -> "
+            "fw.pan-zone-web[egress 0]"
+        ),
+        "  narrowed        eu pre 3 'out': half of it -> fw.pan-zone-web[egress 0]",
+        "  left-out        shared post 1 'gone': an FQDN -> no Calico rules",
+        "  more-permissive shared post 2 'apps': by its ports -> fw.pan-zone-web[egress 0]",
+        "  exact           shared post 3 'old' (disabled) -> no Calico rules",
+        "",
+        "Address groups",
+        "  exact           'servers'",
+        "  narrowed        'open': a member is missing",
+        "",
+        "Zones",
+        (
+            "  'untrust' of eu: label value untrust; "
+            "networks unknown: no networks are configured for it; 1 rule by name; "
+            "rests on pod labels alone: whoever creates a pod can put it there"
+        ),
+        (
+            "  'web' of eu: label value web; networks 2 CIDRs, derived from templates; "
+            "1 rule by name; rests on pod labels alone: whoever creates a pod can put it there"
+        ),
+    ]
+    assert text(FULL).endswith("\n")
+
+
+def test_many_calico_rules_are_counted_unless_asked_for() -> None:
+    calico = tuple(f"fw.pan-zone-{zone}[egress {place}]" for zone in "ab" for place in (0, 1))
+    report = replace(EMPTY, rules=(rule(calico=calico), rule(calico=(*calico[:2], *calico[:2]))))
+    counted = text(report)
+    assert "-> 4 rules in 2 policies\n" in counted
+    assert "-> 4 rules in one policy\n" in counted
+    assert f"-> {', '.join(calico)}\n" in text(report, verbose=True)
+    assert "4 rules in 2 policies" in markdown(report)
+    assert "4 rules in 2 policies" in html([report])
+    assert ", ".join(calico) in html([report], verbose=True)
+
+
+def test_an_empty_report_says_so() -> None:
+    assert text(EMPTY).splitlines() == [
+        "Cluster prod: 0 rules: 0 exact, 0 narrowed, 0 widened, 0 left-out, 0 more-permissive.",
+        "",
+        "Essentials, before all rules",
+        "  none: no flow of zoned pods comes before the rules",
+    ]
+    assert zones_text(EMPTY, LABEL) == "Cluster prod: 0 zones.\n"
+
+
+def test_what_comes_after_widened_denies_is_counted_per_device_group() -> None:
+    widened = rule("deny", Status.WIDENED)
+    assert behind_widened(replace(EMPTY, rules=(rule(), widened))) == 0
+    assert behind_widened(replace(EMPTY, rules=(widened, rule(), rule(calico=())))) == 1
+    assert behind_widened(replace(EMPTY, rules=(widened, rule(target="us")))) == 0
+    without_rules = rule("deny", Status.WIDENED, calico=())
+    assert behind_widened(replace(EMPTY, rules=(without_rules, rule()))) == 0
+    assert summarise(replace(EMPTY, rules=(widened, rule()))).endswith(
+        ". 1 rule comes after widened denies."
+    )
+
+
+def test_rules_of_several_device_groups_stand_apart() -> None:
+    lines = text(replace(EMPTY, rules=(rule(), rule(target="us")))).splitlines()
+    assert "Rules of device group eu" in lines
+    assert "Rules of device group us" in lines
+
+
+def test_colours_only_where_they_are_wanted() -> None:
+    assert "\x1b" not in text(FULL)
+    colored = text(FULL, color=True)
+    assert "\x1b[33mnarrowed" in colored
+    assert re.sub(r"\x1b\[\d+m", "", colored) == text(FULL)
+
+
+def test_names_never_reach_the_terminal_as_commands_or_lines() -> None:
+    evil = "a\x1b[2J\nEVIL"
+    hostile = Report(
+        evil,
+        (rule(evil, Status.NARROWED, evil, target=evil, device_group=evil),),
+        (GroupFidelity(evil, Status.EXACT, ()),),
+        (zone(evil, origin=evil, rules=(evil,)),),
+        (evil,),
+    )
+    for shown in (text(hostile), zones_text(hostile, LABEL), markdown(hostile), html([hostile])):
+        assert "\x1b" not in shown
+        assert not any(line.startswith("EVIL") for line in shown.splitlines())
+    assert len(text(hostile).splitlines()) == len(text(_tame(hostile)).splitlines())
+
+
+def _tame(report: Report) -> Report:
+    return replace(
+        report,
+        cluster="c",
+        rules=(rule("n", Status.NARROWED, "r"),),
+        groups=(GroupFidelity("g", Status.EXACT, ()),),
+        zones=(zone("z"),),
+        essentials=("e",),
+    )
+
+
+def test_markdown_is_tables_in_which_no_name_is_markdown() -> None:
+    shown = markdown(replace(FULL, rules=(rule("a | b `c` <i>*d*", Status.LEFT_OUT, "e_f|"),)))
+    assert (
+        r"| left\-out | shared pre 1 | a \| b \`c\` \<i\>\*d\* | e\_f\| | "
+        r"fw\.pan\-zone\-web\[egress 0\] |"
+    ) in shown.splitlines()
+    for line in shown.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (4, 6, 7)
+    assert shown.startswith("## prod\n\n**1 rule: 0 exact, ")
+    assert shown.endswith("|\n")
+
+
+class _Page(HTMLParser):
+    """The elements of a page: each must be closed, and no text may come as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+
+def _page(*reports: Report) -> _Page:
+    page = _Page()
+    page.feed(html(reports))
+    page.close()
+    assert not page.open
+    return page
+
+
+def test_the_page_has_every_rule_once_with_its_status_as_text() -> None:
+    page = _page(FULL, replace(FULL, cluster="test"))
+    rows = [attributes["class"] for tag, attributes in page.elements if tag == "tr" and attributes]
+    each = [str(one.status) for one in (*FULL.rules, *FULL.groups)]
+    assert rows == each * 2
+    said = "".join(page.said)
+    assert said.count("bad users") == 2
+    for status in Status:
+        assert str(status) in page.said
+        assert f"#only-{status}:checked" in said
+
+
+def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing() -> None:
+    page = _page(FULL)
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.elements}
+    assert not any({"src", "href"} & set(attributes) for _, attributes in page.elements)
+    assert "url(" not in html([FULL])
+    assert "default-src 'none'" in html([FULL])
+
+
+def test_nothing_in_the_page_is_html_but_the_page() -> None:
+    evil = "</td><script>alert('\"&')</script>"
+    hostile = Report(
+        evil,
+        (rule(evil, Status.NARROWED, evil, target=evil, device_group=evil, calico=(evil,)),),
+        (GroupFidelity(evil, Status.NARROWED, (evil,)),),
+        (zone(evil, target=evil, label_value=evil, origin=evil),),
+        (evil,),
+    )
+    page = _page(hostile)
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in _page(_tame(hostile)).elements]
+    assert evil in page.said
+
+
+def test_the_document_keeps_its_keys() -> None:
+    found = document(FULL)
+    assert found["essentials"] == ["egress on all(): 10.96.0.10/32 53/udp"]
+    assert found["rules"][1] == {
+        "target": "eu",
+        "device_group": "shared",
+        "rulebase": "pre",
+        "position": 2,
+        "name": "bad users",
+        "uuid": "",
+        "disabled": False,
+        "status": "widened",
+        "reasons": ["users are unsayable", "so are devices"],
+        "calico": ["fw.pan-zone-web[egress 0]"],
+    }
+    assert found["groups"][1] == {
+        "name": "open",
+        "status": "narrowed",
+        "reasons": ["a member is missing"],
+    }
+    assert found["zones"] == zones_document(FULL)
+    assert found["zones"][0] == {
+        "target": "eu",
+        "name": "web",
+        "label_value": "web",
+        "workloads": zone().workloads,
+        "networks": ["10.1.0.0/16", "2001:db8::/32"],
+        "origin": "derived from templates",
+        "rules": ["web to db"],
+        "by_pod_label": True,
+    }
+    assert found["zones"][1]["networks"] is None
+
+
+def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
+    size = len(zone().workloads)
+    note = "             rests on pod labels alone: whoever creates a pod can put it there"
+    assert zones_text(FULL, LABEL).splitlines() == [
+        "Cluster prod: 2 zones, 1 without known networks.",
+        "",
+        "'web' of device group eu",
+        "  label      kubectl label pod POD firewall.tigera.io/zone=web",
+        f"  workloads  {zone().workloads} ({size} bytes)",
+        note,
+        "  networks   10.1.0.0/16, 2001:db8::/32 (derived from templates)",
+        "  rules      'web to db'",
+        "",
+        "Without known networks",
+        (
+            "  Which addresses outside pods are in these zones is unknown: no rule that names one "
+            "is exact."
+        ),
+        (
+            "  If a zone is pods only, set `networks: []` for it under zones.definitions, else its "
+            "networks."
+        ),
+        "",
+        "'untrust' of device group eu",
+        "  label      kubectl label pod POD firewall.tigera.io/zone=untrust",
+        f"  workloads  {UNKNOWN.workloads} ({len(UNKNOWN.workloads)} bytes)",
+        note,
+        "  networks   unknown: no networks are configured for it",
+        "  rules      'out'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("selector", "labelled"),
+    [
+        (f"({LABEL} == 'web')", True),
+        (f"({LABEL} == 'web' && !((app == 'x')))", True),
+        ("((app == 'web'))", False),
+        (f"((app == 'x') && !(({LABEL} == 'web')))", False),
+    ],
+)
+def test_only_zones_by_label_ask_for_the_label(selector: str, labelled: bool) -> None:
+    report = replace(EMPTY, zones=(zone(workloads=f"{PODS} && {selector}"),))
+    assert ("kubectl label" in zones_text(report, LABEL)) is labelled
+    assert ("zones.definitions says" in zones_text(report, LABEL)) is not labelled
+
+
+def test_a_zone_says_that_it_has_no_networks_and_that_no_rule_names_it() -> None:
+    alone = zone(networks=(), origin="configured", rules=(), by_pod_label=False)
+    shown = zones_text(replace(EMPTY, zones=(alone,)), LABEL)
+    assert "  networks   none, pods only (configured)\n" in shown
+    assert "  rules      none names it\n" in shown
+    assert "pod labels alone" not in shown
+
+
+def test_long_lists_of_a_zone_are_cut() -> None:
+    nets = tuple(f"10.{number}.0.0/16" for number in range(12))
+    shown = zones_text(replace(EMPTY, zones=(zone(networks=nets),)), LABEL)
+    assert "10.9.0.0/16 and 2 more (--output json has all) (derived" in shown
+    assert "10.10.0.0/16" not in shown
