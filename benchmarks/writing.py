@@ -51,7 +51,7 @@ def zonebridge(directory: Path) -> float:
             assembly.sources(settings),
             assembly.clusters(settings, store, write=True, only=()),
             store,
-            assembly.translation(settings, store),
+            assembly.options(settings, store),
             run,
             partial(store.lease, holder="benchmark", ttl=settings.lease_ttl),
             lambda: False,
@@ -225,11 +225,16 @@ def prepare(directory: Path, sets: int) -> None:
             assembly.sources(settings),
             assembly.clusters(settings, store, write=False, only=()),
             store,
-            assembly.translation(settings, store),
+            assembly.options(settings, store),
         )
     if result.plan is None:
         raise SystemExit(f"there is no plan: {result.detail}")
-    documents = [change.after for change in result.plan.changes if change.after]
+    # zonebridge writes a tier and its last policy besides.
+    documents = [
+        change.after
+        for change in result.plan.changes
+        if change.after and change.kind == "GlobalNetworkSet"
+    ]
     (directory / "sets.jsonl").write_bytes(b"".join(each.body + b"\n" for each in documents))
     (directory / "sets.yaml").write_text(
         yaml.dump_all((each.document() for each in documents), Dumper=yaml.CSafeDumper)

@@ -4,22 +4,32 @@ The command line and the service both assemble here, so that neither decides any
 """
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from sync.calico import selectors
 from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Cluster, Translation
+from sync.cycle import Cluster, DeviceGroupHere
+from sync.errors import UsageError
+from sync.firewall import tagfilter
+from sync.net.addresses import AddressSet, network
 from sync.settings import Cluster as ClusterSettings
 from sync.settings import Settings, store_password
+from sync.settings.models import Rules as RuleSettings
+from sync.settings.models import Zone as ZoneDefinitionSettings
+from sync.settings.models import Zones as ZoneSettings
+from sync.settings.problems import Place, Problem
 from sync.sources import Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
+from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from sync.translate.translation import Options
 
 
 def store_of(settings: Settings, *, write: bool) -> Store:
@@ -40,34 +50,142 @@ def sources(settings: Settings) -> list[Source]:
     return found
 
 
-def translation(settings: Settings, store: Store) -> Translation:
-    """What decides how the firewall's objects become ours."""
-    return Translation(
+def options(settings: Settings, store: Store) -> Options:
+    """What decides how the firewall's objects and rules become ours; raises as the next."""
+    return translation_options(settings, owner_labels(settings.instance, store.uuid))
+
+
+def translation_options(settings: Settings, owner: Pairs) -> Options:
+    """The same where `owner` are the labels of what is ours; `UsageError` if it cannot be used.
+
+    Which addresses hold every pod is each cluster's own, and not in it.
+    """
+    problems = expression_problems(settings)
+    if problems:
+        listed = "\n  ".join(map(str, problems))
+        raise UsageError(f"The configuration holds what cannot be read:\n  {listed}")
+    return Options(
         tags=settings.address_groups.tags,
         registered_known=settings.registered_ips == "optional",
-        owner=owner_labels(settings.instance, store.uuid),
+        registered_accepted=settings.registered_ips == "optional",
+        owner=owner,
+        rules=_rules(settings.rules),
+        zones=_zones(settings.zones),
+    )
+
+
+def expression_problems(settings: Settings) -> list[Problem]:
+    """What is wrong with the rules' filter and with selectors.
+
+    The settings stand alone and know neither language, so what holds them together judges it.
+    """
+    problems = []
+    if settings.rules.filter.strip():
+        try:
+            tagfilter.parse(settings.rules.filter)
+        except ValueError as error:
+            problems.append(Problem(("rules", "filter"), f"cannot be read: {error}; correct it"))
+    for place, selector in _selectors(settings.zones):
+        found = selectors.problem(selector)
+        if found:
+            text = f"is no selector: {found.message} at character {found.position + 1}; correct it"
+            problems.append(Problem(("zones", *place), text))
+        elif "global(" in selector:
+            problems.append(Problem(("zones", *place), "selects no pods: remove global()"))
+    return problems
+
+
+def _selectors(zones: ZoneSettings) -> Iterator[tuple[Place, str]]:
+    for i, essential in enumerate(zones.essentials):
+        yield ("essentials", i, "on"), essential.on
+        if essential.pods:
+            yield ("essentials", i, "pods"), essential.pods
+    for name, zone in zones.definitions.items():
+        for key in ("selector", "namespace_selector"):
+            selector = getattr(zone.workloads, key, None)
+            if selector:
+                yield ("definitions", name, "workloads", key), selector
+
+
+def _rules(rules: RuleSettings) -> RuleOptions:
+    return RuleOptions(
+        filter=rules.filter,
+        applications=rules.applications,
+        devices=rules.devices,
+        deny_applications=rules.deny_applications,
+        filter_denies=rules.filter_denies,
+        allow_as=rules.allow_as,
+        accept_dropped_members=rules.accept_dropped_members,
+        accept_dropped_denies=rules.accept_dropped_denies,
+    )
+
+
+def _zones(zones: ZoneSettings) -> ZoneOptions:
+    return ZoneOptions(
+        label=zones.label,
+        derive_networks=zones.derive_networks,
+        trust_addresses=zones.trust_addresses,
+        unzoned_pods=zones.unzoned_pods,
+        unknown_addresses=zones.unknown_addresses,
+        essentials=tuple(
+            Essential(
+                direction=each.direction,
+                on=each.on,
+                pods=each.pods or "",
+                cidrs=tuple(map(str, each.cidrs)),
+                ports=each.ports,
+            )
+            for each in zones.essentials
+        ),
+        definitions={name: _definition(zone) for name, zone in zones.definitions.items()},
+    )
+
+
+def _definition(zone: ZoneDefinitionSettings) -> ZoneDefinition:
+    workloads = zone.workloads
+    return ZoneDefinition(
+        selector=(workloads and workloads.selector) or "",
+        namespace_selector=(workloads and workloads.namespace_selector) or "",
+        networks=None if zone.networks is None else tuple(map(str, zone.networks)),
     )
 
 
 def clusters(
-    settings: Settings, store: Store, *, write: bool, only: Collection[str]
+    settings: Settings, store: Store, *, write: bool, only: Collection[str], adopt: bool = False
 ) -> list[Cluster]:
-    """The clusters named in `only`, or all; without `write` none of them has a writer."""
+    """The clusters named in `only`, or all; without `write` none of them has a writer.
+
+    With `adopt` they take over foreign objects that stand where ours shall stand.
+    """
     owner = owner_labels(settings.instance, store.uuid)
     found: list[Cluster] = []
     for cluster in settings.clusters:
         if only and cluster.name not in only:
             continue
-        pairs = tuple(
-            (settings.source_of(group).name, group.name) for group in cluster.device_groups
+        groups = tuple(
+            DeviceGroupHere(
+                settings.source_of(group).name, group.name, group.tier, group.order, group.mode
+            )
+            for group in cluster.device_groups
         )
+        pods = AddressSet.union(network(str(cidr)) for cidr in cluster.pod_cidrs)
         if cluster.kind == "kubernetes":
             reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl)
         else:
             reader, writer, watcher = _manifests(cluster, owner)
-        repair = settings.drift == "repair"
         found.append(
-            Cluster(cluster.name, pairs, reader, writer if write else None, watcher, repair)
+            Cluster(
+                name=cluster.name,
+                device_groups=groups,
+                reader=reader,
+                writer=writer if write else None,
+                watcher=watcher,
+                repair_drift=settings.drift == "repair",
+                pod_cidrs=pods or None,
+                refuse_windows=cluster.windows == "refuse",
+                moves=cluster.kind == "kubernetes",
+                adopt=adopt,
+            )
         )
     return found
 

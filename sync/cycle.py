@@ -7,16 +7,19 @@ writers: there is nothing in it that could write.
 """
 
 import re
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import orjson
 
 from sync.calico.manifest import Manifest
-from sync.calico.objects import Pairs
 from sync.calico.validator import validate
 from sync.clusters.cluster import (
+    ClusterFacts,
     ClusterReader,
     ClusterWatcher,
     ClusterWriter,
@@ -26,16 +29,22 @@ from sync.clusters.cluster import (
     OutOfReachError,
     Remaining,
 )
-from sync.errors import ClusterError, LeaseError, SourceError, ZonebridgeError
-from sync.firewall.configuration import Configuration, Snapshot
+from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
+from sync.firewall.configuration import Snapshot
 from sync.firewall.effective import effective
+from sync.firewall.networks import derived
+from sync.net.addresses import AddressSet
 from sync.plan.changes import Change
 from sync.plan.differences import differences
+from sync.plan.guards import foreign_policies
+from sync.plan.order import Step, Unwritten
 from sync.plan.plan import LeftOut, Origin, Plan, make_plan
 from sync.plan.text import summarise
 from sync.sources import Source
-from sync.store import BATCH, Conclusion, Lease, Outcome, Record, Run, Store
-from sync.translate.sets import GroupSet, Target, group_sets, network_sets, shortened
+from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
+from sync.translate.fidelity import Report, Status
+from sync.translate.sets import Target, shortened
+from sync.translate.translation import Options, translate
 
 WRITERS = 8
 """Writes that are under way in one cluster at a time."""
@@ -46,41 +55,50 @@ _CLUSTERS = 16  # at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
-    """The settings that decide what becomes of the firewall's objects."""
+class DeviceGroupHere:
+    """A device group that a cluster stands for, and the tier that it gets there."""
 
-    tags: tuple[str, ...]
-    registered_known: bool
-    owner: Pairs
+    source: str
+    name: str
+    tier: str = "firewallpolicy"
+    order: int = 101
+    mode: Literal["enforced", "staged"] = "staged"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One cluster: the (source, device group) pairs it stands for, and how it is reached.
+    """One cluster: the device groups it stands for, and how it is reached.
 
     `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
-    dry run. Only the service has
-    a use for `watcher`.
+    dry run. Only the service has a use for `watcher`. `pod_cidrs` hold every pod; None: the cluster
+    is asked. `moves` says that chains of policies change without a third verdict in between, which
+    a directory has no need of.
     """
 
     name: str
-    device_groups: tuple[tuple[str, str], ...]
+    device_groups: tuple[DeviceGroupHere, ...]
     reader: ClusterReader
     writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None
     watcher: ClusterWatcher
     repair_drift: bool
+    pod_cidrs: AddressSet | None = None
+    refuse_windows: bool = True
+    moves: bool = True
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one cluster: its plan, the changes written, those that failed, or an error.
 
-    `left` changes were not tried; then there is an error that says why. Of changes whose outcome
-    is `unknown` the next sync learns only when the lease has run out.
+    A set that was written twice counts twice. `left` changes were not tried; then there is an error
+    that says why. Of changes whose outcome is `unknown` the next sync learns only when the lease
+    has run out.
     """
 
     cluster: str
     plan: Plan | None = None
+    report: Report | None = None
     applied: tuple[Change, ...] = ()
     failed: tuple[tuple[Change, str], ...] = ()
     left: int = 0
@@ -134,7 +152,14 @@ class StoppedError(ZonebridgeError):
     """The process was asked to end before the plan was written whole."""
 
 
-_OF_ONE_CLUSTER = (SourceError, ClusterError, LeaseError, InvalidObjectError)
+_OF_ONE_CLUSTER = (
+    SourceError,
+    ClusterError,
+    LeaseError,
+    ApprovalError,
+    InvalidObjectError,
+    UsageError,
+)
 """What goes wrong for one cluster is in its result and holds up no other."""
 
 
@@ -142,7 +167,7 @@ def run_cycle(
     sources: Sequence[Source],
     clusters: Sequence[Cluster],
     store: Store,
-    translation: Translation,
+    options: Options,
     run: Run,
     lease_of: Lessor,
     stopping: Callable[[], bool],
@@ -159,7 +184,7 @@ def run_cycle(
             lease = leases[cluster.name]
             if isinstance(lease, LeaseError):
                 return Result(cluster.name, error=lease)
-            result = sync_cluster(cluster, read, store, translation, run, lease, stopping)
+            result = sync_cluster(cluster, read, store, options, run, lease, stopping)
             note_cluster(store, result)
             return result
 
@@ -167,7 +192,7 @@ def run_cycle(
 
 
 def plan_cycle(
-    sources: Sequence[Source], clusters: Sequence[Cluster], store: Store, translation: Translation
+    sources: Sequence[Source], clusters: Sequence[Cluster], store: Store, options: Options
 ) -> list[Result]:
     """What `run_cycle` would do; nothing is written anywhere."""
     read = _read_sources(sources, clusters)
@@ -175,7 +200,8 @@ def plan_cycle(
     def become(cluster: Cluster) -> Result:
         try:
             live = cluster.reader.read()
-            return Result(cluster.name, _plan(cluster, read, live, store, translation))
+            plan, report = _plan(cluster, read, live, store, options)
+            return Result(cluster.name, _if_approved(plan, store), report)
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
@@ -205,7 +231,7 @@ def sync_cluster(
     cluster: Cluster,
     read: Read,
     store: Store,
-    translation: Translation,
+    options: Options,
     run: Run,
     lease: Lease,
     stopping: Callable[[], bool],
@@ -218,7 +244,8 @@ def sync_cluster(
     try:
         live = cluster.reader.read()
         _recover(lease, live, store, run)
-        plan = _plan(cluster, read, live, store, translation)
+        plan, _ = _plan(cluster, read, live, store, options)
+        plan = _if_approved(plan, store)
         return _apply(cluster, plan, live, run, lease, stopping)
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
@@ -238,7 +265,7 @@ def _lease(kept: ExitStack, lease_of: Lessor, cluster: str) -> Lease | LeaseErro
 
 
 def _read_sources(sources: Sequence[Source], clusters: Sequence[Cluster]) -> Read:
-    used = {source for cluster in clusters for source, _ in cluster.device_groups}
+    used = {here.source for cluster in clusters for here in cluster.device_groups}
     return {source.name: _read(source) for source in sources if source.name in used}
 
 
@@ -266,28 +293,62 @@ def _plan(
     read: Read,
     live: Mapping[Key, LiveObject],
     store: Store,
-    translation: Translation,
-) -> Plan:
-    snapshots = {name: _whole(read[name]) for name, _ in cluster.device_groups}
-    targets = [
-        Target(source, effective(snapshots[source].configuration, device_group))
-        for source, device_group in cluster.device_groups
-    ]
-    sets = group_sets(targets, tags=translation.tags, registered_known=translation.registered_known)
-    left_out = [
-        LeftOut(f"address group {each.group!r} of {', '.join(each.device_groups)}", reason)
-        for each in sets
-        for reason in each.open_because
-    ]
-    for target in targets:
-        left_out += _left_out(target, snapshots[target.source].configuration)
-    return make_plan(
+    options: Options,
+) -> tuple[Plan, Report]:
+    snapshots = {here.source: _whole(read[here.source]) for here in cluster.device_groups}
+    facts = _facts(cluster)
+    written = store.written(cluster.name)
+    targets = [_target(here, snapshots[here.source]) for here in cluster.device_groups]
+    pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
+    ours = {key: found.manifest for key, found in live.items() if found.manifest}
+    translated = translate(
+        cluster.name,
+        targets,
+        replace(options, pod_cidrs=pods),
+        {**ours, **written} if cluster.moves else {},
+    )
+    _require_valid(translated.manifests)
+    tiers = [here.tier for here in cluster.device_groups]
+    plan = make_plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
-        differences(_desired(sets, translation.owner), store.written(cluster.name), live),
-        left_out,
+        differences(translated.manifests, written, live, adopt=cluster.adopt),
+        _left_out(translated.report, targets, snapshots),
         repair_drift=cluster.repair_drift,
+        live=live,
+        blockers=foreign_policies(live, tiers, facts.foreign_policies),
     )
+    return plan, translated.report
+
+
+def _target(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
+    configuration = snapshot.configuration
+    return Target(
+        source=here.source,
+        device_group=effective(configuration, here.name),
+        tier=here.tier,
+        order=here.order,
+        mode=here.mode,
+        derived=derived(configuration, here.name),
+    )
+
+
+def _facts(cluster: Cluster) -> ClusterFacts:
+    """What else of the cluster counts; `ClusterError` if it may not be written as it is."""
+    facts = cluster.reader.facts()
+    if cluster.refuse_windows and facts.windows_nodes:
+        raise ClusterError(
+            f"cluster {cluster.name} has Windows nodes ({facts.windows_nodes[0]}), which skip "
+            "rules with negations, ICMP types or IPv6; set clusters[].windows: ignore if no zoned "
+            "pod runs there"
+        )
+    return facts
+
+
+def _if_approved(plan: Plan, store: Store) -> Plan:
+    """The plan, let through if somebody has approved it."""
+    approved = plan.approvable and store.approved(plan.cluster, plan.digest)
+    return plan.approved() if approved else plan
 
 
 def _whole(read: Snapshot | SourceError) -> Snapshot:
@@ -296,18 +357,14 @@ def _whole(read: Snapshot | SourceError) -> Snapshot:
     return read
 
 
-def _desired(sets: Sequence[GroupSet], owner: Pairs) -> dict[Key, Manifest]:
-    """The objects as they shall be; each passes the validator before it enters a plan."""
-    desired: dict[Key, Manifest] = {}
-    for each, network_set in network_sets(sets, owner):
-        manifest = network_set.manifest()
+def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
+    """Hold every object to the validator before it enters a plan."""
+    for manifest in manifests.values():
         for violation in validate(manifest):
             raise InvalidObjectError(
-                f"the address group {each.group!r} makes a {manifest.kind} that Calico would "
-                f"refuse or misread: {violation}; nothing was written, please report this"
+                f"{manifest.kind} {manifest.name} would be refused or misread by Calico: "
+                f"{violation}; nothing was written, please report this"
             )
-        desired[manifest.kind, manifest.name] = manifest
-    return desired
 
 
 def _origin(snapshot: Snapshot) -> Origin:
@@ -318,21 +375,30 @@ def _origin(snapshot: Snapshot) -> Origin:
 _IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
 
 
-def _left_out(target: Target, configuration: Configuration) -> list[LeftOut]:
-    """What of a document does not reach the cluster: what could not be read, and the rules."""
+def _left_out(
+    report: Report, targets: Sequence[Target], snapshots: Mapping[str, Snapshot]
+) -> list[LeftOut]:
+    """What of a document does not reach the cluster as it is; the report tells of each rule."""
     found = [
-        LeftOut(remark.path, remark.message)
-        for remark in configuration.remarks
-        for group in [_IN_DEVICE_GROUP.search(remark.path)]
-        if group is None or group[1] in target.device_group.lineage
+        LeftOut(f"address group {group.name!r}", reason)
+        for group in report.groups
+        for reason in group.reasons
     ]
-    if rules := len(target.device_group.rules):
-        found.append(
-            LeftOut(
-                f"rules of device group {target.device_group.name!r}",
-                f"{rules} security rules were read; this version writes address groups only",
-            )
+    for target in targets:
+        name = target.device_group.name
+        found += (
+            LeftOut(remark.path, remark.message)
+            for remark in snapshots[target.source].configuration.remarks
+            for group in [_IN_DEVICE_GROUP.search(remark.path)]
+            if group is None or group[1] in target.device_group.lineage
         )
+        counted = Counter(rule.status for rule in report.rules if rule.target == name)
+        del counted[Status.EXACT]
+        if counted:
+            counts = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
+            found.append(
+                LeftOut(f"rules of device group {name!r}", f"{counts}; see `zonebridge report`")
+            )
     return found
 
 
@@ -347,28 +413,38 @@ def _apply(
     """Write a plan in its order: intents first, in batches, and outcomes after each batch.
 
     While one batch is written the next one's intents are committed, and the outcomes of the one
-    before: the cluster need not wait for the store.
+    before: the cluster need not wait for the store. Of a step the first changes of all its chains
+    are written, then the second ones, and so on.
     """
     if plan.blockers:
         guards = sorted({each.guard for each in plan.blockers})
         why = shortened([each.message for each in plan.blockers])
-        run.blocked(cluster.name, guards, plan.digest, why)
+        kept = orjson.dumps(plan.document()) if plan.approvable else None
+        run.blocked(cluster.name, guards, plan.digest, why, document=kept)
         return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
     assert cluster.writer is not None
     written = _Written()
+    approved = plan.digest if plan.let_through else ""
+    steps = plan.steps()
     with ThreadPoolExecutor(WRITERS, "writer") as pool:
         write = _Write(cluster.writer(lease.remaining, stopping), live)
         try:
-            for step in plan.steps():
+            for changes in _rounds(steps):
                 under_way: deque[_Batch] = deque()
-                rest = step
+                rest = written.writable(changes)
+                if written.wrote_any(rest):
+                    # Written a second time: over what the first time has made of it.
+                    try:
+                        write = _Write(write.writer, cluster.reader.read())
+                    except ClusterError as error:
+                        written.out_of_reach = error
                 while rest and not (written.out_of_reach or stopping()):
                     size = BATCH if written.applied else _PROBE
-                    changes, rest = rest[:size], rest[size:]
-                    intents = run.intend(lease, changes, plan.origins)
-                    writes = [pool.submit(write, change) for change in changes]
-                    under_way.append(_Batch(changes, intents, writes))
+                    batch, rest = rest[:size], rest[size:]
+                    intents = run.intend(lease, batch, plan.origins, approved=approved)
+                    writes = [pool.submit(write, change) for change in batch]
+                    under_way.append(_Batch(batch, intents, writes))
                     while len(under_way) > (1 if written.applied else 0):
                         written.add(under_way.popleft(), run)
                 while under_way:
@@ -380,7 +456,14 @@ def _apply(
             raise
     if written.unknown:
         lease.leave()
-    return written.result(plan)
+    return written.result(plan, sum(len(chain) for step in steps for chain in step))
+
+
+def _rounds(steps: Sequence[Step]) -> Iterator[list[Change]]:
+    """What may be written side by side: the changes at one place in the chains of one step."""
+    for step in steps:
+        for place in range(max(map(len, step))):
+            yield [chain[place] for chain in step if place < len(chain)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +480,11 @@ class _Write:
 
     def __call__(self, change: Change) -> None:
         found = self.live.get((change.kind, change.name))
+        if found and found.stands != change.before:
+            raise NotWrittenError(
+                f"{change.kind} {change.name} was changed by another hand meanwhile; the next sync "
+                "plans it anew"
+            )
         if change.after is None:
             # What is gone from the cluster already needs its record alone.
             if found:
@@ -413,8 +501,26 @@ class _Written:
     def __init__(self) -> None:
         self.applied: list[Change] = []
         self.failed: list[tuple[Change, str]] = []
+        self.stopped: list[tuple[Change, str]] = []
+        self.unwritten = Unwritten()
         self.out_of_reach: ClusterError | None = None
         self.unknown = False
+
+    def writable(self, changes: Sequence[Change]) -> list[Change]:
+        """Those of the changes that nothing unwritten stops; the others are left."""
+        if not self.unwritten:
+            return list(changes)
+        found = [(change, self.unwritten.stops(change)) for change in changes]
+        for change, why in found:
+            if why:
+                self.stopped.append((change, why))
+                self.unwritten.add(change)
+        return [change for change, why in found if not why]
+
+    def wrote_any(self, changes: Sequence[Change]) -> bool:
+        """Whether any of these objects has been written already."""
+        done = {(change.kind, change.name) for change in self.applied}
+        return any((change.kind, change.name) in done for change in changes)
 
     def add(self, batch: _Batch, run: Run) -> None:
         """Wait for a batch and commit what became of it."""
@@ -430,6 +536,7 @@ class _Written:
                 self.unknown = self.unknown or not surely
                 conclusions.append(Conclusion(intent, outcome, str(error)))
                 self.failed.append((change, str(error)))
+                self.unwritten.add(change)
                 if isinstance(error, OutOfReachError):
                     self.out_of_reach = self.out_of_reach or error
                 elif len(self.applied) == before and len(conclusions) >= _PROBE:
@@ -440,16 +547,21 @@ class _Written:
                 self.applied.append(change)
         run.conclude(conclusions)
 
-    def result(self, plan: Plan) -> Result:
-        left = len(plan.changes) - len(self.applied) - len(self.failed)
+    def result(self, plan: Plan, total: int) -> Result:
+        """What became of a plan of so many writes."""
+        left = total - len(self.applied) - len(self.failed)
         error: ZonebridgeError | None = None
         if left and self.out_of_reach:
             error = ClusterError(
                 f"{self.out_of_reach}; {left} more changes were not tried, the next sync goes on"
             )
+        elif left > len(self.stopped):
+            error = StoppedError(f"stopped before {left} of {total} changes; the next sync goes on")
         elif left:
-            error = StoppedError(
-                f"stopped before {left} of {len(plan.changes)} changes; the next sync goes on"
+            change, why = self.stopped[0]
+            error = ClusterError(
+                f"{left} of {total} changes were left, since others failed that must come first "
+                f"({change.kind} {change.name}: {why}); the next sync goes on"
             )
         return Result(
             cluster=plan.cluster,

@@ -60,6 +60,15 @@ def nets(plane: ControlPlane) -> dict[str, list[str]]:
     return {name: each["spec"].get("nets", []) for name, each in sets(plane).items()}
 
 
+def policies(plane: ControlPlane) -> dict[str, str]:
+    """The global policies of a cluster, staged or not, by name: their kinds."""
+    found = [
+        plane.request("GET", f"/apis/{GROUP}/v3/{plural}")["items"]
+        for plural in ("globalnetworkpolicies", "stagedglobalnetworkpolicies")
+    ]
+    return {each["metadata"]["name"]: each["kind"] for items in found for each in items}
+
+
 def edit(
     plane: ControlPlane, name: str, patch: dict[str, Any], manager: str = "kubectl-edit"
 ) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
-from sync.calico.ownership import foreign_because, merged, ours_of
-from sync.clusters.cluster import Key, LiveObject, Remaining
+from sync.calico.ownership import merged
+from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Remaining
 
 
 @dataclass
@@ -30,12 +30,14 @@ class MemoryCluster:
     def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
         raise NotImplementedError
 
+    def facts(self) -> ClusterFacts:
+        return ClusterFacts()
+
     def read(self) -> Mapping[Key, LiveObject]:
         return {key: self._live(found) for key, found in self.documents.items()}
 
     def _live(self, found: dict[str, Any]) -> LiveObject:
-        because = foreign_because(found, self.owner)
-        return LiveObject(None if because else ours_of(found), found, because)
+        return LiveObject.of(found, self.owner)
 
     def create(self, manifest: Manifest) -> None:
         self._begin("create", manifest)

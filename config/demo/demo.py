@@ -28,8 +28,10 @@ def main() -> None:
     zonebridge("audit", "list", "--limit", "12")
     zonebridge("audit", "verify")
     zonebridge("plan")
-    written = len(list(BUILD.glob("*/globalnetworkset/*.yaml")))
-    print(f"\n{written} sets stand in {os.path.relpath(BUILD)}; nothing is left to change.")
+    sets = len(list(BUILD.glob("*/globalnetworkset/*.yaml")))
+    policies = len(list(BUILD.glob("*/stagedglobalnetworkpolicy/*.yaml")))
+    where = os.path.relpath(BUILD)
+    print(f"\n{sets} sets and {policies} policies stand in {where}; nothing is left to change.")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ Calico would take it.
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from sync.calico import cidrs, limits, names, selectors
@@ -255,19 +256,36 @@ def _nets(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> set[int]:
         if key not in entity:
             continue
         nets = _items(refuse, f"{path}.{key}", entity[key], limits.NETS_PER_ENTITY)
-        seen: set[tuple[int, int, int]] = set()
-        for index, net in enumerate(nets):
-            range_ = _net(refuse, f"{path}.{key}", index, net)
-            if range_ is None:
-                continue
-            family, _, length = range_
-            families.add(family)
-            if range_ in seen:
-                refuse(f"{path}.{key}[{index}]", f"{net} stands twice")
-            seen.add(range_)
-            if key == "notNets" and length == 0:
-                refuse(f"{path}.{key}[{index}]", "excludes every address")
+        if {*map(type, nets)} - {str}:
+            first = next(index for index, net in enumerate(nets) if not isinstance(net, str))
+            refuse(f"{path}.{key}[{first}]", "must be a CIDR")
+            continue
+        held, problems = _listed_nets(tuple(nets), negated=key == "notNets")
+        families |= held
+        for index, message in problems:
+            refuse(f"{path}.{key}[{index}]", message)
     return families
+
+
+@lru_cache(1 << 14)  # the same addresses stand in many rules
+def _listed_nets(
+    nets: tuple[str, ...], *, negated: bool
+) -> tuple[frozenset[int], tuple[tuple[int, str], ...]]:
+    """The families of a rule's nets, and what is wrong with which of them."""
+    problems: list[tuple[int, str]] = []
+    seen: set[tuple[int, int, int]] = set()
+    for index, net in enumerate(nets):
+        try:
+            range_ = cidrs.sort_key(net)
+        except ValueError as error:
+            problems.append((index, f"{net!r} {error}"))
+            continue
+        if range_ in seen:
+            problems.append((index, f"{net} stands twice"))
+        seen.add(range_)
+        if negated and range_[2] == 0:
+            problems.append((index, "excludes every address"))
+    return frozenset(family for family, _, _ in seen), tuple(problems)
 
 
 def _net(refuse: _Refuse, path: str, index: int, value: object) -> tuple[int, int, int] | None:

@@ -11,7 +11,7 @@ import click
 
 from sync.cli.context import Context, print_json
 from sync.errors import UsageError
-from sync.plan.text import printable
+from sync.printing import printable
 from sync.settings.problems import did_you_mean
 from sync.store import Head, Kind, Record, Store
 from sync.store import audit as trail

@@ -1,21 +1,85 @@
-"""The commands `zonebridge config`: is the configuration right, and what may stand in it."""
+"""The commands `zonebridge config`: a first one, is it right, and what may stand in it.
+
+The rooms are imported where they are used: the schema needs none of them.
+"""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync.errors import UsageError
+from sync.errors import SourceError, UsageError
 from sync.settings import Settings, check_files, configuration_file, load
 from sync.settings import schema as settings_schema
+from sync.settings.problems import Problem, did_you_mean, listed, nearest, write_place
+from sync.settings.start import StartDeviceGroup, StartZone, start
+
+if TYPE_CHECKING:
+    from sync.firewall.configuration import Configuration
+    from sync.firewall.effective import EffectiveDeviceGroup
+    from sync.firewall.networks import Derived
+    from sync.translate.zones import Zone
+
+_ZonesSeen = dict[tuple[int, int], "tuple[Zone, ...] | None"]
+"""The zones of each device group by the positions of its cluster and itself; None: not known."""
 
 
 @click.group()
 def config() -> None:
-    """Check the configuration, or print its schema."""
+    """Write a first configuration, check it, or print its schema."""
+
+
+@config.command()
+@click.option(
+    "--source",
+    "export",
+    type=click.Path(path_type=Path),
+    help="A configuration exported from Panorama: its device groups and zones are written out.",
+)
+@click.option(
+    "--device-group",
+    "names",
+    multiple=True,
+    help="A device group that gets a cluster; default: the first that has none below it.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="The file to write, - for stdout; default: where the configuration is read.",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.pass_context
+def init(
+    context: click.Context,
+    export: Path | None,
+    names: tuple[str, ...],
+    output: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """Write a first configuration, with comments that say what to decide."""
+    file = output or configuration_file(context.obj.config, os.environ)
+    printed = str(file) == "-"
+    directory = Path.cwd() if printed else file.absolute().parent
+    if export is None:
+        text = start("panorama-export.xml", dict.fromkeys(names or ("dg-eu",), ()))
+    else:
+        text = _start_from(export, directory, names)
+    if printed:
+        click.echo(text, nl=False)
+        return
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise UsageError(
+            f"{file} is there already; name another file with --output, or say --force to write "
+            "over it"
+        ) from None
+    click.echo(f"wrote {file}; correct it, and let `zonebridge config check` look at it")
 
 
 @config.command()
@@ -24,20 +88,29 @@ def config() -> None:
 def check(context: click.Context, output: str) -> None:
     """Check the configuration and the files it names.
 
-    Prints what the configuration says. Whatever is wrong is listed on stderr, with exit code 64;
-    warnings go to stderr and change no exit code.
+    Prints what the configuration says, and the selector of each zone where the source is a file.
+    Whatever is wrong is listed on stderr, with exit code 64; warnings go to stderr and change no
+    exit code.
     """
+    from sync.assembly import expression_problems
+
     path: Path | None = context.obj.config
     settings = load(path, os.environ)
     file = configuration_file(path, os.environ)
     problems, warnings = check_files(settings)
     if problems:
-        listed = "\n  ".join(map(str, problems))
-        raise UsageError(f"{file} names files that cannot be used:\n  {listed}")
-    warnings += _unused_sources(settings)
+        first = f"{file} names files that cannot be used:"
+        raise UsageError("\n  ".join([first, *map(str, problems)]))
+    problems = expression_problems(settings)
+    zones: _ZonesSeen = {}
+    if not problems:
+        zones = _zones(settings, problems, warnings)
+    if problems:
+        raise UsageError(listed(file, problems))
+    warnings += [*_unused_sources(settings), *_zone_warnings(settings, zones)]
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
-    summary = _summary(settings, file, warnings)
+        click.echo(f"warning: {_printable(warning)}", err=True)
+    summary = _summary(settings, file, zones, warnings)
     click.echo(json.dumps(summary, indent=2) if output == "json" else "\n".join(_lines(summary)))
 
 
@@ -60,7 +133,156 @@ def _unused_sources(settings: Settings) -> list[str]:
     ]
 
 
-def _summary(settings: Settings, file: Path, warnings: list[str]) -> dict[str, Any]:
+def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> _ZonesSeen:
+    """The zones of every device group whose source can be read now.
+
+    A source that cannot is one more of `warnings`: another machine may be able to.
+    """
+    from sync.assembly import sources, translation_options
+    from sync.firewall.effective import effective
+    from sync.firewall.networks import derived
+    from sync.translate.zones import Workloads, own_zones, zones_of
+
+    used = {
+        settings.source_of(group).name
+        for cluster in settings.clusters
+        for group in cluster.device_groups
+    }
+    configurations: dict[str, Configuration] = {}
+    for i, source in enumerate(sources(settings)):
+        if source.name in used:
+            try:
+                configurations[source.name] = source.read().configuration
+            except SourceError as error:
+                warnings.append(f"sources[{i}]: {error}")
+    options = translation_options(settings, ()).zones
+    zones: _ZonesSeen = {}
+    for i, cluster in enumerate(settings.clusters):
+        seen: dict[int, tuple[EffectiveDeviceGroup, Derived]] = {}
+        for j, group in enumerate(cluster.device_groups):
+            zones[i, j] = None
+            configuration = configurations.get(settings.source_of(group).name)
+            if configuration is None:
+                continue
+            try:
+                seen[j] = effective(configuration, group.name), derived(configuration, group.name)
+            except SourceError as error:
+                warnings.append(f"clusters[{i}].device_groups[{j}]: {error}")
+        try:
+            workloads = Workloads(options)
+            for j, (device_group, networks) in seen.items():
+                others = {zone for other in seen if other != j for zone in own_zones(*seen[other])}
+                found = zones_of(device_group, networks, options, workloads, sorted(others))
+                zones[i, j] = tuple(found.own.values())
+        except UsageError as error:
+            problems.append(Problem(("clusters", i), str(error)))
+    return zones
+
+
+def _zone_warnings(settings: Settings, zones: _ZonesSeen) -> Iterator[str]:
+    definitions = settings.zones.definitions
+    named = {zone.name for found in zones.values() for zone in found or ()}
+    by_label = [
+        name
+        for name in [*definitions, *sorted(named - {*definitions})]
+        if not (
+            name in definitions
+            and (workloads := definitions[name].workloads)
+            and workloads.namespace_selector
+        )
+    ]
+    if by_label:
+        yield (
+            f"zones: whoever creates a pod can put it into {', '.join(map(repr, by_label))} by its "
+            "labels; give zones a namespace_selector under zones.definitions"
+        )
+    if None not in zones.values():
+        for name in definitions:
+            if name not in named:
+                match = nearest(name, named)
+                yield (
+                    f"{write_place(('zones', 'definitions', name))}: no device group of the "
+                    f"clusters names this zone; "
+                    + (f"did you mean {match!r}?" if match else "remove it, or correct its name")
+                )
+    if settings.zones.unzoned_pods == "deny" and not any(
+        _keeps_dns(essential.direction, essential.ports) for essential in settings.zones.essentials
+    ):
+        yield (
+            "zones.unzoned_pods: deny keeps zoned pods from a cluster DNS that is in no zone, and "
+            "no essential has port 53; add one to zones.essentials"
+        )
+
+
+def _keeps_dns(direction: str, ports: Sequence[str]) -> bool:
+    """Whether an essential is for DNS queries too; without ports it is for everything."""
+    written = [each.removesuffix("/udp").split("-") for each in ports if each.endswith("/udp")]
+    return direction == "egress" and (
+        not ports or any(int(each[0]) <= 53 <= int(each[-1]) for each in written)
+    )
+
+
+def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
+    """The first configuration for device groups of an exported configuration."""
+    from sync.sources.export import ExportSource
+
+    configuration = ExportSource("main", export).read().configuration
+    groups = configuration.device_groups
+    if not groups:
+        raise SourceError(f"{export} has no device groups; export the configuration of a Panorama")
+    for name in names:
+        if name not in groups:
+            raise UsageError(f"{export} has no device group {name!r}; {did_you_mean(name, groups)}")
+    parents = {group.parent for group in groups.values()}
+    leaves = [name for name in groups if name not in parents]
+    chosen = names or leaves[:1] or list(groups)[:1]
+    place = export.absolute()
+    return start(
+        str(place.relative_to(directory) if place.is_relative_to(directory) else place),
+        {name: _start_zones(configuration, name) for name in chosen},
+        [
+            StartDeviceGroup(name, group.parent, _rule_count(configuration, name))
+            for name, group in groups.items()
+        ],
+    )
+
+
+def _start_zones(configuration: "Configuration", name: str) -> list[StartZone]:
+    from sync.firewall.effective import effective
+    from sync.firewall.networks import derived
+    from sync.translate.options import ZoneOptions
+    from sync.translate.zones import Workloads, zones_of
+
+    device_group, networks = effective(configuration, name), derived(configuration, name)
+    options = ZoneOptions()
+    zones = zones_of(device_group, networks, options, Workloads(options), ())
+    rules = [{*placed.rule.from_zones, *placed.rule.to_zones} for placed in device_group.rules]
+    return [
+        StartZone(
+            zone.name,
+            () if zone.networks is None else tuple(networks.networks.get(zone.name, ())),
+            zone.origin,
+            sum(zone.name in each for each in rules),
+        )
+        for zone in zones.own.values()
+    ]
+
+
+def _rule_count(configuration: "Configuration", name: str) -> int:
+    from sync.firewall.effective import effective
+
+    return len(effective(configuration, name).rules)
+
+
+def _printable(text: str) -> str:
+    from sync.printing import printable
+
+    return printable(text)
+
+
+def _summary(
+    settings: Settings, file: Path, zones: _ZonesSeen, warnings: list[str]
+) -> dict[str, Any]:
     return {
         "file": str(file),
         "instance": settings.instance,
@@ -80,14 +302,30 @@ def _summary(settings: Settings, file: Path, warnings: list[str]) -> dict[str, A
                     {
                         "source": settings.source_of(group).name,
                         **group.model_dump(include={"name", "tier", "order", "mode"}),
+                        "zones": _zone_document(zones[i, j]),
                     }
-                    for group in cluster.device_groups
+                    for j, group in enumerate(cluster.device_groups)
                 ],
             }
-            for cluster in settings.clusters
+            for i, cluster in enumerate(settings.clusters)
         ],
         "warnings": warnings,
     }
+
+
+def _zone_document(zones: "Sequence[Zone] | None") -> list[dict[str, Any]] | None:
+    return (
+        None
+        if zones is None
+        else [
+            {
+                "name": zone.name,
+                "selector": zone.workloads,
+                "bytes": len(zone.workloads.encode()),
+            }
+            for zone in zones
+        ]
+    )
 
 
 def _lines(summary: dict[str, Any]) -> Iterator[str]:
@@ -104,3 +342,7 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
                 f"  {group['source']}/{group['name']}: "
                 f"tier {group['tier']}, order {group['order']}, {group['mode']}"
             )
+            for zone in group["zones"] or ():
+                yield _printable(
+                    f"    zone {zone['name']}, {zone['bytes']} bytes: {zone['selector']}"
+                )

@@ -11,19 +11,22 @@ import click
 from sync import __version__
 from sync.cli.context import Context, drop_output, prepare_streams, until_closed
 from sync.errors import UsageError, ZonebridgeError
-from sync.plan.text import printable
+from sync.printing import printable
 
 _INTERNAL = 1
 _INTERRUPTED = 130
 # Each command's module, imported when it is asked for: what one needs, another need not wait for.
 _COMMANDS = {
+    "approve": "sync.cli.approve",
     "audit": "sync.cli.audit",
     "config": "sync.cli.config",
     "db": "sync.cli.database",
     "plan": "sync.cli.sync",
+    "report": "sync.cli.report",
     "run": "sync.cli.run",
     "status": "sync.cli.status",
     "sync": "sync.cli.sync",
+    "zones": "sync.cli.zones",
 }
 
 

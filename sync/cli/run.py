@@ -20,7 +20,7 @@ def run(context: Context) -> int:
             assembly.sources(settings),
             assembly.clusters(settings, store, write=True, only=()),
             store,
-            assembly.translation(settings, store),
+            assembly.options(settings, store),
             Timing(settings.poll_interval, settings.lease_ttl, settings.health.max_source_age),
             trigger=trigger("zonebridge run"),
             holder=holder("zonebridge run"),

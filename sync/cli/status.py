@@ -1,19 +1,22 @@
 """`zonebridge status`: how clusters and sources stand, as the store knows it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from sync.cli.context import Context, print_json, until_closed
-from sync.plan.text import printable
-from sync.store import Standing, Store
+from sync.printing import printable
+from sync.store import Approval, Standing, Store
+
+_DIGITS = 12  # of a digest: enough to name a plan
 
 
 @click.command()
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def status(context: Context, output: str) -> int:
-    """Show each cluster and source: last success, who keeps it, what is open."""
+    """Show each cluster and source: last success, who keeps it, what is open or to be approved."""
     settings = context.settings()
     with context.recorded() as store:
         names = [cluster.name for cluster in settings.clusters]
@@ -33,6 +36,12 @@ def _document(
 ) -> dict[str, Any]:
     stand = {(each.kind, each.name): each for each in standings}
     leases = {each.name: each for each in store.leases() if each.seconds > 0}
+    # One that nobody has approved is over when the cluster is no longer blocked.
+    approvals = [
+        each
+        for each in store.approvals()
+        if each.approved or _state(stand, each.cluster) == "blocked"
+    ]
     return {
         "clusters": [
             {
@@ -40,10 +49,29 @@ def _document(
                 "holder": leases[name].holder if name in leases else None,
                 "objects": len(store.digests(name)),
                 "open_intents": len(store.open_intents(name)),
+                "approvals": [_approval(each) for each in approvals if each.cluster == name],
             }
             for name in clusters
         ],
         "sources": [_standing(stand.get(("source", name)), name) for name in sources],
+    }
+
+
+def _state(stand: Mapping[tuple[str, str], Standing], cluster: str) -> str:
+    found = stand.get(("cluster", cluster))
+    return found.state if found else ""
+
+
+def _approval(found: Approval) -> dict[str, Any]:
+    return {
+        "plan": found.plan,
+        "summary": found.summary,
+        "guards": found.guards.split(", "),
+        "because": found.because,
+        "blocked": found.blocked,
+        "approved": found.approved or None,
+        "approved_by": found.approved_by or None,
+        "expires": found.expires or None,
     }
 
 
@@ -69,6 +97,14 @@ def _print(document: dict[str, Any]) -> None:
         _say("  objects", str(cluster["objects"]))
         if cluster["open_intents"]:
             _say("  open intents", f"{cluster['open_intents']}, closed by the next sync")
+        for found in cluster["approvals"]:
+            plan = f"{found['plan'][:_DIGITS]} ({found['summary']}; {', '.join(found['guards'])})"
+            if found["approved"]:
+                by = f"by {found['approved_by']}, for a sync before {found['expires']}"
+                _say("  approved", f"{plan} {by}")
+            else:
+                digits = found["plan"][:_DIGITS]
+                _say("  waits for approval", f"{plan}; run `zonebridge approve {digits}`")
     for source in document["sources"]:
         _say(f"Source {source['name']}: {source['state']}", source["detail"])
         _say("  last success", source["succeeded"] or "never")

@@ -24,7 +24,8 @@ from sync.cli.context import (
 from sync.cycle import Lessor, Result, plan_cycle, run_cycle
 from sync.errors import UsageError
 from sync.plan.plan import Plan
-from sync.plan.text import markdown, printable, text
+from sync.plan.text import markdown, text
+from sync.printing import printable
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
@@ -32,7 +33,7 @@ from sync.store import Lease, LeaseHeldError
 from sync.store.published import hold_to_heads, publish_heads
 
 # Where several apply, the first wins.
-_PRECEDENCE = (8, 4, 6, 3, 5, 7, 1, 2)
+_PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
 _DONE = 0
 _CHANGES = 2
 _BLOCKED = 3
@@ -85,28 +86,41 @@ def plan(context: Context, **options: Any) -> int:
     metavar="DURATION",
     help="Wait so long for a cluster that another process writes; default: do not wait.",
 )
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take over foreign objects that stand where ours shall stand.",
+)
 @_options
-def sync(context: Context, *, dry_run: bool, lease_timeout: timedelta, **options: Any) -> int:
+def sync(
+    context: Context, *, dry_run: bool, lease_timeout: timedelta, adopt: bool, **options: Any
+) -> int:
     """Bring every cluster to what its sources say, once."""
     if dry_run:
-        return _dry_run(context, **options)
-    return _sync(context, lease_timeout=lease_timeout, **options)
+        return _dry_run(context, adopt=adopt, **options)
+    return _sync(context, lease_timeout=lease_timeout, adopt=adopt, **options)
 
 
 def _dry_run(
-    context: Context, *, only: Sequence[str], output: str, verbose: bool, detailed: bool
+    context: Context,
+    *,
+    only: Sequence[str],
+    output: str,
+    verbose: bool,
+    detailed: bool,
+    adopt: bool = False,
 ) -> int:
-    settings = _checked(context.settings(), only)
+    settings = checked(context.settings(), only)
     with assembly.store_of(settings, write=False) as store:
         results = plan_cycle(
             assembly.sources(settings),
-            assembly.clusters(settings, store, write=False, only=only),
+            assembly.clusters(settings, store, write=False, only=only, adopt=adopt),
             store,
-            assembly.translation(settings, store),
+            assembly.options(settings, store),
         )
     with until_closed():
-        _print(results, output, verbose=verbose, written=False)
-    return _exit_code(results, detailed=detailed)
+        _print_results(results, output, verbose=verbose, written=False)
+    return exit_code(results, detailed=detailed)
 
 
 def _sync(
@@ -117,8 +131,9 @@ def _sync(
     verbose: bool,
     detailed: bool,
     lease_timeout: timedelta,
+    adopt: bool,
 ) -> int:
-    settings = _checked(context.settings(), only)
+    settings = checked(context.settings(), only)
     with assembly.store_of(settings, write=True) as store, signals() as asked:
         hold_to_heads(store, settings.audit.head_file)
         run = store.run(trigger("zonebridge sync"))
@@ -127,14 +142,14 @@ def _sync(
         try:
             results = run_cycle(
                 assembly.sources(settings),
-                assembly.clusters(settings, store, write=True, only=only),
+                assembly.clusters(settings, store, write=True, only=only, adopt=adopt),
                 store,
-                assembly.translation(settings, store),
+                assembly.options(settings, store),
                 run,
                 _patient(take, lease_timeout, asked.stopping),
                 asked.stopping.is_set,
             )
-            code = asked.exit_code or _exit_code(results, detailed=detailed)
+            code = asked.exit_code or exit_code(results, detailed=detailed)
             counts = {
                 "applied": sum(len(result.applied) for result in results),
                 "failed": sum(len(result.failed) for result in results),
@@ -143,7 +158,7 @@ def _sync(
             errors = "; ".join(str(result.error) for result in results if result.error)
             run.finish("done" if code in (_DONE, _CHANGES) else f"exit {code}", counts, errors)
             with until_closed():
-                _print(results, output, verbose=verbose, written=True)
+                _print_results(results, output, verbose=verbose, written=True)
         finally:
             publish_heads(store, settings.audit.head_file)
     return code
@@ -168,7 +183,8 @@ def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:
     return lease_of
 
 
-def _checked(settings: Settings, only: Sequence[str]) -> Settings:
+def checked(settings: Settings, only: Sequence[str]) -> Settings:
+    """The settings; `UsageError` if `only` names a cluster that they do not have."""
     known = [cluster.name for cluster in settings.clusters]
     for name in only:
         if name not in known:
@@ -176,7 +192,7 @@ def _checked(settings: Settings, only: Sequence[str]) -> Settings:
     return settings
 
 
-def _print(results: Sequence[Result], output: str, *, verbose: bool, written: bool) -> None:
+def _print_results(results: Sequence[Result], output: str, *, verbose: bool, written: bool) -> None:
     if output == "json":
         print_json({"clusters": [_document(result, written=written) for result in results]})
         return
@@ -191,12 +207,17 @@ def _print(results: Sequence[Result], output: str, *, verbose: bool, written: bo
         for change, why in result.failed:
             what = f"cluster {result.cluster}: {change.kind} {change.name}"
             click.echo(printable(f"error: {what}: {why}"), err=True)
-        if result.error:
-            # Most say themselves of which cluster they speak.
-            whose = f"cluster {result.cluster}"
-            said = str(result.error)
-            said = said if said.startswith(whose) else f"{whose}: {said}"
-            click.echo(printable(f"error: {said}"), err=True)
+        print_error(result)
+
+
+def print_error(result: Result) -> None:
+    """Say on stderr why a cluster could not be looked at, or written to its end."""
+    if result.error:
+        # Most say themselves of which cluster they speak.
+        whose = f"cluster {result.cluster}"
+        said = str(result.error)
+        said = said if said.startswith(whose) else f"{whose}: {said}"
+        click.echo(printable(f"error: {said}"), err=True)
 
 
 def _rendered(shown: Plan, output: str, *, verbose: bool) -> str:
@@ -220,7 +241,8 @@ def _document(result: Result, *, written: bool) -> dict[str, Any]:
     return document
 
 
-def _exit_code(results: Sequence[Result], *, detailed: bool) -> int:
+def exit_code(results: Sequence[Result], *, detailed: bool) -> int:
+    """The exit code of what became of all clusters; `detailed` tells of changes too."""
     codes = {_DONE}
     for result in results:
         if result.error:

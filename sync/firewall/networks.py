@@ -48,14 +48,15 @@ class Derived:
 
     `networks` holds the CIDRs of zones whose networks are known, IPv4 first, ascending. Where
     those of two zones overlap the longer prefix counts. `unknown_because` gives one clause for
-    every other zone. `everything_else` are the known zones that a default route leads to, which
-    hold what no other zone does: true only while every other zone's networks are known.
+    every other zone. `everything_else` are the known zones that a default route leads to, each with
+    the CIDRs in `networks` that are left of it: they give way to any other network, however short
+    its prefix, and hold only while every other zone's networks are known.
     """
 
     zones: tuple[str, ...]
     networks: Mapping[str, tuple[str, ...]]
     unknown_because: Mapping[str, str]
-    everything_else: tuple[str, ...] = ()
+    everything_else: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 NOTHING = Derived((), {}, {})
@@ -82,7 +83,7 @@ def derived(configuration: Configuration, device_group: str) -> Derived:
         zones,
         {zone: networks[zone] for zone in zones if zone not in unknown},
         dict(sorted(unknown.items())),
-        tuple(sorted(everything_else)),
+        everything_else,
     )
 
 
@@ -475,8 +476,8 @@ def _find_contradictions(ways: list[_Way], unknown: dict[str, str]) -> None:
 
 def _networks(
     ways: list[_Way], unknown: Mapping[str, str]
-) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-    """The CIDRs of each known zone, and the zones that a default route leads to.
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """The CIDRs of each known zone, and those of them that are left of default routes.
 
     A prefix stays as it is routed, so that longer ones in it can still be told from it, unless
     something in it is no known zone's. Then it is cut into what is left of it without the longer
@@ -491,7 +492,7 @@ def _networks(
     ]
     held = AddressSet.union(map(_held, ways))
     pieces: dict[str, set[str]] = {}
-    everything_else: set[str] = set()
+    defaults: dict[str, set[str]] = {}
     cut: dict[tuple[_Prefix, tuple[_Prefix, ...]], list[str]] = {}
     for way in ways:
         ordered = sorted(way.claims)
@@ -503,7 +504,6 @@ def _networks(
             longer = tuple(_within(prefix, ordered))
             whole = not any(None in way.claims[each] for each in longer)
             if is_default:
-                everything_else.add(zone)
                 whole = whole and not any(_inside(each, prefix) for each in unsure)
             else:
                 whole = whole and not any(
@@ -517,8 +517,13 @@ def _networks(
                     left -= held
                 cut[prefix, longer] = left.cidrs()
             pieces.setdefault(zone, set()).update(cut[prefix, longer])
-    networks = {zone: tuple(sorted(found, key=_order)) for zone, found in pieces.items()}
-    return networks, everything_else
+            if is_default:
+                defaults.setdefault(zone, set()).update(cut[prefix, longer])
+    return _sorted(pieces), _sorted(defaults)
+
+
+def _sorted(found: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
+    return {zone: tuple(sorted(found[zone], key=_order)) for zone in sorted(found)}
 
 
 def _held(way: _Way) -> AddressSet:

@@ -17,10 +17,14 @@ _Named = Mapping[str, Address | AddressGroup]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The addresses of a group, and one clause for each thing that keeps it open, sorted."""
+    """The addresses of a group, and one clause for each thing that keeps it open, sorted.
+
+    `dynamic`: it is a dynamic group, or one within it is.
+    """
 
     addresses: AddressSet
     open_because: tuple[str, ...] = ()
+    dynamic: bool = False
 
 
 def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Resolved]:
@@ -39,6 +43,7 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
     for circle in _circles(members):
         found: list[AddressSet] = []
         reasons: dict[str, set[str]] = {name: set() for name in circle}
+        dynamic = any(members.groups[name].filter is not None for name in circle)
         for name in circle:
             group = members.groups[name]
             because = reasons[name]
@@ -52,6 +57,7 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
                     found.append(members.leaves[member])
                 elif member in resolved:
                     found.append(resolved[member].addresses)
+                    dynamic = dynamic or resolved[member].dynamic
                     if resolved[member].open_because:
                         because.add(f"its member group {member!r} is not wholly known")
                 elif member in reasons:
@@ -63,7 +69,7 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
                         because.add(reason)
         union = AddressSet.union(found)
         for name in circle:
-            resolved[name] = Resolved(union, tuple(sorted(reasons[name])))
+            resolved[name] = Resolved(union, tuple(sorted(reasons[name])), dynamic)
     return resolved
 
 

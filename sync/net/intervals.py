@@ -8,7 +8,8 @@ so boundaries strictly rise and their number is even. One set of integers has on
 equality of tuples is equality of sets.
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 Bounds = tuple[int, ...]
 
@@ -36,28 +37,28 @@ def to_ranges(bounds: Bounds) -> Iterable[tuple[int, int]]:
 
 
 def union(left: Bounds, right: Bounds) -> Bounds:
-    return _sweep(left, right, lambda a, b: a or b) if left and right else left or right
+    if not (left and right):
+        return left or right
+    return from_ranges([*to_ranges(left), *to_ranges(right)])
 
 
 def intersection(left: Bounds, right: Bounds) -> Bounds:
-    return _sweep(left, right, lambda a, b: a and b) if left and right else ()
+    if len(left) > len(right):
+        left, right = right, left
+    bounds: list[int] = []
+    for first, past in to_ranges(left):
+        # The other's boundaries strictly inside; the parity of an index says inside or outside.
+        begin, end = bisect_right(right, first), bisect_left(right, past)
+        if begin & 1:
+            bounds.append(first)
+        bounds += right[begin:end]
+        if end & 1:
+            bounds.append(past)
+    return tuple(bounds)
 
 
 def difference(left: Bounds, right: Bounds) -> Bounds:
-    return _sweep(left, right, lambda a, b: a and not b) if left and right else left
-
-
-def _sweep(left: Bounds, right: Bounds, wanted: Callable[[bool, bool], bool]) -> Bounds:
-    """Walk both sets' boundaries upwards; the parity of an index says inside or outside."""
-    bounds: list[int] = []
-    i = j = 0
-    while i < len(left) or j < len(right):
-        if j == len(right) or (i < len(left) and left[i] <= right[j]):
-            at = left[i]
-        else:
-            at = right[j]
-        i += i < len(left) and left[i] == at
-        j += j < len(right) and right[j] == at
-        if wanted(bool(i & 1), bool(j & 1)) != bool(len(bounds) & 1):
-            bounds.append(at)
-    return tuple(bounds)
+    if not (left and right):
+        return left
+    # What is outside of `right`, as far as `left` reaches.
+    return intersection(left, (min(left[0], right[0]) - 1, *right, max(left[-1], right[-1]) + 1))

@@ -9,6 +9,7 @@ D         W         – or X         create or update, the configuration moved
 D         D         D              none
 D         – or W    D              adopted: record that it stands there already
 D         any       foreign        none; blocked by the guard foreign-object
+D         any       foreign F      with `adopt`: update F, where no other installation claims it
 –         W         foreign        none; lost: another hand took our labels off it
 """
 
@@ -25,10 +26,17 @@ Key = tuple[str, str]
 
 
 class Live(Protocol):
-    """An object as a cluster holds it; `manifest` is None where it is foreign."""
+    """An object as a cluster holds it; `manifest` is None where it is foreign.
+
+    `stands` is what of it may be written over: what is ours, or what a foreign object holds that
+    no other installation claims; None if it must be left alone.
+    """
 
     @property
     def manifest(self) -> Manifest | None: ...
+
+    @property
+    def stands(self) -> Manifest | None: ...
 
     @property
     def foreign_because(self) -> str: ...
@@ -55,8 +63,14 @@ def differences(
     desired: Mapping[Key, Manifest],
     written: Mapping[Key, Manifest],
     live: Mapping[Key, Live],
+    *,
+    adopt: bool = False,
 ) -> Differences:
-    """Compare; every mapping is by (kind, name). Changes are sorted by kind and name."""
+    """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
+
+    With `adopt` a foreign object that stands where one of ours shall stand is taken over: a change
+    from what it holds, as if it were ours. Foreign objects that nothing of ours is to replace stay.
+    """
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []
@@ -72,7 +86,11 @@ def differences(
             elif wrote:
                 lost.append(_change(wrote, None, Cause.DRIFT))
         elif found is not None and holds is None:
-            blockers.append(foreign_object(*key, found.foreign_because))
+            if adopt and (theirs := found.stands):
+                # Asked for, so never drift: `drift: report` would leave it.
+                changes.append(_change(theirs, wanted, Cause.CONFIGURATION))
+            else:
+                blockers.append(foreign_object(*key, found.foreign_because))
         elif holds == wanted:
             unchanged += 1
             if wrote != wanted:

@@ -1,6 +1,26 @@
-"""What can stop a plan. Each guard has a name, and its message says what to do."""
+"""What can stop a plan. Each guard has a name, and its message says what to do.
 
+    foreign-object     an object of somebody else stands where one of ours shall stand    never
+    referenced-set     a policy would go on using a set that is removed                   never
+    foreign-policy     a policy of somebody else stands in a tier of ours                 approvable
+
+What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sync.plan.changes import Action, Change
+from sync.plan.references import Label, carried, mapping, named
+
+_SHOWN = 5  # names in one message
+
+_WAY_OUT = {
+    "Tier": "until it is removed, or the configuration names another tier",
+    "GlobalNetworkSet": "until it is removed, or the address group renamed",
+}
+_REMOVED = "until it is removed or renamed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +32,113 @@ class Blocker:
     approvable: bool
 
 
+class Held(Protocol):
+    """An object as a cluster holds it; `foreign_because` is "" where it is ours."""
+
+    @property
+    def document(self) -> Mapping[str, Any]: ...
+
+    @property
+    def foreign_because(self) -> str: ...
+
+
 def foreign_object(kind: str, name: str, because: str) -> Blocker:
     """An object of somebody else stands where one of ours shall stand; `because` says why it is."""
     return Blocker(
         "foreign-object",
         f"{kind} {name} {because}; it is left as it is and nothing in this cluster is written "
-        "until it is removed, or the address group renamed",
+        f"{_WAY_OUT.get(kind, _REMOVED)}",
         approvable=False,
     )
+
+
+def foreign_policy(tier: str, policies: Sequence[str]) -> Blocker:
+    """Policies of others in a tier of ours, as `kind name`: they can allow before ours deny."""
+    return Blocker(
+        "foreign-policy",
+        f"{_counted(policies, 'policy', 'policies')} of others in the tier {tier} "
+        f"({_listed(policies)}) can decide before ours; move them to a tier of their own, or let "
+        "this plan through",
+        approvable=True,
+    )
+
+
+def referenced_set(name: str, label: Label, policies: Sequence[str]) -> Blocker:
+    """A set to be removed whose `label` no other set carries, and the policies that name it."""
+    key, value = label
+    said = f"{key} == '{value}'" if value is not None else f"has({key})"
+    return Blocker(
+        "referenced-set",
+        f"GlobalNetworkSet {name} would be removed from under "
+        f"{_counted(policies, 'policy', 'policies')} ({_listed(policies)}) that still name {said}, "
+        "which no other set has; change those policies first, or keep the address group",
+        approvable=False,
+    )
+
+
+def foreign_policies(
+    live: Mapping[tuple[str, str], Held],
+    tiers: Iterable[str],
+    namespaced: Mapping[str, Sequence[str]],
+) -> list[Blocker]:
+    """A blocker for each of our `tiers` in which a foreign policy stands.
+
+    `namespaced` are those of namespaces, by tier. One that is only staged decides nothing.
+    """
+    found = {
+        tier: [each for each in namespaced.get(tier, ()) if not each.startswith("Staged")]
+        for tier in sorted(set(tiers))
+    }
+    for (kind, name), held in sorted(live.items()):
+        if kind == "GlobalNetworkPolicy" and held.foreign_because:
+            tier = mapping(held.document, "spec").get("tier")
+            if isinstance(tier, str) and tier in found:
+                found[tier].append(f"{kind} {name}")
+    return [foreign_policy(tier, policies) for tier, policies in found.items() if policies]
+
+
+def referenced_sets(
+    changes: Sequence[Change], live: Mapping[tuple[str, str], Held]
+) -> list[Blocker]:
+    """A blocker for each set that would be removed from under a policy, ours or anyone's.
+
+    `live` is the whole cluster before the changes. A label counts as named wherever a policy's
+    rules compare it, and as carried still where any other set, foreign ones included, has it.
+    """
+    removed = {
+        (change.kind, change.name): carried(change.before.document())
+        for change in changes
+        if change.action is Action.DELETE and change.kind == "GlobalNetworkSet" and change.before
+    }
+    if not removed:
+        return []
+    documents = {key: held.document for key, held in live.items()}
+    for change in changes:
+        key = (change.kind, change.name)
+        if change.after:
+            documents[key] = change.after.document()
+        else:
+            documents.pop(key, None)
+    missing = frozenset().union(*removed.values())
+    missing -= frozenset().union(
+        *(carried(each) for (kind, _), each in documents.items() if kind == "GlobalNetworkSet")
+    )
+    users: dict[Label, list[str]] = {}
+    for (kind, name), document in sorted(documents.items()):
+        if kind.endswith("Policy"):
+            for label in missing & named(document):
+                users.setdefault(label, []).append(f"{kind} {name}")
+    return [
+        referenced_set(name, label, users[label])
+        for (_, name), labels in sorted(removed.items())
+        for label in sorted(labels & users.keys(), key=lambda each: (each[0], each[1] or ""))
+    ]
+
+
+def _counted(names: Sequence[str], one: str, many: str) -> str:
+    return f"{len(names)} {one if len(names) == 1 else many}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,16 +1,17 @@
 """The Plan: shown, stored, applied and audited as one frozen value."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import orjson
 
-from sync.plan.changes import Action, Cause, Change, nets
-from sync.plan.differences import Differences
-from sync.plan.guards import Blocker
+from sync.plan import order
+from sync.plan.changes import Action, Cause, Change
+from sync.plan.differences import Differences, Key
+from sync.plan.guards import Blocker, Held, referenced_sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Plan:
 
     `changes` are sorted by kind and name. `adopted` stand there already as they shall, and are
     only recorded. `drift` are differences made by another hand which are reported and left: with
-    `drift: report`, or where our labels are gone. `left_out` is sorted. The same inputs give the
-    same plan.
+    `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
+    back; `let_through` would, but were approved or have nothing to hold back. The same inputs give
+    the same plan.
     """
 
     cluster: str
@@ -49,12 +51,13 @@ class Plan:
     blockers: tuple[Blocker, ...]
     left_out: tuple[LeftOut, ...]
     unchanged: int
+    let_through: tuple[Blocker, ...] = ()
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over cluster, changes and guards: what is done, not when or from what version."""
         essence = {
-            "blockers": sorted({blocker.guard for blocker in self.blockers}),
+            "blockers": sorted({each.guard for each in (*self.blockers, *self.let_through)}),
             "changes": [
                 [
                     change.kind,
@@ -71,16 +74,21 @@ class Plan:
     def count(self, action: Action) -> int:
         return sum(change.action is action for change in self.changes)
 
-    def steps(self) -> list[list[Change]]:
-        """The changes in the order of writing; those of one step may be written in any order.
+    @property
+    def approvable(self) -> bool:
+        """Whether the plan is blocked, and by nothing that an approval could not let through."""
+        return bool(self.blockers) and all(each.approvable for each in self.blockers)
 
-        Sets first grow and only then shrink or go, so that nothing which stays allowed is cut off
-        in between.
+    def approved(self) -> "Plan":
+        """The same plan, with the same digest, let through."""
+        return replace(self, blockers=(), let_through=(*self.let_through, *self.blockers))
+
+    def steps(self) -> list[order.Step]:
+        """The writes in their order; see `sync.plan.order`.
+
+        There are more of them than changes where a set is written twice.
         """
-        steps: dict[int, list[Change]] = {0: [], 1: [], 2: [], 3: []}
-        for change in self.changes:
-            steps[_step(change)].append(change)
-        return [step for _, step in sorted(steps.items()) if step]
+        return order.steps(self.changes)
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON has it; field names are stable."""
@@ -113,8 +121,9 @@ class Plan:
                     "guard": blocker.guard,
                     "message": blocker.message,
                     "approvable": blocker.approvable,
+                    "let_through": blocker in self.let_through,
                 }
-                for blocker in self.blockers
+                for blocker in (*self.blockers, *self.let_through)
             ],
             "left_out": [
                 {"subject": left.subject, "reason": left.reason} for left in self.left_out
@@ -129,27 +138,31 @@ def make_plan(
     left_out: Sequence[LeftOut],
     *,
     repair_drift: bool,
+    live: Mapping[Key, Held] | None = None,
+    blockers: Sequence[Blocker] = (),
 ) -> Plan:
-    """Freeze the differences into a plan; drift that is not to be repaired is set apart."""
+    """Freeze the differences into a plan; drift that is not to be repaired is set apart.
+
+    `live` is the whole cluster, for the guards that look at more than what differs. `blockers` are
+    those of other guards. A plan without changes is blocked by nothing that could be approved.
+    """
     reported = {
         change for change in found.changes if change.cause is Cause.DRIFT and not repair_drift
     }
+    changes = tuple(change for change in found.changes if change not in reported)
+    guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)
+    held = {each for each in guards if changes or not each.approvable}
     return Plan(
         cluster=cluster,
         origins=tuple(origins),
-        changes=tuple(change for change in found.changes if change not in reported),
+        changes=changes,
         adopted=found.adopted,
         drift=(*(change for change in found.changes if change in reported), *found.lost),
-        blockers=found.blockers,
+        blockers=tuple(each for each in guards if each in held),
         left_out=tuple(sorted(set(left_out), key=lambda left: (left.subject, left.reason))),
         unchanged=found.unchanged,
+        let_through=tuple(each for each in guards if each not in held),
     )
-
-
-def _step(change: Change) -> int:
-    if change.action is not Action.UPDATE:
-        return 0 if change.action is Action.CREATE else 3
-    return 2 if set(nets(change.after)) < set(nets(change.before)) else 1
 
 
 def _change_document(change: Change) -> dict[str, Any]:

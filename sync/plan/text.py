@@ -1,19 +1,32 @@
 """A plan as text for people, and as Markdown for merge requests.
 
-Summary first and last, one line an object; with `verbose` one line for each member and label that
-comes or goes. Names come from configurations that others write: control characters never reach a
-terminal, and nothing in them is Markdown.
+Summary first and last, one line an object; with `verbose` one line for each member, rule and label
+that comes or goes. Names come from configurations that others write: control characters never reach
+a terminal, and nothing in them is Markdown.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import orjson
+
+from sync.calico.names import RANK_ANNOTATION, RULE_ANNOTATION
 from sync.plan.changes import Action, Cause, Change, nets
+from sync.plan.order import POLICIES
 from sync.plan.plan import Plan
+from sync.plan.references import mapping
+from sync.printing import markdown_escaped, printable
 
 _SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-"}
 _COLORS = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m", "!": "\x1b[31m"}
 _RESET = "\x1b[0m"
+
+_DIRECTIONS = ("ingress", "egress")
+_SHORT = ("defaultAction", "order")
+_LONG = ("selector", "stagedAction", "tier", "types")
+_ITEMS = 4  # of a list in a rule's line
+_DIGEST = 12  # digits that name a plan for sure and are still typed
 
 
 def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
@@ -32,7 +45,7 @@ def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
 
 def markdown(plan: Plan, *, verbose: bool = False) -> str:
     """The plan as Markdown; ends with a line break."""
-    lines = [f"## {_escaped(plan.cluster)}", "", f"**{summarise(plan)}**"]
+    lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{summarise(plan)}**"]
     for title, rows in _sections(plan, verbose=verbose):
         # Lines that begin with a sign are coloured as a diff; a fence longer than any in the rows
         # cannot be closed from within.
@@ -55,14 +68,9 @@ def summarise(plan: Plan) -> str:
         parts.append(f"{len(plan.left_out)} left out")
     if plan.blockers:
         parts.append(f"BLOCKED by {len(plan.blockers)}")
+    if plan.let_through and plan.changes:
+        parts.append("let through by an approval")
     return "; ".join(parts) + "."
-
-
-def printable(value: str) -> str:
-    """A text without anything a terminal would obey."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
-    )
 
 
 def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]]]:
@@ -72,9 +80,11 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
         title = "Drift: changed by another hand and left; what a repair would do"
         yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
     if plan.blockers:
+        yield "Blocked", _blocked(plan)
+    if plan.let_through:
         yield (
-            "Blocked",
-            (printable(f"! {each.guard}: {each.message}") for each in plan.blockers),
+            "Let through by an approval" if plan.changes else "Nothing to hold back",
+            (printable(f"! {each.guard}: {each.message}") for each in plan.let_through),
         )
     if plan.left_out:
         yield (
@@ -83,33 +93,164 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
         )
 
 
+def _blocked(plan: Plan) -> Iterator[str]:
+    for each in plan.blockers:
+        yield printable(f"! {each.guard}: {each.message}")
+    if plan.approvable:
+        yield (
+            f"! `zonebridge approve {plan.digest[:_DIGEST]}` lets exactly this plan through, once "
+            "a sync has met it"
+        )
+
+
 def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
     before = change.before.document() if change.before else {}
     after = change.after.document() if change.after else {}
-    gone, come = set(nets(change.before)), set(nets(change.after))
-    if change.action is Action.UPDATE:
-        size = ", ".join(
-            part
-            for part in (
-                f"+{len(come - gone)} -{len(gone - come)} nets" if come != gone else "",
-                "labels or annotations" if before.get("metadata") != after.get("metadata") else "",
-            )
-            if part
-        )
+    update = change.action is Action.UPDATE
+    if change.kind in POLICIES:
+        parts = _moved_rules(before, after) if update else [_counted_rules(after or before)]
+    elif change.kind == "Tier":
+        parts = [] if update else [f"order {mapping(after or before, 'spec').get('order')}"]
     else:
-        size = "1 net" if len(come or gone) == 1 else f"{len(come or gone)} nets"
-    drift = ", drift" if change.cause is Cause.DRIFT else ""
-    if change.changed_by:
-        drift += f" by {change.changed_by}"
-    yield printable(
-        f"{_SIGNS[change.action]} {change.kind} {change.name} ({size or 'other fields'}{drift})"
-    )
+        parts = (
+            _moved_nets(change)
+            if update
+            else [_counted(len(nets(change.after or change.before)), "net")]
+        )
+    if update:
+        parts += _moved_fields(before, after)
+        if before.get("metadata") != after.get("metadata"):
+            parts.append("labels or annotations")
+    parts = parts or ["other fields"]
+    if change.cause is Cause.DRIFT:
+        parts.append(f"drift by {change.changed_by}" if change.changed_by else "drift")
+    sign = _SIGNS[change.action]
+    yield printable(f"{sign} {change.kind} {change.name} ({', '.join(parts)})")
     if verbose:
-        # The sets keep the canonical order of nets, which is not that of their texts.
-        for net in (*nets(change.before), *(net for net in nets(change.after) if net not in gone)):
-            if (net in come) != (net in gone):
-                yield printable(f"{'+' if net in come else '-'}     {net}")
+        yield from _net_rows(change)
+        if change.kind in POLICIES:
+            yield from _rule_rows(before, after)
         yield from _metadata_rows(before, after)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _moved_nets(change: Change) -> list[str]:
+    gone, come = set(nets(change.before)), set(nets(change.after))
+    return [f"+{len(come - gone)} -{len(gone - come)} nets"] if come != gone else []
+
+
+def _counted_rules(document: Mapping[str, Any]) -> str:
+    ingress, egress = (len(_rules(document, direction)) for direction in _DIRECTIONS)
+    return f"{ingress} ingress, {_counted(egress, 'egress rule')}"
+
+
+def _moved_rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    come = gone = 0
+    moved = False
+    for direction in _DIRECTIONS:
+        old, new = _essences(before, direction), _essences(after, direction)
+        come += (Counter(new) - Counter(old)).total()
+        gone += (Counter(old) - Counter(new)).total()
+        moved = moved or (old != new and Counter(old) == Counter(new))
+    parts = [f"+{come} -{gone} rules"] if come or gone else []
+    return [*parts, "rules in another order"] if moved else parts
+
+
+def _moved_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The fields of two specs that differ, beside nets and rules; short ones with their values."""
+    old, new = mapping(before, "spec"), mapping(after, "spec")
+    moved = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if key not in ("nets", *_DIRECTIONS) and old.get(key) != new.get(key)
+    ]
+    parts = [
+        f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}" if key in _SHORT else key
+        for key in moved
+        if key in (*_SHORT, *_LONG)
+    ]
+    return [*parts, "other fields"] if len(parts) < len(moved) else parts
+
+
+def _net_rows(change: Change) -> Iterator[str]:
+    gone, come = set(nets(change.before)), set(nets(change.after))
+    # The sets keep the canonical order of nets, which is not that of their texts.
+    for net in (*nets(change.before), *(net for net in nets(change.after) if net not in gone)):
+        if (net in come) != (net in gone):
+            yield printable(f"{'+' if net in come else '-'}     {net}")
+
+
+def _rule_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """The rules that go, then those that come, each with its place in its direction."""
+    for direction in _DIRECTIONS:
+        old, new = _essences(before, direction), _essences(after, direction)
+        for sign, document, essences, left in (
+            ("-", before, old, Counter(old) - Counter(new)),
+            ("+", after, new, Counter(new) - Counter(old)),
+        ):
+            for place, (rule, essence) in enumerate(
+                zip(_rules(document, direction), essences, strict=True)
+            ):
+                if left[essence]:
+                    left[essence] -= 1
+                    yield printable(f"{sign}     {direction} {place}: {_rule(rule)}")
+
+
+def _rules(document: Mapping[str, Any], direction: str) -> Sequence[Any]:
+    found = mapping(document, "spec").get(direction)
+    return found if isinstance(found, list) else []
+
+
+def _essences(document: Mapping[str, Any], direction: str) -> list[bytes]:
+    """The rules of a direction without their ranks: a rule above them moves all of those."""
+    found = []
+    for rule in _rules(document, direction):
+        annotations = dict(mapping(rule, "metadata", "annotations"))
+        annotations.pop(RANK_ANNOTATION, None)
+        kept = {**rule, "metadata": annotations} if isinstance(rule, dict) else rule
+        found.append(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS))
+    return found
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    """A rule on one line: what it does to which flows, and the firewall's rule behind it."""
+    if not isinstance(rule, dict):
+        return _shown(rule)
+    icmp = mapping(rule, "icmp")
+    parts = [
+        str(rule.get("action")),
+        f"IPv{rule['ipVersion']}" if "ipVersion" in rule else "",
+        str(rule.get("protocol", "")),
+        " ".join(f"{key} {icmp[key]}" for key in ("type", "code") if key in icmp),
+        *(
+            f"{word} {said}"
+            for word, end in (("from", "source"), ("to", "destination"))
+            if (said := _end(mapping(rule, end)))
+        ),
+    ]
+    name = mapping(rule, "metadata", "annotations").get(RULE_ANNOTATION)
+    return " ".join(part for part in parts if part) + (f"  # {name}" if name else "")
+
+
+def _end(entity: Mapping[str, Any]) -> str:
+    """One end of a rule's flows; "" for any."""
+    words = {"notSelector": "not ", "notNets": "not ", "ports": "ports ", "notPorts": "not ports "}
+    return ", ".join(
+        f"{words.get(key, '')}{_shown(entity[key])}"
+        for key in ("selector", "notSelector", "nets", "notNets", "ports", "notPorts")
+        if key in entity
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value in a line, a list with its first items only."""
+    if not isinstance(value, list):
+        return "none" if value is None else str(value)
+    more = f" and {len(value) - _ITEMS} more" if len(value) > _ITEMS else ""
+    return " ".join(map(str, value[:_ITEMS])) + more
 
 
 def _metadata_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
@@ -126,10 +267,3 @@ def _metadata_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
 def _colored(line: str) -> str:
     color = _COLORS.get(line.strip()[:1]) if line.startswith("  ") else None
     return f"{color}{line}{_RESET}" if color else line
-
-
-def _escaped(value: str) -> str:
-    """A text that Markdown shows as it is."""
-    return "".join(
-        f"\\{each}" if each in r"\`*_{}[]()#+-.!|<>&" else each for each in printable(value)
-    )

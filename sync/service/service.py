@@ -14,7 +14,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from sync.cycle import Cluster, Translation, note_source
+from sync.cycle import Cluster, note_source
 from sync.errors import SourceError, StoreError
 from sync.service.health import Check, serving
 from sync.service.metrics import Metrics
@@ -23,6 +23,7 @@ from sync.service.worker import ClusterWorker
 from sync.sources import Source
 from sync.store import Store
 from sync.store.published import publish_heads
+from sync.translate.translation import Options
 
 _NOTE_SECONDS = 60
 
@@ -47,7 +48,7 @@ class Service:
         sources: Sequence[Source],
         clusters: Sequence[Cluster],
         store: Store,
-        translation: Translation,
+        options: Options,
         timing: Timing,
         *,
         trigger: str,
@@ -66,9 +67,12 @@ class Service:
         self._workers = [
             ClusterWorker(
                 cluster=cluster,
-                sources={name: self._sources[name] for name, _ in cluster.device_groups},
+                sources={
+                    name: self._sources[name]
+                    for name in {here.source for here in cluster.device_groups}
+                },
                 store=store,
-                translation=translation,
+                options=options,
                 trigger=trigger,
                 holder=holder,
                 lease_ttl=timing.lease_ttl,

@@ -17,12 +17,13 @@ import structlog
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key
-from sync.cycle import Cluster, Result, Translation, note_cluster, sync_cluster
+from sync.cycle import Cluster, Result, note_cluster, sync_cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
 from sync.plan.changes import Cause
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Lease, LeaseHeldError, Store
+from sync.translate.translation import Options
 
 _SETTLE_SECONDS = 0.5
 _FIRST_RETRY = 1.0
@@ -41,7 +42,7 @@ class ClusterWorker:
     cluster: Cluster
     sources: Mapping[str, PolledSource]
     store: Store
-    translation: Translation
+    options: Options
     trigger: str
     holder: str
     lease_ttl: timedelta
@@ -148,7 +149,7 @@ class ClusterWorker:
         run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
         read = {name: source.last_good for name, source in self.sources.items()}
         result = sync_cluster(
-            self.cluster, read, self.store, self.translation, run, lease, self.stopping.is_set
+            self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
         )
         self._expected = self.store.digests(self.cluster.name)
         counts = {"applied": len(result.applied), "failed": len(result.failed), "clusters": 1}

@@ -11,21 +11,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sync.settings.models import Settings
-from sync.settings.problems import Place, Problem, write_place
+from sync.settings.problems import Problem, write_place
 from sync.settings.shape import Entry, entries, keys_of
 
 LATER: Mapping[str, str] = {
     "sources[].kind": "sources of kind panorama are not read by this version yet",
-    "rules": "rules are not translated by this version yet",
     "fqdn": "FQDN objects are not resolved by this version yet",
     "fqdn_grace": "FQDN objects are not resolved by this version yet",
     "edl": "external dynamic lists are not fetched by this version yet",
     "edl_max_bytes": "external dynamic lists are not fetched by this version yet",
     "registered_interval": "registered addresses are not read by this version yet",
-    "zones": "zones are not translated by this version yet",
     "guard": "plans are not guarded by this version yet",
-    "clusters[].pod_cidrs": "rules are not translated by this version yet",
-    "clusters[].windows": "rules are not translated by this version yet",
     "clusters[].guard": "plans are not guarded by this version yet",
     "audit.retention": "audit records are kept for ever by this version",
     "audit.archive": "audit records are kept for ever by this version",
@@ -44,15 +40,8 @@ def not_yet(document: Any) -> list[Problem]:
 
     Values that cannot be read are passed over: they are problems of another kind.
     """
-    problems: list[Problem] = []
-    told: list[Place] = []
-    for entry in entries(document, Settings):
-        missing = _missing(entry)
-        # A definition under zones.definitions is not told again.
-        if missing and not any(entry.place[: len(place)] == place for place in told):
-            told.append(entry.place)
-            problems.append(Problem(entry.place, missing))
-    return problems
+    found = [(entry.place, _missing(entry)) for entry in entries(document, Settings)]
+    return [Problem(place, missing) for place, missing in found if missing]
 
 
 def _missing(entry: Entry) -> str | None:

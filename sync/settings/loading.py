@@ -13,7 +13,7 @@ from sync.settings.document import read_document
 from sync.settings.environment import CONFIG, Overlaid, overlay
 from sync.settings.later import not_yet
 from sync.settings.models import Settings
-from sync.settings.problems import Place, Problem, did_you_mean, problems_of
+from sync.settings.problems import Place, Problem, did_you_mean, listed, problems_of
 from sync.settings.shape import entries
 from sync.settings.values import relative_to, write_duration
 
@@ -72,10 +72,9 @@ def _take_unknown(document: dict[str, Any]) -> list[Problem]:
 
 
 def _listed(file: Path, problems: list[Problem], overlaid: Overlaid) -> str:
-    lines = [f"{problem}{_origin(problem.place, overlaid.origins)}" for problem in problems]
-    if len(lines) == 1:
-        return f"{file}: {lines[0]}."
-    return "\n  ".join([f"{file} has {len(lines)} problems:", *lines])
+    return listed(
+        file, [f"{problem}{_origin(problem.place, overlaid.origins)}" for problem in problems]
+    )
 
 
 def _origin(place: Place, origins: Mapping[Place, str]) -> str:

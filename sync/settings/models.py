@@ -36,6 +36,8 @@ Percent = Annotated[Whole, Field(ge=0, le=100)]
 Count = Annotated[Whole, Field(ge=0)]
 LeaseTime = Annotated[Duration, Field(ge=timedelta(seconds=2))]
 Port = Annotated[Whole, Field(ge=1, le=65_535)]
+Order = Annotated[Whole, Field(ge=0, le=2**53 - 1)]  # Calico reads it as a float64
+Ports = Annotated[tuple[PortAndProtocol, ...], Field(max_length=50)]  # Calico's most for a rule
 
 
 class Section(BaseModel):
@@ -173,8 +175,13 @@ class Essential(Section):
     """Selector of the pods at the other end; null: none, then cidrs is needed."""
     cidrs: tuple[Network, ...] = ()
     """Networks at the other end."""
-    ports: tuple[PortAndProtocol, ...] = ()
+    ports: Ports = ()
     """Ports of the flow, as in 53/udp; empty: every port."""
+
+    @model_validator(mode="after")
+    def _has_another_end(self) -> Self:
+        text = "is missing, and so are cidrs; name one of them"
+        return _sound(self, [] if self.pods or self.cidrs else [Problem(("pods",), text)])
 
 
 class Workloads(Section):
@@ -184,6 +191,11 @@ class Workloads(Section):
     """Selector over pod labels. Whoever creates a pod sets these: prefer namespace_selector."""
     namespace_selector: Text | None = None
     """Selector over namespace labels; with selector, both must match."""
+
+    @model_validator(mode="after")
+    def _select_something(self) -> Self:
+        text = "is empty; give it selector or namespace_selector, or remove it"
+        return _sound(self, [] if self.selector or self.namespace_selector else [Problem((), text)])
 
 
 class Zone(Section):
@@ -212,6 +224,25 @@ class Zones(Section):
     """Flows that come before all rules, such as cluster DNS."""
     definitions: dict[str, Zone] = Field(default_factory=dict)
     """Zones by name, in order of rank; zones by label alone need no entry."""
+
+    @field_validator("definitions")
+    @classmethod
+    def _definitions_differ(cls, definitions: dict[str, Zone]) -> dict[str, Zone]:
+        problems = [
+            Problem((name,), "is PAN-OS's own word and no zone of yours; remove it")
+            for name in definitions
+            if name in ("any", "multicast")
+        ]
+        if "" in definitions:
+            problems.append(Problem(("",), "is no name of a zone; give it one"))
+        holders: dict[Network, str] = {}
+        for name, zone in definitions.items():
+            for i, network in enumerate(zone.networks or ()):
+                holder = holders.setdefault(network, name)
+                if holder != name:
+                    text = f"{network} is a network of zone {holder!r} too; leave it to one of them"
+                    problems.append(Problem((name, "networks", i), text))
+        return _sound(definitions, problems)
 
 
 class PrefixLengths(Section):
@@ -271,7 +302,7 @@ class DeviceGroup(Section):
     """Name of the device group in Panorama."""
     tier: TierName = "firewallpolicy"
     """Calico tier of its policies; one tier holds one device group."""
-    order: Count = 101
+    order: Order = 101
     """Order of the tier among the cluster's tiers, lowest first; unique within a cluster."""
     mode: Literal["enforced", "staged"]
     """enforced: policies take effect. staged: they only report what they would do."""
@@ -481,6 +512,19 @@ class Settings(BaseSettings):
                     for problem in _source_problems(cluster.device_groups, names)
                 ]
         return _sound(clusters, problems)
+
+    @model_validator(mode="after")
+    def _allowing_ends_nothing(self) -> Self:
+        problems = []
+        for cluster in self.clusters:
+            first, *later = sorted(cluster.device_groups, key=lambda group: group.order)
+            if later and self.rules.allow_as == "Allow":
+                text = (
+                    f"Allow in tier {first.tier} would end the judgement before tier "
+                    f"{later[0].tier} in cluster {cluster.name}; use Pass"
+                )
+                problems.append(Problem(("rules", "allow_as"), text))
+        return _sound(self, problems)
 
     def source_of(self, group: DeviceGroup) -> Source:
         """The source that holds a device group of this configuration."""

@@ -3,8 +3,9 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -44,6 +45,13 @@ def write_place(place: Place) -> str:
     return written.removeprefix(".")
 
 
+def listed(file: Path, problems: Sequence[object]) -> str:
+    """All problems of a file, as one sentence or as a list."""
+    if len(problems) == 1:
+        return f"{file}: {problems[0]}."
+    return "\n  ".join([f"{file} has {len(problems)} problems:", *map(str, problems)])
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word most like `word`, if any is at least `cutoff` (0 to 1) like it."""
     matches = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=cutoff)
@@ -68,6 +76,7 @@ _TEXTS = {
     "model_type": "must be a mapping; write it as lines of key: value",
     "dict_type": "must be a mapping; write it as lines of key: value",
     "too_short": "is empty; name at least one",
+    "too_long": "has {actual_length} items; name at most {max_length}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
 }

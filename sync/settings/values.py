@@ -222,9 +222,12 @@ Bind = Annotated[Text, AfterValidator(_bind)]
 
 def _network(value: object) -> IPv4Network | IPv6Network:
     try:
-        return ipaddress.ip_network(_text(value))
+        text = _text(value)
+        if "%" not in text:  # the zone identifier of a link: no policy has one
+            return ipaddress.ip_network(text)
     except ValueError:
-        raise ValueError("must be a network without host bits, such as 10.0.0.0/8") from None
+        pass
+    raise ValueError("must be a network without host bits, such as 10.0.0.0/8")
 
 
 Network = Annotated[
@@ -236,8 +239,12 @@ Network = Annotated[
 
 
 def _port_and_protocol(value: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?/(tcp|udp|sctp)", value):
+    match = re.fullmatch(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?/(?:tcp|udp|sctp)", value)
+    if not match:
         raise ValueError("must be PORT/PROTOCOL or FIRST-LAST/PROTOCOL, such as 53/udp")
+    first, last = int(match[1]), int(match[2] or 0)
+    if max(first, last) > 65_535 or (match[2] and last <= first):
+        raise ValueError("must have ports from 1 to 65535, the lower one first")
     return value
 
 

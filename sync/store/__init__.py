@@ -7,6 +7,7 @@
              bodies                   every body once, by its digest
                ▲
     objects ───┘  open_intents        projections of the trail, for speed; `verify` replays them
+    approvals                         plans that guards hold back: a projection too
 
     leases                            who may write to each cluster now, under which epoch
     standings                         how clusters and sources stand; not part of the trail
@@ -15,6 +16,7 @@ Nothing is written to a cluster before its intent is committed here, under its l
 is believed about a cluster that no record says.
 """
 
+from sync.store.approvals import Approval, ApprovalError
 from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
 from sync.store.leases import Holding, Lease, LeaseHeldError, LeaseLostError
@@ -27,6 +29,8 @@ from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
 __all__ = [
     "BATCH",
     "NO_UUID",
+    "Approval",
+    "ApprovalError",
     "BrokenRecordError",
     "Clock",
     "Conclusion",

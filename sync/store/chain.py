@@ -59,7 +59,7 @@ def append(
     Locks the chain's head until the transaction ends, so a chain never forks. The clock going
     backwards does not: such a record has the time of the one before it.
     """
-    head = _lock(connection, chain)
+    head = lock(connection, chain)
     time = max(stamp(clock()), head.time)
     records: list[Record] = []
     previous_hash = head.hash
@@ -76,7 +76,8 @@ def append(
     return records
 
 
-def _lock(connection: Connection, chain: str) -> Head:
+def lock(connection: Connection, chain: str) -> Head:
+    """The head of a chain, to which nobody else appends until this writing transaction ends."""
     # SQLite has one writer anyway and ignores FOR UPDATE.
     connection.execute(
         text(

@@ -147,6 +147,25 @@ class OpenIntents(Base):
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
+class Approvals(Base):
+    """Projection: plans that guards hold back; the records that blocked, approved and used each.
+
+    `approved` and `used` are 0 until then; `document` is the plan as JSON, compressed.
+    """
+
+    __tablename__ = "approvals"
+    __table_args__ = (
+        ForeignKeyConstraint(["cluster", "blocked"], [Records.chain, Records.sequence]),
+    )
+
+    cluster: Mapped[str] = mapped_column(Word, primary_key=True)
+    plan: Mapped[str] = mapped_column(Word, primary_key=True)
+    blocked: Mapped[int] = mapped_column(BigInteger)
+    approved: Mapped[int] = mapped_column(BigInteger)
+    used: Mapped[int] = mapped_column(BigInteger)
+    document: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Leases(Base):
     """Who writes to each cluster; `expires_at` is milliseconds since 1970 by the database."""
 

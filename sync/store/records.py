@@ -54,7 +54,8 @@ class Record:
 
     `time` is UTC, ISO-8601 with microseconds and Z. `before`, `after` and `found` are digests of
     bodies (SHA-256, lower-case hex). `intent` is the sequence, in the same chain, of the intent
-    that an outcome or a recovery speaks of. `plan` is the digest of a blocked or approved plan.
+    that an outcome or a recovery speaks of. `plan` is the digest of a blocked or approved plan; the
+    records of what an approval let through have it too.
     """
 
     chain: str = ""

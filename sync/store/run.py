@@ -11,12 +11,12 @@ from sync.calico.manifest import Manifest
 from sync.errors import StoreError
 from sync.plan.changes import Change
 from sync.plan.plan import Origin
-from sync.store import bodies
-from sync.store.chain import append
+from sync.store import approvals, bodies
+from sync.store.chain import append, lock
 from sync.store.database import Database
 from sync.store.leases import Lease
 from sync.store.models import Objects, OpenIntents, Records
-from sync.store.records import SERVICE, Clock, Kind, Outcome, Record, closes, effect
+from sync.store.records import SERVICE, Clock, Kind, Outcome, Record, closes, effect, stamp
 
 BATCH = 64
 """How many writes may be intended at a time: as many as a kill can leave open."""
@@ -73,10 +73,19 @@ class Run:
             Record(kind=Kind.RUN, action="finish", outcome=outcome, error=error, detail=detail),
         )
 
-    def blocked(self, cluster: str, blockers: Sequence[str], plan: str, error: str = "") -> None:
+    def blocked(
+        self,
+        cluster: str,
+        blockers: Sequence[str],
+        plan: str,
+        error: str = "",
+        *,
+        document: bytes | None = None,
+    ) -> None:
         """Record that the plan with this digest waits, the names of what blocks it, and why.
 
         While nothing else happens to the cluster this is said once, however often it is seen.
+        `document` is the plan as JSON where an approval can let it through: it is kept for that.
         """
         newest = select(Records.kind, Records.plan).where(Records.chain == cluster)
         with self.database.reading() as connection:
@@ -85,11 +94,40 @@ class Run:
             ).one_or_none()
         if last == (Kind.BLOCKED, plan):
             return
-        detail = ", ".join(blockers)
-        self._note(
-            cluster,
-            Record(kind=Kind.BLOCKED, cluster=cluster, plan=plan, detail=detail, error=error),
+        draft = Record(
+            run=self.id,
+            kind=Kind.BLOCKED,
+            trigger=self.trigger,
+            cluster=cluster,
+            plan=plan,
+            detail=", ".join(blockers),
+            error=error,
         )
+        with self._recording() as connection:
+            [record] = append(connection, cluster, [draft], self.clock)
+            approvals.keep(connection, record, document)
+
+    def approve(self, digest: str) -> Record:
+        """Let a blocked plan through, once, within `approvals.LIFETIME`; the record of it.
+
+        `digest` is the plan's, or its first digits, at least 8. Raises `UsageError` for what stands
+        for no plan, and `ApprovalError` for one that does not wait for an approval.
+        """
+        with self._recording() as connection:
+            cluster, plan = approvals.named(connection, digest)
+            head = lock(connection, cluster)
+            guards = approvals.require_waiting(connection, cluster, plan, head, stamp(self.clock()))
+            draft = Record(
+                run=self.id,
+                kind=Kind.APPROVED,
+                trigger=self.trigger,
+                cluster=cluster,
+                plan=plan,
+                detail=guards,
+            )
+            [record] = append(connection, cluster, [draft], self.clock)
+            approvals.approve(connection, record)
+        return record
 
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
         """Record that objects stand in the cluster as they shall, though we did not write them."""
@@ -105,23 +143,32 @@ class Run:
             _project(connection, lease.cluster, records)
 
     def intend(
-        self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]
+        self,
+        lease: Lease,
+        changes: Sequence[Change],
+        origins: Sequence[Origin],
+        *,
+        approved: str = "",
     ) -> list[Record]:
         """Commit the intents of at most `BATCH` changes, before the first of them is written.
 
-        `origins` are the firewall's commits behind them, of one source or of several.
-        Raises `ValueError` for more.
+        `origins` are the firewall's commits behind them, of one source or of several. `approved`
+        is the digest of the plan they are of, where that needs its approval: the first of its
+        intents uses it, and `ApprovalError` is raised if it does not hold.
+        Raises `ValueError` for more changes.
         """
         if len(changes) > BATCH:
             raise ValueError(f"{len(changes)} changes in one batch, at most {BATCH} are allowed")
         if not changes:
             return []
-        drafts = [self._intent(lease.cluster, change, origins) for change in changes]
+        drafts = [self._intent(lease.cluster, change, origins, approved) for change in changes]
         with self._recording(lease) as connection:
             bodies.keep(
                 connection, [body for change in changes for body in (change.before, change.after)]
             )
             intents = append(connection, lease.cluster, drafts, self.clock)
+            if approved:
+                approvals.use(connection, intents[0], intents[0].time)
             connection.execute(
                 insert(OpenIntents),
                 [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents],
@@ -181,7 +228,9 @@ class Run:
         with self._recording() as connection:
             append(connection, chain, [draft], self.clock)
 
-    def _intent(self, cluster: str, change: Change, origins: Sequence[Origin]) -> Record:
+    def _intent(
+        self, cluster: str, change: Change, origins: Sequence[Origin], approved: str = ""
+    ) -> Record:
         return Record(
             run=self.id,
             kind=Kind.INTENT,
@@ -193,6 +242,7 @@ class Run:
             cause=change.cause,
             before=_digest(change.before),
             after=_digest(change.after),
+            plan=approved,
             firewall_version="; ".join(f"{each.source} {each.version}" for each in origins),
             administrators=tuple(
                 sorted({name for each in origins for name in each.administrators})

@@ -10,7 +10,8 @@ from typing import Literal, Self
 from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
-from sync.store import bodies, chain, leases, schema, standings
+from sync.store import approvals, bodies, chain, leases, schema, standings
+from sync.store.approvals import Approval
 from sync.store.database import Database, nothing, open_database
 from sync.store.leases import Holding, Lease
 from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
@@ -104,6 +105,19 @@ class Store:
         """Every lease that was ever taken, sorted by name."""
         with self.database.reading() as connection:
             return leases.holdings(connection)
+
+    def approved(self, cluster: str, plan: str) -> bool:
+        """Whether a plan was approved, and neither written since nor is that too long ago."""
+        with self.database.reading() as connection:
+            return approvals.holds(connection, cluster, plan, stamp(self.clock()))
+
+    def approvals(self) -> list[Approval]:
+        """The plans that wait for an approval, or for the sync that uses it, by cluster.
+
+        A cluster that is in sync by now, and of which nothing was recorded since, is among them.
+        """
+        with self.database.reading() as connection:
+            return approvals.current(connection, stamp(self.clock()))
 
     def stand(
         self,

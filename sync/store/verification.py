@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, union
 from sync.store import bodies
 from sync.store.chain import Head, heads
 from sync.store.errors import BrokenRecordError
-from sync.store.models import Bodies, Heads, Objects, OpenIntents, Records
+from sync.store.models import Approvals, Bodies, Heads, Objects, OpenIntents, Records
 from sync.store.records import FIRST_PREVIOUS_HASH, Kind, Record, closes, effect, hash_of
 from sync.store.store import Store
 
@@ -80,6 +80,8 @@ class _Chain:
     reached: set[Head] = field(default_factory=set)
     intents: dict[int, Record] = field(default_factory=dict)
     objects: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    # By plan: the records that blocked it, approved it and used that.
+    approvals: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def add(self, record: Record, kept: Container[str]) -> None:
         """Verify the next record; `kept` are the digests of the bodies that are there."""
@@ -132,11 +134,26 @@ class _Chain:
                 raise self._broken(record.sequence, f"its intent {record.intent} is another change")
             if closes(record):
                 del self.intents[record.intent]
+        if record.plan:
+            self._replay_approval(record)
         digest = effect(record)
         if digest:
             self.objects[record.object_kind, record.object_name] = (digest, record.sequence)
         elif digest is not None:
             self.objects.pop((record.object_kind, record.object_name), None)
+
+    def _replay_approval(self, record: Record) -> None:
+        blocked, approved, used = self.approvals.get(record.plan, (0, 0, 0))
+        if record.kind == Kind.BLOCKED:
+            self.approvals[record.plan] = (record.sequence, 0, 0)
+        elif record.kind == Kind.APPROVED:
+            if not blocked or approved:
+                raise self._broken(record.sequence, "it approves a plan that did not wait for it")
+            self.approvals[record.plan] = (blocked, record.sequence, 0)
+        elif record.kind == Kind.INTENT:
+            if not approved:
+                raise self._broken(record.sequence, "its plan was not approved")
+            self.approvals[record.plan] = (blocked, approved, used or record.sequence)
 
     def _broken(self, sequence: int, reason: str) -> BrokenRecordError:
         return BrokenRecordError(self.name, sequence, reason)
@@ -160,7 +177,7 @@ def _damaged_bodies(connection: Connection) -> set[str]:
 
 def _chains(connection: Connection) -> list[str]:
     """Every chain that any table names."""
-    named = (Heads.chain, Records.chain, Objects.cluster, OpenIntents.chain)
+    named = (Heads.chain, Records.chain, Objects.cluster, OpenIntents.chain, Approvals.cluster)
     return sorted(connection.scalars(union(*(select(column) for column in named))))
 
 
@@ -189,6 +206,21 @@ def _compare(connection: Connection, chain: _Chain) -> None:
             _, sequence = chain.objects.get(key) or held[key]
             reason = f"the table of objects does not hold {' '.join(key)} as the trail says"
             raise BrokenRecordError(chain.name, sequence, reason)
+    rows = select(Approvals.plan, Approvals.blocked, Approvals.approved, Approvals.used)
+    kept = {
+        plan: (blocked, approved, used)
+        for plan, blocked, approved, used in connection.execute(
+            rows.where(Approvals.cluster == chain.name)
+        )
+    }
+    for plan, (blocked, approved, used) in sorted(chain.approvals.items()):
+        # Plans that nobody approved come and go, and not all of them can be approved.
+        if kept.pop(plan, None if approved else (blocked, 0, 0)) != (blocked, approved, used):
+            reason = f"the table of approvals does not hold the plan {plan} as the trail says"
+            raise BrokenRecordError(chain.name, used or approved or blocked, reason)
+    for plan in kept:
+        reason = f"the table of approvals holds the plan {plan}, of which the trail knows nothing"
+        raise BrokenRecordError(chain.name, 0, reason)
     still_open = select(OpenIntents.sequence).where(OpenIntents.chain == chain.name)
     for sequence in sorted(set(connection.scalars(still_open)) ^ chain.intents.keys()):
         reason = "the table of open intents does not agree with the trail"

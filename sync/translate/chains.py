@@ -12,13 +12,12 @@ import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
-
-import orjson
 
 from sync.calico import limits, names
 from sync.calico.manifest import Manifest
-from sync.calico.objects import GlobalNetworkPolicy, Pairs, StagedGlobalNetworkPolicy
+from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Pairs, StagedGlobalNetworkPolicy
 from sync.calico.objects import Rule as CalicoRule
 from sync.translate.rules import annotated
 
@@ -32,8 +31,8 @@ _LEAST_RULES: Final = 96
 _ONE_IN: Final = 64
 # What a policy holds besides its rules: metadata, selector and spec.
 _OVERHEAD: Final = 8 * 1024
-# What a rule's rank and the names around its annotations take.
-_RANK: Final = 96
+# What a rule takes besides its ends and annotations: keys, protocol, rank.
+_RULE: Final = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def parts_of(entries: Sequence[Entry]) -> tuple[tuple[Part, ...], list[tuple[int
         said = sum(len(key) + len(value.encode()) + 6 for key, value in entry.annotations)
         for direction, rules in (("egress", entry.egress), ("ingress", entry.ingress)):
             for rule in rules:
-                size = len(orjson.dumps(rule.document())) + said + _RANK
+                size = _size(rule.source) + _size(rule.destination) + said + _RULE
                 if open_part.is_full(direction, size):
                     found.append(open_part.part())
                     open_part = _Open()
@@ -136,6 +135,14 @@ def parts_of(entries: Sequence[Entry]) -> tuple[tuple[Part, ...], list[tuple[int
     if open_part.rules or not found:
         found.append(open_part.part())
     return tuple(found), at
+
+
+@lru_cache(1 << 14)
+def _size(entity: EntityRule) -> int:
+    """Bytes of one end in JSON, rather too many."""
+    texts = (entity.selector, entity.not_selector, entity.namespace_selector)
+    nets = sum(len(net) + 3 for net in (*entity.nets, *entity.not_nets))
+    return sum(map(len, texts)) + nets + 14 * len((*entity.ports, *entity.not_ports)) + 96
 
 
 class _Open:
@@ -172,15 +179,12 @@ def lay(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> list[Mani
     `standing` is what stands of ours in the cluster, by (kind, name). Where one part changed it is
     replaced; where more did, the whole chain is written anew in the other generation.
     """
-    laid = {generation: chain.laid(generation) for generation in _GENERATIONS}
-    stands = {
-        generation: _standing(chain, generation, standing, laid["a"][0].kind)
-        for generation in _GENERATIONS
-    }
+    stands = {generation: _standing(chain, generation, standing) for generation in _GENERATIONS}
     if not stands["a"] and not stands["b"]:
-        return laid["a"]
+        return chain.laid("a")
     if stands["a"] and stands["b"]:
         # Left in the middle: go on with the one that has come further.
+        laid = {generation: chain.laid(generation) for generation in _GENERATIONS}
         ahead = {
             generation: sum(each in stands[generation] for each in laid[generation])
             for generation in _GENERATIONS
@@ -188,12 +192,10 @@ def lay(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> list[Mani
         return laid["a" if ahead["a"] > ahead["b"] else "b"]
     here: Generation = "a" if stands["a"] else "b"
     there: Generation = "b" if here == "a" else "a"
-    old = stands[here]
-    new = laid[here]
-    changed = sum(each not in old for each in new)
-    if len(old) == len(new) and changed <= 1:
+    old, new = stands[here], chain.laid(here)
+    if len(old) == len(new) and sum(each not in old for each in new) <= 1:
         return new
-    return laid[there]
+    return chain.laid(there)
 
 
 _GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")
@@ -203,9 +205,9 @@ def _standing(
     chain: Chain,
     generation: Generation,
     standing: Mapping[tuple[str, str], Manifest],
-    kind: str,
 ) -> list[Manifest]:
     """What stands of one generation of the chain."""
+    kind = "StagedGlobalNetworkPolicy" if chain.staged else "GlobalNetworkPolicy"
     first = names.policy_name(chain.tier, chain.zone) if generation == "a" else ""
     prefix = names.policy_part_name(chain.tier, chain.zone, generation, 0).removesuffix("0")
     return [

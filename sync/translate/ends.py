@@ -8,7 +8,8 @@ two kinds of selector never stand together.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, TypeAlias
 
 from sync.calico import limits, names
 from sync.calico.objects import EntityRule
@@ -182,21 +183,38 @@ def nets_of(found: AddressSet, base: EntityRule) -> Iterator[End]:
 
     A family that is there whole needs no nets, and one that is nearly whole says what is missing.
     """
+    for family, nets, missing in _nets_of(found):
+        entity = EntityRule(
+            selector=base.selector, not_selector=base.not_selector, nets=nets, not_nets=missing
+        )
+        yield End(entity, family)
+
+
+_Nets: TypeAlias = tuple[Literal[4, 6] | None, tuple[str, ...], tuple[str, ...]]
+
+
+@lru_cache(1 << 14)  # the same addresses stand in many zones
+def _nets_of(found: AddressSet) -> tuple[_Nets, ...]:
+    """The family, the nets and the nets left out of each entity."""
     if found == EVERYWHERE:
-        yield End(base)
-        return
-    families: tuple[tuple[Literal[4, 6], AddressSet, AddressSet], ...] = (
+        return ((None, (), ()),)
+    made: list[_Nets] = []
+    family: Literal[4, 6]
+    for family, held, whole in (
         (4, AddressSet(found.v4), _V4),
         (6, AddressSet((), found.v6), _V6),
-    )
-    for family, held, whole in families:
+    ):
         if held == whole:
-            yield End(base, family)
+            made.append((family, (), ()))
             continue
-        inside, outside = without_mapped(held).cidrs(), without_mapped(whole - held).cidrs()
-        if len(outside) < len(inside) and len(outside) <= limits.NETS_PER_ENTITY:
-            yield End(replace(base, not_nets=tuple(outside)), family)
-            continue
-        for start in range(0, len(inside), limits.NETS_PER_ENTITY):
-            part = tuple(inside[start : start + limits.NETS_PER_ENTITY])
-            yield End(replace(base, nets=part), family)
+        if held.size > whole.size // 2:
+            missing = without_mapped(whole - held).cidrs()
+            if len(missing) <= limits.NETS_PER_ENTITY:
+                made.append((family, (), tuple(missing)))
+                continue
+        nets = without_mapped(held).cidrs()
+        made += (
+            (family, tuple(nets[start : start + limits.NETS_PER_ENTITY]), ())
+            for start in range(0, len(nets), limits.NETS_PER_ENTITY)
+        )
+    return tuple(made)

@@ -48,6 +48,7 @@ class RuleFidelity:
     position: int
     name: str
     uuid: str
+    allow: bool
     disabled: bool
     status: Status
     reasons: tuple[str, ...]

@@ -53,12 +53,16 @@ def of_addresses(addresses: AddressSet) -> AddressMatch:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a list says in addresses, and one clause for each thing that keeps it open."""
+    """What a list says in addresses, and one clause for each thing that keeps it open.
+
+    `registered`: it holds dynamic groups, whose registered addresses are taken for none.
+    """
 
     addresses: AddressSet
     groups: tuple[str, ...]
     rest: AddressSet
     open_because: tuple[str, ...]
+    registered: bool = False
 
 
 def match(
@@ -66,21 +70,21 @@ def match(
 ) -> tuple[AddressMatch, tuple[Loss, ...]]:
     """The match of a list (None: any), and what is lost.
 
-    `end` is `source` or `destination`, for the reasons. `accepted`: the configuration takes an
-    open list for what of it can be said.
+    `end` is `source` or `destination`, for the reasons. `accepted`: the configuration takes the
+    open list of a deny for what of it can be said.
     """
     if listed is None:
         return (NOTHING if negated else ANY), ()
     said = AddressMatch(listed.addresses, negated, listed.groups, listed.rest)
     if not listed.open_because:
+        if listed.registered and allow == negated:
+            reason = f"its {end} holds dynamic groups without what is registered at run time"
+            return said, (Loss(Status.MORE_PERMISSIVE, f"{reason} (registered_ips: optional)"),)
         return said, ()
     because = "; ".join(listed.open_because)
-    if accepted:
-        return said, (
-            Loss(
-                Status.MORE_PERMISSIVE, f"its {end} is taken without what is unsayable: {because}"
-            ),
-        )
+    if accepted and not allow:
+        reason = f"its {end} is taken without what cannot be said (rules.accept_dropped_members)"
+        return said, (Loss(Status.MORE_PERMISSIVE, f"{reason}: {because}"),)
     if allow and negated:
         return NOTHING, (
             Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
@@ -99,8 +103,14 @@ def match(
 class Lists:
     """Reads the lists of rules as one device group sees them."""
 
-    def __init__(self, objects: Objects, sets: Mapping[str, GroupSet]) -> None:
-        """`sets` are the group sets of the device group by the group's own name."""
+    def __init__(
+        self, objects: Objects, sets: Mapping[str, GroupSet], *, registered_accepted: bool = False
+    ) -> None:
+        """`sets` are the group sets of the device group by the group's own name.
+
+        `registered_accepted`: what is registered with dynamic groups is taken for none.
+        """
+        self._registered_accepted = registered_accepted
         self._objects = objects
         self._sets = sets
         self._known: dict[tuple[str, ...], Listed | None] = {}
@@ -144,6 +154,7 @@ class Lists:
             tuple(sorted({group.identity for group in groups})),
             kept,
             tuple(sorted(set(because))),
+            registered=self._registered_accepted and any(group.dynamic for group in groups),
         )
 
     def _single(self, member: str, found: Address | None) -> tuple[AddressSet, str]:

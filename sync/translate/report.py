@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from sync.calico import selectors
+from sync.printing import markdown_escaped, printable
 from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
 from sync.translate.zones import PODS
 
@@ -47,28 +48,28 @@ def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
 
     With `verbose` a rule's line names every Calico rule, without it many are counted.
     """
-    lines = [_printable(f"Cluster {report.cluster}: {summarise(report)}")]
+    lines = [printable(f"Cluster {report.cluster}: {summarise(report)}")]
     lines += ["", "Essentials, before all rules"]
-    lines += (_printable(f"  {each}") for each in report.essentials or (_NO_ESSENTIALS,))
+    lines += (printable(f"  {each}") for each in report.essentials or (_NO_ESSENTIALS,))
     for target, rules in _by_target(report.rules):
-        lines += ["", _printable(f"Rules of device group {target}")]
+        lines += ["", printable(f"Rules of device group {target}")]
         lines += (_line(each.status, _rule(each, verbose=verbose), color=color) for each in rules)
     if report.groups:
         lines += ["", "Address groups"]
         lines += (_line(each.status, _group(each), color=color) for each in report.groups)
     if report.zones:
         lines += ["", "Zones"]
-        lines += (_printable(f"  {_zone(each)}") for each in report.zones)
+        lines += (printable(f"  {_zone(each)}") for each in report.zones)
     return "".join(f"{line}\n" for line in lines)
 
 
 def markdown(report: Report, *, verbose: bool = False) -> str:
     """The report as Markdown, one row a rule; ends with a line break."""
-    lines = [f"## {_escaped(report.cluster)}", "", f"**{summarise(report)}**"]
+    lines = [f"## {markdown_escaped(report.cluster)}", "", f"**{summarise(report)}**"]
     lines += ["", "### Essentials, before all rules", ""]
-    lines += (f"- {_escaped(each)}" for each in report.essentials or (_NO_ESSENTIALS,))
+    lines += (f"- {markdown_escaped(each)}" for each in report.essentials or (_NO_ESSENTIALS,))
     for target, rules in _by_target(report.rules):
-        lines += ["", f"### Rules of device group {_escaped(target)}", ""]
+        lines += ["", f"### Rules of device group {markdown_escaped(target)}", ""]
         lines += _table(
             ("Status", "Place", "Rule", "Why", "Calico rules"),
             (_rule_cells(each, verbose=verbose) for each in rules),
@@ -96,30 +97,43 @@ def html(reports: Sequence[Report], *, verbose: bool = False) -> str:
     )
 
 
-def document(report: Report) -> dict[str, Any]:
-    """The report for `--output json`."""
+def document(reports: Sequence[Report]) -> dict[str, Any]:
+    """The reports of some clusters for `--output json`; everything says of which cluster it is."""
     return {
-        "essentials": list(report.essentials),
+        "essentials": [
+            {"cluster": report.cluster, "essential": each}
+            for report in reports
+            for each in report.essentials
+        ],
         "rules": [
             {
+                "cluster": report.cluster,
                 "target": each.target,
                 "device_group": each.device_group,
                 "rulebase": each.rulebase,
                 "position": each.position,
                 "name": each.name,
                 "uuid": each.uuid,
+                "allow": each.allow,
                 "disabled": each.disabled,
                 "status": str(each.status),
                 "reasons": list(each.reasons),
                 "calico": list(each.calico),
             }
+            for report in reports
             for each in report.rules
         ],
         "groups": [
-            {"name": each.name, "status": str(each.status), "reasons": list(each.reasons)}
+            {
+                "cluster": report.cluster,
+                "name": each.name,
+                "status": str(each.status),
+                "reasons": list(each.reasons),
+            }
+            for report in reports
             for each in report.groups
         ],
-        "zones": zones_document(report),
+        "zones": zones_document(reports),
     }
 
 
@@ -133,20 +147,20 @@ def summarise(report: Report) -> str:
     said = f"{'; '.join(parts)}."
     if hidden := behind_widened(report):
         verb = "comes" if hidden == 1 else "come"
-        said += f" {_counted(hidden, 'rule')} {verb} after widened denies."
+        said += f" {_counted(hidden, 'allow rule')} {verb} after widened denies."
     return said
 
 
 def behind_widened(report: Report) -> int:
-    """How many rules that became Calico rules come after a widened deny of their device group.
+    """How many allows with Calico rules come after a widened deny of their device group.
 
-    Some of what they decide on the firewall such a deny may decide here.
+    Such a deny may hide them, whole or in part.
     """
     hidden = 0
     widened: set[str] = set()
     for each in report.rules:
         if each.calico:
-            hidden += each.target in widened
+            hidden += each.allow and each.target in widened
             if each.status is Status.WIDENED:
                 widened.add(each.target)
     return hidden
@@ -168,14 +182,14 @@ def zones_text(report: Report, label: str) -> str:
         lines += ["", "Without known networks", *(f"  {line}" for line in _UNKNOWN_NETWORKS)]
         for zone in unknown:
             lines += ["", *_zone_lines(zone, label)]
-    return "".join(f"{_printable(line)}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def zones_document(report: Report) -> list[dict[str, Any]]:
-    """The zones for `--output json`, those without known networks (null) last."""
-    known, unknown = _known_and_unknown(report)
+def zones_document(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """The zones for `--output json`; of each cluster those without known networks (null) last."""
     return [
         {
+            "cluster": report.cluster,
             "target": each.target,
             "name": each.name,
             "label_value": each.label_value,
@@ -185,7 +199,9 @@ def zones_document(report: Report) -> list[dict[str, Any]]:
             "rules": list(each.rules),
             "by_pod_label": each.by_pod_label,
         }
-        for each in (*known, *unknown)
+        for report in reports
+        for some in _known_and_unknown(report)
+        for each in some
     ]
 
 
@@ -226,7 +242,7 @@ def _line(status: Status, said: str, *, color: bool) -> str:
     shown = f"{status!s:<{_WIDTH}}"
     if color:
         shown = f"{_COLORS[status]}{shown}{_RESET}"
-    return f"  {shown} {_printable(said)}"
+    return f"  {shown} {printable(said)}"
 
 
 def _rule(rule: RuleFidelity, *, verbose: bool) -> str:
@@ -289,7 +305,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     for row in rows:
-        yield f"| {' | '.join(map(_escaped, row))} |"
+        yield f"| {' | '.join(map(markdown_escaped, row))} |"
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -389,18 +405,4 @@ def _framed(kind: str, title: str, heads: Sequence[str], rows: str) -> str:
 
 def _safe(value: str) -> str:
     """A text that HTML shows as it is, in an element or in quotes."""
-    return escape(_printable(value))
-
-
-def _printable(value: str) -> str:
-    """A text without anything a terminal would obey, on one line."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
-    )
-
-
-def _escaped(value: str) -> str:
-    """A text that Markdown shows as it is."""
-    return "".join(
-        f"\\{each}" if each in r"\`*_{}[]()#+-.!|<>&~$" else each for each in _printable(value)
-    )
+    return escape(printable(value))

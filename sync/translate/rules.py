@@ -98,11 +98,11 @@ class Sayer:
         there, lost = self._targeted(rule, allow=allow)
         if not there:
             return self._nothing(placed, *lost)
-        losses = list(lost)
         if self._filter and not self._filter.matches(frozenset(rule.tags)):
             if allow:
                 return self._nothing(placed, Loss(Status.LEFT_OUT, "rules.filter leaves it out"))
-            if self._options.filter_denies:
+            # Whose tags cannot be read may have the one that keeps it.
+            if self._options.filter_denies and not rule.unreadable:
                 reason = "rules.filter leaves it out, and rules.filter_denies allows that"
                 return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
         constraints = [
@@ -112,21 +112,23 @@ class Sayer:
         if constraints and allow:
             reason = f"Calico cannot see what it asks for: {'; '.join(constraints)}"
             return self._nothing(placed, Loss(Status.LEFT_OUT, reason))
-        losses += (
+        losses = [
             Loss(Status.WIDENED, f"it denies everyone: Calico cannot see that {each}")
             for each in constraints
-        )
-        said = self._matched(placed, losses, allow=allow)
-        unsayable = [loss for loss in said.losses if loss.status is Status.WIDENED]
+        ]
+        said, unsayable = self._matched(placed, losses, allow=allow)
         if unsayable and not allow and _names(self._options.accept_dropped_denies, rule):
             reason = (
                 "rules.accept_dropped_denies leaves it out: "
                 f"{'; '.join(loss.reason for loss in unsayable)}"
             )
             return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
-        return said
+        return replace(said, losses=(*lost, *said.losses))
 
-    def _matched(self, placed: EffectiveRule, losses: list[Loss], *, allow: bool) -> Said:
+    def _matched(
+        self, placed: EffectiveRule, losses: list[Loss], *, allow: bool
+    ) -> tuple[Said, list[Loss]]:
+        """What is left of a rule that counts, and what of its losses is a deny's growth."""
         rule = placed.rule
         traffic, lost = traffic_of(rule, self._objects, self._options)
         losses += lost
@@ -145,13 +147,15 @@ class Sayer:
                 reason = f"its {end} shares addresses with wildcard objects of other rules"
                 losses.append(Loss(Status.NARROWED, reason))
             ends.append(found)
+        unsayable = [loss for loss in losses if loss.status is Status.WIDENED]
         from_zones, to_zones = _zones(rule.from_zones), _zones(rule.to_zones)
         if rule.rule_type == "intrazone":
             to_zones = from_zones
         losses += self._zone_losses(rule, from_zones, to_zones, ends, allow=allow)
         if any(not each.negated and not each.addresses and not each.groups for each in ends):
             traffic = ()
-        return Said(placed, allow, from_zones, to_zones, ends[0], ends[1], traffic, tuple(losses))
+        said = Said(placed, allow, from_zones, to_zones, ends[0], ends[1], traffic, tuple(losses))
+        return said, unsayable
 
     def _nothing(self, placed: EffectiveRule, *losses: Loss) -> Said:
         none = AddressMatch(NOWHERE)

@@ -47,7 +47,8 @@ class GroupSet:
 
     `identity` names it there: the group's own name, or `<source>/<device group>/<group>` where an
     earlier device group of the cluster has another group of that name. `open_because` is empty
-    exactly where `addresses` are all that the group holds.
+    exactly where `addresses` are all that the group holds. `dynamic`: it is a dynamic group, or one
+    within it is.
     """
 
     identity: str
@@ -56,6 +57,7 @@ class GroupSet:
     addresses: AddressSet
     tags: tuple[str, ...]
     open_because: tuple[str, ...]
+    dynamic: bool = False
 
     @property
     def label(self) -> str:
@@ -172,13 +174,19 @@ def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> Gr
     if kept != resolved.addresses:
         open_because = (*open_because, "it holds addresses of ::ffff:0:0/96, read as IPv4")
     return GroupSet(
-        group.name, group.name, (device_group,), kept, tuple(group.tags or ()), open_because
+        group.name,
+        group.name,
+        (device_group,),
+        kept,
+        tuple(group.tags or ()),
+        open_because,
+        dynamic=resolved.dynamic,
     )
 
 
 def without_mapped(found: AddressSet) -> AddressSet:
     """The addresses without those nets that Calico would read as IPv4."""
-    if not found & _MAPPED_V4:
+    if not found.v6 or not found & _MAPPED_V4:
         return found
     nets = (addresses.network(net) for net in found.cidrs())
     return AddressSet.union(net for net in nets if net - _MAPPED_V4)

@@ -5,7 +5,7 @@ device groups  ->  address groups  ->  sets
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sync.calico import limits, names, selectors
@@ -48,16 +48,18 @@ _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 class Options:
     """The settings that decide what becomes of the firewall's objects and rules.
 
-    `owner` are the labels of what is ours. `pod_cidrs` hold every pod of the cluster; None: that
-    is not known.
+    `registered_known`: what is registered at run time with dynamic groups is known, or with
+    `registered_accepted` taken for none. `owner` are the labels of what is ours. `pod_cidrs` hold
+    every pod of the cluster; None: that is not known.
     """
 
     tags: tuple[str, ...]
     registered_known: bool
     owner: Pairs
-    rules: RuleOptions = RuleOptions()
-    zones: ZoneOptions = ZoneOptions()
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    zones: ZoneOptions = field(default_factory=ZoneOptions)
     pod_cidrs: AddressSet | None = None
+    registered_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,11 @@ class _Tier:
         trust = options.zones.trust_addresses
         self._sayer = Sayer(
             target.device_group,
-            Lists(target.device_group.objects, by_group),
+            Lists(
+                target.device_group.objects,
+                by_group,
+                registered_accepted=options.registered_accepted,
+            ),
             zones,
             options.rules,
             trust_addresses=trust,
@@ -361,6 +367,7 @@ def _rule_fidelity(target: Target, said: Said, stands: list[str]) -> RuleFidelit
         position=placed.position,
         name=said.rule.name,
         uuid=said.rule.uuid,
+        allow=said.allow,
         disabled=said.rule.disabled,
         status=worst(said.losses),
         reasons=tuple(loss.reason for loss in said.losses),

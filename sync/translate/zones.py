@@ -28,7 +28,7 @@ MULTICAST = "multicast"
 """PAN-OS's own zone of multicast groups; rules have it in `to` only."""
 
 _MULTICAST = AddressSet.union(map(addresses.network, ("224.0.0.0/4", "ff00::/8")))
-_NOBODY = "\0"  # no zone has this name
+_DERIVED = "derived from templates"
 _STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
 # A key stands in `has(key)` or before an operator, which is taken along: `not` is no key.
 _KEY = re.compile(
@@ -191,6 +191,11 @@ def _networks(
         _derive(named, derived, claims, origins, unknown)
     _check_default_routes(claims, configured, unknown)
     held = _by_longest_prefix(claims)
+    claimed = AddressSet.union(map(addresses.network, claims))
+    for name, left in derived.everything_else.items():
+        if origins.get(name) == _DERIVED:
+            rest = AddressSet.union(map(addresses.network, left)) - claimed
+            held[name] = held.get(name, NOWHERE) | rest
     networks = {name: held.get(name, NOWHERE) - _MULTICAST for name in origins}
     return networks, {**unknown, **origins}
 
@@ -237,32 +242,22 @@ def _derive(
     """Add what templates say of zones without configured networks."""
     candidates = [name for name in named if name in unknown]
     for name in candidates:
-        unknown[name] = derived.unknown_because.get(
-            name, "no template of the device group names it"
-        )
+        because = derived.unknown_because.get(name, "no template of the device group names it")
+        unknown[name] = because
     # What is configured comes first: a derived prefix that a configured zone has too is its own.
-    known = [name for name in candidates if name in derived.networks]
-    without_default = [name for name in known if name not in derived.everything_else]
-    # "Everything else" is only known where everything else is.
-    if len(without_default) != len(known) and len(known) != len(candidates):
-        for name in {*known} - {*without_default}:
+    known = {name for name in candidates if name in derived.networks}
+    everything_else = {name for name in known if name in derived.everything_else}
+    if len(known) < len(candidates):
+        # "Everything else" is only known where everything else is.
+        for name in everything_else:
             unknown[name] = "a default route leads to it, and other zones' networks are not known"
-        known = without_default
-    for name in known:
-        del unknown[name]
-        origins[name] = "derived from templates"
-        for prefix in derived.networks[name]:
+    for name in sorted(known):
+        if len(known) == len(candidates) or name not in everything_else:
+            del unknown[name]
+            origins[name] = _DERIVED
+        # Also of a zone that is not wholly known: they are in no other zone.
+        for prefix in {*derived.networks[name]} - {*derived.everything_else.get(name, ())}:
             claims.setdefault(prefix, name)
-    # What the firewall routes to a zone that is configured otherwise is behind no other zone: it is
-    # a hole in the derived network around it, though not in a configured one.
-    around = [(addresses.network(prefix), prefix, zone) for prefix, zone in claims.items()]
-    for name in origins.keys() - {*known}:
-        for hole in derived.networks.get(name, ()):
-            inside = addresses.network(hole)
-            holders = [each for each in around if not inside - each[0]]
-            innermost = min(holders, key=lambda each: each[0].size, default=None)
-            if innermost and innermost[2] in known:
-                claims.setdefault(hole, _NOBODY)
 
 
 def _check_default_routes(

@@ -30,6 +30,9 @@ _NOT_HANDED_DOWN = ("ZONEBRIDGE_", "NO_COLOR", "FORCE_COLOR", "PYTHON")
 Groups = Mapping[str, Sequence[str]]
 """Address groups: name -> networks."""
 
+TIER = ("globalnetworkpolicy/firewallpolicy.pan-unknown-zone.yaml", "tier/firewallpolicy.yaml")
+"""What a cluster's directory holds of a device group without rules, beside its sets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -123,13 +126,23 @@ class Installation:
             yaml.safe_dump(configuration), encoding="utf-8"
         )
 
-    def panorama(self, eu: Groups, us: Groups | None = None, shared: Groups | None = None) -> None:
-        """Write the Panorama document; what `us` leaves out is as in `eu`."""
+    def panorama(
+        self,
+        eu: Groups,
+        us: Groups | None = None,
+        shared: Groups | None = None,
+        rules: Sequence[Word] = (),
+    ) -> None:
+        """Write the Panorama document; what `us` leaves out is as in `eu`, `rules` are shared."""
         device_groups = {"dg-eu": eu, "dg-us": eu if us is None else us}
         every = (*device_groups.values(), shared or {})
         networks = {net for groups in every for nets in groups.values() for net in nets}
         written = document(
-            shared=[*(address(net, net) for net in sorted(networks)), *_words(shared or {})],
+            shared=[
+                *(address(net, net) for net in sorted(networks)),
+                *_words(shared or {}),
+                *rules,
+            ],
             groups={name: _words(groups) for name, groups in device_groups.items()},
         )
         self.export(written)
@@ -218,11 +231,17 @@ class Installation:
         return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode())
 
     def files(self, name: str) -> list[str]:
-        """The manifests in a cluster's directory."""
+        """The manifests of sets in a cluster's directory."""
         return sorted(file.name for file in self._sets(name).glob("*.yaml"))
 
+    def beside(self, name: str) -> list[str]:
+        """The manifests in a cluster's directory that are none of sets, with their folder."""
+        directory = self.directory / name
+        found = (file for file in directory.rglob("*.yaml") if file.parent != self._sets(name))
+        return sorted(str(file.relative_to(directory)) for file in found)
+
     def written(self, name: str) -> dict[str, list[str]]:
-        """What stands in a cluster's directory: file -> its nets."""
+        """The sets that stand in a cluster's directory: file -> its nets."""
         return {
             file: yaml.safe_load((self._sets(name) / file).read_bytes())["spec"].get("nets", [])
             for file in self.files(name)
@@ -236,6 +255,11 @@ class Installation:
         listed = self.done("audit", "list", "--output", "json", *arguments, **variables)
         found: list[dict[str, Any]] = listed.json
         return found
+
+
+def objects(sets: int) -> int:
+    """How many objects a cluster holds with so many sets, of a device group without rules."""
+    return sets + len(TIER)
 
 
 def cluster(name: str, group: str = "", **keys: object) -> dict[str, object]:

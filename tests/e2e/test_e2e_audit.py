@@ -13,10 +13,14 @@ import pytest
 import rfc8785
 import yaml
 
-from tests.e2e.installation import Installation, everything, sentences
+from tests.e2e.installation import Installation, everything, objects, sentences
 from tests.postgresql import Database
 
 FIRST_PREVIOUS_HASH = 64 * "0"
+# Two runs begin and end. Two sets come, one changes and one goes; of each write an intent and an
+# outcome.
+RECORDS = {"_service": 4, "eu": 2 * (objects(2) + 2)}
+ALL = sum(RECORDS.values())
 COMMANDS = ("list", "show eu:1", "show --at 2026-01-01", "export", "verify")
 
 
@@ -46,8 +50,8 @@ def twice(place: Installation) -> tuple[dict[str, object], datetime]:
 
 
 def manifests(place: Installation) -> dict[str, object]:
-    directory = place.directory / "eu" / "globalnetworkset"
-    return {file.stem: yaml.safe_load(file.read_bytes()) for file in directory.glob("*.yaml")}
+    directory = place.directory / "eu"
+    return {file.stem: yaml.safe_load(file.read_bytes()) for file in directory.rglob("*.yaml")}
 
 
 def tamper(place: Installation, *statements: str) -> None:
@@ -63,12 +67,16 @@ def test_list_tells_what_happened_in_order(synced: Installation) -> None:
     lines = synced.done("audit", "list").out.splitlines()
     told = [line.split(None, 2)[1:] for line in lines]
     assert [(where, " ".join(what.split())) for where, what in told if where != "_service:1"][
-        :4
+        : 2 * objects(2)
     ] == [
-        ("eu:1", "intent create GlobalNetworkSet pan.db"),
-        ("eu:2", "intent create GlobalNetworkSet pan.web"),
-        ("eu:3", "outcome create applied GlobalNetworkSet pan.db"),
-        ("eu:4", "outcome create applied GlobalNetworkSet pan.web"),
+        ("eu:1", "intent create Tier firewallpolicy"),
+        ("eu:2", "outcome create applied Tier firewallpolicy"),
+        ("eu:3", "intent create GlobalNetworkSet pan.db"),
+        ("eu:4", "intent create GlobalNetworkSet pan.web"),
+        ("eu:5", "outcome create applied GlobalNetworkSet pan.db"),
+        ("eu:6", "outcome create applied GlobalNetworkSet pan.web"),
+        ("eu:7", "intent create GlobalNetworkPolicy firewallpolicy.pan-unknown-zone"),
+        ("eu:8", "outcome create applied GlobalNetworkPolicy firewallpolicy.pan-unknown-zone"),
     ]
     assert "run finish done" in lines[-1]
     assert synced.done("audit", "list", "--limit", "2").out.splitlines() == lines[-2:]
@@ -86,10 +94,10 @@ def test_filters_find_what_they_name_and_nothing_else(synced: Installation) -> N
     assert found("--group", "db") == found("--object", "pan.db") == both
     assert found("--group", "d") == found("--group", '","') == []
     assert found("--group", "db", "--kind", "outcome", "--outcome", "applied") == both[1::2]
-    assert len(found("--cluster", "eu")) == 8
+    assert len(found("--cluster", "eu")) == RECORDS["eu"]
     assert len(found("--kind", "run")) == 4
     assert found("--until", "2026-01-01") == found("--since", "9999-01-01") == []
-    assert len(found("--since", "2026-01-01", "--until", "9999-01-01T00:00:00+02:00")) == 12
+    assert len(found("--since", "2026-01-01", "--until", "9999-01-01T00:00:00+02:00")) == ALL
 
 
 @pytest.mark.parametrize(
@@ -121,9 +129,10 @@ def test_a_question_that_cannot_be_asked_is_64_and_one_sentence(
 
 
 def test_show_has_the_object_before_and_after(synced: Installation) -> None:
-    shown = synced.done("audit", "show", "eu:8").json
+    last = RECORDS["eu"]
+    shown = synced.done("audit", "show", f"eu:{last}").json
     assert set(shown) == {"record", "before", "after", "found"}
-    assert (shown["record"]["kind"], shown["record"]["sequence"]) == ("outcome", 8)
+    assert (shown["record"]["kind"], shown["record"]["sequence"]) == ("outcome", last)
     assert shown["record"]["object_name"] == shown["before"]["metadata"]["name"] == "pan.db"
     assert shown["after"] is None
     missing = synced.run("audit", "show", "eu:99")
@@ -158,7 +167,7 @@ def recomputed(lines: list[str]) -> dict[str, int]:
 
 def test_an_export_can_be_checked_without_the_store(synced: Installation) -> None:
     lines = synced.done("audit", "export").out.splitlines()
-    assert recomputed(lines) == {"_service": 4, "eu": 8}
+    assert recomputed(lines) == RECORDS
     some = synced.done("audit", "export", "--format", "jsonl", "--group", "db").out.splitlines()
     assert len(some) == 4
     assert set(some) < set(lines)
@@ -166,13 +175,14 @@ def test_an_export_can_be_checked_without_the_store(synced: Installation) -> Non
 
 def test_verify_says_what_it_cannot_know(synced: Installation) -> None:
     alone = synced.done("audit", "verify").out
-    assert alone.startswith("12 records in 2 chains verify; whether newer records of")
+    assert alone.startswith(f"{ALL} records in 2 chains verify; whether newer records of")
     whole = synced.done("audit", "verify", "--head", "heads.txt").out
-    assert whole == "12 records in 2 chains verify, and every chain reaches its published head\n"
+    reached = f"{ALL} records in 2 chains verify, and every chain reaches its published head\n"
+    assert whole == reached
     [service, eu] = (synced.directory / "heads.txt").read_text().splitlines()
     assert service.startswith("_service 4:")
     document = synced.done("audit", "verify", "--head", eu.split()[1], "--output", "json").json
-    assert document == {"records": 12, "heads": [service, eu], "without_head": ["_service"]}
+    assert document == {"records": ALL, "heads": [service, eu], "without_head": ["_service"]}
 
 
 @pytest.mark.parametrize(
@@ -299,18 +309,18 @@ def test_everything_works_on_postgresql(place: Installation, postgresql_database
     nothing = place.run("audit", "verify")
     assert nothing.code == 1
     assert "there is no store at " in nothing.err
-    assert "2 to create" in place.done("plan").out
+    assert f"{objects(2)} to create" in place.done("plan").out
     between, time = twice(place)
     assert not (place.directory / "zonebridge.db").exists()
     assert place.done("db", "check").err == ""
     assert place.done("plan", "--detailed-exitcode").out.startswith("Cluster eu: no changes")
-    assert recomputed(place.done("audit", "export").out.splitlines()) == {"_service": 4, "eu": 8}
+    assert recomputed(place.done("audit", "export").out.splitlines()) == RECORDS
     assert [each["action"] for each in place.records("--group", "db")] == [
         *("create", "create", "delete", "delete")
     ]
     past = place.done("audit", "show", "--at", time.isoformat()).json
     assert {each["metadata"]["name"]: each for each in past["eu"]} == between
-    assert place.done("audit", "verify").out.startswith("12 records in 2 chains verify; ")
+    assert place.done("audit", "verify").out.startswith(f"{ALL} records in 2 chains verify; ")
     secret.write_text("wrong")
     refused = place.run("sync")
     assert refused.code == 1

@@ -28,6 +28,30 @@ def test_check_says_what_the_configuration_means_and_writes_nothing(place: Insta
     assert everything(place.directory) == before
 
 
+def test_a_first_configuration_is_written_once_and_can_be_used(place: Installation) -> None:
+    file = place.directory / "zonebridge.yaml"
+    file.unlink()
+    done = place.done("config", "init", "--source", "panorama.xml", "--device-group", "dg-us")
+    assert done.out.startswith("wrote zonebridge.yaml; correct it")
+    assert place.done("config", "check").err == ""
+    written = file.read_bytes()
+    again = place.run("config", "init")
+    assert (again.code, again.out) == (64, "")
+    [sentence] = sentences(again)
+    assert sentence.startswith("zonebridge.yaml is there already; name another file")
+    assert file.read_bytes() == written
+    assert place.done("plan", "--output", "json").code == 0
+
+
+def test_check_refuses_a_selector_before_anything_is_read(place: Installation) -> None:
+    place.configure(zones={"definitions": {"web": {"workloads": {"selector": "app ="}}}})
+    for command in ("config check", "plan"):
+        done = place.run(*command.split())
+        assert (done.code, done.out) == (64, "")
+        where = "zones.definitions.web.workloads.selector: is no selector: expected an operator"
+        assert where in done.err
+
+
 def test_the_schema_accepts_the_configuration(place: Installation, demo: Path) -> None:
     schema = place.done("config", "schema").json
     for file in (place.directory / "zonebridge.yaml", demo / "zonebridge.yaml"):
@@ -40,7 +64,7 @@ PROBLEMS = set(
     """\
 instanse: unknown key; did you mean instance?
 clusters[0].device_group: unknown key; did you mean device_groups?
-rules.filter: rules are not translated by this version yet; remove the key
+webhook: nobody is called by this version yet; remove the key
 fqdn: FQDN objects are not resolved by this version yet; remove the key
 clusters[0].device_groups: is missing; add it
 clusters[1].device_groups[0].mode: is missing; add it
@@ -51,7 +75,7 @@ clusters[1].device_groups[0].mode: is missing; add it
 def test_all_problems_come_at_once_each_with_its_place(place: Installation) -> None:
     place.configure(
         instanse="a",
-        rules={"filter": "k8s"},
+        webhook="https://example.com",
         fqdn="resolve",
         clusters=[
             {"name": "eu", "kind": "manifests", "path": "eu", "device_group": []},
@@ -97,19 +121,20 @@ def test_a_variable_that_fits_nowhere_is_named_and_never_quoted(
 
 
 def test_the_environment_changes_what_happens(place: Installation) -> None:
-    place.done(
-        "sync",
-        ZONEBRIDGE_CLUSTERS__0__PATH="elsewhere",
-        ZONEBRIDGE_STORE__URL="sqlite:///other.db",
-        ZONEBRIDGE_INSTANCE="blue",
-        ZONEBRIDGE_ADDRESS_GROUPS__TAGS='["none has this"]',
-        ZONEBRIDGE_SERVICE_HOST="10.0.0.1",
-    )
+    variables = {
+        "ZONEBRIDGE_CLUSTERS__0__PATH": "elsewhere",
+        "ZONEBRIDGE_STORE__URL": "sqlite:///other.db",
+        "ZONEBRIDGE_INSTANCE": "blue",
+        "ZONEBRIDGE_SERVICE_HOST": "10.0.0.1",
+    }
+    tags = '["none has this"]'
+    place.done("sync", "--cluster", "eu", ZONEBRIDGE_ADDRESS_GROUPS__TAGS=tags, **variables)
     found = {path.name for path in place.directory.iterdir()}
-    assert found == {"other.db", "panorama.xml", "zonebridge.yaml"}
-    place.done("sync", ZONEBRIDGE_CLUSTERS__0__PATH="elsewhere", ZONEBRIDGE_INSTANCE="blue")
-    file = place.directory / "elsewhere" / "globalnetworkset" / "pan.web.yaml"
-    labels = yaml.safe_load(file.read_text())["metadata"]["labels"]
+    assert found == {"elsewhere", "other.db", "panorama.xml", "zonebridge.yaml"}
+    sets = place.directory / "elsewhere" / "globalnetworkset"
+    assert not sets.exists()
+    place.done("sync", "--cluster", "eu", **variables)
+    labels = yaml.safe_load((sets / "pan.web.yaml").read_text())["metadata"]["labels"]
     assert labels["zonebridge.io/instance"] == "blue"
     assert not (place.directory / "eu").exists()
 

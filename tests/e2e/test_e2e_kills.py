@@ -18,8 +18,11 @@ from tests.e2e.installation import SECONDS, Installation, cluster
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import api, reader
 from tests.postgresql import Database
+from tests.words import rule
 
 GROUPS = 240
+ZONES = ("web", "app", "db", "mail")
+RULES = 30
 KILLS = 40
 MANY_KILLS = 500
 LONGEST_SECONDS = 3.5  # from the start of a sync to its kill; one that is let be takes about this
@@ -82,13 +85,27 @@ def killed(
 
 
 def change(place: Installation, chance: random.Random) -> None:
-    """Another configuration: groups come, go and change."""
+    """Another configuration: groups and rules come, go and change; so do sets and chains."""
     groups = {
         f"g{number:03}": [f"10.{number % 200}.{chance.randrange(4)}.0/24"]
         for number in range(GROUPS)
         if chance.random() < 0.8
     }
-    place.panorama(eu=groups)
+    rules = [
+        rule(
+            f"r{number:02}",
+            from_=[chance.choice(ZONES)],
+            to=[chance.choice(ZONES)],
+            source=[chance.choice(sorted(groups))],
+            destination=["any"],
+            application=["any"],
+            service=["any"],
+            action=chance.choice(["allow", "deny"]),
+        )
+        for number in range(RULES)
+        if chance.random() < 0.8
+    ]
+    place.panorama(eu=groups, rules=rules)
 
 
 def start(place: Installation, variables: dict[str, str]) -> "subprocess.Popen[bytes]":

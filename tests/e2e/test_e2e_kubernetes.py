@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.e2e.installation import Done, Installation, cluster, kubernetes, sentences
+from tests.e2e.installation import Done, Installation, cluster, kubernetes, objects, sentences
 from tests.kubernetes_cluster import GUEST, ControlPlane
-from tests.kubernetes_words import edit, nets, put, remove, sets
+from tests.kubernetes_words import edit, nets, policies, put, remove, sets
 
 WEB = ["10.1.0.1/32", "10.1.0.2/32"]
 BOTH = {"pan.db": ["10.2.0.0/24"], "pan.web": WEB}
@@ -52,7 +52,7 @@ def failed(done: Done, *clusters: str) -> list[str]:
 def test_a_first_sync_creates_every_set_and_a_second_one_nothing(
     place: Installation, eu: ControlPlane
 ) -> None:
-    assert "Written: 2; failed: 0." in place.done("sync").out
+    assert f"Written: {objects(2)}; failed: 0." in place.done("sync").out
     assert nets(eu) == BOTH
     before, recorded = versions(eu), place.records("--cluster", "eu")
     assert same(place)
@@ -71,7 +71,7 @@ def test_an_edit_changes_what_it_must_and_nothing_else(
     place.panorama(eu={"web": [*WEB, "10.1.0.5/32"], "db": ["10.2.0.0/24"], "mail": []})
     shown = place.run("sync", "--detailed-exitcode")
     assert shown.code == 2
-    assert "1 to create, 1 to update, 1 to delete; 1 unchanged." in shown.out
+    assert f"1 to create, 1 to update, 1 to delete; {objects(1)} unchanged." in shown.out
     assert nets(eu) == {
         "by-hand": ["192.0.2.0/24"],
         "pan.db": ["10.2.0.0/24"],
@@ -195,29 +195,45 @@ GUEST_SUBJECT = {"kind": "User", "name": GUEST, "apiGroup": "rbac.authorization.
 
 
 def test_the_rights_of_the_example_are_enough(place: Installation, calico: ControlPlane) -> None:
-    place.configure(kubernetes("eu", calico.kubeconfig(user=GUEST)))
+    guest = calico.kubeconfig(user=GUEST)
+    staged = [{"name": "dg-eu", "mode": "staged"}]
+    place.configure(kubernetes("eu", guest, device_groups=staged))
     grant(calico, subjects=[GUEST_SUBJECT])
     place.done("sync")
+    last = "firewallpolicy.pan-unknown-zone"
+    assert policies(calico) == {last: "StagedGlobalNetworkPolicy"}
+    place.configure(kubernetes("eu", guest))
     place.panorama(eu={"web": ["10.1.0.9/32"], "mail": []})
     place.done("sync")
     assert nets(calico) == {"pan.mail": [], "pan.web": ["10.1.0.9/32"]}
+    assert policies(calico) == {last: "GlobalNetworkPolicy"}
     assert same(place)
 
 
 def test_the_rights_of_the_example_are_needed_and_bound_to_its_account() -> None:
     found = rights()
-    granted = {
-        (group, resource): set(rule["verbs"])
-        for rule in found["ClusterRole"]["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-    look = {"get", "list", "watch"}
+    granted: dict[tuple[str, str, str], set[str]] = {}
+    for rule in found["ClusterRole"]["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames", [""]):
+                    granted.setdefault((group, resource, name), set()).update(rule["verbs"])
+    look, write = {"get", "list", "watch"}, {"create", "update", "delete"}
+    calico = "projectcalico.org"
+    ours = ("globalnetworkpolicies", "stagedglobalnetworkpolicies")
+    others = ("networkpolicies", "stagednetworkpolicies")
     assert granted == {
-        ("projectcalico.org", "globalnetworksets"): look | {"create", "update", "delete"},
-        ("projectcalico.org", "tiers"): look,
-        ("projectcalico.org", "globalnetworkpolicies"): look,
-        ("projectcalico.org", "stagedglobalnetworkpolicies"): look,
+        (calico, "globalnetworksets", ""): look | write,
+        **{(calico, resource, ""): look | write for resource in ours},
+        **{(calico, resource, ""): look for resource in others},
+        # A right to create cannot be held to names.
+        (calico, "tiers", ""): look | {"create"},
+        (calico, "tiers", "firewallpolicy"): {"update", "delete"},
+        **{(calico, f"tier.{resource}", ""): look for resource in (*ours, *others)},
+        **{(calico, f"tier.{resource}", "firewallpolicy.*"): write for resource in ours},
+        (calico, "ippools", ""): {"get", "list"},
+        ("", "pods", ""): {"get", "list"},
+        ("", "nodes", ""): {"get", "list"},
     }
     account = found["ServiceAccount"]["metadata"]
     assert found["Namespace"]["metadata"]["name"] == account["namespace"] == "zonebridge"
@@ -253,10 +269,13 @@ def test_rights_to_read_alone_are_enough_for_a_plan_and_a_sync_says_what_lacks(
     assert place.run("plan", "--detailed-exitcode").code == 2
     done = place.run("sync")
     assert done.code == 5
-    for error in sentences(done):
-        assert 'cannot create resource "globalnetworksets"' in error
+    *refused, left = sentences(done)
+    for error, resource in zip(refused, ("tiers", *2 * ("globalnetworksets",)), strict=True):
+        assert f'cannot create resource "{resource}"' in error
         assert "grant the user this in the cluster" in error
+    assert "its tier was not written" in left
     assert nets(calico) == {}
+    assert policies(calico) == {}
     outcomes = place.records("--kind", "outcome")
     assert {each["outcome"] for each in outcomes} == {"failed"}
     place.done("audit", "verify")

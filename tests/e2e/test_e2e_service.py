@@ -7,7 +7,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.e2e.installation import SECONDS, Installation, Running, kubernetes, sentences, until
+from tests.e2e.installation import (
+    SECONDS,
+    Installation,
+    Running,
+    kubernetes,
+    objects,
+    sentences,
+    until,
+)
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import edit, nets, remove
 from tests.postgresql import Database
@@ -95,7 +103,7 @@ def test_it_keeps_a_cluster_as_the_firewall_says_and_no_other_hand_prevails(
             name.split(" ")[0] for name in service.metrics()
         }
         assert service.metric("drift_total eu") == 2
-        assert service.metric("objects eu") == 2
+        assert service.metric("objects eu") == objects(2)
         assert service.metric("lease_held eu") == 1
         assert service.get("/livez")[0] == service.get("/readyz")[0] == 200
 
@@ -225,7 +233,7 @@ def test_a_sync_beside_it_names_it_or_waits_for_it(place: Installation) -> None:
             assert found["state"] == "in sync"
             assert found["holder"].endswith(named)
             assert found["succeeded"]
-            assert (found["objects"], found["open_intents"]) == (2, 0)
+            assert (found["objects"], found["open_intents"]) == (objects(2), 0)
         [source] = status["sources"]
         assert (source["name"], source["state"]) == ("main", "read")
         told = place.done("status").out

@@ -14,11 +14,13 @@ import yaml
 from tests.e2e.installation import (
     COMMAND,
     SECONDS,
+    TIER,
     Installation,
     as_nobody_known,
     cluster,
     environment,
     everything,
+    objects,
     sentences,
     without_rights,
 )
@@ -47,17 +49,19 @@ def many(place: Installation, number: int = MANY) -> None:
 
 def test_a_first_sync_writes_every_group_and_a_second_one_nothing(place: Installation) -> None:
     first = place.done("sync")
-    assert first.out.count("2 to create, 0 to update, 0 to delete; 0 unchanged.") == 4
-    assert first.out.count("Written: 2; failed: 0.") == 2
+    summary = f"{objects(2)} to create, 0 to update, 0 to delete; 0 unchanged."
+    assert first.out.count(summary) == 4
+    assert first.out.count(f"Written: {objects(2)}; failed: 0.") == 2
     for name in ("eu", "us"):
         assert place.written(name) == {
             "pan.db.yaml": ["10.2.0.0/24"],
             "pan.web.yaml": ["10.1.0.1/32", "10.1.0.2/32"],
         }
+        assert place.beside(name) == list(TIER)
     before = everything(place.directory / "eu")
     second = place.done("sync", "--detailed-exitcode")
     assert "Written" not in second.out
-    assert second.out.splitlines()[0] == "Cluster eu: no changes; 2 unchanged."
+    assert second.out.splitlines()[0] == f"Cluster eu: no changes; {objects(2)} unchanged."
     assert everything(place.directory / "eu") == before
 
 
@@ -67,9 +71,9 @@ def test_a_sync_follows_what_grows_comes_and_goes(place: Installation) -> None:
     plan = place.run("plan", "--cluster", "eu", "--verbose", "--detailed-exitcode")
     assert plan.code == 2
     lines = plan.out.splitlines()
-    assert (
-        lines[0] == lines[-1] == "Cluster eu: 1 to create, 1 to update, 1 to delete; 0 unchanged."
-    )
+    unchanged = objects(0)
+    summary = f"Cluster eu: 1 to create, 1 to update, 1 to delete; {unchanged} unchanged."
+    assert lines[0] == lines[-1] == summary
     assert "  + GlobalNetworkSet pan.mail (0 nets)" in lines
     assert "  ~ GlobalNetworkSet pan.web (+1 -0 nets)" in lines
     assert "  - GlobalNetworkSet pan.db (1 net)" in lines
@@ -78,6 +82,7 @@ def test_a_sync_follows_what_grows_comes_and_goes(place: Installation) -> None:
     assert place.run("sync", "--cluster", "eu", "--detailed-exitcode").code == 2
     assert (place.files("eu")) == ["pan.mail.yaml", "pan.web.yaml"]
     assert (place.files("us")) == ["pan.db.yaml", "pan.web.yaml"]
+    assert place.beside("eu") == place.beside("us") == list(TIER)
 
 
 def test_json_says_what_is_documented(place: Installation) -> None:
@@ -106,12 +111,18 @@ def test_json_says_what_is_documented(place: Installation) -> None:
 
 def test_markdown_is_fit_for_a_merge_request(place: Installation) -> None:
     shown = place.done("plan", "--cluster", "eu", "--output", "markdown").out.splitlines()
-    assert shown[:3] == ["## eu", "", "**2 to create, 0 to update, 0 to delete; 0 unchanged.**"]
+    assert shown[:3] == [
+        "## eu",
+        "",
+        f"**{objects(2)} to create, 0 to update, 0 to delete; 0 unchanged.**",
+    ]
     assert "### Changes" in shown
     start = shown.index("```diff")
-    assert shown[start + 1 : start + 4] == [
+    assert shown[start + 1 : start + 6] == [
+        "+ GlobalNetworkPolicy firewallpolicy.pan-unknown-zone (1 ingress, 1 egress rule)",
         "+ GlobalNetworkSet pan.db (1 net)",
         "+ GlobalNetworkSet pan.web (2 nets)",
+        "+ Tier firewallpolicy (order 101)",
         "```",
     ]
 
@@ -262,7 +273,9 @@ def test_closed_and_full_outputs(place: Installation) -> None:
     closed = place.shell("zonebridge sync --cluster eu >&- 2>&-")
     assert (closed.code, closed.out, closed.err) == (0, "", "")
     assert len(place.files("eu")) == 2
-    assert place.shell("zonebridge audit verify 2>&-").out.startswith("6 records in 2 chains")
+    # Of each object an intent and an outcome, and the begin and the end of the run.
+    records = 2 * objects(2) + 2
+    assert place.shell("zonebridge audit verify 2>&-").out.startswith(f"{records} records in 2 ")
     full = place.shell("zonebridge audit export > /dev/full")
     assert full.code == 1
     assert "error: cannot read or write the output: No space left on device" in full.err
@@ -277,10 +290,9 @@ def test_any_locale_shows_any_name(place: Installation, variables: dict[str, str
     place.panorama(eu={"日本": ["10.1.0.1/32"], "bücher": ["10.1.0.1/32"]})
     assert "firewall.tigera.io/name=" in place.done("plan", "--verbose", **variables).out
     shown = place.shell("zonebridge plan --output json", **variables)
-    assert {change["groups"][0] for change in shown.json["clusters"][0]["plan"]["changes"]} == {
-        "bücher",
-        "日本",
-    }
+    changes = shown.json["clusters"][0]["plan"]["changes"]
+    of_sets = [change for change in changes if change["kind"] == "GlobalNetworkSet"]
+    assert {change["groups"][0] for change in of_sets} == {"bücher", "日本"}
 
 
 # --- exit codes -----------------------------------------------------------------------------------
@@ -342,7 +354,7 @@ def test_an_unknown_device_group_is_4_and_the_known_ones_are_named(place: Instal
     assert done.code == 4
     [sentence] = sentences(done)
     assert "no device group 'dg-uk'; it has 'dg-eu', 'dg-us'" in sentence
-    assert done.out.startswith("Cluster us: 2 to create")
+    assert done.out.startswith(f"Cluster us: {objects(2)} to create")
 
 
 def test_a_foreign_object_in_the_way_is_3_and_stays(place: Installation) -> None:
@@ -387,7 +399,9 @@ def test_an_object_that_cannot_be_written_is_5_and_is_recorded(place: Installati
     _, sentence = sentences(done)
     file = directory / "pan.web.yaml"
     assert sentence.startswith(f"cluster eu: GlobalNetworkSet pan.web: cannot write {file}: ")
-    assert done.out.count("Written: 0; failed: 2.") == 1
+    # The tier and its last policy select none of the sets.
+    assert done.out.count(f"Written: {objects(0)}; failed: 2.") == 1
+    assert place.beside("eu") == list(TIER)
     assert len(place.files("us")) == 2
     failed = place.records("--outcome", "failed")
     assert [each["object_name"] for each in failed] == ["pan.db", "pan.web"]
@@ -463,10 +477,10 @@ def test_without_a_command_the_help_comes_and_64(place: Installation) -> None:
 
 
 def interrupt(place: Installation, number: signal.Signals) -> tuple[int, str]:
-    """Begin a sync and send it a signal once it writes; its exit code and stderr."""
+    """Begin a sync and send it a signal once it writes sets; its exit code and stderr."""
     process = place.start("sync")
     deadline = time.monotonic() + SECONDS
-    while not any((place.directory / "eu").glob("*/*.yaml")):
+    while not place.files("eu"):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -492,6 +506,7 @@ def test_an_interrupted_sync_leaves_a_trail_that_verifies_and_is_taken_up(
     place.done("audit", "verify")
     place.done("sync", "--lease-timeout", "1m")
     assert len(place.files("eu")) == MANY
+    assert place.beside("eu") == list(TIER)
     place.done("audit", "verify")
     place.done("plan", "--detailed-exitcode")
     trail = [orjson.loads(line) for line in place.done("audit", "export").out.splitlines()]
@@ -554,8 +569,8 @@ def test_odd_names_leave_no_mark(place: Installation) -> None:
     assert "\n# " not in markdown.out
     found = {path.name for path in place.directory.iterdir()}
     assert found == {"eu", "panorama.xml", "zonebridge.db", "zonebridge.yaml"}
-    files = list((place.directory / "eu").rglob("*.yaml"))
-    assert {file.parent.name for file in files} == {"globalnetworkset"}
+    assert place.beside("eu") == list(TIER)
+    files = list((place.directory / "eu" / "globalnetworkset").iterdir())
     originals = [
         yaml.safe_load(file.read_bytes())["metadata"]["annotations"]["firewall.tigera.io/name"]
         for file in files

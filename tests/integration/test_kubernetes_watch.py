@@ -358,9 +358,9 @@ def test_nothing_is_read_while_nothing_changes(calico: ControlPlane, ours: Api) 
     counted = named(calico)
     real = counted._send
 
-    def send(method: str, path: str, *rest: Any, **options: Any) -> Any:
-        requests.append(path)
-        return real(method, path, *rest, **options)
+    def send(asked: Any, **options: Any) -> Any:
+        requests.append(asked.path)
+        return real(asked, **options)
 
     counted._send = send  # type: ignore[method-assign]
     with watched(counted) as told:

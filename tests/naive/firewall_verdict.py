@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import islice
+from typing import Literal
 
 from sync.calico.names import label_value
 from sync.firewall.configuration import Configuration
@@ -35,10 +37,7 @@ from tests.naive.calico_verdict import Verdict, labels_of, selector
 from tests.naive.flows import ICMP, ICMP6, TCP, UDP, End, Flow, Oracle, Pod, span
 
 MULTICAST = "multicast"
-_ELSEWHERE = "\0"
 MULTICAST_NETWORKS = ("224.0.0.0/4", "ff00::/8")
-# Derived default routes come whole or in pieces; an address of a piece has any longer prefix first.
-_DEFAULT_ROUTES = ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 _PREDEFINED_SERVICES = {"service-http": (80, 8080), "service-https": (443,)}
 
@@ -76,19 +75,22 @@ _RULE_TYPES = ("intrazone", "interzone", "universal")
 
 @dataclass(frozen=True)
 class Derived:
-    """What the templates of a device group say: its zones, and the networks of some of them."""
+    """What the templates of a device group say: its zones, and the networks of some of them.
+
+    `defaults` are the zones that a default route leads to, each with the networks that are left
+    of that route without what is in no zone; any longer prefix goes before them, however short.
+    """
 
     zones: tuple[str, ...] = ()
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    @property
-    def everything_else(self) -> tuple[str, ...]:
-        """The zones that a default route leads to."""
-        return tuple(
-            zone
+    def all_networks(self) -> dict[str, tuple[str, ...]]:
+        """The networks of each zone, default routes among them."""
+        return {
+            zone: (*networks, *self.defaults.get(zone, ()))
             for zone, networks in self.networks.items()
-            if not set(networks).isdisjoint(_DEFAULT_ROUTES)
-        )
+        }
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,6 @@ class Firewall:
     def _all_names(self) -> frozenset[str]:
         return frozenset({*self.names, *self.zones})
 
-    @property
-    def _configured(self) -> frozenset[str]:
-        """The zones whose networks are configured."""
-        definitions = self.zone_options.definitions.items()
-        return frozenset(name for name, each in definitions if each.networks is not None)
-
     @cached_property
     def _networks(self) -> tuple[list[tuple[int, int, int, str]], frozenset[str]]:
         """The spans of every network with its zone, shortest first; zones without networks."""
@@ -172,22 +168,23 @@ class Firewall:
             for name, networks in self.derived.networks.items():
                 known.setdefault(name, networks)
         unknown = self.zones - known.keys() - {MULTICAST}
-        uncertain = set()
-        spans = []
-        for name, networks in known.items():
-            for text in networks:
-                if text in _DEFAULT_ROUTES and name not in configured and unknown:
-                    # Nobody knows what of it belongs to the zones without networks.
-                    uncertain.add(name)
-                else:
-                    spans.append((*span(text), name in configured, name))
-        if self.zone_options.derive_networks:
-            # The firewall knows them behind a zone that is configured otherwise.
-            for name in configured & self.derived.networks.keys():
-                spans += ((*span(text), False, _ELSEWHERE) for text in self.derived.networks[name])
+        spans = [
+            (*span(text), name in configured, name)
+            for name, networks in known.items()
+            for text in networks
+        ]
         # The longest prefix wins, and of equal ones that which is configured.
         spans.sort(key=lambda each: (each[1] - each[2], each[3]), reverse=True)
-        return [(*each[:3], each[4]) for each in spans], unknown | uncertain
+        defaults = {
+            zone: networks
+            for zone, networks in self.derived.defaults.items()
+            if self.zone_options.derive_networks and zone not in configured
+        }
+        if unknown:
+            # Nobody knows what of a default route belongs to the zones without networks.
+            return [(*each[:3], each[4]) for each in spans], unknown | defaults.keys()
+        last = [(*span(text), zone) for zone, networks in defaults.items() for text in networks]
+        return [(*each[:3], each[4]) for each in spans] + last, unknown
 
     def zone_of_address(self, end: End, oracle: Oracle) -> str | None:
         """The zone whose networks hold an address outside pods.
@@ -199,15 +196,9 @@ class Firewall:
             if _within(text, end):
                 return MULTICAST
         spans, unknown = self._networks
-        elsewhere = False
         for family, first, last, name in spans:
             if family == end.family and first <= end.address <= last:
-                if name == _ELSEWHERE:
-                    elsewhere = True
-                elif elsewhere and name not in self._configured:
-                    return None
-                else:
-                    return name
+                return name
         options = [None, *sorted(unknown)]
         return oracle.picks(options, "zone", end.family, end.address) if unknown else None
 
@@ -235,6 +226,14 @@ class Firewall:
     @cached_property
     def _cache(self) -> dict[tuple[str, ...], frozenset[str]]:
         return {}
+
+    def is_dynamic(self, rule: Rule) -> bool:
+        """Whether what a rule matches depends on a dynamic group."""
+        return any(
+            isinstance(found, AddressGroup) and found.filter is not None
+            for name in self._reached((*rule.sources, *rule.destinations))
+            for found in (self.seen.objects.addresses.get(name),)
+        )
 
     def _members_of(self, name: str) -> Sequence[str]:
         found = self.seen.objects.addresses.get(name)
@@ -423,6 +422,21 @@ class Firewall:
     def _zone(self, end: End, oracle: Oracle) -> str | None:
         return self.zone_of_pod(end) if end.pod else self.zone_of_address(end, oracle)
 
+    def may_be(
+        self, rule: Rule, side: Literal["source", "destination"], end: End, oracle: Oracle
+    ) -> bool:
+        """Whether an end fits one side of a rule, to aim flows at it."""
+        source = side == "source"
+        zones = rule.from_zones if source else rule.to_zones
+        members = rule.sources if source else rule.destinations
+        negate = rule.negate_source if source else rule.negate_destination
+        fits = _named(zones, self._zone(end, oracle)) or rule.rule_type == "intrazone"
+        return fits and self._holds(members, end, oracle) != negate
+
+    def may_carry(self, rule: Rule, flow: Flow, oracle: Oracle) -> bool:
+        """Whether what a flow carries fits a rule, to aim flows at it."""
+        return self._contents_match(rule, set(), lambda _: True, flow, oracle)
+
     def _allows(self, placed: EffectiveRule, oracle: Oracle) -> bool:
         rule = placed.rule
         if any(_ELEMENT.findall(text)[:1] == ["action"] for text in rule.unreadable):
@@ -453,10 +467,11 @@ class Firewall:
         longest prefix and not in order: such a rule may decide although an earlier one matches,
         and where several hold the addresses of a flow, only they may count.
         """
-        found = [each for each in self.seen.rules if self.matches(each, flow, oracle)]
+        matching = (each for each in self.seen.rules if self.matches(each, flow, oracle))
+        if self.top_down_wildcards or not self._has_wildcards:
+            return [(each, _place(each)) for each in islice(matching, 1)] or [(None, "")]
+        found = list(matching)
         first = [(each, _place(each)) for each in found[:1]] or [(None, "")]
-        if self.top_down_wildcards:
-            return first
         wild = [
             each
             for each in self.seen.rules
@@ -464,10 +479,17 @@ class Firewall:
             and self._through_wildcard(each.rule, flow)
             and self._ends_match(each.rule, set(), lambda _: True, flow, oracle)
         ]
-        matching = [(each, f"{_place(each)} (wildcard)") for each in wild if each in found]
-        if len(wild) > 1 and not matching:
-            matching = [(None, "overlap of wildcards")]
-        return first + [each for each in matching if each[0] is not first[0][0] or not each[0]]
+        others = [(each, f"{_place(each)} (wildcard)") for each in wild if each in found]
+        if len(wild) > 1 and not others:
+            others = [(None, "overlap of wildcards")]
+        return first + [each for each in others if each[0] is not first[0][0] or not each[0]]
+
+    @cached_property
+    def _has_wildcards(self) -> bool:
+        return any(
+            isinstance(found, Address) and found.kind == "ip-wildcard"
+            for found in self.seen.objects.addresses.values()
+        )
 
     def verdict(self, flow: Flow, oracle: Oracle) -> Verdict:
         """What the firewall does with a flow; where it is silent, the settings' world decides."""

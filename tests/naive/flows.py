@@ -171,62 +171,59 @@ def pods_at(
     ]
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What flows may carry: ports, and App-IDs with the protocol they need (None: TCP or UDP)."""
+
+    ports: Sequence[int]
+    applications: Sequence[tuple[str, int | None]]
+
+
 def draw_flows(
     random: Random,
-    world: Sequence[End],
-    places: Sequence[Place],
-    ports: Sequence[int],
-    applications: Sequence[tuple[str, int | None]],
+    sources: Sequence[End],
+    destinations: Sequence[End],
+    contents: Contents,
     number: int,
 ) -> list[Flow]:
-    """Flows between the pods of a world, and between them and addresses outside pods.
+    """Flows from some ends to others, as many as can be found in a few tries each.
 
-    `applications` are App-IDs with the protocol that they need, None for any of TCP and UDP.
     Flows without any pod are not judged by Calico, and are not drawn.
     """
-    taken = {(pod.family, pod.address) for pod in world}
-    outside = {
-        family: [End(number, family) for version, number in places if version == family]
-        for family in (4, 6)
-    }
-    outside = {
-        family: [end for end in ends if (family, end.address) not in taken]
-        for family, ends in outside.items()
-    }
-    flows = []
-    while len(flows) < number:
-        one = random.choice(world)
-        peers = [pod for pod in world if pod is not one and pod.family == one.family]
-        others = outside[one.family]
-        if peers and (random.random() < 0.45 or not others):
-            other = random.choice(peers)
-        elif others:
-            other = random.choice(others)
-        else:
-            continue
-        ends = (one, other) if random.random() < 0.5 else (other, one)
-        flows.append(_flow(random, *ends, ports, applications))
+    flows: list[Flow] = []
+    if not sources or not destinations:
+        return flows
+    for _ in range(8 * number):
+        source, destination = random.choice(sources), random.choice(destinations)
+        if (
+            source.family == destination.family
+            and source != destination
+            and (source.pod or destination.pod)
+        ):
+            flows.append(_flow(random, source, destination, contents))
+            if len(flows) == number:
+                break
     return flows
 
 
-def _flow(
-    random: Random,
-    source: End,
-    destination: End,
-    ports: Sequence[int],
-    applications: Sequence[tuple[str, int | None]],
-) -> Flow:
+def outside(world: Sequence[End], places: Iterable[Place]) -> list[End]:
+    """The places that are no pod's address, as ends."""
+    taken = {(pod.family, pod.address) for pod in world}
+    return [End(number, family) for family, number in places if (family, number) not in taken]
+
+
+def _flow(random: Random, source: End, destination: End, contents: Contents) -> Flow:
     icmp = ICMP if source.family == 4 else ICMP6
     protocol = random.choice((TCP,) * 6 + (UDP,) * 3 + (icmp, GRE, 132))
     fitting = [
         name
-        for name, needed in applications
+        for name, needed in contents.applications
         if needed == protocol or (needed is None and protocol in (TCP, UDP))
     ]
     application = random.choice([*fitting, *fitting, None])
     if protocol in (TCP, UDP):
-        source_port = random.choice([*ports, 40000])
-        port = random.choice(ports)
+        source_port = random.choice([*contents.ports, 40000])
+        port = random.choice(contents.ports)
         return Flow(source, destination, protocol, source_port, port, None, application)
     if protocol == icmp:
         # An echo request is what App-ID calls ping, and nothing else is.

@@ -9,16 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from random import Random
+from typing import Literal
 
 from sync.calico.names import label_value
 from sync.firewall.configuration import Configuration
 from sync.firewall.effective import effective
+from sync.firewall.rules import Rule
 from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests import words
 from tests.naive.firewall_verdict import PREDEFINED, Derived, Firewall, zone_names
-from tests.naive.flows import End, Flow, Place, Pod, draw_flows, edges, pods_at
+from tests.naive.flows import (
+    Contents,
+    End,
+    Flow,
+    Oracle,
+    Place,
+    Pod,
+    draw_flows,
+    edges,
+    outside,
+    pods_at,
+)
 from tests.words import Word
 
 ZONES = ("trust", "untrust", "dmz", "Web Tier", "lab")
@@ -41,7 +54,7 @@ _NETWORKS = (
     "2001:db8::40/123",
     "2001:db8:1::/48",
 )
-_HALVES = ("0.0.0.0/1", "128.0.0.0/1")
+_SIDES: tuple[Literal["source"], Literal["destination"]] = ("source", "destination")
 # Where flows may start or end besides the edges of everything that the configuration holds.
 _PROBES = (
     "0.0.0.0/32",
@@ -108,7 +121,7 @@ class Case:
         ]
 
 
-def case(seed: int, *, tame: bool = False, number: int = 150, size: int = 1) -> Case:
+def case(seed: int, *, tame: bool = False, number: int = 200, size: int = 1) -> Case:
     """The case of a seed, with this many flows; `size` multiplies the number of its rules."""
     random = Random(f"{tame} {seed}")
     writer = _Writer(random, tame)
@@ -138,10 +151,51 @@ def case(seed: int, *, tame: bool = False, number: int = 150, size: int = 1) -> 
     )
     places = _places(random, made)
     world = tuple(pods_at(random, places, _pods(random, zones), pod_cidrs, 18))
-    ports = writer.ports()
-    applications = [("ping", 1), ("gre", 47), *((name, None) for name in (*PREDEFINED, "own-app"))]
-    flows = draw_flows(random, world, places, ports, applications, number)
-    return replace(made, world=world, flows=tuple(flows))
+    contents = Contents(
+        writer.ports(),
+        [("ping", 1), ("gre", 47), *((name, None) for name in (*PREDEFINED, "own-app"))],
+    )
+    made = replace(made, world=world)
+    return replace(made, flows=tuple(_flows(random, made, places, contents, number)))
+
+
+def _flows(
+    random: Random, case: Case, places: Sequence[Place], contents: Contents, number: int
+) -> list[Flow]:
+    """Flows of which half are aimed: at one rule each, which often misses one thing of them."""
+    hosts = outside(case.world, places)
+    # Pods as often as all other addresses together.
+    ends = [*hosts, *(case.world * (len(hosts) // len(case.world) + 1))]
+    flows = draw_flows(random, ends, ends, contents, number // 2)
+    oracle = Oracle(random.randrange(100))
+    aims = [
+        (firewall, placed.rule, *_fitting(firewall, placed.rule, ends, oracle))
+        for firewall in case.firewalls
+        for placed in firewall.seen.rules
+    ]
+    random.shuffle(aims)
+    for turn in range(number // 2):
+        firewall, rule, sources, destinations = aims[turn % len(aims)]
+        if random.random() < 0.15:
+            sources = ends
+        if random.random() < 0.15:
+            destinations = ends
+        drawn = draw_flows(random, sources, destinations, contents, 6)
+        hits = [flow for flow in drawn if firewall.may_carry(rule, flow, oracle)]
+        flows += (hits if hits and random.random() < 0.8 else drawn)[:1]
+    return flows
+
+
+def _fitting(
+    firewall: Firewall, rule: Rule, ends: Sequence[End], oracle: Oracle
+) -> tuple[Sequence[End], Sequence[End]]:
+    """The ends that a rule may have as sources, and those that it may have as destinations."""
+    kinds: dict[tuple[str, End], bool] = {}
+    for side in _SIDES:
+        for end in dict.fromkeys(ends):
+            kinds[side, end] = firewall.may_be(rule, side, end, oracle)
+    sources, destinations = ([end for end in ends if kinds[side, end]] or ends for side in _SIDES)
+    return sources, destinations
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -157,6 +211,20 @@ def _rule_options(random: Random, tame: bool, *, single: bool) -> RuleOptions:
         devices=random.choice(((), DEVICES[:1], DEVICES[:2])),
         allow_as=allow_as,
     )
+
+
+def _without(holes: Sequence[str]) -> tuple[str, ...]:
+    """A default route, cut up if anything lies in it that is not of its zone."""
+    left = [IPv4Network("0.0.0.0/0")]
+    for hole in (IPv4Network(text) for text in holes if ":" not in text):
+        kept = []
+        for net in left:
+            if hole.subnet_of(net):
+                kept += net.address_exclude(hole)
+            elif not net.subnet_of(hole):
+                kept.append(net)
+        left = kept
+    return tuple(map(str, sorted(left)))
 
 
 _ESSENTIALS = (
@@ -191,25 +259,28 @@ def _networks(
     everything = tame or random.random() < 0.4
     zones = list(ZONES)
     random.shuffle(zones)
-    for zone in zones if everything else zones[: random.randint(0, 4)]:
+    # Where everything is known, some of it is known from templates alone.
+    derive = zones[: random.choice((0, 0, 1, 2))] if everything else []
+    for zone in zones[len(derive) :] if everything else zones[: random.randint(0, 4)]:
         own, namespaces = random.choice(_WORKLOADS) if random.random() < 0.4 else ("", "")
         networks = some(2) if everything or random.random() < 0.7 else None
         definitions[zone] = ZoneDefinition(own, namespaces, networks)
     if everything and random.random() < 0.6:
-        zone = random.choice(zones)
+        zone = random.choice(zones[len(derive) :])
         default = random.choice((("0.0.0.0/0",), ("::/0",), ("0.0.0.0/0", "::/0")))
         definitions[zone] = replace(
             definitions[zone], networks=(*(definitions[zone].networks or ()), *default)
         )
     derived: dict[str, Derived] = {}
     for name in names:
-        templates = tuple(sorted(random.sample(ZONES, random.randint(0, 3))))
-        known = {zone: some(1) for zone in templates if random.random() < 0.6}
-        if known and not everything and random.random() < 0.4:
-            zone = random.choice(sorted(known))
-            default = random.choice((("0.0.0.0/0",), ("0.0.0.0/0", "::/0"), _HALVES))
-            known[zone] = (*known[zone], *default)
-        derived[name] = Derived(templates, known)
+        templates = tuple(sorted({*random.sample(ZONES, random.randint(0, 3)), *derive}))
+        known = {zone: some(1) for zone in templates if zone in derive or random.random() < 0.6}
+        defaults = {}
+        if known and random.random() < 0.4:
+            holes = random.choice(((), (), ("10.0.0.64/26",), ("10.0.0.112/28", "10.0.1.0/24")))
+            taken = [net for networks in known.values() for net in networks] if holes else []
+            defaults[random.choice(sorted(known))] = _without([*holes, *taken])
+        derived[name] = Derived(templates, known, defaults)
     return (
         ZoneOptions(
             label=LABEL,
@@ -323,9 +394,9 @@ class _Writer:
             for position in range(number * size):
                 rulebase = "pre" if self.chance(0.6) else "post"
                 made.append(self.rule(f"{scope} {position}", rulebase))
-            if self.chance(0.15):
-                name = self._random.choice(("intrazone-default", "interzone-default"))
-                action = self._random.choice(("allow", "deny", "drop"))
+            if self.chance(0.25):
+                name = self._random.choice(("intrazone-default", *["interzone-default"] * 2))
+                action = self._random.choice(("allow", "allow", "deny", "drop"))
                 made.append(words.default_rule(name, words.text("action", action)))
             made.sort(key=lambda word: word.place)
             scopes[scope] = made

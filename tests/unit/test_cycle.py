@@ -16,7 +16,7 @@ from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, LiveObject, NotWrittenError
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Cluster, InvalidObjectError, Result, Translation, plan_cycle, run_cycle
+from sync.cycle import Cluster, DeviceGroupHere, InvalidObjectError, Result, plan_cycle, run_cycle
 from sync.errors import ClusterError, SourceError
 from sync.plan.changes import Action, Cause
 from sync.sources.export import ExportSource
@@ -32,6 +32,7 @@ from sync.store import (
 )
 from sync.store.audit import Filter, at, records
 from sync.store.verification import verify
+from sync.translate.translation import Options
 from tests.memory import MemoryCluster
 from tests.unit.store.words import ticking
 from tests.words import Word, address, document, dynamic, group, rule
@@ -92,7 +93,7 @@ class World:
         used = {source for pairs in self.stands_for.values() for source, _ in pairs}
         sources = [ExportSource(name, self.path / f"{name}.xml") for name in sorted(used)]
         clusters = [self._cluster(name, dry=dry) for name in self.stands_for]
-        translation = Translation(self.tags, True, self.owner)
+        translation = Options(self.tags, True, self.owner)
         if dry:
             results = plan_cycle(sources, clusters, self.store, translation)
         else:
@@ -129,7 +130,7 @@ class World:
         )
         return Cluster(
             name,
-            pairs,
+            tuple(DeviceGroupHere(source, group) for source, group in pairs),
             kept or ManifestsReader(path, self.owner),
             None if dry else writer,
             kept or ManifestsWatcher(path),

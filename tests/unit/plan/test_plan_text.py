@@ -1,13 +1,15 @@
 """Plans as people read them, in a terminal and in a merge request."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Icmp, Rule, Tier
 from sync.plan.changes import Cause, Change
-from sync.plan.guards import Blocker, foreign_object
+from sync.plan.guards import Blocker, foreign_object, foreign_policy
 from sync.plan.plan import LeftOut, Origin, Plan
 from sync.plan.text import markdown, printable, summarise, text
 
@@ -221,3 +223,112 @@ def test_whatever_stands_in_the_cluster_can_be_shown(spec: Any) -> None:
     shown = plan(change(before, made("x", "10.0.0.1/32"), Cause.DRIFT), change(before, None))
     assert f"~ {KIND} x (" in text(shown, verbose=True)
     assert f"~ {KIND} x (" in markdown(shown, verbose=True)
+
+
+# --- tiers and policies ---------------------------------------------------------------------------
+
+
+def ruled(*egress: Rule, order: int = 1000, ingress: tuple[Rule, ...] = ()) -> Manifest:
+    return GlobalNetworkPolicy(
+        "fw.x", "fw", order, "all()", ("Ingress", "Egress"), ingress, egress
+    ).manifest()
+
+
+def said(name: str, rank: int = 0, **fields: Any) -> Rule:
+    """A rule of the firewall of this name and rank."""
+    annotations = (("firewall.tigera.io/rank", str(rank)), ("firewall.tigera.io/rule", name))
+    return Rule("Pass", annotations=annotations, **fields)
+
+
+WEB, DB = said("web"), said("db", protocol="TCP", destination=EntityRule(ports=(443, "8000:8080")))
+
+
+def lines(*changes: Change, verbose: bool = False) -> list[str]:
+    return text(plan(*changes), verbose=verbose).splitlines()[3:-2]
+
+
+def test_a_policy_is_shown_with_how_many_rules_it_has() -> None:
+    assert lines(change(None, ruled(WEB, DB, ingress=(DB,)))) == [
+        "  + GlobalNetworkPolicy fw.x (1 ingress, 2 egress rules)"
+    ]
+    assert lines(change(ruled(WEB), None)) == [
+        "  - GlobalNetworkPolicy fw.x (0 ingress, 1 egress rule)"
+    ]
+
+
+def test_an_update_of_a_policy_says_how_many_rules_come_and_go() -> None:
+    assert lines(change(ruled(WEB), ruled(DB, said("web", 1), said("new", 2)))) == [
+        "  ~ GlobalNetworkPolicy fw.x (+2 -0 rules)"
+    ]
+    assert lines(change(ruled(WEB, DB), ruled(DB, WEB, order=2000))) == [
+        "  ~ GlobalNetworkPolicy fw.x (rules in another order, order 1000 -> 2000)"
+    ]
+    assert lines(change(ruled(WEB), ruled(said("web", 7)))) == [
+        "  ~ GlobalNetworkPolicy fw.x (other fields)"
+    ]
+
+
+def test_verbose_text_shows_each_rule_that_comes_or_goes_on_one_line() -> None:
+    nets = tuple(f"10.0.0.{host}/32" for host in range(6))
+    come = said(
+        "ping",
+        ip_version=4,
+        protocol="ICMP",
+        icmp=Icmp(8, 0),
+        source=EntityRule("a == 'b'", nets=nets),
+        destination=EntityRule(not_selector="c == 'd'", not_nets=("10.1.0.0/16",)),
+    )
+    assert lines(change(ruled(DB, WEB), ruled(WEB, come)), verbose=True)[1:] == [
+        "  -     egress 0: Pass TCP to ports 443 8000:8080  # db",
+        (
+            "  +     egress 1: Pass IPv4 ICMP type 8 code 0 from a == 'b', 10.0.0.0/32 10.0.0.1/32 "
+            "10.0.0.2/32 10.0.0.3/32 and 2 more to not c == 'd', not 10.1.0.0/16  # ping"
+        ),
+    ]
+
+
+def test_equal_rules_are_counted_and_not_lost() -> None:
+    assert lines(change(ruled(WEB, WEB, WEB), ruled(WEB)), verbose=True) == [
+        "  ~ GlobalNetworkPolicy fw.x (+0 -2 rules)",
+        "  -     egress 0: Pass  # web",
+        "  -     egress 1: Pass  # web",
+    ]
+
+
+def test_a_tier_is_shown_with_its_order() -> None:
+    made_of = [Tier("fw", order).manifest() for order in (101, 102)]
+    assert lines(change(None, made_of[0])) == ["  + Tier fw (order 101)"]
+    assert lines(change(*made_of)) == ["  ~ Tier fw (order 101 -> 102)"]
+
+
+@pytest.mark.parametrize("spec", [7, [], {"ingress": 7, "egress": [7, {"source": 7}, HOSTILE]}])
+def test_whatever_another_hand_made_of_a_policy_can_be_shown(spec: Any) -> None:
+    before = Manifest.of(
+        {"kind": "GlobalNetworkPolicy", "metadata": {"name": "fw.x"}, "spec": spec}
+    )
+    shown = text(plan(change(before, ruled(WEB)), change(before, None)), verbose=True)
+    assert shown.replace("\n", "").isprintable()
+
+
+# --- approvals ------------------------------------------------------------------------------------
+
+THEIRS = foreign_policy("fw", ["p"])
+
+
+def test_a_plan_that_can_be_approved_says_how() -> None:
+    blocked = plan(change(None, made("x")), blockers=(THEIRS,))
+    approve = f"zonebridge approve {blocked.digest[:12]}"
+    assert approve in text(blocked)
+    assert approve in markdown(blocked)
+    never = (THEIRS, foreign_object(KIND, "x", "is theirs"))
+    assert "zonebridge approve" not in text(replace(blocked, blockers=never))
+
+
+def test_what_an_approval_lets_through_is_shown_and_blocks_nothing() -> None:
+    shown = text(plan(change(None, made("x")), blockers=(THEIRS,)).approved())
+    assert "let through by an approval" in shown.splitlines()[0]
+    assert "Let through by an approval\n  ! foreign-policy:" in shown
+    assert "BLOCKED" not in shown
+    idle = text(replace(plan(), let_through=(THEIRS,)))
+    assert "Nothing to hold back\n  ! foreign-policy:" in idle
+    assert "approval" not in idle

@@ -13,10 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.calico.ownership import owner_labels
-from sync.cycle import Cluster, Translation
+from sync.cycle import Cluster, DeviceGroupHere
 from sync.errors import StoreError, UsageError
 from sync.service.service import Service, Timing
 from sync.store import Store, open_store
+from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group
 
@@ -65,9 +66,9 @@ def service(world: World, head_file: Path | None = None) -> Service:
     cluster = world.cluster
     return Service(
         [world.source],
-        [Cluster("prod", (("main", "dg"),), cluster, cluster.writer, cluster, True)],
+        [Cluster("prod", (DeviceGroupHere("main", "dg"),), cluster, cluster.writer, cluster, True)],
         world.store,
-        Translation((), True, cluster.owner),
+        Options((), True, cluster.owner),
         TIMING,
         trigger="a test",
         holder="the service",

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sync.calico.manifest import Manifest
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import NotWrittenError
-from sync.cycle import Cluster, Translation
+from sync.cycle import Cluster, DeviceGroupHere
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
 from sync.service import worker as module
@@ -25,6 +25,7 @@ from sync.service.worker import ClusterWorker
 from sync.store import Kind, Record, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
+from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group
 
@@ -69,7 +70,7 @@ class World:
     def _worker(self) -> ClusterWorker:
         prod = Cluster(
             "prod",
-            (("main", "dg"),),
+            (DeviceGroupHere("main", "dg"),),
             self.cluster,
             self.cluster.writer,
             self.cluster,
@@ -79,7 +80,7 @@ class World:
             cluster=prod,
             sources={"main": self.polled},
             store=cast("Store", self.failing),
-            translation=Translation((), True, self.cluster.owner),
+            options=Options((), True, self.cluster.owner),
             trigger="a test",
             holder="the worker",
             lease_ttl=TTL,

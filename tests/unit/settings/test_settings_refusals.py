@@ -10,10 +10,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sync.calico.validator import BUILT_IN_TIERS
 from sync.errors import UsageError
 from sync.settings import Settings, load
 from sync.settings.models import Settings as Model
 from sync.settings.shape import child, keys_of
+from sync.settings.values import _BUILT_IN_TIERS
 
 SECRET = "hunter2-Zq"
 
@@ -62,8 +64,9 @@ CLUSTERS: dict[str, tuple[dict[str, Any], str]] = {
     "no device group": ({"device_groups": []}, "clusters[0].device_groups: is empty"),
     "not a list": ({"device_groups": "dg"}, "clusters[0].device_groups: must be a list"),
     "empty list item": ({"device_groups": [None]}, "clusters[0].device_groups[0]: has no value"),
-    "pods": ({"pod_cidrs": ["10.0.0.0/8"]}, "clusters[0].pod_cidrs: rules are not translated"),
     "bad network": ({"pod_cidrs": ["10.0.0.1/8"]}, "clusters[0].pod_cidrs[0]: must be a network"),
+    "network of a link": ({"pod_cidrs": ["fe80::%a/64"]}, "pod_cidrs[0]: must be a network"),
+    "windows of files": ({"windows": "ignore"}, "clusters[0].windows: belongs to kind kubernetes"),
     "a guard": ({"guard": {"min_existing": 1}}, "clusters[0].guard.min_existing: plans are not"),
 }
 
@@ -88,6 +91,7 @@ GROUPS: dict[str, tuple[dict[str, Any], str]] = {
     "order is no number": ({"order": "first"}, "order: must be a whole number"),
     "order is a truth": ({"order": True}, "order: must be a whole number"),
     "order is below zero": ({"order": -1}, "order: must be at least 0"),
+    "order is no float": ({"order": 2**53}, "order: must be at most 9007199254740991"),
 }
 
 
@@ -216,17 +220,79 @@ def test_a_wrong_key_is_refused(keys: dict[str, Any], expected: str, tmp_path: P
     assert SECRET not in refusal
 
 
+def an_essential(**keys: Any) -> dict[str, Any]:
+    return {"essentials": [{"direction": "egress", "on": "all()", "pods": "all()"} | keys]}
+
+
+def definitions(**zones: Any) -> dict[str, Any]:
+    return {"definitions": zones}
+
+
+ZONES: dict[str, tuple[dict[str, Any], str]] = {
+    "no other end": (an_essential(pods=None), "essentials[0].pods: is missing, and so are cidrs"),
+    "no direction": (an_essential(direction="both"), "[0].direction: must be ingress or egress"),
+    "no protocol": (an_essential(ports=["53"]), "ports[0]: must be PORT/PROTOCOL or FIRST-LAST"),
+    "port 0": (an_essential(ports=["0/udp"]), "ports[0]: must be PORT/PROTOCOL"),
+    "port with a zero": (an_essential(ports=["053/udp"]), "ports[0]: must be PORT/PROTOCOL"),
+    "port too high": (an_essential(ports=["65536/udp"]), "ports[0]: must have ports from 1 to 65"),
+    "range too high": (an_essential(ports=["1-65536/tcp"]), "ports[0]: must have ports from 1 to"),
+    "falling range": (an_essential(ports=["9-8/tcp"]), "ports[0]: must have ports from 1 to 655"),
+    "range of one": (an_essential(ports=["9-9/tcp"]), "ports[0]: must have ports from 1 to 65535"),
+    "51 ports": (
+        an_essential(ports=[f"{port}/tcp" for port in range(1, 52)]),
+        "essentials[0].ports: has 51 items; name at most 50",
+    ),
+    "any": (definitions(any={}), "definitions.any: is PAN-OS's own word and no zone of yours"),
+    "multicast": (definitions(multicast={}), "definitions.multicast: is PAN-OS's own word"),
+    "no name": (definitions(**{"": {}}), "is no name of a zone; give it one"),
+    "no selector": (
+        definitions(web={"workloads": {}}),
+        "web.workloads: is empty; give it selector",
+    ),
+    "one network in two zones": (
+        definitions(web={"networks": ["10.0.0.0/8"]}, db={"networks": ["10.0.0.0/255.0.0.0"]}),
+        "zones.definitions.web.networks[0]: 10.0.0.0/8 is a network of zone 'db' too; leave it to",
+    ),
+}
+
+
+@pytest.mark.parametrize(("zones", "expected"), ZONES.values(), ids=ZONES)
+def test_wrong_zones_are_refused(zones: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    assert expected in refusal_of(a_document(zones=zones), tmp_path)
+
+
+def test_networks_may_lie_in_one_another_and_stand_twice_in_one_zone(tmp_path: Path) -> None:
+    web, db = ["10.0.0.0/8", "10.0.0.0/8"], ["10.1.0.0/16"]
+    document = a_document(zones=definitions(web={"networks": web}, db={"networks": db}))
+    file = tmp_path / "zonebridge.yaml"
+    file.write_text(yaml.safe_dump(document))
+    assert list(load(file, {}).zones.definitions) == ["db", "web"]
+
+
+def test_allow_is_refused_where_a_later_tier_is_to_be_heard(tmp_path: Path) -> None:
+    second = a_device_group(name="dg-us", tier="before", order=5)
+    cluster = a_cluster(device_groups=[a_device_group(), second])
+    document = a_document(clusters=[cluster], rules={"allow_as": "Allow"})
+    assert refusal_of(document, tmp_path) == (
+        "DIR/zonebridge.yaml: rules.allow_as: Allow in tier before would end the judgement before "
+        "tier firewallpolicy in cluster gitops; use Pass."
+    )
+    (tmp_path / "zonebridge.yaml").write_text(
+        yaml.safe_dump(document | {"clusters": [a_cluster()]})
+    )
+    assert load(tmp_path / "zonebridge.yaml", {}).rules.allow_as == "Allow"
+
+
+def test_the_tiers_of_calico_are_those_that_the_validator_knows() -> None:
+    assert set(BUILT_IN_TIERS) == _BUILT_IN_TIERS
+
+
 LATER: dict[str, dict[str, Any]] = {
-    "rules.filter": {"rules": {"filter": "k8s"}},
-    "rules.applications": {"rules": {"applications": "strict"}},
     "fqdn": {"fqdn": "resolve"},
     "fqdn_grace": {"fqdn_grace": "2h"},
     "edl": {"edl": "fetch"},
     "edl_max_bytes": {"edl_max_bytes": 5},
     "registered_interval": {"registered_interval": "31s"},
-    "zones.derive_networks": {"zones": {"derive_networks": False}},
-    "zones.definitions": {"zones": {"definitions": {"web": {"networks": []}}}},
-    "zones.essentials": {"zones": {"essentials": [{"direction": "egress", "on": "all()"}]}},
     "guard.min_prefix_length.ipv4": {"guard": {"min_prefix_length": {"ipv4": 9}}},
     "guard.not_pushed": {"guard": {"not_pushed": "wait"}},
     "audit.retention": {"audit": {"retention": "90d"}},
@@ -247,7 +313,7 @@ def test_what_is_still_to_come_is_refused(place: str, keys: dict[str, Any], tmp_
 
 def test_a_key_still_to_come_may_say_what_happens_anyway(tmp_path: Path) -> None:
     file = tmp_path / "zonebridge.yaml"
-    same = {"poll_interval": "10s", "fqdn_grace": "60m", "rules": {"filter": ""}, "edl": "skip"}
+    same = {"poll_interval": "10s", "fqdn_grace": "60m", "engine": {"kind": "embedded"}}
     file.write_text(yaml.safe_dump(a_document(**same)))
     load(file, {})
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from sync.errors import UsageError
-from sync.store import BrokenRecordError, Head, Outcome, Store, open_store
+from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store, open_store
 from sync.store.records import FIELDS, Record, hash_of, values
 from sync.store.run import Conclusion
 from sync.store.verification import verify
 from tests.unit.store.words import (
+    LONG,
     apply,
     create,
     delete,
@@ -221,6 +222,64 @@ def test_a_changed_projection_is_found(
     assert broken(store) == ("eu", sequence)
 
 
+PLAN = "ab" * 32
+
+
+@pytest.fixture
+def approved(store: Store) -> Store:
+    """Chain `uk`: 1 a plan is blocked; 2 approved; 3 written; 4 another plan is blocked."""
+    run = store.run("alice")
+    run.blocked("uk", ["mass-delete"], PLAN, document=b"{}")
+    run.approve(PLAN)
+    with store.lease("uk", "alice", LONG) as lease:
+        run.intend(lease, [create(WEB)], (), approved=PLAN)
+    run.blocked("uk", ["mass-delete"], "c" * 64, document=b"{}")
+    return store
+
+
+@pytest.mark.parametrize(
+    ("statement", "sequence"),
+    [
+        ("UPDATE approvals SET used = 0", 3),
+        ("UPDATE approvals SET approved = 0", 3),
+        ("UPDATE approvals SET approved = 2, used = 3", 4),
+        ("UPDATE approvals SET blocked = 2", 3),
+        (f"DELETE FROM approvals WHERE plan = '{PLAN}'", 3),
+        (f"INSERT INTO approvals VALUES ('uk', '{'d' * 64}', 1, 2, 0, x'')", 0),
+    ],
+)
+def test_a_changed_approval_is_found(
+    approved: Store, path: Path, statement: str, sequence: int
+) -> None:
+    verify(approved)
+    with tampering(path) as connection:
+        connection.execute(statement)
+    assert broken(approved) == ("uk", sequence)
+
+
+def test_an_approval_that_no_record_gives_lets_nothing_through(approved: Store, path: Path) -> None:
+    for statement in (
+        "UPDATE approvals SET used = 0, approved = 1",
+        "UPDATE approvals SET used = 2",
+    ):
+        with tampering(path) as connection:
+            connection.execute(statement)
+        with pytest.raises(ApprovalError, match="zonebridge audit verify"):
+            approved.approved("uk", PLAN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("approved", "did not wait for it"), ("intent", "was not approved")],
+)
+def test_an_approval_made_up_in_the_trail_is_found(
+    store: Store, path: Path, kind: str, reason: str
+) -> None:
+    _forge(store, path, kind=kind, outcome="", plan=PLAN)
+    with pytest.raises(BrokenRecordError, match=reason):
+        verify(store)
+
+
 def test_an_outcome_of_a_closed_intent_is_found(store: Store, path: Path) -> None:
     _forge(store, path, intent=1)
     assert broken(store) == ("eu", 10)
@@ -266,10 +325,13 @@ def _forge(store: Store, path: Path, **changed: object) -> None:
     [intent] = store.open_intents("eu")
     fields = values(intent) | {"kind": "outcome", "outcome": "failed", "sequence": 10}
     fields |= {"previous_hash": head.hash, **changed}
+    # As the store writes a list: otherwise its text alone would give the record away.
+    written = {
+        name: json.dumps(value, separators=(",", ":")) if isinstance(value, tuple) else value
+        for name, value in fields.items()
+    }
     with tampering(path) as connection:
-        _insert(
-            connection, {k: json.dumps(v) if isinstance(v, tuple) else v for k, v in fields.items()}
-        )
+        _insert(connection, written)
         connection.execute(
             "UPDATE heads SET (sequence, hash, time) = (SELECT sequence, hash, time FROM records"
             " WHERE chain = 'eu' AND sequence = 10) WHERE chain = 'eu'"

@@ -38,6 +38,7 @@ def rule(
         position=position,
         name=name,
         uuid="",
+        allow=True,
         disabled=False,
         status=status,
         reasons=reasons,
@@ -85,7 +86,7 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
     assert text(FULL).splitlines() == [
         (
             "Cluster prod: 6 rules: 2 exact, 1 narrowed, 1 widened, 1 left-out, 1 more-permissive; "
-            "1 of them disabled. 2 rules come after widened denies."
+            "1 of them disabled. 2 allow rules come after widened denies."
         ),
         "",
         "Essentials, before all rules",
@@ -146,14 +147,15 @@ def test_an_empty_report_says_so() -> None:
 
 
 def test_what_comes_after_widened_denies_is_counted_per_device_group() -> None:
-    widened = rule("deny", Status.WIDENED)
+    widened = rule("deny", Status.WIDENED, allow=False)
     assert behind_widened(replace(EMPTY, rules=(rule(), widened))) == 0
     assert behind_widened(replace(EMPTY, rules=(widened, rule(), rule(calico=())))) == 1
     assert behind_widened(replace(EMPTY, rules=(widened, rule(target="us")))) == 0
+    assert behind_widened(replace(EMPTY, rules=(widened, rule(allow=False)))) == 0
     without_rules = rule("deny", Status.WIDENED, calico=())
     assert behind_widened(replace(EMPTY, rules=(without_rules, rule()))) == 0
     assert summarise(replace(EMPTY, rules=(widened, rule()))).endswith(
-        ". 1 rule comes after widened denies."
+        ". 1 allow rule comes after widened denies."
     )
 
 
@@ -241,7 +243,7 @@ def _page(*reports: Report) -> _Page:
 def test_the_page_has_every_rule_once_with_its_status_as_text() -> None:
     page = _page(FULL, replace(FULL, cluster="test"))
     rows = [attributes["class"] for tag, attributes in page.elements if tag == "tr" and attributes]
-    each = [str(one.status) for one in (*FULL.rules, *FULL.groups)]
+    each = [str(one.status) for one in FULL.rules] + [str(one.status) for one in FULL.groups]
     assert rows == each * 2
     said = "".join(page.said)
     assert said.count("bad users") == 2
@@ -273,9 +275,13 @@ def test_nothing_in_the_page_is_html_but_the_page() -> None:
 
 
 def test_the_document_keeps_its_keys() -> None:
-    found = document(FULL)
-    assert found["essentials"] == ["egress on all(): 10.96.0.10/32 53/udp"]
+    found = document([FULL])
+    assert found["essentials"] == [
+        {"cluster": "prod", "essential": "egress on all(): 10.96.0.10/32 53/udp"}
+    ]
     assert found["rules"][1] == {
+        "cluster": "prod",
+        "allow": True,
         "target": "eu",
         "device_group": "shared",
         "rulebase": "pre",
@@ -288,12 +294,14 @@ def test_the_document_keeps_its_keys() -> None:
         "calico": ["fw.pan-zone-web[egress 0]"],
     }
     assert found["groups"][1] == {
+        "cluster": "prod",
         "name": "open",
         "status": "narrowed",
         "reasons": ["a member is missing"],
     }
-    assert found["zones"] == zones_document(FULL)
+    assert found["zones"] == zones_document([FULL])
     assert found["zones"][0] == {
+        "cluster": "prod",
         "target": "eu",
         "name": "web",
         "label_value": "web",

@@ -1,0 +1,43 @@
+"""`zonebridge approve`: let a plan through that guards hold back, once."""
+
+import click
+
+from sync import assembly
+from sync.cli.context import Context, trigger
+from sync.printing import printable
+from sync.store import Approval
+from sync.store.published import hold_to_heads, publish_heads
+
+
+@click.command()
+@click.argument("digest")
+@click.pass_obj
+def approve(context: Context, digest: str) -> int:
+    """Let the blocked plan with this DIGEST through, once, within 24 hours.
+
+    At least the first 8 digits, as `zonebridge status` shows them. The next sync writes exactly
+    this plan; if anything else would be written by then, that plan is blocked again.
+    """
+    settings = context.settings()
+    # Nothing is made here: without a store there is no plan that waits.
+    context.recorded().close()
+    with assembly.store_of(settings, write=True) as store:
+        hold_to_heads(store, settings.audit.head_file)
+        run = store.run(trigger("zonebridge approve"))
+        try:
+            approved = run.approve(digest.lower())
+            run.finish("done", {})
+            # A sync may have used it already.
+            found = [each for each in store.approvals() if each.plan == approved.plan]
+        finally:
+            if run.begun:
+                publish_heads(store, settings.audit.head_file)
+    click.echo(printable(_said(found[0])) if found else f"Approved plan {approved.plan}.")
+    return 0
+
+
+def _said(approval: Approval) -> str:
+    return (
+        f"Approved plan {approval.plan} of cluster {approval.cluster} ({approval.summary}), which "
+        f"{approval.guards} held back. A sync before {approval.expires} lets it through, once."
+    )

@@ -1,0 +1,75 @@
+"""Which labels policies name, and which labels sets carry: who would miss a set.
+
+What stands in a cluster may have been written by anyone: a part of another shape counts as absent.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sync.calico.manifest import Manifest
+
+Label = tuple[str, str | None]
+"""A label's key and value; None as the value is the key alone, as in `has(key)`."""
+
+# Every comparison of `sync.calico.selectors`. What looks like one inside a string is taken for one
+# too: then a set stays that might have gone, and never the other way.
+_KEY = r"[A-Za-z0-9_./-]{1,512}+"
+_NAMED = re.compile(
+    rf"has\([ \t]*(?P<has>{_KEY})"
+    rf"|(?P<key>{_KEY})[ \t]*(?P<operator>==|!=|(?:not[ \t]*)?in[ \t]*(?=\{{)|"
+    r"contains|(?:starts|ends)[ \t]*with)"
+    r"[ \t]*(?P<values>\{[^}]*\}|'[^']*'|\"[^\"]*\")"
+)
+_STRING = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+
+
+def mapping(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """A mapping inside a document; empty where there is none."""
+    found: Any = document
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def carried(document: Mapping[str, Any]) -> frozenset[Label]:
+    """The labels of an object, each with its value and as a key alone."""
+    labels = mapping(document, "metadata", "labels")
+    return frozenset(
+        label for key, value in labels.items() for label in ((key, str(value)), (key, None))
+    )
+
+
+def named(document: Mapping[str, Any]) -> frozenset[Label]:
+    """The labels that a policy's rules name in the selectors of their ends."""
+    return frozenset(
+        label for selector in _selectors(document) for label in _labels_named(selector)
+    )
+
+
+def named_by(manifest: Manifest | None) -> frozenset[Label]:
+    """The same of a manifest; nothing names nothing."""
+    return named(manifest.document()) if manifest else frozenset()
+
+
+def _selectors(document: Mapping[str, Any]) -> Iterator[str]:
+    spec = mapping(document, "spec")
+    for direction in ("ingress", "egress"):
+        rules = spec.get(direction)
+        for rule in rules if isinstance(rules, list) else ():
+            for end in ("source", "destination"):
+                entity = mapping(rule, end)
+                for key in ("selector", "notSelector"):
+                    if isinstance(selector := entity.get(key), str):
+                        yield selector
+
+
+def _labels_named(selector: str) -> Iterator[Label]:
+    for match in _NAMED.finditer(selector):
+        if key := match["has"]:
+            yield key, None
+        elif match["operator"] in ("==", "!=") or match["values"].startswith("{"):
+            for single, double in _STRING.findall(match["values"]):
+                yield match["key"], single or double
+        else:
+            yield match["key"], None

@@ -1,0 +1,263 @@
+"""Approvals: plans that guards hold back, and that somebody lets through, once.
+
+    blocked ──> approve (somebody) ──> its first intent
+       ▲            └─ 24 hours ──> blocked again by the next sync
+       └─ anything else happens to the cluster: another plan, another row
+
+Each step is a record; the row names them (0: not yet) and is a projection of the trail. It keeps
+the plan, so that whoever is to approve it can look at it.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from sqlalchemy import Connection, delete, insert, select, update
+
+from sync.errors import UsageError, ZonebridgeError
+from sync.store.chain import Head
+from sync.store.models import Approvals, Records
+from sync.store.records import Kind, Record, stamp
+
+LIFETIME = timedelta(hours=24)
+"""How long an approval waits for the sync that uses it."""
+
+_PREFIX = re.compile(r"[0-9a-f]{8,64}")
+
+
+class ApprovalError(ZonebridgeError):
+    """A plan cannot be approved, or its approval does not hold; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A plan that waits for an approval, or for the sync that uses its approval.
+
+    `guards` and `because` say what holds it back; times are UTC as in a record, and `approved`,
+    `approved_by` and `expires` are "" as long as nobody has approved it. `document` is the plan.
+    """
+
+    cluster: str
+    plan: str
+    guards: str
+    because: str
+    blocked: str
+    approved: str
+    approved_by: str
+    expires: str
+    document: bytes
+
+    @property
+    def summary(self) -> str:
+        """What the plan would change, in a few words."""
+        counts = orjson.loads(self.document)["summary"]
+        return ", ".join(
+            f"{counts[action]} to {action}" for action in ("create", "update", "delete")
+        )
+
+
+def keep(connection: Connection, blocked: Record, document: bytes | None) -> None:
+    """Keep a plan that was blocked, for somebody to approve; one never approved makes way.
+
+    Without a document there is nothing to keep: no approval can let that plan through.
+    """
+    of_cluster = Approvals.cluster == blocked.cluster
+    connection.execute(
+        delete(Approvals).where(
+            of_cluster, (Approvals.approved == 0) | (Approvals.plan == blocked.plan)
+        )
+    )
+    if document is None:
+        return
+    row = {
+        "cluster": blocked.cluster,
+        "plan": blocked.plan,
+        "blocked": blocked.sequence,
+        "approved": 0,
+        "used": 0,
+        "document": zlib.compress(document),
+    }
+    connection.execute(insert(Approvals).values(row))
+
+
+def named(connection: Connection, digest: str) -> tuple[str, str]:
+    """The cluster and the digest of the one plan whose digest begins so.
+
+    Raises `UsageError` for what is no digest or stands for several, or for no plan that was ever
+    blocked; `ApprovalError` for one that no approval lets through.
+    """
+    if not _PREFIX.fullmatch(digest):
+        raise UsageError(
+            f"{digest!r} is no digest of a plan; give at least its first 8 digits, as "
+            "`zonebridge status` shows them"
+        )
+    begins = Approvals.plan.startswith(digest)
+    found = connection.execute(select(Approvals.cluster, Approvals.plan).where(begins)).all()
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} plans have a digest that begins with {digest}; give more")
+    if found:
+        cluster, plan = found[0]
+        return cluster, plan
+    query = select(Records.cluster, Records.plan, Records.detail).where(
+        Records.kind == Kind.BLOCKED, Records.plan.startswith(digest)
+    )
+    last = connection.execute(
+        query.order_by(Records.time.desc(), Records.sequence.desc()).limit(1)
+    ).one_or_none()
+    if last is None:
+        raise UsageError(
+            f"no plan with the digest {digest} was blocked; `zonebridge status` shows those that "
+            "wait, once a `zonebridge sync` has met them"
+        )
+    cluster, plan, guards = last
+    raise ApprovalError(
+        f"the plan {plan[:12]} of cluster {cluster}, blocked by {guards}, cannot be approved: "
+        "either another plan has taken its place, or one of those guards can never be let "
+        "through; `zonebridge plan` shows what holds the cluster back now"
+    )
+
+
+def require_waiting(connection: Connection, cluster: str, plan: str, head: Head, now: str) -> str:
+    """Raise `ApprovalError` unless a plan waits for its approval; the guards that hold it back.
+
+    `head` is the chain's, locked: nothing can happen to the cluster meanwhile.
+    """
+    blocked, approved, used = _row(connection, cluster, plan)
+    said = f"the plan {plan[:12]} of cluster {cluster}"
+    if used:
+        raise ApprovalError(
+            f"{said} was approved and written at {used.time}; an approval holds once, and "
+            "`zonebridge sync` blocks the plan anew if it is still to be written"
+        )
+    if approved and not _expired(approved, now):
+        raise ApprovalError(
+            f"{said} was approved at {approved.time} already, by {approved.trigger}; the next sync "
+            "lets it through"
+        )
+    if approved:
+        raise ApprovalError(
+            f"the approval of {approved.time} for {said} has expired; run `zonebridge sync`, which "
+            "blocks the plan anew if it is still to be written, and approve it then"
+        )
+    assert blocked is not None
+    if blocked.sequence != head.sequence:
+        raise ApprovalError(
+            f"{said} was blocked at {blocked.time}, and other things have happened to the cluster "
+            "since; run `zonebridge sync` and approve the plan that it shows"
+        )
+    return blocked.detail
+
+
+def approve(connection: Connection, approved: Record) -> None:
+    """Note the record that approves a plan."""
+    _note(connection, approved.cluster, approved.plan, approved=approved.sequence)
+
+
+def holds(connection: Connection, cluster: str, plan: str, now: str) -> bool:
+    """Whether a plan was approved and may be written now."""
+    _, approved, used = _row(connection, cluster, plan)
+    return approved is not None and used is None and not _expired(approved, now)
+
+
+def use(connection: Connection, intent: Record, now: str) -> None:
+    """Use the approval of the plan that an intent is of; any number of times within one run.
+
+    Raises `ApprovalError` if it does not hold. The chain is locked by the intent, so that no two
+    runs can use it.
+    """
+    _, approved, used = _row(connection, intent.cluster, intent.plan)
+    if used is not None and used.run == intent.run:
+        return
+    if approved is None or used is not None or _expired(approved, now):
+        raise ApprovalError(
+            f"the approval of the plan {intent.plan[:12]} of cluster {intent.cluster} was used or "
+            "has expired meanwhile; nothing was written"
+        )
+    _note(connection, intent.cluster, intent.plan, used=intent.sequence)
+
+
+def current(connection: Connection, now: str) -> list[Approval]:
+    """The plans that were blocked last in their clusters, and those approved, by cluster.
+
+    A cluster that was in sync since, with nothing to record, still has its last one here.
+    """
+    found = []
+    rows = connection.execute(
+        select(Approvals.cluster, Approvals.plan, Approvals.document).order_by(
+            Approvals.cluster, Approvals.blocked
+        )
+    )
+    for cluster, plan, document in rows.all():
+        blocked, approved, used = _row(connection, cluster, plan)
+        if blocked is None or used:
+            continue
+        if approved is None and _last(connection, cluster) != blocked.sequence:
+            continue
+        if approved and _expired(approved, now):
+            continue
+        found.append(
+            Approval(
+                cluster=cluster,
+                plan=plan,
+                guards=blocked.detail,
+                because=blocked.error,
+                blocked=blocked.time,
+                approved=approved.time if approved else "",
+                approved_by=approved.trigger if approved else "",
+                expires=_later(approved.time) if approved else "",
+                document=zlib.decompress(document),
+            )
+        )
+    return found
+
+
+def _note(connection: Connection, cluster: str, plan: str, **sequence: int) -> None:
+    ours = (Approvals.cluster == cluster) & (Approvals.plan == plan)
+    connection.execute(update(Approvals).where(ours).values(**sequence))
+
+
+def _row(
+    connection: Connection, cluster: str, plan: str
+) -> tuple[Record | None, Record | None, Record | None]:
+    """The records that blocked a plan, approved it and used that; only what they say counts."""
+    query = select(Approvals.blocked, Approvals.approved, Approvals.used)
+    row = connection.execute(
+        query.where(Approvals.cluster == cluster, Approvals.plan == plan)
+    ).one_or_none()
+    kinds = (Kind.BLOCKED, Kind.APPROVED, Kind.INTENT)
+    blocked, approved, used = (
+        _record(connection, cluster, sequence, kind, plan)
+        for sequence, kind in zip(row or (0, 0, 0), kinds, strict=True)
+    )
+    return blocked, approved, used
+
+
+def _record(
+    connection: Connection, cluster: str, sequence: int, kind: Kind, plan: str
+) -> Record | None:
+    if not sequence:
+        return None
+    query = select(Records).where(Records.chain == cluster, Records.sequence == sequence)
+    row = connection.execute(query).one_or_none()
+    record = Record.of(row) if row else Record()
+    if (record.kind, record.plan) != (kind, plan):
+        raise ApprovalError(
+            f"record {sequence} of chain {cluster} does not say what the table of approvals makes "
+            "of it; run `zonebridge audit verify`"
+        )
+    return record
+
+
+def _last(connection: Connection, cluster: str) -> int:
+    query = select(Records.sequence).where(Records.chain == cluster)
+    return connection.scalar(query.order_by(Records.sequence.desc()).limit(1)) or 0
+
+
+def _expired(approved: Record, now: str) -> bool:
+    return _later(approved.time) <= now
+
+
+def _later(time: str) -> str:
+    return stamp(datetime.fromisoformat(time) + LIFETIME)

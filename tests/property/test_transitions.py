@@ -1,0 +1,339 @@
+"""While one chain of policies takes the place of another, no flow meets a verdict of neither.
+
+Chains are cut into small parts, so that each zone has several. Every write of a plan is made alone,
+in an order that the plan allows, and after each of them every flow is judged anew, by each of its
+ends and in each zone's chain alone: it gets what it got before all of them or what it gets after.
+
+To look further than the tests do:
+
+    python -c 'from tests.property.test_transitions import hunt; hunt(range(1000, 1100))'
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, lru_cache
+from random import Random
+from typing import Any
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from sync.calico.names import CHAIN_ANNOTATION
+from sync.firewall.effective import EffectiveRule, effective
+from sync.firewall.networks import Derived
+from sync.plan.changes import Change
+from sync.plan.differences import Key, differences
+from sync.plan.order import POLICIES, Step
+from sync.plan.plan import make_plan
+from sync.translate import chains
+from sync.translate.sets import Target
+from sync.translate.translation import Options, translate
+from tests.naive.calico_verdict import Calico
+from tests.naive.flows import End, Flow
+from tests.naive.rulebases import ZONES, Case, case
+
+SEEDS = range(8)
+MOVES = 4
+FLOWS = 100
+OWNER = (("app.kubernetes.io/managed-by", "zonebridge"),)
+
+Objects = Mapping[Key, Manifest]
+Rules = tuple[EffectiveRule, ...]
+
+
+@contextmanager
+def small_parts() -> Iterator[None]:
+    """Parts of a few rules instead of a hundred and more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chains, "_LEAST_RULES", 8)
+        patch.setattr(chains, "_ONE_IN", 2)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _small_parts() -> Iterator[None]:
+    with small_parts():
+        yield
+
+
+# --- what must hold -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rulebase_that_changes_brings_no_third_verdict(seed: int) -> None:
+    _, complaints = all_moved(seed)
+    assert not complaints
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nor_does_a_plan_that_is_left_and_taken_up_again(seed: int) -> None:
+    assert not "".join(moved(World(seed), stops=True))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_first_chain_says_what_it_will_or_nothing_yet(seed: int) -> None:
+    world = World(seed)
+    whole = world.translated({})
+    assert not "".join(world.watched({}, whole, world.writes({}, whole)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_chain_that_goes_says_what_it_did_or_nothing_more(seed: int) -> None:
+    world = World(seed)
+    whole = world.translated({})
+    assert not "".join(world.watched(whole, {}, world.writes(whole, {})))
+
+
+def test_the_chains_above_are_long_and_move_every_way() -> None:
+    found: Counter[str] = Counter()
+    for seed in SEEDS:
+        found += all_moved(seed)[0]
+    assert found["parts"] > 3 * found["chains"], found
+    assert min(found["in place"], found["a to b"], found["b to a"]) >= len(SEEDS), found
+    assert found["verdicts that change"] >= 5 * len(SEEDS), found
+
+
+# --- transitions ----------------------------------------------------------------------------------
+
+
+def moved(world: "World", *, stops: bool = False) -> Iterator[str]:
+    """What goes wrong while a rulebase changes a few times; `stops`: each time half-way."""
+    old = world.translated({})
+    for _ in range(MOVES):
+        world.change_rules()
+        new = world.translated(old)
+        writes = world.writes(old, new)
+        world.count(old, writes)
+        if stops:
+            made = writes[: world.random.randint(0, len(writes))]
+            yield from world.watched(old, new, made)
+            middle = _after(old, made)
+            new = world.translated(middle)
+            yield from world.watched(old, new, world.writes(middle, new), since=middle)
+        else:
+            yield from world.watched(old, new, writes)
+        old = new
+
+
+@cache
+def all_moved(seed: int) -> tuple[Counter[str], str]:
+    """What was seen while a rulebase changed a few times, and what went wrong."""
+    world = World(seed)
+    complaints = "".join(moved(world))
+    return world.seen, complaints
+
+
+@dataclass(frozen=True)
+class Held:
+    """An object of ours in a cluster that nobody else touches."""
+
+    manifest: Manifest
+    foreign_because: str = ""
+    changed_by: str = ""
+
+    @property
+    def stands(self) -> Manifest:
+        return self.manifest
+
+
+def _steps(old: Objects, new: Objects) -> list[Step]:
+    found = differences(new, old, {key: Held(manifest) for key, manifest in old.items()})
+    return make_plan("cluster", [], found, [], repair_drift=True).steps()
+
+
+def _after(old: Objects, writes: Iterable[Change]) -> dict[Key, Manifest]:
+    found = dict(old)
+    for change in writes:
+        key = change.kind, change.name
+        assert found.get(key) == change.before
+        if change.after:
+            found[key] = change.after
+        else:
+            del found[key]
+    return found
+
+
+# --- a cluster and its rulebase -------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """One device group whose rules change, and the flows of a cluster that has its policies."""
+
+    seed: int
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random = Random(f"transitions {self.seed}")
+        self.case: Case = case(self.seed, tame=True, number=FLOWS, size=4)
+        self._group = effective(self.case.configuration, "leaf")
+        self.rules: Rules = self._group.rules
+        self._decided: dict[str, list[str]] = {}
+        self._sets: dict[Key, Manifest] = {}
+        self._selected: dict[tuple[str, ...], Any] = {}
+
+    @cached_property
+    def ends(self) -> list[Flow]:
+        """Each flow as each of its pods sees it: the other end is an address."""
+        apart = []
+        for flow in self.case.flows:
+            apart += [replace(flow, destination=replace(flow.destination, pod=None))]
+            apart += [replace(flow, source=replace(flow.source, pod=None))]
+        return [flow for flow in apart if flow.source.pod or flow.destination.pod]
+
+    def translated(self, standing: Objects) -> Objects:
+        """What the rules become; every zone has a chain, whichever the rules name."""
+        derived = self.case.groups[0].derived
+        networks = derived.all_networks()
+        target = Target(
+            "panorama",
+            replace(self._group, rules=self.rules),
+            "fw",
+            100,
+            "staged" if self.case.mode == "staged" else "enforced",
+            Derived(ZONES, networks, {}, derived.defaults),
+        )
+        options = Options((), True, OWNER, self.case.rules, self.case.zones)
+        found = translate("cluster", [target], options, standing).manifests
+        for key, manifest in found.items():
+            if manifest.kind == "GlobalNetworkSet":
+                assert self._sets.setdefault(key, manifest) == manifest
+        return found
+
+    def change_rules(self) -> None:
+        """Change one rule, or a few of them."""
+        rules = list(self.rules)
+        for _ in range(self.random.choice((1, 1, 2, 4))):
+            at, other = self.random.randrange(len(rules)), self.random.randrange(len(rules))
+            placed = rules[at]
+            match self.random.randrange(5):
+                case 0 if len(rules) > 3:
+                    del rules[at]
+                case 1:
+                    rules.insert(other, rules.pop(at))
+                case 2:
+                    name = f"new {self.random.randrange(10**6)}"
+                    rules.insert(other, replace(placed, rule=replace(placed.rule, name=name)))
+                case 3:
+                    services = ("service-http",) if placed.rule.services == ("any",) else ("any",)
+                    rules[at] = replace(placed, rule=replace(placed.rule, services=services))
+                case _:
+                    action = "deny" if placed.rule.action == "allow" else "allow"
+                    rules[at] = replace(placed, rule=replace(placed.rule, action=action))
+        self.rules = tuple(rules)
+
+    def writes(self, old: Objects, new: Objects) -> list[Change]:
+        """The writes of the plan from one to the other, in one of the orders that it allows."""
+        found = []
+        for step in _steps(old, new):
+            under_way = [list(chain) for chain in step]
+            while under_way:
+                chain = self.random.choice(under_way)
+                found.append(chain.pop(0))
+                under_way = [each for each in under_way if each]
+        return found
+
+    def watched(
+        self, old: Objects, new: Objects, writes: Sequence[Change], *, since: Objects | None = None
+    ) -> Iterator[str]:
+        """The verdicts on the way that are neither `old`'s nor `new`'s; writes go on from `since`."""
+        stands = dict(old if since is None else since)
+        ends: dict[str, tuple[list[str], list[str]]] = {}
+        for number, change in enumerate(writes, 1):
+            stands = _after(stands, [change])
+            zone = _zone(change.before or change.after)
+            if not zone:
+                continue
+            if zone not in ends:
+                ends[zone] = self._verdicts(old, zone), self._verdicts(new, zone)
+                self.seen["verdicts that change"] += sum(map(str.__ne__, *ends[zone]))
+            here = self._verdicts(stands, zone)
+            for flow, was, is_, will in zip(self.ends, ends[zone][0], here, ends[zone][1]):
+                if is_ not in (was, will):
+                    yield (
+                        f"\nseed {self.seed}, after write {number} of {len(writes)}, "
+                        f"{change.action} {change.name}: {flow}\n"
+                        f"    {was} before and {will} after, and {is_} between"
+                    )
+                    return
+
+    def _verdicts(self, stands: Objects, zone: str) -> list[str]:
+        """What a zone's chain decides of each end, "" for nothing."""
+        chain = sorted(
+            (_order(each), each.name, each) for each in stands.values() if _zone(each) == zone
+        )
+        columns = [self._decisions(each) for _, _, each in chain]
+        return [next(filter(None, row), "") for row in zip(*columns, [""] * len(self.ends))]
+
+    def _decisions(self, policy: Manifest) -> list[str]:
+        """What one policy decides of each end."""
+        if policy.digest not in self._decided:
+            tier = {"kind": "Tier", "metadata": {"name": "fw"}, "spec": {"order": 100}}
+            sets = [each.document() for each in self._sets.values()]
+            calico = OfOnePolicy([tier, *sets], policy, self.case.world, self._selected)
+            self._decided[policy.digest] = [
+                found[1] if (found := _ACTION.search(calico.verdict(flow).by)) else ""
+                for flow in self.ends
+            ]
+        return self._decided[policy.digest]
+
+    def count(self, old: Objects, writes: Iterable[Change]) -> None:
+        """Remember how long chains are, and which way they move."""
+        parts = Counter(filter(None, map(_zone, old.values())))
+        self.seen += Counter(chains=len(parts), parts=parts.total())
+        ways: dict[str, str] = {}
+        for change in writes:
+            if change.after and (zone := _zone(change.after)):
+                there = "b" if _GENERATION_B.search(change.name) else "a"
+                ways[zone] = "in place" if change.before else f"{'ba'[there == 'b']} to {there}"
+        self.seen.update(ways.values())
+
+
+class OfOnePolicy(Calico):
+    """A Calico with one policy only. `selected` keeps what selectors select: sets stay as they are."""
+
+    def __init__(
+        self,
+        documents: Sequence[Mapping[str, Any]],
+        policy: Manifest,
+        world: Sequence[End],
+        selected: dict[tuple[str, ...], Any],
+    ) -> None:
+        self._selected = selected
+        super().__init__([*documents, policy.document()], world)
+
+    def ip_set(self, entity: Mapping[str, Any]) -> Any:
+        key = tuple(
+            entity.get(each, "") for each in ("selector", "notSelector", "namespaceSelector")
+        )
+        if key not in self._selected:
+            self._selected[key] = super().ip_set(entity)
+        return self._selected[key]
+
+
+_ACTION = re.compile(r"\[\w+ \d+\] (\w+)")
+_GENERATION_B = re.compile(r"-b\d+$")
+
+
+@lru_cache(1 << 12)
+def _zone(manifest: Manifest | None) -> str:
+    """The zone of a chain's policy; "" for anything else."""
+    if manifest is None or manifest.kind not in POLICIES:
+        return ""
+    return str(manifest.document()["metadata"].get("annotations", {}).get(CHAIN_ANNOTATION, ""))
+
+
+@lru_cache(1 << 12)
+def _order(manifest: Manifest) -> int:
+    return int(manifest.document()["spec"]["order"])
+
+
+def hunt(seeds: Iterable[int]) -> None:
+    """Look for verdicts that are of neither side, and print them."""
+    with small_parts():
+        for seed in seeds:
+            for stops in (False, True):
+                print(*moved(World(seed), stops=stops), sep="", end="")

@@ -1,0 +1,208 @@
+"""The guards, and what of a plan they hold back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from sync.calico.names import ADDRESS_GROUP_LABEL
+from sync.plan.changes import Change
+from sync.plan.differences import Differences
+from sync.plan.guards import (
+    Blocker,
+    foreign_object,
+    foreign_policies,
+    foreign_policy,
+    referenced_sets,
+)
+from sync.plan.plan import Plan, make_plan
+from sync.plan.references import carried, named
+from tests.unit.plan.words import a_set, create, delete, policy, tier, update
+
+
+@dataclass(frozen=True)
+class Held:
+    """An object in a cluster, by its whole document."""
+
+    document: dict[str, Any]
+    foreign_because: str = ""
+    manifest: Manifest | None = field(default=None)
+
+
+def live(*manifests: Manifest, foreign: tuple[Manifest, ...] = ()) -> dict[tuple[str, str], Held]:
+    held = {(each.kind, each.name): Held(each.document()) for each in manifests}
+    theirs = {(each.kind, each.name): Held(each.document(), "is theirs") for each in foreign}
+    return held | theirs
+
+
+def guards(blockers: list[Blocker]) -> list[str]:
+    return [each.guard for each in blockers]
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+KEY = ADDRESS_GROUP_LABEL
+
+
+def selecting(selector: str, end: str = "destination", key: str = "selector") -> dict[str, Any]:
+    return {"spec": {"ingress": [{"action": "Deny", end: {key: selector}}]}}
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels"),
+    [
+        (f"{KEY} == 'web'", {(KEY, "web")}),
+        (f'{KEY}=="web"&&!has(a/b)', {(KEY, "web"), ("a/b", None)}),
+        (f"!({KEY} != 'web') || a not in {{'b', \"c\"}}", {(KEY, "web"), ("a", "b"), ("a", "c")}),
+        ("a in{'b'}", {("a", "b")}),
+        ("a starts with 'b' && c contains 'd'", {("a", None), ("c", None)}),
+        ("all()", set()),
+    ],
+)
+def test_the_labels_that_a_selector_names(selector: str, labels: set[tuple[str, str]]) -> None:
+    assert named(selecting(selector)) == labels
+    assert named(selecting(selector, "source", "notSelector")) == labels
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"spec": "x"},
+        {"spec": {"ingress": {"a": 1}, "egress": [7, {"source": [], "destination": None}]}},
+        {"spec": {"egress": [{"source": {"selector": 7}}]}},
+    ],
+)
+def test_whatever_others_wrote_names_nothing(document: dict[str, Any]) -> None:
+    assert named(document) == carried({"metadata": {"labels": [1]}}) == frozenset()
+
+
+# --- foreign-object -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        ("GlobalNetworkSet", "the address group renamed"),
+        ("GlobalNetworkPolicy", "until it is removed or renamed"),
+        ("Tier", "the configuration names another tier"),
+    ],
+)
+def test_a_foreign_object_blocks_with_what_to_do_about_its_kind(kind: str, way_out: str) -> None:
+    blocker = foreign_object(kind, "x", "is theirs")
+    assert blocker.message.startswith(f"{kind} x is theirs; ")
+    assert blocker.message.endswith(way_out)
+    assert not blocker.approvable
+
+
+# --- foreign-policy -------------------------------------------------------------------------------
+
+
+def test_policies_of_others_in_a_tier_of_ours_block_and_can_be_approved() -> None:
+    theirs = (policy("a"), policy("b"), policy("c", staged=True), policy("d", tier="other"))
+    [blocker] = foreign_policies(live(policy("ours"), foreign=theirs), ["fw", "empty"], {})
+    assert (blocker.guard, blocker.approvable) == ("foreign-policy", True)
+    assert (
+        "2 policies of others in the tier fw (GlobalNetworkPolicy fw.a, GlobalNetworkPolicy fw.b)"
+        in blocker.message
+    )
+
+
+def test_those_of_namespaces_count_too() -> None:
+    facts = {
+        "fw": ("NetworkPolicy ns/a", "StagedNetworkPolicy ns/b"),
+        "other": ("NetworkPolicy x",),
+    }
+    [blocker] = foreign_policies({}, ["fw"], facts)
+    assert "1 policy of others in the tier fw (NetworkPolicy ns/a)" in blocker.message
+
+
+def test_a_message_names_a_few_only() -> None:
+    message = foreign_policy("fw", [f"p{number}" for number in range(9)]).message
+    assert "9 policies of others in the tier fw (p0, p1, p2, p3, p4 and 4 more)" in message
+
+
+# --- referenced-set -------------------------------------------------------------------------------
+
+WEB = a_set("pan.web", "10.0.0.1/32", group="web")
+USER = policy("user", groups=("web",))
+
+
+def test_a_set_that_a_remaining_policy_names_is_not_removed() -> None:
+    for cluster in (live(WEB, USER), live(WEB, foreign=(USER,))):
+        [blocker] = referenced_sets([delete(WEB)], cluster)
+        assert (blocker.guard, blocker.approvable) == ("referenced-set", False)
+        for word in ("pan.web", "1 policy (GlobalNetworkPolicy fw.user)", f"{KEY} == 'web'"):
+            assert word in blocker.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        delete(USER),
+        update(USER, policy("user")),
+        create(a_set("pan.web-2", group="web")),
+        create(policy("other", groups=("db",))),
+    ],
+    ids=["policy goes", "policy changes", "another set", "another policy"],
+)
+def test_a_set_goes_when_nothing_names_it_any_more_or_another_has_its_label(
+    change: Change,
+) -> None:
+    cluster = live(WEB, USER) if change.name != "fw.other" else live(WEB)
+    assert referenced_sets([delete(WEB), change], cluster) == []
+
+
+def test_a_set_of_others_with_the_label_is_as_good() -> None:
+    assert referenced_sets([delete(WEB)], live(WEB, USER, foreign=(a_set("x", group="web"),))) == []
+
+
+def test_a_policy_that_is_to_come_counts() -> None:
+    assert guards(referenced_sets([delete(WEB), create(USER)], live(WEB))) == ["referenced-set"]
+
+
+def test_a_plan_that_removes_no_set_is_not_looked_at() -> None:
+    assert referenced_sets([create(WEB)], live(USER)) == []
+
+
+# --- what is held back ----------------------------------------------------------------------------
+
+THEIRS = foreign_policy("fw", ["p"])
+NEVER = foreign_object("Tier", "fw", "is theirs")
+
+
+def plan(*changes: Change, blockers: tuple[Blocker, ...], **options: Any) -> Plan:
+    found = Differences(changes, (), (), (), 0)
+    return make_plan("prod", [], found, [], repair_drift=True, blockers=blockers, **options)
+
+
+def test_blockers_of_other_guards_hold_a_plan_back() -> None:
+    blocked = plan(create(tier()), blockers=(THEIRS,))
+    assert blocked.blockers == (THEIRS,)
+    assert blocked.approvable
+    assert not plan(create(tier()), blockers=(THEIRS, NEVER)).approvable
+    assert not plan(create(tier()), blockers=()).approvable
+
+
+def test_a_plan_without_changes_is_held_back_by_nothing_that_could_be_approved() -> None:
+    idle = plan(blockers=(THEIRS,))
+    assert (idle.blockers, idle.let_through) == ((), (THEIRS,))
+    assert plan(blockers=(THEIRS, NEVER)).blockers == (NEVER,)
+
+
+def test_an_approved_plan_is_the_same_plan_with_nothing_that_holds_it_back() -> None:
+    blocked = plan(create(tier()), blockers=(THEIRS,))
+    approved = blocked.approved()
+    assert (approved.blockers, approved.let_through) == ((), (THEIRS,))
+    assert approved.digest == blocked.digest != plan(create(tier()), blockers=()).digest
+    assert approved.steps() == blocked.steps()
+    [shown] = approved.document()["blockers"]
+    assert (shown["guard"], shown["let_through"]) == ("foreign-policy", True)
+    assert not approved.document()["summary"]["blocked"]
+    assert not blocked.document()["blockers"][0]["let_through"]
+
+
+def test_the_whole_cluster_is_looked_at_for_sets_in_use() -> None:
+    blocked = plan(delete(WEB), blockers=(), live=live(WEB, USER))
+    assert guards(list(blocked.blockers)) == ["referenced-set"]

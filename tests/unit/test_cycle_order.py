@@ -1,0 +1,433 @@
+"""How a cycle writes a plan of tiers, sets and policies, and how it waits for an approval.
+
+The plans are made by hand: what is to stand in the cluster is said object by object.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import GlobalNetworkPolicy, Pairs, Rule
+from sync.calico.ownership import owner_labels
+from sync.clusters.cluster import Key, NotWrittenError
+from sync.cycle import Cluster, Result, StoppedError, plan_cycle, sync_cluster
+from sync.errors import ClusterError
+from sync.plan.differences import differences
+from sync.plan.guards import foreign_policies
+from sync.plan.plan import Plan, make_plan
+from sync.store import ApprovalError, Kind, Store, audit, open_store
+from sync.store.approvals import LIFETIME
+from sync.store.audit import Filter
+from sync.store.verification import verify
+from tests.memory import MemoryCluster
+from tests.unit.plan import words
+
+TTL = timedelta(minutes=1)
+
+
+class Watch:
+    """A clock that can be set forward."""
+
+    def __init__(self) -> None:
+        self.now = datetime.fromisoformat("2026-03-03T12:00:00+00:00")
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@dataclass
+class World:
+    """A cluster in memory, a store, and what is `wanted` in the cluster."""
+
+    store: Store
+    clock: Watch
+    cluster: MemoryCluster
+    wanted: dict[Key, Manifest] = field(default_factory=dict)
+    stopping: Callable[[], bool] = lambda: False
+    reads: int = 0
+
+    @property
+    def owner(self) -> Pairs:
+        return self.cluster.owner
+
+    def want(self, *manifests: Manifest) -> None:
+        """Let exactly these be wanted."""
+        self.wanted = {(each.kind, each.name): each for each in manifests}
+
+    def a_set(self, name: str, *nets: str, group: str = "") -> Manifest:
+        return words.a_set(name, *nets, group=group, owner=self.owner)
+
+    def policy(self, name: str, order: int = 0, **options: Any) -> Manifest:
+        return words.policy(name, order, owner=self.owner, **options)
+
+    def tier(self, name: str = "fw", order: int = 101) -> Manifest:
+        return words.tier(name, order, self.owner)
+
+    def sync(self) -> Result:
+        self.cluster.writes.clear()
+        with self.store.lease("prod", "test", TTL) as lease:
+            run = self.store.run("test")
+            return sync_cluster(self._cluster, {}, self.store, None, run, lease, self.stopping)  # type: ignore[arg-type]  # nothing is translated
+
+    def dry(self) -> Result:
+        (result,) = plan_cycle([], [self._cluster], self.store, None)  # type: ignore[arg-type]  # nothing is translated
+        return result
+
+    @property
+    def _cluster(self) -> Cluster:
+        return Cluster("prod", (), self.cluster, self.cluster.writer, self.cluster, True)
+
+    def planned(self, _cluster: Any, _read: Any, live: Any, store: Store, _: Any) -> Any:
+        """What the cycle plans, and no report."""
+        plan = make_plan(
+            "prod",
+            [],
+            differences(self.wanted, store.written("prod"), live),
+            [],
+            repair_drift=True,
+            live=live,
+            blockers=foreign_policies(live, ["fw"], {}),
+        )
+        return plan, None
+
+    def fail(self, *names: str, error: type[Exception] = NotWrittenError) -> None:
+        """Let writes of these objects fail."""
+
+        def before_write(name: str) -> None:
+            if name in names:
+                raise error(f"{name} was refused")
+
+        self.cluster.before_write = before_write
+
+    def kinds(self) -> list[str]:
+        return [record.kind for record in audit.records(self.store, Filter(cluster="prod"))]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    clock = Watch()
+    with open_store(f"sqlite:///{tmp_path}/store.db", clock=clock) as store:
+        made = World(store, clock, MemoryCluster(owner_labels("test", store.uuid)))
+        monkeypatch.setattr("sync.cycle._plan", made.planned)
+        yield made
+        verify(store, store.heads())
+
+
+def names(result: Result) -> list[str]:
+    return [change.name for change in result.applied]
+
+
+# --- the order of writing -------------------------------------------------------------------------
+
+
+def test_a_first_sync_writes_tier_sets_and_chains_front_to_back(world: World) -> None:
+    world.want(
+        world.tier(),
+        world.a_set("web", "10.0.0.1/32"),
+        world.policy("b", 20, chain="zone", groups=("web",)),
+        world.policy("a", 10, chain="zone", groups=("web",)),
+        world.policy("c", 30, chain="zone"),
+    )
+    result = world.sync()
+    assert (result.error, result.left) == (None, 0)
+    assert names(result) == ["fw", "web", "fw.a", "fw.b", "fw.c"]
+    assert world.sync().applied == ()
+
+
+def test_a_chain_of_many_policies_is_written_one_after_the_other(world: World) -> None:
+    world.want(*(world.policy(f"p{order:02}", order, chain="zone") for order in range(20)))
+    world.sync()
+    assert world.cluster.writes == [("create", f"fw.p{order:02}") for order in range(20)]
+    world.want()
+    world.sync()
+    assert world.cluster.writes == [("delete", f"fw.p{order:02}") for order in range(19, -1, -1)]
+
+
+def test_everything_is_removed_policies_first_and_the_tier_last(world: World) -> None:
+    world.want(world.tier(), world.a_set("web"), world.policy("a", groups=("web",)))
+    world.sync()
+    world.want()
+    assert names(world.sync()) == ["fw.a", "web", "fw"]
+    assert world.cluster.documents == {}
+
+
+def test_a_set_that_gains_and_loses_around_a_policy_is_written_twice(world: World) -> None:
+    world.want(world.a_set("web", "10.0.0.1/32"), world.policy("a", groups=("web",)))
+    world.sync()
+    world.want(world.a_set("web", "10.0.0.2/32"), world.policy("a", groups=("web", "x")))
+    held: list[list[str]] = []
+
+    def look(name: str) -> None:
+        if name == "fw.a":
+            held.append(world.cluster.documents["GlobalNetworkSet", "web"]["spec"]["nets"])
+
+    world.cluster.before_write = look
+    result = world.sync()
+    assert names(result) == ["web", "fw.a", "web"]
+    assert held == [["10.0.0.1/32", "10.0.0.2/32"]]
+    assert (result.error, result.left) == (None, 0)
+    assert world.sync().applied == ()
+
+
+def test_parts_of_a_set_change_places_without_a_gap(world: World) -> None:
+    world.want(
+        world.a_set("one", "10.0.0.1/32", group="g"), world.a_set("two", "10.0.0.2/32", group="g")
+    )
+    world.sync()
+    world.want(
+        world.a_set("one", "10.0.0.2/32", group="g"), world.a_set("two", "10.0.0.1/32", group="g")
+    )
+    seen: list[set[str]] = []
+
+    def look(name: str) -> None:
+        held = [document["spec"]["nets"] for document in world.cluster.documents.values()]
+        seen.append({net for nets in held for net in nets})
+
+    world.cluster.before_write = look
+    assert sorted(names(world.sync())) == ["one", "one", "two", "two"]
+    assert seen == 4 * [{"10.0.0.1/32", "10.0.0.2/32"}]
+
+
+def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(world: World) -> None:
+    world.want(world.a_set("web", "10.0.0.1/32"))
+    world.sync()
+    world.want(world.a_set("web", "10.0.0.2/32"), world.policy("a"))
+
+    def meddle(name: str) -> None:
+        if name == "fw.a":
+            world.cluster.documents["GlobalNetworkSet", "web"]["spec"]["nets"] = ["10.9.0.0/16"]
+
+    world.cluster.before_write = meddle
+    result = world.sync()
+    assert names(result) == ["web", "fw.a"]
+    [(change, why)] = result.failed
+    assert change.name == "web"
+    assert "changed by another hand meanwhile" in why
+    world.cluster.before_write = lambda name: None
+    assert names(world.sync()) == ["web"]
+    assert world.sync().applied == ()
+
+
+def test_a_cluster_that_cannot_be_read_again_keeps_what_sets_would_lose(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.want(world.a_set("web", "10.0.0.1/32"))
+    world.sync()
+    world.want(world.a_set("web", "10.0.0.2/32"), world.policy("a"))
+    real, reads = world.cluster.read, []
+
+    def read() -> Mapping[Key, Any]:
+        reads.append(1)
+        if len(reads) == 2:
+            raise ClusterError("nobody answers")
+        return real()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.cluster, "read", read)
+        result = world.sync()
+    assert names(result) == ["web", "fw.a"]
+    assert result.left == 1
+    assert "nobody answers; 1 more changes were not tried" in str(result.error)
+    assert names(world.sync()) == ["web"]
+
+
+# --- what fails -----------------------------------------------------------------------------------
+
+
+def test_a_failed_policy_stops_its_chain_and_no_other(world: World) -> None:
+    world.want(world.policy("old", 5, chain="web"))
+    world.sync()
+    world.want(
+        world.policy("a", 10, chain="web"),
+        world.policy("b", 20, chain="web"),
+        world.policy("c", 30, chain="web"),
+        world.policy("x", 10, chain="db"),
+        world.policy("y", 20, chain="db"),
+    )
+    world.fail("fw.b")
+    result = world.sync()
+    assert sorted(names(result)) == ["fw.a", "fw.x", "fw.y"]
+    assert [change.name for change, _ in result.failed] == ["fw.b"]
+    assert result.left == 2
+    assert result.state == "failed"
+    assert isinstance(result.error, ClusterError)
+    assert str(result.error) == (
+        "2 of 6 changes were left, since others failed that must come first "
+        "(GlobalNetworkPolicy fw.c: what comes before it was not written); the next sync goes on"
+    )
+    assert ("GlobalNetworkPolicy", "fw.old") in world.cluster.documents
+    world.fail()
+    assert names(world.sync()) == ["fw.b", "fw.c", "fw.old"]
+
+
+def test_a_tier_that_cannot_be_made_leaves_the_old_one_with_all_its_policies(world: World) -> None:
+    """Another tier in the configuration, and a right that is missing."""
+    old = (
+        world.tier("old"),
+        world.a_set("web", "10.0.0.1/32"),
+        world.policy("a", tier="old", chain="zone", groups=("web",)),
+    )
+    world.want(*old)
+    world.sync()
+    world.want(world.tier(), world.policy("a", chain="zone"))
+    world.fail("fw")
+    result = world.sync()
+    assert (names(result), result.left) == ([], 4)
+    assert world.cluster.documents == {(each.kind, each.name): each.document() for each in old}
+    world.fail()
+    assert names(world.sync()) == ["fw", "fw.a", "old.a", "web", "old"]
+
+
+def test_a_policy_waits_for_the_sets_that_it_selects(world: World) -> None:
+    world.want(
+        world.a_set("web", "10.0.0.1/32"),
+        world.policy("a", groups=("web",)),
+        world.policy("b", groups=("db",)),
+    )
+    world.fail("web")
+    result = world.sync()
+    assert (names(result), result.left) == (["fw.b"], 1)
+    world.fail()
+    assert names(world.sync()) == ["web", "fw.a"]
+
+
+def test_a_set_stays_whole_while_a_policy_still_selects_it(world: World) -> None:
+    world.want(
+        world.a_set("less", "10.0.0.1/32", "10.0.0.2/32"),
+        world.a_set("gone", "10.1.0.0/16"),
+        world.policy("a", groups=("less", "gone")),
+    )
+    world.sync()
+    world.want(world.a_set("less", "10.0.0.1/32"), world.policy("a", groups=("less",)))
+    world.fail("fw.a")
+    result = world.sync()
+    assert (names(result), result.left) == ([], 2)
+    world.fail()
+    assert names(world.sync()) == ["fw.a", "less", "gone"]
+
+
+def test_a_write_of_unknown_end_stops_its_chain_too(world: World) -> None:
+    world.want(world.policy("a", 1, chain="web"), world.policy("b", 2, chain="web"))
+    world.fail("fw.a", error=ClusterError)
+    result = world.sync()
+    assert result.unknown
+    assert (names(result), result.left) == ([], 1)
+
+
+def test_a_stop_in_the_middle_of_a_chain_leaves_the_rest(world: World) -> None:
+    world.want(*(world.policy(f"p{order}", order, chain="zone") for order in range(5)))
+    world.stopping = lambda: len(world.cluster.writes) >= 2
+    result = world.sync()
+    assert names(result) == ["fw.p0", "fw.p1"]
+    assert isinstance(result.error, StoppedError)
+    assert "stopped before 3 of 5 changes" in str(result.error)
+    world.stopping = lambda: False
+    assert names(world.sync()) == ["fw.p2", "fw.p3", "fw.p4"]
+
+
+# --- approvals ------------------------------------------------------------------------------------
+
+
+def foreign(world: World, name: str = "fw.theirs") -> None:
+    """A policy of somebody else in our tier."""
+    theirs = GlobalNetworkPolicy(name, "fw", 1, "all()", egress=(Rule("Allow"),)).manifest()
+    world.cluster.documents[theirs.kind, theirs.name] = theirs.document()
+
+
+def blocked(world: World) -> Plan:
+    """A first plan that a policy of others blocks."""
+    world.want(world.tier(), world.a_set("web"), world.policy("a", groups=("web",)))
+    foreign(world)
+    result = world.sync()
+    assert result.state == "blocked"
+    assert result.plan is not None
+    assert world.cluster.writes == []
+    return result.plan
+
+
+def test_a_blocked_plan_is_let_through_once_by_an_approval(world: World) -> None:
+    plan = blocked(world)
+    assert [each.guard for each in plan.blockers] == ["foreign-policy"]
+    assert world.sync().state == "blocked"
+    [waiting] = world.store.approvals()
+    assert (waiting.plan, waiting.summary) == (plan.digest, "3 to create, 0 to update, 0 to delete")
+
+    world.store.run("alice").approve(plan.digest)
+    assert world.dry().state == "in sync"
+    result = world.sync()
+    assert (result.state, names(result)) == ("in sync", ["fw", "web", "fw.a"])
+    assert result.plan is not None
+    assert result.plan.digest == plan.digest
+    assert world.kinds() == [Kind.BLOCKED, Kind.APPROVED, *(3 * [Kind.INTENT, Kind.OUTCOME])]
+    assert world.store.approvals() == []
+
+    # Nothing is left to hold back, although the policy is still there.
+    again = world.sync()
+    assert (again.state, again.applied) == ("in sync", ())
+    world.want(world.tier(), world.a_set("web", "10.0.0.1/32"), world.policy("a", groups=("web",)))
+    assert world.sync().state == "blocked"
+
+
+def test_an_approval_lets_no_other_plan_through(world: World) -> None:
+    plan = blocked(world)
+    world.store.run("alice").approve(plan.digest)
+    world.want(*world.wanted.values(), world.a_set("more"))
+    result = world.sync()
+    assert result.state == "blocked"
+    assert world.cluster.writes == []
+
+
+def test_an_approval_that_expired_lets_nothing_through(world: World) -> None:
+    plan = blocked(world)
+    world.store.run("alice").approve(plan.digest)
+    world.clock.now += LIFETIME
+    assert world.dry().state == "blocked"
+    assert world.sync().state == "blocked"
+    assert world.kinds() == [Kind.BLOCKED, Kind.APPROVED, Kind.BLOCKED]
+    world.store.run("alice").approve(plan.digest)
+    assert world.sync().state == "in sync"
+
+
+def test_what_can_never_be_approved_waits_for_nobody(world: World) -> None:
+    foreign(world, "fw.a")
+    world.want(world.tier(), world.policy("a"))
+    result = world.sync()
+    assert result.plan is not None
+    assert sorted(each.guard for each in result.plan.blockers) == [
+        "foreign-object",
+        "foreign-policy",
+    ]
+    assert world.store.approvals() == []
+    with pytest.raises(ApprovalError, match="foreign-object, foreign-policy"):
+        world.store.run("alice").approve(result.plan.digest)
+
+
+def test_an_approval_that_is_used_by_another_meanwhile_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = blocked(world)
+    monkeypatch.setattr(Store, "approved", lambda *_: True)
+    result = world.sync()
+    assert isinstance(result.error, ApprovalError)
+    assert plan.digest[:12] in str(result.error)
+    assert world.cluster.writes == []
+    assert world.kinds() == [Kind.BLOCKED]
+
+
+def test_what_an_approved_plan_left_needs_an_approval_of_its_own(world: World) -> None:
+    plan = blocked(world)
+    world.store.run("alice").approve(plan.digest)
+    world.fail("web")
+    assert world.sync().left == 1
+    world.fail()
+    result = world.sync()
+    assert result.state == "blocked"
+    assert result.plan is not None
+    assert [change.name for change in result.plan.changes] == ["fw.a", "web"]
+    assert replace(result.plan, blockers=()).digest != plan.digest
