@@ -37,7 +37,7 @@ from tests.naive.rulebases import ZONES, Case, case
 
 SEEDS = range(8)
 MOVES = 4
-FLOWS = 100
+FLOWS = 200
 OWNER = (("app.kubernetes.io/managed-by", "zonebridge"),)
 
 Objects = Mapping[Key, Manifest]
@@ -206,7 +206,7 @@ class World:
     def change_rules(self) -> None:
         """Change one rule, or a few of them."""
         rules = list(self.rules)
-        for _ in range(self.random.choice((1, 1, 2, 4))):
+        for _ in range(self.random.choice((1, 1, 3, 6))):
             at, other = self.random.randrange(len(rules)), self.random.randrange(len(rules))
             placed = rules[at]
             match self.random.randrange(5):
