@@ -62,6 +62,12 @@ class Said:
     def rule(self) -> Rule:
         return self.placed.rule
 
+    def speaks_of(self, zone: str) -> bool:
+        """Whether policies of a zone may have anything of it."""
+        if self.from_zones is None or self.to_zones is None:
+            return True
+        return zone in self.from_zones or zone in self.to_zones
+
 
 class Sayer:
     """Finds out what of a device group's rules can be said; made once for all of them."""
@@ -279,14 +285,13 @@ def calico_rules(
         if direction == "Egress"
         else (said.destination, said.source)
     )
-    made = (
+    return [
         rule
         for near, far, traffic in product(
             ends.by_address(local), _far_ends(said, zone, there, remote, ends), said.traffic
         )
         for rule in _rules(action, direction, near, far, traffic)
-    )
-    return list(dict.fromkeys(made))
+    ]
 
 
 def _far_ends(
@@ -299,12 +304,11 @@ def _far_ends(
         if kind == "interzone":
             return ends.not_in_zone(zone, remote, allow=said.allow)
         return ends.by_address(remote)
-    return tuple(
-        end
-        for name in there
-        if not (kind == "interzone" and name == zone.name)
-        for end in ends.in_zone(ends.zones.remote[name], remote, allow=said.allow)
-    )
+    zones = [ends.zones.remote[name] for name in there if kind != "interzone" or name != zone.name]
+    found = [end for each in zones for end in ends.in_zone(each, remote, allow=said.allow)]
+    # Zones whose networks are not known may all lie in the same places.
+    many = sum(each.networks is None for each in zones) > 1
+    return tuple(dict.fromkeys(found) if many else found)
 
 
 def whole(action: Action, direction: Direction, far: End) -> CalicoRule:

@@ -179,10 +179,11 @@ class _Tier:
         made = [Tier(target.tier, target.order, labels=self._options.owner).manifest()]
         made += self._essentials()
         said = [self._sayer.say(placed) for placed in target.device_group.rules]
+        speaking = [(index, each) for index, each in enumerate(said) if each.traffic]
         stands: dict[int, list[str]] = {}
         place = places(tuple(self._zones.own))
         for zone in self._zones.own.values():
-            entries = [*self._entries(said, zone), *self._defaults(zone)]
+            entries = [*self._entries(speaking, zone), *self._defaults(zone)]
             cut, at = parts_of(entries)
             chain = Chain(
                 tier=target.tier,
@@ -206,8 +207,10 @@ class _Tier:
             self.fidelity.append(_rule_fidelity(target, each, stands.get(index, [])))
         return made
 
-    def _entries(self, said: Sequence[Said], zone: Zone) -> Iterator[Entry]:
-        for index, each in enumerate(said):
+    def _entries(self, said: Sequence[tuple[int, Said]], zone: Zone) -> Iterator[Entry]:
+        for index, each in said:
+            if not each.speaks_of(zone.name):
+                continue
             action: Action = self._allowed if each.allow else "Deny"
             egress, ingress = (
                 tuple(calico_rules(each, zone, direction, self._ends, action))

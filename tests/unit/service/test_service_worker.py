@@ -30,7 +30,8 @@ from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group
 
 TTL = timedelta(seconds=3)
-WEB, DB = ("GlobalNetworkSet", "pan.web"), ("GlobalNetworkSet", "pan.db")
+WEB = ("GlobalNetworkSet", "pan.web")
+TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
 A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
 
 
@@ -179,8 +180,8 @@ def test_what_it_wrote_itself_is_no_reason_to_sync(world: World) -> None:
         world.say(web=["a"], db=["b"])
         before = settled(world, web=["10.0.0.1/32"], db=["10.0.0.3/32"])
         reads, recorded = world.cluster.reads, len(world.trail())
-        for key in (WEB, DB):
-            world.cluster.changed(key, Manifest.of(world.cluster.documents[key]))
+        for key, document in list(world.cluster.documents.items()):
+            world.cluster.changed(key, Manifest.of(document))
         until(world.idle)
         # What is no reason has been looked at by now; what follows is one.
         world.cluster.by_hand(WEB, "192.0.2.0/24")
@@ -259,7 +260,7 @@ def test_a_sync_that_fails_is_tried_again_until_it_succeeds(world: World) -> Non
     left = iter(range(4))
 
     def refuse(name: str) -> None:
-        if next(left, None) is not None:
+        if name == "pan.web" and next(left, None) is not None:
             raise NotWrittenError("no room")
 
     world.cluster.before_write = refuse
@@ -269,7 +270,11 @@ def test_a_sync_that_fails_is_tried_again_until_it_succeeds(world: World) -> Non
         assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
         assert world.syncs("failed") == 4
         until(lambda: world.worker._retry_at == math.inf)
-    assert [each.outcome for each in world.trail() if each.outcome] == 4 * ["failed"] + ["applied"]
+    outcomes = [each for each in world.trail() if each.outcome]
+    of_set = [each.outcome for each in outcomes if each.object_name == "pan.web"]
+    assert of_set == 4 * ["failed"] + ["applied"]
+    others = [(each.object_name, each.outcome) for each in outcomes if each.object_name != "pan.web"]
+    assert others == [(TIER, "applied"), (UNKNOWN, "applied")]
 
 
 def test_a_cluster_that_is_down_is_brought_to_the_newest_state(world: World) -> None:
@@ -290,7 +295,7 @@ def test_a_cluster_that_is_down_is_brought_to_the_newest_state(world: World) -> 
         assert world.cluster.writes == []
         down.clear()
         settled(world, web=["10.0.0.3/32"])
-    assert world.cluster.writes == [("create", "pan.web")]
+    assert world.cluster.writes == [("create", name) for name in (TIER, "pan.web", UNKNOWN)]
 
 
 def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None:
@@ -305,7 +310,8 @@ def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None
         del world.cluster.documents[WEB]
         until(lambda: world.syncs("in sync"))
         assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
-    assert [each.kind for each in world.trail()] == [Kind.BLOCKED, Kind.INTENT, Kind.OUTCOME]
+    written = 3 * [Kind.INTENT, Kind.OUTCOME]
+    assert [each.kind for each in world.trail()] == [Kind.BLOCKED, *written]
     assert 'guard="foreign-object"' not in world.metrics.exposition().decode()
 
 

@@ -93,9 +93,13 @@ class WatchedCluster(MemoryCluster):
         self.changed((live.manifest.kind, live.manifest.name), None)
 
     def nets(self) -> dict[str, list[str]]:
-        """What it holds, by name."""
+        """What its sets hold, by name."""
         held = dict(self.documents)
-        return {name: each["spec"].get("nets", []) for (_, name), each in held.items()}
+        return {
+            name: each["spec"].get("nets", [])
+            for (kind, name), each in held.items()
+            if kind == "GlobalNetworkSet"
+        }
 
     def by_hand(self, key: tuple[str, str], *nets: str) -> None:
         """Another hand writes to an object of ours."""
