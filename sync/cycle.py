@@ -244,9 +244,9 @@ def sync_cluster(
     try:
         live = cluster.reader.read()
         _recover(lease, live, store, run)
-        plan, _ = _plan(cluster, read, live, store, options)
+        plan, report = _plan(cluster, read, live, store, options)
         plan = _if_approved(plan, store)
-        return _apply(cluster, plan, live, run, lease, stopping)
+        return replace(_apply(cluster, plan, live, run, lease, stopping), report=report)
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
 
@@ -309,6 +309,12 @@ def _plan(
     )
     _require_valid(translated.manifests)
     tiers = [here.tier for here in cluster.device_groups]
+    # What is about to be taken over is nobody else's any more.
+    others = {
+        key: found
+        for key, found in live.items()
+        if not (cluster.adopt and found.adoptable and key in translated.manifests)
+    }
     plan = make_plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
@@ -316,7 +322,7 @@ def _plan(
         _left_out(translated.report, targets, snapshots),
         repair_drift=cluster.repair_drift,
         live=live,
-        blockers=foreign_policies(live, tiers, facts.foreign_policies),
+        blockers=foreign_policies(others, tiers, facts.foreign_policies),
     )
     return plan, translated.report
 

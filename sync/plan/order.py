@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from sync.calico import limits
 from sync.calico.manifest import Manifest
-from sync.calico.names import CHAIN_ANNOTATION
+from sync.calico.names import CHAIN_ANNOTATION, STORE
 from sync.net.addresses import AddressSet, network
 from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.references import Label, carried, mapping, named_by
@@ -177,7 +177,7 @@ def _grow_and_shrink(
     mixed: list[tuple[Change, AddressSet]] = []
     for change in sets:
         # What another hand did is undone first, whichever way it went.
-        if change.action is Action.CREATE or change.cause is Cause.DRIFT:
+        if change.action is Action.CREATE or change.cause is Cause.DRIFT or _adopted(change):
             grow.append(change)
             continue
         before, after = set(nets(change.before)), set(nets(change.after))
@@ -203,6 +203,15 @@ def _grow_and_shrink(
     grow.sort(key=lambda change: (change.cause is not Cause.DRIFT, change.kind, change.name))
     shrink.sort(key=lambda change: (change.kind, change.name))
     return grow, shrink
+
+
+def _adopted(change: Change) -> bool:
+    """Whether the change takes over what somebody else wrote."""
+    before, after = (
+        mapping(side.document(), "metadata", "labels") if side else {}
+        for side in (change.before, change.after)
+    )
+    return before.get(STORE) != after.get(STORE)
 
 
 def _gained(sets: Iterable[Change]) -> AddressSet:

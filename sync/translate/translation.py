@@ -41,6 +41,7 @@ from sync.translate.zones import PODS, Workloads, Zone, Zones, own_zones, zones_
 
 _FIRST: Final = -(2**52)  # orders before every chain
 _LAST: Final = 2**52  # orders behind every chain
+_SHOWN: Final = 1024  # characters of a name or a list in an annotation
 _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 
 
@@ -222,7 +223,7 @@ class _Tier:
     def _annotations(self, said: Said) -> Pairs:
         rule = said.rule
         return (
-            (names.RULE_ANNOTATION, rule.name),
+            (names.RULE_ANNOTATION, rule.name[:_SHOWN]),
             (names.SOURCE_ANNOTATION, _listed(rule.sources, negated=rule.negate_source)),
             (
                 names.DESTINATION_ANNOTATION,
@@ -349,7 +350,12 @@ def _identity(said: Said) -> str:
 
 
 def _listed(members: Sequence[str], *, negated: bool) -> str:
-    return ("not " if negated else "") + ",".join(members)
+    """A list as an annotation shows it: what does not fit is counted, and the firewall has it."""
+    text = ("not " if negated else "") + ",".join(members)
+    if len(text) <= _SHOWN:
+        return text
+    shown = text[:_SHOWN].rpartition(",")[0] or text[:_SHOWN]
+    return f"{shown} and {len(members) - 1 - shown.count(',')} more"
 
 
 def _check_selector(selector: str, key: str) -> None:

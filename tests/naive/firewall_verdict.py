@@ -121,7 +121,7 @@ class Firewall:
         return frozenset({*zone_names(self.configuration, self.device_group), *self.derived.zones})
 
     def zone_of_pod(self, end: End) -> str | None:
-        """The zone whose workloads hold a pod, of those that any device group knows."""
+        """The zone whose workloads hold a pod: one that is configured or that a group names."""
         assert end.pod is not None
         if end.pod not in self._zones_of_pods:
             zone = self._workload_zone(labels_of(end.pod))
@@ -143,17 +143,15 @@ class Firewall:
                 return name
         value = labels.get(self.zone_options.label)
         for name in sorted(self._all_names):
-            definition = self.zone_options.definitions.get(name)
-            by_label = definition is None or not (
-                definition.selector or definition.namespace_selector
-            )
+            given = self.zone_options.definitions.get(name)
+            by_label = given is None or not (given.selector or given.namespace_selector)
             if by_label and value == label_value(name):
                 return name
         return None
 
     @cached_property
     def _all_names(self) -> frozenset[str]:
-        return frozenset({*self.names, *self.zones})
+        return frozenset({*self.names, *self.zones, *self.zone_options.definitions})
 
     @cached_property
     def _networks(self) -> tuple[list[tuple[int, int, int, str]], frozenset[str]]:
@@ -460,7 +458,7 @@ class Firewall:
             for found in map(self.seen.objects.addresses.get, members)
         )
 
-    def _candidates(self, flow: Flow, oracle: Oracle) -> list[tuple[EffectiveRule | None, str]]:
+    def _candidates(self, flow: Flow, oracle: Oracle) -> Sequence[tuple[EffectiveRule | None, str]]:
         """The rules that may decide; more than one only where wildcards are not taken top-down.
 
         Unless the firewall's wildcard top-down match mode is on, rules with wildcards match by
@@ -471,7 +469,7 @@ class Firewall:
         if self.top_down_wildcards or not self._has_wildcards:
             return [(each, _place(each)) for each in islice(matching, 1)] or [(None, "")]
         found = list(matching)
-        first = [(each, _place(each)) for each in found[:1]] or [(None, "")]
+        first: list[tuple[EffectiveRule | None, str]] = [(each, _place(each)) for each in found[:1]]
         wild = [
             each
             for each in self.seen.rules
@@ -479,10 +477,10 @@ class Firewall:
             and self._through_wildcard(each.rule, flow)
             and self._ends_match(each.rule, set(), lambda _: True, flow, oracle)
         ]
-        others = [(each, f"{_place(each)} (wildcard)") for each in wild if each in found]
-        if len(wild) > 1 and not others:
-            others = [(None, "overlap of wildcards")]
-        return first + [each for each in others if each[0] is not first[0][0] or not each[0]]
+        others = [(each, f"{_place(each)} (wildcard)") for each in wild if each in found[1:]]
+        if len(wild) > 1 and not any(each in found for each in wild):
+            return [*(first or [(None, "")]), (None, "overlap of wildcards")]
+        return [*(first or [(None, "")]), *others]
 
     @cached_property
     def _has_wildcards(self) -> bool:
@@ -521,8 +519,8 @@ def cluster_verdict(firewalls: Sequence[Firewall], flow: Flow, oracle: Oracle) -
     """What a cluster ought to do: what every firewall allows that stands for one of the pods.
 
     A device group judges a flow at each pod of a zone that it knows, unless the flow is essential
-    there. A pod whose zone label puts it into no zone is denied both ways; any other pod without
-    a zone is not judged.
+    there. A pod with a zone label that is in no zone of any of them is denied both ways; any other
+    pod without such a zone is not judged.
     """
     by = []
     for direction, end in (("egress", flow.source), ("ingress", flow.destination)):
@@ -530,7 +528,8 @@ def cluster_verdict(firewalls: Sequence[Firewall], flow: Flow, oracle: Oracle) -
             continue
         for firewall in firewalls:
             zone = firewall.zone_of_pod(end)
-            if zone is None and firewall.zone_options.label in end.pod.labels:
+            named = zone is not None and zone in (*firewall.names, *firewall.zones)
+            if not named and firewall.zone_options.label in end.pod.labels:
                 return Verdict(allow=False, by=f"{direction}: label of no zone")
             if zone not in firewall.zones:
                 continue

@@ -217,7 +217,7 @@ def _without(holes: Sequence[str]) -> tuple[str, ...]:
     """A default route, cut up if anything lies in it that is not of its zone."""
     left = [IPv4Network("0.0.0.0/0")]
     for hole in (IPv4Network(text) for text in holes if ":" not in text):
-        kept = []
+        kept: list[IPv4Network] = []
         for net in left:
             if hole.subnet_of(net):
                 kept += net.address_exclude(hole)

@@ -7,17 +7,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import sleep
+from typing import Any, Literal
 
 import pytest
 import yaml
 
+from sync.calico import names
 from sync.calico.manifest import Manifest
-from sync.calico.objects import Pairs
+from sync.calico.objects import (
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    Pairs,
+    StagedGlobalNetworkPolicy,
+)
+from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import Key, LiveObject, NotWrittenError
+from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.cycle import Cluster, DeviceGroupHere, InvalidObjectError, Result, plan_cycle, run_cycle
-from sync.errors import ClusterError, SourceError
+from sync.errors import ClusterError, SourceError, UsageError
+from sync.net.addresses import network
 from sync.plan.changes import Action, Cause
 from sync.sources.export import ExportSource
 from sync.store import (
@@ -30,14 +39,18 @@ from sync.store import (
     Store,
     open_store,
 )
-from sync.store.audit import Filter, at, records
+from sync.store.audit import Filter, at, records, show
 from sync.store.verification import verify
+from sync.translate.fidelity import Status
+from sync.translate.options import ZoneDefinition, ZoneOptions
 from sync.translate.translation import Options
 from tests.memory import MemoryCluster
 from tests.unit.store.words import ticking
 from tests.words import Word, address, document, dynamic, group, rule
 
 KIND = "GlobalNetworkSet"
+POLICY, STAGED = "GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"
+TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
 TTL = timedelta(seconds=3)
 PROBE = 8
 A, B, C = address("a", "10.0.0.1"), address("b", "10.0.0.3"), address("c", "10.0.0.5")
@@ -49,10 +62,21 @@ class Killed(BaseException):
 
 
 @dataclass
+class KnownCluster(MemoryCluster):
+    """A cluster in memory of which there is more to know."""
+
+    known: ClusterFacts = field(default_factory=ClusterFacts)
+
+    def facts(self) -> ClusterFacts:
+        return self.known
+
+
+@dataclass
 class World:
     """A directory with exports, a store, and clusters that stand for device groups.
 
-    `kept` are the clusters in memory by name; any other is a directory.
+    `kept` are the clusters in memory by name; any other is a directory. `settings` are what every
+    cluster's configuration says besides, and `mode` that of each device group.
     """
 
     path: Path
@@ -60,9 +84,12 @@ class World:
     stands_for: dict[str, tuple[tuple[str, str], ...]] = field(
         default_factory=lambda: {"prod": (("main", "dg"),)}
     )
-    kept: dict[str, MemoryCluster] = field(default_factory=dict)
+    kept: dict[str, KnownCluster] = field(default_factory=dict)
     repair_drift: bool = True
+    settings: dict[str, Any] = field(default_factory=dict)
+    mode: Literal["enforced", "staged"] = "staged"
     tags: tuple[str, ...] = ()
+    zones: ZoneOptions = field(default_factory=ZoneOptions)
     stopping: Callable[[], bool] = lambda: False
 
     @property
@@ -73,14 +100,14 @@ class World:
         """Let a source say this of the device group `dg`, or exactly these bytes."""
         (self.path / f"{source}.xml").write_bytes(data or document((), {"dg": words}))
 
-    def keep_in_memory(self, name: str) -> MemoryCluster:
-        return self.kept.setdefault(name, MemoryCluster(self.owner))
+    def keep_in_memory(self, name: str = "prod") -> KnownCluster:
+        return self.kept.setdefault(name, KnownCluster(self.owner))
 
     def folder(self, cluster: str = "prod") -> Path:
         return self.path / cluster / KIND.lower()
 
     def files(self, cluster: str = "prod") -> dict[str, bytes]:
-        """The files of a cluster by name."""
+        """The files of a cluster's sets by name."""
         folder = self.folder(cluster)
         return {each.name: each.read_bytes() for each in folder.glob("*")}
 
@@ -93,7 +120,7 @@ class World:
         used = {source for pairs in self.stands_for.values() for source, _ in pairs}
         sources = [ExportSource(name, self.path / f"{name}.xml") for name in sorted(used)]
         clusters = [self._cluster(name, dry=dry) for name in self.stands_for]
-        translation = Options(self.tags, True, self.owner)
+        translation = Options(self.tags, True, self.owner, zones=self.zones)
         if dry:
             results = plan_cycle(sources, clusters, self.store, translation)
         else:
@@ -128,14 +155,23 @@ class World:
             if kept
             else lambda remaining, stopping: ManifestsWriter(path, remaining=remaining)
         )
+        tiers = (TIER, *(f"{TIER}-{number}" for number in range(2, len(pairs) + 1)))
         return Cluster(
             name,
-            tuple(DeviceGroupHere(source, group) for source, group in pairs),
+            tuple(
+                DeviceGroupHere(source, group, tier, order, self.mode)
+                for order, ((source, group), tier) in enumerate(zip(pairs, tiers, strict=True), 101)
+            ),
             kept or ManifestsReader(path, self.owner),
             None if dry else writer,
             kept or ManifestsWatcher(path),
             self.repair_drift,
+            **self.settings,
         )
+
+    def wrote(self, cluster: str = "prod") -> bool:
+        """Whether anything at all stands in a cluster's directory."""
+        return (self.path / cluster).exists()
 
     def trail(self, cluster: str = "prod") -> list[Record]:
         return list(records(self.store, Filter(cluster=cluster)))
@@ -158,6 +194,13 @@ def changed(result: Result) -> list[tuple[Action, str]]:
     return [(change.action, change.name) for change in result.applied]
 
 
+def sets(result: Result) -> list[tuple[Action, str]]:
+    """What was written of sets."""
+    written = changed(result)
+    kinds = [change.kind for change in result.applied]
+    return [each for kind, each in zip(kinds, written, strict=True) if kind == KIND]
+
+
 def outcomes(trail: Sequence[Record]) -> list[tuple[str, str]]:
     return [(each.object_name, each.outcome) for each in trail if each.outcome]
 
@@ -167,7 +210,9 @@ def outcomes(trail: Sequence[Record]) -> list[tuple[str, str]]:
 
 def test_the_first_sync_creates_and_the_second_changes_nothing(world: World) -> None:
     world.export(A, B, C, WEB, DB)
-    assert changed(world.only()) == [(Action.CREATE, "pan.db"), (Action.CREATE, "pan.web")]
+    assert changed(world.only()) == [
+        (Action.CREATE, name) for name in (TIER, "pan.db", "pan.web", UNKNOWN)
+    ]
     assert world.nets("pan.web") == ["10.0.0.1/32", "10.0.0.3/32"]
     before, count, trail = world.files(), world.verified(), world.trail()
     assert set(before) == {"pan.db.yaml", "pan.web.yaml"}
@@ -175,7 +220,7 @@ def test_the_first_sync_creates_and_the_second_changes_nothing(world: World) -> 
     second = world.only()
     assert changed(second) == []
     assert second.plan is not None
-    assert second.plan.unchanged == 2
+    assert second.plan.unchanged == 4
     assert world.files() == before
     assert world.trail() == trail
     # A run has two records, when it began and when it ended, and there is nothing else to say.
@@ -206,7 +251,11 @@ def test_a_group_that_is_gone_is_deleted(world: World) -> None:
     world.export(A, B, WEB)
     assert changed(world.only()) == [(Action.DELETE, "pan.db")]
     assert set(world.files()) == {"pan.web.yaml"}
-    assert set(world.store.written("prod")) == {(KIND, "pan.web")}
+    assert set(world.store.written("prod")) == {
+        ("Tier", TIER),
+        (KIND, "pan.web"),
+        (STAGED, UNKNOWN),
+    }
     assert changed(world.only()) == []
     assert world.verified()
 
@@ -226,13 +275,16 @@ def test_only_the_groups_with_a_tag_or_a_rule_are_written(world: World) -> None:
     world.export(
         A, group("x", "a", tags=("k8s",)), group("y", "a"), group("z", "a"), rule("r", source=["z"])
     )
-    assert changed(world.only()) == [(Action.CREATE, "pan.x"), (Action.CREATE, "pan.z")]
+    assert sets(world.only()) == [(Action.CREATE, "pan.x"), (Action.CREATE, "pan.z")]
 
 
 def test_a_large_group_is_written_in_more_than_one_batch(world: World) -> None:
+    world.export(A)
+    world.sync()
+    before = len(world.trail())
     world.export(A, *(group(f"g{number}", "a") for number in range(BATCH + 3)))
     assert len(changed(world.only())) == BATCH + 3
-    kinds = [record.kind for record in world.trail()]
+    kinds = [record.kind for record in world.trail()][before:]
     # A few first, and only when one of them was taken the others.
     assert kinds[: 2 * PROBE] == [*([Kind.INTENT] * PROBE), *([Kind.OUTCOME] * PROBE)]
     assert kinds[2 * PROBE :][:BATCH] == [Kind.INTENT] * (BATCH + 3 - PROBE) + [Kind.OUTCOME] * 5
@@ -247,7 +299,7 @@ def test_a_dry_run_plans_what_a_sync_does_and_writes_nothing(world: World) -> No
     dry = world.only(dry=True)
     assert dry.plan is not None
     assert dry.applied == ()
-    assert not world.folder().exists()
+    assert not world.wrote()
     assert world.verified() == 0
     assert world.only().plan == dry.plan
 
@@ -276,7 +328,8 @@ def test_a_file_of_others_in_our_place_blocks_the_plan_and_stays(world: World) -
     assert result.plan is not None
     assert [blocker.guard for blocker in result.plan.blockers] == ["foreign-object"]
     assert result.applied == ()
-    assert world.files() == {"pan.web.yaml": b"# mine\n"}
+    assert [each for each in (world.path / "prod").rglob("*") if each.is_file()] == [foreign]
+    assert foreign.read_bytes() == b"# mine\n"
     (record,) = world.trail()
     assert (record.kind, record.detail, record.plan) == (
         Kind.BLOCKED,
@@ -284,7 +337,7 @@ def test_a_file_of_others_in_our_place_blocks_the_plan_and_stays(world: World) -
         result.plan.digest,
     )
     foreign.unlink()
-    assert len(changed(world.only())) == 2
+    assert len(changed(world.only())) == 4
 
 
 def test_the_same_export_with_another_store_owns_nothing_here(world: World, tmp_path: Path) -> None:
@@ -357,14 +410,16 @@ def test_one_object_that_fails_stops_no_other_and_heals_on_the_next_run(world: W
     world.export(A, B, C, WEB, DB, group("all", "web"))
     cluster.before_write = failing("pan.db")
     result = world.only()
-    assert [change.name for change in result.applied] == ["pan.all", "pan.web"]
+    assert [change.name for change in result.applied] == [TIER, "pan.all", "pan.web", UNKNOWN]
     assert [(change.name, said) for change, said in result.failed] == [
         ("pan.db", "pan.db was refused")
     ]
     assert outcomes(world.trail()) == [
+        (TIER, Outcome.APPLIED),
         ("pan.all", Outcome.APPLIED),
         ("pan.db", Outcome.FAILED),
         ("pan.web", Outcome.APPLIED),
+        (UNKNOWN, Outcome.APPLIED),
     ]
     assert [each.error for each in world.trail() if each.error] == ["pan.db was refused"]
     assert world.store.open_intents("prod") == []
@@ -397,10 +452,14 @@ def test_a_write_that_nobody_knows_the_end_of_stays_open_until_it_is_read_back(
     assert [change.name for change, _ in result.failed] == ["pan.web"]
     (intent,) = world.store.open_intents("prod")
     assert intent.object_name == "pan.web"
-    assert outcomes(world.trail()) == [("pan.web", Outcome.UNKNOWN)]
+    assert outcomes(world.trail()) == [
+        (TIER, Outcome.APPLIED),
+        ("pan.web", Outcome.UNKNOWN),
+        (UNKNOWN, Outcome.APPLIED),
+    ]
 
     if happened:
-        (change,) = result.plan.changes if result.plan else ()
+        ((change, _),) = result.failed
         assert change.after is not None
         cluster.documents[KIND, "pan.web"] = change.after.document()
     cluster.before_write = nothing
@@ -415,13 +474,13 @@ def test_a_write_that_nobody_knows_the_end_of_stays_open_until_it_is_read_back(
 # --- being killed ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at_write", [0, 63, 70])
+@pytest.mark.parametrize("at_write", [0, 63, 70, 2 * BATCH + 11])
 def test_a_kill_at_any_write_leaves_open_intents_that_the_next_run_closes(
     world: World, at_write: int
 ) -> None:
     cluster = world.keep_in_memory("prod")
-    total = 2 * BATCH + 10
-    world.export(A, *(group(f"g{number:03}", "a") for number in range(total)))
+    total = 1 + (2 * BATCH + 10) + 1  # the tier, the sets and the policy
+    world.export(A, *(group(f"g{number:03}", "a") for number in range(total - 2)))
     calls = itertools.count()
 
     def dying(name: str) -> None:
@@ -432,7 +491,7 @@ def test_a_kill_at_any_write_leaves_open_intents_that_the_next_run_closes(
     with pytest.raises(Killed):
         world.sync()
     assert len(cluster.documents) == at_write
-    open_names = {(KIND, each.object_name) for each in world.store.open_intents("prod")}
+    open_names = {(each.object_kind, each.object_name) for each in world.store.open_intents("prod")}
     known = world.store.written("prod").keys()
     assert known <= cluster.documents.keys() <= known | open_names
     assert len(open_names) <= 2 * BATCH
@@ -443,7 +502,7 @@ def test_a_kill_at_any_write_leaves_open_intents_that_the_next_run_closes(
     assert len(changed(result)) == total - at_write
     recovered = [each for each in world.trail() if each.kind == Kind.RECOVERED]
     assert len(recovered) == len(open_names)
-    applied = {(KIND, each.object_name) for each in recovered if each.outcome == Outcome.APPLIED}
+    applied = {each.object_name for each in recovered if each.outcome == Outcome.APPLIED}
     assert len(applied) == at_write - len(known)
     assert world.store.open_intents("prod") == []
     assert world.store.written("prod").keys() == cluster.documents.keys()
@@ -482,11 +541,13 @@ def test_what_neither_we_nor_the_past_wrote_is_recovered_as_unknown(world: World
     cluster.before_write = failing("pan.web", error=Killed)
     with pytest.raises(Killed):
         world.sync()
-    other = next(iter(world.only(dry=True).plan.changes)).after  # type: ignore[union-attr]  # it was planned
+    plan = world.only(dry=True).plan
+    assert plan is not None
+    (other,) = (change.after for change in plan.changes if change.kind == KIND)
     assert other is not None
     cluster.documents[KIND, "pan.web"] = other.document() | {"spec": {"nets": ["0.0.0.0/0"]}}
     cluster.before_write = nothing
-    assert changed(world.only()) == [(Action.UPDATE, "pan.web")]
+    assert changed(world.only()) == [(Action.CREATE, UNKNOWN), (Action.UPDATE, "pan.web")]
     recovered = next(each for each in world.trail() if each.kind == Kind.RECOVERED)
     assert recovered.outcome == Outcome.UNKNOWN
     world.verified()
@@ -552,13 +613,15 @@ def test_a_cluster_that_fails_holds_up_no_other(world: World) -> None:
     world.export(A, B, WEB)
     results = world.sync()
     assert isinstance(results["bad"].error, ClusterError)
-    assert changed(results["good"]) == [(Action.CREATE, "pan.web")]
+    assert changed(results["good"]) == [
+        (Action.CREATE, name) for name in (TIER, "pan.web", UNKNOWN)
+    ]
 
 
 def test_a_clash_of_names_stops_the_cluster_before_anything_is_written(world: World) -> None:
     world.export(A, group("web   . .-.db", "a"), group("web .- #- _db", "a"), group("x", "a"))
     assert isinstance(world.only().error, SourceError)
-    assert not world.folder().exists()
+    assert not world.wrote()
     assert world.trail() == []
 
 
@@ -566,20 +629,30 @@ def test_an_object_that_does_not_validate_stops_the_cluster(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.export(A, B, WEB)
-    monkeypatch.setattr("sync.cycle.validate", lambda manifest: ["spec.nets[0] is wrong"])
+    monkeypatch.setattr(
+        "sync.cycle.validate",
+        lambda manifest: ["spec.nets[0] is wrong"] if manifest.kind == KIND else [],
+    )
     error = world.only().error
     assert isinstance(error, InvalidObjectError)
-    assert "'web'" in str(error)
+    assert "GlobalNetworkSet pan.web" in str(error)
     assert "spec.nets[0] is wrong" in str(error)
-    assert not world.folder().exists()
+    assert not world.wrote()
 
 
 def test_several_device_groups_of_one_cluster_stand_beside_each_other(world: World) -> None:
     world.stands_for = {"prod": (("main", "dg"), ("second", "dg"))}
     world.export(A, B, WEB)
     world.export(A, C, group("web", "c"), source="second")
-    assert len(changed(world.only())) == 2
+    # The first one listed keeps the plain names.
+    second, name = f"{TIER}-2", f"pan.{names.mapped('second/dg/web')}"
+    written = changed(world.only())
+    assert sorted(written) == [
+        (Action.CREATE, each)
+        for each in sorted([TIER, second, "pan.web", name, UNKNOWN, f"{second}.pan-unknown-zone"])
+    ]
     assert world.nets("pan.web") == ["10.0.0.1/32", "10.0.0.3/32"]
+    assert world.nets(name) == ["10.0.0.5/32"]
     result = world.only()
     assert result.plan is not None
     assert [origin.source for origin in result.plan.origins] == ["main", "second"]
@@ -596,8 +669,8 @@ def test_what_does_not_reach_the_cluster_is_in_the_plan(world: World) -> None:
     assert [left.subject for left in plan.left_out] == [
         f"{here}/address-group/entry[@name='d']/dynamic",
         f"{here}/address/entry[@name='bad']/ip-netmask",
-        "address group 'd' of dg",
-        "address group 'web' of dg",
+        "address group 'd'",
+        "address group 'web'",
         "rules of device group 'dg'",
     ]
 
@@ -672,12 +745,466 @@ def test_what_another_hand_made_as_it_shall_be_is_recorded(world: World) -> None
     result = world.only()
     assert result.applied == ()
     assert result.plan is not None
-    assert len(result.plan.adopted) == 1
+    assert len(result.plan.adopted) == 3
     assert world.files() == files
-    assert [kind for kind, _ in world.store.written("renamed")] == [KIND]
-    adopted = Filter(cluster="renamed", kind="adopted")
-    assert [record.groups for record in records(world.store, adopted)] == [("web",)]
+    assert sorted(kind for kind, _ in world.store.written("renamed")) == [KIND, STAGED, "Tier"]
+    adopted = records(world.store, Filter(cluster="renamed", kind="adopted"))
+    assert [(record.object_name, record.groups) for record in adopted] == [
+        ("pan.web", ("web",)),
+        (UNKNOWN, ()),
+        (TIER, ()),
+    ]
     verify(world.store)
     plan = world.only(dry=True).plan
     assert plan is not None
     assert plan.adopted == ()
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+def allow(name: str, **lists: Sequence[str] | str) -> Word:
+    """An allow for any application and service, from anywhere to anywhere but for `lists`."""
+    said: dict[str, Sequence[str] | str] = {
+        "from_": ["any"],
+        "to": ["any"],
+        "source": ["any"],
+        "destination": ["any"],
+        "application": ["any"],
+        "service": ["any"],
+        "action": "allow",
+    }
+    return rule(name, rulebase="pre", **{**said, **lists})
+
+
+def kinds(cluster: KnownCluster) -> dict[str, list[str]]:
+    """The names of what a cluster holds, by kind."""
+    return {
+        kind: sorted(name for _, name in found)
+        for kind, found in itertools.groupby(sorted(cluster.documents), key=lambda key: key[0])
+    }
+
+
+WEB_CHAIN, DB_CHAIN = f"{TIER}.pan-zone-web", f"{TIER}.pan-zone-db"
+
+
+def test_a_rule_becomes_chains_in_the_tier_of_its_device_group(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, C, WEB, DB, allow("r", from_=["web"], to=["db"], source=["web"]))
+    first = world.only()
+    assert first.error is None
+    assert [name for _, name in cluster.writes[:3]] == [TIER, "pan.db", "pan.web"]
+    assert sorted(cluster.writes[3:]) == [
+        ("create", name) for name in (UNKNOWN, DB_CHAIN, WEB_CHAIN)
+    ]
+    assert kinds(cluster) == {
+        KIND: ["pan.db", "pan.web"],
+        STAGED: [UNKNOWN, DB_CHAIN, WEB_CHAIN],
+        "Tier": [TIER],
+    }
+    assert changed(world.only()) == []
+    assert world.verified()
+
+
+def test_staged_policies_are_removed_once_those_that_enforce_stand(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    world.sync()
+    cluster.writes.clear()
+    world.mode = "enforced"
+    assert world.only().error is None
+    assert [verb for verb, _ in cluster.writes] == ["create", "create", "delete", "delete"]
+    assert kinds(cluster) == {KIND: ["pan.web"], POLICY: [UNKNOWN, WEB_CHAIN], "Tier": [TIER]}
+    assert changed(world.only()) == []
+
+
+def test_a_zone_that_no_rule_names_any_more_loses_its_chain_before_its_sets_go(
+    world: World,
+) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    world.sync()
+    cluster.writes.clear()
+    world.export(A, B)
+    assert world.only().error is None
+    assert cluster.writes == [("delete", WEB_CHAIN), ("delete", "pan.web")]
+
+
+def test_what_became_of_each_rule_is_in_the_report(world: World) -> None:
+    world.export(
+        A,
+        group("web", "a", "gone"),
+        allow("first", from_=["web"], source=["web"]),
+        allow("users", source_user=["alice"]),
+    )
+    result = world.only(dry=True)
+    report = result.report
+    assert report is not None
+    assert report.cluster == "prod"
+    assert [(each.name, each.status, len(each.calico) > 0) for each in report.rules] == [
+        ("first", Status.NARROWED, True),
+        ("users", Status.LEFT_OUT, False),
+    ]
+    assert [(each.name, each.status) for each in report.groups] == [("web", Status.NARROWED)]
+    assert [zone.name for zone in report.zones] == ["web"]
+    assert result.plan is not None
+    assert ("rules of device group 'dg'", "1 narrowed, 1 left-out; see `zonebridge report`") in [
+        (left.subject, left.reason) for left in result.plan.left_out
+    ]
+
+
+# --- what else there is to know of a cluster ------------------------------------------------------
+
+
+def nets_to_pods(cluster: KnownCluster, name: str, of: str) -> list[list[str]]:
+    """The nets that egress of a chain gives a rule towards pods, Calico rule by Calico rule."""
+    egress = cluster.documents[STAGED, name]["spec"]["egress"]
+    return [
+        each["destination"].get("nets", [])
+        for each in egress
+        if each["metadata"]["annotations"][names.RULE_ANNOTATION] == of
+        and "selector" in each["destination"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "known", "expected"),
+    [
+        ({}, None, ["10.0.0.0/8", "192.0.2.0/24"]),
+        ({}, "10.1.0.0/16", ["10.1.0.0/16"]),
+        # What is configured is not asked for.
+        ({"pod_cidrs": network("10.2.0.0/16")}, "10.1.0.0/16", ["10.2.0.0/16"]),
+        ({"pod_cidrs": network("192.0.2.0/25")}, None, ["192.0.2.0/25"]),
+    ],
+)
+def test_where_pods_are_narrows_what_an_allow_inlines_and_no_deny(
+    world: World, settings: dict[str, Any], known: str | None, expected: list[str]
+) -> None:
+    cluster = world.keep_in_memory()
+    cluster.known = ClusterFacts(pod_networks=network(known) if known else None)
+    world.settings = settings
+    lists = {"from_": ["web"], "to": ["db"], "destination": ["wide", "far"]}
+    world.export(
+        address("wide", "10.0.0.0/8"),
+        address("far", "192.0.2.0/24"),
+        allow("let", **lists),
+        allow("stop", **lists, action="deny"),
+    )
+    assert world.only().error is None
+    assert nets_to_pods(cluster, WEB_CHAIN, "let") == [expected]
+    assert nets_to_pods(cluster, WEB_CHAIN, "stop") == [["10.0.0.0/8", "192.0.2.0/24"]]
+
+
+def test_pods_that_came_to_lie_elsewhere_change_the_chain(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(
+        address("wide", "10.0.0.0/8"),
+        allow("let", from_=["web"], to=["db"], destination=["wide"]),
+    )
+    cluster.known = ClusterFacts(pod_networks=network("10.1.0.0/16"))
+    world.sync()
+    cluster.known = ClusterFacts(pod_networks=network("10.2.0.0/16"))
+    assert changed(world.only()) == [(Action.UPDATE, WEB_CHAIN)]
+    assert nets_to_pods(cluster, WEB_CHAIN, "let") == [["10.2.0.0/16"]]
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_cluster_with_windows_nodes_is_refused_and_no_other(world: World, dry: bool) -> None:
+    world.stands_for = {"windows": (("main", "dg"),), "linux": (("main", "dg"),)}
+    cluster = world.keep_in_memory("windows")
+    cluster.known = ClusterFacts(windows_nodes=("win-1", "win-2"))
+    world.export(A, B, WEB)
+    results = world.sync(dry=dry)
+    error = results["windows"].error
+    assert isinstance(error, ClusterError)
+    assert "cluster windows has Windows nodes (win-1)" in str(error)
+    assert "windows: ignore" in str(error)
+    assert results["windows"].plan is None
+    assert results["windows"].state == "failed"
+    assert cluster.writes == []
+    assert world.trail("windows") == []
+    assert results["linux"].succeeded
+
+
+def test_windows_nodes_without_zoned_pods_are_nobodys_business(world: World) -> None:
+    cluster = world.keep_in_memory()
+    cluster.known = ClusterFacts(windows_nodes=("win-1",))
+    world.settings = {"refuse_windows": False}
+    world.export(A, B, WEB)
+    assert len(changed(world.only())) == 3
+
+
+def test_a_cluster_whose_facts_cannot_be_had_is_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+
+    def facts() -> ClusterFacts:
+        raise ClusterError("nobody answers")
+
+    monkeypatch.setattr(cluster, "facts", facts)
+    result = world.only()
+    assert isinstance(result.error, ClusterError)
+    assert cluster.writes == []
+
+
+def put(cluster: MemoryCluster, *manifests: Manifest) -> None:
+    """Let objects of others stand in a cluster."""
+    for each in manifests:
+        cluster.documents[each.kind, each.name] = each.document()
+
+
+def theirs(name: str, tier: str = TIER) -> Manifest:
+    """A policy of somebody else that allows everything."""
+    return GlobalNetworkPolicy(name, tier, 1, "all()", egress=(CalicoRule("Allow"),)).manifest()
+
+
+@pytest.mark.parametrize(
+    ("held", "named"),
+    [
+        ((theirs(f"{TIER}.theirs"),), f"GlobalNetworkPolicy {TIER}.theirs"),
+        ((), "NetworkPolicy shop/theirs"),
+    ],
+    ids=["of the cluster", "of a namespace"],
+)
+def test_a_policy_of_others_in_our_tier_blocks_until_it_is_approved(
+    world: World, held: Sequence[Manifest], named: str
+) -> None:
+    world.stands_for = {"prod": (("main", "dg"),), "other": (("main", "dg"),)}
+    cluster = world.keep_in_memory()
+    put(cluster, *held)
+    if not held:
+        cluster.known = ClusterFacts(
+            foreign_policies={TIER: (named,), "default": ("NetworkPolicy shop/elsewhere",)}
+        )
+    put(cluster, theirs("default.elsewhere", "default"))
+    before = dict(cluster.documents)
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+
+    results = world.sync()
+    assert results["other"].succeeded
+    plan = results["prod"].plan
+    assert plan is not None
+    assert (results["prod"].state, results["prod"].applied) == ("blocked", ())
+    assert not results["prod"].succeeded
+    (blocker,) = plan.blockers
+    assert (blocker.guard, blocker.approvable, plan.approvable) == ("foreign-policy", True, True)
+    assert f"1 policy of others in the tier {TIER} ({named})" in blocker.message
+    assert results["prod"].detail == blocker.message
+    assert cluster.documents == before
+    (standing,) = (each for each in world.store.standings() if each.name == "prod")
+    assert (standing.state, bool(standing.succeeded)) == ("blocked", False)
+    (waiting,) = world.store.approvals()
+    assert (waiting.cluster, waiting.plan) == ("prod", plan.digest)
+
+    world.store.run("alice").approve(plan.digest)
+    written = world.sync()["prod"]
+    assert len(changed(written)) == 4
+    assert before.items() <= cluster.documents.items()
+    assert world.sync()["prod"].state == "in sync"
+    assert world.verified()
+
+
+# --- what others left behind ----------------------------------------------------------------------
+
+
+def left_behind(mode: str = "staged") -> list[Manifest]:
+    """What stands where a set and a chain of ours shall stand."""
+    kind = StagedGlobalNetworkPolicy if mode == "staged" else GlobalNetworkPolicy
+    return [
+        GlobalNetworkSet(
+            "pan.web", ("192.0.2.0/24",), annotations=((names.NAME_ANNOTATION, "old"),)
+        ).manifest(),
+        kind(WEB_CHAIN, TIER, 7, "all()", egress=(CalicoRule("Allow"),)).manifest(),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["staged", "enforced"])
+def test_adoption_takes_over_what_stands_in_our_place_and_says_what_it_was(
+    world: World, mode: Literal["staged", "enforced"]
+) -> None:
+    world.mode = mode
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    put(cluster, *left_behind(mode))
+    other = GlobalNetworkSet("pan.other", ("192.0.2.0/24",)).manifest()
+    put(cluster, other)
+    for held in cluster.documents.values():
+        held["metadata"].setdefault("annotations", {})["example.com/note"] = "theirs"
+    before = dict(cluster.documents)
+    assert world.only().state == "blocked"
+    assert cluster.documents == before
+
+    world.settings = {"adopt": True}
+    dry = world.only(dry=True)
+    result = world.only()
+    assert dry.plan == result.plan
+    assert changed(result) == [
+        (Action.CREATE, TIER),
+        (Action.UPDATE, "pan.web"),
+        (Action.UPDATE, WEB_CHAIN),
+        (Action.CREATE, UNKNOWN),
+    ]
+    intents = [each for each in world.trail() if each.kind == Kind.INTENT]
+    assert {each.cause for each in intents} == {Cause.CONFIGURATION}
+    wrote = world.store.written("prod")
+    for stood in left_behind(mode):
+        # The set too is written once, and before the policies: what was foreign in it goes first.
+        (of_it,) = (each for each in intents if each.object_name == stood.name)
+        shown = show(world.store, of_it.chain, of_it.sequence)
+        assert shown.before == stood
+        assert shown.after == wrote[stood.kind, stood.name]
+        kept = cluster.documents[stood.kind, stood.name]["metadata"]["annotations"]
+        assert kept["example.com/note"] == "theirs"
+    assert "old" in next(each.groups for each in intents if each.object_name == "pan.web")
+    # What nothing of ours is to replace stays, and the next sync knows of nothing more to do.
+    key = (other.kind, other.name)
+    assert cluster.documents[key] == before[key]
+    world.settings = {}
+    assert changed(world.only()) == []
+    assert world.verified()
+
+
+def test_a_take_over_that_nobody_saw_the_end_of_is_recovered(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    put(cluster, left_behind()[0])
+    world.settings = {"adopt": True}
+    cluster.before_write = failing("pan.web", error=Killed)
+    with pytest.raises(Killed):
+        world.sync()
+    cluster.before_write = nothing
+    assert (Action.UPDATE, "pan.web") in changed(world.only())
+    recovered = [each for each in world.trail() if each.kind == Kind.RECOVERED]
+    # What does not carry our labels tells nothing of what we did.
+    assert [(each.object_name, each.outcome) for each in recovered] == [
+        ("pan.web", Outcome.UNKNOWN)
+    ]
+    assert world.verified()
+
+
+def test_what_another_installation_claims_is_not_taken_over(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    labels = owner_labels("another", world.store.uuid)
+    put(cluster, GlobalNetworkSet("pan.web", ("192.0.2.0/24",), labels).manifest())
+    world.settings = {"adopt": True}
+    result = world.only()
+    assert result.plan is not None
+    assert (result.state, result.plan.approvable) == ("blocked", False)
+    assert cluster.writes == []
+
+
+# --- chains that move -----------------------------------------------------------------------------
+
+
+def long_chain(third: int) -> list[Word]:
+    """So many rules of the zone `web` that they need several policies; each has `third` in it."""
+    return [
+        allow(
+            f"rule {number}",
+            from_=["web"],
+            destination=[f"10.{third}.{number // 250}.{number % 250}"],
+        )
+        for number in range(400)
+    ]
+
+
+def parts_held(cluster: KnownCluster) -> set[str]:
+    """The policies of the chain of `web` that a cluster holds: its first one, and `a2` or `b1`."""
+    prefix = f"{TIER}.pan-part-{names.mapped('web')}-"
+    return {
+        name.removeprefix(prefix)
+        for _, name in cluster.documents
+        if name == WEB_CHAIN or name.startswith(prefix)
+    }
+
+
+def test_a_chain_that_changes_wholly_moves_in_front_and_the_old_one_goes(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(*long_chain(1))
+    world.sync()
+    parts = len(parts_held(cluster))
+    assert parts > 2
+    assert parts_held(cluster) == {WEB_CHAIN, *(f"a{number}" for number in range(2, parts + 1))}
+    cluster.writes.clear()
+    world.export(*long_chain(2))
+    assert world.only().error is None
+    assert parts_held(cluster) == {f"b{number}" for number in range(1, parts + 1)}
+    assert [verb for verb, _ in cluster.writes] == parts * ["create"] + parts * ["delete"]
+    assert changed(world.only()) == []
+
+
+def test_a_directory_keeps_its_file_names_when_a_chain_changes_wholly(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.settings = {"moves": False}
+    world.export(*long_chain(1))
+    world.sync()
+    held = parts_held(cluster)
+    cluster.writes.clear()
+    world.export(*long_chain(2))
+    assert world.only().error is None
+    assert parts_held(cluster) == held
+    assert [verb for verb, _ in cluster.writes] == len(held) * ["replace"]
+    assert changed(world.only()) == []
+
+
+def test_a_chain_that_moved_comes_back_where_it_may_move_no_more(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(*long_chain(1))
+    world.sync()
+    before = parts_held(cluster)
+    world.export(*long_chain(2))
+    world.sync()
+    assert parts_held(cluster).isdisjoint(before)
+    world.settings = {"moves": False}
+    assert world.only().error is None
+    assert parts_held(cluster) == before
+    assert changed(world.only()) == []
+
+
+def test_a_move_that_fails_midway_leaves_the_old_chain_whole_and_goes_on(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(*long_chain(1))
+    world.sync()
+    old = dict(cluster.documents)
+    parts = len(parts_held(cluster))
+    world.export(*long_chain(2), allow("other", from_=["db"]))
+    second = names.policy_part_name(TIER, "web", "b", 2)
+    cluster.before_write = failing(second)
+    result = world.only()
+    assert result.state == "failed"
+    assert [change.name for change, _ in result.failed] == [second]
+    # The rest of the new chain, and the whole old one, which was to go.
+    assert result.left == (parts - 2) + parts
+    assert old.items() <= cluster.documents.items()
+    assert (STAGED, DB_CHAIN) in cluster.documents
+    cluster.before_write = nothing
+    again = changed(world.only())
+    assert [action for action, _ in again] == (parts - 1) * [Action.CREATE] + parts * [
+        Action.DELETE
+    ]
+    assert again[0] == (Action.CREATE, second)
+    assert parts_held(cluster) == {f"b{number}" for number in range(1, parts + 1)}
+    assert changed(world.only()) == []
+    assert world.verified()
+
+
+# --- a configuration that does not fit ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_zones_that_do_not_fit_one_cluster_are_its_error_alone(world: World, dry: bool) -> None:
+    world.stands_for = {"bad": (("main", "dg"),), "good": (("second", "dg"),)}
+    world.zones = ZoneOptions(definitions={"out": ZoneDefinition(networks=("0.0.0.0/0",))})
+    world.export(A, B, WEB, allow("r", from_=["web"], to=["out"]))
+    world.export(A, B, WEB, allow("r", to=["out"]), source="second")
+    results = world.sync(dry=dry)
+    error = results["bad"].error
+    assert isinstance(error, UsageError)
+    assert "the networks of 'web' are not known" in str(error)
+    assert (results["bad"].state, results["bad"].plan) == ("failed", None)
+    assert not world.wrote("bad")
+    assert results["good"].succeeded
+    assert world.wrote("good") != dry

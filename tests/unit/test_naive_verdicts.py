@@ -512,13 +512,19 @@ def test_a_label_of_no_zone_is_denied_and_no_label_is_not_judged() -> None:
     assert cluster_verdict(found, flow(unzoned, host("8.8.8.8")), NO).allow
 
 
+def test_a_configured_zone_that_no_group_names_is_a_zone_to_others_only() -> None:
+    options = ZoneOptions(definitions={"lab": ZoneDefinition()})
+    found = [firewall(rule("r", **ALLOW), zone_options=options)]
+    lab = pod("10.0.0.5", "lab")
+    assert found[0].verdict(flow(TRUST, lab), NO).by == "interzone-default"
+    assert not cluster_verdict(found, flow(lab, host("8.8.8.8")), NO).allow
+
+
 def test_essentials_come_before_all_rules_in_their_direction() -> None:
     essential = Essential("egress", "all()", "role == 'dns'", (), ("53/udp",))
     options = ZoneOptions(essentials=(essential,))
-    found = [firewall(rule("r", action="deny"), zone_options=options, names=("trust", "dmz"))]
-    found[0] = firewall(
-        rule("r", action="deny", from_=["trust", "any"], service=["any"]), zone_options=options
-    )
+    deny = rule("r", action="deny", from_=["trust", "any"], service=["any"])
+    found = [firewall(deny, zone_options=options)]
     dns = pod("10.0.0.53", role="dns")
     assert cluster_verdict(found, flow(TRUST, dns, 53, UDP), NO).allow
     assert not cluster_verdict(found, flow(TRUST, dns, 53, TCP), NO).allow

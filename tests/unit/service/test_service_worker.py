@@ -273,7 +273,9 @@ def test_a_sync_that_fails_is_tried_again_until_it_succeeds(world: World) -> Non
     outcomes = [each for each in world.trail() if each.outcome]
     of_set = [each.outcome for each in outcomes if each.object_name == "pan.web"]
     assert of_set == 4 * ["failed"] + ["applied"]
-    others = [(each.object_name, each.outcome) for each in outcomes if each.object_name != "pan.web"]
+    others = [
+        (each.object_name, each.outcome) for each in outcomes if each.object_name != "pan.web"
+    ]
     assert others == [(TIER, "applied"), (UNKNOWN, "applied")]
 
 
