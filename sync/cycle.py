@@ -44,7 +44,7 @@ from sync.sources import Source
 from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
 from sync.translate.fidelity import Report, Status
 from sync.translate.sets import Target, shortened
-from sync.translate.translation import Options, translate
+from sync.translate.translation import Options, Translated, translate
 
 WRITERS = 8
 """Writes that are under way in one cluster at a time."""
@@ -52,6 +52,9 @@ WRITERS = 8
 _PROBE = 8  # changes of the first batch: where all of them fail, the others are not tried
 
 _CLUSTERS = 16  # at a time
+
+# A move of chains that was left in the middle is first brought back, and then made anew.
+_STAGES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,8 @@ def plan_cycle(
     def become(cluster: Cluster) -> Result:
         try:
             live = cluster.reader.read()
-            plan, report = _plan(cluster, read, live, store, options)
-            return Result(cluster.name, _if_approved(plan, store), report)
+            plan, translated = _plan(cluster, read, live, store, options)
+            return Result(cluster.name, _if_approved(plan, store), translated.report)
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
@@ -242,11 +245,17 @@ def sync_cluster(
     that fails raises, for without it nothing may be written.
     """
     try:
-        live = cluster.reader.read()
-        _recover(lease, live, store, run)
-        plan, report = _plan(cluster, read, live, store, options)
-        plan = _if_approved(plan, store)
-        return replace(_apply(cluster, plan, live, run, lease, stopping), report=report)
+        done: tuple[Change, ...] = ()
+        for _ in range(_STAGES):
+            live = cluster.reader.read()
+            _recover(lease, live, store, run)
+            plan, translated = _plan(cluster, read, live, store, options)
+            plan = _if_approved(plan, store)
+            result = _apply(cluster, plan, live, run, lease, stopping)
+            done += result.applied
+            if not (translated.on_the_way and result.succeeded):
+                break
+        return replace(result, applied=done, report=translated.report)
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
 
@@ -294,7 +303,7 @@ def _plan(
     live: Mapping[Key, LiveObject],
     store: Store,
     options: Options,
-) -> tuple[Plan, Report]:
+) -> tuple[Plan, Translated]:
     snapshots = {here.source: _whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster)
     written = store.written(cluster.name)
@@ -324,7 +333,7 @@ def _plan(
         live=live,
         blockers=foreign_policies(others, tiers, facts.foreign_policies),
     )
-    return plan, translated.report
+    return plan, translated
 
 
 def _target(here: DeviceGroupHere, snapshot: Snapshot) -> Target:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
-from sync.firewall.predefined import DEFAULTS
+from sync.firewall.predefined import DEFAULTS, SECURE
 from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic, expanded, merged
 from sync.net.ports import PortSet, ports
 
@@ -28,12 +28,14 @@ class Applications:
     open_because: tuple[str, ...] = ()
 
 
-def resolve_applications(names: Iterable[str], objects: _Named) -> Applications:
+def resolve_applications(
+    names: Iterable[str], objects: _Named, *, denied: bool = False
+) -> Applications:
     """The applications of these names, groups at any depth, as one device group sees them.
 
     A custom application takes the place of a predefined one of its name. An application filter
     asks about every application there is, so it is always open: of its applications only the
-    custom ones are known.
+    custom ones are known. Of a predefined one `denied` takes the secure ports along.
     """
     because: set[str] = set()
 
@@ -62,7 +64,7 @@ def resolve_applications(names: Iterable[str], objects: _Named) -> Applications:
                 continue
             known, problem = _default(found.default)
         elif name in DEFAULTS:
-            known, problem = _predefined(name)
+            known, problem = _predefined(name, denied=denied)
         else:
             known, problem = (), "is not known here, so neither are its ports"
         traffic += known
@@ -90,9 +92,10 @@ def _chosen(asked: ApplicationFilter, objects: _Named) -> tuple[str, ...]:
 
 
 @cache
-def _predefined(name: str) -> tuple[tuple[Traffic, ...], str]:
+def _predefined(name: str, *, denied: bool) -> tuple[tuple[Traffic, ...], str]:
     items: list[tuple[str, str]] = []
-    for word in DEFAULTS[name].split():
+    secure = SECURE.get(name, "") if denied else ""
+    for word in (*DEFAULTS[name].split(), *secure.split()):
         kind, _, value = word.partition("/")
         items.append(("port", word) if kind in _PORTED else (_NUMBERED[kind], value))
     return _default(items)

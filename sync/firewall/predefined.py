@@ -13,6 +13,20 @@ from collections.abc import Mapping
 _WEB = "tcp/80,443"
 _DYNAMIC = "tcp/dynamic udp/dynamic"
 
+SECURE: Mapping[str, str] = {
+    "web-browsing": "tcp/443",
+    "smtp": "tcp/465",
+    "smtp-base": "tcp/465",
+    "ftp": "tcp/990",
+    "pop3": "tcp/995",
+    "imap": "tcp/993",
+    "ldap": "tcp/636",
+}
+"""Ports that `application-default` means besides where traffic is decrypted (PAN-OS 9.0 and later).
+
+A deny has to cover them; an allow without them is only smaller.
+"""
+
 DEFAULTS: Mapping[str, str] = {
     # The web
     "web-browsing": "tcp/80",

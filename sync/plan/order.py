@@ -7,7 +7,8 @@
 A step begins when the one before has ended. It is made of chains, which may be written side by
 side; the changes of a chain are written one after the other. Policies that carry one value of
 `names.CHAIN_ANNOTATION` are a chain: created and updated front to back, removed back to front.
-Everything else is a chain of its own.
+Those around the chains of a tier
+are one too. Everything else is a chain of its own.
 
 A set that gains addresses and loses others is written once where nobody can tell the difference.
 Where a policy changes too, or where another set gains what this one loses (the parts of one group
@@ -57,8 +58,9 @@ def steps(changes: Sequence[Change]) -> list[Step]:
 
 def chain_of(change: Change) -> tuple[str, ...]:
     """What a change is in a chain with: equal for changes that are, also of different steps."""
-    if change.kind in POLICIES and (value := _chain_value(change)):
-        return change.kind, _tier(change.after or change.before), value
+    if change.kind in POLICIES:
+        # Those around the chains of a tier are one, too: what is behind decides what they let by.
+        return change.kind, _tier(change.after or change.before), _chain_value(change)
     return change.kind, change.name
 
 
@@ -109,9 +111,12 @@ class Unwritten:
 
     def _stops_policy(self, change: Change) -> str:
         if change.after is None:
-            # Its successor may stand in another tier, or be of the other kind.
+            # Its successor may stand in another tier, or be of the other kind; and its pods may
+            # have moved to another zone.
             replaced = _chain_value(change) in self._chain_values
-            return "what replaces it was not written" if replaced else ""
+            if replaced or _tier(change.before) in self._broken_tiers:
+                return "what replaces it was not written"
+            return ""
         if _tier(change.after) in self._missing_tiers:
             return "its tier was not written"
         if (

@@ -12,6 +12,7 @@ from sync.plan import order
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.differences import Differences, Key
 from sync.plan.guards import Blocker, Held, referenced_sets
+from sync.plan.references import carried, named_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,18 @@ def make_plan(
     """
     reported = {
         change for change in found.changes if change.cause is Cause.DRIFT and not repair_drift
+    }
+    # A policy is never written for a set that is not as it shall be.
+    needed = {
+        label
+        for change in found.changes
+        if change not in reported and change.kind in order.POLICIES
+        for label in named_by(change.after)
+    }
+    reported = {
+        change
+        for change in reported
+        if not change.after or needed.isdisjoint(carried(change.after.document()))
     }
     changes = tuple(change for change in found.changes if change not in reported)
     guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)

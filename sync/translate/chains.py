@@ -13,15 +13,20 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, Literal
 
 from sync.calico import limits, names
 from sync.calico.manifest import Manifest
 from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Pairs, StagedGlobalNetworkPolicy
 from sync.calico.objects import Rule as CalicoRule
+from sync.errors import SourceError
 from sync.translate.rules import annotated
 
 Generation = Literal["a", "b"]
+
+LAST_DEFAULT: Final = "unknown-addresses"
+"""What the rule that ends a chain is called."""
 
 GAP: Final = 10_000
 """Between the orders of a chain's policies; its zone decides where in the gap."""
@@ -100,8 +105,14 @@ class Chain:
 def places(zones: Sequence[str]) -> dict[str, int]:
     """Where in the gap between orders each zone's policies stand: no two orders are equal.
 
-    A zone keeps its place when others come and go, unless two want the same one.
+    A zone keeps its place when others come and go, unless two want the same one. `SourceError`
+    where there are more zones than places.
     """
+    if len(zones) > GAP // 2:
+        raise SourceError(
+            f"a device group names {len(zones):,} zones, and only {GAP // 2:,} have a place "
+            "in a tier; look for what made them in Panorama"
+        )
     taken: dict[int, str] = {}
     for zone in sorted(zones):
         place = int.from_bytes(hashlib.sha256(zone.encode()).digest()[:4]) % GAP
@@ -173,29 +184,62 @@ class _Open:
         return Part(tuple(self._found["egress"]), tuple(self._found["ingress"]))
 
 
-def lay(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> list[Manifest]:
+def lay(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> tuple[list[Manifest], bool]:
     """The chain's manifests, in the generation in which it can be brought about.
 
     `standing` is what stands of ours in the cluster, by (kind, name). Where one part changed it is
-    replaced; where more did, the whole chain is written anew in the other generation.
+    replaced; where more did, or the choice of pods, the whole chain is written anew in the other
+    generation. True beside them if they are only on the way: then another plan has to follow.
     """
     stands = {generation: _standing(chain, generation, standing) for generation in _GENERATIONS}
-    if not stands["a"] and not stands["b"]:
-        return chain.laid("a")
     if stands["a"] and stands["b"]:
-        # Left in the middle: go on with the one that has come further.
-        laid = {generation: chain.laid(generation) for generation in _GENERATIONS}
-        ahead = {
-            generation: sum(each in stands[generation] for each in laid[generation])
-            for generation in _GENERATIONS
-        }
-        return laid["a" if ahead["a"] > ahead["b"] else "b"]
-    here: Generation = "a" if stands["a"] else "b"
-    there: Generation = "b" if here == "a" else "a"
+        return _go_on(chain, stands["a"], stands["b"])
+    here: Generation = "b" if stands["b"] else "a"
+    there: Generation = "a" if here == "b" else "b"
     old, new = stands[here], chain.laid(here)
-    if len(old) == len(new) and sum(each not in old for each in new) <= 1:
-        return new
-    return chain.laid(there)
+    if all(each in new for each in old):
+        return new, False
+    # A pod that another chain takes over stays in this one until that one stands.
+    same_pods = all(each.document()["spec"]["selector"] == chain.selector for each in old)
+    if same_pods and len(old) == len(new) and sum(each not in old for each in new) == 1:
+        return new, False
+    return chain.laid(there), False
+
+
+def _go_on(
+    chain: Chain, old_a: Sequence[Manifest], old_b: Sequence[Manifest]
+) -> tuple[list[Manifest], bool]:
+    """What to do where a move from one generation to the other was left in the middle.
+
+    `b` stands before `a`: while it is whole, whatever `a` says decides nothing.
+    """
+    new_a, new_b = chain.laid("a"), chain.laid("b")
+    if all(each in old_a for each in new_a):
+        return new_a, False
+    if all(each in new_b for each in old_b):
+        return new_b, False
+    if _is_whole(old_b):
+        return new_a, False
+    if _is_whole(old_a):
+        # Neither may be rewritten while a part of `b` leads into `a`: back to `a` first.
+        return sorted(old_a, key=_order), True
+    return new_b, False
+
+
+def _order(policy: Manifest) -> int:
+    order: int = policy.document()["spec"]["order"]
+    return order
+
+
+def _is_whole(policies: Sequence[Manifest]) -> bool:
+    """Whether no part is missing: they are numbered without a gap, and the last decides all."""
+    specs = [policy.document()["spec"] for policy in sorted(policies, key=_order)]
+    orders = [spec["order"] for spec in specs]
+    ends = [rules[-1] for rules in (specs[-1].get("egress"), specs[-1].get("ingress")) if rules]
+    last = [end.get("metadata", {}).get("annotations", {}) for end in ends]
+    return all(second - first == GAP for first, second in pairwise(orders)) and all(
+        annotations.get(names.RULE_ANNOTATION) == LAST_DEFAULT for annotations in last
+    )
 
 
 _GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")

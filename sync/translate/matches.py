@@ -91,7 +91,8 @@ def match(
         )
     if allow:
         if not said.addresses:
-            return said, (Loss(Status.LEFT_OUT, f"nothing of its {end} can be said: {because}"),)
+            reason = f"nothing of its {end} can be said: {because}"
+            return NOTHING, (Loss(Status.LEFT_OUT, reason),)
         return said, (Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}"),)
     if negated:
         return said, (

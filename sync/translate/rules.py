@@ -226,7 +226,7 @@ class _Wildcards:
 
     def __init__(self, rules: Sequence[EffectiveRule], lists: Lists) -> None:
         self._found: list[tuple[Rule, str, AddressSet]] = []
-        self._usual: dict[str, AddressSet] = {}
+        self._taken: dict[str, tuple[dict[int, AddressSet], AddressSet]] = {}
         for placed in rules:
             rule = placed.rule
             if rule.disabled:
@@ -243,19 +243,53 @@ class _Wildcards:
 
     def taken(self, rule: Rule, end: str) -> AddressSet:
         """What a rule loses at one end: to denies, and where two other rules overlap."""
-        if not any(other is rule for other, _, _ in self._found):
-            if end not in self._usual:
-                self._usual[end] = self._from([each for each in self._found if each[1] == end])
-            return self._usual[end]
-        return self._from([each for each in self._found if each[1] == end and each[0] is not rule])
+        if end not in self._taken:
+            self._taken[end] = _without_each([each for each in self._found if each[1] == end])
+        of_rule, usual = self._taken[end]
+        return of_rule.get(id(rule), usual)
 
-    @staticmethod
-    def _from(found: Sequence[tuple[Rule, str, AddressSet]]) -> AddressSet:
-        taken = [wild for other, _, wild in found if other.action != "allow"]
-        taken += (
-            one & two for index, (_, _, one) in enumerate(found) for _, _, two in found[index + 1 :]
+
+def _without_each(
+    found: Sequence[tuple[Rule, str, AddressSet]],
+) -> tuple[dict[int, AddressSet], AddressSet]:
+    """What all others take from each of these rules, and what they all take from any other.
+
+    Of the rules before and of those behind each one: what denies hold, what any holds, and what
+    two of them hold.
+    """
+    ahead = [_NO_WILDCARDS]
+    for rule, _, wild in found:
+        ahead.append(ahead[-1].with_rule(rule, wild))
+    behind = [_NO_WILDCARDS]
+    for rule, _, wild in reversed(found):
+        behind.append(behind[-1].with_rule(rule, wild))
+    behind.reverse()
+    of_rule = {
+        id(rule): ahead[index].taken_with(behind[index + 1])
+        for index, (rule, _, _) in enumerate(found)
+    }
+    return of_rule, ahead[-1].taken_with(_NO_WILDCARDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Covered:
+    """What some wildcard rules hold: the denies among them, any of them, two of them."""
+
+    denied: AddressSet = NOWHERE
+    once: AddressSet = NOWHERE
+    twice: AddressSet = NOWHERE
+
+    def with_rule(self, rule: Rule, wild: AddressSet) -> "_Covered":
+        denied = self.denied if rule.action == "allow" else self.denied | wild
+        return _Covered(denied, self.once | wild, self.twice | (self.once & wild))
+
+    def taken_with(self, other: "_Covered") -> AddressSet:
+        return AddressSet.union(
+            [self.denied, other.denied, self.twice, other.twice, self.once & other.once]
         )
-        return AddressSet.union(taken)
+
+
+_NO_WILDCARDS: Final = _Covered()
 
 
 def _names(accepted: Sequence[str], rule: Rule) -> bool:
@@ -285,11 +319,12 @@ def calico_rules(
         if direction == "Egress"
         else (said.destination, said.source)
     )
+    far_ends = _far_ends(said, zone, there, remote, ends)
+    if not far_ends:
+        return []
     return [
         rule
-        for near, far, traffic in product(
-            ends.by_address(local), _far_ends(said, zone, there, remote, ends), said.traffic
-        )
+        for near, far, traffic in product(ends.by_address(local), far_ends, said.traffic)
         for rule in _rules(action, direction, near, far, traffic)
     ]
 

@@ -50,7 +50,9 @@ def traffic_of(rule: Rule, objects: Objects, options: RuleOptions) -> _Answer:
         return _unsayable(rule, f"{_listed(sorted(names))} cannot stand together as services")
     applications = None
     if _ANY not in rule.applications:
-        applications = resolve_applications(sorted(set(rule.applications)), objects.applications)
+        applications = resolve_applications(
+            sorted(set(rule.applications)), objects.applications, denied=rule.action != "allow"
+        )
         if not applications.traffic and not applications.open_because:
             return (), ()
     elif len(set(rule.applications)) > 1:

@@ -6,6 +6,7 @@ device groups  ->  address groups  ->  sets
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Final
 
 from sync.calico import limits, names, selectors
@@ -22,7 +23,7 @@ from sync.calico.objects import (
 )
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
-from sync.translate.chains import Chain, Entry, lay, parts_of, places
+from sync.translate.chains import LAST_DEFAULT, Chain, Entry, lay, parts_of, places
 from sync.translate.ends import ANYWHERE, OUTSIDE, End, Ends, nets_of
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
@@ -65,10 +66,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """Every object that a cluster shall hold, by (kind, name), and what became of each rule."""
+    """Every object that a cluster shall hold, by (kind, name), and what became of each rule.
+
+    `on_the_way`: once they stand, it has to be translated again.
+    """
 
     manifests: dict[tuple[str, str], Manifest]
     report: Report
+    on_the_way: bool = False
 
 
 def translate(
@@ -86,6 +91,7 @@ def translate(
     sets, seen = group_sets(targets, tags=options.tags, registered_known=options.registered_known)
     lists: dict[str, tuple[str, ...]] = {}
     made: list[Manifest] = []
+    on_the_way = False
     rules: list[RuleFidelity] = []
     zones: list[ZoneFidelity] = []
     workloads = Workloads(options.zones)
@@ -96,8 +102,9 @@ def translate(
             target.device_group, target.derived, options.zones, workloads, sorted(others)
         )
         by_group = seen[target.source, target.device_group.name]
-        tier = _Tier(target, found, by_group, lists, options, standing)
+        tier = _Tier(target, found, workloads, by_group, lists, options, standing)
         made += tier.manifests()
+        on_the_way = on_the_way or tier.on_the_way
         rules += tier.fidelity
         zones += _zone_fidelity(target, found, options.zones, workloads)
     made += (each.manifest() for _, each in network_sets(sets, options.owner))
@@ -122,7 +129,8 @@ def translate(
         f"{', '.join(each.ports) or 'every port'}"
         for each in options.zones.essentials
     )
-    return Translated(manifests, Report(cluster, tuple(rules), groups, tuple(zones), essentials))
+    report = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
+    return Translated(manifests, report, on_the_way)
 
 
 def _list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
@@ -143,14 +151,17 @@ class _Tier:
         self,
         target: Target,
         zones: Zones,
+        workloads: Workloads,
         by_group: Mapping[str, GroupSet],
         lists: dict[str, tuple[str, ...]],
         options: Options,
         standing: Mapping[tuple[str, str], Manifest],
     ) -> None:
         self.fidelity: list[RuleFidelity] = []
+        self.on_the_way = False
         self._target = target
         self._zones = zones
+        self._workloads = workloads
         self._options = options
         self._standing = standing
         trust = options.zones.trust_addresses
@@ -195,10 +206,11 @@ class _Tier:
                 labels=self._options.owner,
                 parts=cut,
             )
-            laid = lay(chain, self._standing)
+            laid, on_the_way = lay(chain, self._standing)
             made += laid
+            self.on_the_way = self.on_the_way or on_the_way
             for index, part, direction, position in at:
-                if index >= 0:
+                if index >= 0 and not on_the_way:
                     stands.setdefault(index, []).append(
                         f"{laid[part].name}[{direction} {position}]"
                     )
@@ -248,7 +260,7 @@ class _Tier:
         networks = AddressSet.union(ends.networks(each, allow=between != "Deny") for each in others)
         yield self._end("interzone-default", between, [*pods, *nets_of(networks, OUTSIDE)])
         yield self._end("unzoned-pods", unzoned, [End(EntityRule(selector=PODS))])
-        yield self._end("unknown-addresses", unknown, [ANYWHERE])
+        yield self._end(LAST_DEFAULT, unknown, [ANYWHERE])
 
     def _default(self, action: str) -> Action:
         return self._allowed if action == "allow" else "Deny"
@@ -266,14 +278,15 @@ class _Tier:
 
     def _essentials(self) -> Iterator[Manifest]:
         """The flows that zoned pods keep, one policy for each choice of pods, before all else."""
-        zoned = " || ".join(
-            [selectors.has(self._options.zones.label), *self._definition_selectors()]
+        zoned = _packed(
+            [selectors.has(self._options.zones.label), *self._workloads.defined],
+            limits.SELECTOR_BYTES // 2,
         )
         by_pods: dict[str, list[tuple[Direction, Rule]]] = {}
         for essential in self._options.zones.essentials:
             by_pods.setdefault(essential.on, []).extend(essential_rules(essential))
-        for number, (on, rules) in enumerate(by_pods.items(), 1):
-            selector = f"{PODS} && ({zoned}) && ({on})"
+        for number, ((on, rules), some) in enumerate(product(by_pods.items(), zoned), 1):
+            selector = f"{PODS} && ({some}) && ({on})"
             _check_selector(selector, "zones.essentials")
             yield self._policy(
                 names.essentials_name(self._target.tier, number),
@@ -283,21 +296,11 @@ class _Tier:
                 ingress=[rule for direction, rule in rules if direction == "Ingress"],
             )
 
-    def _definition_selectors(self) -> Iterator[str]:
-        for name, definition in self._options.zones.definitions.items():
-            if definition.selector or definition.namespace_selector:
-                yield f"({self._zones.remote[name].pods})"
-
     def _elsewhere(self) -> Iterator[Manifest]:
         """Pods of zones that only other device groups have are theirs to judge."""
-        selectors_: list[str] = []
-        for zone in self._zones.elsewhere:
-            longer = f"{selectors_[-1]} || ({zone.pods})" if selectors_ else ""
-            if longer and len(PODS) + len(" && ()") + len(longer) <= limits.SELECTOR_BYTES:
-                selectors_[-1] = longer
-            else:
-                selectors_.append(f"({zone.pods})")
-        for number, selector in enumerate(selectors_, 1):
+        room = limits.SELECTOR_BYTES - len(PODS) - len(" && ()")
+        packed = _packed([zone.pods for zone in self._zones.elsewhere], room)
+        for number, selector in enumerate(packed, 1):
             yield self._policy(
                 names.elsewhere_name(self._target.tier, number),
                 _LAST + number,
@@ -342,6 +345,18 @@ class _Tier:
             ingress=tuple(ingress),
             labels=self._options.owner,
         ).manifest()
+
+
+def _packed(found: Sequence[str], room: int) -> list[str]:
+    """The selectors joined by `||`, as many in each as `room` bytes hold."""
+    packed: list[str] = []
+    for each in found:
+        longer = f"{packed[-1]} || ({each})" if packed else ""
+        if longer and len(longer.encode()) <= room:
+            packed[-1] = longer
+        else:
+            packed.append(f"({each})")
+    return packed
 
 
 def _identity(said: Said) -> str:

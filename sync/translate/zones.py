@@ -94,7 +94,7 @@ class Workloads:
             if own:
                 self._defined[name] = _but_not(own, earlier)
                 earlier.append(own)
-        self._all = earlier
+        self.defined: tuple[str, ...] = tuple(earlier)
         self._values: dict[str, str] = {}
 
     def label_value(self, zone: str) -> str:
@@ -111,8 +111,8 @@ class Workloads:
         """Selects a zone's pods among pods; `UsageError` if it is too long for Calico."""
         found = self._defined.get(zone)
         if found is None:
-            found = _but_not(selectors.equals(self._label, self.label_value(zone)), self._all)
-        size = len(found) + len(PODS) + len(" && !()")
+            found = _but_not(selectors.equals(self._label, self.label_value(zone)), self.defined)
+        size = len(found.encode()) + len(PODS) + len(" && !(())")
         if size > limits.SELECTOR_BYTES:
             raise UsageError(
                 f"the selector of zone {zone!r} has {size:,} bytes, Calico takes "
@@ -263,18 +263,18 @@ def _derive(
 def _check_default_routes(
     claims: Mapping[str, str], configured: Mapping[str, object], unknown: Mapping[str, str]
 ) -> None:
-    for prefix, zone in claims.items():
-        if _is_default(prefix) and zone in configured and unknown:
+    for zone in configured if unknown else ():
+        held = AddressSet.union(
+            addresses.network(prefix) for prefix, holder in claims.items() if holder == zone
+        )
+        family = "0.0.0.0/0" if held.v4 == EVERYWHERE.v4 else "::/0"
+        if EVERYWHERE.v4 == held.v4 or EVERYWHERE.v6 == held.v6:
             missing = ", ".join(map(repr, sorted(unknown)))
             raise UsageError(
-                f"zones.definitions gives {prefix}, everything else, to the zone {zone!r}, and the "
+                f"zones.definitions gives {family}, everything else, to the zone {zone!r}, and the "
                 f"networks of {missing} are not known; give each of them networks ([] if it is "
                 "pods only)"
             )
-
-
-def _is_default(prefix: str) -> bool:
-    return prefix.endswith("/0")
 
 
 def _canonical(net: str) -> str:

@@ -68,7 +68,6 @@ def test_a_rulebase_that_changes_brings_no_third_verdict(seed: int) -> None:
     assert not complaints
 
 
-# Fails for seeds 2 and 4: `lay` may choose the generation that stands, not the one under way.
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nor_does_a_plan_that_is_left_and_taken_up_again(seed: int) -> None:
     assert not "".join(moved(World(seed), stops=True))

@@ -1208,3 +1208,15 @@ def test_zones_that_do_not_fit_one_cluster_are_its_error_alone(world: World, dry
     assert not world.wrote("bad")
     assert results["good"].succeeded
     assert world.wrote("good") != dry
+
+
+def test_drift_of_a_set_is_repaired_all_the_same_where_a_new_policy_names_it(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.repair_drift = False
+    world.export(A, B, WEB, allow("r", from_=["web"]))
+    world.sync()
+    del cluster.documents["GlobalNetworkSet", "pan.web"]
+    assert world.only().state == "drift left"
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"], negate_source="yes"))
+    assert world.only().state == "in sync"
+    assert ("GlobalNetworkSet", "pan.web") in cluster.documents

@@ -217,7 +217,7 @@ def test_policies_of_other_kinds_tiers_and_chains_are_other_chains() -> None:
         create(policy("g", 1)),
     ) == [
         [["+fw.c"], ["+fw.b", "+fw.a"], ["+other.e"], ["+fw.d"]],
-        [["+fw.f"], ["+fw.g"]],
+        [["+fw.f", "+fw.g"]],
     ]
 
 
@@ -249,7 +249,8 @@ def test_a_chain_stops_with_its_first_failure_and_others_go_on() -> None:
         delete(policy("old", 3, chain="web")),
         create(policy("c", 1, chain="db")),
         delete(policy("d", 1)),
-    ) == [True, True, False, False]
+        delete(policy("e", 1, tier="other")),
+    ) == [True, True, False, True, False]
 
 
 def test_what_stands_in_another_tier_stays_until_its_successor_is_there() -> None:

@@ -410,3 +410,14 @@ def test_the_order_of_names_does_not_show() -> None:
     for action in ("allow", "deny"):
         assert of("dns ssl sip", "any", action) == of("sip ssl dns ssl", "any", action)
         assert of("ssl", "gone web high", action) == of("ssl", "high gone web", action)
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"), [("allow", (tcp("80"),)), ("deny", (tcp("80,443"),))]
+)
+def test_a_deny_takes_the_secure_ports_along_that_decryption_adds(
+    action: str, expected: tuple[Traffic, ...]
+) -> None:
+    rule = Rule("r", action=action, applications=("web-browsing",))
+    traffic, _ = traffic_of(rule, OBJECTS, RuleOptions())
+    assert traffic == expected

@@ -10,6 +10,8 @@ from sync.calico.objects import GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
 from sync.errors import SourceError
+from sync.firewall.effective import EffectiveDeviceGroup
+from sync.firewall.networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.net.intervals import from_ranges
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets
@@ -19,12 +21,16 @@ OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")
 A, B, C = address("a", "10.0.0.1"), address("b", "10.0.0.3"), address("c", "10.0.0.5")
 
 
+def target_of(source: str, device_group: EffectiveDeviceGroup) -> Target:
+    return Target(source, device_group, "fw", 101, "staged", NOTHING)
+
+
 def sets(
     *words: Word, tags: Sequence[str] = (), registered_known: bool = True
 ) -> dict[str, GroupSet]:
     """The sets of one device group, by identity."""
-    target = Target("main", seen_by("dg", {"dg": words}))
-    found = group_sets([target], tags=tags, registered_known=registered_known)
+    target = target_of("main", seen_by("dg", {"dg": words}))
+    found, _ = group_sets([target], tags=tags, registered_known=registered_known)
     return {each.identity: each for each in found}
 
 
@@ -32,8 +38,15 @@ def of_several(
     groups: Mapping[str, Sequence[Word]], *, sources: Mapping[str, str] | None = None
 ) -> list[GroupSet]:
     """The sets of several device groups in one cluster, in their order."""
-    targets = [Target((sources or {}).get(name, "main"), seen_by(name, groups)) for name in groups]
-    return group_sets(targets, tags=(), registered_known=True)
+    targets = [
+        target_of((sources or {}).get(name, "main"), seen_by(name, groups)) for name in groups
+    ]
+    found, seen = group_sets(targets, tags=(), registered_known=True)
+    for target in targets:
+        # Each target finds its own groups by the names that its rules use.
+        of_target = seen[target.source, target.device_group.name]
+        assert all(each.group == name and each in found for name, each in of_target.items())
+    return found
 
 
 def objects(*words: Word, registered_known: bool = True) -> list[GlobalNetworkSet]:
@@ -218,7 +231,7 @@ def test_long_nets_are_cut_by_their_bytes() -> None:
     )
     held = AddressSet.union(network(net) for net in nets)
     parts = GroupSet("six", "six", ("dg",), held, (), ()).objects(OWNER)
-    assert sorted(net for part in parts for net in part.nets) == sorted(nets)
+    assert sorted(net for part in parts for net in part.nets) == sorted(held.cidrs())
     for part in parts:
         assert len(part.manifest().body) < limits.SET_BYTES + 2_000
 

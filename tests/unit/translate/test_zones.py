@@ -157,11 +157,11 @@ def test_a_selector_that_is_too_long_says_what_to_shorten() -> None:
 
 
 def test_the_longest_selector_that_fits_is_taken() -> None:
-    room = limits.SELECTOR_BYTES - len(PODS) - len(" && !()") - len("(app == '')")
+    room = limits.SELECTOR_BYTES - len(PODS) - len(" && !(())") - len("(app == '')")
     definition = ZoneDefinition(f"app == '{'x' * room}'", networks=())
     found = translated(between("web", "web", rule_type="interzone"), between("web", "any"),
                        definitions={"web": definition})  # fmt: skip
-    assert len(policy(found, "fw.pan-zone-web")["selector"]) == limits.SELECTOR_BYTES - 1
+    assert len(policy(found, "fw.pan-zone-web")["selector"]) == limits.SELECTOR_BYTES - 3
     with pytest.raises(UsageError, match="shorten"):
         Workloads(
             ZoneOptions(definitions={"web": ZoneDefinition(f"app == '{'x' * (room + 1)}'")})
@@ -448,7 +448,7 @@ def test_essentials_pass_before_all_else_on_zoned_pods_only() -> None:
         ),
     )
     spec = policy(found, "fw.pan-essentials")
-    assert spec["selector"] == f"{PODS} && (has({LABEL}) || ((pcns.team == 'a'))) && (all())"
+    assert spec["selector"] == f"{PODS} && ((has({LABEL})) || ((pcns.team == 'a'))) && (all())"
     assert spec["types"] == ["Egress"]
     dns = f"{PODS} && (k8s-app == 'kube-dns')"
     assert spec["egress"] == [
