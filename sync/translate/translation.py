@@ -366,7 +366,8 @@ def _identity(said: Said) -> str:
 
 def _listed(members: Sequence[str], *, negated: bool) -> str:
     """A list as an annotation shows it: what does not fit is counted, and the firewall has it."""
-    text = ("not " if negated else "") + ",".join(members)
+    # Their order means nothing, and must not rewrite a policy.
+    text = ("not " if negated else "") + ",".join(sorted(members))
     if len(text) <= _SHOWN:
         return text
     shown = text[:_SHOWN].rpartition(",")[0] or text[:_SHOWN]

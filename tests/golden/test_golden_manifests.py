@@ -49,8 +49,8 @@ SAMPLES = {
     "panorama-11.1.6-trimmed.xml": "9941d5506d711c9b",
 }
 DIGITS = 16
-FEW_NETS = 20  # of a set that are shown
-FEW = 3  # of any other list
+MANY = 20  # items of a list that are shown
+FEW = 3  # where it stands in every other line
 
 Manifests = Mapping[tuple[str, str], Manifest]
 
@@ -129,7 +129,7 @@ def _object_lines(manifest: Manifest, pods: Mapping[str, str]) -> Iterator[str]:
     directions = {direction: spec.pop(direction, []) for direction in ("egress", "ingress")}
     yield f"{manifest.kind} {manifest.name}  # sha256 {manifest.digest[:DIGITS]}"
     for key, value in sorted(spec.items()):
-        yield f"  {key} {_said(value, pods, FEW_NETS)}"
+        yield f"  {key} {_said(value, pods)}"
     for direction, rules in directions.items():
         for position, rule in enumerate(rules):
             yield f"  {direction} {position}: {_rule_line(rule, position, pods)}"
@@ -147,9 +147,12 @@ def _rule_line(rule: Mapping[str, Any], position: int, pods: Mapping[str, str]) 
     return f"{said}  # {annotations[RULE_ANNOTATION]} ({annotations[DEVICE_GROUP_ANNOTATION]})"
 
 
-def _said(value: Any, pods: Mapping[str, str], few: int = FEW) -> str:
+def _said(value: Any, pods: Mapping[str, str], few: int = MANY) -> str:
     if isinstance(value, dict):
-        inner = (f"{key} {_said(each, pods)}" for key, each in sorted(value.items()))
+        inner = (
+            f"{key} {_said(each, pods, FEW if key in ('nets', 'notNets') else MANY)}"
+            for key, each in sorted(value.items())
+        )
         return f"({'; '.join(inner)})"
     if isinstance(value, list):
         return _short(value, few)
