@@ -28,6 +28,9 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The kinds we write, each with its resource name."""
 
+POLICIES: Final = ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy")
+"""The kinds that hold rules."""
+
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 """Labels or annotations: keys with their values, each key once."""
 

@@ -17,10 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
 from sync.calico.manifest import Manifest
-from sync.calico.names import NAME_ANNOTATION
+from sync.calico.names import (
+    NAME_ANNOTATION,
+    RANK_ANNOTATION,
+    RULE_ANNOTATION,
+    SOURCE_ANNOTATION,
+)
+from sync.calico.objects import POLICIES
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object
+from sync.plan.references import mapping
 
 Key = tuple[str, str]
 
@@ -105,11 +114,43 @@ def differences(
 def _change(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
-    """A change with the groups that its objects say they are made of."""
+    """A change with the groups and the rules that its objects say they are made of."""
     groups = {
         str(metadata["annotations"][NAME_ANNOTATION])
         for side in (before, after)
         if side
         and NAME_ANNOTATION in (metadata := side.document()["metadata"]).get("annotations", {})
     }
-    return Change(before, after, cause, groups=tuple(sorted(groups)), changed_by=changed_by)
+    return Change(
+        before,
+        after,
+        cause,
+        rules=_rules(before, after),
+        groups=tuple(sorted(groups)),
+        changed_by=changed_by,
+    )
+
+
+def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
+    """The firewall's rules whose Calico rules differ between two policies; all, if none does."""
+    old, new = _by_rule(before), _by_rule(after)
+    named = old.keys() | new.keys()
+    changed = {name for name in named if old.get(name) != new.get(name)}
+    return tuple(sorted(changed or named))
+
+
+def _by_rule(policy: Manifest | None) -> dict[str, list[bytes]]:
+    """The Calico rules of a policy by the firewall's rule that they say they are, without ranks."""
+    found: dict[str, list[bytes]] = {}
+    spec = mapping(policy.document(), "spec") if policy and policy.kind in POLICIES else {}
+    for direction in ("egress", "ingress"):
+        rules = spec.get(direction)
+        for rule in rules if isinstance(rules, list) else ():
+            annotations = {**mapping(rule, "metadata", "annotations")}
+            annotations.pop(RANK_ANNOTATION, None)
+            name = annotations.get(RULE_ANNOTATION)
+            # Defaults carry neither end: they are no rules of the firewall's rulebase.
+            if isinstance(name, str) and SOURCE_ANNOTATION in annotations:
+                said = {**rule, "metadata": annotations, "direction": direction}
+                found.setdefault(name, []).append(orjson.dumps(said))
+    return found

@@ -7,6 +7,7 @@
 What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,11 +26,15 @@ _REMOVED = "until it is removed or renamed"
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A guard that holds a plan back; `approvable` says whether an approval can let it through."""
+    """A guard that holds a plan back; `approvable` says whether an approval can let it through.
+
+    `covers` stands for what an approval has seen: of anything else it lets nothing through.
+    """
 
     guard: str
     message: str
     approvable: bool
+    covers: str = ""
 
 
 class Held(Protocol):
@@ -47,12 +52,13 @@ def foreign_object(kind: str, name: str, because: str) -> Blocker:
     return Blocker(
         "foreign-object",
         f"{kind} {name} {because}; it is left as it is and nothing in this cluster is written "
-        f"{_WAY_OUT.get(kind, _REMOVED)}",
+        f"{_WAY_OUT.get(kind, _REMOVED)}; what Tigera's integration or a lost store left behind is "
+        "taken over by `zonebridge sync --adopt`",
         approvable=False,
     )
 
 
-def foreign_policy(tier: str, policies: Sequence[str]) -> Blocker:
+def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Blocker:
     """Policies of others in a tier of ours, as `kind name`: they can allow before ours deny."""
     return Blocker(
         "foreign-policy",
@@ -60,6 +66,7 @@ def foreign_policy(tier: str, policies: Sequence[str]) -> Blocker:
         f"({_listed(policies)}) can decide before ours; move them to a tier of their own, or let "
         "this plan through",
         approvable=True,
+        covers=covers,
     )
 
 
@@ -86,15 +93,24 @@ def foreign_policies(
     `namespaced` are those of namespaces, by tier. One that is only staged decides nothing.
     """
     found = {
-        tier: [each for each in namespaced.get(tier, ()) if not each.startswith("Staged")]
+        tier: {each: "" for each in namespaced.get(tier, ()) if not each.startswith("Staged")}
         for tier in sorted(set(tiers))
     }
     for (kind, name), held in sorted(live.items()):
         if kind == "GlobalNetworkPolicy" and held.foreign_because:
-            tier = mapping(held.document, "spec").get("tier")
+            spec = mapping(held.document, "spec")
+            tier = spec.get("tier")
             if isinstance(tier, str) and tier in found:
-                found[tier].append(f"{kind} {name}")
-    return [foreign_policy(tier, policies) for tier, policies in found.items() if policies]
+                found[tier][f"{kind} {name}"] = repr(sorted(spec.items(), key=str))
+    return [
+        foreign_policy(
+            tier,
+            [*policies],
+            hashlib.sha256(repr(sorted(policies.items())).encode()).hexdigest(),
+        )
+        for tier, policies in found.items()
+        if policies
+    ]
 
 
 def referenced_sets(

@@ -24,11 +24,10 @@ from dataclasses import replace
 from sync.calico import limits
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION, STORE
+from sync.calico.objects import POLICIES
 from sync.net.addresses import AddressSet, network
 from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.references import Label, carried, mapping, named_by
-
-POLICIES = ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy")
 
 Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from sync.calico.objects import POLICIES
 from sync.plan import order
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.differences import Differences, Key
@@ -58,7 +59,12 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 over cluster, changes and guards: what is done, not when or from what version."""
         essence = {
-            "blockers": sorted({each.guard for each in (*self.blockers, *self.let_through)}),
+            "blockers": sorted(
+                {
+                    f"{each.guard} {each.covers}".strip()
+                    for each in (*self.blockers, *self.let_through)
+                }
+            ),
             "changes": [
                 [
                     change.kind,
@@ -154,7 +160,7 @@ def make_plan(
     needed = {
         label
         for change in found.changes
-        if change not in reported and change.kind in order.POLICIES
+        if change not in reported and change.kind in POLICIES
         for label in named_by(change.after)
     }
     reported = {

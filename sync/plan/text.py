@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from sync.calico.names import RANK_ANNOTATION, RULE_ANNOTATION
+from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Cause, Change, nets
-from sync.plan.order import POLICIES
 from sync.plan.plan import Plan
 from sync.plan.references import mapping
 from sync.printing import markdown_escaped, printable

@@ -24,6 +24,8 @@ from sync.store import ApprovalError, Kind, Store, audit, open_store
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
+from sync.translate.fidelity import Report
+from sync.translate.translation import Translated
 from tests.memory import MemoryCluster
 from tests.unit.plan import words
 
@@ -84,7 +86,7 @@ class World:
         return Cluster("prod", (), self.cluster, self.cluster.writer, self.cluster, True)
 
     def planned(self, _cluster: Any, _read: Any, live: Any, store: Store, _: Any) -> Any:
-        """What the cycle plans, and no report."""
+        """What the cycle plans, and an empty report."""
         plan = make_plan(
             "prod",
             [],
@@ -94,7 +96,7 @@ class World:
             live=live,
             blockers=foreign_policies(live, ["fw"], {}),
         )
-        return plan, None
+        return plan, Translated({}, Report("prod", (), (), (), ()))
 
     def fail(self, *names: str, error: type[Exception] = NotWrittenError) -> None:
         """Let writes of these objects fail."""
@@ -287,8 +289,8 @@ def test_a_tier_that_cannot_be_made_leaves_the_old_one_with_all_its_policies(wor
 def test_a_policy_waits_for_the_sets_that_it_selects(world: World) -> None:
     world.want(
         world.a_set("web", "10.0.0.1/32"),
-        world.policy("a", groups=("web",)),
-        world.policy("b", groups=("db",)),
+        world.policy("a", chain="web", groups=("web",)),
+        world.policy("b", chain="db", groups=("db",)),
     )
     world.fail("web")
     result = world.sync()

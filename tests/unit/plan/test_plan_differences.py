@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync.calico import names
 from sync.calico.manifest import Manifest
-from sync.calico.objects import GlobalNetworkSet
+from sync.calico.objects import EntityRule, GlobalNetworkPolicy, GlobalNetworkSet
+from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
 from sync.plan.changes import Cause, Change
-from sync.plan.differences import Differences, Key, differences
+from sync.plan.differences import Differences, Key, _change, differences
 from sync.plan.guards import foreign_object
 from sync.plan.plan import LeftOut, Origin, Plan, make_plan
 from tests.memory import MemoryCluster
@@ -290,3 +292,38 @@ def test_a_plan_that_was_applied_leaves_nothing_to_do(
     assert {key: cluster.documents[key] for key in foreign} == theirs
     if repair and not foreign:
         assert cluster.documents == {key: each.document() for key, each in desired.items()}
+
+
+def ruled(*rules: tuple[str, int]) -> Manifest:
+    """A policy of the firewall's rules, each with a port, and of a default that is none."""
+    said = [
+        CalicoRule(
+            "Pass",
+            "TCP",
+            destination=EntityRule(ports=(port,)),
+            annotations=(
+                (names.RULE_ANNOTATION, name),
+                (names.SOURCE_ANNOTATION, "any"),
+                (names.RANK_ANNOTATION, str(rank)),
+            ),
+        )
+        for rank, (name, port) in enumerate(rules)
+    ]
+    last = CalicoRule("Deny", annotations=((names.RULE_ANNOTATION, "interzone-default"),))
+    return GlobalNetworkPolicy("fw.p", "fw", 1, "all()", egress=(*said, last)).manifest()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rules"),
+    [
+        (None, ruled(("a", 1), ("b", 2)), ("a", "b")),
+        (ruled(("a", 1), ("b", 2)), None, ("a", "b")),
+        (ruled(("a", 1), ("b", 2)), ruled(("a", 1), ("b", 3)), ("b",)),
+        (ruled(("a", 1), ("b", 2)), ruled(("new", 9), ("a", 1), ("b", 2)), ("new",)),
+        (ruled(("a", 1), ("b", 2)), ruled(("b", 2), ("a", 1)), ("a", "b")),
+    ],
+)
+def test_a_change_of_a_policy_names_the_rules_that_changed_it(
+    before: Manifest | None, after: Manifest | None, rules: tuple[str, ...]
+) -> None:
+    assert _change(before, after, Cause.CONFIGURATION).rules == rules

@@ -309,6 +309,7 @@ def test_what_decides_the_translation_is_what_the_configuration_says(directory: 
     assert options == Options(
         tags=("k8s",),
         registered_known=True,
+        registered_accepted=True,
         owner=(("a", "b"),),
         rules=RuleOptions(filter="k8s", devices=("0123",), accept_dropped_denies=("no-quic",)),
         zones=ZoneOptions(

@@ -777,7 +777,7 @@ def test_a_rule_carries_the_firewall_s_side_of_it() -> None:
     assert policy["spec"]["egress"][0]["metadata"]["annotations"] == {
         "firewall.tigera.io/rule": "it",
         "firewall.tigera.io/rank": "0",
-        "firewall.tigera.io/source": "web-1,far",
+        "firewall.tigera.io/source": "far,web-1",
         "firewall.tigera.io/destination": "not web",
         "firewall.tigera.io/device-group": "dg",
     }
