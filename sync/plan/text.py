@@ -83,7 +83,7 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
         yield "Blocked", _blocked(plan)
     if plan.let_through:
         yield (
-            "Let through by an approval" if plan.changes else "Nothing to hold back",
+            "Let through by an approval" if plan.changes else "Stands in spite of a guard",
             (printable(f"! {each.guard}: {each.message}") for each in plan.let_through),
         )
     if plan.left_out:

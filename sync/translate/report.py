@@ -143,7 +143,7 @@ def summarise(report: Report) -> str:
     by_status = ", ".join(f"{counts[status]} {status}" for status in Status)
     parts = [f"{_counted(len(report.rules), 'rule')}: {by_status}"]
     if disabled := sum(each.disabled for each in report.rules):
-        parts.append(f"{disabled} of them disabled")
+        parts.append(f"{disabled} disabled")
     said = f"{'; '.join(parts)}."
     if hidden := behind_widened(report):
         verb = "comes" if hidden == 1 else "come"

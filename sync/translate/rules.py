@@ -39,6 +39,7 @@ _UNKNOWN_NETWORKS: Final = {
     Status.NARROWED: "it allows pods only there",
     Status.MORE_PERMISSIVE: "zones.trust_addresses takes its addresses for theirs",
 }
+_DEVICES: Final = "name their serial numbers in rules.devices"
 _NO_PORT: Final = (f"1:{LAST_PORT}",)
 
 
@@ -187,9 +188,9 @@ class Sayer:
             return surely, ()
         if allow:
             reason = "its target may leave out firewalls that the clusters stand for"
-            return False, (Loss(Status.LEFT_OUT, f"{reason} (rules.devices)"),)
+            return False, (Loss(Status.LEFT_OUT, f"{reason}; {_DEVICES}"),)
         reason = "its target may be only some of the firewalls that the clusters stand for"
-        return True, (Loss(Status.WIDENED, f"{reason} (rules.devices)"),)
+        return True, (Loss(Status.WIDENED, f"{reason}; {_DEVICES}"),)
 
     def _zone_losses(
         self,

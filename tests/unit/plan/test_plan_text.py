@@ -330,5 +330,5 @@ def test_what_an_approval_lets_through_is_shown_and_blocks_nothing() -> None:
     assert "Let through by an approval\n  ! foreign-policy:" in shown
     assert "BLOCKED" not in shown
     idle = text(replace(plan(), let_through=(THEIRS,)))
-    assert "Nothing to hold back\n  ! foreign-policy:" in idle
+    assert "Stands in spite of a guard\n  ! foreign-policy:" in idle
     assert "approval" not in idle

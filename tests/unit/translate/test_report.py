@@ -86,7 +86,7 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
     assert text(FULL).splitlines() == [
         (
             "Cluster prod: 6 rules: 2 exact, 1 narrowed, 1 widened, 1 left-out, 1 more-permissive; "
-            "1 of them disabled. 2 allow rules come after widened denies."
+            "1 disabled. 2 allow rules come after widened denies."
         ),
         "",
         "Essentials, before all rules",
