@@ -21,7 +21,6 @@ from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network
 from sync.settings import Cluster as ClusterSettings
 from sync.settings import Settings, store_password
-from sync.settings.models import Rules as RuleSettings
 from sync.settings.models import Zone as ZoneDefinitionSettings
 from sync.settings.models import Zones as ZoneSettings
 from sync.settings.problems import Place, Problem
@@ -69,7 +68,7 @@ def translation_options(settings: Settings, owner: Pairs) -> Options:
         registered_known=settings.registered_ips == "optional",
         registered_accepted=settings.registered_ips == "optional",
         owner=owner,
-        rules=_rules(settings.rules),
+        rules=RuleOptions(**dict(settings.rules)),
         zones=_zones(settings.zones),
     )
 
@@ -105,19 +104,6 @@ def _selectors(zones: ZoneSettings) -> Iterator[tuple[Place, str]]:
             selector = getattr(zone.workloads, key, None)
             if selector:
                 yield ("definitions", name, "workloads", key), selector
-
-
-def _rules(rules: RuleSettings) -> RuleOptions:
-    return RuleOptions(
-        filter=rules.filter,
-        applications=rules.applications,
-        devices=rules.devices,
-        deny_applications=rules.deny_applications,
-        filter_denies=rules.filter_denies,
-        allow_as=rules.allow_as,
-        accept_dropped_members=rules.accept_dropped_members,
-        accept_dropped_denies=rules.accept_dropped_denies,
-    )
 
 
 def _zones(zones: ZoneSettings) -> ZoneOptions:

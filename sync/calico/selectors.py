@@ -17,6 +17,7 @@ whether it is one. So its cost is linear, and no nesting is too deep for it.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -104,6 +105,13 @@ def equals(key: str, value: str) -> str:
     API server take the whole for a misplaced `global()`.
     """
     return f"{_checked(key)} == {_quoted(value)}"
+
+
+def one_of(key: str, values: Sequence[str]) -> str:
+    """That a label has one of these values, at least one; `ValueError` as `equals`."""
+    if len(values) == 1:
+        return equals(key, values[0])
+    return f"{_checked(key)} in {{{', '.join(map(_quoted, values))}}}"
 
 
 def _next(selector: str, position: int) -> int:

@@ -5,6 +5,8 @@ from enum import StrEnum
 from functools import cached_property
 
 from sync.calico.manifest import Manifest
+from sync.calico.names import CHAIN_ANNOTATION
+from sync.plan.references import mapping
 
 
 class Action(StrEnum):
@@ -20,6 +22,15 @@ class Cause(StrEnum):
 
     CONFIGURATION = "configuration"
     DRIFT = "drift"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a policy stands: its tier, its chain ("" if it is in none), its order in the tier."""
+
+    tier: str
+    chain: str
+    order: float
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,22 @@ class Change:
         return self._sides[0].name
 
     @cached_property
+    def place(self) -> Place:
+        """Where the policy stands, or stood; Calico puts one without an order last."""
+        document = self._sides[-1].document()
+        order = mapping(document, "spec").get("order")
+        return Place(
+            str(mapping(document, "spec").get("tier", "")),
+            str(mapping(document, "metadata", "annotations").get(CHAIN_ANNOTATION, "")),
+            order if isinstance(order, int | float) else float("inf"),
+        )
+
+    @cached_property
     def _sides(self) -> list[Manifest]:
         return [side for side in (self.before, self.after) if side]
 
 
 def nets(manifest: Manifest | None) -> list[str]:
     """The nets of a set; none for anything else. Another hand may have written anything there."""
-    spec = manifest.document().get("spec") if manifest else None
-    found = spec.get("nets") if isinstance(spec, dict) else None
+    found = mapping(manifest.document(), "spec").get("nets") if manifest else None
     return [str(net) for net in found] if isinstance(found, list) else []

@@ -17,19 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import orjson
-
 from sync.calico.manifest import Manifest
 from sync.calico.names import (
     NAME_ANNOTATION,
-    RANK_ANNOTATION,
     RULE_ANNOTATION,
     SOURCE_ANNOTATION,
 )
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object
-from sync.plan.references import mapping
+from sync.plan.references import DIRECTIONS, essence, mapping, rules
 
 Key = tuple[str, str]
 
@@ -142,15 +139,12 @@ def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
 def _by_rule(policy: Manifest | None) -> dict[str, list[bytes]]:
     """The Calico rules of a policy by the firewall's rule that they say they are, without ranks."""
     found: dict[str, list[bytes]] = {}
-    spec = mapping(policy.document(), "spec") if policy and policy.kind in POLICIES else {}
-    for direction in ("egress", "ingress"):
-        rules = spec.get(direction)
-        for rule in rules if isinstance(rules, list) else ():
-            annotations = {**mapping(rule, "metadata", "annotations")}
-            annotations.pop(RANK_ANNOTATION, None)
+    document = policy.document() if policy and policy.kind in POLICIES else {}
+    for direction in DIRECTIONS:
+        for rule in rules(document, direction):
+            annotations = mapping(rule, "metadata", "annotations")
             name = annotations.get(RULE_ANNOTATION)
             # Defaults carry neither end: they are no rules of the firewall's rulebase.
             if isinstance(name, str) and SOURCE_ANNOTATION in annotations:
-                said = {**rule, "metadata": annotations, "direction": direction}
-                found.setdefault(name, []).append(orjson.dumps(said))
+                found.setdefault(name, []).append(direction.encode() + essence(rule))
     return found

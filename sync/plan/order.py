@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from sync.calico import limits
 from sync.calico.manifest import Manifest
-from sync.calico.names import CHAIN_ANNOTATION, STORE
+from sync.calico.names import STORE
 from sync.calico.objects import POLICIES
 from sync.net.addresses import AddressSet, network
 from sync.plan.changes import Action, Cause, Change, nets
@@ -59,7 +59,7 @@ def chain_of(change: Change) -> tuple[str, ...]:
     """What a change is in a chain with: equal for changes that are, also of different steps."""
     if change.kind in POLICIES:
         # Those around the chains of a tier are one, too: what is behind decides what they let by.
-        return change.kind, _tier(change.after or change.before), _chain_value(change)
+        return change.kind, change.place.tier, change.place.chain
     return change.kind, change.name
 
 
@@ -84,10 +84,10 @@ class Unwritten:
         if change.kind in POLICIES:
             self._named_labels |= named_by(change.before)
             if change.after:
-                self._chain_values |= {_chain_value(change)} - {""}
-                self._broken_tiers.add(_tier(change.after))
+                self._chain_values |= {change.place.chain} - {""}
+                self._broken_tiers.add(change.place.tier)
             else:
-                self._occupied_tiers.add(_tier(change.before))
+                self._occupied_tiers.add(change.place.tier)
         elif change.after and change.kind == "Tier":
             self._missing_tiers.add(change.name)
         elif change.after:
@@ -112,16 +112,16 @@ class Unwritten:
         if change.after is None:
             # Its successor may stand in another tier, or be of the other kind; and its pods may
             # have moved to another zone.
-            replaced = _chain_value(change) in self._chain_values
-            if replaced or _tier(change.before) in self._broken_tiers:
+            replaced = change.place.chain in self._chain_values
+            if replaced or change.place.tier in self._broken_tiers:
                 return "what replaces it was not written"
             return ""
-        if _tier(change.after) in self._missing_tiers:
+        if change.place.tier in self._missing_tiers:
             return "its tier was not written"
         if (
             change.before is None
-            and not _chain_value(change)
-            and _tier(change.after) in self._broken_tiers
+            and not change.place.chain
+            and change.place.tier in self._broken_tiers
         ):
             # Behind a chain with a gap it would decide what the gap should have.
             return "a policy before it was not written"
@@ -155,10 +155,10 @@ def _around_chains(changes: Sequence[Change]) -> list[list[Change]]:
     found: list[list[Change]] = [[], [], []]
     for change in changes:
         if change.kind in POLICIES:
-            if _chain_value(change):
+            if change.place.chain:
                 found[1].append(change)
             else:
-                found[0 if _place(change)[0] < 0 else 2].append(change)
+                found[0 if change.place.order < 0 else 2].append(change)
     return found
 
 
@@ -167,9 +167,13 @@ def _chains(policies: Sequence[Change], *, back_to_front: bool = False) -> Step:
     for change in policies:
         found[chain_of(change)].append(change)
     return tuple(
-        tuple(sorted(chain, key=_place, reverse=back_to_front))
+        tuple(sorted(chain, key=_from_the_front, reverse=back_to_front))
         for _, chain in sorted(found.items())
     )
+
+
+def _from_the_front(change: Change) -> tuple[float, str]:
+    return change.place.order, change.name
 
 
 def _grow_and_shrink(
@@ -238,21 +242,3 @@ def _addresses(manifest: Manifest | None) -> AddressSet:
         with suppress(ValueError):
             found.append(network(net))
     return AddressSet.union(found)
-
-
-def _chain_value(change: Change) -> str:
-    side = change.after or change.before
-    assert side is not None
-    return str(mapping(side.document(), "metadata", "annotations").get(CHAIN_ANNOTATION, ""))
-
-
-def _tier(manifest: Manifest | None) -> str:
-    return str(mapping(manifest.document(), "spec").get("tier", "")) if manifest else ""
-
-
-def _place(change: Change) -> tuple[float, str]:
-    """Where a policy stands in its chain; Calico puts one without an order last."""
-    side = change.after or change.before
-    assert side is not None
-    order = mapping(side.document(), "spec").get("order")
-    return (order if isinstance(order, int | float) else float("inf"), change.name)

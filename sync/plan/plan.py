@@ -159,7 +159,7 @@ def make_plan(
     # A policy is never written for a set that is not as it shall be.
     needed = {
         label
-        for change in found.changes
+        for change in (found.changes if reported else ())
         if change not in reported and change.kind in POLICIES
         for label in named_by(change.after)
     }

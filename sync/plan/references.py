@@ -1,13 +1,18 @@
-"""Which labels policies name, and which labels sets carry: who would miss a set.
+"""What documents say: the rules of policies, the labels that they name, those that sets carry.
 
 What stands in a cluster may have been written by anyone: a part of another shape counts as absent.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from sync.calico.manifest import Manifest
+from sync.calico.names import RANK_ANNOTATION
+
+DIRECTIONS = ("ingress", "egress")
 
 Label = tuple[str, str | None]
 """A label's key and value; None as the value is the key alone, as in `has(key)`."""
@@ -32,6 +37,20 @@ def mapping(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def rules(document: Mapping[str, Any], direction: str) -> Sequence[Any]:
+    """The rules of a policy in one direction, `ingress` or `egress`."""
+    found = mapping(document, "spec").get(direction)
+    return found if isinstance(found, list) else []
+
+
+def essence(rule: Any) -> bytes:
+    """A rule without its rank, which changes with every rule that comes or goes above it."""
+    annotations = dict(mapping(rule, "metadata", "annotations"))
+    annotations.pop(RANK_ANNOTATION, None)
+    kept = {**rule, "metadata": annotations} if isinstance(rule, dict) else rule
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+
+
 def carried(document: Mapping[str, Any]) -> frozenset[Label]:
     """The labels of an object, each with its value and as a key alone."""
     labels = mapping(document, "metadata", "labels")
@@ -53,10 +72,8 @@ def named_by(manifest: Manifest | None) -> frozenset[Label]:
 
 
 def _selectors(document: Mapping[str, Any]) -> Iterator[str]:
-    spec = mapping(document, "spec")
-    for direction in ("ingress", "egress"):
-        rules = spec.get(direction)
-        for rule in rules if isinstance(rules, list) else ():
+    for direction in DIRECTIONS:
+        for rule in rules(document, direction):
             for end in ("source", "destination"):
                 entity = mapping(rule, end)
                 for key in ("selector", "notSelector"):

@@ -6,23 +6,20 @@ a terminal, and nothing in them is Markdown.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from sync.calico.names import RANK_ANNOTATION, RULE_ANNOTATION
+from sync.calico.names import RULE_ANNOTATION
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.plan import Plan
-from sync.plan.references import mapping
+from sync.plan.references import DIRECTIONS, essence, mapping, rules
 from sync.printing import markdown_escaped, printable
 
 _SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-"}
 _COLORS = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m", "!": "\x1b[31m"}
 _RESET = "\x1b[0m"
 
-_DIRECTIONS = ("ingress", "egress")
 _SHORT = ("defaultAction", "order")
 _LONG = ("selector", "stagedAction", "tier", "types")
 _ITEMS = 4  # of a list in a rule's line
@@ -143,15 +140,15 @@ def _moved_nets(change: Change) -> list[str]:
 
 
 def _counted_rules(document: Mapping[str, Any]) -> str:
-    ingress, egress = (len(_rules(document, direction)) for direction in _DIRECTIONS)
+    ingress, egress = (len(rules(document, direction)) for direction in DIRECTIONS)
     return f"{ingress} ingress, {_counted(egress, 'egress rule')}"
 
 
 def _moved_rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     come = gone = 0
     moved = False
-    for direction in _DIRECTIONS:
-        old, new = _essences(before, direction), _essences(after, direction)
+    for direction in DIRECTIONS:
+        old, new = [[*map(essence, rules(side, direction))] for side in (before, after)]
         come += (Counter(new) - Counter(old)).total()
         gone += (Counter(old) - Counter(new)).total()
         moved = moved or (old != new and Counter(old) == Counter(new))
@@ -165,7 +162,7 @@ def _moved_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
     moved = [
         key
         for key in sorted(old.keys() | new.keys())
-        if key not in ("nets", *_DIRECTIONS) and old.get(key) != new.get(key)
+        if key not in ("nets", *DIRECTIONS) and old.get(key) != new.get(key)
     ]
     parts = [
         f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}" if key in _SHORT else key
@@ -185,34 +182,18 @@ def _net_rows(change: Change) -> Iterator[str]:
 
 def _rule_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """The rules that go, then those that come, each with its place in its direction."""
-    for direction in _DIRECTIONS:
-        old, new = _essences(before, direction), _essences(after, direction)
+    for direction in DIRECTIONS:
+        old, new = [[*map(essence, rules(side, direction))] for side in (before, after)]
         for sign, document, essences, left in (
             ("-", before, old, Counter(old) - Counter(new)),
             ("+", after, new, Counter(new) - Counter(old)),
         ):
-            for place, (rule, essence) in enumerate(
-                zip(_rules(document, direction), essences, strict=True)
+            for place, (rule, said) in enumerate(
+                zip(rules(document, direction), essences, strict=True)
             ):
-                if left[essence]:
-                    left[essence] -= 1
+                if left[said]:
+                    left[said] -= 1
                     yield printable(f"{sign}     {direction} {place}: {_rule(rule)}")
-
-
-def _rules(document: Mapping[str, Any], direction: str) -> Sequence[Any]:
-    found = mapping(document, "spec").get(direction)
-    return found if isinstance(found, list) else []
-
-
-def _essences(document: Mapping[str, Any], direction: str) -> list[bytes]:
-    """The rules of a direction without their ranks: a rule above them moves all of those."""
-    found = []
-    for rule in _rules(document, direction):
-        annotations = dict(mapping(rule, "metadata", "annotations"))
-        annotations.pop(RANK_ANNOTATION, None)
-        kept = {**rule, "metadata": annotations} if isinstance(rule, dict) else rule
-        found.append(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS))
-    return found
 
 
 def _rule(rule: Mapping[str, Any]) -> str:

@@ -245,6 +245,15 @@ def _is_whole(policies: Sequence[Manifest]) -> bool:
 _GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")
 
 
+def standing_of(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> set[tuple[str, str]]:
+    """What stands of a chain in either generation, by (kind, name)."""
+    return {
+        (each.kind, each.name)
+        for generation in _GENERATIONS
+        for each in _standing(chain, generation, standing)
+    }
+
+
 def _standing(
     chain: Chain,
     generation: Generation,

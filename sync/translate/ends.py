@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from sync.calico import limits, names
+from sync.calico import limits, names, selectors
 from sync.calico.objects import EntityRule
 from sync.net.addresses import EVERYWHERE, NOWHERE, V4_END, V6_END, AddressSet
 from sync.translate.matches import AddressMatch
@@ -93,12 +93,10 @@ class Ends:
 
     def _all_but(self, match: AddressMatch) -> Iterator[End]:
         """All but groups and other addresses: one object selector, and nets beside it."""
-        # Without groups there is no rest beside them: a negated list may have been cut down.
-        rest = match.rest if match.groups else match.addresses
         terms = [*self._group_selectors(match.groups)]
-        beside = [*nets_of(EVERYWHERE - rest, EntityRule())]
+        beside = [*nets_of(EVERYWHERE - match.rest, EntityRule())]
         if not _one_a_family(beside):
-            terms.append(self._list_selector(rest))
+            terms.append(self._list_selector(match.rest))
             beside = [ANYWHERE]
         selector = f"({' || '.join(terms)}) && {_NO_NAMESPACE}"
         if len(selector) > limits.SELECTOR_BYTES:
@@ -119,7 +117,8 @@ class Ends:
         if groups and self.pod_cidrs is not None:
             held = match.addresses & networks
             if held and not held & self.pod_cidrs:
-                inside = [*nets_of(networks, EntityRule())]
+                # Whatever the set will hold: no address of a pod is one of the zone's networks.
+                inside = [*nets_of(networks - self.pod_cidrs, EntityRule())]
                 if _one_a_family(inside):
                     for selector in self._group_selectors(groups):
                         for end in inside:
@@ -153,29 +152,22 @@ class Ends:
         labels: list[str] = []
         for group in groups:
             label = self.sets[group].label
-            if labels and len(_one_of(names.ADDRESS_GROUP_LABEL, [*labels, label])) > room:
-                yield _one_of(names.ADDRESS_GROUP_LABEL, labels)
+            if labels and len(selectors.one_of(names.ADDRESS_GROUP_LABEL, [*labels, label])) > room:
+                yield selectors.one_of(names.ADDRESS_GROUP_LABEL, labels)
                 labels = []
             labels.append(label)
-        yield _one_of(names.ADDRESS_GROUP_LABEL, labels)
+        yield selectors.one_of(names.ADDRESS_GROUP_LABEL, labels)
 
     def _list_selector(self, found: AddressSet) -> str:
         """The selector of a set of a rule's own."""
         nets = tuple(found.cidrs())
         label = names.list_name(nets).removeprefix("pan-list.")
         self.lists[label] = nets
-        return _one_of(names.LIST_LABEL, [label])
+        return selectors.one_of(names.LIST_LABEL, [label])
 
 
 def _one_a_family(ends: Sequence[End]) -> bool:
     return len({end.family for end in ends}) == len(ends)
-
-
-def _one_of(key: str, values: Sequence[str]) -> str:
-    if len(values) == 1:
-        return f"{key} == '{values[0]}'"
-    listed = ", ".join(f"'{value}'" for value in values)
-    return f"{key} in {{{listed}}}"
 
 
 def nets_of(found: AddressSet, base: EntityRule) -> Iterator[End]:

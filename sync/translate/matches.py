@@ -33,10 +33,6 @@ class AddressMatch:
     rest: AddressSet = NOWHERE
 
     @property
-    def is_any(self) -> bool:
-        return self.negated and not self.addresses
-
-    @property
     def matched(self) -> AddressSet:
         """Every address that matches."""
         return EVERYWHERE - self.addresses if self.negated else self.addresses

@@ -25,7 +25,7 @@ from sync.net.addresses import NOWHERE, AddressSet
 from sync.net.ports import LAST_PORT, PortSet
 from sync.translate.ends import ANYWHERE, End, Ends
 from sync.translate.fidelity import Loss, Status
-from sync.translate.matches import AddressMatch, Lists, match, of_addresses
+from sync.translate.matches import NOTHING, AddressMatch, Lists, match, of_addresses
 from sync.translate.options import RuleOptions
 from sync.translate.traffic import traffic_of
 from sync.translate.zones import Zone, Zones
@@ -165,8 +165,8 @@ class Sayer:
         return said, unsayable
 
     def _nothing(self, placed: EffectiveRule, *losses: Loss) -> Said:
-        none = AddressMatch(NOWHERE)
-        return Said(placed, placed.rule.action == "allow", (), (), none, none, (), losses)
+        allow = placed.rule.action == "allow"
+        return Said(placed, allow, (), (), NOTHING, NOTHING, (), losses)
 
     def _targeted(self, rule: Rule, *, allow: bool) -> tuple[bool, tuple[Loss, ...]]:
         """Whether a rule counts here, and what is lost if only some firewalls have it."""

@@ -6,7 +6,6 @@ device groups  ->  address groups  ->  sets
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Final
 
 from sync.calico import limits, names, selectors
@@ -23,7 +22,7 @@ from sync.calico.objects import (
 )
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
-from sync.translate.chains import LAST_DEFAULT, Chain, Entry, lay, parts_of, places
+from sync.translate.chains import LAST_DEFAULT, Chain, Entry, lay, parts_of, places, standing_of
 from sync.translate.ends import ANYWHERE, OUTSIDE, End, Ends, nets_of
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
@@ -38,7 +37,7 @@ from sync.translate.matches import ANY, Lists
 from sync.translate.options import RuleOptions, ZoneOptions
 from sync.translate.rules import Action, Said, Sayer, calico_rules, whole
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets, parts
-from sync.translate.zones import PODS, Workloads, Zone, Zones, own_zones, zones_of
+from sync.translate.zones import PODS, Workloads, Zone, Zones, own_zones, packed_or, zones_of
 
 _FIRST: Final = -(2**52)  # orders before every chain
 _LAST: Final = 2**52  # orders behind every chain
@@ -68,7 +67,8 @@ class Options:
 class Translated:
     """Every object that a cluster shall hold, by (kind, name), and what became of each rule.
 
-    `on_the_way`: once they stand, it has to be translated again.
+    `on_the_way`: a move of a chain that was overtaken is brought back and nothing else changes;
+    once that is done, it has to be translated again.
     """
 
     manifests: dict[tuple[str, str], Manifest]
@@ -91,7 +91,7 @@ def translate(
     sets, seen = group_sets(targets, tags=options.tags, registered_known=options.registered_known)
     lists: dict[str, tuple[str, ...]] = {}
     made: list[Manifest] = []
-    on_the_way = False
+    going: set[tuple[str, str]] = set()
     rules: list[RuleFidelity] = []
     zones: list[ZoneFidelity] = []
     workloads = Workloads(options.zones)
@@ -104,9 +104,9 @@ def translate(
         by_group = seen[target.source, target.device_group.name]
         tier = _Tier(target, found, workloads, by_group, lists, options, standing)
         made += tier.manifests()
-        on_the_way = on_the_way or tier.on_the_way
+        going |= tier.going
         rules += tier.fidelity
-        zones += _zone_fidelity(target, found, options.zones, workloads)
+        zones += _zone_fidelity(target, found, workloads)
     made += (each.manifest() for _, each in network_sets(sets, options.owner))
     made += (each.manifest() for each in _list_sets(lists, options.owner))
     manifests: dict[tuple[str, str], Manifest] = {}
@@ -116,6 +116,9 @@ def translate(
                 f"two things of the firewall would both become {manifest.kind} {manifest.name}; "
                 "rename one of them in Panorama"
             )
+    if going:
+        # Old rules were never meant for new sets, nor new rules of other zones for old ones.
+        manifests = {key: each for key, each in standing.items() if key not in going}
     groups = tuple(
         GroupFidelity(
             each.identity,
@@ -130,13 +133,13 @@ def translate(
         for each in options.zones.essentials
     )
     report = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
-    return Translated(manifests, report, on_the_way)
+    return Translated(manifests, report, on_the_way=bool(going))
 
 
 def _list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
     """The sets of lists that rules have for themselves, by label value."""
     for label, nets in sorted(lists.items()):
-        first = f"pan-list.{label}"
+        first = names.list_name(nets)
         labels = tuple(sorted({names.LIST_LABEL: label, **dict(owner)}.items()))
         for number, part in enumerate(parts(nets), 1):
             if part or number == 1:
@@ -158,7 +161,7 @@ class _Tier:
         standing: Mapping[tuple[str, str], Manifest],
     ) -> None:
         self.fidelity: list[RuleFidelity] = []
-        self.on_the_way = False
+        self.going: set[tuple[str, str]] = set()  # what of an overtaken move has to go first
         self._target = target
         self._zones = zones
         self._workloads = workloads
@@ -208,7 +211,10 @@ class _Tier:
             )
             laid, on_the_way = lay(chain, self._standing)
             made += laid
-            self.on_the_way = self.on_the_way or on_the_way
+            if on_the_way:
+                self.going |= standing_of(chain, self._standing) - {
+                    (each.kind, each.name) for each in laid
+                }
             for index, part, direction, position in at:
                 if index >= 0 and not on_the_way:
                     stands.setdefault(index, []).append(
@@ -278,15 +284,17 @@ class _Tier:
 
     def _essentials(self) -> Iterator[Manifest]:
         """The flows that zoned pods keep, one policy for each choice of pods, before all else."""
-        zoned = _packed(
-            [selectors.has(self._options.zones.label), *self._workloads.defined],
-            limits.SELECTOR_BYTES // 2,
-        )
         by_pods: dict[str, list[tuple[Direction, Rule]]] = {}
         for essential in self._options.zones.essentials:
             by_pods.setdefault(essential.on, []).extend(essential_rules(essential))
-        for number, ((on, rules), some) in enumerate(product(by_pods.items(), zoned), 1):
-            selector = f"{PODS} && ({some}) && ({on})"
+        selected = [
+            (f"{PODS} && ({some}) && ({on})", rules)
+            for on, rules in by_pods.items()
+            for some in self._workloads.in_any(
+                self._zones.own, limits.SELECTOR_BYTES - len(f"{PODS} && () && ({on})".encode())
+            )
+        ]
+        for number, (selector, rules) in enumerate(selected, 1):
             _check_selector(selector, "zones.essentials")
             yield self._policy(
                 names.essentials_name(self._target.tier, number),
@@ -299,7 +307,7 @@ class _Tier:
     def _elsewhere(self) -> Iterator[Manifest]:
         """Pods of zones that only other device groups have are theirs to judge."""
         room = limits.SELECTOR_BYTES - len(PODS) - len(" && ()")
-        packed = _packed([zone.pods for zone in self._zones.elsewhere], room)
+        packed = packed_or([zone.pods for zone in self._zones.elsewhere], room)
         for number, selector in enumerate(packed, 1):
             yield self._policy(
                 names.elsewhere_name(self._target.tier, number),
@@ -347,18 +355,6 @@ class _Tier:
         ).manifest()
 
 
-def _packed(found: Sequence[str], room: int) -> list[str]:
-    """The selectors joined by `||`, as many in each as `room` bytes hold."""
-    packed: list[str] = []
-    for each in found:
-        longer = f"{packed[-1]} || ({each})" if packed else ""
-        if longer and len(longer.encode()) <= room:
-            packed[-1] = longer
-        else:
-            packed.append(f"({each})")
-    return packed
-
-
 def _identity(said: Said) -> str:
     placed = said.placed
     return said.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{said.rule.name}"
@@ -400,9 +396,7 @@ def _rule_fidelity(target: Target, said: Said, stands: list[str]) -> RuleFidelit
     )
 
 
-def _zone_fidelity(
-    target: Target, zones: Zones, options: ZoneOptions, workloads: Workloads
-) -> Iterator[ZoneFidelity]:
+def _zone_fidelity(target: Target, zones: Zones, workloads: Workloads) -> Iterator[ZoneFidelity]:
     named: dict[str, list[str]] = {}
     for placed in target.device_group.rules:
         for name in {*placed.rule.from_zones, *placed.rule.to_zones}:
@@ -416,5 +410,5 @@ def _zone_fidelity(
             networks=None if zone.networks is None else tuple(zone.networks.cidrs()),
             origin=zone.origin,
             rules=tuple(named.get(zone.name, ())),
-            by_pod_label=workloads.rests_on_pod_labels(zone.name, options),
+            by_pod_label=workloads.rests_on_pod_labels(zone.name),
         )

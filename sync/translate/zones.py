@@ -87,14 +87,14 @@ class Workloads:
     def __init__(self, options: ZoneOptions) -> None:
         """`UsageError` if a definition's selector cannot be used."""
         self._label = options.label
+        self._options = options
+        self._own: dict[str, str] = {}  # what each definition says, with no regard to the others
         self._defined: dict[str, str] = {}
-        earlier: list[str] = []
         for name, definition in options.definitions.items():
             own = _own_selector(name, definition)
             if own:
-                self._defined[name] = _but_not(own, earlier)
-                earlier.append(own)
-        self.defined: tuple[str, ...] = tuple(earlier)
+                self._defined[name] = _but_not(own, self._own.values())
+                self._own[name] = own
         self._values: dict[str, str] = {}
 
     def label_value(self, zone: str) -> str:
@@ -111,7 +111,9 @@ class Workloads:
         """Selects a zone's pods among pods; `UsageError` if it is too long for Calico."""
         found = self._defined.get(zone)
         if found is None:
-            found = _but_not(selectors.equals(self._label, self.label_value(zone)), self.defined)
+            found = _but_not(
+                selectors.equals(self._label, self.label_value(zone)), self._own.values()
+            )
         size = len(found.encode()) + len(PODS) + len(" && !(())")
         if size > limits.SELECTOR_BYTES:
             raise UsageError(
@@ -121,9 +123,22 @@ class Workloads:
             )
         return found
 
-    def rests_on_pod_labels(self, zone: str, options: ZoneOptions) -> bool:
+    def in_any(self, zones: Iterable[str], room: int) -> list[str]:
+        """Selects, together, the pods of all these zones among pods; each has `room` bytes."""
+        zones = [*zones]
+        # Their union needs not say which of them has a pod, only that no other zone has it.
+        others = [own for name, own in self._own.items() if name not in zones]
+        terms = [
+            self._own.get(zone) or selectors.equals(self._label, self.label_value(zone))
+            for zone in zones
+        ]
+        beside = "".join(f" && !({own})" for own in others)
+        packed = packed_or(terms, room - len(beside.encode()) - len("()"))
+        return [f"({some}){beside}" for some in packed]
+
+    def rests_on_pod_labels(self, zone: str) -> bool:
         """Whether whoever creates a pod can put it into the zone."""
-        definition = options.definitions.get(zone)
+        definition = self._options.definitions.get(zone)
         return definition is None or not definition.namespace_selector
 
 
@@ -319,6 +334,18 @@ def _prefixed(text: str) -> str:
     return _KEY.sub(
         lambda found: f"{found['has'] or ''}pcns.{found['key']}{found['operator'] or ''}", text
     )
+
+
+def packed_or(found: Iterable[str], room: int) -> list[str]:
+    """The selectors joined by `||`, as many in each as `room` bytes hold."""
+    packed: list[str] = []
+    for each in found:
+        longer = f"{packed[-1]} || ({each})" if packed else ""
+        if longer and len(longer.encode()) <= room:
+            packed[-1] = longer
+        else:
+            packed.append(f"({each})")
+    return packed
 
 
 def _but_not(selector: str, excluded: Iterable[str]) -> str:

@@ -128,3 +128,11 @@ def test_a_key_that_is_no_label_is_refused(key: str) -> None:
         selectors.has(key)
     with pytest.raises(ValueError, match="cannot be a label"):
         selectors.equals(key, "x")
+
+
+def test_one_of_several_values_is_a_set_and_of_one_an_equality() -> None:
+    assert selectors.one_of("a/b", ["x"]) == "a/b == 'x'"
+    assert selectors.one_of("a/b", ["x", "it's"]) == "a/b in {'x', \"it's\"}"
+    assert selectors.problem(selectors.one_of("a/b", ["x", "it's"])) is None
+    with pytest.raises(ValueError, match="quotes"):
+        selectors.one_of("a", ["x", "'\""])

@@ -13,7 +13,7 @@ from sync.calico.objects import Rule as CalicoRule
 from sync.calico.validator import validate
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
-from sync.firewall.networks import Derived
+from sync.firewall.networks import NOTHING, Derived
 from sync.translate.chains import (
     GAP,
     LAST_DEFAULT,
@@ -27,7 +27,7 @@ from sync.translate.chains import (
 )
 from sync.translate.options import ZoneDefinition, ZoneOptions
 from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
+from sync.translate.translation import Options, Translated, translate
 from tests.words import Word, address, group, rule, seen_by, service
 
 Objects = Mapping[tuple[str, str], Manifest]
@@ -391,3 +391,35 @@ def test_an_address_that_joins_a_group_rewrites_its_set_alone() -> None:
 def test_more_zones_than_a_tier_has_places_for_are_refused() -> None:
     with pytest.raises(SourceError, match="6,000 zones"):
         places([f"zone-{number}" for number in range(6_000)])
+
+
+def test_while_an_overtaken_move_is_brought_back_nothing_else_changes() -> None:
+    """The old rules were never meant for the new sets: a deny must not lose addresses early."""
+
+    def of(*words: Word, standing: Objects | None = None) -> Translated:
+        target = Target("main", seen_by("dg", {"dg": words}), "fw", 1, "enforced", NOTHING)
+        return translate("c", [target], Options((), True, (("owner", "us"),)), standing or {})
+
+    def rulebase(port: str, held: str) -> list[Word]:
+        return [
+            address("a", held),
+            group("g", "a"),
+            service("s", port),
+            *(
+                rule(f"r{number}", from_=["trust"], to=["any"], source=["g"], service=["s"])
+                for number in range(700)
+            ),
+        ]
+
+    old = of(*rulebase("80", "10.0.0.0/8")).manifests
+    moving = of(*rulebase("81", "10.0.0.0/8"), standing=old).manifests
+    begun = [key for key in moving if key not in old]
+    assert len(begun) > 1
+    stopped = {**old, begun[0]: moving[begun[0]]}
+    newest = rulebase("82", "10.1.0.0/16")
+    back = of(*newest, standing=stopped)
+    assert back.on_the_way
+    assert back.manifests == old
+    anew = of(*newest, standing=back.manifests)
+    assert not anew.on_the_way
+    assert anew.manifests["GlobalNetworkSet", "pan.g"] != old["GlobalNetworkSet", "pan.g"]

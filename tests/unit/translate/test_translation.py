@@ -771,6 +771,24 @@ def test_the_tier_passes_what_no_chain_speaks_of() -> None:
 # --- annotations and the report -------------------------------------------------------------------
 
 
+def test_a_set_in_a_zone_s_networks_never_matches_a_pod_whatever_it_will_hold() -> None:
+    """It may gain a pod's address before the policy is written anew."""
+    found = translated(
+        one(to=["dmz"], destination=["web"]),
+        definitions={"dmz": ZoneDefinition(networks=("10.0.0.0/8",))},
+        pod_cidrs=["10.128.0.0/9"],
+    )
+    (networks,) = (
+        rule["destination"]
+        for rule in found.manifests["GlobalNetworkPolicy", "fw.pan-zone-trust"].document()["spec"][
+            "egress"
+        ]
+        if rule["destination"].get("namespaceSelector") == "global()"
+        and rule["metadata"]["annotations"]["firewall.tigera.io/rule"] == "it"
+    )
+    assert networks["nets"] == ["10.0.0.0/9"]
+
+
 def test_a_rule_carries_the_firewall_s_side_of_it() -> None:
     found = translated(one(source=["web-1", "far"], destination=["web"], negate_destination="yes"))
     policy = found.manifests["GlobalNetworkPolicy", "fw.pan-zone-trust"].document()

@@ -249,9 +249,11 @@ def test_orders_never_tie_and_follow_one_another() -> None:
         for (kind, name), manifest in found.manifests.items()
         if kind == POLICY and name.startswith("fw.")
     }
-    assert len(set(orders.values())) == len(orders) == 61 + 3
+    # Sixty zones need a selector of more than 1,024 bytes, so the essentials several policies.
+    essentials = ["fw.pan-essentials", "fw.pan-essentials-2", "fw.pan-essentials-3"]
+    assert len(set(orders.values())) == len(orders) == 61 + len(essentials) + 2
     ordered = sorted(orders, key=lambda name: orders[name])
-    assert ordered[0] == "fw.pan-essentials"
+    assert ordered[:3] == essentials
     assert ordered[-2:] == ["fw.pan-elsewhere-1", "fw.pan-unknown-zone"]
     assert max(map(abs, orders.values())) < limits.ORDER_MAGNITUDE
 
@@ -448,7 +450,9 @@ def test_essentials_pass_before_all_else_on_zoned_pods_only() -> None:
         ),
     )
     spec = policy(found, "fw.pan-essentials")
-    assert spec["selector"] == f"{PODS} && ((has({LABEL})) || ((pcns.team == 'a'))) && (all())"
+    assert spec["selector"] == (
+        f"{PODS} && ((({LABEL} == 'db') || ((pcns.team == 'a')))) && (all())"
+    )
     assert spec["types"] == ["Egress"]
     dns = f"{PODS} && (k8s-app == 'kube-dns')"
     assert spec["egress"] == [
@@ -470,6 +474,22 @@ def test_essentials_pass_before_all_else_on_zoned_pods_only() -> None:
     ]
     assert "ingress" not in spec
     assert len(found.report.essentials) == 2
+
+
+def test_essentials_are_not_for_pods_that_are_in_no_zone_of_the_device_group() -> None:
+    """Neither for a label that names none nor for a definition that nobody names."""
+    found = translated(
+        between("web", "db"),
+        definitions={
+            "stray": ZoneDefinition("app == 'stray'"),
+            "db": ZoneDefinition("app == 'db'"),
+        },
+        essentials=(Essential("egress", "all()", "k8s-app == 'kube-dns'"),),
+    )
+    either = f"((app == 'db')) || ({LABEL} == 'web')"
+    assert policy(found, "fw.pan-essentials")["selector"] == (
+        f"{PODS} && (({either}) && !((app == 'stray'))) && (all())"
+    )
 
 
 def test_essentials_of_other_pods_are_policies_of_their_own() -> None:
