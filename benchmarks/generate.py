@@ -49,14 +49,22 @@ def generate(
     members: int = 20,
     rules: int = 10_000,
     seed: int = 1,
+    *,
+    one_device_group: bool = False,
+    wildcards: bool = True,
 ) -> bytes:
     """The document as UTF-8.
 
+    With `one_device_group` everything lies in `site-a` below shared, which sees all of it, and
+    there are no templates. Two addresses in a thousand are `wildcards`.
     `addresses`, `groups` and `rules` are totals over all scopes, `members` is how many a static
     group has. One group in twenty is dynamic, one in ten also holds other groups.
     """
     random = Random(seed)
     scopes = _scopes()
+    if one_device_group:
+        shared = _Scope("shared", None, 0.0)
+        scopes = [shared, _Scope("site-a", shared, 1.0)]
     bodies: dict[str, list[str]] = {}
     # From the top down, so that every scope knows what it may refer to.
     sizes = zip(
@@ -66,11 +74,12 @@ def generate(
         body: list[str] = []
         if scope.parent is None:
             _write_shared_objects(body, random)
-        _write_addresses(body, random, scope, many_addresses)
+        _write_addresses(body, random, scope, many_addresses, wildcards=wildcards)
         _write_groups(body, random, scope, many_groups, members)
         _write_rulebases(body, random, scope, many_rules)
         bodies[scope.name] = body
-    return "\n".join(_document(scopes, bodies)).encode()
+    templates = [] if one_device_group else _templates(scopes)
+    return "\n".join(_document(scopes, bodies, templates)).encode()
 
 
 def _scopes() -> list[_Scope]:
@@ -133,7 +142,7 @@ def _write_shared_objects(body: list[str], random: Random) -> None:
     body.append("    </service>")
 
 
-def _value(random: Random) -> tuple[str, str]:
+def _value(random: Random, *, wildcards: bool) -> tuple[str, str]:
     """The kind and the text of an address object."""
     kind = random.random()
     host = _V4_BASE + random.randrange(2**24)
@@ -148,12 +157,14 @@ def _value(random: Random) -> tuple[str, str]:
         return "ip-range", f"{IPv4Address(host)}-{IPv4Address(host + random.randrange(1, 200))}"
     if kind < 0.97:
         return "ip-netmask", f"{IPv6Address(_V6_BASE + (random.randrange(2**24) << 64))}/64"
-    if kind < 0.998:
+    if kind < 0.998 or not wildcards:
         return "fqdn", f"host-{random.randrange(10**6)}.example"
     return "ip-wildcard", f"{IPv4Address(host)}/0.0.255.0"
 
 
-def _write_addresses(body: list[str], random: Random, scope: _Scope, many: int) -> None:
+def _write_addresses(
+    body: list[str], random: Random, scope: _Scope, many: int, *, wildcards: bool
+) -> None:
     body.append("    <address>")
     above = [name for found in scope.chain()[1:] for name in found.addresses[:50]]
     for number in range(many):
@@ -161,7 +172,7 @@ def _write_addresses(body: list[str], random: Random, scope: _Scope, many: int) 
         shadows = bool(above) and number < many // 100 and number < len(above)
         name = above[number] if shadows else f"{scope.name}-host-{number:05}"
         scope.addresses.append(name)
-        kind, text = _value(random)
+        kind, text = _value(random, wildcards=wildcards)
         body.append(f'      <entry name="{name}">')
         body.append(f"        <{kind}>{text}</{kind}>")
         if random.random() < 0.15:
@@ -278,7 +289,9 @@ def _serials(scope: _Scope, scopes: list[_Scope]) -> tuple[str, ...]:
     return (f"0120010{number:04}1", f"0120010{number:04}2")
 
 
-def _document(scopes: list[_Scope], bodies: dict[str, list[str]]) -> list[str]:
+def _document(
+    scopes: list[_Scope], bodies: dict[str, list[str]], templates: list[str]
+) -> list[str]:
     lines = [
         '<?xml version="1.0"?>',
         '<config version="11.1.0" urldb="paloaltonetworks" detail-version="11.1.6">',
@@ -296,7 +309,7 @@ def _document(scopes: list[_Scope], bodies: dict[str, list[str]]) -> list[str]:
         # Device groups lie three levels deeper than Shared.
         lines.append("      " + "\n".join(bodies[scope.name]).replace("\n", "\n      "))
         lines.append("        </entry>")
-    lines += ["      </device-group>", *_templates(scopes), "    </entry>\n  </devices>"]
+    lines += ["      </device-group>", *templates, "    </entry>\n  </devices>"]
     lines += _readonly(scopes)
     lines.append("</config>\n")
     return lines

@@ -12,7 +12,7 @@ _MAPPED_PREFIX: Final = 0xFFFF
 
 
 # The same addresses stand in many groups and rules.
-@lru_cache(1 << 16)
+@lru_cache(1 << 17)
 def sort_key(cidr: str) -> tuple[int, int, int]:
     """Family (4 or 6), address and prefix length of a canonical CIDR; the order of nets in a set.
 

@@ -84,6 +84,20 @@ class EntityRule:
     ports: tuple[int | str, ...] = ()
     not_ports: tuple[int | str, ...] = ()
 
+    def with_ports(
+        self, ports: tuple[int | str, ...], not_ports: tuple[int | str, ...] = ()
+    ) -> "EntityRule":
+        """The same end for these ports alone."""
+        return EntityRule(
+            self.selector,
+            self.not_selector,
+            self.namespace_selector,
+            self.nets,
+            self.not_nets,
+            ports,
+            not_ports,
+        )
+
     def document(self) -> dict[str, Any]:
         return _stated(
             selector=self.selector or None,
@@ -122,6 +136,18 @@ class Rule:
     destination: EntityRule = ANY
     icmp: Icmp | None = None
     annotations: Pairs = ()
+
+    def annotated(self, annotations: Pairs) -> "Rule":
+        """The same rule with these annotations alone."""
+        return Rule(
+            self.action,
+            self.protocol,
+            self.ip_version,
+            self.source,
+            self.destination,
+            self.icmp,
+            annotations,
+        )
 
     def document(self) -> dict[str, Any]:
         always = {

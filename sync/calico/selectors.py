@@ -17,7 +17,7 @@ whether it is one. So its cost is linear, and no nesting is too deep for it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -112,6 +112,35 @@ def one_of(key: str, values: Sequence[str]) -> str:
     if len(values) == 1:
         return equals(key, values[0])
     return f"{_checked(key)} in {{{', '.join(map(_quoted, values))}}}"
+
+
+def some_of(key: str, values: Sequence[str], room: int) -> list[str]:
+    """Selectors that together say `one_of`, as many values in each as `room` bytes hold."""
+    packed: list[list[str]] = []
+    for value in values:
+        if packed and len(one_of(key, [*packed[-1], value]).encode()) <= room:
+            packed[-1].append(value)
+        else:
+            packed.append([value])
+    return [one_of(key, some) for some in packed]
+
+
+def any_of(terms: Iterable[str], room: int) -> list[str]:
+    """Selectors that together select what any of the terms does, as many in each as `room` holds.
+
+    A term longer than that stands alone.
+    """
+    packed: list[list[str]] = []
+    for term in terms:
+        if packed and len(_joined([*packed[-1], term]).encode()) <= room:
+            packed[-1].append(term)
+        else:
+            packed.append([term])
+    return [_joined(some) for some in packed]
+
+
+def _joined(terms: Sequence[str]) -> str:
+    return terms[0] if len(terms) == 1 else " || ".join(f"({term})" for term in terms)
 
 
 def _next(selector: str, position: int) -> int:

@@ -13,7 +13,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from operator import lt
 from typing import Any, Final, TypeAlias
+
+import orjson
 
 from sync.calico import cidrs, limits, names, selectors
 from sync.calico.manifest import Manifest
@@ -30,6 +34,14 @@ BUILT_IN_TIERS: Final = (
 
 _ACTIONS: Final = ("Allow", "Deny", "Pass")
 _DIRECTIONS: Final = {"Ingress": "ingress", "Egress": "egress"}
+# Every rule has these.
+_ANNOTATIONS: Final = {
+    names.RULE_ANNOTATION,
+    names.RANK_ANNOTATION,
+    names.SOURCE_ANNOTATION,
+    names.DESTINATION_ANNOTATION,
+    names.DEVICE_GROUP_ANNOTATION,
+}
 _PROTOCOLS: Final = ("TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite")
 _PORTED: Final = ("TCP", "UDP", "SCTP")
 _IP_VERSIONS: Final = (4, 6)
@@ -109,10 +121,10 @@ def _labels(refuse: _Refuse, labels: Mapping[str, str]) -> None:
 
 def _annotations(refuse: _Refuse, path: str, value: object) -> None:
     annotations = _strings(refuse, path, value)
-    for key in annotations:
+    for key in annotations.keys() - _ANNOTATIONS:
         if not names.is_qualified_name(key):
             refuse(f"{path}[{key}]", "is not an annotation key")
-    size = sum(len(key.encode()) + len(text.encode()) for key, text in annotations.items())
+    size = len("".join(chain.from_iterable(annotations.items())).encode())
     _bounded(refuse, path, size, limits.ANNOTATION_BYTES, "bytes")
 
 
@@ -134,8 +146,11 @@ def _set(refuse: _Refuse, name: str, labels: Mapping[str, str], value: object) -
     spec = _mapping(refuse, "spec", value, (), ("nets",))
     if "nets" not in spec:
         return
+    nets = _items(refuse, "spec.nets", spec["nets"], limits.NETS_PER_SET)
+    if (keys := _sort_keys(nets)) and all(map(lt, keys, keys[1:])):
+        return
     previous = (0, 0, 0)
-    for index, net in enumerate(_items(refuse, "spec.nets", spec["nets"], limits.NETS_PER_SET)):
+    for index, net in enumerate(nets):
         range_ = _net(refuse, "spec.nets", index, net)
         if range_ is None:
             continue
@@ -185,17 +200,17 @@ def _rule(refuse: _Refuse, path: str, value: object) -> None:
     metadata = _mapping(refuse, f"{path}.metadata", rule.get("metadata", {}), (), ("annotations",))
     _annotations(refuse, f"{path}.metadata.annotations", metadata.get("annotations", {}))
     protocol, version = _protocol(refuse, path, rule)
-    families: set[int] = set()
+    families: frozenset[int] = frozenset()
     for end in ("source", "destination"):
-        if end in rule:
-            entity = _mapping(refuse, f"{path}.{end}", rule[end], (), _ENTITY_KEYS)
-            _selectors(refuse, f"{path}.{end}", entity)
-            _ports(refuse, f"{path}.{end}", entity, protocol)
-            families |= _nets(refuse, f"{path}.{end}", entity)
+        if end in rule and rule[end] != {}:
+            held, problems = _entity(end, orjson.dumps(rule[end]), ported=protocol in _PORTED)
+            families |= held
+            for where, message in problems:
+                refuse(f"{path}.{where}", message)
     if len(families) > 1:
         refuse(path, "holds nets of both IPv4 and IPv6")
     elif families and version not in families:
-        refuse(f"{path}.ipVersion", f"must be {families.pop()}, as its nets are")
+        refuse(f"{path}.ipVersion", f"must be {min(families)}, as its nets are")
 
 
 def _protocol(
@@ -226,6 +241,25 @@ def _icmp(refuse: _Refuse, path: str, value: object) -> None:
             refuse(f"{path}.{key}", f"must be 0 to {largest}")
 
 
+@lru_cache(1 << 14)  # the same ends stand in many rules
+def _entity(
+    end: str, written: bytes, *, ported: bool
+) -> tuple[frozenset[int], tuple[tuple[str, str], ...]]:
+    """The address families of a rule's end in JSON, and what is wrong with it: where, and what.
+
+    `end` is `source` or `destination`; `ported`: the rule's protocol has ports.
+    """
+    problems: list[tuple[str, str]] = []
+
+    def refuse(path: str, message: str) -> None:
+        problems.append((path, message))
+
+    entity = _mapping(refuse, end, orjson.loads(written), (), _ENTITY_KEYS)
+    _selectors(refuse, end, entity)
+    _ports(refuse, end, entity, ported=ported)
+    return _nets(refuse, end, entity), tuple(problems)
+
+
 def _selectors(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> None:
     for key in _SELECTOR_KEYS:
         lone_global = key == "namespaceSelector" and entity.get(key) == "global()"
@@ -249,43 +283,36 @@ def _selector(refuse: _Refuse, path: str, value: object) -> None:
         refuse(path, f"{problem.message} at position {problem.position}")
 
 
-def _nets(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> set[int]:
+def _nets(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> frozenset[int]:
     """The address families of an entity."""
-    families: set[int] = set()
+    seen: set[int] = set()
     for key in ("nets", "notNets"):
         if key not in entity:
             continue
         nets = _items(refuse, f"{path}.{key}", entity[key], limits.NETS_PER_ENTITY)
-        if {*map(type, nets)} - {str}:
-            first = next(index for index, net in enumerate(nets) if not isinstance(net, str))
-            refuse(f"{path}.{key}[{first}]", "must be a CIDR")
+        if (keys := _sort_keys(nets)) and len({*keys}) == len(keys) and key == "nets":
+            seen |= {family for family, _, _ in keys}
             continue
-        held, problems = _listed_nets(tuple(nets), negated=key == "notNets")
-        families |= held
-        for index, message in problems:
-            refuse(f"{path}.{key}[{index}]", message)
-    return families
+        stands: set[tuple[int, int, int]] = set()
+        for index, net in enumerate(nets):
+            range_ = _net(refuse, f"{path}.{key}", index, net)
+            if range_ is None:
+                continue
+            if range_ in stands:
+                refuse(f"{path}.{key}[{index}]", f"{net} stands twice")
+            stands.add(range_)
+            if key == "notNets" and range_[2] == 0:
+                refuse(f"{path}.{key}[{index}]", "excludes every address")
+        seen |= {family for family, _, _ in stands}
+    return frozenset(seen)
 
 
-@lru_cache(1 << 14)  # the same addresses stand in many rules
-def _listed_nets(
-    nets: tuple[str, ...], *, negated: bool
-) -> tuple[frozenset[int], tuple[tuple[int, str], ...]]:
-    """The families of a rule's nets, and what is wrong with which of them."""
-    problems: list[tuple[int, str]] = []
-    seen: set[tuple[int, int, int]] = set()
-    for index, net in enumerate(nets):
-        try:
-            range_ = cidrs.sort_key(net)
-        except ValueError as error:
-            problems.append((index, f"{net!r} {error}"))
-            continue
-        if range_ in seen:
-            problems.append((index, f"{net} stands twice"))
-        seen.add(range_)
-        if negated and range_[2] == 0:
-            problems.append((index, "excludes every address"))
-    return frozenset(family for family, _, _ in seen), tuple(problems)
+def _sort_keys(nets: list[Any]) -> list[tuple[int, int, int]] | None:
+    """Those of all nets, as nearly always, at once; None where one is not canonical."""
+    try:
+        return [*map(cidrs.sort_key, nets)]
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _net(refuse: _Refuse, path: str, index: int, value: object) -> tuple[int, int, int] | None:
@@ -299,11 +326,11 @@ def _net(refuse: _Refuse, path: str, index: int, value: object) -> tuple[int, in
         return None
 
 
-def _ports(refuse: _Refuse, path: str, entity: Mapping[str, Any], protocol: object) -> None:
+def _ports(refuse: _Refuse, path: str, entity: Mapping[str, Any], *, ported: bool) -> None:
     for key in ("ports", "notPorts"):
         if key not in entity:
             continue
-        if protocol not in _PORTED:
+        if not ported:
             refuse(f"{path}.{key}", f"needs protocol {', '.join(_PORTED)}")
         ports = _items(refuse, f"{path}.{key}", entity[key], limits.PORTS_PER_ENTITY)
         for index, port in enumerate(ports):

@@ -1,7 +1,7 @@
 """Services of a rule to the traffic they serve, and what traffic is: protocols and their ports."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sync.firewall.objects import Service, ServiceGroup
 from sync.net.ports import ALL_PORTS, PortSet, ports
@@ -79,11 +79,11 @@ def merged(traffic: Iterable[Traffic]) -> tuple[Traffic, ...]:
         source_ports = None if each.source_ports == ALL_PORTS else each.source_ports
         held = ALL_PORTS if each.ports is None else each.ports
         if held and (source_ports is None or source_ports):
-            kind = replace(each, ports=None, source_ports=source_ports)
+            kind = Traffic(each.protocol, None, source_ports, each.icmp)
             every.setdefault(kind, []).append(held)
     found = {kind: PortSet.union(held) for kind, held in every.items()}
     union = [
-        replace(kind, ports=None if held == ALL_PORTS else held)
+        Traffic(kind.protocol, None if held == ALL_PORTS else held, kind.source_ports, kind.icmp)
         for kind, held in found.items()
         if not any(wider in found and not held - found[wider] for wider in _wider(kind))
     ]

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, starmap
 from socket import AF_INET, AF_INET6, inet_ntoa, inet_pton
 
 from sync.net import intervals
@@ -34,7 +35,10 @@ class AddressSet:
         """The union of any number of sets, in one pass over all of them."""
         v4: list[tuple[int, int]] = []
         v6: list[tuple[int, int]] = []
-        for each in sets:
+        some = [each for each in sets if each]
+        if len(some) == 1:
+            return some[0]
+        for each in some:
             # Two boundaries are one range already, and nearly every address object is one.
             if len(each.v4) == 2:
                 v4.append(each.v4)
@@ -74,20 +78,26 @@ class AddressSet:
 
         Masks are always stated, host bits are clear, IPv6 is in RFC 5952 form.
         """
-        v4 = [_cidr_v4(first, bits) for first, bits in _blocks(self.v4, V4_END)]
-        v6 = [_cidr_v6(first, bits) for first, bits in _blocks(self.v6, V6_END)]
-        return v4 + v6
+        v4 = chain.from_iterable(starmap(_cidrs_v4, intervals.to_ranges(self.v4)))
+        v6 = chain.from_iterable(starmap(_cidrs_v6, intervals.to_ranges(self.v6)))
+        return [*v4, *v6]
 
 
-# The same addresses stand in many groups and rules.
+# The same ranges stand in many groups and rules.
 @lru_cache(1 << 16)
-def _cidr_v4(first: int, bits: int) -> str:
-    return f"{inet_ntoa(first.to_bytes(4))}/{32 - bits}"
+def _cidrs_v4(first: int, past: int) -> tuple[str, ...]:
+    return tuple(
+        f"{inet_ntoa(block.to_bytes(4))}/{32 - bits}"
+        for block, bits in _blocks(first, past, V4_END)
+    )
 
 
 @lru_cache(1 << 16)
-def _cidr_v6(first: int, bits: int) -> str:
-    return f"{ipaddress.IPv6Address(first).compressed}/{128 - bits}"
+def _cidrs_v6(first: int, past: int) -> tuple[str, ...]:
+    return tuple(
+        f"{ipaddress.IPv6Address(block).compressed}/{128 - bits}"
+        for block, bits in _blocks(first, past, V6_END)
+    )
 
 
 NOWHERE = AddressSet()
@@ -95,17 +105,13 @@ EVERYWHERE = AddressSet((0, V4_END), (0, V6_END))
 """Every address of both families."""
 
 
-def _blocks(bounds: Bounds, end: int) -> Iterator[tuple[int, int]]:
-    """The fewest aligned power-of-two blocks of a set, as (first, number of free bits)."""
-    for first, past in intervals.to_ranges(bounds):
-        while first < past:
-            rest = past - first
-            aligned = first & -first or end
-            # Nearly every range is one block.
-            size = rest if rest & (rest - 1) == 0 else 1 << (rest.bit_length() - 1)
-            size = min(aligned, size)
-            yield first, size.bit_length() - 1
-            first += size
+def _blocks(first: int, past: int, end: int) -> Iterator[tuple[int, int]]:
+    """The fewest aligned power-of-two blocks of a range, as (first, number of free bits)."""
+    while first < past:
+        aligned = first & -first or end
+        size = min(aligned, 1 << ((past - first).bit_length() - 1))
+        yield first, size.bit_length() - 1
+        first += size
 
 
 def address(text: str) -> tuple[int, int]:

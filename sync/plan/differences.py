@@ -13,9 +13,9 @@ D         any       foreign F      with `adopt`: update F, where no other instal
 –         W         foreign        none; lost: another hand took our labels off it
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import (
@@ -23,7 +23,6 @@ from sync.calico.names import (
     RULE_ANNOTATION,
     SOURCE_ANNOTATION,
 )
-from sync.calico.objects import POLICIES
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object
 from sync.plan.references import DIRECTIONS, essence, mapping, rules
@@ -112,39 +111,45 @@ def _change(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
     """A change with the groups and the rules that its objects say they are made of."""
+    old, new = (side.document() if side else {} for side in (before, after))
     groups = {
-        str(metadata["annotations"][NAME_ANNOTATION])
-        for side in (before, after)
-        if side
-        and NAME_ANNOTATION in (metadata := side.document()["metadata"]).get("annotations", {})
+        str(name)
+        for side in (old, new)
+        if (name := mapping(side, "metadata", "annotations").get(NAME_ANNOTATION)) is not None
     }
     return Change(
         before,
         after,
         cause,
-        rules=_rules(before, after),
+        rules=_rules(old, new),
         groups=tuple(sorted(groups)),
         changed_by=changed_by,
     )
 
 
-def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
+def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """The firewall's rules whose Calico rules differ between two policies; all, if none does."""
     old, new = _by_rule(before), _by_rule(after)
     named = old.keys() | new.keys()
-    changed = {name for name in named if old.get(name) != new.get(name)}
+    if not (before and after):
+        return tuple(sorted(named))
+    changed = {name for name in named if _said(old.get(name)) != _said(new.get(name))}
     return tuple(sorted(changed or named))
 
 
-def _by_rule(policy: Manifest | None) -> dict[str, list[bytes]]:
-    """The Calico rules of a policy by the firewall's rule that they say they are, without ranks."""
-    found: dict[str, list[bytes]] = {}
-    document = policy.document() if policy and policy.kind in POLICIES else {}
+def _said(found: Sequence[tuple[str, Any]] | None) -> list[tuple[str, bytes]]:
+    """What Calico rules say, wherever they stand."""
+    return [(direction, essence(rule)) for direction, rule in found or ()]
+
+
+def _by_rule(document: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+    """The Calico rules of a policy by the firewall's rule that they say they are."""
+    found: dict[str, list[tuple[str, Any]]] = {}
     for direction in DIRECTIONS:
         for rule in rules(document, direction):
             annotations = mapping(rule, "metadata", "annotations")
             name = annotations.get(RULE_ANNOTATION)
             # Defaults carry neither end: they are no rules of the firewall's rulebase.
             if isinstance(name, str) and SOURCE_ANNOTATION in annotations:
-                found.setdefault(name, []).append(direction.encode() + essence(rule))
+                found.setdefault(name, []).append((direction, rule))
     return found

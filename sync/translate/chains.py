@@ -21,7 +21,6 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Pairs, StagedGlobalNetworkPolicy
 from sync.calico.objects import Rule as CalicoRule
 from sync.errors import SourceError
-from sync.translate.rules import annotated
 
 Generation = Literal["a", "b"]
 
@@ -152,8 +151,9 @@ def parts_of(entries: Sequence[Entry]) -> tuple[tuple[Part, ...], list[tuple[int
 def _size(entity: EntityRule) -> int:
     """Bytes of one end in JSON, rather too many."""
     texts = (entity.selector, entity.not_selector, entity.namespace_selector)
-    nets = sum(len(net) + 3 for net in (*entity.nets, *entity.not_nets))
-    return sum(map(len, texts)) + nets + 14 * len((*entity.ports, *entity.not_ports)) + 96
+    nets = (*entity.nets, *entity.not_nets)
+    ports = (*entity.ports, *entity.not_ports)
+    return sum(map(len, texts)) + sum(map(len, nets)) + 3 * len(nets) + 14 * len(ports) + 96
 
 
 class _Open:
@@ -172,7 +172,9 @@ class _Open:
 
     def add(self, direction: str, rule: CalicoRule, annotations: Pairs, size: int) -> int:
         position = len(self._found[direction])
-        self._found[direction].append(annotated(rule, annotations, position))
+        self._found[direction].append(
+            rule.annotated((*annotations, (names.RANK_ANNOTATION, str(position))))
+        )
         self._bytes += size
         self.rules += 1
         return position

@@ -9,6 +9,7 @@ two kinds of selector never stand together.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import product
 from typing import Literal, TypeAlias
 
 from sync.calico import limits, names, selectors
@@ -16,10 +17,13 @@ from sync.calico.objects import EntityRule
 from sync.net.addresses import EVERYWHERE, NOWHERE, V4_END, V6_END, AddressSet
 from sync.translate.matches import AddressMatch
 from sync.translate.sets import GroupSet, without_mapped
-from sync.translate.zones import PODS, Zone, Zones
+from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods
 
 _SETS_ONLY = "global()"
 _NO_NAMESPACE = "!has(projectcalico.org/namespace)"
+# Room for what stands beside the groups of one selector: `_NO_NAMESPACE`, a list of the rule's own.
+_BESIDE_GROUPS = 128
+_AMONG_PODS = limits.SELECTOR_BYTES - len(among_pods(""))
 _V4 = AddressSet((0, V4_END))
 _V6 = AddressSet((), (0, V6_END))
 
@@ -38,6 +42,19 @@ OUTSIDE = EntityRule(not_selector=PODS)
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Where some zones are: selectors of their pods, and their networks.
+
+    `without_pods` are the networks that hold no pod as ends, one a family; none where no ends can
+    say that, or it is not known.
+    """
+
+    pods: tuple[str, ...]
+    networks: AddressSet
+    without_pods: tuple[End, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ends:
     """Makes the ends of one device group's rules.
 
@@ -46,31 +63,29 @@ class Ends:
     """
 
     zones: Zones
+    workloads: Workloads
     sets: Mapping[str, GroupSet]
     pod_cidrs: AddressSet | None
     trust_addresses: bool
     lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _made: dict[object, tuple[End, ...]] = field(default_factory=dict, repr=False)
+    _places: "dict[tuple[tuple[str, ...], bool], _Place]" = field(default_factory=dict, repr=False)
 
     def by_address(self, match: AddressMatch) -> tuple[End, ...]:
         """An end of any zone: whatever has one of the addresses."""
         return self._kept(("address", match), self._by_address, match)
 
-    def in_zone(self, zone: Zone, match: AddressMatch, *, allow: bool) -> tuple[End, ...]:
-        """An end in a zone; an allow gets what is surely there, a deny what may be."""
-        key = ("zone", zone.name, match, allow)
-        return self._kept(key, self._in_zone, zone, match, allow)
+    def in_zones(
+        self, zones: tuple[str, ...], match: AddressMatch, *, allow: bool
+    ) -> tuple[End, ...]:
+        """An end in any of these zones; an allow gets what is surely there, a deny what may be."""
+        key = ("zones", zones, match, allow)
+        return self._kept(key, self._in_zones, zones, match, allow)
 
     def not_in_zone(self, zone: Zone, match: AddressMatch, *, allow: bool) -> tuple[End, ...]:
         """An end in any other zone or in none."""
         key = ("other", zone.name, match, allow)
         return self._kept(key, self._not_in_zone, zone, match, allow)
-
-    def networks(self, zone: Zone, *, allow: bool) -> AddressSet:
-        """The addresses outside the pods that are in a zone: surely, or for a deny, maybe."""
-        if zone.networks is not None:
-            return zone.networks
-        return NOWHERE if allow else self.zones.unknown
 
     def _kept(self, key: object, make: object, *arguments: object) -> tuple[End, ...]:
         found = self._made.get(key)
@@ -101,33 +116,50 @@ class Ends:
         selector = f"({' || '.join(terms)}) && {_NO_NAMESPACE}"
         if len(selector) > limits.SELECTOR_BYTES:
             # Too many groups for one selector, and negations cannot be several rules in a row.
-            selector = f"{self._list_selector(match.addresses)} && {_NO_NAMESPACE}"
+            selector = f"{self._list_selector(match.listed)} && {_NO_NAMESPACE}"
             beside = [ANYWHERE]
         for end in beside:
             entity = replace(end.entity, not_selector=selector) if terms else end.entity
             yield End(entity, end.family)
 
-    def _in_zone(self, zone: Zone, match: AddressMatch, allow: bool) -> Iterator[End]:  # noqa: FBT001 - called by key
-        if zone.pods:
-            yield from self._pods(zone.workloads, match, allow=allow)
-        networks = self.networks(zone, allow=allow)
-        if zone.networks is None and allow and self.trust_addresses and not match.negated:
-            networks = self.zones.unknown
+    def _in_zones(
+        self,
+        zones: tuple[str, ...],
+        match: AddressMatch,
+        allow: bool,  # noqa: FBT001 - called by key
+    ) -> Iterator[End]:
+        trusted = self.trust_addresses and not match.negated
+        place = self._place(zones, everywhere=trusted or not allow)
+        for selector in place.pods:
+            yield from self._pods(selector, match, allow=allow)
         groups = match.groups if allow and not match.negated and not match.rest else ()
-        if groups and self.pod_cidrs is not None:
-            held = match.addresses & networks
+        if groups and place.without_pods and self.pod_cidrs is not None:
+            held = match.among(place.networks)
             if held and not held & self.pod_cidrs:
-                # Whatever the set will hold: no address of a pod is one of the zone's networks.
-                inside = [*nets_of(networks - self.pod_cidrs, EntityRule())]
-                if _one_a_family(inside):
-                    for selector in self._group_selectors(groups):
-                        for end in inside:
-                            entity = replace(
-                                end.entity, selector=selector, namespace_selector=_SETS_ONLY
-                            )
-                            yield End(entity, end.family)
-                    return
-        yield from nets_of(networks & match.matched, OUTSIDE)
+                # Whatever the set will hold: no address of a pod is one of the zones' networks.
+                for selector, end in product(self._group_selectors(groups), place.without_pods):
+                    entity = replace(end.entity, selector=selector, namespace_selector=_SETS_ONLY)
+                    yield End(entity, end.family)
+                return
+        yield from nets_of(match.among(place.networks), OUTSIDE)
+
+    def _place(self, zones: tuple[str, ...], *, everywhere: bool) -> "_Place":
+        """Where zones are; `everywhere`: those without known networks are wherever they may be."""
+        if (zones, everywhere) not in self._places:
+            found = [self.zones.remote[name] for name in zones]
+            pods = self.workloads.in_any([zone.name for zone in found if zone.pods], _AMONG_PODS)
+            networks = AddressSet.union(zone.networks or NOWHERE for zone in found)
+            if everywhere and any(zone.networks is None for zone in found):
+                networks = networks | self.zones.unknown
+            without_pods: tuple[End, ...] = ()
+            if self.pod_cidrs is not None:
+                without_pods = (*nets_of(networks - self.pod_cidrs, EntityRule()),)
+            self._places[zones, everywhere] = _Place(
+                tuple(map(among_pods, pods)),
+                networks,
+                without_pods if _one_a_family(without_pods) else (),
+            )
+        return self._places[zones, everywhere]
 
     def _not_in_zone(self, zone: Zone, match: AddressMatch, allow: bool) -> Iterator[End]:  # noqa: FBT001 - called by key
         yield from self._pods(zone.others, match, allow=allow)
@@ -136,27 +168,21 @@ class Ends:
         else:
             # Surely in another zone, or maybe.
             outside = EVERYWHERE - self.zones.unknown if allow else EVERYWHERE
-        yield from nets_of(outside & match.matched, OUTSIDE)
+        yield from nets_of(match.among(outside), OUTSIDE)
 
     def _pods(self, selector: str, match: AddressMatch, *, allow: bool) -> Iterator[End]:
-        found = match.matched
+        where = EVERYWHERE
         if allow and self.pod_cidrs is not None and not match.negated:
-            found = found & self.pod_cidrs
-        yield from nets_of(found, EntityRule(selector=selector))
+            where = self.pod_cidrs
+        yield from nets_of(match.among(where), EntityRule(selector=selector))
 
-    def _group_selectors(self, groups: Sequence[str]) -> Iterator[str]:
+    def _group_selectors(self, groups: Sequence[str]) -> list[str]:
         """Selectors of the groups' sets, each short enough for Calico with what goes beside it."""
-        if not groups:
-            return
-        room = limits.SELECTOR_BYTES - 128
-        labels: list[str] = []
-        for group in groups:
-            label = self.sets[group].label
-            if labels and len(selectors.one_of(names.ADDRESS_GROUP_LABEL, [*labels, label])) > room:
-                yield selectors.one_of(names.ADDRESS_GROUP_LABEL, labels)
-                labels = []
-            labels.append(label)
-        yield selectors.one_of(names.ADDRESS_GROUP_LABEL, labels)
+        return selectors.some_of(
+            names.ADDRESS_GROUP_LABEL,
+            [self.sets[group].label for group in groups],
+            limits.SELECTOR_BYTES - _BESIDE_GROUPS,
+        )
 
     def _list_selector(self, found: AddressSet) -> str:
         """The selector of a set of a rule's own."""

@@ -25,13 +25,10 @@ def essential_rules(essential: Essential) -> Iterator[tuple[Direction, Rule]]:
             source, destination = ANYWHERE.entity, end.entity
             if direction == "Ingress":
                 source, destination = destination, source
-            ported = EntityRule(
-                selector=destination.selector,
-                nets=destination.nets,
-                not_nets=destination.not_nets,
-                ports=ports,
+            yield (
+                direction,
+                Rule("Pass", protocol, end.family, source, destination.with_ports(ports)),
             )
-            yield direction, Rule("Pass", protocol, end.family, source, ported)
 
 
 def _ports(written: tuple[str, ...]) -> Iterator[tuple[str | None, tuple[int | str, ...]]]:

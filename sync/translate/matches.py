@@ -10,53 +10,60 @@ allow from growing and a deny from shrinking, whatever the unsayable part holds.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sync.firewall import addressing
 from sync.firewall.objects import Address, AddressGroup, Objects
-from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
+from sync.net.addresses import NOWHERE, AddressSet
 from sync.translate.fidelity import Loss, Status
 from sync.translate.sets import GroupSet, without_mapped
 
 
 @dataclass(frozen=True, slots=True)
 class AddressMatch:
-    """The addresses at one end of a rule: `addresses`, or with `negated` all but those.
+    """The addresses at one end of a rule: those listed, or with `negated` all but those.
 
-    `groups` are the identities of address groups whose sets together hold `addresses` but for
-    `rest`. Any address is all but none.
+    Listed are `rest` and what the address groups hold whose identities are `groups`, each of which
+    has its addresses in `held`. Any address is all but none.
     """
 
-    addresses: AddressSet
+    rest: AddressSet
     negated: bool = False
     groups: tuple[str, ...] = ()
-    rest: AddressSet = NOWHERE
+    held: tuple[AddressSet, ...] = field(default=(), hash=False)  # `groups` say it, and shorter
 
     @property
-    def matched(self) -> AddressSet:
-        """Every address that matches."""
-        return EVERYWHERE - self.addresses if self.negated else self.addresses
+    def is_empty(self) -> bool:
+        """Whether no address is listed."""
+        return not self.rest and not any(self.held)
+
+    @property
+    def listed(self) -> AddressSet:
+        """Every address that is listed."""
+        return AddressSet.union((self.rest, *self.held))
+
+    def among(self, networks: AddressSet) -> AddressSet:
+        """What of these networks matches."""
+        # Far less than all that is listed, as a rule, so cut before they are united.
+        listed = AddressSet.union(each & networks for each in (self.rest, *self.held))
+        return networks - listed if self.negated else listed
 
 
 ANY = AddressMatch(NOWHERE, negated=True)
 NOTHING = AddressMatch(NOWHERE)
 
 
-def of_addresses(addresses: AddressSet) -> AddressMatch:
-    """Exactly these addresses, without a group."""
-    return AddressMatch(addresses, rest=addresses)
-
-
 @dataclass(frozen=True, slots=True)
 class Listed:
     """What a list says in addresses, and one clause for each thing that keeps it open.
 
-    `registered`: it holds dynamic groups, whose registered addresses are taken for none.
+    `rest`, `groups` and `held` are as in `AddressMatch`. `registered`: it holds dynamic groups,
+    whose registered addresses are taken for none.
     """
 
-    addresses: AddressSet
-    groups: tuple[str, ...]
     rest: AddressSet
+    groups: tuple[str, ...]
+    held: tuple[AddressSet, ...]
     open_because: tuple[str, ...]
     registered: bool = False
 
@@ -71,7 +78,7 @@ def match(
     """
     if listed is None:
         return (NOTHING if negated else ANY), ()
-    said = AddressMatch(listed.addresses, negated, listed.groups, listed.rest)
+    said = AddressMatch(listed.rest, negated, listed.groups, listed.held)
     if not listed.open_because:
         if listed.registered and allow == negated:
             reason = f"its {end} holds dynamic groups without what is registered at run time"
@@ -86,7 +93,7 @@ def match(
             Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
         )
     if allow:
-        if not said.addresses:
+        if said.is_empty:
             reason = f"nothing of its {end} can be said: {because}"
             return NOTHING, (Loss(Status.LEFT_OUT, reason),)
         return said, (Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}"),)
@@ -128,14 +135,14 @@ class Lists:
         )
 
     def _read(self, members: Sequence[str]) -> Listed:
-        groups: list[GroupSet] = []
+        groups: dict[str, GroupSet] = {}
         rest: list[AddressSet] = []
         because: list[str] = []
         for member in members:
             found = self._objects.addresses.get(member)
             if isinstance(found, AddressGroup):
                 group = self._sets[member]
-                groups.append(group)
+                groups[group.identity] = group
                 because += (f"in {member!r}, {reason}" for reason in group.open_because)
             else:
                 addresses, reason = self._single(member, found)
@@ -146,12 +153,13 @@ class Lists:
         kept = without_mapped(others)
         if kept != others:
             because.append("it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4")
+        of_groups = [groups[identity] for identity in sorted(groups)]
         return Listed(
-            AddressSet.union([kept, *(group.addresses for group in groups)]),
-            tuple(sorted({group.identity for group in groups})),
             kept,
+            tuple(group.identity for group in of_groups),
+            tuple(group.addresses for group in of_groups),
             tuple(sorted(set(because))),
-            registered=self._registered_accepted and any(group.dynamic for group in groups),
+            registered=self._registered_accepted and any(group.dynamic for group in of_groups),
         )
 
     def _single(self, member: str, found: Address | None) -> tuple[AddressSet, str]:

@@ -9,11 +9,12 @@ and each side carries the whole match; so the two agree with the firewall's firs
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Final, Literal
 
-from sync.calico import limits, names
-from sync.calico.objects import Direction, EntityRule, Icmp, Pairs
+from sync.calico import limits
+from sync.calico.objects import Direction, EntityRule, Icmp
 from sync.calico.objects import Rule as CalicoRule
 from sync.errors import UsageError
 from sync.firewall import tagfilter
@@ -21,11 +22,11 @@ from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
-from sync.net.addresses import NOWHERE, AddressSet
+from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.net.ports import LAST_PORT, PortSet
 from sync.translate.ends import ANYWHERE, End, Ends
 from sync.translate.fidelity import Loss, Status
-from sync.translate.matches import NOTHING, AddressMatch, Lists, match, of_addresses
+from sync.translate.matches import NOTHING, AddressMatch, Lists, match
 from sync.translate.options import RuleOptions
 from sync.translate.traffic import traffic_of
 from sync.translate.zones import Zone, Zones
@@ -95,6 +96,7 @@ class Sayer:
             except ValueError as error:
                 raise UsageError(f"rules.filter cannot be read: {error}; correct it") from error
         self._wildcards = _Wildcards(device_group.rules, lists)
+        self._traffic_known: dict[object, tuple[tuple[Traffic, ...], tuple[Loss, ...]]] = {}
 
     def say(self, placed: EffectiveRule) -> Said:
         """What is left of a rule."""
@@ -137,9 +139,9 @@ class Sayer:
     ) -> tuple[Said, list[Loss]]:
         """What is left of a rule that counts, and what of its losses is a deny's growth."""
         rule = placed.rule
-        traffic, lost = traffic_of(rule, self._objects, self._options)
-        losses += lost
         accepted = _names(self._options.accept_dropped_members, rule)
+        traffic, lost = self._traffic(rule, accepted=accepted)
+        losses += lost
         ends: list[AddressMatch] = []
         for end, members, negated in (
             ("source", rule.sources, rule.negate_source),
@@ -149,8 +151,9 @@ class Sayer:
                 end, self._lists.listed(members), negated=negated, allow=allow, accepted=accepted
             )
             losses += lost
-            if allow and (taken := self._wildcards.taken(rule, end) & found.matched):
-                found = of_addresses(found.matched - taken)
+            kept = self._wildcards.left(rule, end, found) if allow else found
+            if kept != found:
+                found = kept
                 reason = f"its {end} shares addresses with wildcard objects of other rules"
                 losses.append(Loss(Status.NARROWED, reason))
             ends.append(found)
@@ -159,10 +162,20 @@ class Sayer:
         if rule.rule_type == "intrazone":
             to_zones = from_zones
         losses += self._zone_losses(rule, from_zones, to_zones, ends, allow=allow)
-        if any(not each.negated and not each.addresses and not each.groups for each in ends):
+        if any(not each.negated and each.is_empty and not each.groups for each in ends):
             traffic = ()
         said = Said(placed, allow, from_zones, to_zones, ends[0], ends[1], traffic, tuple(losses))
         return said, unsayable
+
+    def _traffic(
+        self, rule: Rule, *, accepted: bool
+    ) -> tuple[tuple[Traffic, ...], tuple[Loss, ...]]:
+        key = (rule.action, rule.services, rule.applications, accepted)
+        if key not in self._traffic_known:
+            self._traffic_known[key] = traffic_of(
+                rule, self._objects, self._options, accepted=accepted
+            )
+        return self._traffic_known[key]
 
     def _nothing(self, placed: EffectiveRule, *losses: Loss) -> Said:
         allow = placed.rule.action == "allow"
@@ -228,6 +241,7 @@ class _Wildcards:
     def __init__(self, rules: Sequence[EffectiveRule], lists: Lists) -> None:
         self._found: list[tuple[Rule, str, AddressSet]] = []
         self._taken: dict[str, tuple[dict[int, AddressSet], AddressSet]] = {}
+        self._left: dict[tuple[str, AddressMatch], AddressMatch] = {}
         for placed in rules:
             rule = placed.rule
             if rule.disabled:
@@ -239,15 +253,27 @@ class _Wildcards:
                 wild = lists.wildcards(members)
                 listed = lists.listed(members)
                 if wild and listed:
-                    said = AddressMatch(listed.addresses, negated)
-                    self._found.append((rule, end, said.matched if negated else wild))
+                    said = AddressMatch(listed.rest, negated, listed.groups, listed.held)
+                    self._found.append((rule, end, said.among(EVERYWHERE) if negated else wild))
 
-    def taken(self, rule: Rule, end: str) -> AddressSet:
-        """What a rule loses at one end: to denies, and where two other rules overlap."""
+    def left(self, rule: Rule, end: str, match: AddressMatch) -> AddressMatch:
+        """What a rule keeps at one end: it loses to denies, and where two other rules overlap."""
+        if not self._found:
+            return match
         if end not in self._taken:
             self._taken[end] = _without_each([each for each in self._found if each[1] == end])
         of_rule, usual = self._taken[end]
-        return of_rule.get(id(rule), usual)
+        if id(rule) in of_rule:
+            return _without(match, of_rule[id(rule)])
+        if (end, match) not in self._left:
+            self._left[end, match] = _without(match, usual)
+        return self._left[end, match]
+
+
+def _without(match: AddressMatch, taken: AddressSet) -> AddressMatch:
+    matched = match.among(EVERYWHERE)
+    kept = matched - taken
+    return match if kept == matched else AddressMatch(kept)
 
 
 def _without_each(
@@ -335,16 +361,13 @@ def _far_ends(
 ) -> tuple[End, ...]:
     kind = said.rule.rule_type
     if kind == "intrazone":
-        return ends.in_zone(zone, remote, allow=said.allow)
+        return ends.in_zones((zone.name,), remote, allow=said.allow)
     if there is None:
         if kind == "interzone":
             return ends.not_in_zone(zone, remote, allow=said.allow)
         return ends.by_address(remote)
-    zones = [ends.zones.remote[name] for name in there if kind != "interzone" or name != zone.name]
-    found = [end for each in zones for end in ends.in_zone(each, remote, allow=said.allow)]
-    # Zones whose networks are not known may all lie in the same places.
-    many = sum(each.networks is None for each in zones) > 1
-    return tuple(dict.fromkeys(found) if many else found)
+    zones = tuple(name for name in there if kind != "interzone" or name != zone.name)
+    return ends.in_zones(zones, remote, allow=said.allow)
 
 
 def whole(action: Action, direction: Direction, far: End) -> CalicoRule:
@@ -383,19 +406,20 @@ def _ported(entity: EntityRule, ports: PortSet | None) -> Iterator[EntityRule]:
     if ports is None:
         yield entity
         return
-    said = [_port_range(first, past - 1) for first, past in ports.ranges() if past > 1]
-    for start in range(0, len(said), limits.PORTS_PER_ENTITY):
-        yield replace(entity, ports=tuple(said[start : start + limits.PORTS_PER_ENTITY]))
+    for said in _port_lists(ports):
+        yield entity.with_ports(said)
     if 0 in ports:
         # Calico's ports begin with 1; all but those are 0.
-        yield replace(entity, not_ports=_NO_PORT)
+        yield entity.with_ports((), _NO_PORT)
+
+
+@lru_cache(1 << 12)  # many rules are about the same services
+def _port_lists(ports: PortSet) -> tuple[tuple[int | str, ...], ...]:
+    said = tuple(_port_range(first, past - 1) for first, past in ports.ranges() if past > 1)
+    most = limits.PORTS_PER_ENTITY
+    return tuple(said[start : start + most] for start in range(0, len(said), most))
 
 
 def _port_range(first: int, last: int) -> int | str:
     first = max(first, 1)
     return first if first == last else f"{first}:{last}"
-
-
-def annotated(rule: CalicoRule, pairs: Pairs, rank: int) -> CalicoRule:
-    """The rule with the firewall's side of it, and its position in its policy."""
-    return replace(rule, annotations=(*pairs, (names.RANK_ANNOTATION, str(rank))))

@@ -35,12 +35,14 @@ _EVERYTHING = (ANY_TRAFFIC,)
 _Answer = tuple[tuple[Traffic, ...], tuple[Loss, ...]]
 
 
-def traffic_of(rule: Rule, objects: Objects, options: RuleOptions) -> _Answer:
+def traffic_of(rule: Rule, objects: Objects, options: RuleOptions, *, accepted: bool) -> _Answer:
     """The traffic that the Calico rules of a rule match, and what is lost on the way.
 
-    `objects` are what the device group sees (`sync.firewall.effective`). Every action but `allow`
-    counts as a deny. No traffic at all means that the rule matches nothing that can be said: an
-    allow is then left out, and says so as a loss unless it matches nothing on the firewall either.
+    Only its action, services and applications count; every action but `allow` is a deny.
+    `objects` are what the device group sees (`sync.firewall.effective`). `accepted`: the
+    configuration takes a deny's services for what of them can be said. No traffic at all means that
+    the rule matches nothing that can be said: an allow is then left out, and says so as a loss
+    unless it matches nothing on the firewall either.
     """
     names = frozenset(rule.services)
     services = None
@@ -59,7 +61,7 @@ def traffic_of(rule: Rule, objects: Objects, options: RuleOptions) -> _Answer:
         return _unsayable(rule, "any application stands beside named ones")
     if rule.action == "allow":
         return _allowed(rule, services, applications, options)
-    return _denied(rule, services, applications, options)
+    return _denied(rule, services, applications, options, accepted=accepted)
 
 
 def _unsayable(rule: Rule, reason: str) -> _Answer:
@@ -133,11 +135,16 @@ def _or_left_out(traffic: tuple[Traffic, ...], losses: Sequence[Loss]) -> _Answe
 
 
 def _denied(
-    rule: Rule, services: Services | None, applications: Applications | None, options: RuleOptions
+    rule: Rule,
+    services: Services | None,
+    applications: Applications | None,
+    options: RuleOptions,
+    *,
+    accepted: bool,
 ) -> _Answer:
     """A deny. `services` are None for `any` and `application-default`."""
     if services is not None:
-        return _denied_services(rule, services, applications, options)
+        return _denied_services(rule, services, applications, accepted=accepted)
     if applications is None:
         if _ANY in rule.services:
             return _EVERYTHING, ()
@@ -155,7 +162,7 @@ def _denied(
 
 
 def _denied_services(
-    rule: Rule, services: Services, applications: Applications | None, options: RuleOptions
+    rule: Rule, services: Services, applications: Applications | None, *, accepted: bool
 ) -> _Answer:
     losses: list[Loss] = []
     if applications is not None and (services.served or services.open_because):
@@ -165,7 +172,7 @@ def _denied_services(
     if not services.open_because:
         return services.served, tuple(losses)
     because = _listed(services.open_because)
-    if {rule.name, *rule.tags}.isdisjoint(options.accept_dropped_members):
+    if not accepted:
         losses.append(Loss(Status.WIDENED, f"{because}, so any traffic is denied"))
         return _EVERYTHING, tuple(losses)
     left = _spoken(services.served) or "nothing"

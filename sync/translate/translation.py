@@ -23,7 +23,7 @@ from sync.calico.objects import (
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
 from sync.translate.chains import LAST_DEFAULT, Chain, Entry, lay, parts_of, places, standing_of
-from sync.translate.ends import ANYWHERE, OUTSIDE, End, Ends, nets_of
+from sync.translate.ends import ANYWHERE, End, Ends
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
     GroupFidelity,
@@ -37,7 +37,7 @@ from sync.translate.matches import ANY, Lists
 from sync.translate.options import RuleOptions, ZoneOptions
 from sync.translate.rules import Action, Said, Sayer, calico_rules, whole
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets, parts
-from sync.translate.zones import PODS, Workloads, Zone, Zones, own_zones, packed_or, zones_of
+from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods, own_zones, zones_of
 
 _FIRST: Final = -(2**52)  # orders before every chain
 _LAST: Final = 2**52  # orders behind every chain
@@ -181,6 +181,7 @@ class _Tier:
         )
         self._ends = Ends(
             zones,
+            workloads,
             {each.identity: each for each in by_group.values()},
             options.pod_cidrs,
             trust_addresses=trust,
@@ -259,12 +260,12 @@ class _Tier:
         unknown: Action = "Pass" if self._options.zones.unknown_addresses == "pass" else "Deny"
         ends = self._ends
         yield self._end(
-            "intrazone-default", within, ends.in_zone(zone, ANY, allow=within != "Deny")
+            "intrazone-default", within, ends.in_zones((zone.name,), ANY, allow=within != "Deny")
         )
-        others = [each for each in self._zones.remote.values() if each.name != zone.name]
-        pods = [End(EntityRule(selector=each.workloads)) for each in others if each.pods]
-        networks = AddressSet.union(ends.networks(each, allow=between != "Deny") for each in others)
-        yield self._end("interzone-default", between, [*pods, *nets_of(networks, OUTSIDE)])
+        others = tuple(name for name in self._zones.remote if name != zone.name)
+        yield self._end(
+            "interzone-default", between, ends.in_zones(others, ANY, allow=between != "Deny")
+        )
         yield self._end("unzoned-pods", unzoned, [End(EntityRule(selector=PODS))])
         yield self._end(LAST_DEFAULT, unknown, [ANYWHERE])
 
@@ -306,13 +307,13 @@ class _Tier:
 
     def _elsewhere(self) -> Iterator[Manifest]:
         """Pods of zones that only other device groups have are theirs to judge."""
-        room = limits.SELECTOR_BYTES - len(PODS) - len(" && ()")
-        packed = packed_or([zone.pods for zone in self._zones.elsewhere], room)
-        for number, selector in enumerate(packed, 1):
+        zones = [zone.name for zone in self._zones.elsewhere]
+        room = limits.SELECTOR_BYTES - len(among_pods(""))
+        for number, selector in enumerate(self._workloads.in_any(zones, room), 1):
             yield self._policy(
                 names.elsewhere_name(self._target.tier, number),
                 _LAST + number,
-                f"{PODS} && ({selector})",
+                among_pods(selector),
                 egress=[Rule("Pass")],
                 ingress=[Rule("Pass")],
             )

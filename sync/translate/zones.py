@@ -8,7 +8,7 @@ in the zone whose networks hold it. What is in none is in no zone.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,7 +53,7 @@ class Zone:
     @property
     def workloads(self) -> str:
         """W(z): selects its pods among everything."""
-        return f"{PODS} && ({self.pods})"
+        return among_pods(self.pods)
 
     @property
     def others(self) -> str:
@@ -88,13 +88,9 @@ class Workloads:
         """`UsageError` if a definition's selector cannot be used."""
         self._label = options.label
         self._options = options
-        self._own: dict[str, str] = {}  # what each definition says, with no regard to the others
-        self._defined: dict[str, str] = {}
-        for name, definition in options.definitions.items():
-            own = _own_selector(name, definition)
-            if own:
-                self._defined[name] = _but_not(own, self._own.values())
-                self._own[name] = own
+        own = {name: _own_selector(name, each) for name, each in options.definitions.items()}
+        # What each definition says, with no regard to the others; the first of them counts.
+        self._defined = {name: selector for name, selector in own.items() if selector}
         self._values: dict[str, str] = {}
 
     def label_value(self, zone: str) -> str:
@@ -109,11 +105,7 @@ class Workloads:
 
     def pods(self, zone: str) -> str:
         """Selects a zone's pods among pods; `UsageError` if it is too long for Calico."""
-        found = self._defined.get(zone)
-        if found is None:
-            found = _but_not(
-                selectors.equals(self._label, self.label_value(zone)), self._own.values()
-            )
+        (found,) = self.in_any([zone], limits.SELECTOR_BYTES)
         size = len(found.encode()) + len(PODS) + len(" && !(())")
         if size > limits.SELECTOR_BYTES:
             raise UsageError(
@@ -123,18 +115,26 @@ class Workloads:
             )
         return found
 
-    def in_any(self, zones: Iterable[str], room: int) -> list[str]:
-        """Selects, together, the pods of all these zones among pods; each has `room` bytes."""
-        zones = [*zones]
-        # Their union needs not say which of them has a pod, only that no other zone has it.
-        others = [own for name, own in self._own.items() if name not in zones]
-        terms = [
-            self._own.get(zone) or selectors.equals(self._label, self.label_value(zone))
-            for zone in zones
-        ]
-        beside = "".join(f" && !({own})" for own in others)
-        packed = packed_or(terms, room - len(beside.encode()) - len("()"))
-        return [f"({some}){beside}" for some in packed]
+    def in_any(self, zones: Collection[str], room: int) -> list[str]:
+        """Select, together and exactly, the pods of all these zones among pods.
+
+        Each has at most `room` bytes, unless that is too little for one zone.
+        """
+        chosen = {*zones}
+        found: list[str] = []
+        terms: list[str] = []
+        others: list[str] = []  # definitions of other zones that rank before the terms
+        for name, selector in self._defined.items():
+            if name in chosen:
+                terms.append(selector)
+                continue
+            found += _but_not(terms, others, room)
+            terms = []
+            others.append(selector)
+        values = [self.label_value(zone) for zone in sorted(chosen - self._defined.keys())]
+        beside = sum(len(f" && !({other})") for other in others) + len("()")
+        terms += selectors.some_of(self._label, values, room - beside)
+        return selectors.any_of([*found, *_but_not(terms, others, room)], room)
 
     def rests_on_pod_labels(self, zone: str) -> bool:
         """Whether whoever creates a pod can put it into the zone."""
@@ -336,17 +336,13 @@ def _prefixed(text: str) -> str:
     )
 
 
-def packed_or(found: Iterable[str], room: int) -> list[str]:
-    """The selectors joined by `||`, as many in each as `room` bytes hold."""
-    packed: list[str] = []
-    for each in found:
-        longer = f"{packed[-1]} || ({each})" if packed else ""
-        if longer and len(longer.encode()) <= room:
-            packed[-1] = longer
-        else:
-            packed.append(f"({each})")
-    return packed
+def among_pods(selector: str) -> str:
+    """Selects what the selector does, among pods."""
+    return f"{PODS} && ({selector})"
 
 
-def _but_not(selector: str, excluded: Iterable[str]) -> str:
-    return " && ".join([selector, *(f"!({each})" for each in excluded)])
+def _but_not(terms: Sequence[str], excluded: Sequence[str], room: int) -> list[str]:
+    """What any of the terms selects without what is excluded, as few as `room` allows."""
+    beside = "".join(f" && !({each})" for each in excluded)
+    found = selectors.any_of(terms, room - len(beside.encode()) - len("()"))
+    return [f"({some}){beside}" if beside and " || " in some else some + beside for some in found]

@@ -1,6 +1,6 @@
 """What becomes of a rule's applications and services, allow by allow and deny by deny."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -75,16 +75,16 @@ def of(
     services: str,
     action: str,
     options: Mapping[str, Any] | None = None,
-    tags: Sequence[str] = (),
+    *,
+    accepted: bool = False,
 ) -> tuple[tuple[Traffic, ...], list[Status], list[str]]:
     rule = Rule(
         "r",
         applications=tuple(applications.split()),
         services=tuple(services.split()),
         action=action,
-        tags=tuple(tags),
     )
-    traffic, losses = traffic_of(rule, OBJECTS, RuleOptions(**(options or {})))
+    traffic, losses = traffic_of(rule, OBJECTS, RuleOptions(**(options or {})), accepted=accepted)
     return traffic, [loss.status for loss in losses], [loss.reason for loss in losses]
 
 
@@ -130,25 +130,18 @@ def test_open_services_shrink_an_allow_and_make_a_deny_one_of_any_traffic(
     assert of("any", services, "deny")[:2] == (ALL, [WIDENED])
 
 
-@pytest.mark.parametrize("accepted", [["r"], ["k8s"], ["other", "k8s"]])
-def test_open_services_of_a_deny_can_be_accepted(accepted: list[str]) -> None:
-    options = {"accept_dropped_members": tuple(accepted)}
-    assert of("any", "http gone", "deny", options, ["k8s"]) == (
+def test_open_services_of_a_deny_can_be_accepted() -> None:
+    assert of("any", "http gone", "deny", accepted=True) == (
         (tcp("80"),),
         [MORE_PERMISSIVE],
         ["service 'gone' does not exist, and only tcp/80 is denied"],
     )
-    assert of("any", "gone", "deny", options, ["k8s"])[:2] == (NOTHING, [MORE_PERMISSIVE])
-    assert of("any", "http gone", "allow", options, ["k8s"])[:2] == ((tcp("80"),), [NARROWED])
-    assert of("ssl", "http gone", "deny", options, ["k8s"])[:2] == (
+    assert of("any", "gone", "deny", accepted=True)[:2] == (NOTHING, [MORE_PERMISSIVE])
+    assert of("any", "http gone", "allow", accepted=True)[:2] == ((tcp("80"),), [NARROWED])
+    assert of("ssl", "http gone", "deny", accepted=True)[:2] == (
         (tcp("80"),),
         [WIDENED, MORE_PERMISSIVE],
     )
-
-
-def test_what_is_accepted_for_other_rules_is_not_for_this_one() -> None:
-    options = {"accept_dropped_members": ("other", "R")}
-    assert of("any", "http gone", "deny", options, ["k8s"])[:2] == (ALL, [WIDENED])
 
 
 def test_application_default_of_any_application_is_any_traffic() -> None:
@@ -165,7 +158,7 @@ def test_application_default_of_any_application_is_any_traffic() -> None:
 )
 @pytest.mark.parametrize("applications", ["any", "ssl", "new-app"])
 def test_any_beside_other_services_is_unsayable(services: str, applications: str) -> None:
-    options = {"accept_dropped_members": ("r",), "deny_applications": "ports"}
+    options = {"deny_applications": "ports"}
     assert of(applications, services, "allow", options)[:2] == (NOTHING, [LEFT_OUT])
     assert of(applications, services, "deny", options)[:2] == (ALL, [WIDENED])
 
@@ -310,7 +303,7 @@ def test_no_traffic_without_a_loss_means_that_the_firewall_has_none_either() -> 
 def test_a_rule_that_is_left_out_is_reported_so() -> None:
     for applications, services, traffic, _ in ALLOWED:
         rule = Rule("r", applications=(*applications.split(),), services=(*services.split(),))
-        _, losses = traffic_of(rule, OBJECTS, RuleOptions())
+        _, losses = traffic_of(rule, OBJECTS, RuleOptions(), accepted=False)
         if not traffic and losses:
             assert worst(losses) is LEFT_OUT
         elif traffic:
@@ -402,7 +395,7 @@ def test_reasons_stay_short_however_much_there_is_to_say(
         },
     )
     rule = Rule("r", applications=("a",), services=tuple(objects.services), action=action)
-    for loss in traffic_of(rule, objects, RuleOptions())[1]:
+    for loss in traffic_of(rule, objects, RuleOptions(), accepted=False)[1]:
         assert len(loss.reason) < 2000
 
 
@@ -419,5 +412,5 @@ def test_a_deny_takes_the_secure_ports_along_that_decryption_adds(
     action: str, expected: tuple[Traffic, ...]
 ) -> None:
     rule = Rule("r", action=action, applications=("web-browsing",))
-    traffic, _ = traffic_of(rule, OBJECTS, RuleOptions())
+    traffic, _ = traffic_of(rule, OBJECTS, RuleOptions(), accepted=False)
     assert traffic == expected
