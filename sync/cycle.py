@@ -29,6 +29,7 @@ from sync.clusters.cluster import (
     OutOfReachError,
     Remaining,
 )
+from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.firewall.effective import effective
@@ -126,7 +127,12 @@ class Result:
 
     @property
     def detail(self) -> str:
-        """What is behind the state, in a sentence."""
+        """What is behind the state, and what stands in spite of a guard, in a sentence."""
+        stands = shortened([each.message for each in self.plan.let_through]) if self.plan else ""
+        return f"{self._behind.removesuffix('.')}; {stands}" if stands else self._behind
+
+    @property
+    def _behind(self) -> str:
         if self.error:
             return str(self.error)
         if self.failed:
@@ -310,11 +316,12 @@ def _plan(
     targets = [_target(here, snapshots[here.source]) for here in cluster.device_groups]
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
     ours = {key: found.manifest for key, found in live.items() if found.manifest}
+    standing = {**ours, **written}
     translated = translate(
         cluster.name,
         targets,
         replace(options, pod_cidrs=pods),
-        {**ours, **written} if cluster.moves else {},
+        standing if cluster.moves else {},
     )
     _require_valid(translated.manifests)
     tiers = [here.tier for here in cluster.device_groups]
@@ -324,14 +331,18 @@ def _plan(
         for key, found in live.items()
         if not (cluster.adopt and found.adoptable and key in translated.manifests)
     }
+    found = differences(translated.manifests, written, live, adopt=cluster.adopt)
     plan = make_plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
-        differences(translated.manifests, written, live, adopt=cluster.adopt),
+        found,
         _left_out(translated.report, targets, snapshots),
         repair_drift=cluster.repair_drift,
         live=live,
-        blockers=foreign_policies(others, tiers, facts.foreign_policies),
+        blockers=[
+            *foreign_policies(others, tiers, facts.foreign_policies),
+            *cut_off(found.changes, translated.manifests, standing.values(), cluster.reader),
+        ],
     )
     return plan, translated
 

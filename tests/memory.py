@@ -7,7 +7,7 @@ from typing import Any
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
 from sync.calico.ownership import merged
-from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Remaining
+from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Remaining
 
 
 @dataclass
@@ -32,6 +32,9 @@ class MemoryCluster:
 
     def facts(self) -> ClusterFacts:
         return ClusterFacts()
+
+    def lifelines(self) -> Lifelines:
+        return Lifelines()
 
     def read(self) -> Mapping[Key, LiveObject]:
         return {key: self._live(found) for key, found in self.documents.items()}

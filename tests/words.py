@@ -86,6 +86,21 @@ def rule(name: str, *extra: str, rulebase: str = "pre", **lists: Sequence[str] |
     return Word(f"{rulebase}-rulebase/security/rules", entry(name, *inner, *extra))
 
 
+def nat_rule(name: str, *inner: str, rulebase: str = "pre") -> Word:
+    return Word(f"{rulebase}-rulebase/nat/rules", entry(name, *inner))
+
+
+def to_server(address: str) -> str:
+    """What a NAT rule says that translates its destinations."""
+    return tag("destination-translation", text("translated-address", address))
+
+
+def both_ways(address: str) -> str:
+    """What a NAT rule says that translates sources, and in reverse destinations."""
+    static = text("translated-address", address) + text("bi-directional", "yes")
+    return tag("source-translation", tag("static-ip", static))
+
+
 def default_rule(name: str, *inner: str) -> Word:
     """An override of a default rule."""
     return Word("post-rulebase/default-security-rules/rules", entry(name, *inner))

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ from sync.store.records import values
 from sync.store.verification import verify as verify_trail
 
 _MOST = 2**63 - 1  # what a database counts to
+
+_Found = TypeVar("_Found")
 
 
 class Name(click.ParamType[str]):
@@ -96,10 +98,11 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
             store, _filter(store, wanted), newest_first=limit is not None, limit=limit
         )
         records = reversed(list(found)) if limit is not None else found
+        told = _or_none_told(records)
         if output == "json":
-            print_json([values(record) for record in records])
+            print_json([values(record) for record in told])
             return
-        for record in records:
+        for record in told:
             click.echo(_line(record))
 
 
@@ -149,7 +152,7 @@ def export(context: Context, /, *, layout: str, **wanted: Any) -> None:
     """Write records to stdout, one JSON object a line, oldest first."""
     del layout  # there is one so far
     with context.recorded() as store:
-        for line in trail.export(store, _filter(store, wanted)):
+        for line in _or_none_told(trail.export(store, _filter(store, wanted))):
             sys.stdout.buffer.write(line)
 
 
@@ -179,6 +182,16 @@ def _filter(store: Store, wanted: dict[str, Any]) -> trail.Filter:
     if wanted["cluster"]:
         _recorded(store, wanted["cluster"])
     return trail.Filter(**{name: value for name, value in wanted.items() if value})
+
+
+def _or_none_told(found: Iterable[_Found]) -> Iterator[_Found]:
+    """What was found; stderr says so where it is nothing."""
+    nothing = True
+    for each in found:
+        nothing = False
+        yield each
+    if nothing:
+        click.echo("no record matches", err=True)
 
 
 def _recorded(store: Store, cluster: str) -> str:

@@ -329,7 +329,14 @@ def _zone_document(zones: "Sequence[Zone] | None") -> list[dict[str, Any]] | Non
 
 
 def _lines(summary: dict[str, Any]) -> Iterator[str]:
-    yield f"{summary['file']} is right"
+    groups = [group for cluster in summary["clusters"] for group in cluster["device_groups"]]
+    if any(group["zones"] is None for group in groups):
+        yield (
+            f"{summary['file']} has no mistake of its own, but not every device group was found "
+            "in its source: see the warnings"
+        )
+    else:
+        yield f"{summary['file']} is right"
     yield f"instance {summary['instance']}, store {summary['store']}"
     for source in summary["sources"]:
         yield f"source {source['name']}: {source['kind']} {source['path']}"

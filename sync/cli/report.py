@@ -10,7 +10,10 @@ from sync.cli import sync as syncing
 from sync.cli.context import Context, print_json, until_closed, use_color
 from sync.cli.sync import checked, print_error
 from sync.cycle import Result, plan_cycle
+from sync.errors import UsageError
 from sync.settings import Settings
+from sync.settings.problems import nearest
+from sync.translate.fidelity import Report
 from sync.translate.report import document, html, markdown, text
 
 
@@ -22,11 +25,16 @@ from sync.translate.report import document, html, markdown, text
     default="text",
     show_default=True,
 )
+@click.option("--rule", help="Only the firewall's rules of this name.")
 @click.option("--verbose", is_flag=True, help="Name every Calico rule that a rule became.")
 @click.pass_obj
-def report(context: Context, *, only: Sequence[str], output: str, verbose: bool) -> int:
+def report(
+    context: Context, *, only: Sequence[str], output: str, rule: str | None, verbose: bool
+) -> int:
     """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
     results = reported(context.settings(), only)
+    if rule is not None:
+        results = _of_rule(results, rule)
     with until_closed():
         found = [result.report for result in results if result.report]
         if output == "json":
@@ -56,6 +64,25 @@ def reported(settings: Settings, only: Sequence[str]) -> list[Result]:
             store,
             assembly.options(settings, store),
         )
+
+
+def _of_rule(results: Sequence[Result], name: str) -> list[Result]:
+    """The results with the rules of this name alone; `UsageError` if no cluster has one."""
+    known = {each.name for result in results if result.report for each in result.report.rules}
+    # A cluster that could not be looked at may have it.
+    if name not in known and not any(result.error for result in results):
+        match = nearest(name, known)
+        remedy = f"did you mean {match!r}?" if match else "`zonebridge report` lists all there are"
+        raise UsageError(f"there is no rule {name!r}; {remedy}")
+    return [
+        replace(result, report=result.report and _with_only(result.report, name))
+        for result in results
+    ]
+
+
+def _with_only(report: Report, rule: str) -> Report:
+    rules = tuple(each for each in report.rules if each.name == rule)
+    return replace(report, rules=rules, groups=(), zones=())
 
 
 def exit_code(results: Sequence[Result]) -> int:

@@ -87,6 +87,40 @@ class ClusterFacts:
     foreign_policies_because: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A pod that stands for all of its controller's: `namespace/name`, its addresses as (family,
+    number), and every label that selectors see."""
+
+    name: str
+    addresses: tuple[tuple[int, int], ...]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifeline:
+    """Something that every pod needs: what it is, its address as text and as (family, number), the
+    number of the protocol, and the port."""
+
+    name: str
+    host: str
+    address: tuple[int, int]
+    protocol: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifelines:
+    """The lifelines of a cluster, and its workloads, those at the end of a lifeline included.
+
+    `unknown_because` is "" or a sentence: a right is missing, and nothing is known.
+    """
+
+    workloads: tuple[Workload, ...] = ()
+    lifelines: tuple[Lifeline, ...] = ()
+    unknown_because: str = ""
+
+
 class ClusterReader(Protocol):
     """Reads a cluster."""
 
@@ -98,6 +132,9 @@ class ClusterReader(Protocol):
 
         It takes far longer than `read` where there are many pods. `ClusterError` if it fails.
         """
+
+    def lifelines(self) -> Lifelines:
+        """What its pods cannot do without; it takes as long as `facts`, `ClusterError` likewise."""
 
 
 class ClusterWriter(Protocol):

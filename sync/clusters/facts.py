@@ -24,7 +24,8 @@ _NAMESPACED: Final = {
 
 # A pod that has ended gives its address back.
 _ENDED: Final = ("Succeeded", "Failed")
-_RUNNING: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
+RUNNING: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
+"""A field selector: the pods that have an address."""
 
 _DEFAULT_TIER: Final = "default"  # of a policy that names none
 
@@ -82,7 +83,7 @@ def _pod_networks(api: Api, page: int) -> AddressSet:
         )
     pools = AddressSet.union(found)
     outside = api.collected(
-        "/api/v1/pods", lambda pod: _outside(pod, pools), page=page, selector=_RUNNING
+        "/api/v1/pods", lambda pod: _outside(pod, pools), page=page, selector=RUNNING
     )
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""

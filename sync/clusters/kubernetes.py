@@ -17,12 +17,14 @@ from sync.clusters.api import Api, ApiError, Pause
 from sync.clusters.cluster import (
     ClusterFacts,
     Key,
+    Lifelines,
     LiveObject,
     NotWrittenError,
     OutOfReachError,
     Remaining,
 )
 from sync.clusters.facts import read_facts
+from sync.clusters.lifelines import read_lifelines
 from sync.errors import ClusterError
 
 FIELD_MANAGER = "zonebridge"
@@ -66,6 +68,11 @@ class KubernetesReader:
         """What pods, IPPools, nodes and namespaced policies there are."""
         with self._sensible():
             return read_facts(self._api, page=_PAGE)
+
+    def lifelines(self) -> Lifelines:
+        """Its DNS and API server, and a pod of each workload."""
+        with self._sensible():
+            return read_lifelines(self._api, page=_PAGE)
 
     @contextmanager
     def _sensible(self) -> Iterator[None]:

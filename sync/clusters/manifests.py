@@ -23,6 +23,7 @@ from sync.clusters.cluster import (
     Changed,
     ClusterFacts,
     Key,
+    Lifelines,
     LiveObject,
     NotWrittenError,
     OutOfReachError,
@@ -76,6 +77,10 @@ class ManifestsReader:
         return ClusterFacts(
             pod_networks_because=because, nodes_because=because, foreign_policies_because=because
         )
+
+    def lifelines(self) -> Lifelines:
+        """None, for the same reason."""
+        return Lifelines()
 
 
 class ManifestsWriter:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from sync.errors import SourceError
 from sync.firewall.configuration import SHARED, Configuration, Scope
 from sync.firewall.objects import AddressGroup, Objects
-from sync.firewall.rules import Rule
+from sync.firewall.rules import NatRule, Rule
 
 _Object = TypeVar("_Object")
 
@@ -28,13 +28,15 @@ class EffectiveDeviceGroup:
 
     `lineage` runs from the device group up to `shared`. `objects` holds one object a name: names
     are resolved here for every rule, inherited ones included (an override in a device group
-    changes what the rules of its ancestors mean for it). `rules` are in the order of evaluation.
+    changes what the rules of its ancestors mean for it). `rules` and `nat`, the NAT rules that
+    translate destinations, are in the order of evaluation.
     """
 
     name: str
     lineage: tuple[str, ...]
     objects: Objects
     rules: tuple[EffectiveRule, ...]
+    nat: tuple[NatRule, ...]
     defaults: dict[str, str]
 
     def groups(self) -> Iterator[AddressGroup]:
@@ -66,7 +68,12 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
     for scope in scopes[::-1]:
         defaults.update(scope.rulebases.defaults)
     return EffectiveDeviceGroup(
-        device_group, lineage, _merged(by_precedence), tuple(_rules(lineage, scopes)), defaults
+        name=device_group,
+        lineage=lineage,
+        objects=_merged(by_precedence),
+        rules=tuple(_rules(lineage, scopes)),
+        nat=tuple(_nat_rules(scopes)),
+        defaults=defaults,
     )
 
 
@@ -128,3 +135,11 @@ def _rules(lineage: tuple[str, ...], scopes: list[Scope]) -> Iterator[EffectiveR
     for name, scope in placed:
         for position, rule in enumerate(scope.rulebases.post, 1):
             yield EffectiveRule(rule, name, "post", position)
+
+
+def _nat_rules(scopes: list[Scope]) -> Iterator[NatRule]:
+    """In the same order."""
+    for scope in reversed(scopes):
+        yield from scope.rulebases.nat_pre
+    for scope in scopes:
+        yield from scope.rulebases.nat_post

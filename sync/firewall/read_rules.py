@@ -1,8 +1,9 @@
-"""The security rules of one scope, from its XML.
+"""The rules of one scope, from its XML.
 
-Nothing in a rulebase is dropped: what the program does not know is named in `Rule.unreadable`,
-and the rule counts as unsayable. Then an allow is left out later and a deny is kept by its fields,
-so a field that cannot be read keeps no part of its value: it says what matches most.
+Nothing in a security rulebase is dropped: what the program does not know is named in
+`Rule.unreadable`, and the rule counts as unsayable. Then an allow is left out later and a deny is
+kept by its fields, so a field that cannot be read keeps no part of its value: it says what matches
+most.
 
 Source of the elements and their defaults: the PAN-OS configuration schema
 (`rulebase/security/rules/entry`).
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 
 from lxml.etree import _Element
 
+from sync.firewall.read_nat import read_nat_rules
 from sync.firewall.rules import ANY, EVERYWHERE, Rule, Rulebases, Target
 from sync.firewall.xml import Remarks, entries, members, text, yes
 
@@ -90,6 +92,8 @@ def read_rulebases(scope: Sequence[_Element], remarks: Remarks) -> Rulebases:
         pre=_rules(scope, "pre-rulebase/security/rules", remarks),
         post=_rules(scope, "post-rulebase/security/rules", remarks),
         defaults=_defaults(scope, remarks),
+        nat_pre=read_nat_rules(scope, "pre-rulebase/nat/rules", remarks),
+        nat_post=read_nat_rules(scope, "post-rulebase/nat/rules", remarks),
     )
 
 

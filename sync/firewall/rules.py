@@ -1,4 +1,4 @@
-"""Security rules as they stand in a rulebase, whole, before any name is resolved."""
+"""Rules as they stand in a rulebase, before any name is resolved."""
 
 from dataclasses import dataclass
 
@@ -51,12 +51,26 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class NatRule:
+    """A NAT rule that translates destinations.
+
+    `translated` are the destinations that it translates, as packets carry them before that.
+    """
+
+    name: str
+    translated: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rulebases:
     """The rules of one scope: before and after those of the scopes below it, and its defaults.
 
-    `defaults` maps `intrazone-default` and `interzone-default` to the override's action.
+    `defaults` maps `intrazone-default` and `interzone-default` to the override's action. Of the
+    NAT rules only those stand here that translate destinations and are not disabled.
     """
 
     pre: tuple[Rule, ...] = ()
     post: tuple[Rule, ...] = ()
     defaults: tuple[tuple[str, str], ...] = ()
+    nat_pre: tuple[NatRule, ...] = ()
+    nat_post: tuple[NatRule, ...] = ()

@@ -32,6 +32,17 @@ class Place:
     chain: str
     order: float
 
+    @classmethod
+    def of(cls, policy: Manifest) -> "Place":
+        """That of a policy; Calico puts one without an order last."""
+        document = policy.document()
+        order = mapping(document, "spec").get("order")
+        return cls(
+            str(mapping(document, "spec").get("tier", "")),
+            str(mapping(document, "metadata", "annotations").get(CHAIN_ANNOTATION, "")),
+            order if isinstance(order, int | float) else float("inf"),
+        )
+
 
 @dataclass(frozen=True)
 class Change:
@@ -66,14 +77,8 @@ class Change:
 
     @cached_property
     def place(self) -> Place:
-        """Where the policy stands, or stood; Calico puts one without an order last."""
-        document = self._sides[-1].document()
-        order = mapping(document, "spec").get("order")
-        return Place(
-            str(mapping(document, "spec").get("tier", "")),
-            str(mapping(document, "metadata", "annotations").get(CHAIN_ANNOTATION, "")),
-            order if isinstance(order, int | float) else float("inf"),
-        )
+        """Where the policy stands, or stood."""
+        return Place.of(self._sides[-1])
 
     @cached_property
     def _sides(self) -> list[Manifest]:

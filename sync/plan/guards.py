@@ -3,6 +3,7 @@
     foreign-object     an object of somebody else stands where one of ours shall stand    never
     referenced-set     a policy would go on using a set that is removed                   never
     foreign-policy     a policy of somebody else stands in a tier of ours                 approvable
+    essentials         pods would lose DNS or the API server, as rules first come to them approvable
 
 What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
 """
@@ -63,11 +64,38 @@ def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Bloc
     return Blocker(
         "foreign-policy",
         f"{_counted(policies, 'policy', 'policies')} of others in the tier {tier} "
-        f"({_listed(policies)}) can decide before ours; move them to a tier of their own, or let "
-        "this plan through",
+        f"({_listed(policies)}) can decide before ours; move them to a tier of their own",
         approvable=True,
         covers=covers,
     )
+
+
+def essentials(cut_off: Mapping[str, Sequence[str]], unknown_because: str) -> list[Blocker]:
+    """Pods that would be cut off by rules that come to them for the first time.
+
+    `cut_off` has, for each thing that they need, a clause for each pod. `unknown_because` is a
+    sentence where nobody can tell.
+    """
+    if unknown_because:
+        return [
+            Blocker(
+                "essentials",
+                "whether zoned pods would keep DNS and the API server is not known: "
+                f"{unknown_because}; grant that",
+                approvable=True,
+                covers="unknown",
+            )
+        ]
+    return [
+        Blocker(
+            "essentials",
+            f"{_counted(clauses, 'workload', 'workloads')} would lose {name} "
+            f"({_listed(clauses)}); add what they need to zones.essentials",
+            approvable=True,
+            covers=name,
+        )
+        for name, clauses in sorted(cut_off.items())
+    ]
 
 
 def referenced_set(name: str, label: Label, policies: Sequence[str]) -> Blocker:

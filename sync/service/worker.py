@@ -20,6 +20,7 @@ from sync.clusters.cluster import Key
 from sync.cycle import Cluster, Result, note_cluster, sync_cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
 from sync.plan.changes import Cause
+from sync.plan.guards import Blocker
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Lease, LeaseHeldError, Store
@@ -58,6 +59,7 @@ class ClusterWorker:
     _retry_at: float = math.inf
     _repair_seconds: float = _FIRST_RETRY
     _repair_at: float = -math.inf
+    _stands: tuple[Blocker, ...] = ()
 
     def wake(self, reason: str) -> None:
         """Have the cluster synced soon; `reason` goes to the trail. From any thread."""
@@ -173,6 +175,14 @@ class ClusterWorker:
             failed=len(result.failed),
             detail=result.detail,
         )
+        # What nobody could look at is taken to stand as before.
+        stands = result.plan.let_through if result.plan else self._stands
+        for each in stands:
+            if each not in self._stands:
+                self._log.warning(
+                    "stands in spite of a guard", guard=each.guard, detail=each.message
+                )
+        self._stands = stands
 
     def _plan_next(self, result: Result, started: float) -> None:
         """Failures and repairs are tried again ever less often; a block is looked at in a while.

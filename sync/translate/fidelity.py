@@ -39,7 +39,8 @@ class RuleFidelity:
     """One rule of the effective rulebase.
 
     `position` counts from 1 in its rulebase (`pre` or `post`) of `device_group`, the scope that
-    holds it. `calico` names every rule it became: `policy[egress 3]`, counted from 0.
+    holds it. `calico` names every rule it became: `policy[egress 3]`, counted from 0. `nat` names
+    the NAT rules that translate some of its destinations.
     """
 
     target: str
@@ -53,6 +54,7 @@ class RuleFidelity:
     status: Status
     reasons: tuple[str, ...]
     calico: tuple[str, ...]
+    nat: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

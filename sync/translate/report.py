@@ -119,6 +119,7 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
                 "status": str(each.status),
                 "reasons": list(each.reasons),
                 "calico": list(each.calico),
+                "nat": list(each.nat),
             }
             for report in reports
             for each in report.rules
@@ -248,18 +249,24 @@ def _line(status: Status, said: str, *, color: bool) -> str:
 def _rule(rule: RuleFidelity, *, verbose: bool) -> str:
     _, place, _, why, calico = _rule_cells(rule, verbose=verbose)
     because = f": {why}" if why else ""
-    disabled = " (disabled)" if rule.disabled else ""
-    return f"{place} {rule.name!r}{disabled}{because} -> {calico}"
+    return f"{place} {rule.name!r}{_mark(rule)}{because} -> {calico}"
 
 
 def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
     return (
         str(rule.status),
         f"{rule.device_group} {rule.rulebase} {rule.position}",
-        f"{rule.name} (disabled)" if rule.disabled else rule.name,
+        f"{rule.name}{_mark(rule)}",
         "; ".join(rule.reasons),
         _calico(rule, verbose=verbose),
     )
+
+
+def _mark(rule: RuleFidelity) -> str:
+    """What stands behind a rule's name; NAT translates nothing for a disabled one."""
+    if rule.disabled:
+        return " (disabled)"
+    return f" (nat: {_listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""
 
 
 def _calico(rule: RuleFidelity, *, verbose: bool) -> str:

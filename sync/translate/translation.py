@@ -34,6 +34,7 @@ from sync.translate.fidelity import (
     worst,
 )
 from sync.translate.matches import ANY, Lists
+from sync.translate.nat import nat_rules
 from sync.translate.options import RuleOptions, ZoneOptions
 from sync.translate.rules import Action, Said, Sayer, calico_rules, whole
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets, parts
@@ -223,8 +224,13 @@ class _Tier:
                     )
         made += self._elsewhere()
         made.append(self._unknown_zone())
+        nat = nat_rules(
+            target,
+            registered_known=self._options.registered_known,
+            registered_accepted=self._options.registered_accepted,
+        )
         for index, each in enumerate(said):
-            self.fidelity.append(_rule_fidelity(target, each, stands.get(index, [])))
+            self.fidelity.append(_rule_fidelity(target, each, stands.get(index, []), nat[index]))
         return made
 
     def _entries(self, said: Sequence[tuple[int, Said]], zone: Zone) -> Iterator[Entry]:
@@ -380,7 +386,9 @@ def _check_selector(selector: str, key: str) -> None:
         )
 
 
-def _rule_fidelity(target: Target, said: Said, stands: list[str]) -> RuleFidelity:
+def _rule_fidelity(
+    target: Target, said: Said, stands: list[str], nat: tuple[str, ...]
+) -> RuleFidelity:
     placed = said.placed
     return RuleFidelity(
         target=target.device_group.name,
@@ -394,6 +402,7 @@ def _rule_fidelity(target: Target, said: Said, stands: list[str]) -> RuleFidelit
         status=worst(said.losses),
         reasons=tuple(loss.reason for loss in said.losses),
         calico=tuple(stands),
+        nat=nat,
     )
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.installation import Installation, sentences
+from tests.e2e.installation import Installation, kubernetes, sentences
+from tests.kubernetes_cluster import ControlPlane
+from tests.words import rule
 
 THEIRS = {
     "apiVersion": "projectcalico.org/v3",
@@ -52,9 +54,20 @@ def test_a_blocked_plan_is_shown_approved_and_written_once(place: Installation) 
     assert place.files("eu") == ["pan.db.yaml", "pan.web.yaml"]
     [cluster] = place.done("status", "--output", "json").json["clusters"]
     assert (cluster["state"], cluster["approvals"]) == ("in sync", [])
+    assert "4 written, 0 unchanged; 1 policy of others in the tier" in cluster["detail"]
+
+    # Nothing is held back any more, and every sync still names what stands there.
+    for command in ("plan", "sync"):
+        said = place.done(command).out
+        assert "  ! foreign-policy: 1 policy of others in the tier firewallpolicy" in said
+    [cluster] = place.done("status", "--output", "json").json["clusters"]
+    assert cluster["state"] == "in sync"
+    line = place.done("status").out.splitlines()[0]
+    assert line == f"Cluster eu: in sync: {cluster['detail']}"
+    assert "no changes; 4 unchanged; 1 policy of others in the tier firewallpolicy" in line
+    assert "GlobalNetworkPolicy firewallpolicy.theirs" in line
 
     # What comes next is another plan.
-    assert place.run("sync").code == 0
     place.panorama(eu={"web": ["10.9.0.0/16"]})
     assert place.run("sync").code == 3
     assert place.run("approve", plan).code == 1
@@ -138,3 +151,46 @@ def test_an_approval_is_published_with_the_heads(place: Installation) -> None:
     place.done("approve", digest(place))
     verified = place.done("audit", "verify", "--head", "heads.txt")
     assert "every chain reaches its published head" in verified.out
+
+
+# --- what pods cannot do without ------------------------------------------------------------------
+
+
+def test_pods_are_not_cut_off_from_dns_unasked(tmp_path: Path, calico: ControlPlane) -> None:
+    """Until an essential keeps it for them, or somebody lets the plan through."""
+    place = Installation.in_directory(tmp_path / "here")
+    zone = {"firewall.tigera.io/zone": "web"}
+    pods = "/api/v1/namespaces/default/pods"
+    slices = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
+    with calico.connected() as connection:
+        container = {"name": "web", "image": "web"}
+        web = {"metadata": {"name": "web", "labels": zone}, "spec": {"containers": [container]}}
+        connection.request("POST", pods, web)
+        status = {"phase": "Running", "podIP": "10.244.0.7", "podIPs": [{"ip": "10.244.0.7"}]}
+        connection.request("PATCH", f"{pods}/web/status", {"status": status})
+        slice_ = {
+            "metadata": {"name": "dns", "labels": {"kubernetes.io/service-name": "kube-dns"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.96.7.7"]}],
+            "ports": [{"name": "dns", "protocol": "UDP", "port": 53}],
+        }
+        connection.request("POST", slices, slice_)
+    try:
+        out = rule("out", from_=["web"], to=["db"], service=["any"])
+        place.panorama(eu={"web": ["10.1.0.0/24"]}, rules=[out])
+        eu = kubernetes("eu", calico.kubeconfig())
+        place.configure(eu)
+        blocked = place.run("sync")
+        assert blocked.code == 3
+        assert "essentials: 1 workload would lose cluster DNS" in blocked.out
+        assert "default/web to 10.96.7.7 port 53: firewallpolicy.pan-zone-web[egress" in blocked.out
+        essential = {"direction": "egress", "on": "all()", "cidrs": ["10.96.7.7/32"]}
+        place.configure(eu, zones={"essentials": [essential]})
+        place.done("sync")
+        # What was accepted once, by whatever way, is not asked again.
+        place.configure(eu)
+        place.done("sync")
+    finally:
+        with calico.connected() as connection:
+            connection.request("DELETE", f"{pods}?gracePeriodSeconds=0")
+            connection.request("DELETE", slices)

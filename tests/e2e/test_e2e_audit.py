@@ -101,6 +101,32 @@ def test_filters_find_what_they_name_and_nothing_else(synced: Installation) -> N
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--rule", "nosuchrule"),
+        ("--group", "nosuchgroup"),
+        ("--object", "pan.x"),
+        ("--administrator", "nobody"),
+        ("--outcome", "lost"),
+        ("--kind", "recovered"),
+        ("--since", "9999-01-01"),
+        ("--cluster", "eu", "--until", "2026-01-01", "--limit", "3"),
+    ],
+)
+def test_that_no_record_matches_is_said(synced: Installation, arguments: tuple[str, ...]) -> None:
+    done = synced.done("audit", "list", *arguments)
+    assert (done.out, done.errors) == ("", ["no record matches"])
+    done = synced.done("audit", "list", "--output", "json", *arguments)
+    assert (done.json, done.errors) == ([], ["no record matches"])
+
+
+def test_an_export_of_nothing_says_so(synced: Installation) -> None:
+    done = synced.done("audit", "export", "--rule", "nosuchrule")
+    assert (done.out, done.errors) == ("", ["no record matches"])
+    assert synced.done("audit", "export").errors == []
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("list", "--cluster", "eu2"), "nothing is recorded of a cluster 'eu2'; did you mean eu?"),

@@ -28,6 +28,14 @@ def test_check_says_what_the_configuration_means_and_writes_nothing(place: Insta
     assert everything(place.directory) == before
 
 
+def test_check_does_not_call_right_what_its_source_does_not_hold(place: Installation) -> None:
+    done = place.done("config", "check", ZONEBRIDGE_CLUSTERS__0__DEVICE_GROUPS__0__NAME="dg-uk")
+    assert "is right" not in done.out
+    assert "not every device group was found" in done.out.splitlines()[0]
+    [warning] = done.errors
+    assert "clusters[0].device_groups[0]: the configuration has no device group 'dg-uk'" in warning
+
+
 def test_a_first_configuration_is_written_once_and_can_be_used(place: Installation) -> None:
     file = place.directory / "zonebridge.yaml"
     file.unlink()

@@ -234,6 +234,9 @@ def test_the_rights_of_the_example_are_needed_and_bound_to_its_account() -> None
         (calico, "ippools", ""): {"get", "list"},
         ("", "pods", ""): {"get", "list"},
         ("", "nodes", ""): {"get", "list"},
+        ("", "namespaces", ""): {"get", "list"},
+        ("", "serviceaccounts", ""): {"get", "list"},
+        ("discovery.k8s.io", "endpointslices", ""): {"get", "list"},
     }
     account = found["ServiceAccount"]["metadata"]
     assert found["Namespace"]["metadata"]["name"] == account["namespace"] == "zonebridge"

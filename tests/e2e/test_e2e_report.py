@@ -63,6 +63,39 @@ def test_markdown_and_the_page_are_whole_documents(place: Installation) -> None:
     assert page.count("<h2>") == 2
 
 
+def test_one_rule_is_shown_alone_however_it_is_shown(place: Installation) -> None:
+    shown = place.done("report", "--rule", "web to db").out
+    assert shown.count("Cluster ") == shown.count(": 1 rule: 1 exact,") == 2
+    assert [line.strip()[:5] for line in shown.splitlines() if " pre " in line] == 2 * ["exact"]
+    assert "Zones" not in shown
+    found = place.done("report", "--rule", "web to db", "--output", "json").json
+    assert [each["cluster"] for each in found["rules"]] == ["eu", "us"]
+    assert found["zones"] == found["groups"] == found["errors"] == []
+    for output in ("markdown", "html"):
+        page = place.done("report", "--rule", "dns", "--output", output).out
+        assert " pre 3" in page
+        assert "web to db" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("web to dbs", "did you mean 'web to db'?"), ("", "`zonebridge report` lists all there are")],
+)
+def test_a_rule_that_no_cluster_has_is_64(place: Installation, name: str, remedy: str) -> None:
+    done = place.run("report", "--rule", name)
+    assert (done.code, done.out) == (64, "")
+    assert done.errors == [f"error: there is no rule {name!r}; {remedy}"]
+
+
+def test_a_rule_may_be_in_the_cluster_that_could_not_be_looked_at(place: Installation) -> None:
+    done = place.run(
+        *("report", "--rule", "nowhere"), ZONEBRIDGE_CLUSTERS__0__DEVICE_GROUPS__0__NAME="dg-uk"
+    )
+    assert done.code == 4
+    assert done.out.startswith("Cluster us: 0 rules: ")
+    assert "no device group 'dg-uk'" in done.err
+
+
 def test_zones_say_which_label_pods_need(place: Installation) -> None:
     shown = place.done("zones", "--cluster", "eu").out
     assert "kubectl label pod POD firewall.tigera.io/zone=web" in shown

@@ -1002,7 +1002,9 @@ def test_a_policy_of_others_in_our_tier_blocks_until_it_is_approved(
     written = world.sync()["prod"]
     assert len(changed(written)) == 4
     assert before.items() <= cluster.documents.items()
-    assert world.sync()["prod"].state == "in sync"
+    again = world.sync()["prod"]
+    assert again.state == "in sync"
+    assert again.detail == f"no changes; 4 unchanged; 1 left out; {blocker.message}"
     assert world.verified()
 
 

@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import GlobalNetworkPolicy
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import NotWrittenError
 from sync.cycle import Cluster, DeviceGroupHere
@@ -315,6 +317,43 @@ def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None
     written = 3 * [Kind.INTENT, Kind.OUTCOME]
     assert [each.kind for each in world.trail()] == [Kind.BLOCKED, *written]
     assert 'guard="foreign-object"' not in world.metrics.exposition().decode()
+
+
+def theirs(world: World, *names: str) -> None:
+    """Policies of others that alone stand in our tier beside our own."""
+    for key, found in list(world.cluster.documents.items()):
+        if "theirs" in found["metadata"]["name"]:
+            del world.cluster.documents[key]
+    for name in names:
+        policy = GlobalNetworkPolicy(f"{TIER}.theirs-{name}", TIER, 1, "all()").manifest()
+        world.cluster.documents[policy.kind, policy.name] = policy.document()
+
+
+def test_a_policy_of_others_is_warned_of_when_it_comes_or_changes(world: World) -> None:
+    def warned(*names: str) -> list[str]:
+        """What a sync warns of, with these policies there."""
+        theirs(world, *names)
+        before = world.syncs()
+        with capture_logs() as log:
+            world.worker.wake("a look")
+            until(lambda: world.syncs() > before and world.idle())
+            # The next sync begins when what this one has to say is said.
+            settled(world, web=["10.0.0.1/32"])
+        return [each["detail"] for each in log if each["log_level"] == "warning"]
+
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        [said] = warned("one")
+        assert f"1 policy of others in the tier {TIER} (" in said
+        assert warned("one") == []
+        [said] = warned("one", "two")
+        assert f"2 policies of others in the tier {TIER} (" in said
+        assert warned() == []
+        assert len(warned("one")) == 1
+    [standing] = world.store.standings()
+    assert standing.state == "in sync"
+    assert f"1 policy of others in the tier {TIER} (" in standing.detail
 
 
 def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:

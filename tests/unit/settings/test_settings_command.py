@@ -287,6 +287,10 @@ def test_check_warns_of_sources_that_do_not_hold_what_is_wanted(
     assert result.exit_code == 0
     assert result.stderr.startswith(f"warning: {warning}")
     assert json.loads(result.stdout)["clusters"][0]["device_groups"][0]["zones"] is None
+    assert run(directory, "check").stdout.splitlines()[0] == (
+        f"{directory}/zonebridge.yaml has no mistake of its own, but not every device group was "
+        "found in its source: see the warnings"
+    )
 
 
 def test_what_decides_the_translation_is_what_the_configuration_says(directory: Path) -> None:

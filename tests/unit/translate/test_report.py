@@ -136,6 +136,15 @@ def test_many_calico_rules_are_counted_unless_asked_for() -> None:
     assert ", ".join(calico) in html([report], verbose=True)
 
 
+def test_a_rule_with_translated_destinations_names_the_nat_rules() -> None:
+    report = replace(EMPTY, rules=(rule("to shop", Status.NARROWED, "half", nat=("shop", "mail")),))
+    assert "shared pre 1 'to shop' (nat: 'shop', 'mail'): half -> fw." in text(report)
+    assert r"| to shop \(nat: 'shop', 'mail'\) | half |" in markdown(report)
+    assert "to shop (nat: 'shop', 'mail')" in _page(report).said
+    many = replace(EMPTY, rules=(rule(nat=tuple(f"n{number}" for number in range(12))),))
+    assert "'n9' and 2 more (--output json has all)) -> fw." in text(many)
+
+
 def test_an_empty_report_says_so() -> None:
     assert text(EMPTY).splitlines() == [
         "Cluster prod: 0 rules: 0 exact, 0 narrowed, 0 widened, 0 left-out, 0 more-permissive.",
@@ -176,7 +185,7 @@ def test_names_never_reach_the_terminal_as_commands_or_lines() -> None:
     evil = "a\x1b[2J\nEVIL"
     hostile = Report(
         evil,
-        (rule(evil, Status.NARROWED, evil, target=evil, device_group=evil),),
+        (rule(evil, Status.NARROWED, evil, target=evil, device_group=evil, nat=(evil,)),),
         (GroupFidelity(evil, Status.EXACT, ()),),
         (zone(evil, origin=evil, rules=(evil,)),),
         (evil,),
@@ -264,7 +273,17 @@ def test_nothing_in_the_page_is_html_but_the_page() -> None:
     evil = "</td><script>alert('\"&')</script>"
     hostile = Report(
         evil,
-        (rule(evil, Status.NARROWED, evil, target=evil, device_group=evil, calico=(evil,)),),
+        (
+            rule(
+                evil,
+                Status.NARROWED,
+                evil,
+                target=evil,
+                device_group=evil,
+                calico=(evil,),
+                nat=(evil,),
+            ),
+        ),
         (GroupFidelity(evil, Status.NARROWED, (evil,)),),
         (zone(evil, target=evil, label_value=evil, origin=evil),),
         (evil,),
@@ -292,7 +311,10 @@ def test_the_document_keeps_its_keys() -> None:
         "status": "widened",
         "reasons": ["users are unsayable", "so are devices"],
         "calico": ["fw.pan-zone-web[egress 0]"],
+        "nat": [],
     }
+    published = replace(EMPTY, rules=(rule(nat=("shop", "mail")),))
+    assert document([published])["rules"][0]["nat"] == ["shop", "mail"]
     assert found["groups"][1] == {
         "cluster": "prod",
         "name": "open",

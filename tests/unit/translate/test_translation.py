@@ -1,6 +1,7 @@
 """What a rule becomes, sentence by sentence: the documents as they are written, and the report."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -21,11 +22,13 @@ from tests.words import (
     entry,
     group,
     members,
+    nat_rule,
     rule,
     seen_by,
     service,
     tag,
     text,
+    to_server,
 )
 
 Document = dict[str, Any]
@@ -835,6 +838,15 @@ def test_every_rule_has_one_line_in_the_order_of_evaluation() -> None:
         ("pre", 2, "off"),
         ("post", 1, "post"),
     ]
+
+
+def test_a_mark_for_nat_changes_nothing_but_the_report() -> None:
+    # A group that only the NAT rule names gets no set.
+    translating = nat_rule("shop", members("destination", ["far"]), to_server("10.1.0.1"))
+    word = one(destination=["web-2"])
+    plain, marked = translated(word), translated(translating, word)
+    assert marked.manifests == plain.manifests
+    assert line(marked) == replace(line(plain), nat=("shop",))
 
 
 def test_the_worst_loss_gives_the_status_and_all_reasons_stand() -> None:

@@ -1,0 +1,78 @@
+"""Whether policies that come to pods for the first time would cut them off from what they need.
+
+desired policies, new in their chain  ->  workloads they select x lifelines  ->  guard essentials
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sync.calico.manifest import Manifest
+from sync.clusters.cluster import ClusterReader, Lifelines
+from sync.plan.changes import Change, Place
+from sync.plan.guards import Blocker, essentials
+from sync.verify.flows import End, Flow, Policies
+
+_ENFORCED: Final = "GlobalNetworkPolicy"
+_EPHEMERAL: Final = 50_000  # a source port as pods use them
+
+
+def cut_off(
+    changes: Sequence[Change],
+    desired: Mapping[tuple[str, str], Manifest],
+    standing: Iterable[Manifest],
+    reader: ClusterReader,
+) -> list[Blocker]:
+    """The guard `essentials` for changes to what is `standing` of ours, towards what is `desired`.
+
+    Only where a chain is made whose pods no enforced chain had before is the cluster asked.
+    `ClusterError` if that fails.
+    """
+    made = {change.name: change.place for change in changes if _enforces(change)}
+    if not made:
+        return []
+    places = [Place.of(each) for each in standing if each.kind == _ENFORCED]
+    before = {(place.tier, place.chain) for place in places}
+    new = {name for name, place in made.items() if (place.tier, place.chain) not in before}
+    if not new:
+        return []
+    found = reader.lifelines()
+    lost = {} if found.unknown_because else _lost(desired, new, found)
+    return essentials(lost, found.unknown_because)
+
+
+def _enforces(change: Change) -> bool:
+    """Whether the change makes an enforced policy of a chain."""
+    return change.kind == _ENFORCED and change.before is None and bool(change.place.chain)
+
+
+def _lost(
+    desired: Mapping[tuple[str, str], Manifest], new: set[str], found: Lifelines
+) -> dict[str, list[str]]:
+    """What is lost, with a clause for each workload that loses it to one of the new policies."""
+    pods = [
+        End(workload.name, address, workload.labels)
+        for workload in found.workloads
+        for address in workload.addresses
+    ]
+    by_address = {pod.address: pod for pod in pods}
+    targets = [
+        (lifeline, by_address.get(lifeline.address) or End(lifeline.host, lifeline.address))
+        for lifeline in found.lifelines
+    ]
+    policies = Policies(
+        (each.document() for each in desired.values()), [*pods, *(end for _, end in targets)]
+    )
+    lost: dict[str, dict[str, str]] = {}
+    for lifeline, end in targets:
+        for pod in pods:
+            if pod.address[0] != end.address[0] or pod is end:
+                continue
+            flow = Flow(pod, end, lifeline.protocol, lifeline.port, _EPHEMERAL)
+            verdict = policies.verdict(flow)
+            if not verdict.allowed and verdict.policy in new:
+                lost.setdefault(lifeline.name, {}).setdefault(
+                    pod.name,
+                    f"{pod.name} to {end.name} port {lifeline.port}: {verdict.policy}"
+                    f"[{verdict.direction} {verdict.index}], rule {verdict.rule!r}",
+                )
+    return {name: list(clauses.values()) for name, clauses in lost.items()}

@@ -1,0 +1,93 @@
+"""The second reading of Calico's objects agrees with the slow one, flow by flow."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync.verify import flows
+from sync.verify.flows import Policies
+from sync.verify.selectors import selector
+from tests.naive import calico_verdict
+from tests.naive.flows import End
+from tests.property.test_translation_property import judged
+
+
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_both_readings_give_the_same_verdicts(seed: int, tame: bool) -> None:
+    one = judged(seed, tame=tame)
+    documents = [manifest.document() for manifest in one.translated.manifests.values()]
+    ends: dict[End, flows.End] = {}
+
+    def end(of: End) -> flows.End:
+        if of not in ends:
+            labels = calico_verdict.labels_of(of.pod) if of.pod else None
+            ends[of] = flows.End(str(of), (of.family, of.address), labels)
+        return ends[of]
+
+    asked = [
+        (
+            flow,
+            flows.Flow(
+                end(flow.source),
+                end(flow.destination),
+                flow.protocol,
+                flow.port,
+                flow.source_port,
+                flow.icmp,
+            ),
+        )
+        for flow in one.case.flows
+    ]
+    # Every pod of the world counts: a selector asks about whoever has an address.
+    policies = Policies(documents, [*ends.values(), *map(end, one.case.world)])
+    slow = calico_verdict.Calico(documents, one.case.world, staged=False)
+    for flow, same in asked:
+        expected, found = slow.verdict(flow), policies.verdict(same)
+        assert found.allowed == expected.allow, (seed, str(flow), expected, found)
+        if found.policy:
+            assert f"{found.policy}[{found.direction} {found.index}]" in expected.by
+
+
+KEYS = ["a", "b.c/d", "not", "in"]
+TEXTS = ["x", "it's", "", "} && has(a)"]
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+strings = st.sampled_from(TEXTS).map(_quoted)
+keys = st.sampled_from(KEYS[:2])
+terms = st.one_of(
+    st.just("all()"),
+    keys.map("has({})".format),
+    st.builds(
+        "{} {} {}".format,
+        keys,
+        st.sampled_from(["==", "!=", "contains", "starts with", "ends with"]),
+        strings,
+    ),
+    st.builds(
+        "{} {} {{{}}}".format,
+        keys,
+        st.sampled_from(["in", "not in"]),
+        st.lists(st.sampled_from(TEXTS[:3]).map(_quoted), max_size=3).map(", ".join),
+    ),
+)
+texts = st.recursive(
+    terms,
+    lambda inner: st.one_of(
+        inner.map("({})".format),
+        inner.map("!({})".format),
+        terms.map("!{}".format),
+        st.builds("{} && {}".format, inner, inner),
+        st.builds("{} || {}".format, inner, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@given(texts, st.dictionaries(keys, st.sampled_from(TEXTS)))
+def test_both_readings_of_a_selector_agree(text: str, labels: dict[str, str]) -> None:
+    assert selector(text).matches(labels) == calico_verdict.selector(text)(labels)

@@ -1,0 +1,149 @@
+"""Pods that would lose DNS or the API server as rules first come to them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from sync.clusters.cluster import ClusterFacts, Key, Lifeline, Lifelines, LiveObject, Workload
+from sync.enforcement import cut_off
+from sync.firewall.networks import NOTHING
+from sync.plan.differences import differences
+from sync.plan.guards import Blocker
+from sync.translate.options import Essential, ZoneOptions
+from sync.translate.sets import Target
+from sync.translate.translation import Options, translate
+from tests.words import Word, rule, seen_by
+
+Manifests = Mapping[tuple[str, str], Manifest]
+
+LABEL = "firewall.tigera.io/zone"
+V4 = 4
+DNS_POD = (V4, 0x0AF40003)  # 10.244.0.3
+WEB_POD = (V4, 0x0AF40105)
+API_SERVER = (V4, 0xC000020A)  # 192.0.2.10
+DNS = Lifeline("cluster DNS", "10.244.0.3", DNS_POD, 17, 53)
+API = Lifeline("the API server", "192.0.2.10", API_SERVER, 6, 6443)
+ESSENTIAL = Essential("egress", "all()", "", ("192.0.2.10/32",), ("6443/tcp",))
+
+
+def workload(name: str, address: tuple[int, int], **labels: str) -> Workload:
+    given = {"projectcalico.org/orchestrator": "k8s", "projectcalico.org/namespace": "default"}
+    zone = {LABEL: labels.pop("zone")} if "zone" in labels else {}
+    return Workload(name, (address,), {**labels, **zone, **given})
+
+
+class Cluster:
+    """A cluster that tells of its lifelines, and counts how often it is asked."""
+
+    def __init__(self, found: Lifelines) -> None:
+        self.found = found
+        self.asked = 0
+
+    def read(self) -> Mapping[Key, LiveObject]:
+        raise AssertionError("nobody asks for that here")
+
+    def facts(self) -> ClusterFacts:
+        raise AssertionError("nobody asks for that here")
+
+    def lifelines(self) -> Lifelines:
+        self.asked += 1
+        return self.found
+
+
+PODS = (
+    workload("kube-system/coredns", DNS_POD, **{"k8s-app": "kube-dns"}),
+    workload("shop/web-1", WEB_POD, zone="web"),
+    workload("shop/tool", (V4, 0x0AF40107)),
+)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster(Lifelines(PODS, (DNS, API)))
+
+
+def desired(*words: Word, mode: Any = "enforced", **zones: Any) -> Manifests:
+    """What a device group becomes, by default one with an allow from web to db."""
+    words = words or (rule("out", from_=["web"], to=["db"], service=["any"]),)
+    target = Target("main", seen_by("dg", {"dg": words}), "fw", 1, mode, NOTHING)
+    options = Options((), True, (), zones=ZoneOptions(**zones))
+    return translate("c", [target], options, {}).manifests
+
+
+def guarded(
+    cluster: Cluster, wanted: Manifests, standing: Manifests | None = None
+) -> list[Blocker]:
+    """The guard's blockers where `standing` was written before."""
+    changes = differences(wanted, standing or {}, {}).changes
+    return cut_off(changes, wanted, (standing or {}).values(), cluster)
+
+
+def test_a_first_enforcement_that_cuts_pods_off_is_held_back_and_says_by_what(
+    cluster: Cluster,
+) -> None:
+    (blocker,) = guarded(cluster, desired())
+    assert (blocker.guard, blocker.approvable) == ("essentials", True)
+    assert blocker.message == (
+        "1 workload would lose the API server (shop/web-1 to 192.0.2.10 port 6443: "
+        "fw.pan-zone-web[egress 3], rule 'interzone-default'); add what they need to "
+        "zones.essentials"
+    )
+
+
+def test_a_rule_that_denies_dns_is_named_for_it(cluster: Cluster) -> None:
+    shut = rule("shut", from_=["web"], to=["any"], service=["any"], action="deny")
+    found = guarded(cluster, desired(shut, rule("r", from_=["web"], to=["db"])))
+    assert [each.covers for each in found] == ["cluster DNS", "the API server"]
+    assert (
+        "shop/web-1 to kube-system/coredns port 53: fw.pan-zone-web[egress 0]" in found[0].message
+    )
+    assert "rule 'shut'" in found[0].message
+
+
+def test_the_other_end_has_a_say_too(cluster: Cluster) -> None:
+    """DNS itself in a zone that takes nothing from others."""
+    pods = (workload("kube-system/coredns", DNS_POD, zone="db"), *PODS[1:])
+    cluster.found = Lifelines(pods, (DNS,))
+    assert guarded(cluster, desired()) == []
+    (blocker,) = guarded(cluster, desired(unzoned_pods="deny"))
+    assert "(shop/tool to kube-system/coredns port 53: fw.pan-zone-db[ingress" in blocker.message
+    assert "rule 'unzoned-pods'" in blocker.message
+
+
+def test_essentials_and_zones_that_hold_it_let_it_through(cluster: Cluster) -> None:
+    assert guarded(cluster, desired(essentials=(ESSENTIAL,))) == []
+    cluster.found = Lifelines(PODS, (DNS,))
+    assert guarded(cluster, desired()) == []
+    assert cluster.asked == 2
+
+
+def test_only_chains_that_are_new_are_asked_about(cluster: Cluster) -> None:
+    first = desired()
+    assert guarded(cluster, first, first) == []
+    assert guarded(cluster, desired(mode="staged")) == []
+    longer = (
+        rule("out", from_=["web"], to=["db"], service=["any"]),
+        rule("more", from_=["web"], to=["db"], service=["any"]),
+    )
+    assert guarded(cluster, desired(*longer), first) == []
+    assert cluster.asked == 0
+    # A zone that comes later is first enforced then, and so is one that was only staged.
+    lab = rule("lab", from_=["lab"], to=["db"], service=["any"])
+    assert guarded(cluster, desired(*longer, lab), first) == []
+    assert cluster.asked == 1
+    assert len(guarded(cluster, first, desired(mode="staged"))) == 1
+
+
+def test_what_a_right_is_missing_for_is_not_known(cluster: Cluster) -> None:
+    cluster.found = Lifelines(unknown_because="cluster c refuses to list pods")
+    (blocker,) = guarded(cluster, desired())
+    assert (blocker.covers, blocker.approvable) == ("unknown", True)
+    assert "cluster c refuses to list pods; grant that" in blocker.message
+
+
+def test_pods_of_another_family_cannot_lose_it(cluster: Cluster) -> None:
+    v6 = workload("shop/web-1", (6, 0xFD00 << 112), zone="web")
+    cluster.found = Lifelines((v6,), (API,))
+    assert guarded(cluster, desired()) == []
