@@ -52,28 +52,28 @@ def _read(api: Api, page: int) -> Lifelines:
     namespaces = dict(api.collected("/api/v1/namespaces", _labelled, page=page))
     accounts = dict(api.collected("/api/v1/serviceaccounts", _labelled, page=page))
     wanted = {each.address for each in lifelines}
-    seen: set[tuple[str, str]] = set()
+    workloads: dict[tuple[str, str], Workload] = {}
 
-    def workload(pod: Mapping[str, Any]) -> Iterator[Workload]:
+    def note(pod: Mapping[str, Any]) -> tuple[()]:
+        """Keep one pod of each workload, and all that are at the end of a lifeline.
+
+        A list that has to be begun anew tells of pods twice.
+        """
         metadata, spec = pod["metadata"], pod["spec"]
         found = (pod.get("status") or {}).get("podIPs") or ()
         addresses = tuple(address(each["ip"]) for each in found)
-        if spec.get("hostNetwork") or not addresses:
-            return
-        owners = metadata.get("ownerReferences") or ()
-        key = (metadata["namespace"], owners[0]["uid"] if owners else metadata["name"])
-        # Of each workload one pod, and all that are at the end of a lifeline.
-        if key in seen and wanted.isdisjoint(addresses):
-            return
-        seen.add(key)
-        yield Workload(
-            f"{metadata['namespace']}/{metadata['name']}",
-            addresses,
-            _seen_by_selectors(metadata, spec, namespaces, accounts),
-        )
+        if addresses and not spec.get("hostNetwork"):
+            owners = metadata.get("ownerReferences") or []
+            alone = not owners or not wanted.isdisjoint(addresses)
+            key = (metadata["namespace"], metadata["name"] if alone else owners[0]["uid"])
+            if key not in workloads:
+                name = f"{metadata['namespace']}/{metadata['name']}"
+                labels = _seen_by_selectors(metadata, spec, namespaces, accounts)
+                workloads[key] = Workload(name, addresses, labels)
+        return ()
 
-    workloads = api.collected("/api/v1/pods", workload, page=page, selector=RUNNING)
-    return Lifelines(tuple(workloads), tuple(lifelines))
+    api.collected("/api/v1/pods", note, page=page, selector=RUNNING)
+    return Lifelines(tuple(workloads.values()), tuple(lifelines))
 
 
 def _lifelines(
@@ -83,7 +83,8 @@ def _lifelines(
     if labels.get(_SERVICE) != service or slice_["addressType"] == "FQDN":
         return
     for port in slice_.get("ports") or ():
-        if not (port.get("name") or "").startswith(port_name):
+        # A port without a number stands for all of them.
+        if not (port.get("name") or "").startswith(port_name) or not port.get("port"):
             continue
         for endpoint in slice_.get("endpoints") or ():
             for host in endpoint["addresses"]:
