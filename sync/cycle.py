@@ -311,7 +311,7 @@ def _plan(
     options: Options,
 ) -> tuple[Plan, Translated]:
     snapshots = {here.source: _whole(read[here.source]) for here in cluster.device_groups}
-    facts = _facts(cluster)
+    facts = _facts(cluster, options.zones.label)
     written = store.written(cluster.name)
     targets = [_target(here, snapshots[here.source]) for here in cluster.device_groups]
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
@@ -336,7 +336,10 @@ def _plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
         found,
-        _left_out(translated.report, targets, snapshots),
+        [
+            *_left_out(translated.report, targets, snapshots),
+            *_in_no_zone(translated.report, options.zones.label, facts),
+        ],
         repair_drift=cluster.repair_drift,
         live=live,
         blockers=[
@@ -359,9 +362,9 @@ def _target(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
     )
 
 
-def _facts(cluster: Cluster) -> ClusterFacts:
+def _facts(cluster: Cluster, zone_label: str) -> ClusterFacts:
     """What else of the cluster counts; `ClusterError` if it may not be written as it is."""
-    facts = cluster.reader.facts()
+    facts = cluster.reader.facts(zone_label)
     if cluster.refuse_windows and facts.windows_nodes:
         raise ClusterError(
             f"cluster {cluster.name} has Windows nodes ({facts.windows_nodes[0]}), which skip "
@@ -399,6 +402,17 @@ def _origin(snapshot: Snapshot) -> Origin:
 
 
 _IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
+
+
+def _in_no_zone(report: Report, label: str, facts: ClusterFacts) -> Iterator[LeftOut]:
+    """Labels on pods that name no zone, a mistake: unless a definition has the pods, they are
+    denied everything."""
+    for value in sorted(facts.zone_labels.keys() - {zone.label_value for zone in report.zones}):
+        pods = ", ".join(facts.zone_labels[value])
+        yield LeftOut(
+            f"pods labelled {label}: {value!r}",
+            f"no zone has that label, so they are denied everything ({pods}); correct the label",
+        )
 
 
 def _left_out(

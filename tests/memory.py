@@ -30,7 +30,8 @@ class MemoryCluster:
     def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
         raise NotImplementedError
 
-    def facts(self) -> ClusterFacts:
+    def facts(self, zone_label: str) -> ClusterFacts:
+        del zone_label
         return ClusterFacts()
 
     def lifelines(self) -> Lifelines:

@@ -76,6 +76,8 @@ class ClusterFacts:
     `pod_networks` hold every pod's address, None where that is not known. `windows_nodes` are
     names, `node_addresses` what their nodes are reached at, both sorted. `foreign_policies` are
     the namespaced policies by the tier in which they stand, as `NetworkPolicy namespace/name`.
+    `zone_labels` has every value that the zone label has on a pod, with some of these pods, as
+    `namespace/name`.
     """
 
     pod_networks: AddressSet | None = None
@@ -85,6 +87,7 @@ class ClusterFacts:
     nodes_because: str = ""
     foreign_policies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     foreign_policies_because: str = ""
+    zone_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,10 @@ class ClusterReader(Protocol):
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included; `ClusterError` if that fails."""
 
-    def facts(self) -> ClusterFacts:
+    def facts(self, zone_label: str) -> ClusterFacts:
         """What else there is to know; a right that is missing leaves a part of it unknown.
+
+        `zone_label` is the key of the label that names a pod's zone.
 
         It takes far longer than `read` where there are many pods. `ClusterError` if it fails.
         """

@@ -27,6 +27,8 @@ _ENDED: Final = ("Succeeded", "Failed")
 RUNNING: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
 """A field selector: the pods that have an address."""
 
+_EXAMPLES: Final = 3  # pods that are named of very many
+
 _DEFAULT_TIER: Final = "default"  # of a policy that names none
 
 
@@ -34,9 +36,18 @@ class _UnknownError(Exception):
     """A fact that cannot be had; the message says why and what to do."""
 
 
-def read_facts(api: Api, *, page: int) -> ClusterFacts:
+def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
     """The facts, read in pages of `page` objects. `ApiError` for anything but a missing right."""
-    networks, networks_because = _known(partial(_pod_networks, api, page))
+    pools, networks_because = _known(partial(_pools, api, page))
+    pods, pods_because = _known(partial(_pods, api, page, pools, zone_label))
+    outside, zone_labels = pods or ([], {})
+    if outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        networks_because = (
+            f"cluster {api.name} has pods with addresses outside its IPPools ({outside[0]}{more}), "
+            "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
+        )
+    networks_because = networks_because or pods_because
     nodes, nodes_because = _known(partial(_nodes, api, page))
     windows, addresses = nodes or ((), ())
     policies: defaultdict[str, list[str]] = defaultdict(list)
@@ -47,8 +58,9 @@ def read_facts(api: Api, *, page: int) -> ClusterFacts:
         for tier, name in found or ():
             policies[tier].append(name)
     return ClusterFacts(
-        pod_networks=networks,
+        pod_networks=None if networks_because else pools,
         pod_networks_because=networks_because,
+        zone_labels={value: tuple(names) for value, names in sorted(zone_labels.items())},
         windows_nodes=windows,
         node_addresses=addresses,
         nodes_because=nodes_because,
@@ -69,29 +81,40 @@ def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
         return None, str(error)
 
 
-def _pod_networks(api: Api, page: int) -> AddressSet:
-    """All IPPools, if every pod's address lies in one.
-
-    Pools are counted whatever they are used for now: one that gives out no more addresses keeps
-    its pods. A pool whose pods are read before it is made makes the answer unknown, never wrong.
-    """
+def _pools(api: Api, page: int) -> AddressSet:
+    """All IPPools: one that gives out no more addresses keeps its pods."""
     found = api.collected(f"/apis/{API_VERSION}/ippools", _pool, page=page)
     if not found:
         raise _UnknownError(
             f"cluster {api.name} has no IPPools, so nothing tells where its pods' addresses lie; "
             "give its pod_cidrs"
         )
-    pools = AddressSet.union(found)
-    outside = api.collected(
-        "/api/v1/pods", lambda pod: _outside(pod, pools), page=page, selector=RUNNING
-    )
-    if outside:
-        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
-        raise _UnknownError(
-            f"cluster {api.name} has pods with addresses outside its IPPools ({outside[0]}{more}), "
-            "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
-        )
-    return pools
+    return AddressSet.union(found)
+
+
+def _pods(
+    api: Api, page: int, pools: AddressSet | None, zone_label: str
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The pods with an address outside the pools, and some pods for each value of the zone label.
+
+    A pool whose pods are read before it is made makes the answer unknown, never wrong.
+    """
+    labelled: dict[str, list[str]] = {}
+
+    def note(pod: Mapping[str, Any]) -> Iterator[str]:
+        metadata = pod["metadata"]
+        value = (metadata.get("labels") or {}).get(zone_label)
+        # No policy of ours selects a pod that is its node.
+        if value is not None and not pod["spec"].get("hostNetwork"):
+            some = labelled.setdefault(value, [])
+            name = f"{metadata['namespace']}/{metadata['name']}"
+            # A list that has to be begun anew tells of pods twice.
+            if len(some) < _EXAMPLES and name not in some:
+                some.append(name)
+        return _outside(pod, pools) if pools else iter(())
+
+    outside = api.collected("/api/v1/pods", note, page=page, selector=RUNNING)
+    return outside, labelled
 
 
 def _pool(document: Mapping[str, Any]) -> Iterator[AddressSet]:

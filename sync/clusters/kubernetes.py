@@ -64,10 +64,10 @@ class KubernetesReader:
                 for document in self._api.collected(_path(kind), _whole, page=_PAGE)
             }
 
-    def facts(self) -> ClusterFacts:
+    def facts(self, zone_label: str) -> ClusterFacts:
         """What pods, IPPools, nodes and namespaced policies there are."""
         with self._sensible():
-            return read_facts(self._api, page=_PAGE)
+            return read_facts(self._api, zone_label, page=_PAGE)
 
     def lifelines(self) -> Lifelines:
         """Its DNS and API server, and a pod of each workload."""

@@ -71,8 +71,9 @@ class ManifestsReader:
             return LiveObject(None, document, f"is a file that no API server would take ({file})")
         return found
 
-    def facts(self) -> ClusterFacts:
+    def facts(self, zone_label: str) -> ClusterFacts:
         """Nothing: who applies the directory, and where, is not known."""
+        del zone_label
         because = f"a directory of manifests ({self._path}) tells nothing about the cluster"
         return ClusterFacts(
             pod_networks_because=because, nodes_because=because, foreign_policies_because=because

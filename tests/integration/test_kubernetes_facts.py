@@ -133,7 +133,7 @@ def example_rights() -> list[dict[str, Any]]:
 
 
 def facts(prod: Api) -> ClusterFacts:
-    return reader(prod).facts()
+    return reader(prod).facts("firewall.tigera.io/zone")
 
 
 def networks(*cidrs: str) -> AddressSet:
@@ -191,6 +191,13 @@ def test_without_pools_nobody_knows(prod: Api, calico: ControlPlane) -> None:
     found = facts(prod)
     assert found.pod_networks is None
     assert "has no IPPools" in found.pod_networks_because
+
+
+def test_the_zones_of_labelled_pods_are_told(prod: Api, calico: ControlPlane) -> None:
+    pod(calico, "lost", "10.48.0.7")
+    labels = {"metadata": {"labels": {"firewall.tigera.io/zone": "wbe"}}}
+    calico.request("PATCH", f"{PODS}/lost", labels)
+    assert facts(prod).zone_labels == {"wbe": ("default/lost",)}
 
 
 def test_pods_on_every_page_are_seen(

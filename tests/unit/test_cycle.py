@@ -67,7 +67,8 @@ class KnownCluster(MemoryCluster):
 
     known: ClusterFacts = field(default_factory=ClusterFacts)
 
-    def facts(self) -> ClusterFacts:
+    def facts(self, zone_label: str) -> ClusterFacts:
+        del zone_label
         return self.known
 
 
@@ -934,13 +935,30 @@ def test_windows_nodes_without_zoned_pods_are_nobodys_business(world: World) -> 
     assert len(changed(world.only())) == 3
 
 
+def test_a_label_on_pods_that_names_no_zone_is_told(world: World) -> None:
+    """They are denied everything, which nobody means."""
+    cluster = world.keep_in_memory()
+    cluster.known = ClusterFacts(
+        zone_labels={"web": ("shop/web-1",), "wbe": ("shop/web-2", "shop/web-3")}
+    )
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    plan = world.only().plan
+    assert plan is not None
+    (told,) = (each for each in plan.left_out if each.subject.startswith("pods"))
+    assert told.subject == "pods labelled firewall.tigera.io/zone: 'wbe'"
+    assert told.reason == (
+        "no zone has that label, so they are denied everything (shop/web-2, shop/web-3); "
+        "correct the label"
+    )
+
+
 def test_a_cluster_whose_facts_cannot_be_had_is_left_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = world.keep_in_memory()
     world.export(A, B, WEB)
 
-    def facts() -> ClusterFacts:
+    def facts(zone_label: str) -> ClusterFacts:
         raise ClusterError("nobody answers")
 
     monkeypatch.setattr(cluster, "facts", facts)

@@ -44,7 +44,7 @@ class Cluster:
     def read(self) -> Mapping[Key, LiveObject]:
         raise AssertionError("nobody asks for that here")
 
-    def facts(self) -> ClusterFacts:
+    def facts(self, zone_label: str) -> ClusterFacts:
         raise AssertionError("nobody asks for that here")
 
     def lifelines(self) -> Lifelines:

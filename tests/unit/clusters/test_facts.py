@@ -19,6 +19,7 @@ from sync.net.addresses import network
 POOLS = "/apis/projectcalico.org/v3/ippools"
 PODS = "/api/v1/pods"
 NODES = "/api/v1/nodes"
+LABEL = "firewall.tigera.io/zone"
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -55,7 +56,7 @@ def node(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def facts(api: Api) -> ClusterFacts:
-    return read_facts(api, page=500)
+    return read_facts(api, LABEL, page=500)
 
 
 def endless(total: int, largest: list[int]) -> Answer:
@@ -149,10 +150,34 @@ def test_pods_that_have_ended_are_not_asked_for() -> None:
     assert query["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed"
 
 
-def test_where_there_are_no_pools_pods_are_not_read() -> None:
-    api = Told()
-    assert facts(api).pod_networks is None
-    assert PODS not in [path for path, _ in api.asked]
+def test_the_zones_that_pods_are_labelled_with_are_told_with_a_few_of_the_pods() -> None:
+    def labelled(number: int, zone: str) -> dict[str, Any]:
+        found = pod(number)
+        found["metadata"]["labels"] = {"app": "web", LABEL: zone}
+        return found
+
+    pods = [pod(0), *(labelled(number, "web") for number in range(1, 6)), labelled(9, "")]
+    pods.append(labelled(10, "node") | {"spec": {"hostNetwork": True}})
+    found = facts(Told(pods=pods))
+    assert found.zone_labels == {
+        "": ("default/web-9",),
+        "web": ("default/web-1", "default/web-2", "default/web-3"),
+    }
+    assert found.pod_networks is None
+
+
+def test_a_pod_of_a_list_that_is_begun_anew_is_named_once() -> None:
+    asked: list[str] = []
+
+    def pods(query: dict[str, Any]) -> dict[str, Any]:
+        asked.append(token := str(query.get("continue", "")))
+        if token and len(asked) == 2:
+            raise ApiError("the continue token is too old", 410)
+        found = pod(int(bool(token)))
+        found["metadata"]["labels"] = {LABEL: "web"}
+        return {"items": [found], "metadata": {} if token else {"continue": "more"}}
+
+    assert facts(Told(pods=pods)).zone_labels == {"web": ("default/web-0", "default/web-1")}
 
 
 @pytest.mark.parametrize("ip", ["", "10.0.0", "10.0.0.01", "::ffff:10.0.0.1", "web"])
@@ -192,11 +217,11 @@ def test_any_other_failure_is_an_error(status: int) -> None:
 @pytest.mark.parametrize("nonsense", [{}, {"items": 1}, {"items": [1], "metadata": {}}])
 def test_an_answer_that_is_no_list_is_an_error(nonsense: dict[str, Any]) -> None:
     with pytest.raises(ClusterError, match="no list of Kubernetes objects"):
-        KubernetesReader(Told(nodes=lambda query: nonsense), ()).facts()
+        KubernetesReader(Told(nodes=lambda query: nonsense), ()).facts(LABEL)
 
 
 def test_a_directory_tells_nothing_and_says_so(tmp_path: Path) -> None:
-    found = ManifestsReader(tmp_path, ()).facts()
+    found = ManifestsReader(tmp_path, ()).facts(LABEL)
     assert (found.pod_networks, found.windows_nodes, found.foreign_policies) == (None, (), {})
     reasons = {found.pod_networks_because, found.nodes_because, found.foreign_policies_because}
     assert reasons == {f"a directory of manifests ({tmp_path}) tells nothing about the cluster"}
