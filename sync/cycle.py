@@ -6,8 +6,7 @@ The one-shot command and the service both come here. A dry run has nothing to re
 writers: there is nothing in it that could write.
 """
 
-import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
@@ -34,16 +33,17 @@ from sync.errors import ClusterError, LeaseError, SourceError, UsageError, Zoneb
 from sync.firewall.configuration import Snapshot
 from sync.firewall.effective import effective
 from sync.firewall.networks import derived
+from sync.leftovers import in_no_zone, left_out
 from sync.net.addresses import AddressSet
 from sync.plan.changes import Change
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
 from sync.plan.order import Step, Unwritten
-from sync.plan.plan import LeftOut, Origin, Plan, make_plan
+from sync.plan.plan import Origin, Plan, make_plan
 from sync.plan.text import summarise
 from sync.sources import Source
 from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
-from sync.translate.fidelity import Report, Status
+from sync.translate.fidelity import Report
 from sync.translate.sets import Target, shortened
 from sync.translate.translation import Options, Translated, translate
 
@@ -337,8 +337,8 @@ def _plan(
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
         found,
         [
-            *_left_out(translated.report, targets, snapshots),
-            *_in_no_zone(translated.report, options.zones.label, facts),
+            *left_out(translated, targets, snapshots),
+            *in_no_zone(translated.report, options.zones, facts.zone_labels),
         ],
         repair_drift=cluster.repair_drift,
         live=live,
@@ -399,47 +399,6 @@ def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
 def _origin(snapshot: Snapshot) -> Origin:
     found = snapshot.provenance
     return Origin(found.source, found.version, found.administrators, found.description)
-
-
-_IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
-
-
-def _in_no_zone(report: Report, label: str, facts: ClusterFacts) -> Iterator[LeftOut]:
-    """Labels on pods that name no zone, a mistake: unless a definition has the pods, they are
-    denied everything."""
-    for value in sorted(facts.zone_labels.keys() - {zone.label_value for zone in report.zones}):
-        pods = ", ".join(facts.zone_labels[value])
-        yield LeftOut(
-            f"pods labelled {label}: {value!r}",
-            f"no zone has that label, so they are denied everything ({pods}); correct the label",
-        )
-
-
-def _left_out(
-    report: Report, targets: Sequence[Target], snapshots: Mapping[str, Snapshot]
-) -> list[LeftOut]:
-    """What of a document does not reach the cluster as it is; the report tells of each rule."""
-    found = [
-        LeftOut(f"address group {group.name!r}", reason)
-        for group in report.groups
-        for reason in group.reasons
-    ]
-    for target in targets:
-        name = target.device_group.name
-        found += (
-            LeftOut(remark.path, remark.message)
-            for remark in snapshots[target.source].configuration.remarks
-            for group in [_IN_DEVICE_GROUP.search(remark.path)]
-            if group is None or group[1] in target.device_group.lineage
-        )
-        counted = Counter(rule.status for rule in report.rules if rule.target == name)
-        del counted[Status.EXACT]
-        if counted:
-            counts = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
-            found.append(
-                LeftOut(f"rules of device group {name!r}", f"{counts}; see `zonebridge report`")
-            )
-    return found
 
 
 def _apply(

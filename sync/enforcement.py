@@ -11,6 +11,7 @@ from sync.clusters.cluster import ClusterReader, Lifelines
 from sync.plan.changes import Change, Place
 from sync.plan.guards import Blocker, essentials
 from sync.verify.flows import End, Flow, Policies
+from sync.verify.selectors import selector
 
 _ENFORCED: Final = "GlobalNetworkPolicy"
 _EPHEMERAL: Final = 50_000  # a source port as pods use them
@@ -27,12 +28,17 @@ def cut_off(
     Only where a chain is made whose pods no enforced chain had before is the cluster asked.
     `ClusterError` if that fails.
     """
-    made = {change.name: change.place for change in changes if _enforces(change)}
+    made = [each for each in changes if each.kind == _ENFORCED and each.before is None]
     if not made:
         return []
     places = [Place.of(each) for each in standing if each.kind == _ENFORCED]
     before = {(place.tier, place.chain) for place in places}
-    new = {name for name, place in made.items() if (place.tier, place.chain) not in before}
+    # Of policies in no chain, the one of pods whose label names no zone comes with the first chain.
+    new = [
+        each.after
+        for each in made
+        if (each.place.tier, each.place.chain) not in before and each.after
+    ]
     if not new:
         return []
     found = reader.lifelines()
@@ -40,15 +46,17 @@ def cut_off(
     return essentials(lost, found.unknown_because)
 
 
-def _enforces(change: Change) -> bool:
-    """Whether the change makes an enforced policy of a chain."""
-    return change.kind == _ENFORCED and change.before is None and bool(change.place.chain)
-
-
 def _lost(
-    desired: Mapping[tuple[str, str], Manifest], new: set[str], found: Lifelines
+    desired: Mapping[tuple[str, str], Manifest], new: Sequence[Manifest], found: Lifelines
 ) -> dict[str, list[str]]:
-    """What is lost, with a clause for each workload that loses it to one of the new policies."""
+    """What is lost, with a clause for each workload that loses it where a new policy has a say."""
+    selecting = {each.document()["spec"]["selector"] for each in new}
+
+    def is_new(end: End) -> bool:
+        return end.labels is not None and any(
+            selector(each).matches(end.labels) for each in selecting
+        )
+
     pods = [
         End(workload.name, address, workload.labels)
         for workload in found.workloads
@@ -69,7 +77,7 @@ def _lost(
                 continue
             flow = Flow(pod, end, lifeline.protocol, lifeline.port, _EPHEMERAL)
             verdict = policies.verdict(flow)
-            if not verdict.allowed and verdict.policy in new:
+            if not verdict.allowed and (is_new(pod) or is_new(end)):
                 lost.setdefault(lifeline.name, {}).setdefault(
                     pod.name,
                     f"{pod.name} to {end.name} port {lifeline.port}: {verdict.policy}"

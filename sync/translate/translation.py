@@ -5,7 +5,7 @@ device groups  ->  address groups  ->  sets
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sync.calico import limits, names, selectors
@@ -120,6 +120,7 @@ def translate(
     if going:
         # Old rules were never meant for new sets, nor new rules of other zones for old ones.
         manifests = {key: each for key, each in standing.items() if key not in going}
+        rules = [replace(each, calico=()) for each in rules]
     groups = tuple(
         GroupFidelity(
             each.identity,
@@ -218,7 +219,7 @@ class _Tier:
                     (each.kind, each.name) for each in laid
                 }
             for index, part, direction, position in at:
-                if index >= 0 and not on_the_way:
+                if index >= 0:
                     stands.setdefault(index, []).append(
                         f"{laid[part].name}[{direction} {position}]"
                     )

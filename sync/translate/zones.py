@@ -132,7 +132,7 @@ class Workloads:
             terms = []
             others.append(selector)
         values = [self.label_value(zone) for zone in sorted(chosen - self._defined.keys())]
-        beside = sum(len(f" && !({other})") for other in others) + len("()")
+        beside = sum(len(f" && !({other})".encode()) for other in others) + len("()")
         terms += selectors.some_of(self._label, values, room - beside)
         return selectors.any_of([*found, *_but_not(terms, others, room)], room)
 

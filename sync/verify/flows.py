@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sync.calico.names import RULE_ANNOTATION
 from sync.net.addresses import AddressSet, network
+from sync.net.intervals import to_ranges
 from sync.verify.selectors import Labels, selector
 
 _PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
@@ -189,18 +190,15 @@ class Policies:
 
     def _hold(self, sets: Iterable[Mapping[str, Any]]) -> None:
         """Find out which ends' addresses each set has."""
-        for family in (4, 6):
-            ends = sorted(
-                (each for each in self._held if each.address[0] == family),
-                key=lambda each: each.address[1],
-            )
-            numbers = [each.address[1] for each in ends]
-            for document in sets if ends else ():
-                labels = document["metadata"].get("labels", {})
-                held = AddressSet.union(map(network, document["spec"].get("nets", ())))
-                bounds = held.v4 if family == 4 else held.v6
-                for first, past in zip(bounds[::2], bounds[1::2], strict=True):
-                    for end in ends[bisect_left(numbers, first) : bisect_left(numbers, past)]:
+        ends = sorted(self._held, key=lambda each: each.address)
+        places = [each.address for each in ends]
+        for document in sets if ends else ():
+            labels = document["metadata"].get("labels", {})
+            held = AddressSet.union(map(network, document["spec"].get("nets", ())))
+            for family, bounds in ((4, held.v4), (6, held.v6)):
+                for first, past in to_ranges(bounds):
+                    start = bisect_left(places, (family, first))
+                    for end in ends[start : bisect_left(places, (family, past))]:
                         self._held[end].append(labels)
 
 

@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(
         | (?P<all>all)\([ \t]*\)
         | (?P<key>{_KEY})[ \t]*(?:
             (?P<operator>==|!=|contains|starts[ \t]*with|ends[ \t]*with)[ \t]*(?P<value>{_STRING})
-            | (?P<not>not[ \t]*)?in[ \t]*\{{(?P<values>[^}}]*)\}}
+            | (?P<not>not[ \t]*)?in[ \t]*\{{(?P<values>(?:[ \t,]|{_STRING})*)\}}
         )
     )""",
     re.VERBOSE,

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync.calico.selectors import problem
 from sync.verify import flows
 from sync.verify.flows import Policies
 from sync.verify.selectors import selector
@@ -53,6 +54,13 @@ KEYS = ["a", "b.c/d", "not", "in"]
 TEXTS = ["x", "it's", "", "} && has(a)"]
 
 
+PIECES = [
+    *("a", "b.c/d", "not", "in", "not in", "notin", "has(", "all()", "(", ")", "!", "&&", "||"),
+    *("==", "!=", "contains", "starts with", "startswith", "ends  with", "{", "}", ",", " ", "\t"),
+    *("'x'", '"it\'s"', "'}'", "{'a}'}", "has(a)", "a in {'a', '}'}", "b.c/d not in {}"),
+]
+
+
 def _quoted(text: str) -> str:
     return f'"{text}"' if "'" in text else f"'{text}'"
 
@@ -72,7 +80,7 @@ terms = st.one_of(
         "{} {} {{{}}}".format,
         keys,
         st.sampled_from(["in", "not in"]),
-        st.lists(st.sampled_from(TEXTS[:3]).map(_quoted), max_size=3).map(", ".join),
+        st.lists(strings, max_size=3).map(", ".join),
     ),
 )
 texts = st.recursive(
@@ -86,6 +94,12 @@ texts = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_whatever_may_be_written_as_a_selector_is_read_as_one(text: str) -> None:
+    if problem(text) is None and "global(" not in text:
+        selector(text).matches({"a": "x"})
 
 
 @given(texts, st.dictionaries(keys, st.sampled_from(TEXTS)))

@@ -947,8 +947,8 @@ def test_a_label_on_pods_that_names_no_zone_is_told(world: World) -> None:
     (told,) = (each for each in plan.left_out if each.subject.startswith("pods"))
     assert told.subject == "pods labelled firewall.tigera.io/zone: 'wbe'"
     assert told.reason == (
-        "no zone has that label, so they are denied everything (shop/web-2, shop/web-3); "
-        "correct the label"
+        "no zone has its pods by that label; unless a definition has them, they are to be "
+        "denied everything (shop/web-2, shop/web-3); correct the label"
     )
 
 

@@ -112,6 +112,26 @@ def test_the_other_end_has_a_say_too(cluster: Cluster) -> None:
     assert "rule 'unzoned-pods'" in blocker.message
 
 
+def test_a_label_that_names_no_zone_cuts_off_too(cluster: Cluster) -> None:
+    """DNS itself with a mistyped zone: every pod would lose it."""
+    pods = (workload("kube-system/coredns", DNS_POD, zone="typo"), *PODS[1:])
+    cluster.found = Lifelines(pods, (DNS,))
+    (blocker,) = guarded(cluster, desired())
+    assert "2 workloads would lose cluster DNS" in blocker.message
+    assert "fw.pan-unknown-zone[ingress 0]" in blocker.message
+
+
+def test_a_new_zone_that_an_older_chain_keeps_out_counts(cluster: Cluster) -> None:
+    dns = workload("kube-system/coredns", DNS_POD, zone="db", **{"k8s-app": "kube-dns"})
+    cluster.found = Lifelines((dns, *PODS[1:]), (DNS,))
+    egress = Essential("egress", "all()", "k8s-app == 'kube-dns'")
+    pods_of_db = (rule("r", from_=["db"], to=["lab"], service=["any"]),)
+    first = desired(*pods_of_db, essentials=(egress,))
+    web = rule("w", from_=["web"], to=["lab"], service=["any"])
+    (blocker,) = guarded(cluster, desired(*pods_of_db, web, essentials=(egress,)), first)
+    assert "(shop/web-1 to kube-system/coredns port 53: fw.pan-zone-db[ingress" in blocker.message
+
+
 def test_essentials_and_zones_that_hold_it_let_it_through(cluster: Cluster) -> None:
     assert guarded(cluster, desired(essentials=(ESSENTIAL,))) == []
     cluster.found = Lifelines(PODS, (DNS,))

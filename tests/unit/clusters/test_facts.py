@@ -2,7 +2,6 @@
 
 import gc
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,12 @@ from sync.clusters.kubernetes import KubernetesReader
 from sync.clusters.manifests import ManifestsReader
 from sync.errors import ClusterError
 from sync.net.addresses import network
+from tests.told import Answer, Told, begun_anew
 
 POOLS = "/apis/projectcalico.org/v3/ippools"
 PODS = "/api/v1/pods"
 NODES = "/api/v1/nodes"
 LABEL = "firewall.tigera.io/zone"
-
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class Told(Api):
-    """An API server that answers with whole lists, or as a function of the query says."""
-
-    def __init__(self, **answers: list[dict[str, Any]] | Answer) -> None:
-        super().__init__("prod", pytest.fail, sleep=lambda seconds: None)
-        self.answers = answers
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-
-    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        self.asked.append((path, options["query"]))
-        answer = self.answers.get(path.rpartition("/")[2], [])
-        return answer(options["query"]) if callable(answer) else {"items": answer, "metadata": {}}
 
 
 def pool(cidr: Any) -> dict[str, Any]:
@@ -92,19 +76,9 @@ def test_pods_are_never_held_together() -> None:
 
 
 def test_a_list_whose_moment_is_forgotten_is_read_anew() -> None:
+    system = {"nodeInfo": {"operatingSystem": "windows"}}
     asked: list[str] = []
-
-    def nodes(query: dict[str, Any]) -> dict[str, Any]:
-        asked.append(token := str(query.get("continue", "")))
-        if token and len(asked) == 2:
-            raise ApiError("the continue token is too old", 410)
-        found = [node("b", status={})] if token else [node("a")]
-        system = {"nodeInfo": {"operatingSystem": "windows"}}
-        return {
-            "items": [each | {"status": system} for each in found],
-            "metadata": {} if token else {"continue": "more"},
-        }
-
+    nodes = begun_anew([node("a", status=system)], [node("b", status=system)], asked)
     assert facts(Told(nodes=nodes)).windows_nodes == ("a", "b")
     assert asked == ["", "more", "", "more"]
 
@@ -167,17 +141,13 @@ def test_the_zones_that_pods_are_labelled_with_are_told_with_a_few_of_the_pods()
 
 
 def test_a_pod_of_a_list_that_is_begun_anew_is_named_once() -> None:
+    pods = [pod(0), pod(1)]
+    for each in pods:
+        each["metadata"]["labels"] = {LABEL: "web"}
     asked: list[str] = []
-
-    def pods(query: dict[str, Any]) -> dict[str, Any]:
-        asked.append(token := str(query.get("continue", "")))
-        if token and len(asked) == 2:
-            raise ApiError("the continue token is too old", 410)
-        found = pod(int(bool(token)))
-        found["metadata"]["labels"] = {LABEL: "web"}
-        return {"items": [found], "metadata": {} if token else {"continue": "more"}}
-
-    assert facts(Told(pods=pods)).zone_labels == {"web": ("default/web-0", "default/web-1")}
+    api = Told(pods=begun_anew(pods[:1], pods[1:], asked))
+    assert facts(api).zone_labels == {"web": ("default/web-0", "default/web-1")}
+    assert asked == ["", "more", "", "more"]
 
 
 @pytest.mark.parametrize("ip", ["", "10.0.0", "10.0.0.01", "::ffff:10.0.0.1", "web"])

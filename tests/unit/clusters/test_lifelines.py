@@ -1,6 +1,5 @@
 """What is made of odd answers about DNS, the API server and pods."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,20 +7,7 @@ import pytest
 from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import Lifelines
 from sync.clusters.lifelines import read_lifelines
-
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class Told(Api):
-    """An API server that answers by the last word of the path, or as a function of the query."""
-
-    def __init__(self, **answers: list[dict[str, Any]] | Answer) -> None:
-        super().__init__("prod", pytest.fail, sleep=lambda seconds: None)
-        self.answers = answers
-
-    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer = self.answers.get(path.rpartition("/")[2], [])
-        return answer(options["query"]) if callable(answer) else {"items": answer, "metadata": {}}
+from tests.told import Told, begun_anew
 
 
 def pod(name: str, *addresses: str, owner: str = "") -> dict[str, Any]:
@@ -54,14 +40,8 @@ def pods(found: Lifelines) -> list[str]:
 
 def test_a_list_of_pods_that_is_begun_anew_tells_of_each_once() -> None:
     asked: list[str] = []
-
-    def answer(query: dict[str, Any]) -> dict[str, Any]:
-        asked.append(token := str(query.get("continue", "")))
-        if token and len(asked) == 2:
-            raise ApiError("the continue token is too old", 410)
-        items = [pod("b", "10.0.0.2", owner="1")] if token else [pod("a", "10.0.0.1", owner="1")]
-        return {"items": items, "metadata": {} if token else {"continue": "more"}}
-
+    pages = [pod("a", "10.0.0.1", owner="1")], [pod("b", "10.0.0.2", owner="1")]
+    answer = begun_anew(*pages, asked)
     assert pods(lifelines(Told(pods=answer))) == ["shop/a"]
     assert asked == ["", "more", "", "more"]
 

@@ -420,6 +420,8 @@ def test_while_an_overtaken_move_is_brought_back_nothing_else_changes() -> None:
     back = of(*newest, standing=stopped)
     assert back.on_the_way
     assert back.manifests == old
+    # Nothing of what the rules shall become stands there yet.
+    assert not any(each.calico for each in back.report.rules)
     anew = of(*newest, standing=back.manifests)
     assert not anew.on_the_way
     assert anew.manifests["GlobalNetworkSet", "pan.g"] != old["GlobalNetworkSet", "pan.g"]

@@ -16,6 +16,7 @@ from sync.verify.selectors import selector
         ("a not in {'1'} && b notin {'2'} && b in {'1', '2',}", True),
         ("b starts with '1' && b startswith '' && b ends with '1'", True),
         ("a contains ''", False),
+        ("b in {'}', '1'} && b in {\"it's {\", \"1\"}", True),
     ],
 )
 def test_it_binds_and_compares_as_calico_does(text: str, selects: bool) -> None:

@@ -1,0 +1,39 @@
+"""An API server that answers as a test tells it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sync.clusters.api import Api, ApiError
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Told(Api):
+    """An API server that answers with whole lists, or as a function of the query says."""
+
+    def __init__(self, **answers: list[dict[str, Any]] | Answer) -> None:
+        super().__init__("prod", pytest.fail, sleep=lambda seconds: None)
+        self.answers = answers
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        self.asked.append((path, options["query"]))
+        answer = self.answers.get(path.rpartition("/")[2], [])
+        return answer(options["query"]) if callable(answer) else {"items": answer, "metadata": {}}
+
+
+def begun_anew(first: list[dict[str, Any]], rest: list[dict[str, Any]], asked: list[str]) -> Answer:
+    """A list in two pages whose moment is forgotten once before the second; notes the tokens."""
+
+    def answer(query: dict[str, Any]) -> dict[str, Any]:
+        asked.append(token := str(query.get("continue", "")))
+        if token and len(asked) == 2:
+            raise ApiError("the continue token is too old", 410)
+        return {
+            "items": rest if token else first,
+            "metadata": {} if token else {"continue": "more"},
+        }
+
+    return answer
