@@ -315,8 +315,7 @@ def _plan(
     written = store.written(cluster.name)
     targets = [_target(here, snapshots[here.source]) for here in cluster.device_groups]
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
-    ours = {key: found.manifest for key, found in live.items() if found.manifest}
-    standing = {**ours, **written}
+    standing = _standing(live, written)
     translated = translate(
         cluster.name,
         targets,
@@ -348,6 +347,22 @@ def _plan(
         ],
     )
     return plan, translated
+
+
+def _standing(
+    live: Mapping[Key, LiveObject], written: Mapping[Key, Manifest]
+) -> dict[Key, Manifest]:
+    """What stands of ours: as the trail has it, and what else has our labels and could be ours.
+
+    What another hand took our labels off is theirs: it must not be wanted back as it was.
+    """
+    strays = {
+        key: found.manifest
+        for key, found in live.items()
+        if key not in written and found.manifest and not validate(found.manifest)
+    }
+    kept = {key: each for key, each in written.items() if key not in live or live[key].manifest}
+    return {**strays, **kept}
 
 
 def _target(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
@@ -392,7 +407,8 @@ def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
         for violation in validate(manifest):
             raise InvalidObjectError(
                 f"{manifest.kind} {manifest.name} would be refused or misread by Calico: "
-                f"{violation}; nothing was written, please report this"
+                f"{violation}; nothing was written: correct what is out of all measure there in "
+                "Panorama, or report this"
             )
 
 

@@ -4,10 +4,10 @@ desired policies, new in their chain  ->  workloads they select x lifelines  -> 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import ClusterReader, Lifelines
+from sync.clusters.cluster import ClusterReader, Lifeline
 from sync.plan.changes import Change, Place
 from sync.plan.guards import Blocker, essentials
 from sync.verify.flows import End, Flow, Policies
@@ -42,42 +42,51 @@ def cut_off(
     if not new:
         return []
     found = reader.lifelines()
-    lost = {} if found.unknown_because else _lost(desired, new, found)
-    return essentials(lost, found.unknown_because)
-
-
-def _lost(
-    desired: Mapping[tuple[str, str], Manifest], new: Sequence[Manifest], found: Lifelines
-) -> dict[str, list[str]]:
-    """What is lost, with a clause for each workload that loses it where a new policy has a say."""
-    selecting = {each.document()["spec"]["selector"] for each in new}
-
-    def is_new(end: End) -> bool:
-        return end.labels is not None and any(
-            selector(each).matches(end.labels) for each in selecting
-        )
-
+    if found.unknown_because:
+        return essentials({}, [found.unknown_because])
+    selecting = [selector(each) for each in {each.document()["spec"]["selector"] for each in new}]
     pods = [
-        End(workload.name, address, workload.labels)
+        _Pod(
+            End(workload.name, address, workload.labels),
+            any(each.matches(workload.labels) for each in selecting),
+        )
         for workload in found.workloads
         for address in workload.addresses
     ]
-    by_address = {pod.address: pod for pod in pods}
+    if not any(pod.new for pod in pods):
+        return []
+    return essentials(_lost(desired, pods, found.lifelines), found.missing)
+
+
+class _Pod(NamedTuple):
+    """A pod, and whether a new policy selects it."""
+
+    end: End
+    new: bool
+
+
+def _lost(
+    desired: Mapping[tuple[str, str], Manifest],
+    pods: Sequence[_Pod],
+    lifelines: Sequence[Lifeline],
+) -> dict[str, list[str]]:
+    """What is lost, with a clause for each workload that loses it where a new policy has a say."""
+    by_address = {pod.end.address: pod for pod in pods}
     targets = [
-        (lifeline, by_address.get(lifeline.address) or End(lifeline.host, lifeline.address))
-        for lifeline in found.lifelines
+        by_address.get(each.address) or _Pod(End(each.host, each.address), new=False)
+        for each in lifelines
     ]
     policies = Policies(
-        (each.document() for each in desired.values()), [*pods, *(end for _, end in targets)]
+        (each.document() for each in desired.values()), [pod.end for pod in (*pods, *targets)]
     )
     lost: dict[str, dict[str, str]] = {}
-    for lifeline, end in targets:
-        for pod in pods:
-            if pod.address[0] != end.address[0] or pod is end:
+    for lifeline, target in zip(lifelines, targets, strict=True):
+        end = target.end
+        for pod, new in pods:
+            if pod.address[0] != end.address[0] or pod is end or not (new or target.new):
                 continue
-            flow = Flow(pod, end, lifeline.protocol, lifeline.port, _EPHEMERAL)
-            verdict = policies.verdict(flow)
-            if not verdict.allowed and (is_new(pod) or is_new(end)):
+            verdict = policies.verdict(Flow(pod, end, lifeline.protocol, lifeline.port, _EPHEMERAL))
+            if not verdict.allowed:
                 lost.setdefault(lifeline.name, {}).setdefault(
                     pod.name,
                     f"{pod.name} to {end.name} port {lifeline.port}: {verdict.policy}"

@@ -56,7 +56,11 @@ def left_out(
             for group in [_IN_DEVICE_GROUP.search(remark.path)]
             if group is None or group[1] in target.device_group.lineage
         )
-        counted = Counter(rule.status for rule in report.rules if rule.target == name)
+        counted = Counter(
+            rule.status
+            for rule in report.rules
+            if (rule.source, rule.target) == (target.source, name)
+        )
         del counted[Status.EXACT]
         if counted:
             counts = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))

@@ -116,11 +116,13 @@ class Lifeline:
 class Lifelines:
     """The lifelines of a cluster, and its workloads, those at the end of a lifeline included.
 
-    `unknown_because` is "" or a sentence: a right is missing, and nothing is known.
+    `missing` has a sentence for each lifeline that is nowhere to be found. `unknown_because` is ""
+    or a sentence: a right is missing, and nothing is known.
     """
 
     workloads: tuple[Workload, ...] = ()
     lifelines: tuple[Lifeline, ...] = ()
+    missing: tuple[str, ...] = ()
     unknown_because: str = ""
 
 

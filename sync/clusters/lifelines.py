@@ -4,10 +4,10 @@ Selectors see more labels of a pod than its own: those of its namespace and serv
 prefixes (`libcalico-go/lib/backend/k8s/conversion`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import Lifeline, Lifelines, Workload
@@ -18,11 +18,27 @@ _SLICES: Final = "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslice
 _SERVICE: Final = "kubernetes.io/service-name"
 _PROTOCOLS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
-# What it is for people, its namespace, the service, and how the names of its ports begin.
-_SERVICES: Final = (
-    ("cluster DNS", "kube-system", "kube-dns", "dns"),
-    ("cluster DNS", "openshift-dns", "dns-default", "dns"),
-    ("the API server", "default", "kubernetes", "https"),
+_DNS: Final = "cluster DNS"
+_API: Final = "the API server"
+
+
+class _Where(NamedTuple):
+    """Where endpoints of a lifeline are told: a label of their slices, which is their service's
+    too, and how the names of the ports begin."""
+
+    lifeline: str
+    namespace: str
+    label: str
+    value: str
+    port: str
+
+
+# Distributions call the service of their DNS as they like, but label it like everyone's.
+_WHERE: Final = (
+    _Where(_DNS, "kube-system", "k8s-app", "kube-dns", "dns"),
+    _Where(_DNS, "kube-system", _SERVICE, "kube-dns", "dns"),
+    _Where(_DNS, "openshift-dns", _SERVICE, "dns-default", "dns"),
+    _Where(_API, "default", _SERVICE, "kubernetes", "https"),
 )
 
 
@@ -36,19 +52,20 @@ def read_lifelines(api: Api, *, page: int) -> Lifelines:
     except ApiError as error:
         if error.status != HTTPStatus.FORBIDDEN:
             raise
-        return Lifelines((), (), str(error))
+        return Lifelines(unknown_because=str(error))
 
 
 def _read(api: Api, page: int) -> Lifelines:
-    lifelines = [
+    # Two labels may lead to one slice.
+    lifelines = dict.fromkeys(
         lifeline
-        for name, namespace, service, port in _SERVICES
+        for namespace in dict.fromkeys(where.namespace for where in _WHERE)
         for lifeline in api.collected(
             _SLICES.format(namespace=namespace),
-            partial(_lifelines, name, service, port),
+            partial(_lifelines, [each for each in _WHERE if each.namespace == namespace]),
             page=page,
         )
-    ]
+    )
     namespaces = dict(api.collected("/api/v1/namespaces", _labelled, page=page))
     accounts = dict(api.collected("/api/v1/serviceaccounts", _labelled, page=page))
     wanted = {each.address for each in lifelines}
@@ -73,23 +90,38 @@ def _read(api: Api, page: int) -> Lifelines:
         return ()
 
     api.collected("/api/v1/pods", note, page=page, selector=RUNNING)
-    return Lifelines(tuple(workloads.values()), tuple(lifelines))
+    return Lifelines(
+        tuple(workloads.values()), tuple(lifelines), tuple(_missing(api.name, lifelines))
+    )
 
 
-def _lifelines(
-    name: str, service: str, port_name: str, slice_: Mapping[str, Any]
-) -> Iterator[Lifeline]:
+def _missing(cluster: str, lifelines: Iterable[Lifeline]) -> Iterator[str]:
+    found = {each.name for each in lifelines}
+    for name in dict.fromkeys(where.lifeline for where in _WHERE):
+        if name not in found:
+            looked = " or ".join(
+                f"{where.label}={where.value} in {where.namespace}"
+                for where in _WHERE
+                if where.lifeline == name
+            )
+            yield f"cluster {cluster} has no EndpointSlices of {name} ({looked})"
+
+
+def _lifelines(places: Sequence[_Where], slice_: Mapping[str, Any]) -> Iterator[Lifeline]:
     labels = slice_["metadata"].get("labels") or {}
-    if labels.get(_SERVICE) != service or slice_["addressType"] == "FQDN":
+    if slice_["addressType"] == "FQDN":
         return
-    for port in slice_.get("ports") or ():
-        # A port without a number stands for all of them.
-        if not (port.get("name") or "").startswith(port_name) or not port.get("port"):
+    for where in places:
+        if labels.get(where.label) != where.value:
             continue
-        for endpoint in slice_.get("endpoints") or ():
-            for host in endpoint["addresses"]:
-                protocol = _PROTOCOLS[port.get("protocol") or "TCP"]
-                yield Lifeline(name, host, address(host), protocol, port["port"])
+        for port in slice_.get("ports") or ():
+            # A port without a number stands for all of them.
+            if not (port.get("name") or "").startswith(where.port) or not port.get("port"):
+                continue
+            for endpoint in slice_.get("endpoints") or ():
+                for host in endpoint["addresses"]:
+                    protocol = _PROTOCOLS[port.get("protocol") or "TCP"]
+                    yield Lifeline(where.lifeline, host, address(host), protocol, port["port"])
 
 
 def _labelled(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:

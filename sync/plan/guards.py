@@ -70,23 +70,13 @@ def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Bloc
     )
 
 
-def essentials(cut_off: Mapping[str, Sequence[str]], unknown_because: str) -> list[Blocker]:
+def essentials(cut_off: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> list[Blocker]:
     """Pods that would be cut off by rules that come to them for the first time.
 
-    `cut_off` has, for each thing that they need, a clause for each pod. `unknown_because` is a
-    sentence where nobody can tell.
+    `cut_off` has, for each thing that they need, a clause for each pod. `unknown` has a sentence
+    for whatever nobody can tell.
     """
-    if unknown_because:
-        return [
-            Blocker(
-                "essentials",
-                "whether zoned pods would keep DNS and the API server is not known: "
-                f"{unknown_because}; grant that",
-                approvable=True,
-                covers="unknown",
-            )
-        ]
-    return [
+    lost = [
         Blocker(
             "essentials",
             f"{_counted(clauses, 'workload', 'workloads')} would lose {name} "
@@ -95,6 +85,16 @@ def essentials(cut_off: Mapping[str, Sequence[str]], unknown_because: str) -> li
             covers=name,
         )
         for name, clauses in sorted(cut_off.items())
+    ]
+    return lost + [
+        Blocker(
+            "essentials",
+            f"whether zoned pods would keep DNS and the API server is not known: {each}; see that "
+            "zones.essentials has what they need",
+            approvable=True,
+            covers=each,
+        )
+        for each in unknown
     ]
 
 

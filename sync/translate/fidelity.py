@@ -36,13 +36,14 @@ def worst(losses: "tuple[Loss, ...]") -> Status:
 
 @dataclass(frozen=True, slots=True)
 class RuleFidelity:
-    """One rule of the effective rulebase.
+    """One rule of the effective rulebase of the device group `target` of `source`.
 
     `position` counts from 1 in its rulebase (`pre` or `post`) of `device_group`, the scope that
     holds it. `calico` names every rule it became: `policy[egress 3]`, counted from 0. `nat` names
     the NAT rules that translate some of its destinations.
     """
 
+    source: str
     target: str
     device_group: str
     rulebase: str
@@ -68,13 +69,14 @@ class GroupFidelity:
 
 @dataclass(frozen=True, slots=True)
 class ZoneFidelity:
-    """One zone of a device group.
+    """One zone of the device group `target` of `source`.
 
     `workloads` is the selector of its pods, `networks` its CIDRs or None where they are unknown;
     `origin` says where they come from, or why they are unknown. `rules` names the rules that
     speak of it by name. `by_pod_label` says that whoever creates a pod can put it there.
     """
 
+    source: str
     target: str
     name: str
     label_value: str

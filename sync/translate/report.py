@@ -108,6 +108,7 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
         "rules": [
             {
                 "cluster": report.cluster,
+                "source": each.source,
                 "target": each.target,
                 "device_group": each.device_group,
                 "rulebase": each.rulebase,
@@ -161,9 +162,9 @@ def behind_widened(report: Report) -> int:
     widened: set[str] = set()
     for each in report.rules:
         if each.calico:
-            hidden += each.allow and each.target in widened
+            hidden += each.allow and _device_group(each) in widened
             if each.status is Status.WIDENED:
-                widened.add(each.target)
+                widened.add(_device_group(each))
     return hidden
 
 
@@ -191,6 +192,7 @@ def zones_document(reports: Sequence[Report]) -> list[dict[str, Any]]:
     return [
         {
             "cluster": report.cluster,
+            "source": each.source,
             "target": each.target,
             "name": each.name,
             "label_value": each.label_value,
@@ -212,7 +214,7 @@ def _known_and_unknown(report: Report) -> tuple[list[ZoneFidelity], list[ZoneFid
 
 
 def _zone_lines(zone: ZoneFidelity, label: str) -> Iterator[str]:
-    yield f"{zone.name!r} of device group {zone.target}"
+    yield f"{zone.name!r} of device group {_device_group(zone)}"
     chosen = selectors.equals(label, zone.label_value)
     # A definition with a selector takes the place of the label.
     if zone.workloads.startswith(f"{PODS} && ({chosen}"):
@@ -236,7 +238,12 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def _by_target(rules: Sequence[RuleFidelity]) -> Iterator[tuple[str, Iterator[RuleFidelity]]]:
-    return groupby(rules, key=lambda each: each.target)
+    return groupby(rules, key=_device_group)
+
+
+def _device_group(each: RuleFidelity | ZoneFidelity) -> str:
+    """The device group that the cluster stands for; two sources may have one of that name."""
+    return f"{each.source}/{each.target}"
 
 
 def _line(status: Status, said: str, *, color: bool) -> str:
@@ -301,7 +308,7 @@ def _zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
         networks = f"{_counted(len(zone.networks), 'CIDR')}, {zone.origin}"
     rules = f"{_counted(len(zone.rules), 'rule')} by name"
     note = _BY_POD_LABEL if zone.by_pod_label else ""
-    return zone.name, zone.target, zone.label_value, networks, rules, note
+    return zone.name, _device_group(zone), zone.label_value, networks, rules, note
 
 
 def _counted(number: int, what: str) -> str:

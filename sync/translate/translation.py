@@ -392,6 +392,7 @@ def _rule_fidelity(
 ) -> RuleFidelity:
     placed = said.placed
     return RuleFidelity(
+        source=target.source,
         target=target.device_group.name,
         device_group=placed.device_group,
         rulebase=placed.rulebase,
@@ -414,6 +415,7 @@ def _zone_fidelity(target: Target, zones: Zones, workloads: Workloads) -> Iterat
             named.setdefault(name, []).append(placed.rule.name)
     for zone in zones.own.values():
         yield ZoneFidelity(
+            source=target.source,
             target=target.device_group.name,
             name=zone.name,
             label_value=workloads.label_value(zone.name),

@@ -27,7 +27,7 @@ from tests.e2e.installation import (
 )
 
 ESCAPE = "\x1b"
-MANY = 600
+MANY = 3000  # more than are written between two looks of a busy machine
 ORIGIN = {"source", "version", "administrators", "description"}
 CHANGE = {"action", "cause", "kind", "name", "before", "after", "rules", "groups", "changed_by"}
 SUMMARY = {"create", "update", "delete", "unchanged", "adopted", "drift", "blocked", "left_out"}

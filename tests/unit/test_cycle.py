@@ -1211,6 +1211,41 @@ def test_a_move_that_fails_midway_leaves_the_old_chain_whole_and_goes_on(world: 
     assert world.verified()
 
 
+def test_what_lost_our_labels_is_not_wanted_back_while_a_move_is(world: World) -> None:
+    """An overtaken move keeps what stands, but nothing that another hand has taken."""
+    cluster = world.keep_in_memory()
+    world.export(*long_chain(1), A, B, WEB)
+    world.sync()
+    set_ = cluster.documents[KIND, "pan.web"]
+    set_["metadata"]["labels"] = {"theirs": ""}
+    world.export(*long_chain(2))
+    cluster.before_write = failing(names.policy_part_name(TIER, "web", "b", 2))
+    assert world.only().state == "failed"
+    cluster.before_write = nothing
+    world.export(*long_chain(3))
+    # What another hand did to it is told, for as long as it stands there.
+    assert world.only().state == "drift left"
+    assert cluster.documents[KIND, "pan.web"] == set_
+    assert changed(world.only()) == []
+    assert world.verified()
+
+
+def test_a_copy_of_our_policy_that_is_no_policy_of_ours_goes_with_its_labels(world: World) -> None:
+    """Whoever copies one, labels and all, may leave out what a chain is judged by."""
+    cluster = world.keep_in_memory()
+    world.export(*long_chain(1))
+    world.sync()
+    ours = cluster.documents[STAGED, WEB_CHAIN]
+    name = names.policy_part_name(TIER, "web", "b", 1)
+    spec = {key: each for key, each in ours["spec"].items() if key not in ("order", "selector")}
+    metadata = {**ours["metadata"], "name": name}
+    cluster.documents[STAGED, name] = {**ours, "metadata": metadata, "spec": spec}
+    world.export(*long_chain(2))
+    assert world.only().error is None
+    assert cluster.documents[STAGED, name]["spec"]["order"] < 0
+    assert changed(world.only()) == []
+
+
 # --- a configuration that does not fit ------------------------------------------------------------
 
 

@@ -159,8 +159,20 @@ def test_only_chains_that_are_new_are_asked_about(cluster: Cluster) -> None:
 def test_what_a_right_is_missing_for_is_not_known(cluster: Cluster) -> None:
     cluster.found = Lifelines(unknown_because="cluster c refuses to list pods")
     (blocker,) = guarded(cluster, desired())
-    assert (blocker.covers, blocker.approvable) == ("unknown", True)
-    assert "cluster c refuses to list pods; grant that" in blocker.message
+    assert (blocker.guard, blocker.approvable) == ("essentials", True)
+    assert "cluster c refuses to list pods; see that zones.essentials has" in blocker.message
+
+
+def test_a_lifeline_that_is_nowhere_to_be_found_is_not_known(cluster: Cluster) -> None:
+    missing = "cluster c has no EndpointSlices of cluster DNS"
+    cluster.found = Lifelines(PODS, (API,), (missing,))
+    lost, unknown = guarded(cluster, desired())
+    assert "1 workload would lose the API server" in lost.message
+    assert f"is not known: {missing}; see that zones.essentials has" in unknown.message
+    assert unknown.approvable
+    # Where no pod is in a zone yet, none can lose it.
+    cluster.found = Lifelines((PODS[0],), (API,), (missing,))
+    assert guarded(cluster, desired()) == []
 
 
 def test_pods_of_another_family_cannot_lose_it(cluster: Cluster) -> None:

@@ -62,6 +62,27 @@ def test_what_says_no_address_and_port_is_no_lifeline(fields: dict[str, Any]) ->
     assert lifelines(Told(endpointslices=[dns(**fields)])).lifelines == ()
 
 
+def test_the_dns_of_other_distributions_goes_by_the_label_of_its_service() -> None:
+    """RKE2 calls it rke2-coredns-rke2-coredns; a slice has the labels of its service."""
+    labels = {"kubernetes.io/service-name": "rke2-coredns", "k8s-app": "kube-dns"}
+    found = lifelines(Told(endpointslices=[dns(metadata={"name": "x", "labels": labels})]))
+    assert [each.host for each in found.lifelines] == ["10.0.0.3"]
+    # One that goes by both is told once.
+    labels["kubernetes.io/service-name"] = "kube-dns"
+    found = lifelines(Told(endpointslices=[dns(metadata={"name": "x", "labels": labels})]))
+    assert len(found.lifelines) == 1
+
+
+def test_a_lifeline_without_slices_is_missing_and_says_where_it_was_looked_for() -> None:
+    api = "cluster prod has no EndpointSlices of the API server ("
+    assert lifelines(Told(endpointslices=[dns()])).missing == (
+        f"{api}kubernetes.io/service-name=kubernetes in default)",
+    )
+    both = lifelines(Told()).missing
+    assert len(both) == 2
+    assert "of cluster DNS (k8s-app=kube-dns in kube-system or " in both[0]
+
+
 def test_a_failure_that_is_no_missing_right_is_one() -> None:
     def answer(query: dict[str, Any]) -> dict[str, Any]:
         raise ApiError("the server is on fire", 500)

@@ -32,6 +32,7 @@ def rule(
     **fields: Any,
 ) -> RuleFidelity:
     made = RuleFidelity(
+        source="main",
         target="eu",
         device_group="shared",
         rulebase="pre",
@@ -49,6 +50,7 @@ def rule(
 
 def zone(name: str = "web", **fields: Any) -> ZoneFidelity:
     made = ZoneFidelity(
+        source="main",
         target="eu",
         name=name,
         label_value=name,
@@ -92,7 +94,7 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         "Essentials, before all rules",
         "  egress on all(): 10.96.0.10/32 53/udp",
         "",
-        "Rules of device group eu",
+        "Rules of device group main/eu",
         (
             "  exact           shared pre 1 'web to db' -> "
             "fw.pan-zone-db[ingress 0], fw.pan-zone-web[egress 0]"
@@ -112,12 +114,12 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         "",
         "Zones",
         (
-            "  'untrust' of eu: label value untrust; "
+            "  'untrust' of main/eu: label value untrust; "
             "networks unknown: no networks are configured for it; 1 rule by name; "
             "rests on pod labels alone: whoever creates a pod can put it there"
         ),
         (
-            "  'web' of eu: label value web; networks 2 CIDRs, derived from templates; "
+            "  'web' of main/eu: label value web; networks 2 CIDRs, derived from templates; "
             "1 rule by name; rests on pod labels alone: whoever creates a pod can put it there"
         ),
     ]
@@ -170,8 +172,8 @@ def test_what_comes_after_widened_denies_is_counted_per_device_group() -> None:
 
 def test_rules_of_several_device_groups_stand_apart() -> None:
     lines = text(replace(EMPTY, rules=(rule(), rule(target="us")))).splitlines()
-    assert "Rules of device group eu" in lines
-    assert "Rules of device group us" in lines
+    assert "Rules of device group main/eu" in lines
+    assert "Rules of device group main/us" in lines
 
 
 def test_colours_only_where_they_are_wanted() -> None:
@@ -293,6 +295,17 @@ def test_nothing_in_the_page_is_html_but_the_page() -> None:
     assert evil in page.said
 
 
+def test_device_groups_of_one_name_from_two_sources_are_told_apart() -> None:
+    widened = rule("no", Status.WIDENED, allow=False)
+    report = replace(EMPTY, rules=(widened, rule("yes", source="other")))
+    lines = text(report).splitlines()
+    assert [each for each in lines if each.startswith("Rules of")] == [
+        "Rules of device group main/eu",
+        "Rules of device group other/eu",
+    ]
+    assert behind_widened(report) == 0
+
+
 def test_the_document_keeps_its_keys() -> None:
     found = document([FULL])
     assert found["essentials"] == [
@@ -301,6 +314,7 @@ def test_the_document_keeps_its_keys() -> None:
     assert found["rules"][1] == {
         "cluster": "prod",
         "allow": True,
+        "source": "main",
         "target": "eu",
         "device_group": "shared",
         "rulebase": "pre",
@@ -324,6 +338,7 @@ def test_the_document_keeps_its_keys() -> None:
     assert found["zones"] == zones_document([FULL])
     assert found["zones"][0] == {
         "cluster": "prod",
+        "source": "main",
         "target": "eu",
         "name": "web",
         "label_value": "web",
@@ -342,7 +357,7 @@ def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
     assert zones_text(FULL, LABEL).splitlines() == [
         "Cluster prod: 2 zones, 1 without known networks.",
         "",
-        "'web' of device group eu",
+        "'web' of device group main/eu",
         "  label      kubectl label pod POD firewall.tigera.io/zone=web",
         f"  workloads  {zone().workloads} ({size} bytes)",
         note,
@@ -359,7 +374,7 @@ def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
             "networks."
         ),
         "",
-        "'untrust' of device group eu",
+        "'untrust' of device group main/eu",
         "  label      kubectl label pod POD firewall.tigera.io/zone=untrust",
         f"  workloads  {UNKNOWN.workloads} ({len(UNKNOWN.workloads)} bytes)",
         note,
