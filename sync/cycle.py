@@ -47,8 +47,8 @@ from sync.translate.fidelity import Report
 from sync.translate.sets import Target, shortened
 from sync.translate.translation import Options, Translated, translate
 
-WRITERS = 8
-"""Writes that are under way in one cluster at a time."""
+WRITERS = 16
+"""Writes that are under way in one cluster at a time: etcd commits together what comes together."""
 
 _PROBE = 8  # changes of the first batch: where all of them fail, the others are not tried
 

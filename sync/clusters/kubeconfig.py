@@ -31,8 +31,8 @@ from sync.clusters.exec_plugin import Credentials, Plugin, ask, first_problem
 from sync.clusters.tls import tls_context
 from sync.errors import ClusterError
 
-PARALLEL = 16
-"""Connections to one API server that are kept open."""
+PARALLEL = 24
+"""Connections to one API server that are kept open: those of all writers, and watches."""
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MAX_BYTES = 1024 * 1024

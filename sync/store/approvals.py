@@ -241,7 +241,7 @@ def _record(
         return None
     query = select(Records).where(Records.chain == cluster, Records.sequence == sequence)
     row = connection.execute(query).one_or_none()
-    record = Record.of(row) if row else Record()
+    record = Record._make(row) if row else Record()
     if (record.kind, record.plan) != (kind, plan):
         raise ApprovalError(
             f"record {sequence} of chain {cluster} does not say what the table of approvals makes "

@@ -90,7 +90,7 @@ def records(
     )
     with store.database.reading() as connection:
         for row in connection.execute(query):
-            yield Record.of(row)
+            yield Record._make(row)
 
 
 def export(store: Store, wanted: Filter) -> Iterator[bytes]:
@@ -113,7 +113,7 @@ def show(store: Store, chain: str, sequence: int) -> Shown:
             raise StoreError(
                 f"chain {chain} has no record {sequence}; `zonebridge audit list` shows them all"
             )
-        record = Record.of(row)
+        record = Record._make(row)
         # Keyed by the field, not by the object, for the same object has up to three bodies.
         wanted = {
             (record.object_kind, field): digest
@@ -141,7 +141,7 @@ def at(store: Store, cluster: str, time: datetime) -> dict[Object, Manifest]:
     held: dict[Object, str] = {}
     with store.database.reading() as connection:
         for row in connection.execute(query):
-            record = Record.of(row)
+            record = Record._make(row)
             digest = effect(record)
             if digest is not None:
                 held[record.object_kind, record.object_name] = digest

@@ -1,12 +1,10 @@
 """The record: what it holds, how it is hashed, and what it says about an object."""
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -48,8 +46,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One line of the audit trail. "", 0 and () mean none; there are no nulls and no floats.
 
     `time` is UTC, ISO-8601 with microseconds and Z. `before`, `after` and `found` are digests of
@@ -85,14 +82,8 @@ class Record:
     previous_hash: str = ""
     hash: str = ""
 
-    @classmethod
-    def of(cls, row: Iterable[Any]) -> "Record":
-        """The record of a row, whose columns are the fields in their order."""
-        return cls(*row)
 
-
-FIELDS = tuple(field.name for field in fields(Record))
-_in_order = attrgetter(*FIELDS)
+FIELDS = Record._fields
 
 # What UTF-8 or PostgreSQL cannot hold is shown as a symbol: a hostile name must not stop a record.
 _UNSTORABLE = {0: "\u2400", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
@@ -110,7 +101,7 @@ def stamp(time: datetime) -> str:
 
 def values(record: Record) -> dict[str, Any]:
     """The fields by name, in their order."""
-    return dict(zip(FIELDS, _in_order(record), strict=True))
+    return record._asdict()
 
 
 def canonical(record: Record) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Event, Lock
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
@@ -134,7 +134,7 @@ class Run:
         if not changes:
             return
         drafts = [
-            replace(self._intent(lease.cluster, change, origins), kind=Kind.ADOPTED, action="")
+            self._intent(lease.cluster, change, origins)._replace(kind=Kind.ADOPTED, action="")
             for change in changes
         ]
         with self._recording(lease) as connection:
@@ -224,7 +224,7 @@ class Run:
             self._begun.set()
 
     def _note(self, chain: str, draft: Record) -> None:
-        draft = replace(draft, run=self.id, trigger=self.trigger)
+        draft = draft._replace(run=self.id, trigger=self.trigger)
         with self._recording() as connection:
             append(connection, chain, [draft], self.clock)
 
@@ -261,8 +261,7 @@ class Run:
         outcome: Outcome,
         error: str = "",
     ) -> Record:
-        return replace(
-            intent,
+        return intent._replace(
             run=self.id,
             trigger=self.trigger,
             kind=kind,

@@ -70,7 +70,7 @@ class Store:
             .order_by(Records.sequence)
         )
         with self.database.reading() as connection:
-            return [Record.of(row) for row in connection.execute(query)]
+            return [Record._make(row) for row in connection.execute(query)]
 
     def heads(self) -> tuple[chain.Head, ...]:
         """The head of every chain, to be published where the database's owner cannot rewrite it."""

@@ -185,7 +185,7 @@ def _walk(connection: Connection, chain: _Chain) -> None:
     query = select(Records).where(Records.chain == chain.name).order_by(Records.sequence)
     rows = connection.execute(query.execution_options(yield_per=bodies.CHUNK))
     for batch in rows.partitions():
-        records = [Record.of(row) for row in batch]
+        records = [Record._make(row) for row in batch]
         digests = set().union(*map(_digests, records))
         kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
         for record in records:

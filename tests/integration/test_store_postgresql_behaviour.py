@@ -196,7 +196,7 @@ def test_an_intent_says_what_is_behind_it(store: Store, run: Run) -> None:
         groups=("g-web",),
         previous_hash="0" * 64,
     )
-    assert intent == replace(expected, hash=hash_of(expected))
+    assert intent == expected._replace(hash=hash_of(expected))
     assert audit.show(store, "eu", 1) == audit.Shown(intent, None, WEB, None)
 
 

@@ -341,7 +341,7 @@ def _forge(store: Store, path: Path, **changed: object) -> None:
 def _insert(connection: sqlite3.Connection, fields: dict[str, object]) -> str:
     """Insert or replace a record, with the hash that fits; the hash."""
     lists = ("administrators", "rules", "groups")
-    record = Record.of(
+    record = Record._make(
         tuple(json.loads(str(value))) if name in lists else value for name, value in fields.items()
     )
     digest = hash_of(record)

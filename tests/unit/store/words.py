@@ -75,7 +75,7 @@ def exported(line: bytes) -> Record:
     """The record of an exported line."""
     fields = orjson.loads(line)
     held = (fields[name] for name in FIELDS)
-    return Record.of(tuple(value) if isinstance(value, list) else value for value in held)
+    return Record._make(tuple(value) if isinstance(value, list) else value for value in held)
 
 
 def names(objects: dict[tuple[str, str], Manifest]) -> list[str]:
