@@ -42,6 +42,7 @@ controlplane: $(READY)
 bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.translating
+	$(BIN)/python -m benchmarks.proving
 	$(BIN)/python -m benchmarks.writing
 
 lock: $(READY)

@@ -39,7 +39,7 @@ def measure_here(path: Path) -> Figures:
     from sync.plan.plan import make_plan
     from sync.plan.references import DIRECTIONS, rules
     from sync.sources.export import ExportSource
-    from sync.translate.options import RuleOptions, ZoneDefinition, ZoneOptions
+    from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.translate.sets import Target
     from sync.translate.translation import Options, translate
 

@@ -19,6 +19,7 @@ from sync.cycle import Cluster, DeviceGroupHere
 from sync.errors import UsageError
 from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network
+from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.settings import Cluster as ClusterSettings
 from sync.settings import Settings, store_password
 from sync.settings.models import Zone as ZoneDefinitionSettings
@@ -27,7 +28,6 @@ from sync.settings.problems import Place, Problem
 from sync.sources import Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
-from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.translate.translation import Options
 
 

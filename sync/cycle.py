@@ -35,17 +35,20 @@ from sync.firewall.effective import effective
 from sync.firewall.networks import derived
 from sync.leftovers import in_no_zone, left_out
 from sync.net.addresses import AddressSet
-from sync.plan.changes import Change
+from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
 from sync.plan.order import Step, Unwritten
 from sync.plan.plan import Origin, Plan, make_plan
 from sync.plan.text import summarise
+from sync.proving import blockers as unproven
+from sync.proving import proof_of
 from sync.sources import Source
 from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
 from sync.translate.fidelity import Report
 from sync.translate.sets import Target, shortened
 from sync.translate.translation import Options, Translated, translate
+from sync.verify.proof import Proof
 
 WRITERS = 16
 """Writes that are under way in one cluster at a time: etcd commits together what comes together."""
@@ -95,14 +98,15 @@ class Cluster:
 class Result:
     """What became of one cluster: its plan, the changes written, those that failed, or an error.
 
-    A set that was written twice counts twice. `left` changes were not tried; then there is an error
-    that says why. Of changes whose outcome is `unknown` the next sync learns only when the lease
-    has run out.
+    `proof` is there where something was to be proven. A set that was written twice counts twice.
+    `left` changes were not tried; then there is an error that says why. Of changes whose outcome is
+    `unknown` the next sync learns only when the lease has run out.
     """
 
     cluster: str
     plan: Plan | None = None
     report: Report | None = None
+    proof: Proof | None = None
     applied: tuple[Change, ...] = ()
     failed: tuple[tuple[Change, str], ...] = ()
     left: int = 0
@@ -201,16 +205,29 @@ def run_cycle(
 
 
 def plan_cycle(
-    sources: Sequence[Source], clusters: Sequence[Cluster], store: Store, options: Options
+    sources: Sequence[Source],
+    clusters: Sequence[Cluster],
+    store: Store,
+    options: Options,
+    *,
+    prove: bool = False,
 ) -> list[Result]:
-    """What `run_cycle` would do; nothing is written anywhere."""
+    """What `run_cycle` would do; nothing is written anywhere.
+
+    `prove` proves all that a cluster shall have, whether or not any of it would change.
+    """
     read = _read_sources(sources, clusters)
 
     def become(cluster: Cluster) -> Result:
         try:
             live = cluster.reader.read()
-            plan, translated = _plan(cluster, read, live, store, options)
-            return Result(cluster.name, _if_approved(plan, store), translated.report)
+            planned = _plan(cluster, read, live, store, options, prove=prove)
+            return Result(
+                cluster.name,
+                _if_approved(planned.plan, store),
+                planned.translated.report,
+                planned.proof,
+            )
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
@@ -255,13 +272,14 @@ def sync_cluster(
         for _ in range(_STAGES):
             live = cluster.reader.read()
             _recover(lease, live, store, run)
-            plan, translated = _plan(cluster, read, live, store, options)
-            plan = _if_approved(plan, store)
+            planned = _plan(cluster, read, live, store, options)
+            plan = _if_approved(planned.plan, store)
             result = _apply(cluster, plan, live, run, lease, stopping)
             done += result.applied
-            if not (translated.on_the_way and result.succeeded):
+            if not (planned.translated.on_the_way and result.succeeded):
                 break
-        return replace(result, applied=done, report=translated.report)
+        report = planned.translated.report
+        return replace(result, applied=done, report=report, proof=planned.proof)
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
 
@@ -303,25 +321,32 @@ def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Ru
     run.recover(lease, closed)
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, what it is made from, and the proof of that where one was needed."""
+
+    plan: Plan
+    translated: Translated
+    proof: Proof | None
+
+
 def _plan(
     cluster: Cluster,
     read: Read,
     live: Mapping[Key, LiveObject],
     store: Store,
     options: Options,
-) -> tuple[Plan, Translated]:
+    *,
+    prove: bool = False,
+) -> Planned:
     snapshots = {here.source: _whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster, options.zones.label)
     written = store.written(cluster.name)
     targets = [_target(here, snapshots[here.source]) for here in cluster.device_groups]
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
     standing = _standing(live, written)
-    translated = translate(
-        cluster.name,
-        targets,
-        replace(options, pod_cidrs=pods),
-        standing if cluster.moves else {},
-    )
+    options = replace(options, pod_cidrs=pods)
+    translated = translate(cluster.name, targets, options, standing if cluster.moves else {})
     _require_valid(translated.manifests)
     tiers = [here.tier for here in cluster.device_groups]
     # What is about to be taken over is nobody else's any more.
@@ -331,6 +356,10 @@ def _plan(
         if not (cluster.adopt and found.adoptable and key in translated.manifests)
     }
     found = differences(translated.manifests, written, live, adopt=cluster.adopt)
+    # What drifted was proven when it was written, and so was what an overtaken move goes back to.
+    proof = None
+    if prove or any(each.cause is not Cause.DRIFT for each in found.changes):
+        proof = None if translated.on_the_way else proof_of(targets, translated, options)
     plan = make_plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
@@ -344,9 +373,10 @@ def _plan(
         blockers=[
             *foreign_policies(others, tiers, facts.foreign_policies),
             *cut_off(found.changes, translated.manifests, standing.values(), cluster.reader),
+            *(unproven(proof, translated.report) if proof else ()),
         ],
     )
-    return plan, translated
+    return Planned(plan, translated, proof)
 
 
 def _standing(

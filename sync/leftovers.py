@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from sync.firewall.configuration import Snapshot
+from sync.options import ZoneOptions
 from sync.plan.plan import LeftOut
 from sync.translate.fidelity import Report, Status
-from sync.translate.options import ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Translated
 

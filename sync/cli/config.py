@@ -250,7 +250,7 @@ def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
 def _start_zones(configuration: "Configuration", name: str) -> list[StartZone]:
     from sync.firewall.effective import effective
     from sync.firewall.networks import derived
-    from sync.translate.options import ZoneOptions
+    from sync.options import ZoneOptions
     from sync.translate.zones import Workloads, zones_of
 
     device_group, networks = effective(configuration, name), derived(configuration, name)

@@ -26,6 +26,8 @@ _COMMANDS = {
     "run": "sync.cli.run",
     "status": "sync.cli.status",
     "sync": "sync.cli.sync",
+    "verify": "sync.cli.verify",
+    "which": "sync.cli.which",
     "zones": "sync.cli.zones",
 }
 

@@ -54,8 +54,11 @@ def report(
     return exit_code(results)
 
 
-def reported(settings: Settings, only: Sequence[str]) -> list[Result]:
-    """What a sync would do and what becomes of the rules; nothing is written anywhere."""
+def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) -> list[Result]:
+    """What a sync would do and what becomes of the rules; nothing is written anywhere.
+
+    `prove` proves all of it, as `plan_cycle` does.
+    """
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
         return plan_cycle(
@@ -63,6 +66,7 @@ def reported(settings: Settings, only: Sequence[str]) -> list[Result]:
             assembly.clusters(settings, store, write=False, only=only),
             store,
             assembly.options(settings, store),
+            prove=prove,
         )
 
 

@@ -38,6 +38,7 @@ _DONE = 0
 _CHANGES = 2
 _BLOCKED = 3
 _NOT_WRITTEN = 5
+_UNPROVEN = 6
 
 _LEASE_SECONDS = 0.5  # between two looks at a lease
 
@@ -250,7 +251,8 @@ def exit_code(results: Sequence[Result], *, detailed: bool) -> int:
         if result.failed:
             codes.add(_NOT_WRITTEN)
         if result.plan and result.plan.blockers:
-            codes.add(_BLOCKED)
+            guards = {each.guard for each in result.plan.blockers}
+            codes.add(_UNPROVEN if "verification" in guards else _BLOCKED)
         if detailed and result.plan and (result.plan.changes or result.plan.drift):
             codes.add(_CHANGES)
     return next((code for code in _PRECEDENCE if code in codes), _DONE)

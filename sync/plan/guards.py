@@ -4,6 +4,8 @@
     referenced-set     a policy would go on using a set that is removed                   never
     foreign-policy     a policy of somebody else stands in a tier of ours                 approvable
     essentials         pods would lose DNS or the API server, as rules first come to them approvable
+    verification       what would be written does not give the firewall's verdicts        never
+    undecided          nobody can tell whether it does                                    approvable
 
 What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
 """
@@ -96,6 +98,26 @@ def essentials(cut_off: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> 
         )
         for each in unknown
     ]
+
+
+def verification(disagreement: str) -> Blocker:
+    """What would be written allows or denies what it must not; `disagreement` is a clause."""
+    return Blocker(
+        "verification",
+        f"{disagreement}; nothing in this cluster is written, please report this",
+        approvable=False,
+    )
+
+
+def undecided(because: str) -> Blocker:
+    """What would be written could not be proven to give the firewall's verdicts."""
+    return Blocker(
+        "undecided",
+        f"it is not proven that the policies give the firewall's verdicts: {because}; "
+        "`zonebridge verify` has more",
+        approvable=True,
+        covers=because,
+    )
 
 
 def referenced_set(name: str, label: Label, policies: Sequence[str]) -> Blocker:

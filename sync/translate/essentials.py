@@ -6,8 +6,8 @@ from itertools import groupby
 from sync.calico.objects import Direction, EntityRule, Rule
 from sync.net import addresses
 from sync.net.addresses import AddressSet
+from sync.options import Essential
 from sync.translate.ends import ANYWHERE, End, nets_of
-from sync.translate.options import Essential
 from sync.translate.zones import PODS
 
 

@@ -24,10 +24,10 @@ from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.net.ports import LAST_PORT, PortSet
+from sync.options import RuleOptions
 from sync.translate.ends import ANYWHERE, End, Ends
 from sync.translate.fidelity import Loss, Status
 from sync.translate.matches import NOTHING, AddressMatch, Lists, match
-from sync.translate.options import RuleOptions
 from sync.translate.traffic import traffic_of
 from sync.translate.zones import Zone, Zones
 

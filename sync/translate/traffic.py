@@ -24,8 +24,8 @@ from sync.firewall.services import (
     resolve_services,
     shared,
 )
+from sync.options import RuleOptions
 from sync.translate.fidelity import Loss, Status
-from sync.translate.options import RuleOptions
 
 _ANY = "any"
 _BY_DEFAULT = "application-default"

@@ -22,6 +22,7 @@ from sync.calico.objects import (
 )
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
+from sync.options import RuleOptions, ZoneOptions
 from sync.translate.chains import LAST_DEFAULT, Chain, Entry, lay, parts_of, places, standing_of
 from sync.translate.ends import ANYWHERE, End, Ends
 from sync.translate.essentials import essential_rules
@@ -35,7 +36,6 @@ from sync.translate.fidelity import (
 )
 from sync.translate.matches import ANY, Lists
 from sync.translate.nat import nat_rules
-from sync.translate.options import RuleOptions, ZoneOptions
 from sync.translate.rules import Action, Said, Sayer, calico_rules, whole
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets, parts
 from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods, own_zones, zones_of
@@ -109,7 +109,7 @@ def translate(
         rules += tier.fidelity
         zones += _zone_fidelity(target, found, workloads)
     made += (each.manifest() for _, each in network_sets(sets, options.owner))
-    made += (each.manifest() for each in _list_sets(lists, options.owner))
+    made += (each.manifest() for each in list_sets(lists, options.owner))
     manifests: dict[tuple[str, str], Manifest] = {}
     for manifest in made:
         if manifests.setdefault((manifest.kind, manifest.name), manifest) is not manifest:
@@ -138,7 +138,7 @@ def translate(
     return Translated(manifests, report, on_the_way=bool(going))
 
 
-def _list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
+def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
     """The sets of lists that rules have for themselves, by label value."""
     for label, nets in sorted(lists.items()):
         first = names.list_name(nets)

@@ -19,7 +19,7 @@ from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.networks import Derived
 from sync.net import addresses
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
-from sync.translate.options import ZoneDefinition, ZoneOptions
+from sync.options import ZoneDefinition, ZoneOptions
 
 PODS = "projectcalico.org/orchestrator == 'k8s'"
 """Every pod, and nothing else: sets and host endpoints may carry a zone's label too."""

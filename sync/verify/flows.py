@@ -17,9 +17,9 @@ from typing import Any, Final
 from sync.calico.names import RULE_ANNOTATION
 from sync.net.addresses import AddressSet, network
 from sync.net.intervals import to_ranges
+from sync.verify.policies import PROTOCOLS
 from sync.verify.selectors import Labels, selector
 
-_PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
 _GLOBAL: Final = "global()"
 _NAMESPACE: Final = "projectcalico.org/namespace"
 
@@ -140,7 +140,7 @@ class Policies:
 
     def _matches(self, flow: Flow, rule: Mapping[str, Any]) -> bool:
         protocol = rule.get("protocol")
-        if protocol is not None and _PROTOCOLS.get(protocol, protocol) != flow.protocol:
+        if protocol is not None and PROTOCOLS.get(protocol, protocol) != flow.protocol:
             return False
         if rule.get("ipVersion", flow.source.address[0]) != flow.source.address[0]:
             return False

@@ -5,13 +5,12 @@ label is absent, every other comparison does not; `!` binds closest, then `&&`, 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 Labels = Mapping[str, str]
-_Test = Callable[[Labels], bool]
-_Step = _Test | str
 
 _KEY: Final = r"[A-Za-z0-9_./-]+"
 _STRING: Final = r"(?:'[^']*'|\"[^\"]*\")"
@@ -31,6 +30,40 @@ _VALUES: Final = re.compile(_STRING)
 _BINDS: Final = {"||": 1, "&&": 2, "!": 3}
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One question about a label: `all`, `has`, `in`, `contains`, `starts` or `ends`.
+
+    `==` is an `in` of one value, and `!=` and `not in` are the negation of one.
+    """
+
+    kind: Literal["all", "has", "in", "contains", "starts", "ends"]
+    key: str = ""
+    values: frozenset[str] = frozenset()
+
+    def holds(self, labels: Labels) -> bool:
+        """Whether labels pass it."""
+        if self.kind == "all":
+            return True
+        found = labels.get(self.key)
+        if found is None:
+            return False
+        if self.kind == "has":
+            return True
+        if self.kind == "in":
+            return found in self.values
+        (value,) = self.values
+        if self.kind == "contains":
+            return value in found
+        return found.startswith(value) if self.kind == "starts" else found.endswith(value)
+
+
+Tree: TypeAlias = "Term | tuple[str, Tree] | tuple[str, Tree, Tree]"
+"""A selector as written: a test, `("!", tree)`, `("&&", left, right)` or `("||", left, right)`."""
+
+_Step: TypeAlias = Term | str
+
+
 class Selector:
     """A selector as a question about labels. Its depth costs no recursion, so none is too deep."""
 
@@ -46,7 +79,7 @@ class Selector:
             position = token.end()
             sign = token["sign"]
             if sign is None:
-                self._steps.append(_test(token))
+                self._steps += _term(token)
             elif sign in ("!", "("):
                 waiting.append(sign)
             else:
@@ -69,8 +102,8 @@ class Selector:
         stack: list[bool] = []
         try:
             for step in self._steps:
-                if callable(step):
-                    stack.append(step(labels))
+                if isinstance(step, Term):
+                    stack.append(step.holds(labels))
                 elif step == "!":
                     stack.append(not stack.pop())
                 else:
@@ -81,6 +114,20 @@ class Selector:
             raise ValueError("not a selector: something stands out of its place") from error
         return found
 
+    def tree(self) -> Tree:
+        """The selector as it is written, parentheses resolved."""
+        stack: list[Tree] = []
+        for step in self._steps:
+            if isinstance(step, Term):
+                stack.append(step)
+            elif step == "!":
+                stack.append(("!", stack.pop()))
+            else:
+                right, left = stack.pop(), stack.pop()
+                stack.append((step, left, right))
+        (found,) = stack
+        return found
+
 
 @lru_cache(1 << 14)
 def selector(text: str) -> Selector:
@@ -88,25 +135,25 @@ def selector(text: str) -> Selector:
     return Selector(text)
 
 
-def _test(token: "re.Match[str]") -> _Test:
+def _term(token: "re.Match[str]") -> tuple[_Step, ...]:
+    """A comparison in reverse Polish notation."""
     if token["all"]:
-        return lambda _: True
+        return (Term("all"),)
     if key := token["has"]:
-        return lambda labels: key in labels
+        return (Term("has", key),)
     key = token["key"]
     if token["operator"] is None:
-        values = {each[1:-1] for each in _VALUES.findall(token["values"])}
-        if token["not"]:
-            return lambda labels: labels.get(key) not in values
-        return lambda labels: labels.get(key) in values
-    value = token["value"][1:-1]
+        values = frozenset(each[1:-1] for each in _VALUES.findall(token["values"]))
+        among = Term("in", key, values)
+        return (among, "!") if token["not"] else (among,)
+    value = frozenset((token["value"][1:-1],))
     match token["operator"].replace(" ", "").replace("\t", ""):
         case "==":
-            return lambda labels: labels.get(key) == value
+            return (Term("in", key, value),)
         case "!=":
-            return lambda labels: labels.get(key) != value
+            return Term("in", key, value), "!"
         case "contains":
-            return lambda labels: key in labels and value in labels[key]
+            return (Term("contains", key, value),)
         case "startswith":
-            return lambda labels: key in labels and labels[key].startswith(value)
-    return lambda labels: key in labels and labels[key].endswith(value)
+            return (Term("starts", key, value),)
+    return (Term("ends", key, value),)

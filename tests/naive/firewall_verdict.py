@@ -32,7 +32,7 @@ from sync.firewall.objects import (
     ServiceGroup,
 )
 from sync.firewall.rules import Rule, Target
-from sync.translate.options import Essential, RuleOptions, ZoneOptions
+from sync.options import Essential, RuleOptions, ZoneOptions
 from tests.naive.calico_verdict import Verdict, labels_of, selector
 from tests.naive.flows import ICMP, ICMP6, TCP, UDP, End, Flow, Oracle, Pod, span
 

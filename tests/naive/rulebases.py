@@ -17,7 +17,7 @@ from sync.calico.names import label_value
 from sync.firewall.configuration import Configuration
 from sync.firewall.effective import effective
 from sync.firewall.rules import Rule
-from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests import words
 from tests.naive.firewall_verdict import PREDEFINED, Derived, Firewall, zone_names
 from tests.naive.flows import (

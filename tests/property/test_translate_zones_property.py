@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.translate.options import ZoneDefinition, ZoneOptions
+from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.zones import Workloads
 from tests.naive.calico_verdict import selector
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import sleep
@@ -22,11 +22,13 @@ from sync.calico.objects import (
 )
 from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
+from sync.cli.sync import exit_code
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.cycle import Cluster, DeviceGroupHere, InvalidObjectError, Result, plan_cycle, run_cycle
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.net.addresses import network
+from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause
 from sync.sources.export import ExportSource
 from sync.store import (
@@ -42,8 +44,8 @@ from sync.store import (
 from sync.store.audit import Filter, at, records, show
 from sync.store.verification import verify
 from sync.translate.fidelity import Status
-from sync.translate.options import ZoneDefinition, ZoneOptions
-from sync.translate.translation import Options
+from sync.translate.translation import Options, Translated, translate
+from sync.verify.proof import Proof
 from tests.memory import MemoryCluster
 from tests.unit.store.words import ticking
 from tests.words import Word, address, document, dynamic, group, rule
@@ -639,6 +641,89 @@ def test_an_object_that_does_not_validate_stops_the_cluster(
     assert "GlobalNetworkSet pan.web" in str(error)
     assert "spec.nets[0] is wrong" in str(error)
     assert not world.wrote()
+
+
+def widened(translated: Translated) -> Translated:
+    """The same, but for the allows of a port, which are of any."""
+    made = {}
+    for key, manifest in translated.manifests.items():
+        document = manifest.document()
+        for rule_ in document["spec"].get("egress", ()):
+            if rule_["action"] == "Pass":
+                rule_.get("destination", {}).pop("ports", None)
+        made[key] = Manifest.of(document)
+    return replace(translated, manifests=made)
+
+
+def test_what_allows_more_than_the_firewall_is_never_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = world.keep_in_memory()
+    monkeypatch.setattr("sync.cycle.translate", lambda *given: widened(translate(*given)))
+    world.export(allow("web to db", from_=["web"], to=["db"], service=["service-https"]))
+    for dry in (True, False):
+        result = world.only(dry=dry)
+        assert result.plan is not None
+        (blocker,) = result.plan.blockers
+        assert (blocker.guard, blocker.approvable) == ("verification", False)
+        assert "egress of a pod of zone web (" in blocker.message
+        assert "the firewall denies it ('interzone-default'), Calico allows it" in blocker.message
+        assert f"({WEB_CHAIN}[egress 0] as rule 'web to db')" in blocker.message
+        assert exit_code([result], detailed=False) == 6
+    assert cluster.documents == {}
+    assert [record.kind for record in world.trail()] == [Kind.BLOCKED]
+    monkeypatch.undo()
+    assert world.only().state == "in sync"
+
+
+def test_what_is_less_than_exact_where_the_report_says_exact_is_never_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def praised(*given: Any) -> Translated:
+        found = translate(*given)
+        rules = [replace(each, status=Status.EXACT, reasons=()) for each in found.report.rules]
+        return replace(found, report=replace(found.report, rules=tuple(rules)))
+
+    cluster = world.keep_in_memory()
+    monkeypatch.setattr("sync.cycle.translate", praised)
+    world.export(allow("by name", from_=["web"], to=["db"], application=["ssl"]))
+    result = world.only()
+    assert result.plan is not None
+    assert "the report says that rule 'by name' of device group dg is exact, and it is not" in (
+        result.plan.blockers[0].message
+    )
+    assert cluster.documents == {}
+
+
+def test_what_the_proof_cannot_decide_waits_for_an_approval(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = world.keep_in_memory()
+    because = "tier firewallpolicy: the selector asks for more"
+    monkeypatch.setattr("sync.cycle.proof_of", lambda *_: Proof(undecided=(because,)))
+    world.export(allow("web to db", from_=["web"], to=["db"]))
+    result = world.only()
+    assert result.plan is not None
+    (blocker,) = result.plan.blockers
+    assert (blocker.guard, blocker.approvable) == ("undecided", True)
+    assert because in blocker.message
+    assert exit_code([result], detailed=False) == 3
+    world.store.run("somebody").approve(result.plan.digest)
+    assert world.only().error is None
+    assert (STAGED, WEB_CHAIN) in cluster.documents
+
+
+def test_drift_is_put_back_without_a_proof_and_a_dry_run_may_ask_for_one(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(allow("web to db", from_=["web"], to=["db"]))
+    assert world.only().proof is not None
+    cluster.documents[STAGED, WEB_CHAIN]["spec"]["order"] = 7
+    repaired = world.only()
+    assert [(change.name, change.cause) for change in repaired.applied] == [
+        (WEB_CHAIN, Cause.DRIFT)
+    ]
+    assert repaired.proof is None
+    assert world.only().proof is None
 
 
 def test_several_device_groups_of_one_cluster_stand_beside_each_other(world: World) -> None:

@@ -15,7 +15,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, Pairs, Rule
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
-from sync.cycle import Cluster, Result, StoppedError, plan_cycle, sync_cluster
+from sync.cycle import Cluster, Planned, Result, StoppedError, plan_cycle, sync_cluster
 from sync.errors import ClusterError
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
@@ -85,7 +85,9 @@ class World:
     def _cluster(self) -> Cluster:
         return Cluster("prod", (), self.cluster, self.cluster.writer, self.cluster, True)
 
-    def planned(self, _cluster: Any, _read: Any, live: Any, store: Store, _: Any) -> Any:
+    def planned(
+        self, _cluster: Any, _read: Any, live: Any, store: Store, _: Any, **_prove: Any
+    ) -> Any:
         """What the cycle plans, and an empty report."""
         plan = make_plan(
             "prod",
@@ -96,7 +98,7 @@ class World:
             live=live,
             blockers=foreign_policies(live, ["fw"], {}),
         )
-        return plan, Translated({}, Report("prod", (), (), (), ()))
+        return Planned(plan, Translated({}, Report("prod", (), (), (), ())), None)
 
     def fail(self, *names: str, error: type[Exception] = NotWrittenError) -> None:
         """Let writes of these objects fail."""

@@ -11,7 +11,7 @@ from sync.enforcement import cut_off
 from sync.firewall.networks import NOTHING
 from sync.plan.differences import differences
 from sync.plan.guards import Blocker
-from sync.translate.options import Essential, ZoneOptions
+from sync.options import Essential, ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Options, translate
 from tests.words import Word, rule, seen_by

@@ -6,7 +6,7 @@ import pytest
 
 from sync.firewall.networks import NOTHING
 from sync.leftovers import in_no_zone, left_out
-from sync.translate.options import ZoneDefinition, ZoneOptions
+from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated, translate
 from tests.words import rule, seen_by

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sync.firewall.configuration import Configuration
-from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests.naive.calico_verdict import Calico, labels_of, selector
 from tests.naive.firewall_verdict import Derived, Firewall, cluster_verdict
 from tests.naive.flows import ICMP, TCP, UDP, End, Flow, Oracle, Pod, edges, span

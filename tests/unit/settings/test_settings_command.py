@@ -13,7 +13,7 @@ from sync.cli.config import config
 from sync.cli.context import Context
 from sync.errors import SourceError, UsageError
 from sync.settings import load, read_secret
-from sync.translate.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.translate.translation import Options
 from tests.words import Word, document, entry, members, rule, tag, text
 

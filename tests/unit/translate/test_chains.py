@@ -25,7 +25,7 @@ from sync.translate.chains import (
     parts_of,
     places,
 )
-from sync.translate.options import ZoneDefinition, ZoneOptions
+from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated, translate
 from tests.words import Word, address, group, rule, seen_by, service

@@ -1,0 +1,81 @@
+"""Whether what shall be written gives the firewall's verdicts, in the words of plans.
+
+device groups, desired objects  ->  proof  ->  guards verification, undecided
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from sync.plan.guards import Blocker, undecided, verification
+from sync.translate.fidelity import Report, Status
+from sync.translate.sets import Target
+from sync.translate.translation import Options, Translated
+from sync.verify.places import DeviceGroup
+from sync.verify.proof import Difference, Proof, Settings, Witness, prove
+
+_SHOWN = 3  # disagreements in the words of a plan
+
+
+def proof_of(targets: Sequence[Target], translated: Translated, options: Options) -> Proof:
+    """Hold what a cluster shall have against the rulebases of its device groups."""
+    groups = [
+        DeviceGroup(target.source, target.device_group, target.derived, target.tier)
+        for target in targets
+    ]
+    settings = Settings(
+        options.rules, options.zones, options.pod_cidrs, registered_known=options.registered_known
+    )
+    return prove(groups, [each.document() for each in translated.manifests.values()], settings)
+
+
+def disagreements(proof: Proof, report: Report) -> list[str]:
+    """What must not be: a clause for each.
+
+    That a cluster denies more is no disagreement where the report says so of a deciding rule.
+    """
+    inexact = {each.name for each in report.rules if each.status is not Status.EXACT}
+    unsaid = [
+        each for each in proof.denied if each.rule not in inexact and each.says not in inexact
+    ]
+    overstated = [
+        f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
+        "is not"
+        for each in report.rules
+        if each.status is Status.EXACT
+        and (each.source, each.target, each.device_group, each.rulebase, each.position)
+        in proof.inexact
+    ]
+    return [*map(said, (*proof.allowed, *unsaid)), *overstated]
+
+
+def blockers(proof: Proof, report: Report) -> list[Blocker]:
+    """The guards that a proof raises."""
+    found = disagreements(proof, report)
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    refused = [verification("; ".join([*found[:_SHOWN], *more]))] if found else []
+    return [*refused, *map(undecided, proof.undecided)]
+
+
+def said(difference: Difference) -> str:
+    """A difference in words: the flow, and who decides it how."""
+    calico = f" as rule {difference.says!r}" if difference.says else ""
+    verbs = {"allow": "allows", "deny": "denies"}
+    return (
+        f"{flow_said(difference.flow)}: the firewall {verbs[difference.firewall]} it "
+        f"({difference.rule!r}), Calico {verbs[difference.calico]} it ({difference.where}{calico})"
+    )
+
+
+def flow_said(flow: Witness) -> str:
+    """A flow in words: `egress of a pod of zone web (10.0.0.1) to no pod (10.2.0.1), tcp/443`."""
+    way = "to" if flow.direction == "egress" else "from"
+    ends = (
+        f"{flow.direction} of {flow.local} ({_written(flow.local_address)}) {way} "
+        f"{flow.far} ({_written(flow.far_address)})"
+    )
+    return f"{ends}, {flow.packet.said()}"
+
+
+def _written(address: tuple[int, int]) -> str:
+    family, number = address
+    return str(ip_address(number.to_bytes(4 if family == 4 else 16)))

@@ -1,0 +1,69 @@
+"""The policies of a tier that pass what the settings call essential, before all rules.
+
+They are outside the first promise, and choose pods by labels that no zone says. So they are not
+proven: it is only seen to that they pass nothing but what the settings list.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sync.calico.names import essentials_name
+from sync.net.addresses import AddressSet, network
+from sync.options import Essential
+from sync.verify.places import UnreadableError
+from sync.verify.policies import nets_of
+
+_MOST: Final = 1_000  # policies of essentials in one tier
+_DIRECTIONS: Final = (("ingress", "source"), ("egress", "destination"))
+
+
+def essential_policies(
+    tier: str, documents: Iterable[Mapping[str, Any]], essentials: Sequence[Essential]
+) -> frozenset[str]:
+    """The names of these policies; `UnreadableError` for one that says something else."""
+    names = {essentials_name(tier, number) for number in range(1, _MOST + 1)}
+    found = [
+        document
+        for document in documents
+        if document["kind"].endswith("Policy") and document["metadata"]["name"] in names
+    ]
+    for document in found:
+        name, spec = document["metadata"]["name"], document["spec"]
+        for direction, far in _DIRECTIONS:
+            listed = [
+                each
+                for each in essentials
+                if each.direction == direction and f"({each.on})" in spec["selector"]
+            ]
+            for index, rule in enumerate(spec.get(direction, ())):
+                if not any(_says(rule, far, each) for each in listed):
+                    raise UnreadableError(
+                        f"{name}[{direction} {index}] is none of zones.essentials"
+                    )
+    return frozenset(document["metadata"]["name"] for document in found)
+
+
+def _says(rule: Mapping[str, Any], far: str, essential: Essential) -> bool:
+    """Whether a rule passes nothing but some of an essential."""
+    end = rule.get(far) or {}
+    ports = (rule.get("destination") or {}).get("ports")
+    if rule["action"] != "Pass" or not _among(rule.get("protocol"), ports, essential):
+        return False
+    if "selector" in end:
+        said = f"({essential.pods})" in end["selector"]
+        return bool(essential.pods) and said and end.keys() <= {"selector", "ports"}
+    version = rule.get("ipVersion")
+    held = nets_of(end)
+    held = AddressSet(held.v4 if version != 6 else (), held.v6 if version != 4 else ())
+    return not held - AddressSet.union(map(network, essential.cidrs))
+
+
+def _among(protocol: str | None, ports: Sequence[int | str] | None, essential: Essential) -> bool:
+    if not essential.ports:
+        return True
+    said = {
+        each.partition("/")[0].replace("-", ":")
+        for each in essential.ports
+        if each.partition("/")[2].upper() == protocol
+    }
+    return ports is not None and {str(each) for each in ports} <= said

@@ -1,0 +1,258 @@
+"""What Calico makes of written policies, as lists of boxes: one for each profile and direction.
+
+Read from `projectcalico/calico` as `sync.verify.flows` says, which judges single flows. A staged
+policy counts as if it were enforced.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+import orjson
+
+from sync.calico.names import RULE_ANNOTATION
+from sync.firewall.services import Traffic
+from sync.net.addresses import EVERYWHERE, AddressSet, network
+from sync.net.ports import PortSet
+from sync.verify.boxes import FAMILIES, Ends, Entry, Family
+from sync.verify.places import Profiles, UnreadableError
+from sync.verify.selectors import Term, Tree, selector
+
+Direction = Literal["egress", "ingress"]
+
+_KINDS: Final = ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy")
+PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
+_NAMESPACE: Final = "projectcalico.org/namespace"
+
+
+class Policies:
+    """The written policies of one tier, over the sets of the cluster."""
+
+    def __init__(
+        self, tier: str, documents: Iterable[Mapping[str, Any]], profiles: Profiles
+    ) -> None:
+        """`UnreadableError` for a document that cannot be judged."""
+        self._profiles = profiles
+        self._sets: list[tuple[Mapping[str, str], AddressSet]] = []
+        self._policies: list[tuple[Mapping[str, Any], int, int]] = []
+        self._default = "Pass"
+        written = []
+        for document in documents:
+            kind, spec = document["kind"], document["spec"]
+            if kind == "GlobalNetworkSet":
+                nets = AddressSet.union(map(network, spec.get("nets", ())))
+                self._sets.append((document["metadata"].get("labels", {}), nets))
+            elif kind in _KINDS and spec["tier"] == tier:
+                written.append(document)
+            elif kind == "Tier" and document["metadata"]["name"] == tier:
+                self._default = spec["defaultAction"]
+        self._labelled: dict[tuple[str, str], list[int]] = {}
+        for number, (labels, _) in enumerate(self._sets):
+            for pair in labels.items():
+                self._labelled.setdefault(pair, []).append(number)
+        self._selected: dict[str, AddressSet] = {}
+        self._ends: dict[bytes, Ends] = {}
+        self._near: dict[bytes, AddressSet] = {}
+        self._rules: dict[tuple[str, Direction], list[Entry]] = {}
+        for document in sorted(written, key=_place):
+            surely, maybe = profiles.asked(document["spec"]["selector"])
+            self._policies.append((document, surely, maybe))
+
+    def names(self) -> list[str]:
+        """The policies in their order."""
+        return [document["metadata"]["name"] for document, _, _ in self._policies]
+
+    def said_to(
+        self, profile: int, direction: Direction, skipping: frozenset[str]
+    ) -> list[Entry] | None:
+        """The rules that pods of a profile meet, to the one that lets nothing past.
+
+        `skipping` are policies that do not count. None if no policy selects them.
+        """
+        found: list[Entry] = []
+        selected = False
+        for document, surely, maybe in self._policies:
+            spec = document["spec"]
+            name = document["metadata"]["name"]
+            if not maybe & profile or direction.capitalize() not in spec["types"]:
+                continue
+            if name in skipping:
+                continue
+            if not surely & profile:
+                found.append(_unknown(name, direction))
+                return found
+            selected = True
+            for said in self._said(document, direction):
+                found.append(said)
+                if self._decides_all(said):
+                    return found
+        if not selected:
+            return None
+        action: Literal["allow", "deny"] = "deny" if self._default == "Deny" else "allow"
+        found.append(Entry(EVERYWHERE, self._whole, (Traffic(),), action, "", "the tier's default"))
+        return found
+
+    def _decides_all(self, said: Entry) -> bool:
+        """Whether no flow gets past a rule."""
+        return (
+            said.traffic == (Traffic(),)
+            and said.local == EVERYWHERE
+            and said.far == self._whole
+            and said.families == FAMILIES
+        )
+
+    @property
+    def _whole(self) -> Ends:
+        return ((self._profiles.everyone, EVERYWHERE),)
+
+    def _said(self, document: Mapping[str, Any], direction: Direction) -> list[Entry]:
+        name = document["metadata"]["name"]
+        if (name, direction) not in self._rules:
+            rules = document["spec"].get(direction, ())
+            self._rules[name, direction] = [
+                said
+                for index, rule in enumerate(rules)
+                for said in [self._rule(rule, f"{name}[{direction} {index}]", direction)]
+                if said
+            ]
+        return self._rules[name, direction]
+
+    def _rule(self, rule: Mapping[str, Any], where: str, direction: Direction) -> Entry | None:
+        """One rule; None if it can match nothing."""
+        near, far = rule.get("source") or {}, rule.get("destination") or {}
+        ports, source_ports = _ports(far), _ports(near)
+        if direction == "ingress":
+            near, far = far, near
+        families: tuple[Family, ...] = FAMILIES
+        if "ipVersion" in rule:
+            families = (rule["ipVersion"],)
+        local, ends = self._near_end(near), self._far_end(far)
+        if not local or not ends:
+            return None
+        protocol = rule.get("protocol")
+        icmp = rule.get("icmp")
+        annotations = rule.get("metadata", {}).get("annotations", {})
+        traffic = Traffic(
+            PROTOCOLS[protocol] if isinstance(protocol, str) else protocol,
+            ports,
+            source_ports,
+            (icmp["type"], icmp.get("code")) if icmp else None,
+        )
+        action: Literal["allow", "deny"] = "deny" if rule["action"] == "Deny" else "allow"
+        return Entry(
+            local, ends, (traffic,), action, annotations.get(RULE_ANNOTATION, ""), where, families
+        )
+
+    def _near_end(self, entity: Mapping[str, Any]) -> AddressSet:
+        """The addresses of the pods of a policy that a rule's own side means."""
+        key = orjson.dumps({k: each for k, each in entity.items() if not k.endswith("orts")})
+        if key not in self._near:
+            nets = nets_of(entity)
+            found = nets
+            if any(name.endswith("elector") for name in entity):
+                pods, sets, negated = self._objects(entity)
+                if pods:
+                    raise UnreadableError("a rule asks for labels of the pods it is about")
+                found = nets - sets if negated else nets & sets
+            self._near[key] = found
+        return self._near[key]
+
+    def _far_end(self, entity: Mapping[str, Any]) -> Ends:
+        key = orjson.dumps({k: each for k, each in entity.items() if not k.endswith("orts")})
+        if key not in self._ends:
+            self._ends[key] = self._read_far_end(entity)
+        return self._ends[key]
+
+    def _read_far_end(self, entity: Mapping[str, Any]) -> Ends:
+        nets = nets_of(entity)
+        everyone = self._profiles.everyone
+        if not any(name.endswith("elector") for name in entity):
+            return ((everyone, nets),) if nets else ()
+        pods, sets, negated = self._objects(entity)
+        if negated:
+            found = [(everyone & ~pods, nets - sets)]
+        else:
+            found = [(pods, nets), (everyone & ~pods, nets & sets)]
+        return tuple((bits, held) for bits, held in found if bits and held)
+
+    def _objects(self, entity: Mapping[str, Any]) -> tuple[int, AddressSet, bool]:
+        """The profiles of pods and the sets' addresses that selectors mean; True: all but those.
+
+        Felix folds the selectors of an end into one question about single objects.
+        """
+        positive, negative = entity.get("selector", ""), entity.get("notSelector", "")
+        namespaces = entity.get("namespaceSelector", "")
+        if namespaces not in ("", "global()"):
+            raise UnreadableError(f"the namespaceSelector {namespaces!r} is not judged")
+        if positive and negative:
+            raise UnreadableError("a selector stands beside a negated one")
+        if namespaces and not positive:
+            raise UnreadableError("global() stands without a selector")
+        text = positive or negative
+        # What is in no namespace is no pod.
+        pods = 0 if namespaces else self._profiles.selected(text)
+        return pods, self._addresses(text), bool(negative)
+
+    def _addresses(self, text: str) -> AddressSet:
+        """The addresses of all sets that a selector selects."""
+        if text not in self._selected:
+            asked = selector(text)
+            candidates = self._candidates(asked.tree())
+            numbers = range(len(self._sets)) if candidates is None else sorted(candidates)
+            self._selected[text] = AddressSet.union(
+                self._sets[number][1] for number in numbers if asked.matches(self._sets[number][0])
+            )
+        return self._selected[text]
+
+    def _candidates(self, tree: Tree) -> set[int] | None:
+        """Sets that a selector can select at most; None: any."""
+        if isinstance(tree, Term):
+            if tree.kind != "in":
+                return None
+            return {
+                number
+                for value in tree.values
+                for number in self._labelled.get((tree.key, value), ())
+            }
+        if len(tree) == 2:
+            return None
+        left, right = self._candidates(tree[1]), self._candidates(tree[2])
+        if tree[0] == "||":
+            return None if left is None or right is None else left | right
+        if left is None or right is None:
+            return right if left is None else left
+        return left & right
+
+
+def _unknown(name: str, direction: Direction) -> Entry:
+    return Entry(EVERYWHERE, ((-1, EVERYWHERE),), (Traffic(),), "", "", f"{name}[{direction}]")
+
+
+def _place(document: Mapping[str, Any]) -> tuple[float, str]:
+    return document["spec"]["order"], document["metadata"]["name"]
+
+
+def nets_of(entity: Mapping[str, Any]) -> AddressSet:
+    """The addresses that the `nets` and `notNets` of an entity leave."""
+    if "nets" in entity:
+        return AddressSet.union(map(network, entity["nets"]))
+    if "notNets" in entity:
+        taken = AddressSet.union(map(network, entity["notNets"]))
+        # A rule whose notNets are all of the other version is not there for this one.
+        kept = EVERYWHERE - taken
+        return AddressSet(kept.v4 if taken.v4 else (), kept.v6 if taken.v6 else ())
+    return EVERYWHERE
+
+
+def _ports(entity: Mapping[str, Any]) -> PortSet | None:
+    if "ports" in entity:
+        return PortSet.union(map(_port_range, entity["ports"]))
+    if "notPorts" in entity:
+        return PortSet((0, 65536)) - PortSet.union(map(_port_range, entity["notPorts"]))
+    return None
+
+
+def _port_range(said: int | str) -> PortSet:
+    if isinstance(said, int):
+        return PortSet((said, said + 1))
+    first, _, last = said.partition(":")
+    return PortSet((int(first), int(last) + 1))

@@ -1,0 +1,435 @@
+"""The firewall's rulebase as lists of boxes: what a cluster may allow of it at most.
+
+Of what Calico cannot see nobody knows here either. So an allow stands for what it surely matches
+and a deny for what it may match; whatever such a list allows, the firewall allows. Settings that
+accept a loss are taken as they are. Read anew from the rules; `docs/rules.md` has the sources.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sync.firewall import addressing, tagfilter
+from sync.firewall.applications import resolve_applications
+from sync.firewall.effective import EffectiveRule
+from sync.firewall.objects import Address, AddressGroup
+from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
+from sync.firewall.rules import Rule
+from sync.firewall.services import Traffic, resolve_services, shared
+from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
+from sync.options import RuleOptions, ZoneOptions
+from sync.verify.boxes import Ends, Entry, Place
+from sync.verify.places import MULTICAST, DeviceGroup, Networks, Profiles, zones_named
+from sync.verify.policies import Direction
+
+Action = Literal["allow", "deny"]
+
+_ANY: Final = "any"
+_ANY_TRAFFIC: Final = (Traffic(),)
+_BY_DEFAULT: Final = "application-default"
+_MAPPED_V4: Final = network("::ffff:0:0/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of addresses: what surely is in it, and whether more may be."""
+
+    surely: AddressSet
+    open: bool
+
+    def match(self, *, negated: bool, allow: bool, accepted: bool) -> AddressSet:
+        """What surely matches for an allow, what may match for a deny."""
+        if self.open and not (accepted and not allow):
+            if allow:
+                return NOWHERE if negated else self.surely
+            return EVERYWHERE - self.surely if negated else EVERYWHERE
+        return EVERYWHERE - self.surely if negated else self.surely
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What one rule stands for. Zones are None for any; without traffic it matches nothing.
+
+    `exact`: it stands for neither more nor less than the rule on the firewall.
+    """
+
+    placed: EffectiveRule
+    allow: bool
+    from_zones: frozenset[str] | None
+    to_zones: frozenset[str] | None
+    source: AddressSet
+    destination: AddressSet
+    traffic: tuple[Traffic, ...]
+    exact: bool
+
+
+class Rulebase:
+    """The rulebase of one device group, under the settings of a cluster."""
+
+    def __init__(
+        self,
+        group: DeviceGroup,
+        networks: Networks,
+        profiles: Profiles,
+        rules: RuleOptions,
+        zones: ZoneOptions,
+        *,
+        registered_known: bool,
+    ) -> None:
+        self._group = group
+        self._networks = networks
+        self._profiles = profiles
+        self._rules = rules
+        self._zones = zones
+        self._objects = group.seen.objects
+        self._groups: dict[str, Resolved] = resolve_groups(
+            self._objects.addresses, registered_known=registered_known
+        )
+        self._lists: dict[tuple[str, ...], Listed | None] = {}
+        self._far: dict[object, Ends] = {}
+        self._filter = tagfilter.parse(rules.filter) if rules.filter.strip() else None
+        self._wild = {
+            end: _Wild([each for each in self._wildcard_rules() if each[1] == end])
+            for end in ("source", "destination")
+        }
+        self.meant = [self._meant(placed) for placed in group.seen.rules]
+
+    def decided(self, zone: str, direction: Direction) -> Iterator[Entry]:
+        """What is decided for the pods of a zone, in order; the last of them decides all."""
+        for each in self.meant:
+            if not each.traffic:
+                continue
+            here, there, local, far = (
+                (each.from_zones, each.to_zones, each.source, each.destination)
+                if direction == "egress"
+                else (each.to_zones, each.from_zones, each.destination, each.source)
+            )
+            if here is not None and zone not in here:
+                continue
+            rule = each.placed.rule
+            negated = rule.negate_destination if direction == "egress" else rule.negate_source
+            listed = rule.destinations if direction == "egress" else rule.sources
+            trusted = self._zones.trust_addresses and not negated and _ANY not in listed
+            ends = self._ends(
+                zone,
+                there,
+                far,
+                rule.rule_type,
+                perhaps=trusted or not each.allow,
+                allow=each.allow,
+            )
+            if ends and local:
+                action: Action = "allow" if each.allow else "deny"
+                place = None if each.exact else self.place(each)
+                yield Entry(local, ends, each.traffic, action, rule.name, place=place)
+        yield from self._defaults(zone)
+
+    def place(self, meant: Meant) -> Place:
+        """Where a rule stands."""
+        at = meant.placed
+        group = self._group
+        return group.source, group.seen.name, at.device_group, at.rulebase, at.position
+
+    # --- where ------------------------------------------------------------------------------------
+
+    def _ends(
+        self,
+        zone: str,
+        there: frozenset[str] | None,
+        addresses: AddressSet,
+        kind: str,
+        *,
+        perhaps: bool,
+        allow: bool,
+    ) -> Ends:
+        """The far ends of a rule for pods of a zone; `perhaps`: what may be in a zone counts."""
+        if kind == "intrazone":
+            there = frozenset({zone})
+        elif kind == "interzone":
+            # Any other zone, or none; where that leaves one out is the same for all zones but it.
+            there = None if there is None else there - {zone}
+        key = (
+            zone if kind == "interzone" and there is None else "",
+            there,
+            addresses,
+            perhaps,
+            allow,
+        )
+        if key not in self._far:
+            self._far[key] = tuple(self._far_ends(*key))
+        return self._far[key]
+
+    def _far_ends(
+        self,
+        but: str,
+        there: frozenset[str] | None,
+        addresses: AddressSet,
+        perhaps: bool,  # noqa: FBT001 - called by key
+        allow: bool,  # noqa: FBT001
+    ) -> Iterator[tuple[int, AddressSet]]:
+        profiles = self._profiles
+        if there is None and not but:
+            pods, outside = profiles.pods, EVERYWHERE
+        elif there is None:
+            pods = profiles.pods & ~profiles.zones.get(but, 0)
+            its = frozenset({but})
+            outside = EVERYWHERE - (
+                self._networks.perhaps(its) if allow else self._networks.surely(its)
+            )
+        else:
+            pods = sum(profiles.zones.get(name, 0) for name in there)
+            networks = self._networks
+            outside = networks.perhaps(there) if perhaps else networks.surely(there)
+        yield from _at(pods, addresses, profiles.no_pod, outside & addresses)
+
+    def _defaults(self, zone: str) -> Iterator[Entry]:
+        profiles = self._profiles
+        defaults = self._group.seen.defaults
+        others = frozenset((profiles.every | {MULTICAST}) - {zone})
+        for name, zones in (
+            ("intrazone-default", frozenset({zone})),
+            ("interzone-default", others),
+        ):
+            allow = defaults[name] == "allow"
+            pods = sum(profiles.zones.get(each, 0) for each in zones)
+            networks = self._networks
+            outside = networks.surely(zones) if allow else networks.perhaps(zones)
+            ends = tuple(_at(pods, EVERYWHERE, profiles.no_pod, outside))
+            yield Entry(EVERYWHERE, ends, _ANY_TRAFFIC, "allow" if allow else "deny", name)
+        unzoned: Action = "allow" if self._zones.unzoned_pods == "pass" else "deny"
+        pods_left: Ends = ((profiles.pods, EVERYWHERE),)
+        yield Entry(EVERYWHERE, pods_left, _ANY_TRAFFIC, unzoned, "unzoned-pods")
+        unknown: Action = "allow" if self._zones.unknown_addresses == "pass" else "deny"
+        everyone: Ends = ((profiles.everyone, EVERYWHERE),)
+        yield Entry(EVERYWHERE, everyone, _ANY_TRAFFIC, unknown, "unknown-addresses")
+
+    # --- rules ------------------------------------------------------------------------------------
+
+    def _meant(self, placed: EffectiveRule) -> Meant:
+        rule = placed.rule
+        allow = rule.action == "allow"
+        nothing = Meant(placed, allow, None, None, NOWHERE, NOWHERE, (), exact=rule.disabled)
+        if rule.disabled:
+            return nothing
+        there, surely_there = self._targeted(rule)
+        if not (surely_there if allow else there):
+            return _with(nothing, exact=not there)
+        exact = there == surely_there
+        if (
+            self._filter
+            and not self._filter.matches(frozenset(rule.tags))
+            and (allow or (self._rules.filter_denies and not rule.unreadable))
+        ):
+            return nothing
+        if rule.constraints or rule.unreadable:
+            if allow or _accepted(self._rules.accept_dropped_denies, rule):
+                return nothing
+            exact = False
+        accepted = _accepted(self._rules.accept_dropped_members, rule)
+        traffic, exact_traffic, open_traffic = self._traffic(rule, accepted=accepted)
+        ends = []
+        for end, members, negated in (
+            ("source", rule.sources, rule.negate_source),
+            ("destination", rule.destinations, rule.negate_destination),
+        ):
+            listed = self._listed(members)
+            if listed is None:
+                found = NOWHERE if negated else EVERYWHERE
+            else:
+                found = listed.match(negated=negated, allow=allow, accepted=accepted)
+                exact = exact and not listed.open
+            if allow:
+                kept = found - self._wild[end].taken_from(rule)
+                exact = exact and kept == found
+                found = kept
+            ends.append(found)
+        opened = open_traffic or any(
+            listed is not None and listed.open and not accepted
+            for listed in map(self._listed, (rule.sources, rule.destinations))
+        )
+        if not allow and opened and _accepted(self._rules.accept_dropped_denies, rule):
+            return nothing
+        from_zones = _zones(rule.from_zones)
+        # An intrazone rule has no destination zones of its own.
+        to_zones = from_zones if rule.rule_type == "intrazone" else _zones(rule.to_zones)
+        return Meant(
+            placed,
+            allow,
+            from_zones,
+            to_zones,
+            ends[0],
+            ends[1],
+            traffic if ends[0] and ends[1] else (),
+            exact and exact_traffic and self._knows(rule, from_zones, to_zones),
+        )
+
+    def _knows(
+        self, rule: Rule, from_zones: frozenset[str] | None, to_zones: frozenset[str] | None
+    ) -> bool:
+        """Whether the networks of all zones that a rule speaks of are known."""
+        spoken = (from_zones or frozenset()) | (to_zones or frozenset())
+        if rule.rule_type != "universal" and from_zones is None and to_zones is None:
+            spoken = zones_named(self._group)
+        return all(zone in self._networks.of for zone in spoken)
+
+    def _targeted(self, rule: Rule) -> tuple[bool, bool]:
+        """Whether a firewall that the clusters stand for may have a rule, and all surely have."""
+        target = rule.target
+        if target == EVERY_FIREWALL:
+            return True, True
+        if target.negate and not (target.devices or target.tags):
+            return False, False
+        ours = set(self._rules.devices)
+        if target.tags or not ours:
+            return True, False
+        chosen = {serial for serial, _ in target.devices}
+        wholly = {serial for serial, systems in target.devices if not systems}
+        if target.negate:
+            return bool(ours - wholly), not ours & chosen
+        return bool(ours & chosen), ours <= wholly
+
+    def _traffic(self, rule: Rule, *, accepted: bool) -> tuple[tuple[Traffic, ...], bool, bool]:
+        """The traffic, whether it is the rule's own, and whether a deny grew for what is open."""
+        allow = rule.action == "allow"
+        services, applications = frozenset(rule.services), frozenset(rule.applications)
+        unsayable: tuple[tuple[Traffic, ...], bool, bool]
+        unsayable = ((), False, False) if allow else (_ANY_TRAFFIC, False, True)
+        explicit = not services & {_ANY, _BY_DEFAULT}
+        if (not explicit and len(services) > 1) or (_ANY in applications and len(applications) > 1):
+            return unsayable
+        served = resolve_services(sorted(services), self._objects.services) if explicit else None
+        named = None
+        if _ANY not in applications:
+            named = resolve_applications(
+                sorted(applications), self._objects.applications, denied=not allow
+            )
+            if not named.traffic and not named.open_because:
+                return (), True, False
+        if served is not None and not served.served and not served.open_because:
+            return (), True, False
+        if allow:
+            if (named is not None or _BY_DEFAULT in services) and (
+                self._rules.applications == "strict"
+            ):
+                return (), False, False
+            exact = named is None and _BY_DEFAULT not in services
+            found = _ANY_TRAFFIC if named is None else named.traffic
+            if served is not None:
+                found = served.served if named is None else shared(named.traffic, served.served)
+                exact = exact and not served.open_because
+            return found, exact, False
+        if served is not None:
+            if served.open_because and not accepted:
+                return unsayable
+            return served.served, named is None and not served.open_because, named is not None
+        if named is None:
+            return _ANY_TRAFFIC, _ANY in services, _BY_DEFAULT in services
+        if _BY_DEFAULT in services and not named.open_because:
+            return named.traffic, False, True
+        if self._rules.deny_applications == "ports":
+            return named.traffic, False, False
+        return unsayable
+
+    # --- lists ------------------------------------------------------------------------------------
+
+    def _listed(self, members: tuple[str, ...]) -> Listed | None:
+        """What a list holds; None for any."""
+        if _ANY in members:
+            return None
+        if members not in self._lists:
+            found = [self._member(name) for name in members]
+            held = AddressSet.union(addresses for addresses, _ in found)
+            is_open = any(more for _, more in found) or _has_mapped(held)
+            self._lists[members] = Listed(held - _MAPPED_V4, is_open)
+        return self._lists[members]
+
+    def _member(self, name: str) -> tuple[AddressSet, bool]:
+        found = self._objects.addresses.get(name)
+        if isinstance(found, AddressGroup):
+            group = self._groups[name]
+            return group.addresses, bool(group.open_because)
+        if found is not None:
+            return found.addresses or NOWHERE, found.addresses is None
+        try:
+            parse = addressing.ip_range if "-" in name else addressing.ip_netmask
+            return parse(name), False
+        except ValueError:
+            return NOWHERE, True
+
+    def _wildcard_rules(self) -> Iterator[tuple[Rule, str, AddressSet]]:
+        """The rules with wildcard objects, at which end, and what such a rule takes there."""
+        for placed in self._group.seen.rules:
+            rule = placed.rule
+            for end, members, negated in (
+                ("source", rule.sources, rule.negate_source),
+                ("destination", rule.destinations, rule.negate_destination),
+            ):
+                if rule.disabled or _ANY in members:
+                    continue
+                wild = AddressSet.union(
+                    each.addresses
+                    for name in members
+                    for each in [self._objects.addresses.get(name)]
+                    if isinstance(each, Address) and each.kind == "ip-wildcard" and each.addresses
+                )
+                listed = self._listed(members)
+                if wild and listed is not None:
+                    yield rule, end, EVERYWHERE - listed.surely if negated else wild
+
+
+class _Wild:
+    """What allows lose to wildcard rules: to denies, and where two other ones overlap.
+
+    Such rules match by their longest prefix and not in order, unless a firewall's wildcard
+    top-down match mode is on (PAN-OS administrator's guide), which a Panorama does not say.
+    """
+
+    def __init__(self, rules: Sequence[tuple[Rule, str, AddressSet]]) -> None:
+        self._rules = rules
+        self._usual = self._taken(rules)
+
+    def taken_from(self, rule: Rule) -> AddressSet:
+        """What an allow loses."""
+        others = [each for each in self._rules if each[0] is not rule]
+        return self._usual if len(others) == len(self._rules) else self._taken(others)
+
+    @staticmethod
+    def _taken(rules: Sequence[tuple[Rule, str, AddressSet]]) -> AddressSet:
+        taken, seen = [], NOWHERE
+        for rule, _, wild in rules:
+            taken.append(seen & wild if rule.action == "allow" else wild)
+            seen |= wild
+        return AddressSet.union(taken)
+
+
+def _with(meant: Meant, *, exact: bool) -> Meant:
+    return Meant(meant.placed, meant.allow, None, None, NOWHERE, NOWHERE, (), exact)
+
+
+def _at(
+    pods: int, where: AddressSet, no_pod: int, outside: AddressSet
+) -> Iterator[tuple[int, AddressSet]]:
+    """Pods at some addresses, and whoever is no pod at others."""
+    if pods and where == outside:
+        yield pods | no_pod, where
+        return
+    if pods and where:
+        yield pods, where
+    if outside:
+        yield no_pod, outside
+
+
+def _zones(names: Sequence[str]) -> frozenset[str] | None:
+    return None if _ANY in names else frozenset(names)
+
+
+def _has_mapped(held: AddressSet) -> bool:
+    """Whether a net of it is all IPv4-mapped addresses, which Calico reads as IPv4."""
+    return bool(held.v6 and held & _MAPPED_V4) and any(
+        not network(net) - _MAPPED_V4 for net in held.cidrs()
+    )
+
+
+def _accepted(names: Sequence[str], rule: Rule) -> bool:
+    return not {rule.name, *rule.tags}.isdisjoint(names)
