@@ -50,9 +50,7 @@ def measure_here(path: Path) -> Figures:
     }
     zones, pods = ZoneOptions(definitions=definitions), network(_PODS)
     device_group = effective(ExportSource("main", path).read().configuration, "site-a")
-    options = Options(
-        (), registered_known=True, owner=(("app", "x"),), zones=zones, pod_cidrs=pods
-    )
+    options = Options((), registered_known=True, owner=(("app", "x"),), zones=zones, pod_cidrs=pods)
     target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
     gc.collect()
     began = time.process_time()

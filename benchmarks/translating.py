@@ -35,11 +35,11 @@ def measure_here(path: Path) -> Figures:
     from sync.firewall.networks import NOTHING
     from sync.firewall.resolution import resolve_groups
     from sync.net.addresses import network
+    from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.plan.differences import differences
     from sync.plan.plan import make_plan
     from sync.plan.references import DIRECTIONS, rules
     from sync.sources.export import ExportSource
-    from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.translate.sets import Target
     from sync.translate.translation import Options, translate
 

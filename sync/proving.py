@@ -10,8 +10,9 @@ from sync.plan.guards import Blocker, undecided, verification
 from sync.translate.fidelity import Report, Status
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated
+from sync.verify.lists import Difference, Witness
 from sync.verify.places import DeviceGroup
-from sync.verify.proof import Difference, Proof, Settings, Witness, prove
+from sync.verify.proof import Proof, Settings, prove
 
 _SHOWN = 3  # disagreements in the words of a plan
 

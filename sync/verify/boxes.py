@@ -23,7 +23,7 @@ FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 WHOLE: Final[dict[Family, Bounds]] = {4: (0, V4_END), 6: (0, V6_END)}
 
 _LAST_PORT: Final = 65535
-_PORTED: Final = (6, 17, 132)
+PORTED: Final = (6, 17, 132)
 _NAMES: Final = {ICMP: "icmp", 6: "tcp", 17: "udp", ICMPV6: "icmp6", 132: "sctp"}
 
 
@@ -39,7 +39,8 @@ class Entry(NamedTuple):
 
     `action` is "" where nobody knows. `rule` is the firewall's rule, or the one that a Calico rule
     says it is; `where` the place of a Calico rule, as in `policy[egress 3]`, `place` that of a
-    firewall's rule if it is one of those that Calico cannot say as they are.
+    firewall's rule if it is one of those that Calico cannot say as they are. `rough`: an allow
+    may be less than it seems here, and a deny more.
     """
 
     local: AddressSet
@@ -50,6 +51,7 @@ class Entry(NamedTuple):
     where: str = ""
     families: tuple[Family, ...] = FAMILIES
     place: Place | None = None
+    rough: bool = False
 
 
 class Box(NamedTuple):
@@ -113,7 +115,7 @@ class Packet(NamedTuple):
         name = _NAMES.get(self.protocol, f"IP protocol {self.protocol}")
         if self.icmp is not None:
             return f"{name} type {self.icmp[0]} code {self.icmp[1]}"
-        if self.protocol in _PORTED:
+        if self.protocol in PORTED:
             return f"{name}/{self.port} from port {self.source_port}"
         return name
 
@@ -134,7 +136,7 @@ class TrafficSpace:
         self.size = 0
         for protocol, found in sorted(by_protocol.items()):
             pieces: _Ported | _Icmp | _Plain
-            if protocol in _PORTED:
+            if protocol in PORTED:
                 pieces = _Ported(self.size, found)
             elif protocol in (ICMP, ICMPV6):
                 pieces = _Icmp(self.size, found)

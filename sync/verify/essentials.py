@@ -12,6 +12,7 @@ from sync.net.addresses import AddressSet, network
 from sync.options import Essential
 from sync.verify.places import UnreadableError
 from sync.verify.policies import nets_of
+from sync.verify.selectors import Tree, selector
 
 _MOST: Final = 1_000  # policies of essentials in one tier
 _DIRECTIONS: Final = (("ingress", "source"), ("egress", "destination"))
@@ -33,7 +34,7 @@ def essential_policies(
             listed = [
                 each
                 for each in essentials
-                if each.direction == direction and f"({each.on})" in spec["selector"]
+                if each.direction == direction and _is_part(each.on, spec["selector"])
             ]
             for index, rule in enumerate(spec.get(direction, ())):
                 if not any(_says(rule, far, each) for each in listed):
@@ -50,12 +51,28 @@ def _says(rule: Mapping[str, Any], far: str, essential: Essential) -> bool:
     if rule["action"] != "Pass" or not _among(rule.get("protocol"), ports, essential):
         return False
     if "selector" in end:
-        said = f"({essential.pods})" in end["selector"]
-        return bool(essential.pods) and said and end.keys() <= {"selector", "ports"}
+        return (
+            bool(essential.pods)
+            and _is_part(essential.pods, end["selector"])
+            and end.keys() <= {"selector", "ports"}
+        )
     version = rule.get("ipVersion")
+    if end.keys() - {"nets", "notNets", "ports", "notPorts"}:
+        return False
     held = nets_of(end)
     held = AddressSet(held.v4 if version != 6 else (), held.v6 if version != 4 else ())
     return not held - AddressSet.union(map(network, essential.cidrs))
+
+
+def _is_part(said: str, text: str) -> bool:
+    """Whether a selector selects nothing but what another one does, and says so outright."""
+    return _conjuncts(selector(said).tree()) <= _conjuncts(selector(text).tree())
+
+
+def _conjuncts(tree: Tree) -> set[Tree]:
+    if isinstance(tree, tuple) and tree[0] == "&&" and len(tree) == 3:
+        return _conjuncts(tree[1]) | _conjuncts(tree[2])
+    return {tree}
 
 
 def _among(protocol: str | None, ports: Sequence[int | str] | None, essential: Essential) -> bool:

@@ -86,15 +86,11 @@ class Profiles:
         )
         return said + [word for bit, word in others if bit & bits]
 
-    def selected(self, text: str) -> int:
-        """The profiles of pods that a selector selects; `UnreadableError` where that is open."""
-        surely, maybe = self.asked(text)
-        if surely != maybe:
-            raise UnreadableError(f"the selector {text!r} asks for what no zone says")
-        return surely
-
     def asked(self, text: str) -> tuple[int, int]:
-        """The profiles of pods that a selector surely and that it may select."""
+        """The profiles of pods that a selector surely and that it may select.
+
+        `UnreadableError` for what is no selector.
+        """
         if text not in self._known:
             try:
                 self._known[text] = self._judged(selector(text).tree())
@@ -104,8 +100,15 @@ class Profiles:
 
     def _judged(self, tree: Tree) -> tuple[int, int]:
         """What is surely and what may be selected among pods."""
+        surely, maybe = self._by_parts(tree)
         if tree in self._defined:
-            return self._by_definition(self._defined[tree])
+            # Both readings are true: one definition may be another's negation. Where they cannot
+            # both be, a zone has no pods.
+            own, may = self._by_definition(self._defined[tree])
+            return surely & may | own, maybe & may | own
+        return surely, maybe
+
+    def _by_parts(self, tree: Tree) -> tuple[int, int]:
         if isinstance(tree, Term):
             return self._by_term(tree)
         if len(tree) == 2:

@@ -10,15 +10,22 @@ from typing import Any, Final, Literal
 import orjson
 
 from sync.calico.names import RULE_ANNOTATION
-from sync.firewall.services import Traffic
+from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet, network
-from sync.net.ports import PortSet
-from sync.verify.boxes import FAMILIES, Ends, Entry, Family
+from sync.net.ports import ALL_PORTS, PortSet
+from sync.verify.boxes import FAMILIES, PORTED, Ends, Entry, Family
 from sync.verify.places import Profiles, UnreadableError
 from sync.verify.selectors import Term, Tree, selector
 
 Direction = Literal["egress", "ingress"]
 
+_POLICY_KEYS: Final = {"tier", "order", "selector", "types"}
+_RULE_KEYS: Final = {
+    "action", "protocol", "ipVersion", "source", "destination", "icmp", "metadata"
+}  # fmt: skip
+_ENTITY_KEYS: Final = {
+    "selector", "notSelector", "namespaceSelector", "nets", "notNets", "ports", "notPorts"
+}  # fmt: skip
 _KINDS: Final = ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy")
 PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
 _NAMESPACE: Final = "projectcalico.org/namespace"
@@ -28,9 +35,19 @@ class Policies:
     """The written policies of one tier, over the sets of the cluster."""
 
     def __init__(
-        self, tier: str, documents: Iterable[Mapping[str, Any]], profiles: Profiles
+        self,
+        tier: str,
+        documents: Iterable[Mapping[str, Any]],
+        profiles: Profiles,
+        *,
+        last: bool,
     ) -> None:
-        """`UnreadableError` for a document that cannot be judged."""
+        """`last`: no tier of ours comes later, so that what allows here skips none.
+
+        `UnreadableError` for a document that cannot be judged.
+        """
+        self._actions = ("Allow", "Pass", "Deny") if last else ("Pass", "Deny")
+        self._tier = tier
         self._profiles = profiles
         self._sets: list[tuple[Mapping[str, str], AddressSet]] = []
         self._policies: list[tuple[Mapping[str, Any], int, int]] = []
@@ -41,18 +58,19 @@ class Policies:
             if kind == "GlobalNetworkSet":
                 nets = AddressSet.union(map(network, spec.get("nets", ())))
                 self._sets.append((document["metadata"].get("labels", {}), nets))
-            elif kind in _KINDS and spec["tier"] == tier:
+            elif kind in _KINDS and spec.get("tier") == tier:
+                _require_judged(document)
                 written.append(document)
             elif kind == "Tier" and document["metadata"]["name"] == tier:
-                self._default = spec["defaultAction"]
+                self._default = spec.get("defaultAction", "Deny")
         self._labelled: dict[tuple[str, str], list[int]] = {}
         for number, (labels, _) in enumerate(self._sets):
             for pair in labels.items():
                 self._labelled.setdefault(pair, []).append(number)
         self._selected: dict[str, AddressSet] = {}
-        self._ends: dict[bytes, Ends] = {}
+        self._ends: dict[tuple[bytes, bool], tuple[Ends, bool]] = {}
         self._near: dict[bytes, AddressSet] = {}
-        self._rules: dict[tuple[str, Direction], list[Entry]] = {}
+        self._rules: dict[tuple[str, str, Direction], list[Entry]] = {}
         for document in sorted(written, key=_place):
             surely, maybe = profiles.asked(document["spec"]["selector"])
             self._policies.append((document, surely, maybe))
@@ -64,41 +82,42 @@ class Policies:
     def said_to(
         self, profile: int, direction: Direction, skipping: frozenset[str]
     ) -> list[Entry] | None:
-        """The rules that pods of a profile meet, to the one that lets nothing past.
+        """The rules that pods of a profile meet, in their order.
 
         `skipping` are policies that do not count. None if no policy selects them.
         """
         found: list[Entry] = []
-        selected = False
+        selected = skipped = False
         for document, surely, maybe in self._policies:
             spec = document["spec"]
             name = document["metadata"]["name"]
             if not maybe & profile or direction.capitalize() not in spec["types"]:
                 continue
             if name in skipping:
+                skipped = True
                 continue
             if not surely & profile:
                 found.append(_unknown(name, direction))
                 return found
             selected = True
-            for said in self._said(document, direction):
-                found.append(said)
-                if self._decides_all(said):
-                    return found
+            found += self._said(document, direction)
         if not selected:
-            return None
+            # Where those that do not count select pods, the tier's default is for these.
+            return (
+                [_unknown(self._tier, direction)] if skipped and self._default == "Deny" else None
+            )
         action: Literal["allow", "deny"] = "deny" if self._default == "Deny" else "allow"
-        found.append(Entry(EVERYWHERE, self._whole, (Traffic(),), action, "", "the tier's default"))
-        return found
-
-    def _decides_all(self, said: Entry) -> bool:
-        """Whether no flow gets past a rule."""
-        return (
-            said.traffic == (Traffic(),)
-            and said.local == EVERYWHERE
-            and said.far == self._whole
-            and said.families == FAMILIES
+        found.append(
+            Entry(
+                EVERYWHERE,
+                self._whole,
+                (Traffic(),),
+                action,
+                "",
+                f"the default of tier {self._tier}",
+            )
         )
+        return found
 
     @property
     def _whole(self) -> Ends:
@@ -106,15 +125,16 @@ class Policies:
 
     def _said(self, document: Mapping[str, Any], direction: Direction) -> list[Entry]:
         name = document["metadata"]["name"]
-        if (name, direction) not in self._rules:
+        key = (document["kind"], name, direction)
+        if key not in self._rules:
             rules = document["spec"].get(direction, ())
-            self._rules[name, direction] = [
+            self._rules[key] = [
                 said
                 for index, rule in enumerate(rules)
                 for said in [self._rule(rule, f"{name}[{direction} {index}]", direction)]
                 if said
             ]
-        return self._rules[name, direction]
+        return self._rules[key]
 
     def _rule(self, rule: Mapping[str, Any], where: str, direction: Direction) -> Entry | None:
         """One rule; None if it can match nothing."""
@@ -125,71 +145,93 @@ class Policies:
         families: tuple[Family, ...] = FAMILIES
         if "ipVersion" in rule:
             families = (rule["ipVersion"],)
-        local, ends = self._near_end(near), self._far_end(far)
+        allow = rule.get("action") != "Deny"
+        local = self._near_end(near)
+        ends, rough = self._far_end(far, allow=allow)
         if not local or not ends:
             return None
         protocol = rule.get("protocol")
+        if isinstance(protocol, str):
+            protocol = PROTOCOLS.get(protocol, -1)
         icmp = rule.get("icmp")
+        if (
+            rule.keys() - _RULE_KEYS
+            or (near.keys() | far.keys()) - _ENTITY_KEYS
+            or rule.get("action") not in self._actions
+            or protocol == -1
+            or (icmp and (protocol not in (ICMP, ICMPV6) or "type" not in icmp))
+            or ((ports or source_ports) and protocol not in PORTED)
+        ):
+            raise UnreadableError(f"{where} says something that is not judged")
         annotations = rule.get("metadata", {}).get("annotations", {})
         traffic = Traffic(
-            PROTOCOLS[protocol] if isinstance(protocol, str) else protocol,
+            protocol,
             ports,
             source_ports,
             (icmp["type"], icmp.get("code")) if icmp else None,
         )
-        action: Literal["allow", "deny"] = "deny" if rule["action"] == "Deny" else "allow"
         return Entry(
-            local, ends, (traffic,), action, annotations.get(RULE_ANNOTATION, ""), where, families
+            local,
+            ends,
+            (traffic,),
+            "allow" if allow else "deny",
+            annotations.get(RULE_ANNOTATION, ""),
+            where,
+            families,
+            rough=rough,
         )
 
     def _near_end(self, entity: Mapping[str, Any]) -> AddressSet:
         """The addresses of the pods of a policy that a rule's own side means."""
-        key = orjson.dumps({k: each for k, each in entity.items() if not k.endswith("orts")})
+        key = _without_ports(entity)
         if key not in self._near:
-            nets = nets_of(entity)
-            found = nets
+            found = nets_of(entity)
             if any(name.endswith("elector") for name in entity):
-                pods, sets, negated = self._objects(entity)
-                if pods:
+                (surely, maybe), sets, negated = self._objects(entity)
+                if surely or maybe:
                     raise UnreadableError("a rule asks for labels of the pods it is about")
-                found = nets - sets if negated else nets & sets
+                found = found - sets if negated else found & sets
             self._near[key] = found
         return self._near[key]
 
-    def _far_end(self, entity: Mapping[str, Any]) -> Ends:
-        key = orjson.dumps({k: each for k, each in entity.items() if not k.endswith("orts")})
+    def _far_end(self, entity: Mapping[str, Any], *, allow: bool) -> tuple[Ends, bool]:
+        """Who and where a far end may be at most for an allow, at least for a deny.
+
+        True beside it where the two are not the same: then labels count that no zone says.
+        """
+        key = (_without_ports(entity), allow)
         if key not in self._ends:
-            self._ends[key] = self._read_far_end(entity)
+            self._ends[key] = self._read_far_end(entity, allow=allow)
         return self._ends[key]
 
-    def _read_far_end(self, entity: Mapping[str, Any]) -> Ends:
+    def _read_far_end(self, entity: Mapping[str, Any], *, allow: bool) -> tuple[Ends, bool]:
         nets = nets_of(entity)
         everyone = self._profiles.everyone
         if not any(name.endswith("elector") for name in entity):
-            return ((everyone, nets),) if nets else ()
-        pods, sets, negated = self._objects(entity)
+            return (((everyone, nets),) if nets else ()), False
+        (surely, maybe), sets, negated = self._objects(entity)
+        pods = maybe if allow != negated else surely
         if negated:
             found = [(everyone & ~pods, nets - sets)]
         else:
             found = [(pods, nets), (everyone & ~pods, nets & sets)]
-        return tuple((bits, held) for bits, held in found if bits and held)
+        return tuple((bits, held) for bits, held in found if bits and held), surely != maybe
 
-    def _objects(self, entity: Mapping[str, Any]) -> tuple[int, AddressSet, bool]:
-        """The profiles of pods and the sets' addresses that selectors mean; True: all but those.
+    def _objects(self, entity: Mapping[str, Any]) -> tuple[tuple[int, int], AddressSet, bool]:
+        """The profiles of pods, surely and maybe, and the sets' addresses that selectors mean.
 
-        Felix folds the selectors of an end into one question about single objects.
+        True: all but those. Felix folds the selectors of an end into one question about single
+        objects.
         """
         positive, negative = entity.get("selector", ""), entity.get("notSelector", "")
         namespaces = entity.get("namespaceSelector", "")
         if namespaces not in ("", "global()"):
             raise UnreadableError(f"the namespaceSelector {namespaces!r} is not judged")
-        if positive and negative:
-            raise UnreadableError("a selector stands beside a negated one")
-        if namespaces and not positive:
-            raise UnreadableError("global() stands without a selector")
+        if bool(positive) == bool(negative) or (namespaces and not positive):
+            raise UnreadableError("a rule does not have one selector, or one negated selector")
         text = positive or negative
         # What is in no namespace is no pod.
-        pods = 0 if namespaces else self._profiles.selected(text)
+        pods = (0, 0) if namespaces else self._profiles.asked(text)
         return pods, self._addresses(text), bool(negative)
 
     def _addresses(self, text: str) -> AddressSet:
@@ -227,28 +269,45 @@ def _unknown(name: str, direction: Direction) -> Entry:
     return Entry(EVERYWHERE, ((-1, EVERYWHERE),), (Traffic(),), "", "", f"{name}[{direction}]")
 
 
+def _without_ports(entity: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({key: each for key, each in entity.items() if not key.endswith("orts")})
+
+
+def _require_judged(document: Mapping[str, Any]) -> None:
+    """Hold a policy to what is judged here: whatever else it says may mean anything."""
+    spec = document["spec"]
+    if (
+        not spec.keys() >= _POLICY_KEYS
+        or spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
+        or spec.get("stagedAction", "Set") != "Set"
+    ):
+        name = document["metadata"]["name"]
+        raise UnreadableError(f"{name} says something that is not judged, or not enough")
+
+
 def _place(document: Mapping[str, Any]) -> tuple[float, str]:
     return document["spec"]["order"], document["metadata"]["name"]
 
 
 def nets_of(entity: Mapping[str, Any]) -> AddressSet:
-    """The addresses that the `nets` and `notNets` of an entity leave."""
-    if "nets" in entity:
-        return AddressSet.union(map(network, entity["nets"]))
-    if "notNets" in entity:
+    """The addresses that the `nets` and `notNets` of an entity leave; empty lists say nothing."""
+    kept = EVERYWHERE
+    if entity.get("nets"):
+        kept = AddressSet.union(map(network, entity["nets"]))
+    if entity.get("notNets"):
         taken = AddressSet.union(map(network, entity["notNets"]))
         # A rule whose notNets are all of the other version is not there for this one.
-        kept = EVERYWHERE - taken
-        return AddressSet(kept.v4 if taken.v4 else (), kept.v6 if taken.v6 else ())
-    return EVERYWHERE
+        kept -= taken
+        kept = AddressSet(kept.v4 if taken.v4 else (), kept.v6 if taken.v6 else ())
+    return kept
 
 
 def _ports(entity: Mapping[str, Any]) -> PortSet | None:
-    if "ports" in entity:
-        return PortSet.union(map(_port_range, entity["ports"]))
-    if "notPorts" in entity:
-        return PortSet((0, 65536)) - PortSet.union(map(_port_range, entity["notPorts"]))
-    return None
+    ports, without = entity.get("ports"), entity.get("notPorts")
+    if not ports and not without:
+        return None
+    kept = PortSet.union(map(_port_range, ports)) if ports else ALL_PORTS
+    return kept - PortSet.union(map(_port_range, without or ()))
 
 
 def _port_range(said: int | str) -> PortSet:

@@ -9,9 +9,9 @@ from sync.calico.manifest import Manifest
 from sync.clusters.cluster import ClusterFacts, Key, Lifeline, Lifelines, LiveObject, Workload
 from sync.enforcement import cut_off
 from sync.firewall.networks import NOTHING
+from sync.options import Essential, ZoneOptions
 from sync.plan.differences import differences
 from sync.plan.guards import Blocker
-from sync.options import Essential, ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Options, translate
 from tests.words import Word, rule, seen_by

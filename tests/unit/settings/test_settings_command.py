@@ -12,8 +12,8 @@ from sync.assembly import translation_options
 from sync.cli.config import config
 from sync.cli.context import Context
 from sync.errors import SourceError, UsageError
-from sync.settings import load, read_secret
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from sync.settings import load, read_secret
 from sync.translate.translation import Options
 from tests.words import Word, document, entry, members, rule, tag, text
 

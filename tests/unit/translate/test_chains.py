@@ -14,6 +14,7 @@ from sync.calico.validator import validate
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.networks import NOTHING, Derived
+from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.chains import (
     GAP,
     LAST_DEFAULT,
@@ -25,7 +26,6 @@ from sync.translate.chains import (
     parts_of,
     places,
 )
-from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated, translate
 from tests.words import Word, address, group, rule, seen_by, service

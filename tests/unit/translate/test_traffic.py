@@ -17,8 +17,8 @@ from sync.firewall.objects import (
 from sync.firewall.rules import Rule
 from sync.firewall.services import ANY_TRAFFIC, ICMP, TCP, UDP, Traffic, shared
 from sync.net.ports import PortSet, ports
-from sync.translate.fidelity import Status, worst
 from sync.options import RuleOptions
+from sync.translate.fidelity import Status, worst
 from sync.translate.traffic import traffic_of
 
 EXACT, NARROWED, WIDENED = Status.EXACT, Status.NARROWED, Status.WIDENED

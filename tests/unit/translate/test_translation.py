@@ -11,8 +11,8 @@ from sync.calico.validator import validate
 from sync.errors import SourceError, UsageError
 from sync.firewall.networks import Derived
 from sync.net.addresses import AddressSet, network
-from sync.translate.fidelity import RuleFidelity, Status
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.translate.fidelity import RuleFidelity, Status
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated, translate
 from tests.words import (

@@ -9,8 +9,8 @@ from sync.calico import limits, names
 from sync.calico.validator import validate
 from sync.errors import UsageError
 from sync.firewall.networks import Derived
-from sync.translate.fidelity import Status, ZoneFidelity
 from sync.options import Essential, ZoneDefinition, ZoneOptions
+from sync.translate.fidelity import Status, ZoneFidelity
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated, translate
 from sync.translate.zones import Workloads, in_namespace

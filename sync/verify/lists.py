@@ -1,0 +1,345 @@
+"""What a firewall and its policies decide for one profile's pods in one direction, compared.
+
+Two lists that agree rule by rule agree on every flow; so the lists are aligned, by the names that
+Calico's rules carry, and only what lies between rules that are the same is looked at flow by flow.
+The names are a hint: what is aligned wrongly differs, and is looked at.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from sync.firewall.services import Traffic
+from sync.net.addresses import EVERYWHERE, AddressSet, network
+from sync.net.intervals import Bounds, from_ranges, intersection, to_ranges
+from sync.verify.boxes import (
+    FAMILIES,
+    Box,
+    Ends,
+    Entry,
+    Family,
+    Packet,
+    Place,
+    TrafficSpace,
+    common,
+    without,
+)
+from sync.verify.places import Profiles, UnreadableError
+from sync.verify.policies import Direction
+
+_LOOKS: Final = 1_000_000  # at a box beside another one, for one list; past that nothing is said
+_SHOWN: Final = 20  # differences of one kind
+
+# No packet has an IPv4-mapped address (RFC 4291, section 2.5.5.2), and Calico reads them as IPv4.
+_ON_THE_WIRE: Final = EVERYWHERE - network("::ffff:0:0/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One flow: the addresses as (family, number), who is at each end, and the packet."""
+
+    direction: Direction
+    local: str
+    local_address: tuple[int, int]
+    far: str
+    far_address: tuple[int, int]
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A flow that the firewall and the cluster judge differently, and the rules that decide it.
+
+    `firewall` and `calico` are `allow` or `deny`; `rule` is the firewall's rule or default, `where`
+    the Calico rule. What the cluster allows and the firewall denies breaks the first promise.
+    """
+
+    firewall: str
+    rule: str
+    calico: str
+    where: str
+    says: str
+    flow: Witness
+
+
+class _Row(NamedTuple):
+    """Entries that stand for one rule, in one action: what they match, as boxes."""
+
+    hint: tuple[str, str]
+    entry: Entry
+    boxes: tuple[Box, ...]
+
+
+class _TooManyError(Exception):
+    """More would have to be looked at than is."""
+
+
+class Lists:
+    """Two lists for one profile's pods in one direction: the firewall's and the policies'."""
+
+    def __init__(
+        self,
+        who: str,
+        direction: Direction,
+        wanted: Sequence[Entry],
+        said: Sequence[Entry],
+        profiles: Profiles,
+        pods: "Pods",
+    ) -> None:
+        self._who = who
+        self._direction = direction
+        self._profiles = profiles
+        self._pods = pods
+        self._looks = 0
+        self._space = TrafficSpace({each for entry in (*wanted, *said) for each in entry.traffic})
+        self._wanted = [*self._rows(wanted)]
+        self._said = [*self._rows(said)]
+
+    def differences(self) -> tuple[list[Difference], str]:
+        """Flows that the two decide differently; a clause if not all could be looked at."""
+        found: list[Difference] = []
+        left = dict.fromkeys(("allow", "deny", ""), _SHOWN)
+        try:
+            for wanted, said in self._gaps():
+                for piece, one, other in self._apart(wanted, said):
+                    # Many of one kind must not hide those of another.
+                    if left[other.hint[1]]:
+                        left[other.hint[1]] -= 1
+                        found.append(self._difference(piece, one, other))
+        except _TooManyError:
+            return found, f"it would take more than {_LOOKS:,} looks at two boxes"
+        return found, ""
+
+    def samples(self) -> dict[Place, Witness]:
+        """A flow of each allow of the firewall that Calico cannot say as it is."""
+        return {
+            row.entry.place: self._witness(row.boxes[0])
+            for row in self._wanted
+            if row.entry.place and row.entry.action == "allow"
+        }
+
+    # --- boxes ------------------------------------------------------------------------------------
+
+    def _rows(self, entries: Sequence[Entry]) -> Iterator[_Row]:
+        """Neighbours of one rule and action together, each with the fewest boxes that are easy."""
+        for hint, some in groupby(entries, key=lambda each: (each.rule, each.action)):
+            together = [*some]
+            boxes = tuple(box for family in FAMILIES for box in self._boxes(together, family))
+            if boxes:
+                yield _Row(hint, together[0], boxes)
+            if any(map(self._decides_all, together)):
+                return  # nothing behind it is ever asked
+
+    def _decides_all(self, entry: Entry) -> bool:
+        return (
+            entry.local == EVERYWHERE
+            and entry.far == ((self._profiles.everyone, EVERYWHERE),)
+            and entry.traffic == (Traffic(),)
+            and entry.families == FAMILIES
+        )
+
+    def _boxes(self, entries: Sequence[Entry], family: Family) -> Iterator[Box]:
+        everything = self._space.everything[family]
+        parts = [
+            (local, far, traffic)
+            for each in entries
+            if family in each.families
+            for traffic in [self._space.bits(each.traffic) & everything]
+            if traffic
+            for local in [self._pods.local(each.local, family)]
+            if local
+            for far in [self._pods.far(each.far, family)]
+            if far
+        ]
+        locals_ = dict.fromkeys(local for local, _, _ in parts)
+        fars = dict.fromkeys(far for _, far, _ in parts)
+        packets = dict.fromkeys(traffic for _, _, traffic in parts)
+        if len(set(parts)) == len(locals_) * len(fars) * len(packets):
+            # A product, as one rule of the firewall is: one box a profile and its addresses.
+            local = self._pods.united(tuple(locals_))
+            traffic = 0
+            for each in packets:
+                traffic |= each
+            parts = [(local, self._pods.joined(tuple(fars)), traffic)]
+        for local, far, traffic in parts:
+            for profiles, addresses in far:
+                yield Box(family, local, profiles, addresses, traffic)
+
+    # --- what differs -----------------------------------------------------------------------------
+
+    def _gaps(self) -> Iterator[tuple[slice, slice]]:
+        """The stretches of both lists between rules that are the same."""
+        wanted, said = ([row.hint for row in rows] for rows in (self._wanted, self._said))
+        matcher = SequenceMatcher(None, wanted, said, autojunk=False)
+        start, other = 0, 0
+        for block in matcher.get_matching_blocks():
+            for offset in range(block.size):
+                here, there = block.a + offset, block.b + offset
+                if set(self._wanted[here].boxes) == set(self._said[there].boxes):
+                    if start < here or other < there:
+                        yield slice(start, here), slice(other, there)
+                    start, other = here + 1, there + 1
+        if start < len(self._wanted) or other < len(self._said):
+            yield slice(start, len(self._wanted)), slice(other, len(self._said))
+
+    def _apart(self, wanted: slice, said: slice) -> Iterator[tuple[Box, _Row, _Row]]:
+        """The flows of two stretches that the two lists decide differently."""
+        ours, theirs = self._wanted[wanted], self._said[said]
+        told: set[tuple[int, int]] = set()  # one flow of two rules is enough
+        touched = [box for row in (*ours, *theirs) for box in row.boxes]
+        for piece, first in self._first(ours, touched):
+            for part, second in self._first(theirs, [piece]):
+                if first and second and first.hint[1] == second.hint[1]:
+                    continue
+                if first is None and second is None:
+                    continue
+                # What an earlier rule decides never comes here: the whole lists say who does.
+                for deep, one in self._first(self._wanted, [part]):
+                    for deeper, other in self._first(self._said, [deep]):
+                        if one is None or other is None:
+                            raise UnreadableError("a list ends before all is decided")
+                        pair = (id(one), id(other))
+                        if one.hint[1] == other.hint[1] or pair in told or _to_itself(deeper):
+                            continue
+                        told.add(pair)
+                        yield deeper, one, other
+
+    def _first(
+        self, rows: Sequence[_Row], boxes: Sequence[Box]
+    ) -> Iterator[tuple[Box, _Row | None]]:
+        """Some flows by the first row that matches them, None for those that none does."""
+        for one in boxes:
+            left = [one]
+            for row in rows:
+                for taken in row.boxes:
+                    yield from ((both, row) for box in left if (both := common(box, taken)))
+                left = self._left(left, row)
+                if not left:
+                    break
+            yield from ((box, None) for box in left)
+
+    def _left(self, boxes: Sequence[Box], row: _Row) -> list[Box]:
+        """What of some boxes a row does not match."""
+        left = list(boxes)
+        for taken in row.boxes:
+            self._looks += len(left)
+            left = [part for box in left for part in without(box, taken)]
+        if self._looks > _LOOKS:
+            raise _TooManyError
+        return left
+
+    def _difference(self, piece: Box, wanted: _Row, said: _Row) -> Difference:
+        return Difference(
+            firewall=wanted.hint[1],
+            rule=wanted.hint[0],
+            calico=said.hint[1],
+            where=said.entry.where,
+            says=said.hint[0],
+            flow=self._witness(piece),
+        )
+
+    def _witness(self, piece: Box) -> Witness:
+        """One of some flows, between two addresses if it can be."""
+        (far,) = self._profiles.names(piece.profiles & -piece.profiles)
+        first, last = piece.far[0], piece.far[-1] - 1
+        return Witness(
+            self._direction,
+            self._who,
+            (piece.family, piece.local[0]),
+            far,
+            (piece.family, last if first == piece.local[0] else first),
+            self._space.packet(piece.traffic),
+        )
+
+
+def _to_itself(piece: Box) -> bool:
+    """Whether there is but one address at both ends: nothing stands between a pod and itself."""
+    return piece.local == piece.far == (piece.local[0], piece.local[0] + 1)
+
+
+class Pods:
+    """Addresses as far as pods can have them, with what the lists ask for again and again."""
+
+    def __init__(self, profiles: Profiles, pods: AddressSet | None) -> None:
+        self._profiles = profiles
+        pods = _ON_THE_WIRE if pods is None else pods & _ON_THE_WIRE
+        self._cidrs: dict[Family, Bounds] = {4: pods.v4, 6: pods.v6}
+        self._local: dict[tuple[AddressSet, Family], Bounds] = {}
+        self._far: dict[tuple[Ends, Family], tuple[tuple[int, Bounds], ...]] = {}
+        self._united: dict[tuple[Bounds, ...], Bounds] = {}
+        self._joined: dict[tuple[_Far, ...], _Far] = {}
+
+    def local(self, addresses: AddressSet, family: Family) -> Bounds:
+        """Where pods of a policy can be."""
+        key = (addresses, family)
+        if key not in self._local:
+            self._local[key] = self._held(_of(addresses, family), family)
+        return self._local[key]
+
+    def far(self, ends: Ends, family: Family) -> "_Far":
+        """Where far ends can be: pods where pods are, others anywhere."""
+        key = (ends, family)
+        if key not in self._far:
+            self._far[key] = _spread(self._clipped(ends, family))
+        return self._far[key]
+
+    def _clipped(self, ends: Ends, family: Family) -> Iterator[tuple[int, Bounds]]:
+        for profiles, addresses in ends:
+            bounds = _of(addresses, family)
+            others = intersection(bounds, _of(_ON_THE_WIRE, family))
+            yield profiles & self._profiles.no_pod, others
+            yield profiles & self._profiles.pods, self._held(bounds, family)
+
+    def _held(self, bounds: Bounds, family: Family) -> Bounds:
+        return intersection(bounds, self._cidrs[family])
+
+    def united(self, some: tuple[Bounds, ...]) -> Bounds:
+        """The union of some addresses."""
+        if len(some) == 1:
+            return some[0]
+        if some not in self._united:
+            ranges = [each for bounds in some for each in to_ranges(bounds)]
+            self._united[some] = from_ranges(ranges)
+        return self._united[some]
+
+    def joined(self, some: "tuple[_Far, ...]") -> "_Far":
+        """The union of some far ends."""
+        if len(some) == 1:
+            return some[0]
+        if some not in self._joined:
+            self._joined[some] = _spread(each for far in some for each in far)
+        return self._joined[some]
+
+
+_Far = tuple[tuple[int, Bounds], ...]
+"""Far ends of one family: profiles that no other has, each with its addresses, sorted."""
+
+
+def _of(addresses: AddressSet, family: Family) -> Bounds:
+    return addresses.v4 if family == 4 else addresses.v6
+
+
+def _spread(ends: Iterable[tuple[int, Bounds]]) -> _Far:
+    """Ends in their one form: profiles with the same addresses together."""
+    apart: list[tuple[int, list[tuple[int, int]]]] = []
+    for profiles, bounds in ends:
+        ranges = [*to_ranges(bounds)]
+        if not ranges:
+            continue
+        kept = []
+        for bits, held in apart:
+            if both := bits & profiles:
+                kept.append((both, held + ranges))
+            if rest := bits & ~profiles:
+                kept.append((rest, held))
+            profiles &= ~bits
+        if profiles:
+            kept.append((profiles, ranges))
+        apart = kept
+    together: dict[Bounds, int] = {}
+    for bits, held in apart:
+        bounds = from_ranges(held)
+        together[bounds] = together.get(bounds, 0) | bits
+    return tuple(sorted((bits, bounds) for bounds, bits in together.items()))
