@@ -161,7 +161,7 @@ def test_pods_are_not_cut_off_from_dns_unasked(tmp_path: Path, calico: ControlPl
     place = Installation.in_directory(tmp_path / "here")
     zone = {"firewall.tigera.io/zone": "web"}
     pods = "/api/v1/namespaces/default/pods"
-    slices = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
+    slices = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
     with calico.connected() as connection:
         container = {"name": "web", "image": "web"}
         web = {"metadata": {"name": "web", "labels": zone}, "spec": {"containers": [container]}}
@@ -174,7 +174,18 @@ def test_pods_are_not_cut_off_from_dns_unasked(tmp_path: Path, calico: ControlPl
             "endpoints": [{"addresses": ["10.96.7.7"]}],
             "ports": [{"name": "dns", "protocol": "UDP", "port": 53}],
         }
-        connection.request("POST", slices, slice_)
+        connection.request("POST", slices.format("kube-system"), slice_)
+        # This server listens on loopback, where it makes no slice of itself.
+        itself = {
+            **slice_,
+            "metadata": {
+                "name": "of-the-server",
+                "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "endpoints": [{"addresses": ["192.0.2.10"]}],
+            "ports": [{"name": "https", "protocol": "TCP", "port": 6443}],
+        }
+        connection.request("POST", slices.format("default"), itself)
     try:
         out = rule("out", from_=["web"], to=["db"], service=["any"])
         place.panorama(eu={"web": ["10.1.0.0/24"]}, rules=[out])
@@ -184,7 +195,9 @@ def test_pods_are_not_cut_off_from_dns_unasked(tmp_path: Path, calico: ControlPl
         assert blocked.code == 3
         assert "essentials: 1 workload would lose cluster DNS" in blocked.out
         assert "default/web to 10.96.7.7 port 53: firewallpolicy.pan-zone-web[egress" in blocked.out
-        essential = {"direction": "egress", "on": "all()", "cidrs": ["10.96.7.7/32"]}
+        assert "essentials: 1 workload would lose the API server" in blocked.out
+        cidrs = ["10.96.7.7/32", "192.0.2.0/24"]
+        essential = {"direction": "egress", "on": "all()", "cidrs": cidrs}
         place.configure(eu, zones={"essentials": [essential]})
         place.done("sync")
         # What was accepted once, by whatever way, is not asked again.
@@ -193,4 +206,5 @@ def test_pods_are_not_cut_off_from_dns_unasked(tmp_path: Path, calico: ControlPl
     finally:
         with calico.connected() as connection:
             connection.request("DELETE", f"{pods}?gracePeriodSeconds=0")
-            connection.request("DELETE", slices)
+            connection.request("DELETE", slices.format("kube-system"))
+            connection.request("DELETE", f"{slices.format('default')}/of-the-server")
