@@ -51,7 +51,8 @@ class Profiles:
     """Who can be at an end of a flow, each a bit: the zones' pods, then all others.
 
     The zones are those that any device group of the cluster names, and the configured ones, but
-    for those that can have no pods; `every` has these too.
+    for those that can have no pods; `every` has these too. `impossible` are
+    profiles that no pod can have, since a definition selects all such pods.
     """
 
     def __init__(self, zones: Iterable[str], options: ZoneOptions) -> None:
@@ -75,6 +76,7 @@ class Profiles:
         for name in self._defined.values():
             self._values.pop(label_value(name), None)
         self._known: dict[str, tuple[int, int]] = {}
+        self.impossible = self._impossible()
 
     def names(self, bits: int) -> list[str]:
         """Profiles as words for people."""
@@ -119,6 +121,14 @@ class Profiles:
         if sign == "&&":
             return sure & also_sure, may & also_may
         return sure | also_sure, may | also_may
+
+    def _impossible(self) -> int:
+        found = before = 0
+        for tree, name in self._defined.items():
+            surely, _ = self._by_parts(tree)
+            before |= self.zones[name]
+            found |= surely & ~before
+        return found
 
     def _by_definition(self, name: str) -> tuple[int, int]:
         """A definition's own selector: those before it do not hold for its zone's pods, and those

@@ -119,8 +119,8 @@ class _Tier:
         profiles = self._profiles
         proofs = []
         for zone, bit in profiles.zones.items():
-            if zone not in own and zone not in self._elsewhere:
-                continue  # no rulebase is about it
+            if bit & profiles.impossible or (zone not in own and zone not in self._elsewhere):
+                continue  # there is no such pod, or no rulebase is about it
             for direction in _DIRECTIONS:
                 wanted = [self._everything("allow", "a zone of other device groups")]
                 if zone in own:
@@ -132,6 +132,8 @@ class _Tier:
             (profiles.unzoned, "allow"),
         )
         for bit, action in others:
+            if bit & profiles.impossible:
+                continue
             (who,) = profiles.names(bit)
             for direction in _DIRECTIONS:
                 said = self._policies.said_to(bit, direction, frozenset())

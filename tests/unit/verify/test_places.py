@@ -165,6 +165,23 @@ def test_a_definition_may_be_what_another_is_not(other: str) -> None:
         assert known.asked(among_pods(workloads.pods(name))) == (bit, bit)
 
 
+def test_a_definition_of_all_pods_of_a_kind_leaves_none_of_it() -> None:
+    zones = {"web", "db"}
+
+    def impossible(selector: str, namespaces: str = "") -> list[str]:
+        own = ZoneDefinition(selector, namespaces)
+        known = Profiles({*zones, "own"}, ZoneOptions(definitions={"own": own}))
+        return known.names(known.impossible)
+
+    label, none = "a pod whose label names no zone", "a pod without a zone"
+    assert impossible("all()") == ["zone db", "zone web", label, none]
+    assert impossible("", "all()") == ["zone db", "zone web", label, none]
+    assert impossible(f"has({LABEL})") == ["zone db", "zone web", label]
+    assert impossible(f"!has({LABEL})") == [none]
+    assert impossible(f"{LABEL} == 'web'") == ["zone web"]
+    assert impossible("app == 'own'") == []
+
+
 def test_every_profile_has_a_name_of_its_own() -> None:
     known = profiles()
     assert known.names(known.everyone) == [
