@@ -15,7 +15,7 @@ from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Cluster, DeviceGroupHere
+from sync.cycle import Cluster
 from sync.errors import UsageError
 from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network
@@ -28,6 +28,7 @@ from sync.settings.problems import Place, Problem
 from sync.sources import Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
+from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
 
 
@@ -136,6 +137,21 @@ def _definition(zone: ZoneDefinitionSettings) -> ZoneDefinition:
     )
 
 
+def device_groups(settings: Settings, cluster: ClusterSettings) -> tuple[DeviceGroupHere, ...]:
+    """The device groups that a cluster stands for."""
+    return tuple(
+        DeviceGroupHere(
+            settings.source_of(group).name, group.name, group.tier, group.order, group.mode
+        )
+        for group in cluster.device_groups
+    )
+
+
+def pod_cidrs(cluster: ClusterSettings) -> AddressSet | None:
+    """The configured networks of a cluster's pods; None if there are none."""
+    return AddressSet.union(network(str(cidr)) for cidr in cluster.pod_cidrs) or None
+
+
 def clusters(
     settings: Settings, store: Store, *, write: bool, only: Collection[str], adopt: bool = False
 ) -> list[Cluster]:
@@ -148,13 +164,6 @@ def clusters(
     for cluster in settings.clusters:
         if only and cluster.name not in only:
             continue
-        groups = tuple(
-            DeviceGroupHere(
-                settings.source_of(group).name, group.name, group.tier, group.order, group.mode
-            )
-            for group in cluster.device_groups
-        )
-        pods = AddressSet.union(network(str(cidr)) for cidr in cluster.pod_cidrs)
         if cluster.kind == "kubernetes":
             reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl)
         else:
@@ -162,12 +171,12 @@ def clusters(
         found.append(
             Cluster(
                 name=cluster.name,
-                device_groups=groups,
+                device_groups=device_groups(settings, cluster),
                 reader=reader,
                 writer=writer if write else None,
                 watcher=watcher,
                 repair_drift=settings.drift == "repair",
-                pod_cidrs=pods or None,
+                pod_cidrs=pod_cidrs(cluster),
                 refuse_windows=cluster.windows == "refuse",
                 moves=cluster.kind == "kubernetes",
                 adopt=adopt,

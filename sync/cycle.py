@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import orjson
 
@@ -31,8 +30,6 @@ from sync.clusters.cluster import (
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
-from sync.firewall.effective import effective
-from sync.firewall.networks import derived
 from sync.leftovers import in_no_zone, left_out
 from sync.net.addresses import AddressSet
 from sync.plan.changes import Cause, Change
@@ -45,8 +42,9 @@ from sync.proving import blockers as unproven
 from sync.proving import proof_of
 from sync.sources import Source
 from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
+from sync.targets import DeviceGroupHere, Read, read_sources, target_of, whole
 from sync.translate.fidelity import Report
-from sync.translate.sets import Target, shortened
+from sync.translate.sets import shortened
 from sync.translate.translation import Options, Translated, translate
 from sync.verify.proof import Proof
 
@@ -59,17 +57,6 @@ _CLUSTERS = 16  # at a time
 
 # A move of chains that was left in the middle is first brought back, and then made anew.
 _STAGES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceGroupHere:
-    """A device group that a cluster stands for, and the tier that it gets there."""
-
-    source: str
-    name: str
-    tier: str = "firewallpolicy"
-    order: int = 101
-    mode: Literal["enforced", "staged"] = "staged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +137,6 @@ class Result:
         return summarise(self.plan) if self.plan else ""
 
 
-Read = Mapping[str, Snapshot | SourceError]
-"""Every source by name, each read once for all clusters; one that fails, fails for all of them."""
-
 Lessor = Callable[[str], AbstractContextManager[Lease]]
 """Takes the lease of a cluster for as long as the context lasts."""
 
@@ -189,7 +173,7 @@ def run_cycle(
     with ExitStack() as kept:
         # Before anything is read: what was read without the lease may be older than what is there.
         leases = {cluster.name: _lease(kept, lease_of, cluster.name) for cluster in clusters}
-        read = _read_sources(sources, clusters)
+        read = read_sources(sources, _used(clusters))
         for name, found in read.items():
             note_source(store, name, found)
 
@@ -216,7 +200,7 @@ def plan_cycle(
 
     `prove` proves all that a cluster shall have, whether or not any of it would change.
     """
-    read = _read_sources(sources, clusters)
+    read = read_sources(sources, _used(clusters))
 
     def become(cluster: Cluster) -> Result:
         try:
@@ -297,16 +281,8 @@ def _lease(kept: ExitStack, lease_of: Lessor, cluster: str) -> Lease | LeaseErro
         return error
 
 
-def _read_sources(sources: Sequence[Source], clusters: Sequence[Cluster]) -> Read:
-    used = {here.source for cluster in clusters for here in cluster.device_groups}
-    return {source.name: _read(source) for source in sources if source.name in used}
-
-
-def _read(source: Source) -> Snapshot | SourceError:
-    try:
-        return source.read()
-    except SourceError as error:
-        return error
+def _used(clusters: Sequence[Cluster]) -> set[str]:
+    return {here.source for cluster in clusters for here in cluster.device_groups}
 
 
 def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Run) -> None:
@@ -339,10 +315,10 @@ def _plan(
     *,
     prove: bool = False,
 ) -> Planned:
-    snapshots = {here.source: _whole(read[here.source]) for here in cluster.device_groups}
+    snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster, options.zones.label)
     written = store.written(cluster.name)
-    targets = [_target(here, snapshots[here.source]) for here in cluster.device_groups]
+    targets = [target_of(here, snapshots[here.source]) for here in cluster.device_groups]
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
     standing = _standing(live, written)
     options = replace(options, pod_cidrs=pods)
@@ -358,8 +334,9 @@ def _plan(
     found = differences(translated.manifests, written, live, adopt=cluster.adopt)
     # What drifted was proven when it was written, and so was what an overtaken move goes back to.
     proof = None
-    if prove or any(each.cause is not Cause.DRIFT for each in found.changes):
-        proof = None if translated.on_the_way else proof_of(targets, translated, options)
+    changed = any(each.cause is not Cause.DRIFT for each in found.changes)
+    if (prove or changed) and not translated.on_the_way:
+        proof = proof_of(targets, translated, options)
     plan = make_plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
@@ -395,18 +372,6 @@ def _standing(
     return {**strays, **kept}
 
 
-def _target(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
-    configuration = snapshot.configuration
-    return Target(
-        source=here.source,
-        device_group=effective(configuration, here.name),
-        tier=here.tier,
-        order=here.order,
-        mode=here.mode,
-        derived=derived(configuration, here.name),
-    )
-
-
 def _facts(cluster: Cluster, zone_label: str) -> ClusterFacts:
     """What else of the cluster counts; `ClusterError` if it may not be written as it is."""
     facts = cluster.reader.facts(zone_label)
@@ -423,12 +388,6 @@ def _if_approved(plan: Plan, store: Store) -> Plan:
     """The plan, let through if somebody has approved it."""
     approved = plan.approvable and store.approved(plan.cluster, plan.digest)
     return plan.approved() if approved else plan
-
-
-def _whole(read: Snapshot | SourceError) -> Snapshot:
-    if isinstance(read, SourceError):
-        raise read
-    return read
 
 
 def _require_valid(manifests: Mapping[Key, Manifest]) -> None:

@@ -8,6 +8,11 @@ def printable(value: str) -> str:
     )
 
 
+def counted(number: int, what: str) -> str:
+    """`1 rule`, `1,200 rules`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def markdown_escaped(value: str) -> str:
     """A text that Markdown shows as it is."""
     return "".join(

@@ -42,9 +42,7 @@ def disagreements(proof: Proof, report: Report) -> list[str]:
         f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
         "is not"
         for each in report.rules
-        if each.status is Status.EXACT
-        and (each.source, each.target, each.device_group, each.rulebase, each.position)
-        in proof.inexact
+        if each.status is Status.EXACT and each.place in proof.inexact
     ]
     return [*map(said, (*proof.allowed, *unsaid)), *overstated]
 

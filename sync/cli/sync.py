@@ -1,7 +1,7 @@
 """`zonebridge sync` and `zonebridge plan`: one cycle, or what one would do."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -34,11 +34,11 @@ from sync.store.published import hold_to_heads, publish_heads
 
 # Where several apply, the first wins.
 _PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
-_DONE = 0
+DONE = 0
 _CHANGES = 2
 _BLOCKED = 3
 _NOT_WRITTEN = 5
-_UNPROVEN = 6
+UNPROVEN = 6
 
 _LEASE_SECONDS = 0.5  # between two looks at a lease
 
@@ -157,7 +157,7 @@ def _sync(
                 "clusters": len(results),
             }
             errors = "; ".join(str(result.error) for result in results if result.error)
-            run.finish("done" if code in (_DONE, _CHANGES) else f"exit {code}", counts, errors)
+            run.finish("done" if code in (DONE, _CHANGES) else f"exit {code}", counts, errors)
             with until_closed():
                 _print_results(results, output, verbose=verbose, written=True)
         finally:
@@ -244,7 +244,7 @@ def _document(result: Result, *, written: bool) -> dict[str, Any]:
 
 def exit_code(results: Sequence[Result], *, detailed: bool) -> int:
     """The exit code of what became of all clusters; `detailed` tells of changes too."""
-    codes = {_DONE}
+    codes = {DONE}
     for result in results:
         if result.error:
             codes.add(result.error.exit_code)
@@ -252,7 +252,12 @@ def exit_code(results: Sequence[Result], *, detailed: bool) -> int:
             codes.add(_NOT_WRITTEN)
         if result.plan and result.plan.blockers:
             guards = {each.guard for each in result.plan.blockers}
-            codes.add(_UNPROVEN if "verification" in guards else _BLOCKED)
+            codes.add(UNPROVEN if "verification" in guards else _BLOCKED)
         if detailed and result.plan and (result.plan.changes or result.plan.drift):
             codes.add(_CHANGES)
-    return next((code for code in _PRECEDENCE if code in codes), _DONE)
+    return first_code(codes)
+
+
+def first_code(codes: Collection[int]) -> int:
+    """The exit code where several apply."""
+    return next((code for code in _PRECEDENCE if code in codes), DONE)

@@ -7,14 +7,17 @@ import click
 
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code, reported
-from sync.cli.sync import print_error
-from sync.cycle import Result
+from sync.cli.sync import DONE, UNPROVEN, first_code, print_error
 from sync.printing import printable
 from sync.proving import disagreements, flow_said
-from sync.translate.fidelity import Report, Status
+from sync.translate.fidelity import Report, RuleFidelity, Status
+from sync.translate.report import rule_document
 from sync.verify.proof import Proof
 
-_FAILED = 6
+_ON_THE_WAY = (
+    "a chain's move was left half-way and overtaken; the next sync brings it back first, verify "
+    "after that"
+)
 
 
 @click.command()
@@ -24,70 +27,72 @@ _FAILED = 6
 def verify(context: Context, *, only: Sequence[str], output: str) -> int:
     """Prove over all flows that the policies give the firewall's verdicts; exit 6 if not."""
     results = reported(context.settings(), only, prove=True)
-    proven = [
-        (result, result.proof, result.report)
-        for result in results
-        if result.proof and result.report
-    ]
+    judged = [Judged(each.cluster, each.report, each.proof) for each in results if each.report]
     with until_closed():
         if output == "json":
-            documents = [_document(*each) for each in proven]
+            documents = [each.document() for each in judged]
             print_json({"clusters": documents, "errors": errors(results)})
         else:
-            for each in proven:
-                click.echo("".join(f"{printable(line)}\n" for line in _lines(*each)), nl=False)
+            for each in judged:
+                click.echo("".join(f"{printable(line)}\n" for line in each.lines()), nl=False)
         for result in results:
             print_error(result)
-    failed = any(proof.undecided or disagreements(proof, report) for _, proof, report in proven)
-    return exit_code(results) or (_FAILED if failed else 0)
+    proven = all(each.holds for each in judged)
+    return first_code({exit_code(results), DONE if proven else UNPROVEN})
 
 
-def _lines(result: Result, proof: Proof, report: Report) -> Iterator[str]:
-    found = disagreements(proof, report)
-    verdict = "FAILS" if found else "is not decided" if proof.undecided else "holds"
-    yield (
-        f"Cluster {result.cluster}: the proof {verdict}: {proof.rules:,} Calico rules in "
-        f"{proof.lists:,} lists, every flow of each."
-    )
-    yield from (f"  ! {each}" for each in found)
-    yield from (f"  ? {each}" for each in proof.undecided)
-    accepted = [*_accepted(proof, report)]
-    if accepted or report.essentials:
-        yield "  Taken as the configuration accepts it:"
-    for each in report.essentials:
-        yield f"    essential: {each}"
-    for rule, sample in accepted:
-        flow = f", as in {sample}" if sample else ""
-        yield f"    rule {rule['name']!r}: {'; '.join(rule['reasons'])}{flow}"
+class Judged:
+    """What became of the proof of one cluster."""
 
+    def __init__(self, cluster: str, report: Report, proof: Proof | None) -> None:
+        """Without a proof an overtaken move of chains comes first."""
+        self._cluster = cluster
+        self._report = report
+        self._proof = proof or Proof(undecided=(_ON_THE_WAY,))
+        self._disagreements = disagreements(self._proof, report)
 
-def _accepted(proof: Proof, report: Report) -> Iterator[tuple[dict[str, Any], str]]:
-    """The rules that let more through because a setting accepts it, with a flow of each allow."""
-    for each in report.rules:
-        if each.status is Status.MORE_PERMISSIVE:
-            place = (each.source, each.target, each.device_group, each.rulebase, each.position)
-            sample = proof.samples.get(place)
-            rule = {
-                "source": each.source,
-                "target": each.target,
-                "device_group": each.device_group,
-                "rulebase": each.rulebase,
-                "position": each.position,
-                "name": each.name,
-                "reasons": list(each.reasons),
-            }
-            yield rule, flow_said(sample) if sample else ""
+    @property
+    def holds(self) -> bool:
+        """Whether it is proven."""
+        return not self._disagreements and not self._proof.undecided
 
+    def lines(self) -> Iterator[str]:
+        """It for people."""
+        verdict = "FAILS" if self._disagreements else "holds" if self.holds else "is not decided"
+        yield (
+            f"Cluster {self._cluster}: the proof {verdict}: {self._proof.rules:,} Calico rules in "
+            f"{self._proof.lists:,} lists, every flow of each."
+        )
+        yield from (f"  ! {each}" for each in self._disagreements)
+        yield from (f"  ? {each}" for each in self._proof.undecided)
+        accepted = [*self._accepted()]
+        if accepted or self._report.essentials:
+            yield "  Taken as the configuration accepts it:"
+        for each in self._report.essentials:
+            yield f"    essential: {each}"
+        for rule, flow in accepted:
+            example = f", as in {flow}" if flow else ""
+            yield f"    rule {rule.name!r}: {'; '.join(rule.reasons)}{example}"
 
-def _document(result: Result, proof: Proof, report: Report) -> dict[str, Any]:
-    found = disagreements(proof, report)
-    return {
-        "cluster": result.cluster,
-        "holds": not found and not proof.undecided,
-        "lists": proof.lists,
-        "rules": proof.rules,
-        "disagreements": found,
-        "undecided": list(proof.undecided),
-        "essentials": list(report.essentials),
-        "accepted": [{**rule, "flow": flow} for rule, flow in _accepted(proof, report)],
-    }
+    def document(self) -> dict[str, Any]:
+        """It for `--output json`."""
+        return {
+            "cluster": self._cluster,
+            "holds": self.holds,
+            "lists": self._proof.lists,
+            "rules": self._proof.rules,
+            "disagreements": self._disagreements,
+            "undecided": list(self._proof.undecided),
+            "essentials": list(self._report.essentials),
+            "accepted": [
+                {**rule_document(self._cluster, rule), "flow": flow}
+                for rule, flow in self._accepted()
+            ],
+        }
+
+    def _accepted(self) -> Iterator[tuple[RuleFidelity, str]]:
+        """Rules that are more permissive since a setting accepts it, with a flow of each allow."""
+        for each in self._report.rules:
+            if each.status is Status.MORE_PERMISSIVE:
+                sample = self._proof.samples.get(each.place)
+                yield each, flow_said(sample) if sample else ""

@@ -1,6 +1,6 @@
 """`zonebridge which`: the sets, address groups, zones and rules that hold an address."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import click
@@ -11,19 +11,13 @@ from sync.cli.report import errors, exit_code
 from sync.cli.sync import checked, print_error
 from sync.cycle import Result
 from sync.errors import SourceError, UsageError
-from sync.firewall.configuration import Configuration
-from sync.firewall.effective import effective
-from sync.firewall.networks import derived
-from sync.net.addresses import AddressSet, network
+from sync.net.addresses import AddressSet
 from sync.settings import Cluster, Settings
-from sync.translate.sets import Target
+from sync.targets import Read, read_sources, target_of, whole
 from sync.translate.translation import Options
 from sync.translate.which import Holders, wanted
 from sync.translate.which import which as holders_of
 from sync.translate.which_text import document, text
-
-_Sources = Mapping[str, Configuration | SourceError]
-"""Every source by name, each read once for all clusters; one that fails, fails for all of them."""
 
 
 @click.command()
@@ -41,7 +35,8 @@ def which(context: Context, *, address: str, only: Sequence[str], output: str) -
     settings = checked(context.settings(), only)
     options = assembly.translation_options(settings, ())
     chosen = [each for each in settings.clusters if not only or each.name in only]
-    read = _read_sources(settings, chosen)
+    used = {here.source for each in chosen for here in assembly.device_groups(settings, each)}
+    read = read_sources(assembly.sources(settings), used)
     found: list[Holders] = []
     results: list[Result] = []
     for cluster in chosen:
@@ -59,38 +54,12 @@ def which(context: Context, *, address: str, only: Sequence[str], output: str) -
     return exit_code(results)
 
 
-def _read_sources(settings: Settings, clusters: Sequence[Cluster]) -> _Sources:
-    used = {
-        settings.source_of(group).name for cluster in clusters for group in cluster.device_groups
-    }
-    found: dict[str, Configuration | SourceError] = {}
-    for source in assembly.sources(settings):
-        if source.name in used:
-            try:
-                found[source.name] = source.read().configuration
-            except SourceError as error:
-                found[source.name] = error
-    return found
-
-
 def _in_cluster(
-    settings: Settings, cluster: Cluster, read: _Sources, asked: AddressSet, options: Options
+    settings: Settings, cluster: Cluster, read: Read, asked: AddressSet, options: Options
 ) -> Holders:
-    targets = []
-    for group in cluster.device_groups:
-        source = settings.source_of(group).name
-        configuration = read[source]
-        if isinstance(configuration, SourceError):
-            raise configuration
-        targets.append(
-            Target(
-                source=source,
-                device_group=effective(configuration, group.name),
-                tier=group.tier,
-                order=group.order,
-                mode=group.mode,
-                derived=derived(configuration, group.name),
-            )
-        )
-    pods = AddressSet.union(network(str(cidr)) for cidr in cluster.pod_cidrs)
-    return holders_of(cluster.name, asked, targets, replace(options, pod_cidrs=pods or None))
+    targets = [
+        target_of(here, whole(read[here.source]))
+        for here in assembly.device_groups(settings, cluster)
+    ]
+    options = replace(options, pod_cidrs=assembly.pod_cidrs(cluster))
+    return holders_of(cluster.name, asked, targets, options)

@@ -26,6 +26,14 @@ def ip_range(text: str) -> AddressSet:
     return _both_families(addresses.address_range(first.strip(), last.strip()))
 
 
+def literal(text: str) -> AddressSet | None:
+    """The addresses of a member that no object has for a name; None if it is no address."""
+    try:
+        return ip_range(text) if "-" in text else ip_netmask(text)
+    except ValueError:
+        return None
+
+
 def ip_wildcard(text: str) -> AddressSet:
     """`10.20.1.1/0.0.248.0`: a 1 in the mask is a bit that does not matter.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sync.firewall import addressing
+from sync.firewall.addressing import literal
 from sync.firewall.objects import Address, AddressGroup
 from sync.firewall.resolution import Resolved, resolve_groups
 from sync.net.addresses import AddressSet
@@ -76,14 +76,6 @@ def how_much(wanted: AddressSet, held: AddressSet) -> Holds | None:
     if not found:
         return None
     return Holds.ALL if found == wanted else Holds.PART
-
-
-def literal(member: str) -> AddressSet | None:
-    """The addresses of a member that no object has for a name; None if it is no address."""
-    try:
-        return addressing.ip_range(member) if "-" in member else addressing.ip_netmask(member)
-    except ValueError:
-        return None
 
 
 def holding(objects: _Named, wanted: AddressSet, *, registered_known: bool) -> Holding:

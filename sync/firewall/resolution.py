@@ -82,9 +82,8 @@ def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[Address
         if found.problem:
             return _NOTHING, f"its member {member!r} {found.problem}"
         return _NOTHING, f"its member {member!r} is the FQDN {found.value}"
-    try:
-        literal = addressing.ip_range(member) if "-" in member else addressing.ip_netmask(member)
-    except ValueError:
+    literal = addressing.literal(member)
+    if literal is None:
         return _NOTHING, f"its member {member!r} does not exist"
     return literal, ""
 

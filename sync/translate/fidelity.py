@@ -57,6 +57,11 @@ class RuleFidelity:
     calico: tuple[str, ...]
     nat: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> tuple[str, str, str, str, int]:
+        """Where it stands, among the rules of all targets of a cluster."""
+        return self.source, self.target, self.device_group, self.rulebase, self.position
+
 
 @dataclass(frozen=True, slots=True)
 class GroupFidelity:

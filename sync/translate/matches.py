@@ -12,7 +12,7 @@ allow from growing and a deny from shrinking, whatever the unsayable part holds.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sync.firewall import addressing
+from sync.firewall.addressing import literal
 from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.translate.fidelity import Loss, Status
@@ -169,11 +169,8 @@ class Lists:
             if found.problem:
                 return NOWHERE, f"{member!r} {found.problem}"
             return NOWHERE, f"{member!r} is the FQDN {found.value}"
-        try:
-            parse = addressing.ip_range if "-" in member else addressing.ip_netmask
-            return parse(member), ""
-        except ValueError:
-            pass
+        if (addresses := literal(member)) is not None:
+            return addresses, ""
         if member in self._objects.external_lists:
             return NOWHERE, f"{member!r} is an external dynamic list"
         if member in self._objects.regions:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from sync.calico import selectors
-from sync.printing import markdown_escaped, printable
+from sync.printing import counted, markdown_escaped, printable
 from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
 from sync.translate.zones import PODS
 
@@ -106,24 +106,7 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
             for each in report.essentials
         ],
         "rules": [
-            {
-                "cluster": report.cluster,
-                "source": each.source,
-                "target": each.target,
-                "device_group": each.device_group,
-                "rulebase": each.rulebase,
-                "position": each.position,
-                "name": each.name,
-                "uuid": each.uuid,
-                "allow": each.allow,
-                "disabled": each.disabled,
-                "status": str(each.status),
-                "reasons": list(each.reasons),
-                "calico": list(each.calico),
-                "nat": list(each.nat),
-            }
-            for report in reports
-            for each in report.rules
+            rule_document(report.cluster, each) for report in reports for each in report.rules
         ],
         "groups": [
             {
@@ -139,17 +122,37 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
+def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
+    """One rule for `--output json`."""
+    return {
+        "cluster": cluster,
+        "source": rule.source,
+        "target": rule.target,
+        "device_group": rule.device_group,
+        "rulebase": rule.rulebase,
+        "position": rule.position,
+        "name": rule.name,
+        "uuid": rule.uuid,
+        "allow": rule.allow,
+        "disabled": rule.disabled,
+        "status": str(rule.status),
+        "reasons": list(rule.reasons),
+        "calico": list(rule.calico),
+        "nat": list(rule.nat),
+    }
+
+
 def summarise(report: Report) -> str:
     """The number of rules of each status, and how many stand behind denies that grew."""
     counts = Counter(each.status for each in report.rules)
     by_status = ", ".join(f"{counts[status]} {status}" for status in Status)
-    parts = [f"{_counted(len(report.rules), 'rule')}: {by_status}"]
+    parts = [f"{counted(len(report.rules), 'rule')}: {by_status}"]
     if disabled := sum(each.disabled for each in report.rules):
         parts.append(f"{disabled} disabled")
     said = f"{'; '.join(parts)}."
     if hidden := behind_widened(report):
         verb = "comes" if hidden == 1 else "come"
-        said += f" {_counted(hidden, 'allow rule')} {verb} after widened denies."
+        said += f" {counted(hidden, 'allow rule')} {verb} after widened denies."
     return said
 
 
@@ -174,7 +177,7 @@ def zones_text(report: Report, label: str) -> str:
     `label` is the key of the pod label that names a zone.
     """
     known, unknown = _known_and_unknown(report)
-    summary = f"Cluster {report.cluster}: {_counted(len(report.zones), 'zone')}"
+    summary = f"Cluster {report.cluster}: {counted(len(report.zones), 'zone')}"
     if unknown:
         summary += f", {len(unknown)} without known networks"
     lines = [f"{summary}."]
@@ -305,14 +308,10 @@ def _zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
     if zone.networks is None:
         networks = f"unknown: {zone.origin}"
     else:
-        networks = f"{_counted(len(zone.networks), 'CIDR')}, {zone.origin}"
-    rules = f"{_counted(len(zone.rules), 'rule')} by name"
+        networks = f"{counted(len(zone.networks), 'CIDR')}, {zone.origin}"
+    rules = f"{counted(len(zone.rules), 'rule')} by name"
     note = _BY_POD_LABEL if zone.by_pod_label else ""
     return zone.name, _device_group(zone), zone.label_value, networks, rules, note
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

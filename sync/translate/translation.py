@@ -149,6 +149,25 @@ def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[Gl
                 yield GlobalNetworkSet(name, part, labels)
 
 
+def sayer_and_ends(
+    target: Target,
+    zones: Zones,
+    workloads: Workloads,
+    by_group: Mapping[str, GroupSet],
+    lists: dict[str, tuple[str, ...]],
+    options: Options,
+) -> tuple[Sayer, Ends]:
+    """What says the rules of one device group, and what makes their ends, which fills `lists`."""
+    trust = options.zones.trust_addresses
+    listed = Lists(
+        target.device_group.objects, by_group, registered_accepted=options.registered_accepted
+    )
+    sayer = Sayer(target.device_group, listed, zones, options.rules, trust_addresses=trust)
+    sets = {each.identity: each for each in by_group.values()}
+    ends = Ends(zones, workloads, sets, options.pod_cidrs, trust_addresses=trust, lists=lists)
+    return sayer, ends
+
+
 class _Tier:
     """The tier of one device group: its chains, and what comes before and after them."""
 
@@ -169,26 +188,7 @@ class _Tier:
         self._workloads = workloads
         self._options = options
         self._standing = standing
-        trust = options.zones.trust_addresses
-        self._sayer = Sayer(
-            target.device_group,
-            Lists(
-                target.device_group.objects,
-                by_group,
-                registered_accepted=options.registered_accepted,
-            ),
-            zones,
-            options.rules,
-            trust_addresses=trust,
-        )
-        self._ends = Ends(
-            zones,
-            workloads,
-            {each.identity: each for each in by_group.values()},
-            options.pod_cidrs,
-            trust_addresses=trust,
-            lists=lists,
-        )
+        self._sayer, self._ends = sayer_and_ends(target, zones, workloads, by_group, lists, options)
         self._allowed: Action = options.rules.allow_as
 
     def manifests(self) -> list[Manifest]:

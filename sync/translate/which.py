@@ -13,16 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.errors import UsageError
+from sync.firewall.addressing import literal
 from sync.firewall.effective import EffectiveRule
-from sync.firewall.holding import HeldGroup, HeldObject, Holding, Holds, holding, how_much, literal
+from sync.firewall.holding import HeldGroup, HeldObject, Holding, Holds, holding, how_much
 from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.translate.ends import Ends
 from sync.translate.matches import Lists
-from sync.translate.rules import Sayer, calico_rules
+from sync.translate.rules import calico_rules
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets
-from sync.translate.translation import Options, list_sets
+from sync.translate.translation import Options, list_sets, sayer_and_ends
 from sync.translate.zones import Workloads, Zones, own_zones, zones_of
 
 
@@ -182,23 +182,7 @@ def _collect_lists(
     options: Options,
 ) -> None:
     """Add the nets of the sets that rules have for lists of their own, by label value."""
-    accepted = options.registered_accepted
-    trust = options.zones.trust_addresses
-    said_of = Sayer(
-        target.device_group,
-        Lists(target.device_group.objects, by_group, registered_accepted=accepted),
-        zones,
-        options.rules,
-        trust_addresses=trust,
-    )
-    ends = Ends(
-        zones,
-        workloads,
-        {each.identity: each for each in by_group.values()},
-        options.pod_cidrs,
-        trust_addresses=trust,
-        lists=lists,
-    )
+    said_of, ends = sayer_and_ends(target, zones, workloads, by_group, lists, options)
     for placed in rules:
         said = said_of.say(placed)
         for zone in zones.own.values():

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sync.firewall.holding import HeldGroup, HeldObject, Holds
 from sync.net.addresses import AddressSet
-from sync.printing import printable
+from sync.printing import counted, printable
 from sync.translate.which import (
     DeviceGroupHolders,
     HeldEnd,
@@ -29,7 +29,7 @@ _FILTER: Final = 200  # characters
 def text(found: Holders, asked: AddressSet) -> str:
     """What of one cluster holds it, for a terminal; ends with a line break."""
     in_ = "in" if asked.size == 1 else "wholly or partly in"
-    sets = _counted(len(found.sets), "set")
+    sets = counted(len(found.sets), "set")
     lines = [f"Cluster {found.cluster}: {written(asked)} is {in_} {sets}"]
     lines += _shortened(map(_set, found.sets))
     if found.among_pods:
@@ -151,7 +151,7 @@ def _device_group(found: DeviceGroupHolders) -> Iterator[str]:
             yield f"  {title}"
             yield from _shortened(lines, "    ")
     yield (
-        f"  For any address: {_counted(found.any_source, 'rule')} by source, "
+        f"  For any address: {counted(found.any_source, 'rule')} by source, "
         f"{found.any_destination:,} by destination"
     )
 
@@ -240,7 +240,3 @@ def _listed(items: Sequence[str]) -> str:
 def _reasons(reasons: Sequence[str]) -> str:
     rest = len(reasons) - _FEW
     return "; ".join(reasons[:_FEW]) + (f"; and {rest:,} more" if rest > 0 else "")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -290,7 +290,8 @@ class Pods:
             bounds = _of(addresses, family)
             others = intersection(bounds, _of(_ON_THE_WIRE, family))
             yield profiles & self._profiles.no_pod, others
-            yield profiles & self._profiles.pods, self._held(bounds, family)
+            pods = self._profiles.pods & ~self._profiles.impossible
+            yield profiles & pods, self._held(bounds, family)
 
     def _held(self, bounds: Bounds, family: Family) -> Bounds:
         return intersection(bounds, self._cidrs[family])

@@ -28,7 +28,6 @@ _ENTITY_KEYS: Final = {
 }  # fmt: skip
 _KINDS: Final = ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy")
 PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
-_NAMESPACE: Final = "projectcalico.org/namespace"
 
 
 class Policies:
@@ -74,10 +73,6 @@ class Policies:
         for document in sorted(written, key=_place):
             surely, maybe = profiles.asked(document["spec"]["selector"])
             self._policies.append((document, surely, maybe))
-
-    def names(self) -> list[str]:
-        """The policies in their order."""
-        return [document["metadata"]["name"] for document, _, _ in self._policies]
 
     def said_to(
         self, profile: int, direction: Direction, skipping: frozenset[str]

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sync.firewall import addressing, tagfilter
+from sync.firewall import tagfilter
+from sync.firewall.addressing import literal
 from sync.firewall.applications import resolve_applications
 from sync.firewall.effective import EffectiveRule
 from sync.firewall.objects import Address, AddressGroup
@@ -351,11 +352,8 @@ class Rulebase:
             return group.addresses, bool(group.open_because)
         if found is not None:
             return found.addresses or NOWHERE, found.addresses is None
-        try:
-            parse = addressing.ip_range if "-" in name else addressing.ip_netmask
-            return parse(name), False
-        except ValueError:
-            return NOWHERE, True
+        addresses = literal(name)
+        return addresses or NOWHERE, addresses is None
 
     def _wildcard_rules(self) -> Iterator[tuple[Rule, str, AddressSet]]:
         """The rules with wildcard objects, at which end, and what such a rule takes there."""

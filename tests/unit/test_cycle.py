@@ -22,10 +22,11 @@ from sync.calico.objects import (
 )
 from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
-from sync.cli.sync import exit_code
+from sync.cli.sync import exit_code, first_code
+from sync.cli.verify import Judged
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Cluster, DeviceGroupHere, InvalidObjectError, Result, plan_cycle, run_cycle
+from sync.cycle import Cluster, InvalidObjectError, Result, plan_cycle, run_cycle
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
@@ -43,6 +44,7 @@ from sync.store import (
 )
 from sync.store.audit import Filter, at, records, show
 from sync.store.verification import verify
+from sync.targets import DeviceGroupHere
 from sync.translate.fidelity import Status
 from sync.translate.translation import Options, Translated, translate
 from sync.verify.proof import Proof
@@ -711,6 +713,30 @@ def test_what_the_proof_cannot_decide_waits_for_an_approval(
     world.store.run("somebody").approve(result.plan.digest)
     assert world.only().error is None
     assert (STAGED, WEB_CHAIN) in cluster.documents
+
+
+def test_what_a_move_is_brought_back_to_is_not_proven_again(world: World) -> None:
+    """It was, when it was written; whoever asks for a proof is told that there is none."""
+    cluster = world.keep_in_memory()
+    world.export(*long_chain(1))
+    world.sync()
+    world.export(*long_chain(2))
+    cluster.before_write = failing(names.policy_part_name(TIER, "web", "b", 2))
+    assert world.only().state == "failed"
+    world.export(*long_chain(3))
+    result = world.only(dry=True)
+    assert result.report is not None
+    assert (result.error, result.proof) == (None, None)
+    judged = Judged(result.cluster, result.report, result.proof)
+    assert not judged.holds
+    assert "is not decided" in next(judged.lines())
+    assert "the next sync brings it back first" in judged.document()["undecided"][0]
+
+
+def test_a_failed_proof_goes_before_a_cluster_that_cannot_be_reached() -> None:
+    assert first_code({5, 6}) == 6
+    assert first_code({4, 6}) == 4
+    assert first_code(()) == 0
 
 
 def test_drift_is_put_back_without_a_proof_and_a_dry_run_may_ask_for_one(world: World) -> None:

@@ -13,10 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.calico.ownership import owner_labels
-from sync.cycle import Cluster, DeviceGroupHere
+from sync.cycle import Cluster
 from sync.errors import StoreError, UsageError
 from sync.service.service import Service, Timing
 from sync.store import Store, open_store
+from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group

@@ -17,7 +17,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import NotWrittenError
-from sync.cycle import Cluster, DeviceGroupHere
+from sync.cycle import Cluster
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
 from sync.service import worker as module
@@ -27,6 +27,7 @@ from sync.service.worker import ClusterWorker
 from sync.store import Kind, Record, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
+from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group

@@ -1,0 +1,119 @@
+"""Whole proofs: definitions of every shape, and what cannot be decided."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from sync.firewall.networks import NOTHING
+from sync.net.addresses import AddressSet, network
+from sync.options import Essential, ZoneDefinition, ZoneOptions
+from sync.translate.sets import Target
+from sync.translate.translation import Options, translate
+from sync.verify.places import DeviceGroup
+from sync.verify.proof import Proof, Settings, prove
+from tests.words import Word, rule, seen_by
+
+LABEL = "firewall.tigera.io/zone"
+RULES = (
+    rule("r1", from_=["web"], to=["db"], service=["service-https"]),
+    rule("r2", from_=["k8s", "web"], to=["any"], destination=["10.0.0.0/8"], action="deny"),
+    rule("r3", from_=["any"], to=["k8s"]),
+    rule("r4", rule_type="interzone", from_=["web"], to=["any"]),
+    rule("r5", rule_type="intrazone", from_=["any"], to=["any"]),
+)
+OTHERS = (rule("x", from_=["other"], to=["web"]),)
+ESSENTIALS = (
+    Essential("egress", "all()", "k8s-app == 'kube-dns'", (), ("53/udp",)),
+    Essential("ingress", f"has({LABEL})", "", ("10.1.0.0/16",), ()),
+)
+Documents = list[dict[str, Any]]
+
+
+def targets(*groups: Iterable[Word]) -> list[Target]:
+    return [
+        Target("main", seen_by(f"dg{at}", {f"dg{at}": [*words]}), f"fw{at}", at, "staged", NOTHING)
+        for at, words in enumerate(groups, 1)
+    ]
+
+
+def written(of: list[Target], zones: ZoneOptions, pods: AddressSet | None = None) -> Documents:
+    options = Options((), True, (), zones=zones, pod_cidrs=pods)
+    return [each.document() for each in translate("c", of, options, {}).manifests.values()]
+
+
+def proof(
+    of: list[Target], documents: Documents, zones: ZoneOptions, pods: AddressSet | None = None
+) -> Proof:
+    groups = [DeviceGroup(each.source, each.device_group, NOTHING, each.tier) for each in of]
+    return prove(groups, documents, Settings(zones=zones, pods=pods))
+
+
+@pytest.mark.parametrize("label", [LABEL, "pcns.firewall-zone"])
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        {"k8s": ZoneDefinition("all()")},
+        {"k8s": ZoneDefinition("", "all()")},
+        {"db": ZoneDefinition("app == 'db'"), "k8s": ZoneDefinition("all()")},
+        {"k8s": ZoneDefinition(f"has({LABEL})")},
+        {"k8s": ZoneDefinition(f"!has({LABEL})")},
+        {"web": ZoneDefinition(f"{LABEL} == 'web'")},
+        {"web": ZoneDefinition(f"{LABEL} in {{'web', 'www'}}")},
+        {"web": ZoneDefinition("app contains 'w'"), "db": ZoneDefinition("", "t starts with 'd'")},
+        {"web": ZoneDefinition("projectcalico.org/namespace in {'a', 'b'}")},
+        {"web": ZoneDefinition("app == 'x' && has(z)", "team == 'a' && env != 'prod'")},
+        {"web": ZoneDefinition("app == 'x'"), "db": ZoneDefinition("app == 'x' && tier == 'y'")},
+        {"web": ZoneDefinition("app == 'x'"), "db": ZoneDefinition("app != 'x'")},
+        {"web": ZoneDefinition("app == 'x'"), "db": ZoneDefinition("app == 'x'")},
+    ],
+)
+def test_definitions_of_every_shape_are_proven(
+    definitions: dict[str, ZoneDefinition], label: str
+) -> None:
+    of = targets(RULES, OTHERS)
+    for essentials in ((), ESSENTIALS):
+        zones = ZoneOptions(label=label, definitions=definitions, essentials=essentials)
+        for pods in (None, network("100.64.0.0/10")):
+            found = proof(of, written(of, zones, pods), zones, pods)
+            assert found.holds, found
+            assert found.lists > 0
+
+
+def test_a_label_that_no_zone_says_leaves_a_difference_undecided() -> None:
+    of, zones = targets(RULES), ZoneOptions()
+    documents = written(of, zones)
+    chain = next(each for each in documents if each["metadata"]["name"] == "fw1.pan-zone-web")
+    (first, *_) = chain["spec"]["egress"]
+    first["destination"]["selector"] += " && has(vip)"
+    found = proof(of, documents, zones)
+    # What it allows at most is what the firewall allows, so it is proven all the same.
+    assert found.holds
+    first["destination"]["selector"] = "projectcalico.org/orchestrator == 'k8s' && has(vip)"
+    found = proof(of, documents, zones)
+    assert (found.allowed, found.denied) == ((), ())
+    (undecided,) = found.undecided
+    assert undecided == (
+        "tier fw1: egress of a pod of zone web: selectors ask for labels that no zone says"
+    )
+
+
+def test_a_policy_that_may_select_pods_before_all_else_leaves_them_undecided() -> None:
+    of, zones = targets(RULES), ZoneOptions()
+    documents = written(of, zones)
+    chain = next(each for each in documents if each["metadata"]["name"] == "fw1.pan-zone-web")
+    strange = {**chain, "metadata": {**chain["metadata"], "name": "fw1.strange"}}
+    strange["spec"] = {**chain["spec"], "selector": "has(vip)", "order": -5}
+    found = proof(of, [*documents, strange], zones)
+    assert found.allowed == found.denied == ()
+    assert any("fw1.strange[egress] cannot be judged" in each for each in found.undecided)
+
+
+def test_allow_for_good_is_undecided_where_it_would_skip_a_later_tier() -> None:
+    of, zones = targets(RULES, OTHERS), ZoneOptions()
+    documents = written(of, zones)
+    for name, holds in (("fw2.pan-zone-web", True), ("fw1.pan-zone-web", False)):
+        chain = next(each for each in documents if each["metadata"]["name"] == name)
+        for each in chain["spec"]["egress"]:
+            each["action"] = each["action"].replace("Pass", "Allow")
+        assert proof(of, documents, zones).holds is holds
