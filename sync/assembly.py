@@ -15,7 +15,7 @@ from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Cluster
+from sync.desired import Cluster
 from sync.errors import UsageError
 from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network

@@ -14,24 +14,18 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from sync.calico.manifest import Manifest
-from sync.calico.validator import validate
 from sync.clusters.cluster import (
-    ClusterFacts,
-    ClusterReader,
-    ClusterWatcher,
     ClusterWriter,
     Key,
     LiveObject,
     NotWrittenError,
     OutOfReachError,
-    Remaining,
 )
+from sync.desired import Cluster, InvalidObjectError, desired
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.leftovers import in_no_zone, left_out
-from sync.net.addresses import AddressSet
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
@@ -42,10 +36,10 @@ from sync.proving import blockers as unproven
 from sync.proving import proof_of
 from sync.sources import Source
 from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
-from sync.targets import DeviceGroupHere, Read, read_sources, target_of, whole
+from sync.targets import Read, read_sources
 from sync.translate.fidelity import Report
 from sync.translate.sets import shortened
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.translation import Options, Translated
 from sync.verify.proof import Proof
 
 WRITERS = 16
@@ -57,28 +51,6 @@ _CLUSTERS = 16  # at a time
 
 # A move of chains that was left in the middle is first brought back, and then made anew.
 _STAGES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """One cluster: the device groups it stands for, and how it is reached.
-
-    `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
-    dry run. Only the service has a use for `watcher`. `pod_cidrs` hold every pod; None: the cluster
-    is asked. `moves` says that chains of policies change without a third verdict in between, which
-    a directory has no need of.
-    """
-
-    name: str
-    device_groups: tuple[DeviceGroupHere, ...]
-    reader: ClusterReader
-    writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None
-    watcher: ClusterWatcher
-    repair_drift: bool
-    pod_cidrs: AddressSet | None = None
-    refuse_windows: bool = True
-    moves: bool = True
-    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +111,6 @@ class Result:
 
 Lessor = Callable[[str], AbstractContextManager[Lease]]
 """Takes the lease of a cluster for as long as the context lasts."""
-
-
-class InvalidObjectError(ZonebridgeError):
-    """An object would be refused or misread by some Calico; nothing of its plan is written."""
 
 
 class StoppedError(ZonebridgeError):
@@ -315,15 +283,9 @@ def _plan(
     *,
     prove: bool = False,
 ) -> Planned:
-    snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
-    facts = _facts(cluster, options.zones.label)
     written = store.written(cluster.name)
-    targets = [target_of(here, snapshots[here.source]) for here in cluster.device_groups]
-    pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
-    standing = _standing(live, written)
-    options = replace(options, pod_cidrs=pods)
-    translated = translate(cluster.name, targets, options, standing if cluster.moves else {})
-    _require_valid(translated.manifests)
+    shall = desired(cluster, read, live, written, options)
+    translated = shall.translated
     tiers = [here.tier for here in cluster.device_groups]
     # What is about to be taken over is nobody else's any more.
     others = {
@@ -336,69 +298,30 @@ def _plan(
     proof = None
     changed = any(each.cause is not Cause.DRIFT for each in found.changes)
     if (prove or changed) and not translated.on_the_way:
-        proof = proof_of(targets, translated, options)
+        proof = proof_of(shall.targets, translated, shall.options)
     plan = make_plan(
         cluster.name,
-        [_origin(snapshot) for _, snapshot in sorted(snapshots.items())],
+        [_origin(snapshot) for _, snapshot in sorted(shall.snapshots.items())],
         found,
         [
-            *left_out(translated, targets, snapshots),
-            *in_no_zone(translated.report, options.zones, facts.zone_labels),
+            *left_out(translated, shall.targets, shall.snapshots),
+            *in_no_zone(translated.report, options.zones, shall.facts.zone_labels),
         ],
         repair_drift=cluster.repair_drift,
         live=live,
         blockers=[
-            *foreign_policies(others, tiers, facts.foreign_policies),
-            *cut_off(found.changes, translated.manifests, standing.values(), cluster.reader),
+            *foreign_policies(others, tiers, shall.facts.foreign_policies),
+            *cut_off(found.changes, translated.manifests, shall.standing.values(), cluster.reader),
             *(unproven(proof, translated.report) if proof else ()),
         ],
     )
     return Planned(plan, translated, proof)
 
 
-def _standing(
-    live: Mapping[Key, LiveObject], written: Mapping[Key, Manifest]
-) -> dict[Key, Manifest]:
-    """What stands of ours: as the trail has it, and what else has our labels and could be ours.
-
-    What another hand took our labels off is theirs: it must not be wanted back as it was.
-    """
-    strays = {
-        key: found.manifest
-        for key, found in live.items()
-        if key not in written and found.manifest and not validate(found.manifest)
-    }
-    kept = {key: each for key, each in written.items() if key not in live or live[key].manifest}
-    return {**strays, **kept}
-
-
-def _facts(cluster: Cluster, zone_label: str) -> ClusterFacts:
-    """What else of the cluster counts; `ClusterError` if it may not be written as it is."""
-    facts = cluster.reader.facts(zone_label)
-    if cluster.refuse_windows and facts.windows_nodes:
-        raise ClusterError(
-            f"cluster {cluster.name} has Windows nodes ({facts.windows_nodes[0]}), which skip "
-            "rules with negations, ICMP types or IPv6; set clusters[].windows: ignore if no zoned "
-            "pod runs there"
-        )
-    return facts
-
-
 def _if_approved(plan: Plan, store: Store) -> Plan:
     """The plan, let through if somebody has approved it."""
     approved = plan.approvable and store.approved(plan.cluster, plan.digest)
     return plan.approved() if approved else plan
-
-
-def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
-    """Hold every object to the validator before it enters a plan."""
-    for manifest in manifests.values():
-        for violation in validate(manifest):
-            raise InvalidObjectError(
-                f"{manifest.kind} {manifest.name} would be refused or misread by Calico: "
-                f"{violation}; nothing was written: correct what is out of all measure there in "
-                "Panorama, or report this"
-            )
 
 
 def _origin(snapshot: Snapshot) -> Origin:

@@ -10,11 +10,11 @@ from sync.calico.manifest import Manifest
 from sync.clusters.cluster import ClusterReader, Lifeline
 from sync.plan.changes import Change, Place
 from sync.plan.guards import Blocker, essentials
-from sync.verify.flows import End, Flow, Policies
+from sync.verify.boxes import EPHEMERAL, Packet
+from sync.verify.flows import End, Flow, Flows
 from sync.verify.selectors import selector
 
 _ENFORCED: Final = "GlobalNetworkPolicy"
-_EPHEMERAL: Final = 50_000  # a source port as pods use them
 
 
 def cut_off(
@@ -76,7 +76,7 @@ def _lost(
         by_address.get(each.address) or _Pod(End(each.host, each.address), new=False)
         for each in lifelines
     ]
-    policies = Policies(
+    flows = Flows(
         (each.document() for each in desired.values()), [pod.end for pod in (*pods, *targets)]
     )
     lost: dict[str, dict[str, str]] = {}
@@ -85,11 +85,12 @@ def _lost(
         for pod, new in pods:
             if pod.address[0] != end.address[0] or pod is end or not (new or target.new):
                 continue
-            verdict = policies.verdict(Flow(pod, end, lifeline.protocol, lifeline.port, _EPHEMERAL))
+            packet = Packet(lifeline.protocol, EPHEMERAL, lifeline.port, None)
+            verdict = flows.verdict(Flow(pod, end, packet))
             if not verdict.allowed:
                 lost.setdefault(lifeline.name, {}).setdefault(
                     pod.name,
-                    f"{pod.name} to {end.name} port {lifeline.port}: {verdict.policy}"
-                    f"[{verdict.direction} {verdict.index}], rule {verdict.rule!r}",
+                    f"{pod.name} to {end.name} port {lifeline.port}: {verdict.where}, rule "
+                    f"{verdict.rule!r}",
                 )
     return {name: list(clauses.values()) for name, clauses in lost.items()}

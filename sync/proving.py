@@ -4,8 +4,8 @@ device groups, desired objects  ->  proof  ->  guards verification, undecided
 """
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 
+from sync.net.addresses import written
 from sync.plan.guards import Blocker, undecided, verification
 from sync.translate.fidelity import Report, Status
 from sync.translate.sets import Target
@@ -19,14 +19,23 @@ _SHOWN = 3  # disagreements in the words of a plan
 
 def proof_of(targets: Sequence[Target], translated: Translated, options: Options) -> Proof:
     """Hold what a cluster shall have against the rulebases of its device groups."""
-    groups = [
+    documents = [each.document() for each in translated.manifests.values()]
+    return prove(judged_groups(targets), documents, settings_of(options))
+
+
+def judged_groups(targets: Sequence[Target]) -> list[DeviceGroup]:
+    """The device groups of a cluster as the proof takes them."""
+    return [
         DeviceGroup(target.source, target.device_group, target.derived, target.tier)
         for target in targets
     ]
-    settings = Settings(
+
+
+def settings_of(options: Options) -> Settings:
+    """The options of a cluster as the proof takes them."""
+    return Settings(
         options.rules, options.zones, options.pod_cidrs, registered_known=options.registered_known
     )
-    return prove(groups, [each.document() for each in translated.manifests.values()], settings)
 
 
 def disagreements(proof: Proof, report: Report) -> list[str]:
@@ -69,12 +78,7 @@ def flow_said(flow: Witness) -> str:
     """A flow in words: `egress of a pod of zone web (10.0.0.1) to no pod (10.2.0.1), tcp/443`."""
     way = "to" if flow.direction == "egress" else "from"
     ends = (
-        f"{flow.direction} of {flow.local} ({_written(flow.local_address)}) {way} "
-        f"{flow.far} ({_written(flow.far_address)})"
+        f"{flow.direction} of {flow.local} ({written(flow.local_address)}) {way} "
+        f"{flow.far} ({written(flow.far_address)})"
     )
     return f"{ends}, {flow.packet.said()}"
-
-
-def _written(address: tuple[int, int]) -> str:
-    family, number = address
-    return str(ip_address(number.to_bytes(4 if family == 4 else 16)))

@@ -1,13 +1,13 @@
 """A cluster in memory: the twin of the real ones, which fails when it is told to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
 from sync.calico.ownership import merged
-from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Remaining
+from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Remaining, Workload
 
 
 @dataclass
@@ -22,6 +22,7 @@ class MemoryCluster:
     documents: dict[Key, dict[str, Any]] = field(default_factory=dict)
     before_write: Callable[[str], None] = lambda name: None
     writes: list[tuple[str, str]] = field(default_factory=list)
+    pods: Sequence[Workload] = ()
 
     def writer(self, remaining: Remaining, stopping: Callable[[], bool]) -> "MemoryCluster":
         assert remaining() > 0
@@ -36,6 +37,9 @@ class MemoryCluster:
 
     def lifelines(self) -> Lifelines:
         return Lifelines()
+
+    def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
+        return [pod for pod in self.pods if not set(addresses).isdisjoint(pod.addresses)]
 
     def read(self) -> Mapping[Key, LiveObject]:
         return {key: self._live(found) for key, found in self.documents.items()}

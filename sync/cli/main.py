@@ -22,6 +22,7 @@ _COMMANDS = {
     "config": "sync.cli.config",
     "db": "sync.cli.database",
     "plan": "sync.cli.sync",
+    "explain": "sync.cli.explain",
     "report": "sync.cli.report",
     "run": "sync.cli.run",
     "status": "sync.cli.status",

@@ -3,7 +3,7 @@
 A dry run is built without a writer, so there is nothing in it that could write.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol
@@ -92,8 +92,8 @@ class ClusterFacts:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A pod that stands for all of its controller's: `namespace/name`, its addresses as (family,
-    number), and every label that selectors see."""
+    """A pod, which may stand for all of its controller's: `namespace/name`, its addresses as
+    (family, number), and every label that selectors see."""
 
     name: str
     addresses: tuple[tuple[int, int], ...]
@@ -142,6 +142,12 @@ class ClusterReader(Protocol):
 
     def lifelines(self) -> Lifelines:
         """What its pods cannot do without; it takes as long as `facts`, `ClusterError` likewise."""
+
+    def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
+        """The pods that have one of these addresses, as (family, number); as `lifelines`.
+
+        A pod that has its node's address is none of them.
+        """
 
 
 class ClusterWriter(Protocol):

@@ -4,7 +4,7 @@ Every write is settled: a conflict, a timeout or a broken connection is followed
 object, and only what the cluster is then seen to hold decides whether it was written.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -22,9 +22,10 @@ from sync.clusters.cluster import (
     NotWrittenError,
     OutOfReachError,
     Remaining,
+    Workload,
 )
 from sync.clusters.facts import read_facts
-from sync.clusters.lifelines import read_lifelines
+from sync.clusters.lifelines import read_lifelines, read_pods_at
 from sync.errors import ClusterError
 
 FIELD_MANAGER = "zonebridge"
@@ -73,6 +74,11 @@ class KubernetesReader:
         """Its DNS and API server, and a pod of each workload."""
         with self._sensible():
             return read_lifelines(self._api, page=_PAGE)
+
+    def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
+        """The pods with one of these addresses."""
+        with self._sensible():
+            return read_pods_at(self._api, addresses, page=_PAGE)
 
     @contextmanager
     def _sensible(self) -> Iterator[None]:

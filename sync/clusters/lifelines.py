@@ -4,7 +4,7 @@ Selectors see more labels of a pod than its own: those of its namespace and serv
 prefixes (`libcalico-go/lib/backend/k8s/conversion`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -77,9 +77,8 @@ def _read(api: Api, page: int) -> Lifelines:
         A list that has to be begun anew tells of pods twice.
         """
         metadata, spec = pod["metadata"], pod["spec"]
-        found = (pod.get("status") or {}).get("podIPs") or ()
-        addresses = tuple(address(each["ip"]) for each in found)
-        if addresses and not spec.get("hostNetwork"):
+        addresses = _addresses(pod)
+        if addresses:
             owners = metadata.get("ownerReferences") or []
             alone = not owners or not wanted.isdisjoint(addresses)
             key = (metadata["namespace"], metadata["name"] if alone else owners[0]["uid"])
@@ -93,6 +92,41 @@ def _read(api: Api, page: int) -> Lifelines:
     return Lifelines(
         tuple(workloads.values()), tuple(lifelines), tuple(_missing(api.name, lifelines))
     )
+
+
+def read_pods_at(
+    api: Api, wanted: Collection[tuple[int, int]], *, page: int
+) -> tuple[Workload, ...]:
+    """The pods with one of these addresses, read in pages of `page` objects. `ApiError`."""
+
+    asked = frozenset(wanted)
+
+    def note(pod: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if not asked.isdisjoint(_addresses(pod)):
+            yield pod["metadata"]["uid"], pod
+
+    # A field selector knows the first address of a pod alone.
+    pods = dict(api.collected("/api/v1/pods", note, page=page, selector=RUNNING))
+    if not pods:
+        return ()
+    namespaces = dict(api.collected("/api/v1/namespaces", _labelled, page=page))
+    accounts = dict(api.collected("/api/v1/serviceaccounts", _labelled, page=page))
+    return tuple(
+        Workload(
+            f"{pod['metadata']['namespace']}/{pod['metadata']['name']}",
+            _addresses(pod),
+            _seen_by_selectors(pod["metadata"], pod["spec"], namespaces, accounts),
+        )
+        for pod in pods.values()
+    )
+
+
+def _addresses(pod: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    """A pod's own addresses: none if they are its node's."""
+    if pod["spec"].get("hostNetwork"):
+        return ()
+    found = (pod.get("status") or {}).get("podIPs") or ()
+    return tuple(address(each["ip"]) for each in found)
 
 
 def _missing(cluster: str, lifelines: Iterable[Lifeline]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -28,6 +28,7 @@ from sync.clusters.cluster import (
     NotWrittenError,
     OutOfReachError,
     Remaining,
+    Workload,
 )
 from sync.errors import ClusterError
 
@@ -82,6 +83,11 @@ class ManifestsReader:
     def lifelines(self) -> Lifelines:
         """None, for the same reason."""
         return Lifelines()
+
+    def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
+        """None, for the same reason."""
+        del addresses
+        return ()
 
 
 class ManifestsWriter:

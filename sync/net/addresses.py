@@ -127,6 +127,12 @@ def address(text: str) -> tuple[int, int]:
         raise ValueError(f"{text!r} is not an IP address") from None
 
 
+def written(place: tuple[int, int]) -> str:
+    """An address from (family 4 or 6, number), IPv6 in RFC 5952 form."""
+    family, number = place
+    return str(ipaddress.ip_address(number.to_bytes(4 if family == 4 else 16)))
+
+
 def network(text: str) -> AddressSet:
     """An address, or an address with a prefix length whose host bits are cleared.
 

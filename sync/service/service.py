@@ -14,7 +14,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from sync.cycle import Cluster, note_source
+from sync.cycle import note_source
+from sync.desired import Cluster
 from sync.errors import SourceError, StoreError
 from sync.service.health import Check, serving
 from sync.service.metrics import Metrics

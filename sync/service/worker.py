@@ -17,7 +17,8 @@ import structlog
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key
-from sync.cycle import Cluster, Result, note_cluster, sync_cluster
+from sync.cycle import Result, note_cluster, sync_cluster
+from sync.desired import Cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
 from sync.plan.changes import Cause
 from sync.plan.guards import Blocker

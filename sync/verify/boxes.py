@@ -17,6 +17,7 @@ from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net import intervals
 from sync.net.addresses import V4_END, V6_END, AddressSet
 from sync.net.intervals import Bounds
+from sync.net.ports import PortSet
 
 Family = Literal[4, 6]
 FAMILIES: Final[tuple[Family, Family]] = (4, 6)
@@ -24,6 +25,10 @@ WHOLE: Final[dict[Family, Bounds]] = {4: (0, V4_END), 6: (0, V6_END)}
 
 _LAST_PORT: Final = 65535
 PORTED: Final = (6, 17, 132)
+
+EPHEMERAL: Final = 50_000
+"""A source port as clients use them, where nobody names one."""
+
 _NAMES: Final = {ICMP: "icmp", 6: "tcp", 17: "udp", ICMPV6: "icmp6", 132: "sctp"}
 
 
@@ -39,8 +44,8 @@ class Entry(NamedTuple):
 
     `action` is "" where nobody knows. `rule` is the firewall's rule, or the one that a Calico rule
     says it is; `where` the place of a Calico rule, as in `policy[egress 3]`, `place` that of a
-    firewall's rule if it is one of those that Calico cannot say as they are. `rough`: an allow
-    may be less than it seems here, and a deny more.
+    firewall's rule, `exact` whether Calico can say that as it is. `rough`: an allow may be less
+    than it seems here, and a deny more.
     """
 
     local: AddressSet
@@ -51,6 +56,7 @@ class Entry(NamedTuple):
     where: str = ""
     families: tuple[Family, ...] = FAMILIES
     place: Place | None = None
+    exact: bool = True
     rough: bool = False
 
 
@@ -102,6 +108,11 @@ def _both(left: Bounds, right: Bounds) -> Bounds:
     return intervals.intersection(left, right)
 
 
+def of_family(addresses: AddressSet, family: int) -> Bounds:
+    """The addresses of one family, 4 or 6."""
+    return addresses.v4 if family == 4 else addresses.v6
+
+
 class Packet(NamedTuple):
     """One packet's protocol and ports, or the type and code of its ICMP."""
 
@@ -118,6 +129,15 @@ class Packet(NamedTuple):
         if self.protocol in PORTED:
             return f"{name}/{self.port} from port {self.source_port}"
         return name
+
+
+def carries(traffic: Sequence[Traffic], packet: Packet) -> bool:
+    """Whether a packet is some of this traffic."""
+    one = Traffic(packet.protocol, icmp=packet.icmp)
+    if packet.protocol in PORTED:
+        ports, sources = ((each, each + 1) for each in (packet.port, packet.source_port))
+        one = Traffic(packet.protocol, PortSet(ports), PortSet(sources))
+    return any(each & one is not None for each in traffic)
 
 
 class TrafficSpace:

@@ -1,27 +1,20 @@
-"""Calico's verdict on single flows, from the written documents.
+"""Calico's verdict on single flows between pods that are known, from the written documents.
 
-Read from `projectcalico/calico`: the source pod's egress and the destination pod's ingress are
-judged apart, tier by tier, policy by policy, rule by rule; Pass goes on to the next tier, and the
-default action of a tier counts where a policy of it selects the pod and no rule matched
-(`felix/rules/endpoints.go`, `felix/calc/policy_sorter.go`). A rule's selectors are folded into one
-question about single objects (`felix/calc/rule_scanner.go`), and an end of a flow matches if any
-object that has its address, a pod or a network set, is what is asked for.
+The source pod's egress and the destination pod's ingress are judged apart, tier by tier; what a
+tier passes goes on to the next one, and a tier without a policy that selects the pod is not asked
+(`felix/rules/endpoints.go`, `felix/calc/policy_sorter.go`).
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
-from sync.calico.names import RULE_ANNOTATION
-from sync.net.addresses import AddressSet, network
-from sync.net.intervals import to_ranges
-from sync.verify.policies import PROTOCOLS
-from sync.verify.selectors import Labels, selector
-
-_GLOBAL: Final = "global()"
-_NAMESPACE: Final = "projectcalico.org/namespace"
+from sync.options import ZoneOptions
+from sync.verify.boxes import Entry, Packet, carries, of_family
+from sync.verify.places import Profiles
+from sync.verify.policies import STAGED, Direction, Policies
+from sync.verify.selectors import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,192 +32,87 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A first packet. `protocol` is its number; ports are 0 where it has none, `icmp` is the type
-    and the code where it is ICMP."""
+    """A first packet, and where it goes."""
 
     source: End
     destination: End
-    protocol: int
-    port: int
-    source_port: int
-    icmp: tuple[int, int] | None = None
+    packet: Packet
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a flow, and the rule that denies it: `policy`, `direction` and its index
-    there, and the firewall's `rule` that it says it is. All "" where the flow is allowed or the
-    default of a tier denies."""
+    """What becomes of a flow, and the rule that denies it: `where` as in `policy[egress 3]`, and
+    the firewall's `rule` that it says it is. Both "" where the flow is allowed."""
 
     allowed: bool
-    policy: str = ""
-    direction: str = ""
-    index: int = 0
+    where: str = ""
     rule: str = ""
 
 
 ALLOWED: Final = Verdict(allowed=True)
 
 
-class Policies:
+class Flows:
     """The policies of documents, for flows between some ends."""
 
     def __init__(self, documents: Iterable[Mapping[str, Any]], ends: Sequence[End]) -> None:
         """`ends` are all that flows will be asked about. Staged policies decide nothing.
 
-        `ValueError` for a document that cannot be judged.
+        `UnreadableError` for a document that cannot be judged.
         """
-        by_kind: dict[str, list[Mapping[str, Any]]] = {}
-        for document in documents:
-            by_kind.setdefault(document["kind"], []).append(document)
-        # Of every object that has an end's address, its labels.
-        self._held: dict[End, list[Labels]] = {
-            end: [] if end.labels is None else [end.labels] for end in ends
-        }
-        self._hold(by_kind.get("GlobalNetworkSet", ()))
-        self._asked: dict[tuple[End, str, str, str], bool] = {}
-        tiers = sorted(by_kind.get("Tier", ()), key=_place)
-        policies = sorted(by_kind.get("GlobalNetworkPolicy", ()), key=_place)
+        enforced = [each for each in documents if each["kind"] != STAGED]
+        tiers = [each for each in enforced if each["kind"] == "Tier"]
+        tiers.sort(key=lambda each: (each["spec"]["order"], each["metadata"]["name"]))
+        # Zones say nothing here: of every pod all labels are known.
+        pods = {end: end.labels for end in ends if end.labels is not None}
+        self._profiles = Profiles((), ZoneOptions(), [*pods.values()])
+        self._bits = dict(zip(pods, self._profiles.known, strict=True))
         self._tiers = [
-            (
-                tier["spec"]["defaultAction"],
-                [each for each in policies if each["spec"]["tier"] == tier["metadata"]["name"]],
-            )
-            for tier in tiers
+            Policies(each["metadata"]["name"], enforced, self._profiles, last=each is tiers[-1])
+            for each in tiers
         ]
+        self._lists: dict[tuple[int, Direction, tuple[str, ...], Packet], list[Entry]] = {}
 
     def verdict(self, flow: Flow) -> Verdict:
         """What our tiers make of a flow; one that all of them pass on is allowed here."""
-        for end, direction in ((flow.source, "egress"), (flow.destination, "ingress")):
-            if end.labels is None:
+        ways: tuple[tuple[End, Direction, End], ...] = (
+            (flow.source, "egress", flow.destination),
+            (flow.destination, "ingress", flow.source),
+        )
+        for near, direction, far in ways:
+            if near.labels is None:
                 continue
-            found = self._judged(flow, end.labels, direction)
-            if not found.allowed:
-                return found
+            for number in range(len(self._tiers)):
+                entries = self._said(number, near, direction, flow.packet)
+                found = next((each for each in entries if self._joins(each, near, far)), None)
+                if found and found.action == "deny":
+                    return Verdict(False, found.where, found.rule)  # noqa: FBT003 - a verdict
         return ALLOWED
 
-    def _judged(self, flow: Flow, labels: Labels, direction: str) -> Verdict:
-        for default, policies in self._tiers:
-            action = ""
-            for policy in policies:
-                spec = policy["spec"]
-                if direction.capitalize() not in spec["types"]:
-                    continue
-                if not selector(spec["selector"]).matches(labels):
-                    continue
-                action = default
-                found = self._first(flow, spec.get(direction, ()))
-                if found is None:
-                    continue
-                index, rule = found
-                action = rule["action"]
-                if action == "Deny":
-                    name = policy["metadata"]["name"]
-                    annotations = rule.get("metadata", {}).get("annotations", {})
-                    said = annotations.get(RULE_ANNOTATION, "")
-                    return Verdict(False, name, direction, index, said)  # noqa: FBT003 - a verdict
-                break
-            if action == "Deny":
-                return Verdict(allowed=False)
-            if action == "Allow":
-                return ALLOWED
-        return ALLOWED
+    def _said(self, number: int, end: End, direction: Direction, packet: Packet) -> list[Entry]:
+        """The rules of a tier that a packet of a pod meets; none if the tier has no say."""
+        tier, bit = self._tiers[number], self._bits[end]
+        # Pods of one zone meet the same rules.
+        selecting = tuple(each.name for each in tier.selecting(bit, direction))
+        key = (number, direction, selecting, packet)
+        if key not in self._lists:
+            said = tier.said_to(bit, direction, frozenset()) or ()
+            self._lists[key] = [each for each in said if carries(each.traffic, packet)]
+        return self._lists[key]
 
-    def _first(
-        self, flow: Flow, rules: Sequence[Mapping[str, Any]]
-    ) -> tuple[int, Mapping[str, Any]] | None:
-        for index, rule in enumerate(rules):
-            if self._matches(flow, rule):
-                return index, rule
-        return None
-
-    def _matches(self, flow: Flow, rule: Mapping[str, Any]) -> bool:
-        protocol = rule.get("protocol")
-        if protocol is not None and PROTOCOLS.get(protocol, protocol) != flow.protocol:
-            return False
-        if rule.get("ipVersion", flow.source.address[0]) != flow.source.address[0]:
-            return False
-        if "icmp" in rule:
-            type_, code = flow.icmp or (None, None)
-            if rule["icmp"]["type"] != type_ or rule["icmp"].get("code", code) != code:
-                return False
-        return self._is(flow.source, flow.source_port, rule["source"]) and self._is(
-            flow.destination, flow.port, rule["destination"]
-        )
-
-    def _is(self, end: End, port: int, entity: Mapping[str, Any]) -> bool:
-        if not entity:
-            return True
-        if "ports" in entity and not any(_holds_port(each, port) for each in entity["ports"]):
-            return False
-        if any(_holds_port(each, port) for each in entity.get("notPorts", ())):
-            return False
-        if "nets" in entity and not _holds(tuple(entity["nets"]), end.address):
-            return False
-        # A rule whose notNets are all of the other version is not there for this one.
-        if "notNets" in entity:
-            nets = tuple(entity["notNets"])
-            if not _of_family(nets, end.address[0]) or _holds(nets, end.address):
-                return False
-        return self._is_selected(end, entity)
-
-    def _is_selected(self, end: End, entity: Mapping[str, Any]) -> bool:
-        positive, negative, namespaces = (
-            entity.get(key, "") for key in ("selector", "notSelector", "namespaceSelector")
-        )
-        if not (positive or negative or namespaces):
-            return True
-        key = (end, positive, negative, namespaces)
-        if key not in self._asked:
-            if namespaces not in ("", _GLOBAL):
-                raise ValueError(f"the namespaceSelector {namespaces!r} is not judged")
-            folded = bool(positive or namespaces)
-            found = any(
-                not (namespaces and _NAMESPACE in labels)
-                and (not positive or selector(positive).matches(labels))
-                and (not negative or selector(negative).matches(labels) != folded)
-                for labels in self._held[end]
+    def _joins(self, entry: Entry, near: End, far: End) -> bool:
+        """Whether a rule is for these two ends."""
+        bit = self._bits.get(far, self._profiles.no_pod)
+        (family, local), (_, remote) = near.address, far.address
+        return (
+            family in entry.families
+            and _holds(of_family(entry.local, family), local)
+            and any(
+                bits & bit and _holds(of_family(held, family), remote) for bits, held in entry.far
             )
-            self._asked[key] = found == folded
-        return self._asked[key]
-
-    def _hold(self, sets: Iterable[Mapping[str, Any]]) -> None:
-        """Find out which ends' addresses each set has."""
-        ends = sorted(self._held, key=lambda each: each.address)
-        places = [each.address for each in ends]
-        for document in sets if ends else ():
-            labels = document["metadata"].get("labels", {})
-            held = AddressSet.union(map(network, document["spec"].get("nets", ())))
-            for family, bounds in ((4, held.v4), (6, held.v6)):
-                for first, past in to_ranges(bounds):
-                    start = bisect_left(places, (family, first))
-                    for end in ends[start : bisect_left(places, (family, past))]:
-                        self._held[end].append(labels)
+        )
 
 
-def _place(document: Mapping[str, Any]) -> tuple[int, str]:
-    return document["spec"]["order"], document["metadata"]["name"]
-
-
-def _holds_port(said: int | str, port: int) -> bool:
-    if isinstance(said, int):
-        return said == port
-    first, last = said.split(":")
-    return int(first) <= port <= int(last)
-
-
-@lru_cache(1 << 14)  # the same nets stand in many rules
-def _addresses(nets: tuple[str, ...]) -> AddressSet:
-    return AddressSet.union(map(network, nets))
-
-
-def _of_family(nets: tuple[str, ...], family: int) -> bool:
-    found = _addresses(nets)
-    return bool(found.v4 if family == 4 else found.v6)
-
-
-def _holds(nets: tuple[str, ...], address: tuple[int, int]) -> bool:
-    family, number = address
-    found = _addresses(nets)
+def _holds(bounds: Sequence[int], number: int) -> bool:
     # Odd is inside: the place is between stepping in and stepping out.
-    return bisect_right(found.v4 if family == 4 else found.v6, number) % 2 == 1
+    return bisect_right(bounds, number) % 2 == 1

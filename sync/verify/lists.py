@@ -24,6 +24,7 @@ from sync.verify.boxes import (
     Place,
     TrafficSpace,
     common,
+    of_family,
     without,
 )
 from sync.verify.places import Profiles, UnreadableError
@@ -117,7 +118,7 @@ class Lists:
         return {
             row.entry.place: self._witness(row.boxes[0])
             for row in self._wanted
-            if row.entry.place and row.entry.action == "allow"
+            if row.entry.place and not row.entry.exact and row.entry.action == "allow"
         }
 
     # --- boxes ------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ class Pods:
         """Where pods of a policy can be."""
         key = (addresses, family)
         if key not in self._local:
-            self._local[key] = self._held(_of(addresses, family), family)
+            self._local[key] = self._held(of_family(addresses, family), family)
         return self._local[key]
 
     def far(self, ends: Ends, family: Family) -> "_Far":
@@ -287,8 +288,8 @@ class Pods:
 
     def _clipped(self, ends: Ends, family: Family) -> Iterator[tuple[int, Bounds]]:
         for profiles, addresses in ends:
-            bounds = _of(addresses, family)
-            others = intersection(bounds, _of(_ON_THE_WIRE, family))
+            bounds = of_family(addresses, family)
+            others = intersection(bounds, of_family(_ON_THE_WIRE, family))
             yield profiles & self._profiles.no_pod, others
             pods = self._profiles.pods & ~self._profiles.impossible
             yield profiles & pods, self._held(bounds, family)
@@ -316,10 +317,6 @@ class Pods:
 
 _Far = tuple[tuple[int, Bounds], ...]
 """Far ends of one family: profiles that no other has, each with its addresses, sorted."""
-
-
-def _of(addresses: AddressSet, family: Family) -> Bounds:
-    return addresses.v4 if family == 4 else addresses.v6
 
 
 def _spread(ends: Iterable[tuple[int, Bounds]]) -> _Far:

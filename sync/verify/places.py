@@ -8,7 +8,7 @@ refused and never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.networks import Derived
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.verify.selectors import Term, Tree, selector
+from sync.verify.selectors import Labels, Term, Tree, holds, selector
 
 MULTICAST: Final = "multicast"
 _MULTICAST: Final = AddressSet.union(map(network, ("224.0.0.0/4", "ff00::/8")))
@@ -52,10 +52,14 @@ class Profiles:
 
     The zones are those that any device group of the cluster names, and the configured ones, but
     for those that can have no pods; `every` has these too. `impossible` are
-    profiles that no pod can have, since a definition selects all such pods.
+    profiles that no pod can have, since a definition selects all such pods. Pods that are known by
+    all their labels have a profile each, `known`, in the same order; they count to their zones.
     """
 
-    def __init__(self, zones: Iterable[str], options: ZoneOptions) -> None:
+    def __init__(
+        self, zones: Iterable[str], options: ZoneOptions, pods: Sequence[Labels] = ()
+    ) -> None:
+        """`pods` are the labels of those that are known, as selectors see them."""
         self._defined: dict[Tree, str] = {}
         without_pods = set()
         for name, each in options.definitions.items():
@@ -65,22 +69,38 @@ class Profiles:
                 without_pods.add(name)
         self.every = frozenset(zones)
         with_pods = sorted(self.every - without_pods)
-        self.zones = {name: 1 << number for number, name in enumerate(with_pods)}
-        count = len(self.zones)
+        self._bits = {name: 1 << number for number, name in enumerate(with_pods)}
+        count = len(self._bits)
         self.unknown_label, self.unzoned, self.no_pod = (1 << count + more for more in range(3))
-        self.everyone = (1 << count + 3) - 1
+        self._unnamed = (1 << count + 3) - 1 & ~self.no_pod
+        self._labels = pods
+        self.known = tuple(1 << count + 3 + number for number in range(len(pods)))
+        self.everyone = (1 << count + 3 + len(pods)) - 1
         self.pods = self.everyone & ~self.no_pod
         self._label = options.label
-        self._values = {label_value(name): name for name in self.zones}
+        self._values = {label_value(name): name for name in self._bits}
         # A zone with selectors of its own is in no label's hands.
         for name in self._defined.values():
             self._values.pop(label_value(name), None)
-        self._known: dict[str, tuple[int, int]] = {}
+        self._asked: dict[str, tuple[int, int]] = {}
         self.impossible = self._impossible()
+        self.zones = dict(self._bits)
+        for bit, labels in zip(self.known, pods, strict=True):
+            zone = self.zone_of(labels)
+            if zone in self.zones:
+                self.zones[zone] |= bit
+
+    def zone_of(self, labels: Labels) -> str | None:
+        """The zone of a pod with these labels; "" if it has none, None if its label names none."""
+        for tree, name in self._defined.items():
+            if holds(tree, labels):
+                return name
+        value = labels.get(self._label)
+        return "" if value is None else self._values.get(value)
 
     def names(self, bits: int) -> list[str]:
         """Profiles as words for people."""
-        said = [f"zone {name}" for name, bit in self.zones.items() if bit & bits]
+        said = [f"zone {name}" for name, bit in self._bits.items() if bit & bits]
         others = (
             (self.unknown_label, "a pod whose label names no zone"),
             (self.unzoned, "a pod without a zone"),
@@ -93,12 +113,19 @@ class Profiles:
 
         `UnreadableError` for what is no selector.
         """
-        if text not in self._known:
+        if text not in self._asked:
             try:
-                self._known[text] = self._judged(selector(text).tree())
+                asked = selector(text)
+                surely, maybe = self._judged(asked.tree())
             except (ValueError, RecursionError) as error:
                 raise UnreadableError(f"the selector {text[:200]!r} cannot be read") from error
-        return self._known[text]
+            known = sum(
+                bit
+                for bit, labels in zip(self.known, self._labels, strict=True)
+                if asked.matches(labels)
+            )
+            self._asked[text] = surely | known, maybe | known
+        return self._asked[text]
 
     def _judged(self, tree: Tree) -> tuple[int, int]:
         """What is surely and what may be selected among pods."""
@@ -115,7 +142,7 @@ class Profiles:
             return self._by_term(tree)
         if len(tree) == 2:
             surely, maybe = self._judged(tree[1])
-            return self.pods & ~maybe, self.pods & ~surely
+            return self._unnamed & ~maybe, self._unnamed & ~surely
         sign, left, right = tree
         (sure, may), (also_sure, also_may) = self._judged(left), self._judged(right)
         if sign == "&&":
@@ -126,7 +153,7 @@ class Profiles:
         found = before = 0
         for tree, name in self._defined.items():
             surely, _ = self._by_parts(tree)
-            before |= self.zones[name]
+            before |= self._bits[name]
             found |= surely & ~before
         return found
 
@@ -136,27 +163,27 @@ class Profiles:
         ranks = list(self._defined.values())
         behind = ranks[ranks.index(name) + 1 :]
         # Pods of an earlier definition may be of this one too; pods of any later one are not.
-        may = sum(self.zones[each] for each in ranks if each not in behind)
-        return self.zones[name], may
+        may = sum(self._bits[each] for each in ranks if each not in behind)
+        return self._bits[name], may
 
     def _by_term(self, term: Term) -> tuple[int, int]:
         if term.kind == "all":
-            return self.pods, self.pods
+            return self._unnamed, self._unnamed
         if term.key in (_ORCHESTRATOR, _NAMESPACE):
             if term.kind == "has":
-                return self.pods, self.pods
+                return self._unnamed, self._unnamed
             if term == Term("in", _ORCHESTRATOR, frozenset({"k8s"})):
-                return self.pods, self.pods
+                return self._unnamed, self._unnamed
         if term.key == self._label and term.kind in ("has", "in"):
-            defined = sum(self.zones[name] for name in self._defined.values())
-            by_label = {self.zones[name]: value for value, name in self._values.items()}
+            defined = sum(self._bits[name] for name in self._defined.values())
+            by_label = {self._bits[name]: value for value, name in self._values.items()}
             labelled = sum(by_label)
             if term.kind == "has":
                 return labelled | self.unknown_label, labelled | self.unknown_label | defined
             surely = sum(bit for bit, value in by_label.items() if value in term.values)
             open_values = term.values - {*by_label.values()}
             return surely, surely | defined | (self.unknown_label if open_values else 0)
-        return 0, self.pods
+        return 0, self._unnamed
 
 
 def _definition(definition: ZoneDefinition) -> Tree | None:

@@ -1,10 +1,14 @@
 """What Calico makes of written policies, as lists of boxes: one for each profile and direction.
 
-Read from `projectcalico/calico` as `sync.verify.flows` says, which judges single flows. A staged
-policy counts as if it were enforced.
+Read from `projectcalico/calico`: policy by policy, rule by rule, and the default action of the tier
+where a policy of it selects the pod and no rule matched (`felix/rules/endpoints.go`,
+`felix/calc/policy_sorter.go`). The selectors of an end are folded into one question about single
+objects (`felix/calc/rule_scanner.go`), and it matches if any object that has the address, a pod or
+a network set, is what is asked for. A staged policy counts as if it were enforced.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
@@ -26,8 +30,27 @@ _RULE_KEYS: Final = {
 _ENTITY_KEYS: Final = {
     "selector", "notSelector", "namespaceSelector", "nets", "notNets", "ports", "notPorts"
 }  # fmt: skip
-_KINDS: Final = ("GlobalNetworkPolicy", "StagedGlobalNetworkPolicy")
+STAGED: Final = "StagedGlobalNetworkPolicy"
+_KINDS: Final = ("GlobalNetworkPolicy", STAGED)
 PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
+
+
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """A policy that selects some pods, or may; `surely` says which."""
+
+    document: Mapping[str, Any]
+    surely: bool
+
+    @property
+    def name(self) -> str:
+        name: str = self.document["metadata"]["name"]
+        return name
+
+    @property
+    def staged(self) -> bool:
+        """Whether it decides nothing yet."""
+        return bool(self.document["kind"] == STAGED)
 
 
 class Policies:
@@ -83,56 +106,76 @@ class Policies:
         """
         found: list[Entry] = []
         selected = skipped = False
-        for document, surely, maybe in self._policies:
-            spec = document["spec"]
-            name = document["metadata"]["name"]
-            if not maybe & profile or direction.capitalize() not in spec["types"]:
-                continue
-            if name in skipping:
+        for policy in self.selecting(profile, direction):
+            if policy.name in skipping:
                 skipped = True
                 continue
-            if not surely & profile:
-                found.append(_unknown(name, direction))
+            if not policy.surely:
+                found.append(_unknown(policy.name, direction))
                 return found
             selected = True
-            found += self._said(document, direction)
+            found += self._said(policy, direction)
         if not selected:
             # Where those that do not count select pods, the tier's default is for these.
             return (
                 [_unknown(self._tier, direction)] if skipped and self._default == "Deny" else None
             )
-        action: Literal["allow", "deny"] = "deny" if self._default == "Deny" else "allow"
-        found.append(
-            Entry(
-                EVERYWHERE,
-                self._whole,
-                (Traffic(),),
-                action,
-                "",
-                f"the default of tier {self._tier}",
-            )
-        )
-        return found
+        return [*found, self.default]
+
+    def selecting(self, profile: int, direction: Direction) -> Iterator["Selecting"]:
+        """The policies that select pods of a profile, or may, in their order."""
+        for document, surely, maybe in self._policies:
+            if maybe & profile and direction.capitalize() in document["spec"]["types"]:
+                yield Selecting(document, bool(surely & profile))
+
+    def bounds(
+        self, policy: "Selecting", direction: Direction
+    ) -> Iterator[tuple[Entry | None, Entry | None]]:
+        """What each rule of a policy surely matches, and what it may match; None for nothing.
+
+        The two differ where labels count that no zone says.
+        """
+        for index, rule in enumerate(policy.document["spec"].get(direction, ())):
+            where = f"{policy.name}[{direction} {index}]"
+            perhaps = self._rule(rule, where, direction, at_most=True)
+            surely = perhaps
+            if perhaps and perhaps.rough:
+                surely = self._rule(rule, where, direction, at_most=False)
+            yield surely, perhaps
 
     @property
-    def _whole(self) -> Ends:
-        return ((self._profiles.everyone, EVERYWHERE),)
+    def default(self) -> Entry:
+        """What the tier does with what no rule matches, for pods that a policy of it selects."""
+        whole: Ends = ((self._profiles.everyone, EVERYWHERE),)
+        action: Literal["allow", "deny"] = "deny" if self._default == "Deny" else "allow"
+        where = f"the default of tier {self._tier}"
+        return Entry(EVERYWHERE, whole, (Traffic(),), action, "", where)
 
-    def _said(self, document: Mapping[str, Any], direction: Direction) -> list[Entry]:
-        name = document["metadata"]["name"]
-        key = (document["kind"], name, direction)
+    def _said(self, policy: "Selecting", direction: Direction) -> list[Entry]:
+        key = (policy.document["kind"], policy.name, direction)
         if key not in self._rules:
-            rules = document["spec"].get(direction, ())
+            rules = policy.document["spec"].get(direction, ())
             self._rules[key] = [
                 said
                 for index, rule in enumerate(rules)
-                for said in [self._rule(rule, f"{name}[{direction} {index}]", direction)]
+                for said in [self._rule(rule, f"{policy.name}[{direction} {index}]", direction)]
                 if said
             ]
         return self._rules[key]
 
-    def _rule(self, rule: Mapping[str, Any], where: str, direction: Direction) -> Entry | None:
-        """One rule; None if it can match nothing."""
+    def _rule(
+        self,
+        rule: Mapping[str, Any],
+        where: str,
+        direction: Direction,
+        *,
+        at_most: bool | None = None,
+    ) -> Entry | None:
+        """One rule; None if it can match nothing.
+
+        `at_most`: what it may match, not what it surely matches; else the former for an allow and
+        the latter for a deny.
+        """
         near, far = rule.get("source") or {}, rule.get("destination") or {}
         ports, source_ports = _ports(far), _ports(near)
         if direction == "ingress":
@@ -142,7 +185,7 @@ class Policies:
             families = (rule["ipVersion"],)
         allow = rule.get("action") != "Deny"
         local = self._near_end(near)
-        ends, rough = self._far_end(far, allow=allow)
+        ends, rough = self._far_end(far, at_most=allow if at_most is None else at_most)
         if not local or not ends:
             return None
         protocol = rule.get("protocol")
@@ -189,23 +232,23 @@ class Policies:
             self._near[key] = found
         return self._near[key]
 
-    def _far_end(self, entity: Mapping[str, Any], *, allow: bool) -> tuple[Ends, bool]:
-        """Who and where a far end may be at most for an allow, at least for a deny.
+    def _far_end(self, entity: Mapping[str, Any], *, at_most: bool) -> tuple[Ends, bool]:
+        """Who and where a far end may be at most, or surely is.
 
         True beside it where the two are not the same: then labels count that no zone says.
         """
-        key = (_without_ports(entity), allow)
+        key = (_without_ports(entity), at_most)
         if key not in self._ends:
-            self._ends[key] = self._read_far_end(entity, allow=allow)
+            self._ends[key] = self._read_far_end(entity, at_most=at_most)
         return self._ends[key]
 
-    def _read_far_end(self, entity: Mapping[str, Any], *, allow: bool) -> tuple[Ends, bool]:
+    def _read_far_end(self, entity: Mapping[str, Any], *, at_most: bool) -> tuple[Ends, bool]:
         nets = nets_of(entity)
         everyone = self._profiles.everyone
         if not any(name.endswith("elector") for name in entity):
             return (((everyone, nets),) if nets else ()), False
         (surely, maybe), sets, negated = self._objects(entity)
-        pods = maybe if allow != negated else surely
+        pods = maybe if at_most != negated else surely
         if negated:
             found = [(everyone & ~pods, nets - sets)]
         else:

@@ -139,9 +139,7 @@ class _Tier:
                 said = self._policies.said_to(bit, direction, frozenset())
                 wanted = [self._everything(action, who)]
                 proofs.append(self._compared(who, direction, wanted, said))
-        inexact = frozenset(
-            self._rulebase.place(meant) for meant in self._rulebase.meant if not meant.exact
-        )
+        inexact = frozenset(meant.place for meant in self._rulebase.meant if not meant.exact)
         return merged([*proofs, Proof(inexact=inexact)])
 
     def _everything(self, action: Literal["allow", "deny"], why: str) -> Entry:

@@ -3,10 +3,13 @@
 Of what Calico cannot see nobody knows here either. So an allow stands for what it surely matches
 and a deny for what it may match; whatever such a list allows, the firewall allows. Settings that
 accept a loss are taken as they are. Read anew from the rules; `docs/rules.md` has the sources.
+
+To say which rule decides a flow on the firewall, all rules can be read for what they surely match,
+or all for what they may match.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sync.firewall import tagfilter
@@ -25,6 +28,7 @@ from sync.verify.places import MULTICAST, DeviceGroup, Networks, Profiles, zones
 from sync.verify.policies import Direction
 
 Action = Literal["allow", "deny"]
+Bound = Literal["by action", "surely", "perhaps"]
 
 _ANY: Final = "any"
 _ANY_TRAFFIC: Final = (Traffic(),)
@@ -39,10 +43,10 @@ class Listed:
     surely: AddressSet
     open: bool
 
-    def match(self, *, negated: bool, allow: bool, accepted: bool) -> AddressSet:
-        """What surely matches for an allow, what may match for a deny."""
-        if self.open and not (accepted and not allow):
-            if allow:
+    def match(self, *, negated: bool, surely: bool, accepted: bool) -> AddressSet:
+        """What surely matches, or what may match."""
+        if self.open and not (accepted and not surely):
+            if surely:
                 return NOWHERE if negated else self.surely
             return EVERYWHERE - self.surely if negated else EVERYWHERE
         return EVERYWHERE - self.surely if negated else self.surely
@@ -52,11 +56,13 @@ class Listed:
 class Meant:
     """What one rule stands for. Zones are None for any; without traffic it matches nothing.
 
-    `exact`: it stands for neither more nor less than the rule on the firewall.
+    `surely`: it is what the rule surely matches, not what it may match. `exact`: it stands for
+    neither more nor less than the rule on the firewall.
     """
 
     placed: EffectiveRule
-    allow: bool
+    place: Place
+    surely: bool
     from_zones: frozenset[str] | None
     to_zones: frozenset[str] | None
     source: AddressSet
@@ -66,7 +72,10 @@ class Meant:
 
 
 class Rulebase:
-    """The rulebase of one device group, under the settings of a cluster."""
+    """The rulebase of one device group, under the settings of a cluster.
+
+    `bound` is how its rules are read: `by action` for what a cluster may allow at most.
+    """
 
     def __init__(
         self,
@@ -77,8 +86,10 @@ class Rulebase:
         zones: ZoneOptions,
         *,
         registered_known: bool,
+        bound: Bound = "by action",
     ) -> None:
         self._group = group
+        self._bound = bound
         self._networks = networks
         self._profiles = profiles
         self._rules = rules
@@ -117,20 +128,28 @@ class Rulebase:
                 there,
                 far,
                 rule.rule_type,
-                perhaps=trusted or not each.allow,
-                allow=each.allow,
+                perhaps=trusted or not each.surely,
+                surely=each.surely,
             )
             if ends and local:
-                action: Action = "allow" if each.allow else "deny"
-                place = None if each.exact else self.place(each)
-                yield Entry(local, ends, each.traffic, action, rule.name, place=place)
+                yield Entry(
+                    local,
+                    ends,
+                    each.traffic,
+                    action_of(rule),
+                    rule.name,
+                    place=each.place,
+                    exact=each.exact,
+                )
         yield from self._defaults(zone)
 
-    def place(self, meant: Meant) -> Place:
-        """Where a rule stands."""
-        at = meant.placed
+    def _place(self, at: EffectiveRule) -> Place:
         group = self._group
         return group.source, group.seen.name, at.device_group, at.rulebase, at.position
+
+    def _surely(self, action: Action) -> bool:
+        """Whether rules of an action are read for what they surely match."""
+        return self._bound == "surely" or (self._bound == "by action" and action == "allow")
 
     # --- where ------------------------------------------------------------------------------------
 
@@ -142,7 +161,7 @@ class Rulebase:
         kind: str,
         *,
         perhaps: bool,
-        allow: bool,
+        surely: bool,
     ) -> Ends:
         """The far ends of a rule for pods of a zone; `perhaps`: what may be in a zone counts."""
         if kind == "intrazone":
@@ -155,7 +174,7 @@ class Rulebase:
             there,
             addresses,
             perhaps,
-            allow,
+            surely,
         )
         if key not in self._far:
             self._far[key] = tuple(self._far_ends(*key))
@@ -167,7 +186,7 @@ class Rulebase:
         there: frozenset[str] | None,
         addresses: AddressSet,
         perhaps: bool,  # noqa: FBT001 - called by key
-        allow: bool,  # noqa: FBT001
+        surely: bool,  # noqa: FBT001
     ) -> Iterator[tuple[int, AddressSet]]:
         profiles = self._profiles
         if there is None and not but:
@@ -176,7 +195,7 @@ class Rulebase:
             pods = profiles.pods & ~profiles.zones.get(but, 0)
             its = frozenset({but})
             outside = EVERYWHERE - (
-                self._networks.perhaps(its) if allow else self._networks.surely(its)
+                self._networks.perhaps(its) if surely else self._networks.surely(its)
             )
         else:
             pods = sum(profiles.zones.get(name, 0) for name in there)
@@ -192,12 +211,13 @@ class Rulebase:
             ("intrazone-default", frozenset({zone})),
             ("interzone-default", others),
         ):
-            allow = defaults[name] == "allow"
+            action: Action = "allow" if defaults[name] == "allow" else "deny"
             pods = sum(profiles.zones.get(each, 0) for each in zones)
             networks = self._networks
-            outside = networks.surely(zones) if allow else networks.perhaps(zones)
+            surely = self._surely(action)
+            outside = networks.surely(zones) if surely else networks.perhaps(zones)
             ends = tuple(_at(pods, EVERYWHERE, profiles.no_pod, outside))
-            yield Entry(EVERYWHERE, ends, _ANY_TRAFFIC, "allow" if allow else "deny", name)
+            yield Entry(EVERYWHERE, ends, _ANY_TRAFFIC, action, name)
         unzoned: Action = "allow" if self._zones.unzoned_pods == "pass" else "deny"
         pods_left: Ends = ((profiles.pods, EVERYWHERE),)
         yield Entry(EVERYWHERE, pods_left, _ANY_TRAFFIC, unzoned, "unzoned-pods")
@@ -210,12 +230,16 @@ class Rulebase:
     def _meant(self, placed: EffectiveRule) -> Meant:
         rule = placed.rule
         allow = rule.action == "allow"
-        nothing = Meant(placed, allow, None, None, NOWHERE, NOWHERE, (), exact=rule.disabled)
+        surely = self._surely(action_of(rule))
+        place = self._place(placed)
+        nothing = Meant(
+            placed, place, surely, None, None, NOWHERE, NOWHERE, (), exact=rule.disabled
+        )
         if rule.disabled:
             return nothing
         there, surely_there = self._targeted(rule)
-        if not (surely_there if allow else there):
-            return _with(nothing, exact=not there)
+        if not (surely_there if surely else there):
+            return replace(nothing, exact=not there)
         exact = there == surely_there
         if (
             self._filter
@@ -224,7 +248,7 @@ class Rulebase:
         ):
             return nothing
         if rule.constraints or rule.unreadable:
-            if allow or _accepted(self._rules.accept_dropped_denies, rule):
+            if surely or _accepted(self._rules.accept_dropped_denies, rule):
                 return nothing
             exact = False
         accepted = _accepted(self._rules.accept_dropped_members, rule)
@@ -238,9 +262,9 @@ class Rulebase:
             if listed is None:
                 found = NOWHERE if negated else EVERYWHERE
             else:
-                found = listed.match(negated=negated, allow=allow, accepted=accepted)
+                found = listed.match(negated=negated, surely=surely, accepted=accepted)
                 exact = exact and not listed.open
-            if allow:
+            if surely:
                 kept = found - self._wild[end].taken_from(rule)
                 exact = exact and kept == found
                 found = kept
@@ -249,14 +273,15 @@ class Rulebase:
             listed is not None and listed.open and not accepted
             for listed in map(self._listed, (rule.sources, rule.destinations))
         )
-        if not allow and opened and _accepted(self._rules.accept_dropped_denies, rule):
+        if not surely and opened and _accepted(self._rules.accept_dropped_denies, rule):
             return nothing
         from_zones = _zones(rule.from_zones)
         # An intrazone rule has no destination zones of its own.
         to_zones = from_zones if rule.rule_type == "intrazone" else _zones(rule.to_zones)
         return Meant(
             placed,
-            allow,
+            place,
+            surely,
             from_zones,
             to_zones,
             ends[0],
@@ -292,10 +317,10 @@ class Rulebase:
 
     def _traffic(self, rule: Rule, *, accepted: bool) -> tuple[tuple[Traffic, ...], bool, bool]:
         """The traffic, whether it is the rule's own, and whether a deny grew for what is open."""
-        allow = rule.action == "allow"
+        surely = self._surely(action_of(rule))
         services, applications = frozenset(rule.services), frozenset(rule.applications)
         unsayable: tuple[tuple[Traffic, ...], bool, bool]
-        unsayable = ((), False, False) if allow else (_ANY_TRAFFIC, False, True)
+        unsayable = ((), False, False) if surely else (_ANY_TRAFFIC, False, True)
         explicit = not services & {_ANY, _BY_DEFAULT}
         if (not explicit and len(services) > 1) or (_ANY in applications and len(applications) > 1):
             return unsayable
@@ -303,13 +328,13 @@ class Rulebase:
         named = None
         if _ANY not in applications:
             named = resolve_applications(
-                sorted(applications), self._objects.applications, denied=not allow
+                sorted(applications), self._objects.applications, denied=not surely
             )
             if not named.traffic and not named.open_because:
                 return (), True, False
         if served is not None and not served.served and not served.open_because:
             return (), True, False
-        if allow:
+        if surely:
             if (named is not None or _BY_DEFAULT in services) and (
                 self._rules.applications == "strict"
             ):
@@ -377,7 +402,7 @@ class Rulebase:
 
 
 class _Wild:
-    """What allows lose to wildcard rules: to denies, and where two other ones overlap.
+    """What rules lose to wildcard rules: to those of the other action, and where two overlap.
 
     Such rules match by their longest prefix and not in order, unless a firewall's wildcard
     top-down match mode is on (PAN-OS administrator's guide), which a Panorama does not say.
@@ -385,24 +410,30 @@ class _Wild:
 
     def __init__(self, rules: Sequence[tuple[Rule, str, AddressSet]]) -> None:
         self._rules = rules
-        self._usual = self._taken(rules)
+        self._usual: dict[Action, AddressSet] = {
+            "allow": self._taken(rules, "allow"),
+            "deny": self._taken(rules, "deny"),
+        }
 
     def taken_from(self, rule: Rule) -> AddressSet:
-        """What an allow loses."""
+        """What a rule does not surely match."""
+        action = action_of(rule)
         others = [each for each in self._rules if each[0] is not rule]
-        return self._usual if len(others) == len(self._rules) else self._taken(others)
+        known = len(others) == len(self._rules)
+        return self._usual[action] if known else self._taken(others, action)
 
     @staticmethod
-    def _taken(rules: Sequence[tuple[Rule, str, AddressSet]]) -> AddressSet:
+    def _taken(rules: Sequence[tuple[Rule, str, AddressSet]], action: Action) -> AddressSet:
         taken, seen = [], NOWHERE
         for rule, _, wild in rules:
-            taken.append(seen & wild if rule.action == "allow" else wild)
+            taken.append(seen & wild if action_of(rule) == action else wild)
             seen |= wild
         return AddressSet.union(taken)
 
 
-def _with(meant: Meant, *, exact: bool) -> Meant:
-    return Meant(meant.placed, meant.allow, None, None, NOWHERE, NOWHERE, (), exact)
+def action_of(rule: Rule) -> Action:
+    """Whether a rule allows; there are many ways to deny."""
+    return "allow" if rule.action == "allow" else "deny"
 
 
 def _at(

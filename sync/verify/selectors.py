@@ -129,6 +129,17 @@ class Selector:
         return found
 
 
+def holds(tree: Tree, labels: Labels) -> bool:
+    """Whether labels pass a selector as it is written."""
+    if isinstance(tree, Term):
+        return tree.holds(labels)
+    if len(tree) == 2:
+        return not holds(tree[1], labels)
+    sign, left, right = tree
+    both = holds(left, labels), holds(right, labels)
+    return all(both) if sign == "&&" else any(both)
+
+
 @lru_cache(1 << 14)
 def selector(text: str) -> Selector:
     """The selector of a text; `ValueError` as `Selector`."""

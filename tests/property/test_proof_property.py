@@ -49,12 +49,12 @@ def documents_of(one: Judged) -> list[Document]:
     return found
 
 
-def proof_of(one: Judged, documents: Sequence[Document]) -> Proof:
-    made = one.case
-    groups = [
+def groups_of(one: Judged) -> list[DeviceGroup]:
+    """The device groups of a case, in the order of their tiers."""
+    return [
         DeviceGroup(
             "panorama",
-            effective(made.configuration, group.name),
+            effective(one.case.configuration, group.name),
             networks.Derived(
                 group.derived.zones,
                 group.derived.all_networks(),
@@ -63,10 +63,18 @@ def proof_of(one: Judged, documents: Sequence[Document]) -> Proof:
             ),
             group.tier,
         )
-        for group in made.groups
+        for group in sorted(one.case.groups, key=lambda each: each.order)
     ]
+
+
+def settings_of(one: Judged) -> Settings:
+    made = one.case
     pods = made.pod_cidrs and AddressSet.union(map(network, made.pod_cidrs))
-    return prove(groups, documents, Settings(made.rules, made.zones, pods, made.registered_known))
+    return Settings(made.rules, made.zones, pods, made.registered_known)
+
+
+def proof_of(one: Judged, documents: Sequence[Document]) -> Proof:
+    return prove(groups_of(one), documents, settings_of(one))
 
 
 # --- mutants --------------------------------------------------------------------------------------

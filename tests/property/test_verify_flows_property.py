@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from sync.calico.selectors import problem
 from sync.verify import flows
-from sync.verify.flows import Policies
+from sync.verify.boxes import Packet
+from sync.verify.flows import Flows
 from sync.verify.selectors import selector
 from tests.naive import calico_verdict
 from tests.naive.flows import End
@@ -32,22 +33,19 @@ def test_both_readings_give_the_same_verdicts(seed: int, tame: bool) -> None:
             flows.Flow(
                 end(flow.source),
                 end(flow.destination),
-                flow.protocol,
-                flow.port,
-                flow.source_port,
-                flow.icmp,
+                Packet(flow.protocol, flow.source_port, flow.port, flow.icmp),
             ),
         )
         for flow in one.case.flows
     ]
     # Every pod of the world counts: a selector asks about whoever has an address.
-    policies = Policies(documents, [*ends.values(), *map(end, one.case.world)])
+    written = Flows(documents, [*ends.values(), *map(end, one.case.world)])
     slow = calico_verdict.Calico(documents, one.case.world, staged=False)
     for flow, same in asked:
-        expected, found = slow.verdict(flow), policies.verdict(same)
+        expected, found = slow.verdict(flow), written.verdict(same)
         assert found.allowed == expected.allow, (seed, str(flow), expected, found)
-        if found.policy:
-            assert f"{found.policy}[{found.direction} {found.index}]" in expected.by
+        if found.rule:
+            assert found.where in expected.by
 
 
 KEYS = ["a", "b.c/d", "not", "in"]

@@ -26,7 +26,8 @@ from sync.cli.sync import exit_code, first_code
 from sync.cli.verify import Judged
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Cluster, InvalidObjectError, Result, plan_cycle, run_cycle
+from sync.cycle import Result, plan_cycle, run_cycle
+from sync.desired import Cluster, InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
@@ -635,7 +636,7 @@ def test_an_object_that_does_not_validate_stops_the_cluster(
 ) -> None:
     world.export(A, B, WEB)
     monkeypatch.setattr(
-        "sync.cycle.validate",
+        "sync.desired.validate",
         lambda manifest: ["spec.nets[0] is wrong"] if manifest.kind == KIND else [],
     )
     error = world.only().error
@@ -661,7 +662,7 @@ def test_what_allows_more_than_the_firewall_is_never_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = world.keep_in_memory()
-    monkeypatch.setattr("sync.cycle.translate", lambda *given: widened(translate(*given)))
+    monkeypatch.setattr("sync.desired.translate", lambda *given: widened(translate(*given)))
     world.export(allow("web to db", from_=["web"], to=["db"], service=["service-https"]))
     for dry in (True, False):
         result = world.only(dry=dry)
@@ -687,7 +688,7 @@ def test_what_is_less_than_exact_where_the_report_says_exact_is_never_written(
         return replace(found, report=replace(found.report, rules=tuple(rules)))
 
     cluster = world.keep_in_memory()
-    monkeypatch.setattr("sync.cycle.translate", praised)
+    monkeypatch.setattr("sync.desired.translate", praised)
     world.export(allow("by name", from_=["web"], to=["db"], application=["ssl"]))
     result = world.only()
     assert result.plan is not None

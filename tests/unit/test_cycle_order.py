@@ -15,7 +15,8 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, Pairs, Rule
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
-from sync.cycle import Cluster, Planned, Result, StoppedError, plan_cycle, sync_cluster
+from sync.cycle import Planned, Result, StoppedError, plan_cycle, sync_cluster
+from sync.desired import Cluster
 from sync.errors import ClusterError
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies

@@ -1,6 +1,6 @@
 """Pods that would lose DNS or the API server as rules first come to them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -50,6 +50,9 @@ class Cluster:
     def lifelines(self) -> Lifelines:
         self.asked += 1
         return self.found
+
+    def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
+        raise AssertionError("nobody asks for that here")
 
 
 PODS = (

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.calico.ownership import owner_labels
-from sync.cycle import Cluster
+from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
 from sync.service.service import Service, Timing
 from sync.store import Store, open_store

@@ -17,7 +17,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import NotWrittenError
-from sync.cycle import Cluster
+from sync.desired import Cluster
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
 from sync.service import worker as module

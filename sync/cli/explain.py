@@ -1,0 +1,72 @@
+"""`zonebridge explain`: which rule of the firewall and which rule of Calico decide a flow."""
+
+from collections.abc import Sequence
+
+import click
+
+from sync import assembly
+from sync.cli.context import Context, print_json, until_closed
+from sync.cli.report import errors, exit_code
+from sync.cli.sync import checked, print_error
+from sync.cycle import Result
+from sync.errors import ClusterError, SourceError, UsageError
+from sync.explained_text import document, text
+from sync.explaining import Explained, NoSuchZoneError, asked_of, explained
+from sync.targets import read_sources
+
+
+@click.command()
+@click.option("--from", "source", required=True, metavar="END", help="A zone, or an address.")
+@click.option("--to", "destination", required=True, metavar="END", help="A zone, or an address.")
+@click.option("--port", required=True, metavar="PORT", help="443/tcp, 53/udp, 8/icmp, ip/47.")
+@click.option("--source-port", type=click.IntRange(0, 65535), help="Default: 50000.")
+@click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
+@click.option("--live", is_flag=True, help="By the objects as they stand in the cluster.")
+@click.option("--verbose", is_flag=True, help="Show the rules that are passed over, and why.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def explain(
+    context: Context,
+    *,
+    source: str,
+    destination: str,
+    port: str,
+    source_port: int | None,
+    only: Sequence[str],
+    live: bool,
+    verbose: bool,
+    output: str,
+) -> int:
+    """Show which rules decide a flow, the firewall's and Calico's side by side.
+
+    END is a zone (web: any pod of it), an address (10.1.2.3: the pod that has it, or what is no
+    pod), or a pod of a zone at an address (web@10.244.1.7).
+    """
+    asked = asked_of(source, destination, port, source_port)
+    settings = checked(context.settings(), only)
+    found: list[Explained] = []
+    results: list[Result] = []
+    with assembly.store_of(settings, write=False) as store:
+        options = assembly.options(settings, store)
+        clusters = assembly.clusters(settings, store, write=False, only=only)
+        used = {here.source for cluster in clusters for here in cluster.device_groups}
+        read = read_sources(assembly.sources(settings), used)
+        for cluster in clusters:
+            try:
+                found.append(
+                    explained(cluster, read, store, options, asked, live=live, verbose=verbose)
+                )
+            except (SourceError, ClusterError, UsageError) as error:
+                results.append(Result(cluster.name, error=error))
+    if found:
+        # A zone of one cluster need not be one of another.
+        results = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
+    with until_closed():
+        if output == "json":
+            documents = [document(each, asked.packet) for each in found]
+            print_json({"clusters": documents, "errors": errors(results)})
+        else:
+            click.echo("\n".join(text(each, asked.packet) for each in found), nl=False)
+        for result in results:
+            print_error(result)
+    return exit_code(results)

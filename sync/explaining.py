@@ -1,0 +1,231 @@
+"""Which rules decide a flow in a cluster: by its objects as they shall be, or as they are.
+
+two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  the rules
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from sync.clusters.cluster import Workload
+from sync.desired import Cluster, Desired, desired
+from sync.errors import UsageError
+from sync.firewall.services import ICMP, ICMPV6
+from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
+from sync.proving import judged_groups, settings_of
+from sync.store import Store
+from sync.targets import Read
+from sync.translate.fidelity import Report
+from sync.translate.translation import Options
+from sync.verify.boxes import EPHEMERAL, PORTED, Packet
+from sync.verify.explain import Party, Side, explain
+from sync.verify.places import UnreadableError, zones_named
+from sync.verify.policies import PROTOCOLS
+
+_PORT: Final = re.compile(
+    r"(?P<port>[0-9]{1,5})/(?P<name>tcp|udp|sctp)"
+    r"|((?P<type>[0-9]{1,3})(:(?P<code>[0-9]{1,3}))?/)?(?P<icmp>icmp|icmp6|icmpv6)"
+    r"|ip/(?P<ip>[0-9]{1,3})"
+)
+_BY_NAME: Final = {name.lower(): number for name, number in PROTOCOLS.items()} | {"icmp6": ICMPV6}
+_ECHO: Final = {ICMP: 8, ICMPV6: 128}
+_LAST: Final = 255  # IP protocol, ICMP type and code
+_LAST_PORT: Final = 65535
+
+
+class End(NamedTuple):
+    """One end as somebody asks about it: a `zone`, an `address` as (family, number), or both."""
+
+    zone: str
+    address: tuple[int, int] | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The flow that somebody asks about."""
+
+    source: End
+    destination: End
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Which rules decide the flow in one cluster.
+
+    `source` and `destination` say who the ends are there, with all addresses they may have in
+    `parties`. `live`: the objects are those that stand there. `notes` are sentences.
+    """
+
+    cluster: str
+    source: str
+    destination: str
+    parties: tuple[Party, Party]
+    live: bool
+    sides: tuple[Side, ...]
+    notes: tuple[str, ...]
+    report: Report
+
+
+class NoSuchZoneError(UsageError):
+    """A cluster has no such zone; another one may."""
+
+
+def end_of(text: str) -> End:
+    """An end from `web`, `10.1.2.3` or `web@10.1.2.3`; `UsageError` if it is none."""
+    zone, at, place = text.rpartition("@")
+    try:
+        return End(zone, address(place), text)
+    except ValueError:
+        if at or not text or "/" in text:
+            raise UsageError(
+                f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
+                "2001:db8::1), or for a pod that no cluster tells of both (web@10.1.2.3)"
+            ) from None
+        return End(text, None, text)
+
+
+def packet_of(port: str, source_port: int | None) -> Packet:
+    """A packet from `443/tcp`, `8/icmp`, `3:1/icmp`, `icmp` or `ip/47`; `UsageError` otherwise.
+
+    ICMP alone is an echo request.
+    """
+    said = _PORT.fullmatch(port.lower())
+    found = _packet(said, EPHEMERAL if source_port is None else source_port) if said else None
+    if found is None:
+        raise UsageError(
+            f"{port!r} says no traffic; write 443/tcp, 53/udp, 5000/sctp, 8/icmp, 3:1/icmp (type "
+            "and code), 128/icmp6, or ip/47 for another IP protocol"
+        )
+    if source_port is not None and found.protocol not in PORTED:
+        raise UsageError(f"{found.said()} has no source port; leave --source-port away")
+    return found
+
+
+def _packet(said: re.Match[str], source_port: int) -> Packet | None:
+    if said["ip"]:
+        protocol = int(said["ip"])
+        known = protocol > _LAST or protocol in (*PORTED, *_ECHO)
+        return None if known else Packet(protocol, 0, 0, None)
+    protocol = _BY_NAME[said["name"] or said["icmp"]]
+    if said["name"]:
+        port = int(said["port"])
+        return None if port > _LAST_PORT else Packet(protocol, source_port, port, None)
+    icmp = int(said["type"] or _ECHO[protocol]), int(said["code"] or 0)
+    return None if max(icmp) > _LAST else Packet(protocol, 0, 0, icmp)
+
+
+def asked_of(source: str, destination: str, port: str, source_port: int | None) -> Asked:
+    """What somebody asks about; `UsageError` where that can be no flow."""
+    asked = Asked(end_of(source), end_of(destination), packet_of(port, source_port))
+    one, other = asked.source.address, asked.destination.address
+    if one and other and one[0] != other[0]:
+        raise UsageError(f"{source} and {destination} are of two IP versions; no flow is")
+    if one and one == other:
+        raise UsageError(f"{source} is both ends; nothing stands between a pod and itself")
+    family = {ICMP: 4, ICMPV6: 6}.get(asked.packet.protocol)
+    for end in (asked.source, asked.destination):
+        if family and end.address and end.address[0] != family:
+            raise UsageError(f"{end.text} has no {asked.packet.said()}; that is of IPv{family}")
+    return asked
+
+
+def explained(
+    cluster: Cluster,
+    read: Read,
+    store: Store,
+    options: Options,
+    asked: Asked,
+    *,
+    live: bool,
+    verbose: bool,
+) -> Explained:
+    """Explain the flow in one cluster; `live` by the objects as they stand there.
+
+    Raises what `desired` raises, and `UsageError` where the ends cannot be found there, or the
+    rules not be judged.
+    """
+    found = cluster.reader.read()
+    shall = desired(cluster, read, found, store.written(cluster.name), options)
+    groups = judged_groups(sorted(shall.targets, key=lambda each: each.order))
+    ends = (asked.source, asked.destination)
+    pods = _pods(cluster, ends)
+    known = frozenset(shall.options.zones.definitions).union(*map(zones_named, groups))
+    for end in ends:
+        if end.zone and end.zone not in known:
+            raise NoSuchZoneError(
+                f"cluster {cluster.name} has no zone {end.zone!r}; `zonebridge zones` lists those "
+                "there are"
+            )
+    parties = [_party(end, pods, shall.options.pod_cidrs) for end in ends]
+    source, destination = parties
+    if live:
+        documents = [each.document for each in found.values()]
+    else:
+        documents = [each.document() for each in shall.translated.manifests.values()]
+    try:
+        sides = explain(
+            groups,
+            documents,
+            settings_of(shall.options),
+            (source, destination),
+            asked.packet,
+            verbose=verbose,
+        )
+    except (UnreadableError, ValueError) as error:
+        raise UsageError(f"cluster {cluster.name} cannot be explained: {error}") from error
+    return Explained(
+        cluster=cluster.name,
+        source=_named(asked.source, pods),
+        destination=_named(asked.destination, pods),
+        parties=(source, destination),
+        live=live,
+        sides=tuple(sides),
+        notes=tuple(_notes(ends, parties, shall)),
+        report=shall.translated.report,
+    )
+
+
+def _pods(cluster: Cluster, ends: Sequence[End]) -> Mapping[tuple[int, int], Workload]:
+    """The cluster's pods at the addresses of these ends, but for those whose zone is given."""
+    wanted = {end.address for end in ends if end.address and not end.zone}
+    if not wanted:
+        return {}
+    return {
+        place: pod
+        for pod in cluster.reader.pods_at(wanted)
+        for place in pod.addresses
+        if place in wanted
+    }
+
+
+def _party(end: End, pods: Mapping[tuple[int, int], Workload], cidrs: AddressSet | None) -> Party:
+    if end.address is None:
+        return Party(EVERYWHERE if cidrs is None else cidrs, end.zone)
+    where = network(written(end.address))
+    pod = pods.get(end.address)
+    return Party(where, end.zone, pod.labels if pod else None)
+
+
+def _named(end: End, pods: Mapping[tuple[int, int], Workload]) -> str:
+    if end.address is None:
+        return f"a pod of zone {end.zone}"
+    place = written(end.address)
+    if end.zone:
+        return f"a pod of zone {end.zone} at {place}"
+    pod = pods.get(end.address)
+    return f"pod {pod.name} ({place})" if pod else place
+
+
+def _notes(ends: Sequence[End], parties: Iterable[Party], shall: Desired) -> Iterable[str]:
+    cidrs = shall.options.pod_cidrs
+    for end, party in zip(ends, parties, strict=True):
+        if cidrs and not party.is_pod and party.addresses & cidrs:
+            yield (
+                f"{end.text} lies in the networks of pods, but no pod is known to have it: it is "
+                f"taken for no pod; write ZONE@{end.text} for a pod of a zone"
+            )
+    if not any(party.is_pod for party in parties):
+        yield "neither end is a pod of this cluster, so none of its policies decides the flow"

@@ -1,0 +1,428 @@
+"""Which rules decide a flow: the firewall's and Calico's, side by side.
+
+    both ends, a packet  ->  each pod at an end, tier by tier  ->  the rules of both lists, in order
+
+A rule decides what it surely matches; what it only may match it is told for, and the next rules are
+asked. An end may be many addresses, as a zone's are: then the flows fall into cases.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, NamedTuple
+
+from sync.firewall.services import ICMP, ICMPV6
+from sync.net.addresses import AddressSet
+from sync.net.intervals import Bounds, intersection
+from sync.options import RuleOptions
+from sync.verify.boxes import (
+    FAMILIES,
+    Box,
+    Entry,
+    Family,
+    Packet,
+    Place,
+    carries,
+    common,
+    of_family,
+    without,
+)
+from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
+from sync.verify.policies import Direction, Policies
+from sync.verify.proof import Settings
+from sync.verify.rulebase import Bound, Meant, Rulebase
+
+_MOST: Final = 5_000  # pieces that the flows of one side may fall into
+
+_FAMILIES: Final[dict[int, tuple[Family, ...]]] = {ICMP: (4,), ICMPV6: (6,)}
+_WAYS: Final[tuple[tuple[Direction, int, int], ...]] = (("egress", 0, 1), ("ingress", 1, 0))
+
+Verdict = Literal["allow", "deny", "unknown"]
+
+
+class Party(NamedTuple):
+    """One end of the flow, at any of some addresses.
+
+    It is a pod of a `zone`, a pod that is known by all its `labels` as selectors see them, or, with
+    neither, no pod.
+    """
+
+    addresses: AddressSet
+    zone: str = ""
+    labels: Mapping[str, str] | None = None
+
+    @property
+    def is_pod(self) -> bool:
+        return bool(self.zone) or self.labels is not None
+
+
+class Decider(NamedTuple):
+    """A rule that decides a flow, or may: `rule` and its `place` are the firewall's, `where` is
+    Calico's, as in `policy[egress 3]`. A `staged` one decides nothing yet."""
+
+    action: Literal["allow", "deny"]
+    rule: str
+    place: Place | None = None
+    where: str = ""
+    staged: bool = False
+
+
+class Passed(NamedTuple):
+    """A rule that was asked before, and a clause that says why it does not match."""
+
+    rule: str
+    place: Place | None
+    where: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one list says: `decider` decides, unless one of `perhaps` matches, which come before it.
+
+    `passed` are the rules before it that surely do not match, where they were asked for.
+    """
+
+    decider: Decider
+    perhaps: tuple[Decider, ...] = ()
+    passed: tuple[Passed, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, `unknown` where it depends on which of the rules it is."""
+        found = {each.action for each in (*self.perhaps, self.decider)}
+        return self.decider.action if len(found) == 1 else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Some flows that the same rules decide: pairs of addresses of the pod and of its far end.
+
+    `firewall` is None where the device group does not know the pod's zone.
+    """
+
+    flows: tuple[tuple[AddressSet, AddressSet], ...]
+    firewall: Judgement | None
+    calico: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What the policies of one tier say to the pod at one end, and its device group's firewalls."""
+
+    direction: Direction
+    source: str
+    device_group: str
+    tier: str
+    cases: tuple[Case, ...]
+
+
+def explain(
+    groups: Sequence[DeviceGroup],
+    documents: Sequence[Mapping[str, Any]],
+    settings: Settings,
+    ends: tuple[Party, Party],
+    packet: Packet,
+    *,
+    verbose: bool = False,
+) -> list[Side]:
+    """Find the rules that decide the flow from the first end to the second one.
+
+    `groups` are a cluster's, in the order of their tiers; `documents` all sets, tiers and policies.
+    `verbose` tells of what was passed over. Raises `UnreadableError` for what cannot be judged, and
+    `ValueError` for a zone that can have no pods.
+    """
+    named = {group.tier: zones_named(group) for group in groups}
+    every = frozenset(settings.zones.definitions).union(*named.values())
+    labels = [each.labels for each in ends if each.labels is not None]
+    profiles = Profiles(every, settings.zones, labels)
+    known = iter(profiles.known)
+    bits = [next(known) if each.labels is not None else _bit(profiles, each) for each in ends]
+    tiers = []
+    for group in groups:
+        elsewhere = frozenset[str]().union(*named.values()) - named[group.tier]
+        last = group is groups[-1]
+        tiers.append(_Tier(group, elsewhere, documents, profiles, settings, packet, last=last))
+    found = []
+    for direction, here, there in _WAYS:
+        local = ends[here]
+        if not local.is_pod:
+            continue
+        zone = local.zone or profiles.zone_of(local.labels or {}) or ""
+        starts = [
+            Box(family, near, bits[there], far, 1)
+            for family in _FAMILIES.get(packet.protocol, FAMILIES)
+            for near in [of_family(local.addresses, family)]
+            for far in [of_family(ends[there].addresses, family)]
+            if near and far
+        ]
+        for group, tier in zip(groups, tiers, strict=True):
+            cases = tuple(tier.cases(zone, bits[here], direction, starts, verbose=verbose))
+            found.append(Side(direction, group.source, group.seen.name, group.tier, cases))
+    return found
+
+
+def verdict_of(sides: Sequence[Side]) -> Verdict:
+    """What Calico makes of the flow: any side may deny it, and all must allow it."""
+    by_side = [{case.calico.verdict for case in side.cases} for side in sides]
+    if any(each == {"deny"} for each in by_side):
+        return "deny"
+    return "allow" if all(each == {"allow"} for each in by_side) else "unknown"
+
+
+def _bit(profiles: Profiles, end: Party) -> int:
+    """The profile of an end whose labels are not known."""
+    if not end.zone:
+        return profiles.no_pod
+    bit = profiles.zones.get(end.zone, 0) & ~sum(profiles.known)
+    if not bit or bit & profiles.impossible:
+        raise ValueError(f"no pod can be in zone {end.zone!r}")
+    return bit
+
+
+class _Rule(NamedTuple):
+    """A rule of a list as boxes: what it surely matches, and what it may match."""
+
+    decider: Decider
+    surely: tuple[Box, ...]
+    perhaps: tuple[Box, ...]
+
+
+class _Tier:
+    """Both lists of one tier, for one packet."""
+
+    def __init__(
+        self,
+        group: DeviceGroup,
+        elsewhere: frozenset[str],
+        documents: Sequence[Mapping[str, Any]],
+        profiles: Profiles,
+        settings: Settings,
+        packet: Packet,
+        *,
+        last: bool,
+    ) -> None:
+        self._group = group
+        self._profiles = profiles
+        self._packet = packet
+        self._policies = Policies(group.tier, documents, profiles, last=last)
+        networks = networks_of(group, settings.zones, elsewhere)
+        # As the firewall itself reads them: no setting accepts a loss there.
+        rules = RuleOptions(devices=settings.rules.devices, applications="strict")
+        zones = replace(settings.zones, trust_addresses=False)
+
+        def read(bound: Bound) -> Rulebase:
+            known = settings.registered_known
+            return Rulebase(
+                group, networks, profiles, rules, zones, registered_known=known, bound=bound
+            )
+
+        self._surely, self._perhaps = read("surely"), read("perhaps")
+
+    def cases(
+        self,
+        zone: str,
+        profile: int,
+        direction: Direction,
+        starts: Sequence[Box],
+        *,
+        verbose: bool,
+    ) -> Iterator[Case]:
+        """The flows of some boxes by the rules that decide them."""
+        by_rules: dict[tuple[Judgement | None, Judgement], list[Box]] = {}
+        for start in starts:
+            calico = [*self._calico(profile, direction, start)]
+            pieces: Iterator[tuple[Box, Judgement | None]] = iter([(start, None)])
+            if zone in zones_named(self._group):
+                pieces = _decided([*self._firewall(zone, direction, start)], start)
+            for piece, firewall in pieces:
+                for part, judgement in _decided(calico, piece):
+                    by_rules.setdefault((firewall, judgement), []).append(part)
+                    if len(by_rules) > _MOST:
+                        raise _too_many()
+        for (firewall, judgement), boxes in by_rules.items():
+            case = Case(tuple(_together(boxes)), firewall, judgement)
+            yield self._told(case, zone, profile, direction, boxes[0]) if verbose else case
+
+    def _told(self, case: Case, zone: str, profile: int, direction: Direction, box: Box) -> Case:
+        """A case with the rules that are passed over for a box of it."""
+        firewall = case.firewall
+        if firewall:
+            passed = tuple(self._passed_firewall(firewall, zone, direction, box))
+            firewall = replace(firewall, passed=passed)
+        passed = tuple(self._passed_calico(case.calico, profile, direction, box))
+        return Case(case.flows, firewall, replace(case.calico, passed=passed))
+
+    # --- the firewall's list ----------------------------------------------------------------------
+
+    def _firewall(self, zone: str, direction: Direction, start: Box) -> Iterator[_Rule]:
+        surely = {_key(each): each for each in self._surely.decided(zone, direction)}
+        for entry in self._perhaps.decided(zone, direction):
+            perhaps = _boxes(entry, start, self._packet)
+            if perhaps:
+                sure = surely.get(_key(entry))
+                action: Literal["allow", "deny"] = "allow" if entry.action == "allow" else "deny"
+                decider = Decider(action, entry.rule, entry.place)
+                yield _Rule(decider, _boxes(sure, start, self._packet) if sure else (), perhaps)
+
+    def _passed_firewall(
+        self, judgement: Judgement, zone: str, direction: Direction, box: Box
+    ) -> Iterator[Passed]:
+        told = {each.place for each in judgement.perhaps}
+        by_place = {each.place: each for each in self._perhaps.decided(zone, direction)}
+        for meant in self._perhaps.meant:
+            if meant.place == judgement.decider.place:
+                return
+            if meant.place not in told:
+                because = self._unlike(meant, zone, direction, by_place.get(meant.place), box)
+                yield Passed(meant.placed.rule.name, meant.place, "", because)
+
+    def _unlike(
+        self, meant: Meant, zone: str, direction: Direction, entry: Entry | None, box: Box
+    ) -> str:
+        """Why a rule of the firewall does not match."""
+        if meant.placed.rule.disabled:
+            return "is disabled"
+        if not meant.traffic:
+            return "is not on these firewalls, or matches nothing"
+        here, there = meant.from_zones, meant.to_zones
+        words = ("from", "to")
+        if direction == "ingress":
+            here, there, words = there, here, ("to", "from")
+        if here is not None and zone not in here:
+            return f"is {words[0]} zone {_listed(here)}"
+        if not carries(meant.traffic, self._packet):
+            return "is for other services or applications"
+        if entry and not intersection(of_family(entry.local, box.family), box.local):
+            return f"is {words[0]} other addresses"
+        named = {name for name, bits in self._profiles.zones.items() if bits & box.profiles}
+        if there is not None and named and not named & there:
+            return f"is {words[1]} zone {_listed(there)}"
+        if named and meant.placed.rule.rule_type == "universal":
+            return f"is {words[1]} other addresses"
+        return f"is {words[1]} other zones or addresses"
+
+    # --- Calico's list ----------------------------------------------------------------------------
+
+    def _calico(self, profile: int, direction: Direction, start: Box) -> Iterator[_Rule]:
+        selecting = selected = False
+        for policy in self._policies.selecting(profile, direction):
+            selecting = True
+            selected = selected or policy.surely
+            for surely, perhaps in self._policies.bounds(policy, direction):
+                boxes = _boxes(perhaps, start, self._packet) if perhaps else ()
+                if perhaps and boxes:
+                    sure = _boxes(surely, start, self._packet) if surely and policy.surely else ()
+                    yield _Rule(_decider(perhaps, staged=policy.staged), sure, boxes)
+        default = self._policies.default
+        if selected:
+            yield _Rule(_decider(default, staged=False), (start,), (start,))
+        else:
+            # Whoever may be selected may meet the default too.
+            if selecting:
+                yield _Rule(_decider(default, staged=False), (), (start,))
+            where = f"no policy of tier {self._group.tier} selects it"
+            yield _Rule(Decider("allow", "", where=where), (start,), (start,))
+
+    def _passed_calico(
+        self, judgement: Judgement, profile: int, direction: Direction, box: Box
+    ) -> Iterator[Passed]:
+        told = {each.where for each in judgement.perhaps}
+        for policy in self._policies.selecting(profile, direction):
+            for index, (_, entry) in enumerate(self._policies.bounds(policy, direction)):
+                where = f"{policy.name}[{direction} {index}]"
+                if where == judgement.decider.where:
+                    return
+                if where not in told:
+                    because = _apart(entry, box, self._packet) if entry else "matches nothing"
+                    yield Passed(entry.rule if entry else "", None, where, because)
+
+
+def _decided(rules: Sequence[_Rule], start: Box) -> Iterator[tuple[Box, Judgement]]:
+    """The flows of a box by the rules that decide them; the last rule decides all."""
+    left: list[tuple[Box, tuple[Decider, ...]]] = [(start, ())]
+    for rule in rules:
+        ahead: list[tuple[Box, tuple[Decider, ...]]] = []
+        for piece, perhaps in left:
+            for both in _both(piece, rule.surely):
+                yield both, Judgement(rule.decider, perhaps)
+            for rest in _left(piece, rule.surely):
+                ahead += [(each, (*perhaps, rule.decider)) for each in _both(rest, rule.perhaps)]
+                ahead += [(each, perhaps) for each in _left(rest, rule.perhaps)]
+        left = ahead
+        if len(left) > _MOST:
+            raise _too_many()
+    if left:
+        raise UnreadableError("a list ends before all is decided")
+
+
+def _both(piece: Box, boxes: Sequence[Box]) -> Iterator[Box]:
+    """What of a piece is in some boxes that lie apart."""
+    return (both for each in boxes if (both := common(piece, each)) is not None)
+
+
+def _left(piece: Box, boxes: Sequence[Box]) -> list[Box]:
+    left = [piece]
+    for each in boxes:
+        left = [part for box in left for part in without(box, each)]
+    return left
+
+
+def _boxes(entry: Entry, start: Box, packet: Packet) -> tuple[Box, ...]:
+    """What an entry matches of a box."""
+    if start.family not in entry.families or not carries(entry.traffic, packet):
+        return ()
+    local = intersection(of_family(entry.local, start.family), start.local)
+    if not local:
+        return ()
+    # A profile stands in one end at most.
+    fars: Iterator[Bounds] = (
+        intersection(of_family(addresses, start.family), start.far)
+        for bits, addresses in entry.far
+        if bits & start.profiles
+    )
+    return tuple(start._replace(local=local, far=far) for far in fars if far)
+
+
+def _apart(entry: Entry, box: Box, packet: Packet) -> str:
+    """Why a rule of Calico's does not match."""
+    if box.family not in entry.families or not carries(entry.traffic, packet):
+        return "is for other protocols or ports"
+    if not intersection(of_family(entry.local, box.family), box.local):
+        return "is for other addresses of the pod"
+    return "is for other far ends"
+
+
+def _key(entry: Entry) -> Place | str:
+    return entry.place or entry.rule
+
+
+def _decider(entry: Entry, *, staged: bool) -> Decider:
+    action: Literal["allow", "deny"] = "allow" if entry.action == "allow" else "deny"
+    return Decider(action, entry.rule, where=entry.where, staged=staged)
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _too_many() -> UnreadableError:
+    return UnreadableError(
+        f"the flows between these ends fall into more than {_MOST:,} cases; give an address at "
+        "both ends"
+    )
+
+
+def _together(boxes: Sequence[Box]) -> Iterator[tuple[AddressSet, AddressSet]]:
+    """The addresses of boxes, in fewer pairs where either side is the same."""
+    pairs = [(_addresses(box, box.local), _addresses(box, box.far)) for box in boxes]
+    for side in (0, 1):
+        alike: dict[AddressSet, list[AddressSet]] = {}
+        for pair in pairs:
+            alike.setdefault(pair[side], []).append(pair[1 - side])
+        united = [(same, AddressSet.union(others)) for same, others in alike.items()]
+        pairs = [pair if side == 0 else (pair[1], pair[0]) for pair in united]
+    yield from pairs
+
+
+def _addresses(box: Box, bounds: Bounds) -> AddressSet:
+    return AddressSet(v4=bounds) if box.family == 4 else AddressSet(v6=bounds)
