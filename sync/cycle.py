@@ -298,7 +298,7 @@ def _plan(
     proof = None
     changed = any(each.cause is not Cause.DRIFT for each in found.changes)
     if (prove or changed) and not translated.on_the_way:
-        proof = proof_of(shall.targets, translated, shall.options)
+        proof = proof_of(shall.targets, translated, shall.options, samples=prove)
     plan = make_plan(
         cluster.name,
         [_origin(snapshot) for _, snapshot in sorted(shall.snapshots.items())],

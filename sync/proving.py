@@ -17,10 +17,15 @@ from sync.verify.proof import Proof, Settings, prove
 _SHOWN = 3  # disagreements in the words of a plan
 
 
-def proof_of(targets: Sequence[Target], translated: Translated, options: Options) -> Proof:
-    """Hold what a cluster shall have against the rulebases of its device groups."""
+def proof_of(
+    targets: Sequence[Target], translated: Translated, options: Options, *, samples: bool
+) -> Proof:
+    """Hold what a cluster shall have against the rulebases of its device groups.
+
+    `samples` looks for a flow of each rule that Calico cannot say as it is.
+    """
     documents = [each.document() for each in translated.manifests.values()]
-    return prove(judged_groups(targets), documents, settings_of(options))
+    return prove(judged_groups(targets), documents, settings_of(options), samples=samples)
 
 
 def judged_groups(targets: Sequence[Target]) -> list[DeviceGroup]:

@@ -100,6 +100,14 @@ def without(box: Box, taken: Box) -> list[Box]:
     return left
 
 
+def outside(box: Box, taken: Iterable[Box]) -> list[Box]:
+    """What of a box is in none of some others, as boxes that lie apart."""
+    left = [box]
+    for each in taken:
+        left = [part for box in left for part in without(box, each)]
+    return left
+
+
 def _both(left: Bounds, right: Bounds) -> Bounds:
     if left is right or left == right:
         return left

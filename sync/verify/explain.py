@@ -24,7 +24,7 @@ from sync.verify.boxes import (
     carries,
     common,
     of_family,
-    without,
+    outside,
 )
 from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
 from sync.verify.policies import Direction, Policies
@@ -345,9 +345,9 @@ def _decided(rules: Sequence[_Rule], start: Box) -> Iterator[tuple[Box, Judgemen
         for piece, perhaps in left:
             for both in _both(piece, rule.surely):
                 yield both, Judgement(rule.decider, perhaps)
-            for rest in _left(piece, rule.surely):
+            for rest in outside(piece, rule.surely):
                 ahead += [(each, (*perhaps, rule.decider)) for each in _both(rest, rule.perhaps)]
-                ahead += [(each, perhaps) for each in _left(rest, rule.perhaps)]
+                ahead += [(each, perhaps) for each in outside(rest, rule.perhaps)]
         left = ahead
         if len(left) > _MOST:
             raise _too_many()
@@ -358,13 +358,6 @@ def _decided(rules: Sequence[_Rule], start: Box) -> Iterator[tuple[Box, Judgemen
 def _both(piece: Box, boxes: Sequence[Box]) -> Iterator[Box]:
     """What of a piece is in some boxes that lie apart."""
     return (both for each in boxes if (both := common(piece, each)) is not None)
-
-
-def _left(piece: Box, boxes: Sequence[Box]) -> list[Box]:
-    left = [piece]
-    for each in boxes:
-        left = [part for box in left for part in without(box, each)]
-    return left
 
 
 def _boxes(entry: Entry, start: Box, packet: Packet) -> tuple[Box, ...]:

@@ -5,7 +5,7 @@ Calico's rules carry, and only what lies between rules that are the same is look
 The names are a hint: what is aligned wrongly differs, and is looked at.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -25,12 +25,13 @@ from sync.verify.boxes import (
     TrafficSpace,
     common,
     of_family,
-    without,
+    outside,
 )
 from sync.verify.places import Profiles, UnreadableError
 from sync.verify.policies import Direction
 
 _LOOKS: Final = 1_000_000  # at a box beside another one, for one list; past that nothing is said
+_SAMPLE_LOOKS: Final = 100_000  # the same, for the flows that are shown of rules
 _SHOWN: Final = 20  # differences of one kind
 
 # No packet has an IPv4-mapped address (RFC 4291, section 2.5.5.2), and Calico reads them as IPv4.
@@ -113,13 +114,29 @@ class Lists:
             return found, f"it would take more than {_LOOKS:,} looks at two boxes"
         return found, ""
 
-    def samples(self) -> dict[Place, Witness]:
-        """A flow of each allow of the firewall that Calico cannot say as it is."""
-        return {
-            row.entry.place: self._witness(row.boxes[0])
-            for row in self._wanted
-            if row.entry.place and not row.entry.exact and row.entry.action == "allow"
-        }
+    def samples(self, known: Collection[Place]) -> dict[Place, Witness]:
+        """A flow of each allow of the firewall that Calico cannot say as it is.
+
+        It is one that no earlier rule decides. Of rules that are `known`, of those that decide none
+        here, and of those that it would take too long to find one of, there is none.
+        """
+        found: dict[Place, Witness] = {}
+        looks = _SAMPLE_LOOKS
+        for number, row in enumerate(self._wanted):
+            place = row.entry.place
+            if not place or row.entry.exact or row.entry.action == "deny" or place in known:
+                continue
+            left = [*row.boxes]
+            for earlier in self._wanted[:number]:
+                looks -= len(left) * len(earlier.boxes)
+                left = [part for box in left for part in outside(box, earlier.boxes)]
+                if not left or looks < 0:
+                    break
+            if looks < 0:
+                break
+            if left:
+                found[place] = self._witness(left[0])
+        return found
 
     # --- boxes ------------------------------------------------------------------------------------
 
@@ -223,13 +240,10 @@ class Lists:
 
     def _left(self, boxes: Sequence[Box], row: _Row) -> list[Box]:
         """What of some boxes a row does not match."""
-        left = list(boxes)
-        for taken in row.boxes:
-            self._looks += len(left)
-            left = [part for box in left for part in without(box, taken)]
+        self._looks += len(boxes) * len(row.boxes)
         if self._looks > _LOOKS:
             raise _TooManyError
-        return left
+        return [part for box in boxes for part in outside(box, row.boxes)]
 
     def _difference(self, piece: Box, wanted: _Row, said: _Row) -> Difference:
         return Difference(

@@ -42,8 +42,8 @@ class Proof:
     `allowed` are flows that the cluster allows and the firewall denies, `denied` those that the
     cluster denies though the firewall's list allows them. `undecided` has a clause for each part
     that was not proven; `lists` counts those that were, `rules` the Calico rules in them. `inexact`
-    are the rules that Calico cannot say as they are on the firewall; `samples` has a flow of each
-    of them that is an allow.
+    are the rules that Calico cannot say as they are on the firewall; `samples` has a flow that
+    it decides of each that is an allow, as far as there is one that is found soon.
     """
 
     allowed: tuple[Difference, ...] = ()
@@ -61,11 +61,16 @@ class Proof:
 
 
 def prove(
-    groups: Sequence[DeviceGroup], documents: Sequence[Mapping[str, Any]], settings: Settings
+    groups: Sequence[DeviceGroup],
+    documents: Sequence[Mapping[str, Any]],
+    settings: Settings,
+    *,
+    samples: bool = False,
 ) -> Proof:
     """Hold what is written, or shall be, against the rulebases of a cluster's device groups.
 
-    `documents` are all sets, tiers and policies of ours in the cluster.
+    `documents` are all sets, tiers and policies of ours in the cluster. `samples` are looked for
+    on demand: they prove nothing.
     """
     named = {group.tier: zones_named(group) for group in groups}
     every = frozenset(settings.zones.definitions).union(*named.values())
@@ -77,7 +82,15 @@ def prove(
         elsewhere = frozenset[str]().union(*others)
         try:
             profiles = Profiles(every, settings.zones)
-            tier = _Tier(group, elsewhere, documents, profiles, settings, last=group.tier == last)
+            tier = _Tier(
+                group,
+                elsewhere,
+                documents,
+                profiles,
+                settings,
+                last=group.tier == last,
+                samples=samples,
+            )
             proofs.append(tier.proof())
         except UnreadableError as error:
             proofs.append(Proof(undecided=(f"tier {group.tier}: {error}",)))
@@ -96,6 +109,7 @@ class _Tier:
         settings: Settings,
         *,
         last: bool,
+        samples: bool,
     ) -> None:
         self._group = group
         self._elsewhere = elsewhere
@@ -111,6 +125,7 @@ class _Tier:
         )
         self._policies = Policies(group.tier, documents, profiles, last=last)
         self._pods = Pods(profiles, settings.pods)
+        self._samples: dict[Place, Witness] | None = {} if samples else None
         self._essentials = essential_policies(group.tier, documents, settings.zones.essentials)
 
     def proof(self) -> Proof:
@@ -140,7 +155,7 @@ class _Tier:
                 wanted = [self._everything(action, who)]
                 proofs.append(self._compared(who, direction, wanted, said))
         inexact = frozenset(meant.place for meant in self._rulebase.meant if not meant.exact)
-        return merged([*proofs, Proof(inexact=inexact)])
+        return merged([*proofs, Proof(inexact=inexact, samples=self._samples or {})])
 
     def _everything(self, action: Literal["allow", "deny"], why: str) -> Entry:
         everyone: Ends = ((self._profiles.everyone, EVERYWHERE),)
@@ -157,6 +172,8 @@ class _Tier:
             ]
         lists = Lists(who, direction, wanted, said, self._profiles, self._pods)
         found, because = lists.differences()
+        if self._samples is not None:
+            self._samples |= lists.samples(self._samples)
         tier = self._group.tier
         if found and any(each.rough for each in said):
             # What seems to differ need not, and nothing else was found out.
@@ -169,7 +186,6 @@ class _Tier:
             undecided=tuple(f"tier {tier}: {each}" for each in undecided),
             lists=1,
             rules=len(said),
-            samples=lists.samples(),
         )
 
 

@@ -703,7 +703,7 @@ def test_what_the_proof_cannot_decide_waits_for_an_approval(
 ) -> None:
     cluster = world.keep_in_memory()
     because = "tier firewallpolicy: the selector asks for more"
-    monkeypatch.setattr("sync.cycle.proof_of", lambda *_: Proof(undecided=(because,)))
+    monkeypatch.setattr("sync.cycle.proof_of", lambda *_, **__: Proof(undecided=(because,)))
     world.export(allow("web to db", from_=["web"], to=["db"]))
     result = world.only()
     assert result.plan is not None

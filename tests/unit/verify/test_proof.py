@@ -117,3 +117,29 @@ def test_allow_for_good_is_undecided_where_it_would_skip_a_later_tier() -> None:
         for each in chain["spec"]["egress"]:
             each["action"] = each["action"].replace("Pass", "Allow")
         assert proof(of, documents, zones).holds is holds
+
+
+def test_the_flow_that_is_shown_of_a_rule_is_one_that_no_earlier_rule_decides() -> None:
+    app = {"from_": ["web"], "to": ["db"], "application": ["ssl"], "service": ["service-https"]}
+    of = targets(
+        [
+            rule(
+                "no",
+                from_=["web"],
+                to=["db"],
+                source=["10.0.0.0/8"],
+                service=["any"],
+                action="deny",
+            ),
+            rule("tls", source=["10.0.0.0/7"], action="allow", **app),
+            rule("shadowed", source=["10.1.0.0/16"], action="allow", **app),
+        ]
+    )
+    zones = ZoneOptions()
+    groups = [DeviceGroup(each.source, each.device_group, NOTHING, each.tier) for each in of]
+    documents = written(of, zones)
+    found = prove(groups, documents, Settings(zones=zones), samples=True).samples
+    ((place, flow),) = found.items()
+    assert place[-1] == 2
+    assert flow.local_address[1] >> 24 == 11 or flow.far_address[1] >> 24 == 11
+    assert not prove(groups, documents, Settings(zones=zones)).samples
