@@ -90,6 +90,10 @@ class Profiles:
             if zone in self.zones:
                 self.zones[zone] |= bit
 
+    def by_label(self, zone: str) -> bool:
+        """Whether a zone's pods are those with its label."""
+        return zone in self._values.values()
+
     def zone_of(self, labels: Labels) -> str | None:
         """The zone of a pod with these labels; "" if it has none, None if its label names none."""
         for tree, name in self._defined.items():

@@ -134,12 +134,16 @@ class _Tier:
         profiles = self._profiles
         proofs = []
         for zone, bit in profiles.zones.items():
-            if bit & profiles.impossible or (zone not in own and zone not in self._elsewhere):
-                continue  # there is no such pod, or no rulebase is about it
+            nobodys = zone not in own and zone not in self._elsewhere
+            if bit & profiles.impossible or (nobodys and not profiles.by_label(zone)):
+                continue  # there is no such pod, or nothing is promised of it
             for direction in _DIRECTIONS:
-                wanted = [self._everything("allow", "a zone of other device groups")]
                 if zone in own:
                     wanted = [*self._rulebase.decided(zone, direction)]
+                elif nobodys:
+                    wanted = [self._everything("deny", "a zone that no device group names")]
+                else:
+                    wanted = [self._everything("allow", "a zone of other device groups")]
                 said = self._policies.said_to(bit, direction, self._essentials)
                 proofs.append(self._compared(f"a pod of zone {zone}", direction, wanted, said))
         others: tuple[tuple[int, Literal["allow", "deny"]], ...] = (

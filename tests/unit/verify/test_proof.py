@@ -143,3 +143,16 @@ def test_the_flow_that_is_shown_of_a_rule_is_one_that_no_earlier_rule_decides() 
     assert place[-1] == 2
     assert flow.local_address[1] >> 24 == 11 or flow.far_address[1] >> 24 == 11
     assert not prove(groups, documents, Settings(zones=zones)).samples
+
+
+def test_pods_labelled_with_a_zone_that_no_device_group_names_are_denied_everything() -> None:
+    of = targets(RULES)
+    zones = ZoneOptions(definitions={"lab": ZoneDefinition(networks=("10.9.0.0/16",))})
+    documents = written(of, zones)
+    assert proof(of, documents, zones).holds
+    last = next(each for each in documents if each["metadata"]["name"] == "fw1.pan-unknown-zone")
+    last["spec"]["selector"] += f" && {LABEL} != 'lab'"
+    (egress, ingress) = proof(of, documents, zones).allowed
+    assert {egress.flow.direction, ingress.flow.direction} == {"egress", "ingress"}
+    assert egress.flow.local == "a pod of zone lab"
+    assert egress.rule == "a zone that no device group names"
