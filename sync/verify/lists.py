@@ -54,8 +54,9 @@ class Witness:
 class Difference:
     """A flow that the firewall and the cluster judge differently, and the rules that decide it.
 
-    `firewall` and `calico` are `allow` or `deny`; `rule` is the firewall's rule or default, `where`
-    the Calico rule. What the cluster allows and the firewall denies breaks the first promise.
+    `firewall` and `calico` are `allow` or `deny`; `rule` is the firewall's rule or default, `place`
+    where it stands, None for a default, and `where` the Calico rule, which `says` the firewall's.
+    What the cluster allows and the firewall denies breaks the first promise.
     """
 
     firewall: str
@@ -64,6 +65,7 @@ class Difference:
     where: str
     says: str
     flow: Witness
+    place: Place | None = None
 
 
 class _Row(NamedTuple):
@@ -253,6 +255,7 @@ class Lists:
             where=said.entry.where,
             says=said.hint[0],
             flow=self._witness(piece),
+            place=wanted.entry.place,
         )
 
     def _witness(self, piece: Box) -> Witness:
