@@ -10,17 +10,12 @@ from sync.explaining import Explained
 from sync.net.addresses import AddressSet
 from sync.printing import counted, printable
 from sync.verify.boxes import Packet, Place
-from sync.verify.explain import Case, Decider, Judgement, Passed, Side, Verdict, verdict_of
+from sync.verify.explain import Case, Decider, Judgement, Passed, Side
 
 _CASES: Final = 10  # of one side
 _FLOWS: Final = 3  # pairs of addresses of one case
 _NETS: Final = 3  # of one pair
 _VERBS: Final = {"allow": "allows", "deny": "denies"}
-_SAID: Final[Mapping[Verdict, str]] = {
-    "allow": "allowed",
-    "deny": "denied",
-    "unknown": "it depends",
-}
 
 _Reasons = Mapping[Place, tuple[str, ...]]
 
@@ -29,9 +24,9 @@ def text(found: Explained, packet: Packet) -> str:
     """The rules that decide it, for a terminal; ends with a line break."""
     where = "as its objects stand" if found.live else "as its objects shall be"
     ends = f"{found.source} to {found.destination}, {packet.said()}"
-    verdict = f": {_SAID[verdict_of(found.sides)]}" if found.sides else ""
+    verdict = f": {_verdict(found)}" if found.sides else ""
     lines = [f"Cluster {found.cluster}, {where}: {ends}{verdict}"]
-    lines += [f"  {each}" for each in found.notes]
+    lines += [f"  {each}" for each in (*found.notes, *found.unseen)]
     for side in found.sides:
         lines += ["", *_side(side, found)]
     return "".join(f"{printable(line)}\n" for line in lines)
@@ -46,8 +41,9 @@ def document(found: Explained, packet: Packet) -> dict[str, Any]:
         "from": found.source,
         "to": found.destination,
         "traffic": packet.said(),
-        "verdict": verdict_of(found.sides) if found.sides else None,
-        "notes": list(found.notes),
+        "verdict": found.verdict if found.sides else None,
+        "staged": found.staged,
+        "notes": [*found.notes, *found.unseen],
         "sides": [
             {
                 "direction": side.direction,
@@ -86,8 +82,20 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
         yield f"  all but {more}: give an address at both ends, or --output json"
 
 
-def _size(case: Case) -> int:
-    return sum(one.size * other.size for one, other in case.flows)
+def _verdict(found: Explained) -> str:
+    """What our tiers make of it; what comes before or after them is not known here."""
+    if found.verdict == "unknown":
+        return "it depends"
+    if found.staged:
+        return f"our tiers would {found.verdict} it, once enforced"
+    return f"our tiers {found.verdict} it"
+
+
+def _size(case: Case) -> tuple[int, int]:
+    """How many flows, IPv4 first: all of it is little beside anything of IPv6."""
+    sizes = [(bool(one.v4), one.size * other.size) for one, other in case.flows]
+    v4, v6 = (sum(size for is_v4, size in sizes if is_v4 is family) for family in (True, False))
+    return v4, v6
 
 
 def _flows(case: Case, side: Side, found: Explained) -> str:

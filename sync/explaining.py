@@ -4,13 +4,13 @@ two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sync.clusters.cluster import Workload
-from sync.desired import Cluster, Desired, desired
-from sync.errors import UsageError
+from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Workload
+from sync.desired import Cluster, desired
+from sync.errors import ClusterError, UsageError
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
 from sync.proving import judged_groups, settings_of
@@ -18,18 +18,20 @@ from sync.store import Store
 from sync.targets import Read
 from sync.translate.fidelity import Report
 from sync.translate.translation import Options
-from sync.verify.boxes import EPHEMERAL, PORTED, Packet
-from sync.verify.explain import Party, Side, explain
+from sync.verify.boxes import EPHEMERAL, PORTED, Packet, of_family
+from sync.verify.explain import NoAnswerError, Party, Side, Verdict, explain, verdict_of
 from sync.verify.places import UnreadableError, zones_named
-from sync.verify.policies import PROTOCOLS
+from sync.verify.policies import PROTOCOLS, as_read
 
 _PORT: Final = re.compile(
     r"(?P<port>[0-9]{1,5})/(?P<name>tcp|udp|sctp)"
     r"|((?P<type>[0-9]{1,3})(:(?P<code>[0-9]{1,3}))?/)?(?P<icmp>icmp|icmp6|icmpv6)"
     r"|ip/(?P<ip>[0-9]{1,3})"
 )
+_LIKE_AN_ADDRESS: Final = re.compile(r"[0-9]+(\.[0-9]+){2,}|[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
 _BY_NAME: Final = {name.lower(): number for name, number in PROTOCOLS.items()} | {"icmp6": ICMPV6}
 _ECHO: Final = {ICMP: 8, ICMPV6: 128}
+_OF: Final = {ICMP: ", of IPv4", ICMPV6: ", of IPv6"}
 _LAST: Final = 255  # IP protocol, ICMP type and code
 _LAST_PORT: Final = 65535
 
@@ -56,7 +58,8 @@ class Explained:
     """Which rules decide the flow in one cluster.
 
     `source` and `destination` say who the ends are there, with all addresses they may have in
-    `parties`. `live`: the objects are those that stand there. `notes` are sentences.
+    `parties`. `live`: the objects are those that stand there. `notes` are sentences, and so are
+    `unseen`, of policies that count too and are not judged here.
     """
 
     cluster: str
@@ -66,7 +69,18 @@ class Explained:
     live: bool
     sides: tuple[Side, ...]
     notes: tuple[str, ...]
+    unseen: tuple[str, ...]
     report: Report
+
+    @property
+    def verdict(self) -> Verdict:
+        """What our tiers make of the flow."""
+        return "unknown" if self.unseen else verdict_of(self.sides)
+
+    @property
+    def staged(self) -> bool:
+        """Whether a staged policy is among those that decide, so that it is not so yet."""
+        return any(case.calico.decider.staged for side in self.sides for case in side.cases)
 
 
 class NoSuchZoneError(UsageError):
@@ -77,14 +91,17 @@ def end_of(text: str) -> End:
     """An end from `web`, `10.1.2.3` or `web@10.1.2.3`; `UsageError` if it is none."""
     zone, at, place = text.rpartition("@")
     try:
-        return End(zone, address(place), text)
+        found = address(place)
     except ValueError:
-        if at or not text or "/" in text:
+        if at or not text or "/" in text or _LIKE_AN_ADDRESS.fullmatch(text):
             raise UsageError(
                 f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
                 "2001:db8::1), or for a pod that no cluster tells of both (web@10.1.2.3)"
             ) from None
         return End(text, None, text)
+    if at and not zone:
+        raise UsageError(f"{text!r} names no zone before the @; leave that away, or name one")
+    return End(zone, found, text)
 
 
 def packet_of(port: str, source_port: int | None) -> Packet:
@@ -122,13 +139,13 @@ def asked_of(source: str, destination: str, port: str, source_port: int | None) 
     asked = Asked(end_of(source), end_of(destination), packet_of(port, source_port))
     one, other = asked.source.address, asked.destination.address
     if one and other and one[0] != other[0]:
-        raise UsageError(f"{source} and {destination} are of two IP versions; no flow is")
+        raise UsageError(f"{source!r} and {destination!r} are of two IP versions; no flow is")
     if one and one == other:
-        raise UsageError(f"{source} is both ends; nothing stands between a pod and itself")
+        raise UsageError(f"{source!r} is both ends; nothing stands between a pod and itself")
     family = {ICMP: 4, ICMPV6: 6}.get(asked.packet.protocol)
     for end in (asked.source, asked.destination):
         if family and end.address and end.address[0] != family:
-            raise UsageError(f"{end.text} has no {asked.packet.said()}; that is of IPv{family}")
+            raise UsageError(f"{end.text!r} has no {asked.packet.said()}; that is of IPv{family}")
     return asked
 
 
@@ -144,8 +161,8 @@ def explained(
 ) -> Explained:
     """Explain the flow in one cluster; `live` by the objects as they stand there.
 
-    Raises what `desired` raises, and `UsageError` where the ends cannot be found there, or the
-    rules not be judged.
+    Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
+    `ClusterError` where what stands there cannot be judged.
     """
     found = cluster.reader.read()
     shall = desired(cluster, read, found, store.written(cluster.name), options)
@@ -159,73 +176,120 @@ def explained(
                 f"cluster {cluster.name} has no zone {end.zone!r}; `zonebridge zones` lists those "
                 "there are"
             )
-    parties = [_party(end, pods, shall.options.pod_cidrs) for end in ends]
-    source, destination = parties
+    cidrs = shall.options.pod_cidrs
+    parties = (_party(asked.source, pods, cidrs), _party(asked.destination, pods, cidrs))
+    _require_a_flow(cluster.name, parties, asked.packet)
+    unseen: list[str] = []
+    documents: Sequence[Mapping[str, Any]]
     if live:
-        documents = [each.document for each in found.values()]
+        documents = [*_standing(found, unseen)]
+        unseen += _namespaced(cluster, shall.facts)
     else:
         documents = [each.document() for each in shall.translated.manifests.values()]
     try:
         sides = explain(
-            groups,
-            documents,
-            settings_of(shall.options),
-            (source, destination),
-            asked.packet,
-            verbose=verbose,
+            groups, documents, settings_of(shall.options), parties, asked.packet, verbose=verbose
         )
-    except (UnreadableError, ValueError) as error:
-        raise UsageError(f"cluster {cluster.name} cannot be explained: {error}") from error
+    except NoAnswerError as error:
+        raise UsageError(f"cluster {cluster.name} has no answer: {error}") from error
+    except UnreadableError as error:
+        raise ClusterError(f"cluster {cluster.name} cannot be judged: {error}") from error
     return Explained(
         cluster=cluster.name,
         source=_named(asked.source, pods),
         destination=_named(asked.destination, pods),
-        parties=(source, destination),
+        parties=parties,
         live=live,
         sides=tuple(sides),
-        notes=tuple(_notes(ends, parties, shall)),
+        notes=tuple(_notes(ends, parties, cidrs)),
+        unseen=tuple(unseen),
         report=shall.translated.report,
     )
 
 
-def _pods(cluster: Cluster, ends: Sequence[End]) -> Mapping[tuple[int, int], Workload]:
+def _standing(found: Mapping[Key, LiveObject], unseen: list[str]) -> Iterator[Mapping[str, Any]]:
+    """The objects that stand in a cluster; those that cannot be judged go among the `unseen`."""
+    for (kind, name), each in found.items():
+        try:
+            yield as_read(each.document)
+        except UnreadableError as error:
+            unseen.append(f"{kind} {name} is not judged: {error}")
+
+
+def _namespaced(cluster: Cluster, facts: ClusterFacts) -> Iterator[str]:
+    """The namespaced policies in our tiers, which Calico asks in turn with ours."""
+    for here in cluster.device_groups:
+        for each in facts.foreign_policies.get(here.tier, ()):
+            yield f"{each} stands in tier {here.tier} too, and is not judged"
+    # A directory has none, and nothing else of a cluster either.
+    if facts.foreign_policies_because and cluster.moves:
+        yield (
+            "whether namespaced policies stand in our tiers is not known: "
+            f"{facts.foreign_policies_because}"
+        )
+
+
+def _require_a_flow(cluster: str, parties: tuple[Party, Party], packet: Packet) -> None:
+    """Hold the ends to having addresses of one IP version, which is the packet's."""
+    one, other = (each.addresses for each in parties)
+    if packet.protocol != ICMPV6 and one.v4 and other.v4:
+        return
+    if packet.protocol != ICMP and one.v6 and other.v6:
+        return
+    said = [
+        " and ".join(f"IPv{version}" for version in (4, 6) if of_family(each.addresses, version))
+        for each in parties
+    ]
+    raise UsageError(
+        f"cluster {cluster} has no such flow: one end has addresses of {said[0]}, the other one of "
+        f"{said[1]}, and the packet is {packet.said()}{_OF.get(packet.protocol, '')}"
+    )
+
+
+def _pods(cluster: Cluster, ends: Sequence[End]) -> Mapping[tuple[int, int], Sequence[Workload]]:
     """The cluster's pods at the addresses of these ends, but for those whose zone is given."""
     wanted = {end.address for end in ends if end.address and not end.zone}
-    if not wanted:
-        return {}
+    found = cluster.reader.pods_at(wanted) if wanted else ()
     return {
-        place: pod
-        for pod in cluster.reader.pods_at(wanted)
-        for place in pod.addresses
-        if place in wanted
+        place: tuple(sorted((pod for pod in found if place in pod.addresses), key=_name))
+        for place in wanted
     }
 
 
-def _party(end: End, pods: Mapping[tuple[int, int], Workload], cidrs: AddressSet | None) -> Party:
+def _name(pod: Workload) -> str:
+    return pod.name
+
+
+def _party(
+    end: End, pods: Mapping[tuple[int, int], Sequence[Workload]], cidrs: AddressSet | None
+) -> Party:
     if end.address is None:
         return Party(EVERYWHERE if cidrs is None else cidrs, end.zone)
     where = network(written(end.address))
-    pod = pods.get(end.address)
+    pod, *_ = pods.get(end.address) or (None,)
     return Party(where, end.zone, pod.labels if pod else None)
 
 
-def _named(end: End, pods: Mapping[tuple[int, int], Workload]) -> str:
+def _named(end: End, pods: Mapping[tuple[int, int], Sequence[Workload]]) -> str:
     if end.address is None:
         return f"a pod of zone {end.zone}"
     place = written(end.address)
     if end.zone:
         return f"a pod of zone {end.zone} at {place}"
-    pod = pods.get(end.address)
-    return f"pod {pod.name} ({place})" if pod else place
+    named = " or ".join(pod.name for pod in pods.get(end.address, ()))
+    return f"pod {named} ({place})" if named else place
 
 
-def _notes(ends: Sequence[End], parties: Iterable[Party], shall: Desired) -> Iterable[str]:
-    cidrs = shall.options.pod_cidrs
+def _notes(
+    ends: Sequence[End], parties: Sequence[Party], cidrs: AddressSet | None
+) -> Iterator[str]:
     for end, party in zip(ends, parties, strict=True):
         if cidrs and not party.is_pod and party.addresses & cidrs:
             yield (
                 f"{end.text} lies in the networks of pods, but no pod is known to have it: it is "
                 f"taken for no pod; write ZONE@{end.text} for a pod of a zone"
             )
+        if cidrs and end.zone and end.address and not party.addresses & cidrs:
+            yield f"{end.text} lies in none of the networks of pods"
     if not any(party.is_pod for party in parties):
         yield "neither end is a pod of this cluster, so none of its policies decides the flow"

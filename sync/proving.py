@@ -50,9 +50,7 @@ def disagreements(proof: Proof, report: Report) -> list[str]:
     """
     inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
     names = frozenset(inexact.values())  # a Calico rule says no more of the firewall's
-    unsaid = [
-        each for each in proof.denied if each.place not in inexact and each.says not in names
-    ]
+    unsaid = [each for each in proof.denied if each.place not in inexact and each.says not in names]
     overstated = [
         f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
         "is not"

@@ -58,9 +58,10 @@ def explain(
                 )
             except (SourceError, ClusterError, UsageError) as error:
                 results.append(Result(cluster.name, error=error))
-    if found:
-        # A zone of one cluster need not be one of another.
-        results = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
+    others = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
+    if found or others:
+        # A zone of one cluster need not be another's, and may be of one that has no answer.
+        results = others
     with until_closed():
         if output == "json":
             documents = [document(each, asked.packet) for each in found]

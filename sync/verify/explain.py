@@ -39,6 +39,10 @@ _WAYS: Final[tuple[tuple[Direction, int, int], ...]] = (("egress", 0, 1), ("ingr
 Verdict = Literal["allow", "deny", "unknown"]
 
 
+class NoAnswerError(Exception):
+    """There is no answer to what was asked; the message is a clause that says why."""
+
+
 class Party(NamedTuple):
     """One end of the flow, at any of some addresses.
 
@@ -129,7 +133,7 @@ def explain(
 
     `groups` are a cluster's, in the order of their tiers; `documents` all sets, tiers and policies.
     `verbose` tells of what was passed over. Raises `UnreadableError` for what cannot be judged, and
-    `ValueError` for a zone that can have no pods.
+    `NoAnswerError` for a zone that can have no pods and flows in too many cases.
     """
     named = {group.tier: zones_named(group) for group in groups}
     every = frozenset(settings.zones.definitions).union(*named.values())
@@ -175,7 +179,7 @@ def _bit(profiles: Profiles, end: Party) -> int:
         return profiles.no_pod
     bit = profiles.zones.get(end.zone, 0) & ~sum(profiles.known)
     if not bit or bit & profiles.impossible:
-        raise ValueError(f"no pod can be in zone {end.zone!r}")
+        raise NoAnswerError(f"no pod can be in zone {end.zone!r}")
     return bit
 
 
@@ -398,8 +402,8 @@ def _listed(names: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _too_many() -> UnreadableError:
-    return UnreadableError(
+def _too_many() -> NoAnswerError:
+    return NoAnswerError(
         f"the flows between these ends fall into more than {_MOST:,} cases; give an address at "
         "both ends"
     )

@@ -261,13 +261,17 @@ class Lists:
     def _witness(self, piece: Box) -> Witness:
         """One of some flows, between two addresses if it can be."""
         (far,) = self._profiles.names(piece.profiles & -piece.profiles)
-        first, last = piece.far[0], piece.far[-1] - 1
+        local, there = piece.local[0], piece.far[0]
+        if there == local:
+            there = piece.far[-1] - 1
+        if there == local:
+            local = piece.local[-1] - 1
         return Witness(
             self._direction,
             self._who,
-            (piece.family, piece.local[0]),
+            (piece.family, local),
             far,
-            (piece.family, last if first == piece.local[0] else first),
+            (piece.family, there),
             self._space.packet(piece.traffic),
         )
 

@@ -9,6 +9,7 @@ a network set, is what is asked for. A staged policy counts as if it were enforc
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, Literal
 
 import orjson
@@ -17,11 +18,13 @@ from sync.calico.names import RULE_ANNOTATION
 from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet, network
 from sync.net.ports import ALL_PORTS, PortSet
+from sync.options import ZoneOptions
 from sync.verify.boxes import FAMILIES, PORTED, Ends, Entry, Family
 from sync.verify.places import Profiles, UnreadableError
 from sync.verify.selectors import Term, Tree, selector
 
 Direction = Literal["egress", "ingress"]
+DIRECTIONS: Final[tuple[Direction, Direction]] = ("egress", "ingress")
 
 _POLICY_KEYS: Final = {"tier", "order", "selector", "types"}
 _RULE_KEYS: Final = {
@@ -78,8 +81,7 @@ class Policies:
         for document in documents:
             kind, spec = document["kind"], document["spec"]
             if kind == "GlobalNetworkSet":
-                nets = AddressSet.union(map(network, spec.get("nets", ())))
-                self._sets.append((document["metadata"].get("labels", {}), nets))
+                self._sets.append(_set(document))
             elif kind in _KINDS and spec.get("tier") == tier:
                 _require_judged(document)
                 written.append(document)
@@ -303,6 +305,44 @@ class Policies:
         return left & right
 
 
+def as_read(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object that anybody may have written, with what Calico takes for what it leaves out.
+
+    A policy without an order is the last one of its tier, without a selector it is for all, and
+    without types it is for the directions of its rules (`libcalico-go/lib/apis/v3`,
+    `globalnetworkpolicy.go`). `UnreadableError` for what is no object that can be judged.
+    """
+    try:
+        if document["kind"] not in _KINDS:
+            if document["kind"] == "GlobalNetworkSet":
+                _set(document)
+            return {**document, "spec": {**document["spec"]}}
+        given = {key: each for key, each in document["spec"].items() if each is not None}
+        spec = {"order": inf, "tier": "default", **given}
+        spec["selector"] = given.get("selector") or "all()"
+        egress = ["Egress"] if given.get("egress") else []
+        usual = [*egress, "Ingress"] if given.get("ingress") or not egress else egress
+        spec["types"] = given.get("types") or usual
+        found = {**document, "spec": spec}
+        # Rules are read when they are asked for; here all are.
+        alone = Policies(spec["tier"], [found], Profiles((), ZoneOptions()), last=True)
+        for direction in DIRECTIONS:
+            for policy in alone.selecting(-1, direction):
+                for _ in alone.bounds(policy, direction):
+                    pass
+    except UnreadableError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableError(f"it is malformed ({type(error).__name__}: {error})") from error
+    return found
+
+
+def _set(document: Mapping[str, Any]) -> tuple[Mapping[str, str], AddressSet]:
+    """The labels and the addresses of a set."""
+    nets = document["spec"].get("nets") or ()
+    return document["metadata"].get("labels") or {}, AddressSet.union(map(network, nets))
+
+
 def _unknown(name: str, direction: Direction) -> Entry:
     return Entry(EVERYWHERE, ((-1, EVERYWHERE),), (Traffic(),), "", "", f"{name}[{direction}]")
 
@@ -318,6 +358,8 @@ def _require_judged(document: Mapping[str, Any]) -> None:
         not spec.keys() >= _POLICY_KEYS
         or spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
         or spec.get("stagedAction", "Set") != "Set"
+        or not isinstance(spec["order"], int | float)
+        or not isinstance(spec["selector"], str)
     ):
         name = document["metadata"]["name"]
         raise UnreadableError(f"{name} says something that is not judged, or not enough")

@@ -7,7 +7,7 @@ both, beside each other     ->  the flows that they decide differently (`sync.ve
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
@@ -16,10 +16,8 @@ from sync.verify.boxes import Ends, Entry, Place
 from sync.verify.essentials import essential_policies
 from sync.verify.lists import Difference, Lists, Pods, Witness
 from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
-from sync.verify.policies import Direction, Policies
+from sync.verify.policies import DIRECTIONS, Direction, Policies
 from sync.verify.rulebase import Rulebase
-
-_DIRECTIONS: Final[tuple[Direction, Direction]] = ("egress", "ingress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ class _Tier:
             nobodys = zone not in own and zone not in self._elsewhere
             if bit & profiles.impossible or (nobodys and not profiles.by_label(zone)):
                 continue  # there is no such pod, or nothing is promised of it
-            for direction in _DIRECTIONS:
+            for direction in DIRECTIONS:
                 if zone in own:
                     wanted = [*self._rulebase.decided(zone, direction)]
                 elif nobodys:
@@ -154,7 +152,7 @@ class _Tier:
             if bit & profiles.impossible:
                 continue
             (who,) = profiles.names(bit)
-            for direction in _DIRECTIONS:
+            for direction in DIRECTIONS:
                 said = self._policies.said_to(bit, direction, frozenset())
                 wanted = [self._everything(action, who)]
                 proofs.append(self._compared(who, direction, wanted, said))

@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 
 from sync.clusters.api import Api, ApiError
-from sync.clusters.cluster import Lifelines
-from sync.clusters.lifelines import read_lifelines
+from sync.clusters.cluster import Lifelines, Workload
+from sync.clusters.lifelines import read_lifelines, read_pods_at
+from sync.net.addresses import address
 from tests.told import Told, begun_anew
 
 
 def pod(name: str, *addresses: str, owner: str = "") -> dict[str, Any]:
     owners = {"ownerReferences": [{"uid": owner}]} if owner else {}
     return {
-        "metadata": {"name": name, "namespace": "shop", **owners},
+        "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}", **owners},
         "spec": {},
         "status": {"podIPs": [{"ip": each} for each in addresses]},
     }
@@ -100,3 +101,73 @@ def test_pods_without_labels_accounts_or_known_namespaces_have_what_calico_gives
         "projectcalico.org/serviceaccount": "default",
         "projectcalico.org/orchestrator": "k8s",
     }
+
+
+# --- pods by their addresses ----------------------------------------------------------------------
+
+
+def pods_at(api: Api, *addresses: str) -> tuple[Workload, ...]:
+    return read_pods_at(api, {address(each) for each in addresses}, page=500)
+
+
+def test_a_list_that_is_begun_anew_tells_of_each_pod_at_an_address_once() -> None:
+    asked: list[str] = []
+    pages = [pod("a", "10.0.0.1"), pod("b", "10.0.0.9")], [pod("c", "10.0.0.2")]
+    told = Told(pods=begun_anew(*pages, asked))
+    assert [each.name for each in pods_at(told, "10.0.0.1", "10.0.0.2")] == ["shop/a", "shop/c"]
+    assert asked == ["", "more", "", "more"]
+
+
+def test_every_pod_of_a_controller_is_one_of_its_own_at_its_address() -> None:
+    told = Told(pods=[pod("a", "10.0.0.1", owner="1"), pod("b", "10.0.0.2", owner="1")])
+    assert [each.name for each in pods_at(told, "10.0.0.2")] == ["shop/b"]
+
+
+def test_two_pods_that_say_they_have_one_address_are_both_told() -> None:
+    """One that is being deleted may still say so when the next one has it."""
+    told = Told(pods=[pod("a", "10.0.0.1"), pod("b", "10.0.0.1")])
+    assert [each.name for each in pods_at(told, "10.0.0.1")] == ["shop/a", "shop/b"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": None},
+        {"status": {}},
+        {"status": {"phase": "Pending"}},
+        {"status": {"podIPs": None}},
+        {"status": {"podIPs": []}},
+        {"spec": {"hostNetwork": True}},
+    ],
+)
+def test_a_pod_without_an_address_of_its_own_is_at_none(fields: dict[str, Any]) -> None:
+    odd = {**pod("odd", "10.0.0.1"), **fields}
+    told = Told(pods=[odd, pod("a", "10.0.0.1")])
+    assert [each.name for each in pods_at(told, "10.0.0.1")] == ["shop/a"]
+
+
+def test_a_pod_without_a_status_is_at_no_address() -> None:
+    without = pod("new")
+    del without["status"]
+    assert pods_at(Told(pods=[without]), "10.0.0.1") == ()
+
+
+def test_the_labels_of_namespaces_are_asked_for_only_where_a_pod_is_found() -> None:
+    """Who may list pods alone is told that there is none; in large clusters it is a long list."""
+    told = Told(pods=[pod("a", "10.0.0.1")])
+    assert pods_at(told, "10.0.0.2") == ()
+    assert [path for path, _ in told.asked] == ["/api/v1/pods"]
+    pods_at(told, "10.0.0.1")
+    assert {path.rpartition("/")[2] for path, _ in told.asked} == {
+        "pods",
+        "namespaces",
+        "serviceaccounts",
+    }
+
+
+def test_a_missing_right_is_an_error_and_not_an_address_without_a_pod() -> None:
+    def answer(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("pods is forbidden", 403)
+
+    with pytest.raises(ApiError, match="forbidden"):
+        pods_at(Told(pods=answer), "10.0.0.1")
