@@ -188,7 +188,8 @@ class Policies:
         allow = rule.get("action") != "Deny"
         local = self._near_end(near)
         ends, rough = self._far_end(far, at_most=allow if at_most is None else at_most)
-        if not local or not ends:
+        # A deny that surely matches nobody stays, since it may match somebody.
+        if not local or not (ends or (rough and not allow)):
             return None
         protocol = rule.get("protocol")
         if isinstance(protocol, str):

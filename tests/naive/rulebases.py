@@ -2,25 +2,32 @@
 
 A *tame* case holds only what Calico can say, with every zone's networks known: its translation
 ought to be exact. Any other case holds also what is legal and rare, and what cannot be read.
+
+Configurations from elsewhere become cases too, with settings, pods and flows that fit them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from random import Random
 from typing import Literal
 
 from sync.calico.names import label_value
+from sync.firewall import networks
 from sync.firewall.configuration import Configuration
-from sync.firewall.effective import effective
+from sync.firewall.effective import EffectiveDeviceGroup, effective
+from sync.firewall.objects import Address, ApplicationGroup, Service, ServiceGroup
 from sync.firewall.rules import Rule
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests import words
+from tests.naive.calico_verdict import Verdict
 from tests.naive.firewall_verdict import PREDEFINED, Derived, Firewall, zone_names
 from tests.naive.flows import (
+    TCP,
+    UDP,
     Contents,
     End,
     Flow,
@@ -55,6 +62,14 @@ _NETWORKS = (
     "2001:db8:1::/48",
 )
 _SIDES: tuple[Literal["source"], Literal["destination"]] = ("source", "destination")
+# Applications that sample configurations deny by name, with their default ports.
+_PORTS: Mapping[str, Mapping[int, tuple[int, ...]]] = {
+    "ftp": {TCP: (21,)},
+    "quic": {UDP: (443,)},
+    "rlogin": {TCP: (513,)},
+    "telnet": {TCP: (23,)},
+    "tftp": {UDP: (69,)},
+}
 # Where flows may start or end besides the edges of everything that the configuration holds.
 _PROBES = (
     "0.0.0.0/32",
@@ -82,7 +97,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration, settings and a cluster with pods."""
+    """A configuration, settings and a cluster with pods.
+
+    `document` is what it was read from, empty where the configuration is from elsewhere.
+    """
 
     seed: int
     tame: bool
@@ -100,14 +118,14 @@ class Case:
 
     @cached_property
     def firewalls(self) -> list[Firewall]:
-        """The firewalls that the cluster stands for."""
+        """The firewalls that the cluster stands for; they know all that `_PORTS` says."""
         names = {
             zone
             for group in self.groups
             for zone in (*zone_names(self.configuration, group.name), *group.derived.zones)
         }
         return [
-            Firewall(
+            _Firewall(
                 self.configuration,
                 group.name,
                 self.rules,
@@ -119,6 +137,29 @@ class Case:
             )
             for group in self.groups
         ]
+
+
+class _Firewall(Firewall):
+    """A firewall that asks its oracle nothing about applications that are well known."""
+
+    def verdict(self, flow: Flow, oracle: Oracle) -> Verdict:
+        known = _PORTS.keys() - self.seen.objects.applications.keys()
+        return super().verdict(flow, _Informed(oracle.seed, oracle.bias, frozenset(known)))
+
+
+@dataclass(frozen=True)
+class _Informed(Oracle):
+    """An oracle that knows the default ports of these applications, and that each is only one."""
+
+    known: frozenset[str] = frozenset()
+
+    def says(self, *question: object) -> bool:
+        match question:
+            case ("default", str(name), int(protocol), int(port), _) if name in self.known:
+                return port in _PORTS[name].get(protocol, ())
+            case ("application", str(name), *_) if name in self.known:
+                return False
+        return super().says(*question)
 
 
 def case(seed: int, *, tame: bool = False, number: int = 200, size: int = 1) -> Case:
@@ -159,6 +200,64 @@ def case(seed: int, *, tame: bool = False, number: int = 200, size: int = 1) -> 
     return replace(made, flows=tuple(_flows(random, made, places, contents, number)))
 
 
+Known = Literal["templates", "settings", "both"]
+"""What says which networks zones have: `both` have templates first, and settings for the rest."""
+
+
+def case_of(
+    configuration: Configuration,
+    device_group: str,
+    seed: int,
+    *,
+    known: Known = "templates",
+    registered_known: bool = True,
+    number: int = 400,
+) -> Case:
+    """A case of a configuration from elsewhere: one of its device groups, in a cluster of its own.
+
+    Flows start and end at the edges of what the configuration holds and the settings say. Only
+    with `templates` may there be zones whose networks nobody knows; otherwise there are always a
+    few zones, for rules may say `any` alone.
+    """
+    random = Random(f"{device_group} {known} {registered_known} {seed}")
+    seen = effective(configuration, device_group)
+    derived = _templates(configuration, device_group, some=known != "templates")
+    zones = sorted({*zone_names(configuration, device_group), *derived.zones})
+    options = _settings_for(random, seen, zones, derived, known)
+    serials = {serial for each in seen.rules for serial, _ in each.rule.target.devices}
+    devices = random.choice(((), *((serial,) for serial in sorted(serials))))
+    allow_as: Literal["Pass", "Allow"] = random.choice(("Pass", "Allow"))
+    pod_cidrs = POD_CIDRS if random.random() < 0.5 else None
+    made = Case(
+        seed=seed,
+        tame=False,
+        document=b"",
+        configuration=configuration,
+        groups=(Group(device_group, "tier", 100, derived),),
+        rules=RuleOptions(applications="strict", devices=devices, allow_as=allow_as),
+        zones=options,
+        pod_cidrs=pod_cidrs,
+        registered_known=registered_known,
+        tags=(),
+        mode=random.choice(("enforced", "staged")),
+        world=(),
+        flows=(),
+    )
+    texts = [net for each in derived.all_networks().values() for net in each]
+    texts += [net for each in options.definitions.values() for net in each.networks or ()]
+    texts += (
+        each.value.partition("/")[0]
+        for each in seen.objects.addresses.values()
+        if isinstance(each, Address) and each.kind == "ip-wildcard"
+    )
+    # Every kind of pod has a place, also where pods are in a small network.
+    texts += (str(IPv4Address(_V4 + number)) for number in range(0, 64, 4))
+    places = _places(random, made, texts)
+    kinds = _pods(random, options, zones or ZONES)
+    made = replace(made, world=tuple(pods_at(random, places, kinds, pod_cidrs, len(kinds) + 10)))
+    return replace(made, flows=tuple(_flows(random, made, places, _contents(seen), number)))
+
+
 def _flows(
     random: Random, case: Case, places: Sequence[Place], contents: Contents, number: int
 ) -> list[Flow]:
@@ -174,7 +273,7 @@ def _flows(
         for placed in firewall.seen.rules
     ]
     random.shuffle(aims)
-    for turn in range(number // 2):
+    for turn in range(number // 2 if aims else 0):
         firewall, rule, sources, destinations = aims[turn % len(aims)]
         if random.random() < 0.15:
             sources = ends
@@ -293,35 +392,122 @@ def _networks(
     )
 
 
-def _pods(random: Random, zones: ZoneOptions) -> list[Pod]:
+def _pods(random: Random, zones: ZoneOptions, names: Sequence[str] = ZONES) -> list[Pod]:
     """Pods of every kind: in each zone by label and otherwise, in none, with labels of none."""
     by_label = [
         zone
-        for zone in ZONES
+        for zone in names
         for found in (zones.definitions.get(zone),)
         if found is None or not (found.selector or found.namespace_selector)
     ]
     namespaces = (("default", {}), ("prod", {"env": "prod"}), ("team", {"team": "a", "env": "dev"}))
     labels: list[dict[str, str]] = [{LABEL: label_value(zone)} for zone in (*by_label, *by_label)]
     labels += [
-        {LABEL: "trust", "app": "web"},
+        {LABEL: label_value(names[0]), "app": "web"},
         {"app": "web"},
         {"app": "db"},
         {"app": "db", "quarantine": ""},
-        {"role": "dns", LABEL: "dmz"},
+        {"role": "dns", LABEL: label_value(names[len(names) // 2])},
         {"role": "dns"},
         {},
-        {LABEL: random.choice(("no-such-zone", *map(label_value, ZONES)))},
+        {LABEL: random.choice(("no-such-zone", *map(label_value, names)))},
     ]
     return [Pod(each, *random.choice(namespaces)) for each in labels]
+
+
+# --- configurations from elsewhere ----------------------------------------------------------------
+
+
+def _templates(configuration: Configuration, device_group: str, *, some: bool) -> Derived:
+    """What its templates say; where no zone is named, `some` makes up a few."""
+    found = networks.derived(configuration, device_group)
+    invented = some and not (found.zones or zone_names(configuration, device_group))
+    return Derived(
+        ZONES[:3] if invented else found.zones,
+        {
+            zone: tuple(net for net in nets if net not in found.everything_else.get(zone, ()))
+            for zone, nets in found.networks.items()
+        },
+        found.everything_else,
+    )
+
+
+def _settings_for(
+    random: Random,
+    seen: EffectiveDeviceGroup,
+    zones: Sequence[str],
+    derived: Derived,
+    known: Known,
+) -> ZoneOptions:
+    """Settings for these zones, which have networks of the objects of a device group."""
+    free = [*_prefixes(seen), *_NETWORKS]
+    random.shuffle(free)
+    definitions: dict[str, ZoneDefinition] = {}
+    for zone in random.sample(zones, len(zones)):
+        own, namespaces = random.choice(_WORKLOADS) if random.random() < 0.25 else ("", "")
+        if known == "settings" or (known == "both" and zone not in derived.networks):
+            nets = tuple(free.pop() for _ in range(min(random.randint(0, 2), len(free))))
+            definitions[zone] = ZoneDefinition(own, namespaces, nets)
+        elif own or namespaces:
+            definitions[zone] = ZoneDefinition(own, namespaces)
+    if known == "settings" and zones and random.random() < 0.6:
+        zone = random.choice(zones)
+        default = random.choice((("0.0.0.0/0",), ("0.0.0.0/0", "::/0")))
+        nets = (*(definitions[zone].networks or ()), *default)
+        definitions[zone] = replace(definitions[zone], networks=nets)
+    return ZoneOptions(
+        label=LABEL,
+        unzoned_pods=random.choice(("pass", "deny")),
+        unknown_addresses=random.choice(("deny", "pass")),
+        definitions=definitions,
+    )
+
+
+def _prefixes(seen: EffectiveDeviceGroup) -> list[str]:
+    """The networks among the address objects of a device group that zones may have."""
+    found = set()
+    for each in seen.objects.addresses.values():
+        if isinstance(each, Address) and each.kind == "ip-netmask" and not each.problem:
+            net = ip_network(each.value, strict=False)
+            if net.prefixlen:
+                found.add(str(net))
+    return sorted(found - set(_NETWORKS))
+
+
+def _contents(seen: EffectiveDeviceGroup) -> Contents:
+    """The edges of the services that rules use, and the applications that they name."""
+    bounds = {0, 65536}
+    waiting = {name for each in seen.rules for name in each.rule.services}
+    met: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        met.add(name)
+        service = seen.objects.services.get(name)
+        if isinstance(service, ServiceGroup):
+            waiting |= {*service.members} - met
+        elif isinstance(service, Service):
+            for spec in (service.ports, service.source_ports):
+                bounds |= {*(spec.bounds if spec else ())}
+    usual = (*PREDEFINED.values(), *_PORTS.values())
+    ports = {8080, *(port for each in usual for some in each.values() for port in some)}
+    ports |= {bound + near for bound in bounds for near in (-1, 0)}
+    names = {name for each in seen.rules for name in each.rule.applications} - {"any"}
+    for found in seen.objects.applications.values():
+        if isinstance(found, ApplicationGroup) and found.name in names:
+            names |= {*found.members}
+    names = (names | PREDEFINED.keys()) - {"ping", "gre"}
+    return Contents(
+        sorted(port for port in ports if 0 <= port <= 65535),
+        [("ping", 1), ("gre", 47), *((name, None) for name in sorted(names))],
+    )
 
 
 # --- addresses ------------------------------------------------------------------------------------
 
 
-def _places(random: Random, case: Case) -> list[Place]:
+def _places(random: Random, case: Case, more: Iterable[str] = ()) -> list[Place]:
     """The edges of everything in the configuration, and some places besides."""
-    texts = {*_PROBES, *_NETWORKS, *POD_CIDRS}
+    texts = {*_PROBES, *_NETWORKS, *POD_CIDRS, *more}
     for group in case.groups:
         seen = effective(case.configuration, group.name)
         for found in seen.objects.addresses.values():

@@ -45,8 +45,12 @@ class Judged:
 
 @cache
 def judged(seed: int, *, tame: bool = False, size: int = 1) -> Judged:
-    made = case(seed, tame=tame, size=size)
-    translated = translate(
+    return translated(case(seed, tame=tame, size=size))
+
+
+def translated(made: Case) -> Judged:
+    """What a case is translated to, and a Calico that has that."""
+    found = translate(
         "cluster",
         [
             Target(
@@ -78,8 +82,8 @@ def judged(seed: int, *, tame: bool = False, size: int = 1) -> Judged:
         ),
         {},
     )
-    documents = [manifest.document() for manifest in translated.manifests.values()]
-    return Judged(made, translated, Calico(documents, made.world))
+    documents = [manifest.document() for manifest in found.manifests.values()]
+    return Judged(made, found, Calico(documents, made.world))
 
 
 # --- what must hold -------------------------------------------------------------------------------
