@@ -12,6 +12,7 @@ from sync.plan.changes import Change, Place
 from sync.plan.guards import Blocker, essentials
 from sync.verify.boxes import EPHEMERAL, Packet
 from sync.verify.flows import End, Flow, Flows
+from sync.verify.places import UnreadableError
 from sync.verify.selectors import selector
 
 _ENFORCED: Final = "GlobalNetworkPolicy"
@@ -55,7 +56,11 @@ def cut_off(
     ]
     if not any(pod.new for pod in pods):
         return []
-    return essentials(_lost(desired, pods, found.lifelines), found.missing)
+    try:
+        lost = _lost(desired, pods, found.lifelines)
+    except UnreadableError as error:
+        return essentials({}, [f"the policies cannot be judged: {error}"])
+    return essentials(lost, found.missing)
 
 
 class _Pod(NamedTuple):

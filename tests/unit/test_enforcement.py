@@ -182,3 +182,13 @@ def test_pods_of_another_family_cannot_lose_it(cluster: Cluster) -> None:
     v6 = workload("shop/web-1", (6, 0xFD00 << 112), zone="web")
     cluster.found = Lifelines((v6,), (API,))
     assert guarded(cluster, desired()) == []
+
+
+def test_what_cannot_be_judged_is_not_known(cluster: Cluster) -> None:
+    wanted = dict(desired())
+    document = wanted["GlobalNetworkPolicy", "fw.pan-zone-web"].document()
+    document["spec"]["egress"].insert(0, {"action": "Log"})
+    wanted["GlobalNetworkPolicy", "fw.pan-zone-web"] = Manifest.of(document)
+    (blocker,) = guarded(cluster, wanted)
+    assert (blocker.guard, blocker.approvable) == ("essentials", True)
+    assert "cannot be judged: fw.pan-zone-web[egress 0] says something" in blocker.message
