@@ -42,7 +42,7 @@ def document(found: Explained, packet: Packet) -> dict[str, Any]:
         "to": found.destination,
         "traffic": packet.said(),
         "verdict": found.verdict if found.sides else None,
-        "staged": found.staged,
+        "now": found.now if found.sides else None,
         "notes": [*found.notes, *found.unseen],
         "sides": [
             {
@@ -77,6 +77,8 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
         else:
             yield f"{indent}the firewall: no zone of this device group"
         yield from _judgement("Calico", case.calico, reasons, indent)
+        if case.enforced.decider != case.calico.decider:
+            yield from _judgement("Calico now", case.enforced, reasons, indent)
     if len(cases) > _CASES:
         more = counted(len(cases) - _CASES, "more case")
         yield f"  all but {more}: give an address at both ends, or --output json"
@@ -84,11 +86,10 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
 
 def _verdict(found: Explained) -> str:
     """What our tiers make of it; what comes before or after them is not known here."""
-    if found.verdict == "unknown":
-        return "it depends"
-    if found.staged:
-        return f"our tiers would {found.verdict} it, once enforced"
-    return f"our tiers {found.verdict} it"
+    said = {"allow": "our tiers allow it", "deny": "our tiers deny it", "unknown": "it depends"}
+    if found.now == found.verdict:
+        return said[found.verdict]
+    return f"{said[found.now]} now; once what is staged is enforced: {said[found.verdict]}"
 
 
 def _size(case: Case) -> tuple[int, int]:
@@ -185,6 +186,7 @@ def _case_document(case: Case, side: Side, reasons: _Reasons) -> dict[str, Any]:
         "flows": [{"from": one.cidrs(), "to": other.cidrs()} for one, other in flows],
         "firewall": firewall and _judgement_document(firewall, reasons),
         "calico": _judgement_document(case.calico, reasons),
+        "enforced": _judgement_document(case.enforced, reasons),
     }
 
 

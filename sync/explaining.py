@@ -4,8 +4,9 @@ two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Workload
@@ -78,9 +79,9 @@ class Explained:
         return "unknown" if self.unseen else verdict_of(self.sides)
 
     @property
-    def staged(self) -> bool:
-        """Whether a staged policy is among those that decide, so that it is not so yet."""
-        return any(case.calico.decider.staged for side in self.sides for case in side.cases)
+    def now(self) -> Verdict:
+        """The same as long as staged policies decide nothing."""
+        return "unknown" if self.unseen else verdict_of(self.sides, enforced=True)
 
 
 class NoSuchZoneError(UsageError):
@@ -166,7 +167,7 @@ def explained(
     """
     found = cluster.reader.read()
     shall = desired(cluster, read, found, store.written(cluster.name), options)
-    groups = judged_groups(sorted(shall.targets, key=lambda each: each.order))
+    groups = judged_groups(shall.targets)
     ends = (asked.source, asked.destination)
     pods = _pods(cluster, ends)
     known = frozenset(shall.options.zones.definitions).union(*map(zones_named, groups))
@@ -179,10 +180,10 @@ def explained(
     cidrs = shall.options.pod_cidrs
     parties = (_party(asked.source, pods, cidrs), _party(asked.destination, pods, cidrs))
     _require_a_flow(cluster.name, parties, asked.packet)
-    unseen: list[str] = []
+    unseen = [*_ambiguous(pods)]
     documents: Sequence[Mapping[str, Any]]
     if live:
-        documents = [*_standing(found, unseen)]
+        documents = [*_standing(found, [group.tier for group in groups], unseen)]
         unseen += _namespaced(cluster, shall.facts)
     else:
         documents = [each.document() for each in shall.translated.manifests.values()]
@@ -207,13 +208,39 @@ def explained(
     )
 
 
-def _standing(found: Mapping[Key, LiveObject], unseen: list[str]) -> Iterator[Mapping[str, Any]]:
-    """The objects that stand in a cluster; those that cannot be judged go among the `unseen`."""
+def _standing(
+    found: Mapping[Key, LiveObject], tiers: Collection[str], unseen: list[str]
+) -> Iterator[Mapping[str, Any]]:
+    """The sets that stand in a cluster, and our tiers with all policies in them.
+
+    What of it cannot be judged goes among the `unseen`.
+    """
+    orders = {name: _order(each.document) for (kind, name), each in found.items() if kind == "Tier"}
+    last = max(tiers, key=lambda tier: (orders.get(tier, inf), tier))
     for (kind, name), each in found.items():
         try:
-            yield as_read(each.document)
+            document = as_read(each.document, last)
         except UnreadableError as error:
-            unseen.append(f"{kind} {name} is not judged: {error}")
+            if _tier(kind, each.document) in (*tiers, None):
+                unseen.append(f"{kind} {name} is not judged: {error}")
+            continue
+        if _tier(kind, document) in (*tiers, None):
+            yield document
+
+
+def _order(tier: Mapping[str, Any]) -> float:
+    """The order of a tier that anybody may have written."""
+    spec = tier.get("spec")
+    found = spec.get("order") if isinstance(spec, Mapping) else None
+    return found if isinstance(found, int | float) else inf
+
+
+def _tier(kind: str, document: Mapping[str, Any]) -> object:
+    """The tier that a policy stands in; None for what is in none, or says nothing."""
+    spec = document.get("spec")
+    if kind in ("Tier", "GlobalNetworkSet") or not isinstance(spec, Mapping):
+        return None
+    return spec.get("tier") or "default"
 
 
 def _namespaced(cluster: Cluster, facts: ClusterFacts) -> Iterator[str]:
@@ -254,6 +281,17 @@ def _pods(cluster: Cluster, ends: Sequence[End]) -> Mapping[tuple[int, int], Seq
         place: tuple(sorted((pod for pod in found if place in pod.addresses), key=_name))
         for place in wanted
     }
+
+
+def _ambiguous(pods: Mapping[tuple[int, int], Sequence[Workload]]) -> Iterator[str]:
+    """Addresses that several pods have, as where one is just being replaced by another."""
+    for place, some in pods.items():
+        if any(pod.labels != some[0].labels for pod in some):
+            names = " and ".join(pod.name for pod in some)
+            yield (
+                f"pods {names} both have {written(place)}: {some[0].name} is judged; write "
+                f"ZONE@{written(place)} for a pod of a zone"
+            )
 
 
 def _name(pod: Workload) -> str:

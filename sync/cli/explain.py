@@ -9,6 +9,7 @@ from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code
 from sync.cli.sync import checked, print_error
 from sync.cycle import Result
+from sync.desired import InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.explained_text import document, text
 from sync.explaining import Explained, NoSuchZoneError, asked_of, explained
@@ -56,7 +57,7 @@ def explain(
                 found.append(
                     explained(cluster, read, store, options, asked, live=live, verbose=verbose)
                 )
-            except (SourceError, ClusterError, UsageError) as error:
+            except (SourceError, ClusterError, InvalidObjectError, UsageError) as error:
                 results.append(Result(cluster.name, error=error))
     others = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
     if found or others:

@@ -8,6 +8,7 @@ asked. An end may be many addresses, as a zone's are: then the flows fall into c
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final, Literal, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6
@@ -29,7 +30,7 @@ from sync.verify.boxes import (
 from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
 from sync.verify.policies import Direction, Policies
 from sync.verify.proof import Settings
-from sync.verify.rulebase import Bound, Meant, Rulebase
+from sync.verify.rulebase import Action, Bound, Meant, Rulebase
 
 _MOST: Final = 5_000  # pieces that the flows of one side may fall into
 
@@ -101,12 +102,14 @@ class Judgement:
 class Case:
     """Some flows that the same rules decide: pairs of addresses of the pod and of its far end.
 
-    `firewall` is None where the device group does not know the pod's zone.
+    `firewall` is None where the device group does not know the pod's zone. `calico` judges staged
+    policies like the others; `enforced` is what it does as long as they decide nothing.
     """
 
     flows: tuple[tuple[AddressSet, AddressSet], ...]
     firewall: Judgement | None
     calico: Judgement
+    enforced: Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ def explain(
 ) -> list[Side]:
     """Find the rules that decide the flow from the first end to the second one.
 
-    `groups` are a cluster's, in the order of their tiers; `documents` all sets, tiers and policies.
+    `groups` are a cluster's; `documents` are all sets, tiers and policies, and say in which order
+    the tiers are asked.
     `verbose` tells of what was passed over. Raises `UnreadableError` for what cannot be judged, and
     `NoAnswerError` for a zone that can have no pods and flows in too many cases.
     """
@@ -142,6 +146,12 @@ def explain(
     known = iter(profiles.known)
     bits = [next(known) if each.labels is not None else _bit(profiles, each) for each in ends]
     tiers = []
+    orders = {
+        each["metadata"]["name"]: each["spec"]["order"]
+        for each in documents
+        if each["kind"] == "Tier"
+    }
+    groups = sorted(groups, key=lambda each: (orders.get(each.tier, inf), each.tier))
     for group in groups:
         elsewhere = frozenset[str]().union(*named.values()) - named[group.tier]
         last = group is groups[-1]
@@ -165,9 +175,15 @@ def explain(
     return found
 
 
-def verdict_of(sides: Sequence[Side]) -> Verdict:
-    """What Calico makes of the flow: any side may deny it, and all must allow it."""
-    by_side = [{case.calico.verdict for case in side.cases} for side in sides]
+def verdict_of(sides: Sequence[Side], *, enforced: bool = False) -> Verdict:
+    """What Calico makes of the flow: any side may deny it, and all must allow it.
+
+    `enforced`: as long as staged policies decide nothing.
+    """
+    by_side = [
+        {(case.enforced if enforced else case.calico).verdict for case in side.cases}
+        for side in sides
+    ]
     if any(each == {"deny"} for each in by_side):
         return "deny"
     return "allow" if all(each == {"allow"} for each in by_side) else "unknown"
@@ -221,6 +237,11 @@ class _Tier:
             )
 
         self._surely, self._perhaps = read("surely"), read("perhaps")
+        self._unreadable = {
+            each.place
+            for each in self._perhaps.meant
+            if any("<action>" in why for why in each.placed.rule.unreadable)
+        }
 
     def cases(
         self,
@@ -232,19 +253,21 @@ class _Tier:
         verbose: bool,
     ) -> Iterator[Case]:
         """The flows of some boxes by the rules that decide them."""
-        by_rules: dict[tuple[Judgement | None, Judgement], list[Box]] = {}
+        by_rules: dict[tuple[Judgement | None, Judgement, Judgement], list[Box]] = {}
         for start in starts:
-            calico = [*self._calico(profile, direction, start)]
+            calico = [*self._calico(profile, direction, start, staged=True)]
+            enforced = [*self._calico(profile, direction, start, staged=False)]
             pieces: Iterator[tuple[Box, Judgement | None]] = iter([(start, None)])
             if zone in zones_named(self._group):
                 pieces = _decided([*self._firewall(zone, direction, start)], start)
             for piece, firewall in pieces:
                 for part, judgement in _decided(calico, piece):
-                    by_rules.setdefault((firewall, judgement), []).append(part)
-                    if len(by_rules) > _MOST:
-                        raise _too_many()
-        for (firewall, judgement), boxes in by_rules.items():
-            case = Case(tuple(_together(boxes)), firewall, judgement)
+                    for box, now in _decided(enforced, part):
+                        by_rules.setdefault((firewall, judgement, now), []).append(box)
+                        if len(by_rules) > _MOST:
+                            raise _too_many()
+        for (firewall, judgement, now), boxes in by_rules.items():
+            case = Case(tuple(_together(boxes)), firewall, judgement, now)
             yield self._told(case, zone, profile, direction, boxes[0]) if verbose else case
 
     def _told(self, case: Case, zone: str, profile: int, direction: Direction, box: Box) -> Case:
@@ -254,7 +277,7 @@ class _Tier:
             passed = tuple(self._passed_firewall(firewall, zone, direction, box))
             firewall = replace(firewall, passed=passed)
         passed = tuple(self._passed_calico(case.calico, profile, direction, box))
-        return Case(case.flows, firewall, replace(case.calico, passed=passed))
+        return replace(case, firewall=firewall, calico=replace(case.calico, passed=passed))
 
     # --- the firewall's list ----------------------------------------------------------------------
 
@@ -264,9 +287,15 @@ class _Tier:
             perhaps = _boxes(entry, start, self._packet)
             if perhaps:
                 sure = surely.get(_key(entry))
-                action: Literal["allow", "deny"] = "allow" if entry.action == "allow" else "deny"
-                decider = Decider(action, entry.rule, entry.place)
-                yield _Rule(decider, _boxes(sure, start, self._packet) if sure else (), perhaps)
+                boxes = _boxes(sure, start, self._packet) if sure else ()
+                for action in self._actions(entry):
+                    yield _Rule(Decider(action, entry.rule, entry.place), boxes, perhaps)
+
+    def _actions(self, entry: Entry) -> tuple[Action, ...]:
+        """What a rule may do: one thing, unless its action cannot be read."""
+        if entry.place in self._unreadable:
+            return ("allow", "deny")
+        return ("allow",) if entry.action == "allow" else ("deny",)
 
     def _passed_firewall(
         self, judgement: Judgement, zone: str, direction: Direction, box: Box
@@ -307,11 +336,17 @@ class _Tier:
 
     # --- Calico's list ----------------------------------------------------------------------------
 
-    def _calico(self, profile: int, direction: Direction, start: Box) -> Iterator[_Rule]:
-        selecting = selected = False
+    def _calico(
+        self, profile: int, direction: Direction, start: Box, *, staged: bool
+    ) -> Iterator[_Rule]:
+        """The rules that pods of a profile meet, with those of `staged` policies or without."""
+        selecting = selected = enforced = False
         for policy in self._policies.selecting(profile, direction):
+            if policy.staged and not staged:
+                continue
             selecting = True
             selected = selected or policy.surely
+            enforced = enforced or not policy.staged
             for surely, perhaps in self._policies.bounds(policy, direction):
                 boxes = _boxes(perhaps, start, self._packet) if perhaps else ()
                 if perhaps and boxes:
@@ -319,11 +354,11 @@ class _Tier:
                     yield _Rule(_decider(perhaps, staged=policy.staged), sure, boxes)
         default = self._policies.default
         if selected:
-            yield _Rule(_decider(default, staged=False), (start,), (start,))
+            yield _Rule(_decider(default, staged=not enforced), (start,), (start,))
         else:
             # Whoever may be selected may meet the default too.
             if selecting:
-                yield _Rule(_decider(default, staged=False), (), (start,))
+                yield _Rule(_decider(default, staged=not enforced), (), (start,))
             where = f"no policy of tier {self._group.tier} selects it"
             yield _Rule(Decider("allow", "", where=where), (start,), (start,))
 

@@ -86,7 +86,7 @@ class Policies:
                 _require_judged(document)
                 written.append(document)
             elif kind == "Tier" and document["metadata"]["name"] == tier:
-                self._default = spec.get("defaultAction", "Deny")
+                self._default = spec.get("defaultAction") or "Deny"
         self._labelled: dict[tuple[str, str], list[int]] = {}
         for number, (labels, _) in enumerate(self._sets):
             for pair in labels.items():
@@ -188,9 +188,6 @@ class Policies:
         allow = rule.get("action") != "Deny"
         local = self._near_end(near)
         ends, rough = self._far_end(far, at_most=allow if at_most is None else at_most)
-        # A deny that surely matches nobody stays, since it may match somebody.
-        if not local or not (ends or (rough and not allow)):
-            return None
         protocol = rule.get("protocol")
         if isinstance(protocol, str):
             protocol = PROTOCOLS.get(protocol, -1)
@@ -204,6 +201,9 @@ class Policies:
             or ((ports or source_ports) and protocol not in PORTED)
         ):
             raise UnreadableError(f"{where} says something that is not judged")
+        # A deny that surely matches nobody stays, since it may match somebody.
+        if not local or not (ends or (rough and not allow)):
+            return None
         annotations = rule.get("metadata", {}).get("annotations", {})
         traffic = Traffic(
             protocol,
@@ -306,19 +306,20 @@ class Policies:
         return left & right
 
 
-def as_read(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
     """An object that anybody may have written, with what Calico takes for what it leaves out.
 
-    A policy without an order is the last one of its tier, without a selector it is for all, and
-    without types it is for the directions of its rules (`libcalico-go/lib/apis/v3`,
-    `globalnetworkpolicy.go`). `UnreadableError` for what is no object that can be judged.
+    A policy or a tier without an order is the last one, a policy without a selector is for all, and
+    one without types for the directions of its rules (`libcalico-go/lib/apis/v3`,
+    `globalnetworkpolicy.go`). `UnreadableError` for what is no object that can be judged, where
+    `last_tier` is the last one of ours.
     """
     try:
+        given = {key: each for key, each in document["spec"].items() if each is not None}
         if document["kind"] not in _KINDS:
             if document["kind"] == "GlobalNetworkSet":
                 _set(document)
-            return {**document, "spec": {**document["spec"]}}
-        given = {key: each for key, each in document["spec"].items() if each is not None}
+            return {**document, "spec": {"order": inf, **given}}
         spec = {"order": inf, "tier": "default", **given}
         spec["selector"] = given.get("selector") or "all()"
         egress = ["Egress"] if given.get("egress") else []
@@ -326,14 +327,15 @@ def as_read(document: Mapping[str, Any]) -> Mapping[str, Any]:
         spec["types"] = given.get("types") or usual
         found = {**document, "spec": spec}
         # Rules are read when they are asked for; here all are.
-        alone = Policies(spec["tier"], [found], Profiles((), ZoneOptions()), last=True)
+        last = spec["tier"] == last_tier
+        alone = Policies(spec["tier"], [found], Profiles((), ZoneOptions()), last=last)
         for direction in DIRECTIONS:
             for policy in alone.selecting(-1, direction):
                 for _ in alone.bounds(policy, direction):
                     pass
     except UnreadableError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UnreadableError(f"it is malformed ({type(error).__name__}: {error})") from error
     return found
 

@@ -180,7 +180,7 @@ def test_the_document_has_all_that_is_known_of_a_flow(place: Installation) -> No
         "to": "10.2.0.2",
         "traffic": "tcp/443 from port 50000",
         "verdict": "deny",
-        "staged": False,
+        "now": "deny",
         "notes": [],
     }
     assert side == {
@@ -201,9 +201,10 @@ def test_the_document_has_all_that_is_known_of_a_flow(place: Installation) -> No
             {"rule": "web to db", **second, "because": "is to other zones or addresses"},
         ],
     }
-    calico = case.pop("calico")
+    calico, enforced = case.pop("calico"), case.pop("enforced")
     assert case == {}
     passed = calico.pop("passed")
+    assert enforced == {**calico, "passed": []}
     assert calico == {
         "verdict": "deny",
         "decider": {
@@ -307,7 +308,8 @@ def test_a_staged_policy_is_said_to_be_none_that_is_enforced(place: Installation
     staged = [{"name": "dg-eu", "mode": "staged"}]
     place.configure(cluster("eu", device_groups=staged), zones=ZONES)
     where = "firewallpolicy.pan-zone-web[egress 1], as 'web to db', staged: not enforced\n"
-    assert explained(place, "web", "10.2.0.1").endswith(where)
+    now = "  Calico now allows it: no policy of tier firewallpolicy selects it\n"
+    assert explained(place, "web", "10.2.0.1").endswith(where + now)
     found = of_one(place, "web", "10.2.0.1")
     assert found["sides"][0]["cases"][0]["calico"]["decider"]["staged"] is True
 

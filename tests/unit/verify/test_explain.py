@@ -58,6 +58,7 @@ def sides(
     mode: str = "enforced",
     verbose: bool = False,
     change: Mapping[str, Any] | None = None,
+    also: Mapping[str, Any] | None = None,
 ) -> list[Side]:
     """The sides of a flow in a cluster with one device group, or two where there are `others`."""
     rules = rules or RuleOptions()
@@ -70,8 +71,9 @@ def sides(
     written = translate("c", targets, Options((), True, (), rules=rules, zones=zones), {})
     documents = [each.document() for each in written.manifests.values()]
     for each in documents:
-        if change and each["metadata"]["name"] == change["name"]:
-            each["spec"] |= change["spec"]
+        for changed in filter(None, (change, also)):
+            if each["metadata"]["name"] == changed["name"]:
+                each["spec"] |= changed["spec"]
     groups = [DeviceGroup("main", each, NOTHING, f"fw{at}") for at, each in enumerate(seen, 1)]
     settings = Settings(rules=rules, zones=zones)
     return explain(groups, documents, settings, (source, destination), packet, verbose=verbose)
@@ -317,3 +319,34 @@ def test_flows_in_very_many_cases_are_refused_with_what_helps() -> None:
         sides(words)
     egress, _ = sides(words, Party(network("10.1.0.1"), "web"), Party(network("10.2.0.1"), "db"))
     assert firewall(egress).verdict == "deny"
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [deny("x", "<action>allow</action>"), rule("x", from_=["web"], to=["db"], action="sometimes")],
+)
+def test_a_rule_whose_action_cannot_be_read_may_do_either(strange: Word) -> None:
+    egress, _ = sides([strange, deny("no")])
+    assert [(each.rule, each.action) for each in firewall(egress).perhaps] == [
+        ("x", "allow"),
+        ("x", "deny"),
+    ]
+    assert firewall(egress).verdict == "unknown"
+
+
+def test_what_staged_policies_would_do_is_not_what_is_done_now() -> None:
+    egress, _ = sides([deny("no")], mode="staged")
+    assert (only(egress).calico.verdict, only(egress).enforced.verdict) == ("deny", "allow")
+    assert only(egress).enforced.decider.where == "no policy of tier fw1 selects it"
+    assert (verdict_of([egress]), verdict_of([egress], enforced=True)) == ("deny", "allow")
+    # The default of a tier counts for pods that an enforced policy selects.
+    change = {"name": "fw1", "spec": {"defaultAction": "Deny"}}
+    bare = {"name": "fw1.pan-unknown-zone", "spec": {"egress": [], "types": ["Egress"]}}
+    egress, _ = sides([deny("no", to=["lab"])], mode="staged", change=change, also=bare)
+    assert only(egress).enforced.verdict == "allow"
+
+
+def test_tiers_are_asked_in_the_order_in_which_they_stand() -> None:
+    change = {"name": "fw1", "spec": {"order": 3}}
+    found = sides([allow("yes")], others=[deny("no")], change=change)
+    assert [each.tier for each in found] == ["fw2", "fw1", "fw2", "fw1"]
