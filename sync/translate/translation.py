@@ -218,7 +218,8 @@ class _Tier:
                 self.going |= standing_of(chain, self._standing) - {
                     (each.kind, each.name) for each in laid
                 }
-            for index, part, direction, position in at:
+            # On the way the chain is what it was, and has not the parts of what it shall be.
+            for index, part, direction, position in at if not on_the_way else ():
                 if index >= 0:
                     stands.setdefault(index, []).append(
                         f"{laid[part].name}[{direction} {position}]"

@@ -400,14 +400,14 @@ def test_while_an_overtaken_move_is_brought_back_nothing_else_changes() -> None:
         target = Target("main", seen_by("dg", {"dg": words}), "fw", 1, "enforced", NOTHING)
         return translate("c", [target], Options((), True, (("owner", "us"),)), standing or {})
 
-    def rulebase(port: str, held: str) -> list[Word]:
+    def rulebase(port: str, held: str, rules: int = 700) -> list[Word]:
         return [
             address("a", held),
             group("g", "a"),
             service("s", port),
             *(
                 rule(f"r{number}", from_=["trust"], to=["any"], source=["g"], service=["s"])
-                for number in range(700)
+                for number in range(rules)
             ),
         ]
 
@@ -416,7 +416,8 @@ def test_while_an_overtaken_move_is_brought_back_nothing_else_changes() -> None:
     begun = [key for key in moving if key not in old]
     assert len(begun) > 1
     stopped = {**old, begun[0]: moving[begun[0]]}
-    newest = rulebase("82", "10.1.0.0/16")
+    # It has more parts than what is brought back.
+    newest = rulebase("82", "10.1.0.0/16", 2_000)
     back = of(*newest, standing=stopped)
     assert back.on_the_way
     assert back.manifests == old
