@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from functools import partial
+from threading import BoundedSemaphore
 
 import structlog
 
@@ -16,12 +17,13 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.desired import Cluster
-from sync.errors import UsageError
+from sync.errors import SourceError, UsageError
 from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.settings import Cluster as ClusterSettings
-from sync.settings import Settings, store_password
+from sync.settings import Settings, api_key, authority, panorama_password, store_password
+from sync.settings.models import Source as SourceSettings
 from sync.settings.models import Zone as ZoneDefinitionSettings
 from sync.settings.models import Zones as ZoneSettings
 from sync.settings.problems import Place, Problem
@@ -43,11 +45,45 @@ def store_of(settings: Settings, *, write: bool) -> Store:
 
 def sources(settings: Settings) -> list[Source]:
     """Every source, none of them read yet."""
-    found: list[Source] = []
-    for source in settings.sources:
-        assert source.path is not None, "the settings require a path of every file"
-        found.append(ExportSource(source.name, source.path))
-    return found
+    return [
+        _panorama(source) if source.kind == "panorama" else _export(source)
+        for source in settings.sources
+    ]
+
+
+def _export(source: SourceSettings) -> Source:
+    assert source.path is not None, "the settings require a path of every file"
+    return ExportSource(source.name, source.path)
+
+
+def _panorama(source: SourceSettings) -> Source:
+    # pan-os-python takes long to import, and only those with a Panorama need it.
+    from sync.sources.panorama import PanoramaSource
+    from sync.sources.panos_client import Key, Member
+    from sync.sources.panos_line import AT_ONCE, Line, tls_context
+
+    if not source.verify_tls:
+        structlog.get_logger().warning("TLS is unverified", source=source.name)
+    context = tls_context(source.name, authority(source), verify=source.verify_tls)
+    slots = BoundedSemaphore(AT_ONCE)
+
+    def credentials() -> Key:
+        try:
+            key, password = api_key(source), panorama_password(source)
+        except UsageError as error:
+            # A file that is gone for a while is the source's failure, not the command's.
+            raise SourceError(f"source {source.name}: {error}") from None
+        return Key(
+            key.get_secret_value() if key else None,
+            source.username or "",
+            password.get_secret_value() if password else "",
+        )
+
+    members = [
+        Member(Line(source.name, host, source.port, context, slots), credentials)
+        for host in source.hosts
+    ]
+    return PanoramaSource(source.name, members, source.full_read_interval)
 
 
 def options(settings: Settings, store: Store) -> Options:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sync.errors import SourceError, UsageError
-from sync.settings import Settings, check_files, configuration_file, load
+from sync.settings import Settings, check_files, configuration_file
 from sync.settings import schema as settings_schema
 from sync.settings.problems import Problem, did_you_mean, listed, nearest, write_place
 from sync.settings.start import StartDeviceGroup, StartZone, start
@@ -88,15 +88,14 @@ def init(
 def check(context: click.Context, output: str) -> None:
     """Check the configuration and the files it names.
 
-    Prints what the configuration says, and the selector of each zone where the source is a file.
+    Prints what the configuration says, and the selector of each zone where the source can be read.
     Whatever is wrong is listed on stderr, with exit code 64; warnings go to stderr and change no
     exit code.
     """
     from sync.assembly import expression_problems
 
-    path: Path | None = context.obj.config
-    settings = load(path, os.environ)
-    file = configuration_file(path, os.environ)
+    settings = context.obj.settings()
+    file = configuration_file(context.obj.config, os.environ)
     problems, warnings = check_files(settings)
     if problems:
         first = f"{file} names files that cannot be used:"
@@ -288,7 +287,12 @@ def _summary(
         "instance": settings.instance,
         "store": settings.store.url,
         "sources": [
-            {"name": source.name, "kind": source.kind, "path": str(source.path)}
+            {
+                "name": source.name,
+                "kind": source.kind,
+                "path": str(source.path) if source.path else None,
+                "hosts": list(source.hosts),
+            }
             for source in settings.sources
         ],
         "clusters": [
@@ -339,7 +343,8 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"{summary['file']} is right"
     yield f"instance {summary['instance']}, store {summary['store']}"
     for source in summary["sources"]:
-        yield f"source {source['name']}: {source['kind']} {source['path']}"
+        where = source["path"] or ", ".join(source["hosts"])
+        yield f"source {source['name']}: {source['kind']} {where}"
     for cluster in summary["clusters"]:
         where = cluster["path"] or cluster["kubeconfig"] or "the pod's own"
         context = f", context {cluster['context']}" if cluster["context"] else ""

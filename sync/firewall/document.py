@@ -7,13 +7,24 @@ from sync.errors import SourceError
 _NAMESPACED = etree.XPath("boolean(//*[namespace-uri()] | //@*[namespace-uri()])")
 
 
+# Panorama supports configurations of up to about 150 MB; libxml2 needs some ten times the size.
+MAX_BYTES = 512 * 1024 * 1024
+
+
 def parse(data: bytes, origin: str) -> etree._Element:
     """The `<config>` element of a Panorama document, bare or inside an API response.
 
+    `origin` names the document in messages. `SourceError` if this is no XML, an API error, a
+    firewall's configuration, or not a configuration at all.
+    """
+    return panorama(_config(xml_of(data, origin), origin), origin)
+
+
+def xml_of(data: bytes, origin: str) -> etree._Element:
+    """The root of an XML document; `SourceError` if this is none, or one that PAN-OS never writes.
+
     Entities, external references and texts past libxml2's limits are refused, so a hostile
-    document costs no more memory than its size accounts for. `origin` names the document in
-    messages. `SourceError` if this is no XML, an API error, a firewall's configuration, or not a
-    configuration at all.
+    document costs no more memory than its size accounts for.
     """
     if not data.strip():
         raise SourceError(f"{origin} is empty; export the configuration again")
@@ -45,7 +56,7 @@ def parse(data: bytes, origin: str) -> etree._Element:
         raise SourceError(
             f"{origin} holds names in an XML namespace, which no PAN-OS export does; it is refused"
         )
-    return _panorama(_config(root, origin), origin)
+    return root
 
 
 def _config(root: etree._Element, origin: str) -> etree._Element:
@@ -68,7 +79,7 @@ def _config(root: etree._Element, origin: str) -> etree._Element:
     return config
 
 
-def _panorama(config: etree._Element, origin: str) -> etree._Element:
+def panorama(config: etree._Element, origin: str) -> etree._Element:
     """Tell a Panorama's configuration from a firewall's: only a firewall has virtual systems."""
     if config.find("devices/entry/device-group") is not None:
         return config

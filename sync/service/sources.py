@@ -47,7 +47,8 @@ class PolledSource:
             self.attempted = time.time()
             return False
         assert read is not None, "a revision is only known of what was read"
-        changed = self.snapshot is None or read.provenance != self.snapshot.provenance
+        # A full read may find something else under the same version: that is what it is for.
+        changed = read is not self.snapshot and read != self.snapshot
         self.snapshot = read
         self._revision = revision
         self.error = None

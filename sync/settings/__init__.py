@@ -1,6 +1,13 @@
 """The whole configuration: one YAML file, every value of which the environment can override."""
 
-from sync.settings.files import check_files, read_secret, store_password
+from sync.settings.files import (
+    api_key,
+    authority,
+    check_files,
+    panorama_password,
+    read_secret,
+    store_password,
+)
 from sync.settings.loading import configuration_file, load, schema
 from sync.settings.models import Cluster, DeviceGroup, Settings, Source, Store
 
@@ -10,9 +17,12 @@ __all__ = [
     "Settings",
     "Source",
     "Store",
+    "api_key",
+    "authority",
     "check_files",
     "configuration_file",
     "load",
+    "panorama_password",
     "read_secret",
     "schema",
     "store_password",

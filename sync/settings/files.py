@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from sync.errors import UsageError
-from sync.settings.models import Settings, Store
-from sync.settings.problems import Problem
+from sync.settings.models import Settings, Source, Store
+from sync.settings.problems import Place, Problem
 
 _LONGEST_SECRET = 64 * 1024  # bytes
 
@@ -44,6 +44,33 @@ def store_password(store: Store) -> SecretStr | None:
     return read_secret(store.password_file)
 
 
+def api_key(source: Source) -> SecretStr | None:
+    """The API key of a Panorama, likewise; None: one is made for a user."""
+    if source.api_key or not source.api_key_file:
+        return source.api_key
+    return read_secret(source.api_key_file)
+
+
+def panorama_password(source: Source) -> SecretStr | None:
+    """The password of a Panorama's user, likewise."""
+    if source.password or not source.password_file:
+        return source.password
+    return read_secret(source.password_file)
+
+
+def authority(source: Source) -> bytes | None:
+    """The authorities of a Panorama's certificate in PEM; None: the system's. `UsageError`."""
+    if source.ca_file is None:
+        return None
+    try:
+        return source.ca_file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"The file {source.ca_file} (ca_file of source {source.name}) cannot be read: "
+            f"{error.strerror}."
+        ) from None
+
+
 def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
     """Whether the named files can be used: problems that stop a command, and warnings.
 
@@ -52,9 +79,7 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
     problems: list[Problem] = []
     warnings: list[str] = []
     for i, source in enumerate(settings.sources):
-        if source.path and not (os.access(source.path, os.R_OK) and source.path.is_file()):
-            text = f"{source.path} is no readable file; correct the path"
-            problems.append(Problem(("sources", i, "path"), text))
+        _check_source(i, source, problems, warnings)
     for i, cluster in enumerate(settings.clusters):
         if cluster.kubeconfig:
             if os.access(cluster.kubeconfig, os.R_OK) and cluster.kubeconfig.is_file():
@@ -83,13 +108,49 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
         text = f"{head_file} cannot be written; create its directory or make it writable"
         problems.append(Problem(("audit", "head_file"), text))
     if settings.store.password_file and not settings.store.password:
-        try:
-            read_secret(settings.store.password_file)
-        except UsageError as error:
-            problems.append(Problem(("store", "password_file"), str(error)))
-        else:
+        found = _secret_problems(("store", "password_file"), settings.store.password_file)
+        problems += found
+        if not found:
             warnings += _open_to_all("store.password_file", settings.store.password_file)
     return problems, warnings
+
+
+def _check_source(i: int, source: Source, problems: list[Problem], warnings: list[str]) -> None:
+    if source.path and not (os.access(source.path, os.R_OK) and source.path.is_file()):
+        text = f"{source.path} is no readable file; correct the path"
+        problems.append(Problem(("sources", i, "path"), text))
+    if source.ca_file:
+        try:
+            authority(source)
+        except UsageError as error:
+            problems.append(Problem(("sources", i, "ca_file"), str(error)))
+    if not source.verify_tls:
+        warnings.append(
+            f"sources[{i}].verify_tls: whoever is between here and Panorama can read its API "
+            "key and answer in its place; name the authority of its certificate in ca_file"
+        )
+    for key, file in _secret_files(source):
+        found = _secret_problems(("sources", i, key), file)
+        problems += found
+        if not found:
+            warnings += _open_to_all(f"sources[{i}].{key}", file)
+
+
+def _secret_files(source: Source) -> list[tuple[str, Path]]:
+    """The files whose secrets are used: a key goes before a password."""
+    if source.api_key_file and not source.api_key:
+        return [("api_key_file", source.api_key_file)]
+    if source.password_file and not (source.password or source.api_key):
+        return [("password_file", source.password_file)]
+    return []
+
+
+def _secret_problems(place: Place, file: Path) -> list[Problem]:
+    try:
+        read_secret(file)
+    except UsageError as error:
+        return [Problem(place, str(error))]
+    return []
 
 
 def _writable_directory(path: Path) -> bool:

@@ -15,7 +15,6 @@ from sync.settings.problems import Problem, write_place
 from sync.settings.shape import Entry, entries, keys_of
 
 LATER: Mapping[str, str] = {
-    "sources[].kind": "sources of kind panorama are not read by this version yet",
     "fqdn": "FQDN objects are not resolved by this version yet",
     "fqdn_grace": "FQDN objects are not resolved by this version yet",
     "edl": "external dynamic lists are not fetched by this version yet",
@@ -30,9 +29,6 @@ LATER: Mapping[str, str] = {
     "web": "there is no dashboard in this version yet",
 }
 """Key (or section) and what is missing for it."""
-
-_ONLY = {"sources[].kind": "file"}
-"""What a required key may say; any other may say its default."""
 
 
 def not_yet(document: Any) -> list[Problem]:
@@ -50,12 +46,9 @@ def _missing(entry: Entry) -> str | None:
     field = entry.section.model_fields.get(entry.key)
     if key is None or field is None or keys_of(field.annotation):
         return None  # of a section, the keys in it are looked at
-    usual = _ONLY.get(key) or field.get_default(call_default_factory=True)
+    usual = field.get_default(call_default_factory=True)
     try:
         says = TypeAdapter(field.rebuild_annotation()).validate_python(entry.mapping[entry.key])
     except ValidationError:
         return None
-    if says == usual:
-        return None
-    remedy = f"use kind {usual}" if key in _ONLY else "remove the key"
-    return f"{LATER[key]}; {remedy}"
+    return None if says == usual else f"{LATER[key]}; remove the key"

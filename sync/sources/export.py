@@ -8,11 +8,8 @@ from pathlib import Path
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Provenance, Snapshot
-from sync.firewall.document import parse
+from sync.firewall.document import MAX_BYTES, parse
 from sync.firewall.reading import read_configuration
-
-# Panorama supports configurations of up to about 150 MB; libxml2 needs some ten times the size.
-MAX_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,9 @@ def test_check_prints_json(directory: Path) -> None:
         "file": str(directory / "zonebridge.yaml"),
         "instance": "zonebridge",
         "store": f"sqlite:///{directory}/zonebridge.db",
-        "sources": [{"name": "main", "kind": "file", "path": str(directory / "export.xml")}],
+        "sources": [
+            {"name": "main", "kind": "file", "path": str(directory / "export.xml"), "hosts": []}
+        ],
         "clusters": [
             {
                 "name": "gitops",

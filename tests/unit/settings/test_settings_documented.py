@@ -189,6 +189,26 @@ def leaves(node: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield place
 
 
+ANY_TEXT = {
+    ("sources", 0, "hosts", 0),
+    ("sources", 0, "hosts", 1),
+    ("sources", 0, "api_key_file"),
+    ("sources", 0, "username"),
+    ("sources", 0, "password_file"),
+    ("sources", 0, "ca_file"),
+    ("rules", "filter"),
+    ("zones", "essentials", 0, "on"),
+    ("zones", "essentials", 0, "pods"),
+    ("zones", "definitions", "web", "workloads", "selector"),
+    ("zones", "definitions", "web", "workloads", "namespace_selector"),
+    ("audit", "head_file"),
+    ("clusters", 0, "kubeconfig"),
+    ("clusters", 0, "context"),
+    ("clusters", 0, "device_groups", 0, "name"),
+}
+"""Where nothing but use tells that a text is none of a host, a file or a selector."""
+
+
 @pytest.mark.parametrize("place", list(leaves(everything())), ids=str)
 def test_a_secret_in_the_wrong_place_is_not_repeated(
     place: tuple[Any, ...], tmp_path: Path
@@ -200,6 +220,9 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(
     node[place[-1]] = "hunter2-Zq://x:hunter2-Zq@[hunter2-Zq"
     file = tmp_path / "zonebridge.yaml"
     file.write_text(yaml.safe_dump(document))
+    if place in ANY_TEXT:
+        load(file, {})
+        return
     with pytest.raises(UsageError) as refused:
         load(file, {})
     assert "hunter2" not in str(refused.value)

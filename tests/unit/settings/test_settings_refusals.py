@@ -152,7 +152,6 @@ def test_a_source_must_be_named_when_there_are_several(tmp_path: Path) -> None:
 
 
 SOURCES: dict[str, tuple[dict[str, Any], str]] = {
-    "panorama": ({"kind": "panorama"}, "sources[0].kind: sources of kind panorama are not read"),
     "panorama with a file": ({"kind": "panorama"}, "sources[0].path: belongs to kind file"),
     "no hosts": ({"kind": "panorama"}, "sources[0].hosts: is missing; kind panorama needs it"),
     "no key": ({"kind": "panorama"}, "sources[0].api_key_file: is missing; name it, or username"),
@@ -169,6 +168,14 @@ SOURCES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("keys", "expected"), SOURCES.values(), ids=SOURCES)
 def test_a_wrong_source_is_refused(keys: dict[str, Any], expected: str, tmp_path: Path) -> None:
     assert expected in refusal_of(a_document(sources=[a_source(**keys)]), tmp_path)
+
+
+def test_a_panorama_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "zonebridge.yaml"
+    of_kind = {"name": "main", "kind": "panorama", "hosts": ["a", "b"]}
+    for secret in ({"api_key_file": "key"}, {"username": "reader", "password_file": "password"}):
+        file.write_text(yaml.safe_dump(a_document(sources=[of_kind | secret])))
+        assert load(file, {}).sources[0].hosts == ("a", "b")
 
 
 def test_sources_differ_in_name(tmp_path: Path) -> None:

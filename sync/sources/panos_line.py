@@ -1,0 +1,330 @@
+"""One Panorama host's XML API over HTTPS: verified TLS, one deadline a call, errors by kind.
+
+Neither the key nor what is asked ever stands in a URL, and no answer in an error but its message.
+"""
+
+import math
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException
+from socket import SHUT_RDWR, socket
+from threading import BoundedSemaphore, Timer
+from typing import Any, Final
+from urllib.parse import unquote, urlencode
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from lxml import etree
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import InsecureRequestWarning, LocationValueError, ProxyError
+
+from sync.errors import SourceError, UsageError
+from sync.firewall.document import MAX_BYTES, xml_of
+
+AT_ONCE: Final = 5
+"""Calls to one Panorama at a time, all of its traffic together (the vendor's API guide)."""
+
+_CONNECT_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 60.0
+_WHOLE_SECONDS: Final = 600.0
+_CHUNK: Final = 1 << 20
+_SAID: Final = 500  # characters of what a Panorama says of an error
+_LONGEST_WAIT: Final = 60.0
+
+# Internal errors; the vendor's API guide, "PAN-OS XML API error codes".
+_INTERNAL: Final = frozenset({"2", "3", "4", "5", "11", "21"})
+_UNAUTHORIZED: Final = frozenset({"16", "22", "403"})
+_PASSIVE: Final = "passive"
+_MISSING: Final = "no such node"
+
+
+class PanoramaError(SourceError):
+    """A Panorama did not answer, or with an error.
+
+    `passing`: the same call may well succeed later, after `retry_after` seconds at least.
+    `unauthorized`: it does not know the key. `passive`: it is the passive member of a pair.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        passing: bool = False,
+        unauthorized: bool = False,
+        passive: bool = False,
+        retry_after: float = 0,
+    ) -> None:
+        super().__init__(message)
+        self.passing = passing
+        self.unauthorized = unauthorized
+        self.passive = passive
+        self.retry_after = retry_after
+
+
+class RefusedError(PanoramaError):
+    """A Panorama understood a call and says itself that it is not to be had."""
+
+
+class NoSuchNodeError(RefusedError):
+    """The configuration has nothing at an xpath."""
+
+
+class Line:
+    """Connections to one host. Threads may share it; `slots` are shared by a Panorama's hosts."""
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        context: ssl.SSLContext,
+        slots: BoundedSemaphore,
+        *,
+        whole_seconds: float = _WHOLE_SECONDS,
+        read_seconds: float = _READ_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`name` is the source's, for messages."""
+        self.host, self.port = host, port
+        self.where = f"source {name}: Panorama {host}:{port}"
+        self._slots = slots
+        self._whole, self._read_seconds = whole_seconds, read_seconds
+        self._now = now
+        self._pool = _pool(host, port, context)
+        self._pool.ConnectionCls = partial(_Connection, self._whole)  # type: ignore[assignment]
+
+    def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
+        """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
+        with self._slots:
+            body = self._answer(form, key)
+        return self._success(body)
+
+    def _answer(self, form: Mapping[str, str], key: str | None) -> bytes:
+        deadline = self._now() + self._whole
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/xml"}
+        if key is not None:
+            headers["X-PAN-KEY"] = key
+        try:
+            response = self._pool.urlopen(
+                "POST",
+                "/api/",
+                body=urlencode(form).encode(),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._read_seconds),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                body = self._read(response, deadline)
+            finally:
+                # What was not read to its end is of no use to the next call.
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            self._require_in_time(deadline)
+            raise self._failed(error) from error
+        except ValueError:
+            # A key with a line break, say: it must not be quoted, by what led here neither.
+            raise PanoramaError(
+                f"{self.where}: the request cannot be sent; look at the API key's file"
+            ) from None
+        self._require_ok(response, body)
+        return body
+
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        parts, size = [], 0
+        # A head that was cut looks like a whole one.
+        self._require_in_time(deadline)
+        while part := response.read1(_CHUNK):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BYTES:
+                raise PanoramaError(
+                    f"{self.where} answers with more than {MAX_BYTES:,} bytes, more than any "
+                    "configuration; check what stands at that address"
+                )
+            self._require_in_time(deadline)
+        return b"".join(parts)
+
+    def _require_in_time(self, deadline: float) -> None:
+        if self._now() > deadline:
+            raise PanoramaError(
+                f"{self.where} takes more than {self._whole:g} seconds for one answer; the next "
+                "poll tries again",
+                passing=True,
+            )
+
+    def _failed(self, error: urllib3.exceptions.HTTPError) -> PanoramaError:
+        reason = _deepest(error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return PanoramaError(
+                f"{self.where} shows a certificate that is refused "
+                f"({reason.verify_message.rstrip('.')}); nothing was sent to it: name the "
+                "authority of its certificate in ca_file, and the host as the certificate does"
+            )
+        # Only the system's own words: those of urllib3 hold addresses of objects.
+        said = getattr(reason, "strerror", None) or str(reason)
+        said = " ".join(said.split())[:_SAID] or type(reason).__name__
+        proxy = " through the proxy of HTTPS_PROXY" if isinstance(error, ProxyError) else ""
+        return PanoramaError(
+            f"{self.where} does not answer{proxy} ({said}); check that it is up and can be reached "
+            "from here",
+            passing=True,
+        )
+
+    def _require_ok(self, response: urllib3.BaseHTTPResponse, body: bytes) -> None:
+        status = response.status
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return
+        if status < HTTPStatus.BAD_REQUEST:
+            raise PanoramaError(
+                f"{self.where} sends its callers elsewhere (HTTP {status}), which no Panorama's "
+                "API does; correct hosts and port"
+            )
+        unauthorized = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        passing = (
+            status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+        retry_after = _seconds(response.headers.get("Retry-After", ""))
+        try:
+            self._success(body)
+        except RefusedError as error:
+            # What it says itself is better than a number.
+            error.unauthorized |= unauthorized
+            error.passing |= passing
+            error.retry_after = retry_after
+            raise
+        except PanoramaError:
+            pass  # A page for people.
+        remedy = "renew the API key or the password" if unauthorized else "look at its state"
+        raise PanoramaError(
+            f"{self.where} answers with HTTP {status}; "
+            f"{'the next poll tries again' if passing else remedy}",
+            passing=passing,
+            unauthorized=unauthorized,
+            retry_after=retry_after,
+        )
+
+    def _success(self, body: bytes) -> etree._Element:
+        """The root of a success; raises what it says otherwise."""
+        try:
+            root = xml_of(body, f"the answer of {self.where}")
+        except SourceError as error:
+            # Cut off, or a page of something in between.
+            raise PanoramaError(
+                f"{self.where} answers with something that is no XML of PAN-OS; check what stands "
+                "at that address, the next poll tries again",
+                passing=True,
+            ) from error
+        if root.tag != "response":
+            raise PanoramaError(
+                f"{self.where} answers with <{root.tag}>, which is no answer of its API; correct "
+                "hosts and port"
+            )
+        status = (root.get("status") or "").strip()
+        if status == "success":
+            return root
+        said = " ".join(word for text in root.itertext() for word in str(text).split())[:_SAID]
+        code = (root.get("code") or "").strip()
+        if not code and said.lower() == _MISSING:
+            raise NoSuchNodeError(f"{self.where}: {said}")
+        unauthorized = code in _UNAUTHORIZED or status in ("unauth", "noauth")
+        named = f"code {code}: " if code else ""
+        remedy = "; renew the API key or the password" if unauthorized else ""
+        raise RefusedError(
+            f"{self.where} refuses a call ({named}{said or f'status {status!r}'}){remedy}",
+            passing=code in _INTERNAL,
+            unauthorized=unauthorized,
+            passive=_PASSIVE in said.lower(),
+        )
+
+
+class _Connection(HTTPSConnection):
+    """A connection that waits so many seconds for the head of an answer, however it trickles."""
+
+    def __init__(self, whole_seconds: float, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self._whole = whole_seconds
+
+    def getresponse(self) -> Any:  # urllib3's class and http.client's are not one another's
+        watch = Timer(self._whole, self._cut)
+        watch.daemon = True
+        watch.start()
+        try:
+            return super().getresponse()
+        finally:
+            watch.cancel()
+
+    def _cut(self) -> None:
+        line = self.sock
+        if line is not None:
+            # Not TLS's own way to end it: a thread is reading.
+            with suppress(OSError):
+                socket.shutdown(line, SHUT_RDWR)
+
+
+def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLContext:
+    """A context that verifies a Panorama's certificate, unless it is told not to.
+
+    `name` is the source's. `authority` holds certificates in PEM, None for those that the system
+    trusts; `UsageError` if it holds none.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Appliances' own authorities often lack what RFC 5280 wants of them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        # Whoever wants it so is told at each start, once.
+        urllib3.disable_warnings(InsecureRequestWarning)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif authority is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Any certificate that is given is one to be trusted, Panorama's own included.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        try:
+            context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            raise UsageError(
+                f"The ca_file of source {name} holds no certificate in PEM; correct it."
+            ) from None
+    return context
+
+
+def _pool(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnectionPool:
+    proxy = getproxies().get("https")
+    if not proxy or proxy_bypass(f"{host}:{port}"):
+        return urllib3.HTTPSConnectionPool(host, port, maxsize=AT_ONCE, ssl_context=context)
+    try:
+        url = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(url.auth)) if url.auth else None
+        manager = urllib3.ProxyManager(
+            url._replace(auth=None).url, proxy_headers=headers, maxsize=AT_ONCE, ssl_context=context
+        )
+    except LocationValueError:
+        # It may hold a password.
+        raise UsageError("HTTPS_PROXY is no URL of an HTTP proxy; correct it.") from None
+    return manager.connection_from_host(host, port, "https")
+
+
+def _deepest(error: BaseException) -> BaseException:
+    """What the network or TLS said first, under all that was made of it."""
+    found, each = error, error.__cause__ or error.__context__
+    while each is not None:
+        if isinstance(each, OSError | HTTPException):
+            found = each
+        each = each.__cause__ or each.__context__
+    return found
+
+
+def _seconds(text: str) -> float:
+    try:
+        asked = float(text)
+    except ValueError:
+        return 0
+    return min(max(asked, 0), _LONGEST_WAIT) if math.isfinite(asked) else 0

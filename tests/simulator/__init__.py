@@ -1,0 +1,5 @@
+"""A Panorama to test against: PAN-OS's XML API over HTTPS on loopback, and what goes wrong there.
+
+What it answers is what the vendor's documentation and real responses show; where nothing is
+documented, the answer is a guess that tests can change (`Panorama.audit_shape`).
+"""

@@ -1,0 +1,87 @@
+"""What a client asked, and the questions that tests pick requests by."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
+
+KeyIn = Literal["header", "body", "query", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call of the XML API, its parameters taken from the query and the form together.
+
+    `key_in` is where the API key stood: the most public place if there are several. `path` is
+    what the request line said, with its query.
+    """
+
+    type: str = ""
+    action: str = ""
+    xpath: str = ""
+    cmd: str = ""
+    target: str = ""
+    key_in: KeyIn = ""
+    vsys: str = ""
+    method: str = "POST"
+    path: str = "/api/"
+    key: str = field(default="", repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def is_api(self) -> bool:
+        return urlsplit(self.path).path.rstrip("/") == "/api"
+
+
+When = Callable[[Request], bool]
+
+
+def read_request(method: str, path: str, header_key: str | None, body: bytes) -> Request:
+    """A request from its parts; `header_key` is that of X-PAN-KEY."""
+    query = dict(parse_qsl(urlsplit(path).query, keep_blank_values=True))
+    form = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+    both = query | form
+    key_in: KeyIn = ""
+    if "key" in query:
+        key_in = "query"
+    elif "key" in form:
+        key_in = "body"
+    elif header_key is not None:
+        key_in = "header"
+    return Request(
+        type=both.get("type", ""),
+        action=both.get("action", ""),
+        xpath=both.get("xpath", ""),
+        cmd=both.get("cmd", ""),
+        target=both.get("target", ""),
+        vsys=both.get("vsys", ""),
+        key_in=key_in,
+        method=method,
+        path=path,
+        key=both.get("key", header_key or ""),
+        user=both.get("user", ""),
+        password=both.get("password", ""),
+    )
+
+
+def every(request: Request) -> bool:
+    """Every request."""
+    return True
+
+
+def keygen(request: Request) -> bool:
+    """Requests for a key."""
+    return request.type == "keygen"
+
+
+def reads(part: str = "", action: str = "") -> When:
+    """Reads of the configuration whose xpath holds `part`; `show` or `get` alone with `action`."""
+    return lambda request: (
+        request.type == "config" and part in request.xpath and action in ("", request.action)
+    )
+
+
+def op(part: str = "") -> When:
+    """Operational commands that hold `part`, such as `<audit>`."""
+    return lambda request: request.type == "op" and part in request.cmd
