@@ -26,7 +26,7 @@ def text(found: Explained, packet: Packet) -> str:
     ends = f"{found.source} to {found.destination}, {packet.said()}"
     verdict = f": {_verdict(found)}" if found.sides else ""
     lines = [f"Cluster {found.cluster}, {where}: {ends}{verdict}"]
-    lines += [f"  {each}" for each in (*found.notes, *found.unseen)]
+    lines += [f"  {each}" for each in _notes(found)]
     for side in found.sides:
         lines += ["", *_side(side, found)]
     return "".join(f"{printable(line)}\n" for line in lines)
@@ -43,7 +43,7 @@ def document(found: Explained, packet: Packet) -> dict[str, Any]:
         "traffic": packet.said(),
         "verdict": found.verdict if found.sides else None,
         "now": found.now if found.sides else None,
-        "notes": [*found.notes, *found.unseen],
+        "notes": _notes(found),
         "sides": [
             {
                 "direction": side.direction,
@@ -55,6 +55,10 @@ def document(found: Explained, packet: Packet) -> dict[str, Any]:
             for side in found.sides
         ],
     }
+
+
+def _notes(found: Explained) -> list[str]:
+    return [*found.notes, *(each.sentence for each in found.unseen)]
 
 
 def _side(side: Side, found: Explained) -> Iterator[str]:
@@ -78,7 +82,7 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
             yield f"{indent}the firewall: no zone of this device group"
         yield from _judgement("Calico", case.calico, reasons, indent)
         if case.enforced.decider != case.calico.decider:
-            yield from _judgement("Calico now", case.enforced, reasons, indent)
+            yield from _judgement("Calico without what is staged", case.enforced, reasons, indent)
     if len(cases) > _CASES:
         more = counted(len(cases) - _CASES, "more case")
         yield f"  all but {more}: give an address at both ends, or --output json"
@@ -89,7 +93,7 @@ def _verdict(found: Explained) -> str:
     said = {"allow": "our tiers allow it", "deny": "our tiers deny it", "unknown": "it depends"}
     if found.now == found.verdict:
         return said[found.verdict]
-    return f"{said[found.now]} now; once what is staged is enforced: {said[found.verdict]}"
+    return f"{said[found.verdict]} once what is staged is enforced, until then {said[found.now]}"
 
 
 def _size(case: Case) -> tuple[int, int]:
@@ -140,6 +144,8 @@ def _judgement(who: str, judgement: Judgement, reasons: _Reasons, indent: str) -
         yield f"{indent}  {_passed(passed)}"
     for each in judgement.perhaps:
         why = "; ".join(reasons.get(each.place, ())) if each.place else ""
+        if each.where:
+            why = "labels count that the zone does not say"
         because = f": {why}" if why else ""
         yield f"{indent}{who} perhaps {_VERBS[each.action]} it: {_rule(each)}{because}"
     perhaps = ", if none of these does" if judgement.perhaps else ""

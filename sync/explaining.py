@@ -32,6 +32,7 @@ _PORT: Final = re.compile(
 _LIKE_AN_ADDRESS: Final = re.compile(r"[0-9]+(\.[0-9]+){2,}|[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
 _BY_NAME: Final = {name.lower(): number for name, number in PROTOCOLS.items()} | {"icmp6": ICMPV6}
 _ECHO: Final = {ICMP: 8, ICMPV6: 128}
+_STAGED: Final = "Staged"  # what kinds are called that decide nothing yet
 _OF: Final = {ICMP: ", of IPv4", ICMPV6: ", of IPv6"}
 _LAST: Final = 255  # IP protocol, ICMP type and code
 _LAST_PORT: Final = 65535
@@ -59,8 +60,8 @@ class Explained:
     """Which rules decide the flow in one cluster.
 
     `source` and `destination` say who the ends are there, with all addresses they may have in
-    `parties`. `live`: the objects are those that stand there. `notes` are sentences, and so are
-    `unseen`, of policies that count too and are not judged here.
+    `parties`. `live`: the objects are those that stand there. `notes` are sentences; `unseen` is
+    what counts too and is not judged here.
     """
 
     cluster: str
@@ -70,7 +71,7 @@ class Explained:
     live: bool
     sides: tuple[Side, ...]
     notes: tuple[str, ...]
-    unseen: tuple[str, ...]
+    unseen: tuple["Unseen", ...]
     report: Report
 
     @property
@@ -81,7 +82,16 @@ class Explained:
     @property
     def now(self) -> Verdict:
         """The same as long as staged policies decide nothing."""
-        return "unknown" if self.unseen else verdict_of(self.sides, enforced=True)
+        if any(not each.staged for each in self.unseen):
+            return "unknown"
+        return verdict_of(self.sides, enforced=True)
+
+
+class Unseen(NamedTuple):
+    """Something that counts too and is not judged, in a sentence; what is `staged` not yet."""
+
+    sentence: str
+    staged: bool = False
 
 
 class NoSuchZoneError(UsageError):
@@ -114,8 +124,8 @@ def packet_of(port: str, source_port: int | None) -> Packet:
     found = _packet(said, EPHEMERAL if source_port is None else source_port) if said else None
     if found is None:
         raise UsageError(
-            f"{port!r} says no traffic; write 443/tcp, 53/udp, 5000/sctp, 8/icmp, 3:1/icmp (type "
-            "and code), 128/icmp6, or ip/47 for another IP protocol"
+            f"{port!r} says no traffic; write 443/tcp, 53/udp, 5000/sctp, icmp (an echo request), "
+            "3:1/icmp (type and code), 128/icmp6, or ip/47 for another IP protocol"
         )
     if source_port is not None and found.protocol not in PORTED:
         raise UsageError(f"{found.said()} has no source port; leave --source-port away")
@@ -180,11 +190,17 @@ def explained(
     cidrs = shall.options.pod_cidrs
     parties = (_party(asked.source, pods, cidrs), _party(asked.destination, pods, cidrs))
     _require_a_flow(cluster.name, parties, asked.packet)
-    unseen = [*_ambiguous(pods)]
+    unseen = [Unseen(each) for each in _ambiguous(pods)]
+    notes = [*_notes(ends, parties, cidrs)]
     documents: Sequence[Mapping[str, Any]]
     if live:
         documents = [*_standing(found, [group.tier for group in groups], unseen)]
         unseen += _namespaced(cluster, shall.facts)
+        notes += (
+            f"tier {group.tier} does not stand in cluster {cluster.name}; a sync has to write it"
+            for group in groups
+            if ("Tier", group.tier) not in found
+        )
     else:
         documents = [each.document() for each in shall.translated.manifests.values()]
     try:
@@ -202,14 +218,14 @@ def explained(
         parties=parties,
         live=live,
         sides=tuple(sides),
-        notes=tuple(_notes(ends, parties, cidrs)),
+        notes=tuple(notes),
         unseen=tuple(unseen),
         report=shall.translated.report,
     )
 
 
 def _standing(
-    found: Mapping[Key, LiveObject], tiers: Collection[str], unseen: list[str]
+    found: Mapping[Key, LiveObject], tiers: Collection[str], unseen: list[Unseen]
 ) -> Iterator[Mapping[str, Any]]:
     """The sets that stand in a cluster, and our tiers with all policies in them.
 
@@ -222,7 +238,9 @@ def _standing(
             document = as_read(each.document, last)
         except UnreadableError as error:
             if _tier(kind, each.document) in (*tiers, None):
-                unseen.append(f"{kind} {name} is not judged: {error}")
+                because = f" (it {each.foreign_because})" if each.foreign_because else ""
+                sentence = f"{kind} {name} is not judged: {error}{because}"
+                unseen.append(Unseen(sentence, staged=kind.startswith(_STAGED)))
             continue
         if _tier(kind, document) in (*tiers, None):
             yield document
@@ -243,14 +261,15 @@ def _tier(kind: str, document: Mapping[str, Any]) -> object:
     return spec.get("tier") or "default"
 
 
-def _namespaced(cluster: Cluster, facts: ClusterFacts) -> Iterator[str]:
+def _namespaced(cluster: Cluster, facts: ClusterFacts) -> Iterator[Unseen]:
     """The namespaced policies in our tiers, which Calico asks in turn with ours."""
     for here in cluster.device_groups:
         for each in facts.foreign_policies.get(here.tier, ()):
-            yield f"{each} stands in tier {here.tier} too, and is not judged"
+            sentence = f"{each} stands in tier {here.tier} too, and is not judged"
+            yield Unseen(sentence, staged=each.startswith(_STAGED))
     # A directory has none, and nothing else of a cluster either.
     if facts.foreign_policies_because and cluster.moves:
-        yield (
+        yield Unseen(
             "whether namespaced policies stand in our tiers is not known: "
             f"{facts.foreign_policies_because}"
         )
@@ -330,4 +349,7 @@ def _notes(
         if cidrs and end.zone and end.address and not party.addresses & cidrs:
             yield f"{end.text} lies in none of the networks of pods"
     if not any(party.is_pod for party in parties):
-        yield "neither end is a pod of this cluster, so none of its policies decides the flow"
+        yield (
+            "neither end is a pod of this cluster, so none of its policies decides the flow; write "
+            "ZONE@ADDRESS for a pod of a zone"
+        )

@@ -19,7 +19,9 @@ from sync.targets import read_sources
 @click.command()
 @click.option("--from", "source", required=True, metavar="END", help="A zone, or an address.")
 @click.option("--to", "destination", required=True, metavar="END", help="A zone, or an address.")
-@click.option("--port", required=True, metavar="PORT", help="443/tcp, 53/udp, 8/icmp, ip/47.")
+@click.option(
+    "--port", required=True, metavar="PORT", help="443/tcp, 53/udp, icmp, 3:1/icmp, ip/47."
+)
 @click.option("--source-port", type=click.IntRange(0, 65535), help="Default: 50000.")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.option("--live", is_flag=True, help="By the objects as they stand in the cluster.")

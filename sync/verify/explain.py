@@ -322,17 +322,17 @@ class _Tier:
         if direction == "ingress":
             here, there, words = there, here, ("to", "from")
         if here is not None and zone not in here:
-            return f"is {words[0]} zone {_listed(here)}"
+            return f"is for flows {words[0]} zone {_listed(here)}"
         if not carries(meant.traffic, self._packet):
             return "is for other services or applications"
         if entry and not intersection(of_family(entry.local, box.family), box.local):
-            return f"is {words[0]} other addresses"
+            return f"is for flows {words[0]} other addresses"
         named = {name for name, bits in self._profiles.zones.items() if bits & box.profiles}
         if there is not None and named and not named & there:
-            return f"is {words[1]} zone {_listed(there)}"
+            return f"is for flows {words[1]} zone {_listed(there)}"
         if named and meant.placed.rule.rule_type == "universal":
-            return f"is {words[1]} other addresses"
-        return f"is {words[1]} other zones or addresses"
+            return f"is for flows {words[1]} other addresses"
+        return f"is for flows {words[1]} other zones or addresses"
 
     # --- Calico's list ----------------------------------------------------------------------------
 

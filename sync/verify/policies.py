@@ -200,7 +200,9 @@ class Policies:
             or (icmp and (protocol not in (ICMP, ICMPV6) or "type" not in icmp))
             or ((ports or source_ports) and protocol not in PORTED)
         ):
-            raise UnreadableError(f"{where} says something that is not judged")
+            more = sorted(rule.keys() - _RULE_KEYS | (near.keys() | far.keys()) - _ENTITY_KEYS)
+            said = ", ".join(more) or "something"
+            raise UnreadableError(f"{where} says {said}, which is not judged")
         # A deny that surely matches nobody stays, since it may match somebody.
         if not local or not (ends or (rough and not allow)):
             return None
@@ -314,6 +316,8 @@ def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
     `globalnetworkpolicy.go`). `UnreadableError` for what is no object that can be judged, where
     `last_tier` is the last one of ours.
     """
+    if not isinstance(document.get("spec"), Mapping):
+        raise UnreadableError("it has no spec that can be read")
     try:
         given = {key: each for key, each in document["spec"].items() if each is not None}
         if document["kind"] not in _KINDS:
@@ -357,9 +361,12 @@ def _without_ports(entity: Mapping[str, Any]) -> bytes:
 def _require_judged(document: Mapping[str, Any]) -> None:
     """Hold a policy to what is judged here: whatever else it says may mean anything."""
     spec = document["spec"]
+    more = spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
+    if more:
+        name = document["metadata"]["name"]
+        raise UnreadableError(f"{name} says {', '.join(sorted(more))}, which is not judged")
     if (
         not spec.keys() >= _POLICY_KEYS
-        or spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
         or spec.get("stagedAction", "Set") != "Set"
         or not isinstance(spec["order"], int | float)
         or not isinstance(spec["selector"], str)

@@ -155,7 +155,7 @@ Cluster eu, as its objects shall be: a pod of zone web to 10.2.0.2, tcp/443 from
 
 Egress of a pod of zone web{ONE_TIER}
     not dg-eu pre 1 'old': is disabled
-    not dg-eu pre 2 'web to db': is to other zones or addresses
+    not dg-eu pre 2 'web to db': is for flows to other zones or addresses
   the firewall denies it: interzone-default
     not {web}[egress 0], as 'web to db': is for other far ends
     not {web}[egress 1], as 'web to db': is for other far ends
@@ -198,7 +198,7 @@ def test_the_document_has_all_that_is_known_of_a_flow(place: Installation) -> No
         "perhaps": [],
         "passed": [
             {"rule": "old", **first, "because": "is disabled"},
-            {"rule": "web to db", **second, "because": "is to other zones or addresses"},
+            {"rule": "web to db", **second, "because": "is for flows to other zones or addresses"},
         ],
     }
     calico, enforced = case.pop("calico"), case.pop("enforced")
@@ -308,7 +308,7 @@ def test_a_staged_policy_is_said_to_be_none_that_is_enforced(place: Installation
     staged = [{"name": "dg-eu", "mode": "staged"}]
     place.configure(cluster("eu", device_groups=staged), zones=ZONES)
     where = "firewallpolicy.pan-zone-web[egress 1], as 'web to db', staged: not enforced\n"
-    now = "  Calico now allows it: no policy of tier firewallpolicy selects it\n"
+    now = "  Calico without what is staged allows it: no policy of tier firewallpolicy selects it\n"
     assert explained(place, "web", "10.2.0.1").endswith(where + now)
     found = of_one(place, "web", "10.2.0.1")
     assert found["sides"][0]["cases"][0]["calico"]["decider"]["staged"] is True
@@ -378,7 +378,8 @@ def test_ends_that_are_no_pods_are_noted_and_have_no_verdict(place: Installation
         explained(place, "10.2.0.9", "192.0.2.1")
         == """\
 Cluster eu, as its objects shall be: 10.2.0.9 to 192.0.2.1, tcp/443 from port 50000
-  neither end is a pod of this cluster, so none of its policies decides the flow
+  neither end is a pod of this cluster, so none of its policies decides the flow; \
+write ZONE@ADDRESS for a pod of a zone
 """
     )
     found = of_one(place, "10.2.0.9", "192.0.2.1")
@@ -492,7 +493,7 @@ def test_live_says_which_object_it_cannot_judge(place: Installation) -> None:
     assert verdict.endswith(": it depends")
     assert note == (
         "  GlobalNetworkPolicy firewallpolicy.pan-zone-web is not judged: "
-        "firewallpolicy.pan-zone-web[egress 0] says something that is not judged"
+        "firewallpolicy.pan-zone-web[egress 0] says something, which is not judged"
     )
     assert ": our tiers allow it\n" in explained(place, "web", "10.2.0.1")
 
@@ -540,7 +541,7 @@ def test_live_is_no_internal_error_where_a_file_is_no_object_at_all(place: Insta
     policy(place).write_text("<<<<<<< HEAD\nspec: {\n")
     verdict, note, *_ = explained(place, "web", "10.2.0.1", "443/tcp", "--live").splitlines()
     assert verdict.endswith(": it depends")
-    assert "firewallpolicy.pan-zone-web is not judged: it is malformed" in note
+    assert "firewallpolicy.pan-zone-web is not judged: it has no spec that can be read" in note
     assert ": our tiers allow it\n" in explained(place, "web", "10.2.0.1")
 
 

@@ -258,17 +258,17 @@ def test_what_was_passed_over_is_told_with_the_first_reason() -> None:
     judgement = firewall(egress)
     assert {each.rule: each.because for each in judgement.passed} == {
         "off": "is disabled",
-        "elsewhere": "is from zone db",
+        "elsewhere": "is for flows from zone db",
         "http": "is for other services or applications",
-        "from hosts": "is from other addresses",
-        "to untrust": "is to zone untrust",
-        "to hosts": "is to other addresses",
+        "from hosts": "is for flows from other addresses",
+        "to untrust": "is for flows to zone untrust",
+        "to hosts": "is for flows to other addresses",
     }
     assert names(judgement) == ["users", "yes"]
     reasons = {each.rule: each.because for each in firewall(ingress).passed}
-    assert reasons["elsewhere"] == "is from zone db"
-    assert reasons["to hosts"] == "is to other addresses"
-    assert reasons["from hosts"] == "is from other addresses"
+    assert reasons["elsewhere"] == "is for flows from zone db"
+    assert reasons["to hosts"] == "is for flows to other addresses"
+    assert reasons["from hosts"] == "is for flows from other addresses"
     assert {each.because for each in only(egress).calico.passed} == {
         "is for other protocols or ports",
         "is for other addresses of the pod",

@@ -415,7 +415,7 @@ def test_what_no_pod_of_the_zone_meets_may_say_anything() -> None:
 def test_policies_that_say_something_else_are_refused(more: Document) -> None:
     one = policy(rule("Deny"))
     one["spec"] |= more
-    with pytest.raises(UnreadableError, match="says something that is not judged"):
+    with pytest.raises(UnreadableError, match="is not judged"):
         said(one)
 
 
