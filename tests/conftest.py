@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.kubernetes_cluster", "tests.postgresql"]
+pytest_plugins = ["tests.kubernetes_cluster", "tests.postgresql", "tests.simulator.authority"]
 
 ROOT = Path(__file__).parent.parent
 

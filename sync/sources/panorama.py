@@ -27,9 +27,8 @@ from sync.sources.panos_line import PanoramaError, RefusedError
 _DEVICE: Final = "/config/devices/entry[@name='localhost.localdomain']"
 _SHARED: Final = "/config/shared"
 _ANCESTORS: Final = f"{_DEVICE}/deviceconfig/setting/management/ancestor-objects-take-precedence"
-_OF_DEVICE: Final = tuple(
-    f"{_DEVICE}/{name}" for name in ("device-group", "template", "template-stack")
-)
+_GROUPS: Final = f"{_DEVICE}/device-group"
+_TEMPLATES: Final = (f"{_DEVICE}/template", f"{_DEVICE}/template-stack")
 _HIERARCHY: Final = "/config/readonly/devices/entry[@name='localhost.localdomain']/device-group"
 _OLD_HIERARCHY: Final = "/config/readonly/dg-meta-data"
 
@@ -248,16 +247,9 @@ def _text(element: etree._Element, tags: Sequence[str]) -> str:
 
 def _config(member: Member) -> etree._Element:
     """The parts of the running configuration that count, where they stand in the whole."""
-    xpaths = (_SHARED, *_OF_DEVICE, _ANCESTORS, _HIERARCHY)
+    xpaths = (_SHARED, _GROUPS, *_TEMPLATES, _ANCESTORS, _HIERARCHY)
     with ThreadPoolExecutor(len(xpaths), "panorama") as pool:
         parts = dict(zip(xpaths, pool.map(member.show, xpaths), strict=True))
-    for xpath in (_SHARED, _OF_DEVICE[0]):
-        # Every Panorama has both. Without one, rules would be missing, and denies among them.
-        if parts[xpath] is None:
-            raise PanoramaError(
-                f"{member.line.where} shows nothing at {xpath}; give the API key's role the whole "
-                "configuration, no access domain"
-            )
     if parts[_HIERARCHY] is None:
         parts[_OLD_HIERARCHY] = member.show(_OLD_HIERARCHY)
     version = (member.op(_SYSTEM).findtext("system/sw-version") or "").strip()
@@ -268,7 +260,31 @@ def _config(member: Member) -> etree._Element:
             for step in xpath.split("/")[2:-1]:
                 parent = _child(parent, step)
             parent.extend(list(found))
+    _require_whole(member, config)
     return config
+
+
+def _require_whole(member: Member, config: etree._Element) -> None:
+    """Hold a configuration to what every Panorama has.
+
+    Without shared objects or device groups rules would be missing, without their parents device
+    groups would lose those of their ancestors: denies among them.
+    """
+    groups = {each.get("name") for each in config.iterfind("devices/entry/device-group/entry")}
+    for what, there in (
+        ("shared objects (/config/shared)", config.find("shared") is not None),
+        ("device groups", config.find("devices/entry/device-group") is not None),
+        # One alone can have no parent but Shared.
+        (
+            "parents of its device groups (/config/readonly)",
+            len(groups) < 2 or config.find("readonly") is not None,
+        ),
+    ):
+        if not there:
+            raise PanoramaError(
+                f"{member.line.where} shows no {what}; give the API key's role the whole "
+                "configuration, no access domain"
+            )
 
 
 def _child(parent: etree._Element, step: str) -> etree._Element:

@@ -1,19 +1,18 @@
-"""pan-os-python with its traps closed: every call goes over a `Line`, keygen included.
+"""Calls to one host of a Panorama: its key, its configuration, and patience.
 
-By itself it verifies no certificate, sends the key in the body, knows one timeout, and reads
-`.panrc` files wherever it runs (pan-os-python 1.13, pan-python 0.17: `pan/xapi.py`).
+They do not go through pan-os-python: by itself it verifies no certificate, sends the key in the
+body and logs a new one, knows one timeout, and reads `.panrc` files wherever it runs (pan-os-python
+1.13, pan-python 0.17: `pan/xapi.py`). Its object tree is what the reader is held to in tests.
 """
 
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final
-from urllib.parse import unquote
+from typing import Final
 
 from lxml import etree
-from panos.base import PanDevice
-from panos.panorama import Panorama
 
 from sync.sources.panos_line import Line, NoSuchNodeError, PanoramaError
 
@@ -25,25 +24,17 @@ _NOT_PRESENT: Final = "7"  # the code of a success that holds nothing
 Credentials = Callable[[], "Key"]
 
 
+@dataclass(frozen=True, slots=True)
 class Key:
     """An API key, or a user and a password that one is made for; in no text of itself."""
 
-    __slots__ = ("_key", "_password", "user")
-
-    def __init__(self, key: str | None, user: str = "", password: str = "") -> None:
-        self._key, self.user, self._password = key, user, password
-
-    @property
-    def key(self) -> str | None:
-        return self._key
-
-    @property
-    def password(self) -> str:
-        return self._password
+    key: str | None = field(repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 class Member:
-    """One host of a Panorama: its running and its candidate configuration, and what it tells.
+    """One host of a Panorama: its running configuration, and what it tells.
 
     Threads may share it. `credentials` are asked for when a key is needed: files may have changed.
     """
@@ -61,21 +52,14 @@ class Member:
         self._key: str | None = None
         self._lock = Lock()
 
-    def show(self, xpath: str) -> etree._Element | None:
-        """What the running configuration has at an xpath, inside a `<result>`; None: nothing."""
-        return self._config("show", xpath)
-
-    def get(self, xpath: str) -> etree._Element | None:
-        """The same of the candidate configuration."""
-        return self._config("get", xpath)
-
-    def op(self, cmd: str, **extra: str) -> etree._Element:
-        """The `<result>` of an operational command in XML; `extra` as `target`."""
-        found = self._patiently({"type": "op", "cmd": cmd, **extra}).find("result")
+    def op(self, cmd: str) -> etree._Element:
+        """The `<result>` of an operational command in XML."""
+        found = self._patiently({"type": "op", "cmd": cmd}).find("result")
         return etree.Element("result") if found is None else found
 
-    def _config(self, action: str, xpath: str) -> etree._Element | None:
-        form = {"type": "config", "action": action, "xpath": xpath}
+    def show(self, xpath: str) -> etree._Element | None:
+        """What the running configuration has at an xpath, inside a `<result>`; None: nothing."""
+        form = {"type": "config", "action": "show", "xpath": xpath}
         try:
             answer = self._patiently(form)
         except NoSuchNodeError:
@@ -117,7 +101,7 @@ class Member:
         with self._lock:
             if self._key is None:
                 given = self._credentials()
-                self._key = given.key or self._generated(given)
+                self._key = given.key or generated_key(self.line, given.user, given.password)
             return self._key
 
     def _renewable(self, refused: str) -> bool:
@@ -131,9 +115,6 @@ class Member:
             self._key = None
             return True
 
-    def _generated(self, given: Key) -> str:
-        return generated_key(self.line, given.user, given.password)
-
 
 def generated_key(line: Line, user: str, password: str) -> str:
     """A new API key. Not pan-python's own way, which logs the answer."""
@@ -145,56 +126,3 @@ def generated_key(line: Line, user: str, password: str) -> str:
             "a key in api_key_file"
         )
     return key
-
-
-class _Xapi(PanDevice.XapiWrapper):  # type: ignore[misc]  # pan-os-python has no types
-    """What pan-os-python sends with: the query is its own, the way is the line's."""
-
-    def __init__(self, line: Line, **given: Any) -> None:
-        super().__init__(**given)
-        self._line = line
-        # A .panrc may have named a firewall to pass everything on to.
-        self.serial = None
-
-    def _PanXapi__api_request(self, query: Mapping[str, str]) -> "_Answer":  # noqa: N802
-        form = dict(query)
-        key = form.pop("key", None)
-        try:
-            root = self._line.post(form, unquote(key) if key is not None else None)
-        except NoSuchNodeError:
-            root = etree.fromstring(
-                b'<response status="error"><msg><line>No such node</line></msg></response>'
-            )
-        return _Answer(etree.tostring(root))
-
-
-class _Answer:
-    """An answer as `pan.xapi` reads it."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def read(self) -> bytes:
-        return self._body
-
-    def getheader(self, name: str) -> str:
-        del name
-        return "application/xml; charset=utf-8"
-
-
-class Verified(Panorama):  # type: ignore[misc]
-    """pan-os-python's Panorama over a line. It is for one thread."""
-
-    def __init__(self, line: Line, key: str | None) -> None:
-        self._line = line
-        # It would ask for a key at once if it had none.
-        super().__init__(line.host, api_key=key or "none yet", port=line.port)
-
-    def generate_xapi(self) -> _Xapi:
-        return self._xapi(api_key=self.api_key)
-
-    def _retrieve_api_key(self) -> str:
-        return generated_key(self._line, self._api_username, self._api_password)
-
-    def _xapi(self, **given: Any) -> _Xapi:
-        return _Xapi(self._line, pan_device=self, hostname=self.hostname, port=self.port, **given)

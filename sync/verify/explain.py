@@ -135,9 +135,9 @@ def explain(
     """Find the rules that decide the flow from the first end to the second one.
 
     `groups` are a cluster's; `documents` are all sets, tiers and policies, and say in which order
-    the tiers are asked.
-    `verbose` tells of what was passed over. Raises `UnreadableError` for what cannot be judged, and
-    `NoAnswerError` for a zone that can have no pods and flows in too many cases.
+    the tiers are asked. `verbose` tells of what was passed over. Raises `UnreadableError` for what
+    cannot be judged, and `NoAnswerError` for a zone that can have no pods and flows in too many
+    cases.
     """
     named = {group.tier: zones_named(group) for group in groups}
     every = frozenset(settings.zones.definitions).union(*named.values())

@@ -22,11 +22,6 @@ from tests.simulator.request import every, reads
 PASSWORD = "s3cret-of-the-reader"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.make(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy of the developer's stands in between."""

@@ -60,11 +60,6 @@ CHANGED = company("10.0.0.2")
 OTHERS = [company(f"10.0.1.{each}") for each in range(1, 9)]
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.make(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 def panorama(authority: Authority) -> Iterator[Panorama]:
     with Panorama(DOCUMENT, authority, users={"reader": "secret"}) as panorama:
@@ -239,15 +234,29 @@ def test_what_a_configuration_lacks_is_not_missed(authority: Authority) -> None:
         assert not read.templates
 
 
-@pytest.mark.parametrize("part", ["shared", "device-group"])
-def test_a_role_that_sees_no_rules_is_refused(authority: Authority, part: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "said"), [("shared", "shared objects"), ("device-group", "device groups;")]
+)
+def test_a_role_that_sees_no_rules_is_refused(authority: Authority, part: str, said: str) -> None:
     """Without them denies would be missing, and nobody could tell."""
     hidden = etree.fromstring(company())
     for found in [*hidden.iterfind(part), *hidden.iterfind(f"devices/entry/{part}")]:
         found.getparent().remove(found)  # type: ignore[union-attr]  # it has one
     with (
         Panorama(etree.tostring(hidden), authority) as panorama,
-        pytest.raises(SourceError, match=f"shows nothing at /config/.*{part}; give the API"),
+        pytest.raises(SourceError, match=f"shows no {said}"),
+    ):
+        source_of(authority, panorama).read()
+
+
+def test_device_groups_whose_parents_are_not_told_are_refused(authority: Authority) -> None:
+    """They would lose the denies of their ancestors."""
+    hidden = etree.fromstring(company())
+    for readonly in hidden.findall("readonly"):
+        hidden.remove(readonly)
+    with (
+        Panorama(etree.tostring(hidden), authority) as panorama,
+        pytest.raises(SourceError, match="shows no parents of its device groups"),
     ):
         source_of(authority, panorama).read()
 

@@ -17,7 +17,7 @@ from panos.panorama import DeviceGroup
 
 from sync.errors import SourceError, UsageError
 from sync.sources import panos_line
-from sync.sources.panos_client import Key, Member, Verified
+from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, PanoramaError, tls_context
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
@@ -38,6 +38,7 @@ from tests.simulator.faults import (
     Silence,
     Truncated,
 )
+from tests.simulator.object_tree import Verified
 from tests.simulator.panorama import Panorama
 from tests.simulator.request import Request, every, keygen, op, reads
 from tests.words import PANORAMA, address, document
@@ -46,11 +47,6 @@ AUDIT = "<show><config><audit><info></info></audit></config></show>"
 SHARED = "/config/shared/address"
 PASSWORD = "s3cret/+ &%"
 DOCUMENT = document([address("dns", "10.0.0.53")], {"eu": [address("web", "10.0.0.1")], "us": ()})
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
@@ -145,7 +141,6 @@ def test_nothing_is_told_to_whom_nobody_vouches_for(
         client = Client(panorama, trusted, credentials)
         for call in (
             lambda: client.show(SHARED),
-            lambda: client.get(SHARED),
             lambda: client.op(AUDIT),
             lambda: Verified(client.line, panorama.api_key).op(AUDIT, cmd_xml=False),
             lambda: Verified(client.line, panorama.api_key).refresh_system_info(),
@@ -218,12 +213,11 @@ def test_old_tls_is_not_spoken(authority: Authority) -> None:
 
 def test_the_key_is_in_a_header_alone(panorama: Panorama, client: Client) -> None:
     client.show(SHARED)
-    client.get(SHARED)
     client.op(AUDIT)
     AddressObject.refreshall(
         Verified(client.line, panorama.api_key).add(DeviceGroup("eu")), running_config=True
     )
-    assert len(panorama.requests) == 5  # pan-os-python asks for the release too
+    assert len(panorama.requests) == 4  # pan-os-python asks for the release too
     for request in panorama.requests:
         assert (request.key_in, request.method, request.path) == ("header", "POST", "/api/")
 
@@ -505,15 +499,14 @@ def test_what_is_odd_and_right_is_taken(panorama: Panorama, client: Client, faul
 def test_nothing_there_is_no_failure(panorama: Panorama, client: Client) -> None:
     missing = f"{PANORAMA}/device-group/entry[@name='asia']"
     assert client.show(missing) is None
-    assert client.get(missing) is None
+    # As `get` says it.
+    panorama.fail(every, Body(b'<response status="success" code="7"><result/></response>'))
+    assert client.show(missing) is None
     assert client.slept == []
 
 
-def test_running_and_candidate_are_told_apart(panorama: Panorama, client: Client) -> None:
+def test_the_candidate_is_not_what_is_shown(panorama: Panorama, client: Client) -> None:
     panorama.candidate = DOCUMENT.replace(b"10.0.0.53", b"10.0.0.54")
-    found = client.get(SHARED)
-    assert found is not None
-    assert found.findtext("address/entry/ip-netmask") == "10.0.0.54"
     assert client.dns == "10.0.0.53"
 
 

@@ -51,11 +51,6 @@ DOCUMENT = document(
 CHANGED = DOCUMENT.replace(b"10.0.0.53", b"10.0.0.54")
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.make(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 def panorama(authority: Authority) -> Iterator[Panorama]:
     with Panorama(DOCUMENT, authority, users={"reader": "secret"}) as panorama:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -68,3 +70,9 @@ def _alternative(host: str) -> str:
         return f"IP:{ipaddress.ip_address(host)}"
     except ValueError:
         return f"DNS:{host}"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One authority for all simulators of a test process."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))

@@ -52,6 +52,15 @@ def test_other_content_is_a_change(said: SaidSource, polled: PolledSource) -> No
     assert polled.snapshot.provenance.version == "2"
 
 
+def test_other_content_under_the_same_version_is_a_change(
+    said: SaidSource, polled: PolledSource
+) -> None:
+    """What a full read is for."""
+    polled.poll()
+    said.says(address("a", "10.0.0.1"), version=said.version)
+    assert polled.poll() is True
+
+
 @pytest.mark.parametrize("fails", ["error", "revision_error"])
 def test_a_failure_keeps_the_last_good_answer_and_its_time(
     said: SaidSource, polled: PolledSource, fails: str
