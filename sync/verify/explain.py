@@ -64,7 +64,7 @@ class Decider(NamedTuple):
     """A rule that decides a flow, or may: `rule` and its `place` are the firewall's, `where` is
     Calico's, as in `policy[egress 3]`. A `staged` one decides nothing yet."""
 
-    action: Literal["allow", "deny"]
+    action: Action
     rule: str
     place: Place | None = None
     where: str = ""
@@ -295,7 +295,7 @@ class _Tier:
         """What a rule may do: one thing, unless its action cannot be read."""
         if entry.place in self._unreadable:
             return ("allow", "deny")
-        return ("allow",) if entry.action == "allow" else ("deny",)
+        return (_action(entry),)
 
     def _passed_firewall(
         self, judgement: Judgement, zone: str, direction: Direction, box: Box
@@ -429,8 +429,11 @@ def _key(entry: Entry) -> Place | str:
 
 
 def _decider(entry: Entry, *, staged: bool) -> Decider:
-    action: Literal["allow", "deny"] = "allow" if entry.action == "allow" else "deny"
-    return Decider(action, entry.rule, where=entry.where, staged=staged)
+    return Decider(_action(entry), entry.rule, where=entry.where, staged=staged)
+
+
+def _action(entry: Entry) -> Action:
+    return "allow" if entry.action == "allow" else "deny"
 
 
 def _listed(names: frozenset[str]) -> str:

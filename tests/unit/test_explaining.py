@@ -1,10 +1,28 @@
-"""What somebody asks about, from words to a flow."""
+"""What somebody asks about, from words to a flow, and what stands in a cluster of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sync.calico.ownership import owner_labels
+from sync.clusters.cluster import ClusterFacts, Workload
+from sync.desired import Cluster, desired
 from sync.errors import UsageError
-from sync.explaining import End, asked_of, end_of, packet_of
+from sync.explaining import End, Explained, asked_of, end_of, explained, packet_of
+from sync.firewall.configuration import Provenance, Snapshot
+from sync.store import Store, open_store
+from sync.targets import DeviceGroupHere, Read
+from sync.translate.translation import Options
 from sync.verify.boxes import Packet
+from tests.memory import MemoryCluster
+from tests.words import document, read, rule
+
+LABEL = "firewall.tigera.io/zone"
+GIVEN = {"projectcalico.org/orchestrator": "k8s", "projectcalico.org/namespace": "shop"}
+WEB_POD = (4, 0x0AF40105)  # 10.244.1.5
+RULE = rule("yes", from_=["web"], to=["db"], service=["any"], action="allow")
 
 
 @pytest.mark.parametrize(
@@ -82,3 +100,149 @@ def test_ends_that_no_flow_joins_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=because):
         asked_of(source, destination, port, None)
+
+
+# --- a cluster ------------------------------------------------------------------------------------
+
+
+class Place:
+    """A cluster in memory with two tiers, written as a sync writes it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.memory = Known(owner_labels("test", store.uuid))
+        self.read: Read = {
+            "main": Snapshot(
+                read(document((), {"one": [RULE], "two": [RULE]})),
+                Provenance("main", "memory", "1"),
+            )
+        }
+        self.cluster = Cluster(
+            "c",
+            (
+                DeviceGroupHere("main", "one", "fw1", 1, "enforced"),
+                DeviceGroupHere("main", "two", "fw2", 2, "staged"),
+            ),
+            self.memory,
+            None,
+            self.memory,
+            repair_drift=True,
+        )
+        self.options = Options((), True, self.memory.owner)
+        shall = desired(self.cluster, self.read, {}, {}, self.options)
+        for key, manifest in shall.translated.manifests.items():
+            self.memory.documents[key] = manifest.document()
+
+    def policy(self, name: str, kind: str = "GlobalNetworkPolicy", **spec: Any) -> None:
+        """Another hand's policy."""
+        self.memory.documents[kind, name] = {
+            "apiVersion": "projectcalico.org/v3",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": {"tier": "fw1", "selector": "all()", "types": ["Egress"], **spec},
+        }
+
+    def explained(self, source: str = "web", *, live: bool = True) -> Explained:
+        asked = asked_of(source, "db", "443/tcp", None)
+        return explained(
+            self.cluster, self.read, self.store, self.options, asked, live=live, verbose=False
+        )
+
+
+class Known(MemoryCluster):
+    """A cluster that tells of namespaced policies too."""
+
+    known = ClusterFacts()
+
+    def facts(self, zone_label: str) -> ClusterFacts:
+        del zone_label
+        return self.known
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        yield Place(store)
+
+
+def sentences(found: Explained) -> list[str]:
+    return [*found.notes, *(each.sentence for each in found.unseen)]
+
+
+def test_what_stands_as_it_was_written_is_what_shall_be(place: Place) -> None:
+    for live in (True, False):
+        found = place.explained(live=live)
+        assert (found.verdict, found.now, sentences(found)) == ("allow", "allow", [])
+
+
+def test_a_policy_that_is_not_judged_is_named_and_leaves_it_open(place: Place) -> None:
+    place.policy("fw1.odd", order=1, applyOnForward=True)
+    found = place.explained()
+    (sentence,) = sentences(found)
+    assert sentence.startswith(
+        "GlobalNetworkPolicy fw1.odd is not judged: fw1.odd says applyOnForward, which is not"
+    )
+    assert (found.verdict, found.now) == ("unknown", "unknown")
+    assert place.explained(live=False).verdict == "allow"
+
+
+def test_one_that_is_staged_leaves_what_is_done_now_as_it_is(place: Place) -> None:
+    place.policy("fw1.odd", "StagedGlobalNetworkPolicy", order=1, applyOnForward=True)
+    found = place.explained()
+    assert (found.verdict, found.now) == ("unknown", "allow")
+
+
+def test_one_of_another_tier_is_none_of_ours(place: Place) -> None:
+    place.policy("security.odd", tier="security", order=1, applyOnForward=True)
+    assert sentences(place.explained()) == []
+
+
+def test_an_allow_that_skips_a_tier_of_ours_is_not_judged(place: Place) -> None:
+    place.policy("fw1.skips", order=1, egress=[{"action": "Allow"}])
+    found = place.explained()
+    assert found.verdict == "unknown"
+    assert "GlobalNetworkPolicy fw1.skips is not judged" in sentences(found)[0]
+    # In the tier that is asked last it skips none.
+    place.memory.documents["Tier", "fw1"]["spec"]["order"] = 3
+    assert place.explained().verdict == "allow"
+
+
+def test_a_policy_without_an_order_is_asked_last(place: Place) -> None:
+    place.policy("fw1.last", egress=[{"action": "Deny"}])
+    assert place.explained().verdict == "allow"
+    place.policy("fw1.first", order=-10_000, egress=[{"action": "Deny"}])
+    found = place.explained()
+    assert (found.verdict, found.now) == ("deny", "deny")
+
+
+def test_namespaced_policies_in_our_tiers_leave_it_open(place: Place) -> None:
+    place.memory.known = ClusterFacts(foreign_policies={"fw1": ("NetworkPolicy shop/stop",)})
+    found = place.explained()
+    assert sentences(found) == ["NetworkPolicy shop/stop stands in tier fw1 too, and is not judged"]
+    assert found.verdict == "unknown"
+    place.memory.known = ClusterFacts(foreign_policies_because="cluster c refuses to list them")
+    assert "cluster c refuses to list them" in sentences(place.explained())[0]
+
+
+def test_a_tier_that_does_not_stand_is_said_to(place: Place) -> None:
+    place.memory.documents.clear()
+    found = place.explained()
+    assert sentences(found) == [
+        f"tier fw{number} does not stand in cluster c; a sync has to write it" for number in (1, 2)
+    ]
+    assert found.verdict == "allow"
+
+
+def test_two_pods_of_other_labels_at_one_address_leave_it_open(place: Place) -> None:
+    pods = [
+        Workload(f"shop/{zone}-1", (WEB_POD,), {LABEL: zone, **GIVEN}) for zone in ("web", "db")
+    ]
+    place.memory.pods = pods[:1]
+    found = place.explained("10.244.1.5")
+    assert (found.source, found.verdict) == ("pod shop/web-1 (10.244.1.5)", "allow")
+    place.memory.pods = pods
+    found = place.explained("10.244.1.5")
+    assert found.source == "pod shop/db-1 or shop/web-1 (10.244.1.5)"
+    assert "shop/db-1 and shop/web-1 both have 10.244.1.5" in sentences(found)[0]
+    assert found.verdict == "unknown"
+    assert place.explained("web@10.244.1.5").verdict == "allow"
