@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sync.firewall.objects import Objects
+from sync.firewall.objects import Application, ApplicationGroup, Objects
 from sync.firewall.rules import Rulebases
+from sync.firewall.runtime import External, Registrations
 from sync.firewall.templates import Template, TemplateStack
+from sync.net.addresses import AddressSet
 
 SHARED = "shared"
 
@@ -85,7 +87,18 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent view of one source."""
+    """One consistent view of one source, and what its configuration does not hold.
+
+    `registered` is what is registered at run time, by device group; of one that is missing nothing
+    is known. `names` has the answers of DNS by FQDN as address objects write it, `lists` external
+    dynamic lists by URL, `predefined` the App-IDs of the Panorama's own content by name.
+    `not_pushed` names the firewalls by device group that have not what the Panorama runs.
+    """
 
     configuration: Configuration
     provenance: Provenance
+    registered: Mapping[str, Registrations] = field(default_factory=dict)
+    names: Mapping[str, AddressSet] = field(default_factory=dict)
+    lists: Mapping[str, External] = field(default_factory=dict)
+    predefined: Mapping[str, Application | ApplicationGroup] = field(default_factory=dict)
+    not_pushed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -1,0 +1,89 @@
+"""What a configuration does not hold: registered at run time, resolved by DNS, fetched from lists.
+
+rows of firewalls  ->  addresses by all of their tags  ->  what a dynamic group holds
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sync.firewall.tagfilter import TagFilter
+from sync.net.addresses import NOWHERE, AddressSet
+
+Tagged = tuple[tuple[tuple[str, ...], AddressSet], ...]
+"""Addresses that are registered on one firewall by all of their tags, each sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """What is registered for one device group at run time.
+
+    `firewalls` has what each of its firewalls told, or its Panorama where it has no firewalls.
+    `missing` has a clause for each that did not tell all.
+    """
+
+    firewalls: tuple[Tagged, ...]
+    missing: tuple[str, ...] = ()
+
+    def held(self, asked: TagFilter) -> tuple[AddressSet, tuple[str, ...]]:
+        """What is registered with a filter's tags, and a clause for each thing not known of it.
+
+        Of what firewalls do not agree on only that is in it which all of them have.
+        """
+        found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
+        because = [f"what is registered is not wholly known: {each}" for each in self.missing]
+        if any(unsure for _, unsure in found):
+            because.append("it negates tags of registered addresses within others")
+        if len({held for held, _ in found}) > 1:
+            because.append("its firewalls have different addresses registered")
+        common = found[0][0] if found else NOWHERE
+        for held, _ in found:
+            common = common & held
+        return common, tuple(because)
+
+
+def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
+    """Addresses by all of their tags: one within another registered one has the other's tags too.
+
+    Source: PAN-OS XML API, "registered-ip" (api-lab.paloaltonetworks.com/registered-ip.html).
+    """
+    own: dict[tuple[int, int, int], set[str]] = {}
+    for addresses, tags in rows:
+        for family, bounds in ((4, addresses.v4), (6, addresses.v6)):
+            # A row is one address, network or range.
+            if bounds:
+                own.setdefault((family, bounds[0], bounds[-1]), set()).update(tags)
+    found: dict[tuple[str, ...], list[AddressSet]] = {}
+    around: list[tuple[tuple[int, int, int], frozenset[str]]] = []
+    for family, first, past in sorted(own, key=lambda each: (each[0], each[1], -each[2])):
+        # Ranges may overlap without one being within the other: none is let go but those behind.
+        around = [each for each in around if each[0][0] == family and each[0][2] > first]
+        tags = frozenset(own[family, first, past]).union(
+            *(each for (_, _, end), each in around if end >= past)
+        )
+        around.append(((family, first, past), tags))
+        one = AddressSet((first, past)) if family == 4 else AddressSet((), (first, past))
+        found.setdefault(tuple(sorted(tags)), []).append(one)
+    return tuple(sorted((tags, AddressSet.union(each)) for tags, each in found.items()))
+
+
+def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, bool]:
+    """What surely matches a filter, and whether more may."""
+    matched: list[AddressSet] = []
+    others: list[AddressSet] = []
+    for tags, addresses in firewall:
+        (matched if asked.matches(frozenset(tags)) else others).append(addresses)
+    held = AddressSet.union(matched)
+    if not any(kind == "not" for kind, _ in asked.steps):
+        return held, False
+    # An address may be registered twice, alone and in a network. Nobody says which of the two a
+    # negation means: PAN-OS documents none.
+    doubtful = held & AddressSet.union(others)
+    return held - doubtful, bool(doubtful)
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """What an external dynamic list holds; `problem` says why that is not known."""
+
+    addresses: AddressSet = NOWHERE
+    problem: str = ""
