@@ -9,7 +9,7 @@ from typing import Literal
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Snapshot
-from sync.firewall.effective import effective
+from sync.firewall.effective import as_known, effective
 from sync.firewall.networks import derived
 from sync.sources import Source
 from sync.translate.sets import Target
@@ -47,7 +47,7 @@ def target_of(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
     configuration = snapshot.configuration
     return Target(
         source=here.source,
-        device_group=effective(configuration, here.name),
+        device_group=as_known(effective(configuration, here.name), snapshot),
         tier=here.tier,
         order=here.order,
         mode=here.mode,

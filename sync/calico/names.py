@@ -40,6 +40,7 @@ OBJECT_TYPE_ANNOTATION: Final = f"{FIREWALL_PREFIX}/object-type"
 TYPE_ANNOTATION: Final = f"{FIREWALL_PREFIX}/type"
 ERRORS_ANNOTATION: Final = f"{FIREWALL_PREFIX}/errors"
 ADDRESS_GROUP_OBJECT: Final = "AddressGroup"
+EXTERNAL_LIST_OBJECT: Final = "ExternalDynamicList"
 PANORAMA_TYPE: Final = "Panorama"
 
 # Policies of one kind and tier with one value of it are a chain, written in order.

@@ -4,7 +4,7 @@ An application is more than its ports, so traffic is never equal to one: it is w
 application is expected on, and everything that is on it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -62,7 +62,8 @@ def resolve_applications(
             if found.problem:
                 because.add(f"App-ID {name} {found.problem}")
                 continue
-            known, problem = _default(found.default)
+            secure = SECURE.get(name, "") if denied and found.predefined else ""
+            known, problem = _default((*found.default, *_items(secure)))
         elif name in DEFAULTS:
             known, problem = _predefined(name, denied=denied)
         else:
@@ -93,12 +94,14 @@ def _chosen(asked: ApplicationFilter, objects: _Named) -> tuple[str, ...]:
 
 @cache
 def _predefined(name: str, *, denied: bool) -> tuple[tuple[Traffic, ...], str]:
-    items: list[tuple[str, str]] = []
-    secure = SECURE.get(name, "") if denied else ""
-    for word in (*DEFAULTS[name].split(), *secure.split()):
+    return _default((*_items(DEFAULTS[name]), *_items(SECURE.get(name, "") if denied else "")))
+
+
+def _items(words: str) -> Iterator[tuple[str, str]]:
+    """A text of the bundled table as an application's `default` is written."""
+    for word in words.split():
         kind, _, value = word.partition("/")
-        items.append(("port", word) if kind in _PORTED else (_NUMBERED[kind], value))
-    return _default(items)
+        yield ("port", word) if kind in _PORTED else (_NUMBERED[kind], value)
 
 
 _PORTED = {"tcp": TCP, "udp": UDP}

@@ -1,13 +1,15 @@
 """What a configuration means for one device group: the objects it sees and the rules it obeys."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sync.errors import SourceError
-from sync.firewall.configuration import SHARED, Configuration, Scope
-from sync.firewall.objects import AddressGroup, Objects
+from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
+from sync.firewall.objects import Address, AddressGroup, ExternalList, Objects
 from sync.firewall.rules import NatRule, Rule
+from sync.firewall.runtime import External, Registrations
+from sync.net.addresses import AddressSet
 
 _Object = TypeVar("_Object")
 
@@ -29,7 +31,8 @@ class EffectiveDeviceGroup:
     `lineage` runs from the device group up to `shared`. `objects` holds one object a name: names
     are resolved here for every rule, inherited ones included (an override in a device group
     changes what the rules of its ancestors mean for it). `rules` and `nat`, the NAT rules that
-    translate destinations, are in the order of evaluation.
+    translate destinations, are in the order of evaluation. `registered` is None where nothing is
+    known of it.
     """
 
     name: str
@@ -38,6 +41,7 @@ class EffectiveDeviceGroup:
     rules: tuple[EffectiveRule, ...]
     nat: tuple[NatRule, ...]
     defaults: dict[str, str]
+    registered: Registrations | None = None
 
     def groups(self) -> Iterator[AddressGroup]:
         """The address groups it sees, in name order."""
@@ -75,6 +79,43 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
         nat=tuple(_nat_rules(scopes)),
         defaults=defaults,
     )
+
+
+def as_known(seen: EffectiveDeviceGroup, snapshot: Snapshot) -> EffectiveDeviceGroup:
+    """The same device group, with what its configuration does not hold."""
+    objects = seen.objects
+    addresses = objects.addresses
+    if snapshot.names:
+        addresses = {name: _answered(each, snapshot.names) for name, each in addresses.items()}
+    lists = {
+        name: _fetched(each, snapshot.lists[each.url]) if each.url in snapshot.lists else each
+        for name, each in objects.external_lists.items()
+    }
+    return replace(
+        seen,
+        objects=replace(
+            objects,
+            addresses=addresses,
+            external_lists=lists,
+            # What a configuration says takes the place of what is predefined.
+            applications={**snapshot.predefined, **objects.applications},
+        ),
+        registered=snapshot.registered.get(seen.name),
+    )
+
+
+def _answered(
+    found: Address | AddressGroup, names: Mapping[str, AddressSet]
+) -> Address | AddressGroup:
+    if isinstance(found, Address) and found.kind == "fqdn" and found.value in names:
+        return replace(found, answers=names[found.value])
+    return found
+
+
+def _fetched(found: ExternalList, external: External) -> ExternalList:
+    if found.problem or external.problem:
+        return replace(found, problem=found.problem or external.problem)
+    return replace(found, addresses=external.addresses)
 
 
 def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:

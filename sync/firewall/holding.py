@@ -1,6 +1,7 @@
 """What of a device group's objects holds an address, and by which way an address group does.
 
     objects, literals  ->  the groups that have them as members  ->  the groups of these  ->  …
+    what is registered  ->  the dynamic groups that have it  ──────────────────^
 
 What a group holds is `sync.firewall.resolution`'s to say. How it comes to that is found here from
 the other end: few objects hold an address, however many groups there are.
@@ -13,6 +14,7 @@ from enum import StrEnum
 from sync.firewall.addressing import literal
 from sync.firewall.objects import Address, AddressGroup
 from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.runtime import Registrations
 from sync.net.addresses import AddressSet
 
 _Named = Mapping[str, Address | AddressGroup]
@@ -78,16 +80,26 @@ def how_much(wanted: AddressSet, held: AddressSet) -> Holds | None:
     return Holds.ALL if found == wanted else Holds.PART
 
 
-def holding(objects: _Named, wanted: AddressSet, *, registered_known: bool) -> Holding:
+def holding(
+    objects: _Named,
+    wanted: AddressSet,
+    *,
+    registered_known: bool,
+    registered: Registrations | None = None,
+) -> Holding:
     """Find what holds some of `wanted` among what one device group sees.
 
-    `wanted` holds an address at least. `registered_known` is as in `resolve_groups`.
+    `wanted` holds an address at least. The rest is as in `resolve_groups`. A way in by what is
+    registered ends at `registered for <group>`.
     """
     holders = _Holders(objects)
-    leaves = _leaves(objects, holders.literals(), wanted)
+    leaves = {
+        **holders.registered(registered, wanted),
+        **_leaves(objects, holders.literals(), wanted),
+    }
     whole = [name for name, held in leaves.items() if held == wanted]
     members, step = _climb(whole, leaves, holders)
-    resolved = resolve_groups(objects, registered_known=registered_known)
+    resolved = resolve_groups(objects, registered_known=registered_known, registered=registered)
     held = {**leaves, **{name: resolved[name].addresses & wanted for name in members}}
     groups = []
     for name, found in sorted(resolved.items()):
@@ -169,6 +181,24 @@ class _Holders:
     def literals(self) -> Iterator[str]:
         """The members of static groups that no object has for a name."""
         return (member for member in self._static if member not in self._objects)
+
+    def registered(
+        self, registered: Registrations | None, wanted: AddressSet
+    ) -> dict[str, AddressSet]:
+        """What of `wanted` is registered for each dynamic group, under a name for a leaf of it."""
+        found: dict[str, AddressSet] = {}
+        if registered is None:
+            return found
+        for group in self._dynamic:
+            assert group.filter, "all of these have one"
+            held = registered.held(group.filter)[0] & wanted
+            if held:
+                leaf = f"registered for {group.name}"
+                while leaf in self._objects:
+                    leaf += "'"
+                found[leaf] = held
+                self._static.setdefault(leaf, []).append(group.name)
+        return found
 
     def of(self, name: str) -> Iterator[str]:
         """The groups that have an object, a group or a literal as a member."""

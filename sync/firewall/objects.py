@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sync.firewall.tagfilter import TagFilter
-from sync.net.addresses import AddressSet
+from sync.net.addresses import NOWHERE, AddressSet
 from sync.net.ports import PortSet
 
 
@@ -18,6 +18,7 @@ class Address:
     """An address object: `kind` is `ip-netmask`, `ip-range`, `ip-wildcard` or `fqdn`.
 
     `addresses` is what it stands for when a rule is matched; None with a problem, and for an FQDN.
+    Of that `answers` are what DNS says here, which may be other than what a firewall is told.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Address:
     addresses: AddressSet | None
     tags: tuple[str, ...] | None = ()
     problem: str = ""
+    answers: AddressSet = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,19 @@ class ServiceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A custom application. `default` holds what `application-default` stands for.
+    """An application. `default` holds what `application-default` stands for.
 
     Its items are as PAN-OS writes them: (`port`, `tcp/80,443`), (`ident-by-ip-protocol`, `47`),
     (`ident-by-icmp-type`, `8,0`), (`ident-by-icmp6-type`, `128,0`). `attributes` are the other
-    single-valued elements, in name order, which application filters ask about.
+    single-valued elements, in name order, which application filters ask about. `predefined`: it is
+    one of the Panorama's own content.
     """
 
     name: str
     default: tuple[tuple[str, str], ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    predefined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,16 @@ class ApplicationFilter:
 
 @dataclass(frozen=True, slots=True)
 class ExternalList:
-    """An external dynamic list; `type` is `ip`, `predefined-ip`, `domain`, `url`, …"""
+    """An external dynamic list; `type` is `ip`, `predefined-ip`, `domain`, `url`, …
+
+    `addresses` is what it holds, without its exceptions; None where that is not known.
+    """
 
     name: str
     type: str
     url: str = ""
     problem: str = ""
+    addresses: AddressSet | None = None
 
 
 @dataclass(frozen=True, slots=True)

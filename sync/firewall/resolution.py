@@ -10,7 +10,8 @@ from functools import cached_property
 
 from sync.firewall import addressing
 from sync.firewall.objects import Address, AddressGroup
-from sync.net.addresses import AddressSet
+from sync.firewall.runtime import Registrations
+from sync.net.addresses import NOWHERE, AddressSet
 
 _Named = Mapping[str, Address | AddressGroup]
 
@@ -19,20 +20,24 @@ _Named = Mapping[str, Address | AddressGroup]
 class Resolved:
     """The addresses of a group, and one clause for each thing that keeps it open, sorted.
 
+    `answers` are what DNS says here of FQDNs in it, which the firewalls may know otherwise.
     `dynamic`: it is a dynamic group, or one within it is.
     """
 
     addresses: AddressSet
     open_because: tuple[str, ...] = ()
     dynamic: bool = False
+    answers: AddressSet = NOWHERE
 
 
-def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Resolved]:
+def resolve_groups(
+    objects: _Named, *, registered_known: bool, registered: Registrations | None = None
+) -> dict[str, Resolved]:
     """Every address group among `objects`, by name.
 
-    `objects` are what one device group sees (`sync.firewall.effective`). `registered_known` says
-    whether the addresses registered at run time are all known (or accepted as none); without
-    them a dynamic group is open.
+    `objects` are what one device group sees (`sync.firewall.effective`), and `registered` is what
+    its firewalls have registered at run time. Where that is None a dynamic group is open, unless
+    `registered_known` says that it is known, or accepted, to be nothing.
 
     Members are looked up by name first and read as literals second, since an object's name may
     look like an address. A group in a circle of groups is open, and holds what the whole circle
@@ -42,12 +47,17 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
     resolved: dict[str, Resolved] = {}
     for circle in _circles(members):
         found: list[AddressSet] = []
+        answers: list[AddressSet] = []
         reasons: dict[str, set[str]] = {name: set() for name in circle}
         dynamic = any(members.groups[name].filter is not None for name in circle)
         for name in circle:
             group = members.groups[name]
             because = reasons[name]
-            if group.filter is not None and not registered_known:
+            if group.filter is not None and registered is not None:
+                addresses, unsure = registered.held(group.filter)
+                found.append(addresses)
+                because.update(unsure)
+            elif group.filter is not None and not registered_known:
                 because.add("it is dynamic, and registered addresses are not known here")
             if group.problem:
                 because.add(f"it {group.problem}")
@@ -57,34 +67,37 @@ def resolve_groups(objects: _Named, *, registered_known: bool) -> dict[str, Reso
                     found.append(members.leaves[member])
                 elif member in resolved:
                     found.append(resolved[member].addresses)
+                    answers.append(resolved[member].answers)
                     dynamic = dynamic or resolved[member].dynamic
                     if resolved[member].open_because:
                         because.add(f"its member group {member!r} is not wholly known")
                 elif member in reasons:
                     because.add(f"it is in a circle of groups with {member!r}")
                 else:
-                    addresses, reason = _unusual(member, objects.get(member))
+                    single = objects.get(member)
+                    addresses, reason = _unusual(member, single)
                     found.append(addresses)
+                    if isinstance(single, Address):
+                        answers.append(single.answers)
                     if reason:
                         because.add(reason)
         union = AddressSet.union(found)
         for name in circle:
-            resolved[name] = Resolved(union, tuple(sorted(reasons[name])), dynamic)
+            resolved[name] = Resolved(
+                union, tuple(sorted(reasons[name])), dynamic, AddressSet.union(answers)
+            )
     return resolved
-
-
-_NOTHING = AddressSet()
 
 
 def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[AddressSet, str]:
     """What a member stands for that has no addresses of its own, and what is missing of it."""
     if isinstance(found, Address):
         if found.problem:
-            return _NOTHING, f"its member {member!r} {found.problem}"
-        return _NOTHING, f"its member {member!r} is the FQDN {found.value}"
+            return NOWHERE, f"its member {member!r} {found.problem}"
+        return NOWHERE, f"its member {member!r} is the FQDN {found.value}"
     literal = addressing.literal(member)
     if literal is None:
-        return _NOTHING, f"its member {member!r} does not exist"
+        return NOWHERE, f"its member {member!r} does not exist"
     return literal, ""
 
 

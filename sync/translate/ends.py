@@ -178,11 +178,13 @@ class Ends:
 
     def _group_selectors(self, groups: Sequence[str]) -> list[str]:
         """Selectors of the groups' sets, each short enough for Calico with what goes beside it."""
-        return selectors.some_of(
-            names.ADDRESS_GROUP_LABEL,
-            [self.sets[group].label for group in groups],
-            limits.SELECTOR_BYTES - _BESIDE_GROUPS,
-        )
+        return [
+            selector
+            for key in (names.ADDRESS_GROUP_LABEL, names.EDL_LABEL)
+            for labels in [[self.sets[each].label for each in groups if self.sets[each].key == key]]
+            if labels
+            for selector in selectors.some_of(key, labels, limits.SELECTOR_BYTES - _BESIDE_GROUPS)
+        ]
 
     def _list_selector(self, found: AddressSet) -> str:
         """The selector of a set of a rule's own."""

@@ -6,7 +6,8 @@
     open, negated   nothing                     all but what is sayable
 
 A list is open if something in it, at any depth, cannot be said in addresses. The table keeps an
-allow from growing and a deny from shrinking, whatever the unsayable part holds.
+allow from growing and a deny from shrinking, whatever the unsayable part holds. What DNS says here
+of FQDNs is sayable in a plain allow alone, for a firewall may be told something else.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +17,7 @@ from sync.firewall.addressing import literal
 from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.translate.fidelity import Loss, Status
-from sync.translate.sets import GroupSet, without_mapped
+from sync.translate.sets import GroupSet, external_name, without_mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Listed:
     """What a list says in addresses, and one clause for each thing that keeps it open.
 
     `rest`, `groups` and `held` are as in `AddressMatch`. `registered`: it holds dynamic groups,
-    whose registered addresses are taken for none.
+    whose registered addresses are taken for none. `with_answers` is the list with what DNS says
+    here, None where that adds nothing.
     """
 
     rest: AddressSet
@@ -66,6 +68,7 @@ class Listed:
     held: tuple[AddressSet, ...]
     open_because: tuple[str, ...]
     registered: bool = False
+    with_answers: AddressMatch | None = None
 
 
 def match(
@@ -93,10 +96,15 @@ def match(
             Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
         )
     if allow:
+        said = listed.with_answers or said
         if said.is_empty:
             reason = f"nothing of its {end} can be said: {because}"
             return NOTHING, (Loss(Status.LEFT_OUT, reason),)
-        return said, (Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}"),)
+        narrowed = Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}")
+        if listed.with_answers:
+            reason = f"its {end} has FQDNs for what DNS says of them here (fqdn: resolve)"
+            return said, (Loss(Status.MORE_PERMISSIVE, reason), narrowed)
+        return said, (narrowed,)
     if negated:
         return said, (
             Loss(Status.WIDENED, f"its negated {end} spares only what can be said: {because}"),
@@ -137,29 +145,45 @@ class Lists:
     def _read(self, members: Sequence[str]) -> Listed:
         groups: dict[str, GroupSet] = {}
         rest: list[AddressSet] = []
+        answers: list[AddressSet] = []
         because: list[str] = []
         for member in members:
             found = self._objects.addresses.get(member)
             if isinstance(found, AddressGroup):
                 group = self._sets[member]
-                groups[group.identity] = group
-                because += (f"in {member!r}, {reason}" for reason in group.open_because)
+            elif found is None and external_name(member) in self._sets:
+                group = self._sets[external_name(member)]
             else:
                 addresses, reason = self._single(member, found)
                 rest.append(addresses)
-                if reason:
-                    because.append(reason)
+                answers += [found.answers] if found else []
+                because += [reason] if reason else []
+                continue
+            groups[group.identity] = group
+            because += (f"in {member!r}, {reason}" for reason in group.open_because)
         others = AddressSet.union(rest)
         kept = without_mapped(others)
         if kept != others:
             because.append("it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4")
-        of_groups = [groups[identity] for identity in sorted(groups)]
+        every = [groups[identity] for identity in sorted(groups)]
+        # The sets of groups with answers hold those too.
+        sets = [each for each in every if not each.answers]
+        plain = AddressSet.union((kept, *(each.addresses for each in every if each.answers)))
+        answered = without_mapped(AddressSet.union(answers))
+        with_answers = None
+        if answered or any(each.answers for each in every):
+            with_answers = AddressMatch(
+                kept | answered,
+                groups=tuple(each.identity for each in every),
+                held=tuple(each.held for each in every),
+            )
         return Listed(
-            kept,
-            tuple(group.identity for group in of_groups),
-            tuple(group.addresses for group in of_groups),
+            plain,
+            tuple(each.identity for each in sets),
+            tuple(each.addresses for each in sets),
             tuple(sorted(set(because))),
-            registered=self._registered_accepted and any(group.dynamic for group in of_groups),
+            registered=self._registered_accepted and any(group.dynamic for group in every),
+            with_answers=with_answers,
         )
 
     def _single(self, member: str, found: Address | None) -> tuple[AddressSet, str]:
@@ -169,10 +193,12 @@ class Lists:
             if found.problem:
                 return NOWHERE, f"{member!r} {found.problem}"
             return NOWHERE, f"{member!r} is the FQDN {found.value}"
-        if (addresses := literal(member)) is not None:
-            return addresses, ""
         if member in self._objects.external_lists:
-            return NOWHERE, f"{member!r} is an external dynamic list"
+            problem = self._objects.external_lists[member].problem
+            unknown = f" that {problem}" if problem else ""
+            return NOWHERE, f"{member!r} is an external dynamic list{unknown}"
         if member in self._objects.regions:
             return NOWHERE, f"{member!r} is a region"
+        if (addresses := literal(member)) is not None:
+            return addresses, ""
         return NOWHERE, f"{member!r} is no address object, group or address that is known here"

@@ -2,6 +2,8 @@
 
     addresses of a group  ->  fewest CIDRs  ->  pan.<group> [, pan-part.<mapped>.2, …]
 
+External dynamic lists whose content is known become sets in the same way, `pan-edl.<name>`.
+
 Names, labels and annotations are those of Tigera's withdrawn integration, so that selectors
 written for it keep their meaning.
 """
@@ -19,10 +21,11 @@ from sync.firewall.networks import Derived
 from sync.firewall.objects import AddressGroup
 from sync.firewall.resolution import Resolved, resolve_groups
 from sync.net import addresses
-from sync.net.addresses import AddressSet
+from sync.net.addresses import NOWHERE, AddressSet
 
 # Go reads these as IPv4 addresses, so a set must not hold them (`net.ParseCIDR`).
 _MAPPED_V4 = addresses.network("::ffff:0:0/96")
+_MAPPED_REASON = "it holds addresses of ::ffff:0:0/96, read as IPv4"
 _REASONS_LENGTH = 4096
 
 
@@ -43,11 +46,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class GroupSet:
-    """One address group as it goes to a cluster.
+    """One address group as it goes to a cluster, or an `external` dynamic list.
 
-    `identity` names it there: the group's own name, or `<source>/<device group>/<group>` where an
-    earlier device group of the cluster has another group of that name. `open_because` is empty
-    exactly where `addresses` are all that the group holds. `dynamic`: it is a dynamic group, or one
+    `identity` names it there: the group's own name (`edl/<name>` for a list), or that behind
+    `<source>/<device group>/` where an earlier device group of the cluster has another group of
+    that name. `open_because` is empty exactly where `addresses` are all that the group holds;
+    `answers` are what DNS says here of FQDNs in it. `dynamic`: it is a dynamic group, or one
     within it is.
     """
 
@@ -58,36 +62,56 @@ class GroupSet:
     tags: tuple[str, ...]
     open_because: tuple[str, ...]
     dynamic: bool = False
+    answers: AddressSet = NOWHERE
+    external: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key of the label that its sets have."""
+        return names.EDL_LABEL if self.external else names.ADDRESS_GROUP_LABEL
 
     @property
     def label(self) -> str:
-        """The value of its sets' address-group label."""
-        own = self.identity == self.group
-        return names.label_value(self.group) if own else names.mapped(self.identity)
+        """The value of that label."""
+        return names.label_value(self.group) if self._own else names.mapped(self.identity)
+
+    @property
+    def held(self) -> AddressSet:
+        """What its sets hold."""
+        return self.addresses | self.answers if self.answers else self.addresses
+
+    @property
+    def _own(self) -> bool:
+        return self.identity == (external_name(self.group) if self.external else self.group)
 
     def objects(self, owner: Pairs) -> list[GlobalNetworkSet]:
         """Its sets, all with the same labels and annotations; `owner` are the labels of ours."""
-        own = self.identity == self.group
-        first = names.set_name(self.group) if own else f"pan.{names.mapped(self.identity)}"
-        labels = {names.ADDRESS_GROUP_LABEL: self.label, **dict(owner)}
+        # An identity that is not a name of its own holds a `/`, so it is always mapped.
+        plain = self.group if self._own else self.identity
+        first = names.edl_name(plain) if self.external else names.set_name(plain)
+        labels = {self.key: self.label, **dict(owner)}
         for tag in self.tags:
             labels[f"{names.FIREWALL_PREFIX}/{names.label_key_name(tag)}"] = ""
         annotations = {
             names.NAME_ANNOTATION: self.group,
             names.DEVICE_GROUPS_ANNOTATION: ",".join(self.device_groups),
-            names.OBJECT_TYPE_ANNOTATION: names.ADDRESS_GROUP_OBJECT,
+            names.OBJECT_TYPE_ANNOTATION: (
+                names.EXTERNAL_LIST_OBJECT if self.external else names.ADDRESS_GROUP_OBJECT
+            ),
             names.TYPE_ANNOTATION: names.PANORAMA_TYPE,
         }
         if self.open_because:
             annotations[names.ERRORS_ANNOTATION] = shortened(self.open_because)
         return [
             GlobalNetworkSet(
-                first if number == 1 else names.set_part_name(self.identity, number),
+                first
+                if number == 1
+                else names.set_part_name(first if self.external else self.identity, number),
                 part,
                 tuple(sorted(labels.items())),
                 tuple(sorted(annotations.items())),
             )
-            for number, part in enumerate(parts(self.addresses.cidrs()), 1)
+            for number, part in enumerate(parts(self.held.cidrs()), 1)
             if part or number == 1
         ]
 
@@ -97,8 +121,9 @@ def group_sets(
 ) -> tuple[list[GroupSet], dict[tuple[str, str], dict[str, GroupSet]]]:
     """The address groups that one cluster gets by identity, and each target's by their own names.
 
-    Those with one of `tags` (every group, if there are none) and those that a rule uses. The
-    device group listed first keeps the plain names; a group of another is shared if it is the
+    Those with one of `tags` (every group, if there are none) and those that a rule uses. External
+    dynamic lists whose content is known are among them, all of them, as `external_name` has them.
+    The device group listed first keeps the plain names; a group of another is shared if it is the
     same, else it has an identity of its own. `SourceError` if two groups would get one name.
     """
     found: dict[str, GroupSet] = {}
@@ -106,25 +131,36 @@ def group_sets(
     for target in targets:
         name = target.device_group.name
         resolved = resolve_groups(
-            target.device_group.objects.addresses, registered_known=registered_known
+            target.device_group.objects.addresses,
+            registered_known=registered_known,
+            registered=target.device_group.registered,
         )
         identities = seen[target.source, name] = {}
-        for group in _selected(target.device_group, tags):
-            made = _group_set(group, resolved[group.name], name)
-            identities[group.name] = made.identity
-            first = found.get(made.identity)
+        groups = (
+            _group_set(group, resolved[group.name], name)
+            for group in _selected(target.device_group, tags)
+        )
+        for made in (*groups, *_external_sets(target.device_group)):
+            plain = made.identity
+            if plain in identities:
+                raise SourceError(
+                    f"an address group is called {plain!r}, as the external dynamic list "
+                    f"{made.group!r} is called here; rename it in Panorama"
+                )
+            identities[plain] = plain
+            first = found.get(plain)
             if first is None:
                 found[made.identity] = made
             elif replace(first, device_groups=made.device_groups) == made:
                 found[made.identity] = replace(first, device_groups=(*first.device_groups, name))
             else:
-                identity = f"{target.source}/{name}/{group.name}"
+                identity = f"{target.source}/{name}/{plain}"
                 if identity in found:
                     raise SourceError(
                         f"two address groups would be called {identity!r}; rename one in Panorama"
                     )
                 found[identity] = replace(made, identity=identity)
-                identities[group.name] = identity
+                identities[plain] = identity
     by_target = {
         target: {group: found[identity] for group, identity in identities.items()}
         for target, identities in seen.items()
@@ -139,8 +175,8 @@ def network_sets(
     taken: dict[str, str] = {}
     for each in sets:
         objects = each.objects(owner)
-        label = dict(objects[0].labels)[names.ADDRESS_GROUP_LABEL]
-        for name in (f"label {label}", *(network_set.name for network_set in objects)):
+        label = f"label {each.key}: {each.label}"
+        for name in (label, *(network_set.name for network_set in objects)):
             other = taken.setdefault(name, each.identity)
             if other != each.identity:
                 raise SourceError(
@@ -172,7 +208,7 @@ def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> Gr
     kept = without_mapped(resolved.addresses)
     open_because = resolved.open_because
     if kept != resolved.addresses:
-        open_because = (*open_because, "it holds addresses of ::ffff:0:0/96, read as IPv4")
+        open_because = (*open_because, _MAPPED_REASON)
     return GroupSet(
         group.name,
         group.name,
@@ -181,7 +217,29 @@ def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> Gr
         tuple(group.tags or ()),
         open_because,
         dynamic=resolved.dynamic,
+        answers=without_mapped(resolved.answers),
     )
+
+
+def external_name(name: str) -> str:
+    """What an external dynamic list is called among address groups; no name of PAN-OS has a `/`."""
+    return f"edl/{name}"
+
+
+def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
+    """The external dynamic lists that it sees and whose content is known, in name order."""
+    for name, each in sorted(device_group.objects.external_lists.items()):
+        if each.addresses is not None and not each.problem:
+            kept = without_mapped(each.addresses)
+            yield GroupSet(
+                external_name(name),
+                name,
+                (device_group.name,),
+                kept,
+                (),
+                (_MAPPED_REASON,) if kept != each.addresses else (),
+                external=True,
+            )
 
 
 def without_mapped(found: AddressSet) -> AddressSet:

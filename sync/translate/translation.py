@@ -50,9 +50,9 @@ _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 class Options:
     """The settings that decide what becomes of the firewall's objects and rules.
 
-    `registered_known`: what is registered at run time with dynamic groups is known, or with
-    `registered_accepted` taken for none. `owner` are the labels of what is ours. `pod_cidrs` hold
-    every pod of the cluster; None: that is not known.
+    `registered_known`: where no source tells what is registered at run time with dynamic groups, it
+    is known to be nothing, or with `registered_accepted` taken for that. `owner` are the labels of
+    what is ours. `pod_cidrs` hold every pod of the cluster; None: that is not known.
     """
 
     tags: tuple[str, ...]
@@ -128,6 +128,7 @@ def translate(
             each.open_because,
         )
         for each in sets
+        if not each.external
     )
     essentials = tuple(
         f"{each.direction} on {each.on}: {', '.join([*each.cidrs, each.pods]).strip(', ')} "
@@ -159,8 +160,11 @@ def sayer_and_ends(
 ) -> tuple[Sayer, Ends]:
     """What says the rules of one device group, and what makes their ends, which fills `lists`."""
     trust = options.zones.trust_addresses
+    unknown = target.device_group.registered is None
     listed = Lists(
-        target.device_group.objects, by_group, registered_accepted=options.registered_accepted
+        target.device_group.objects,
+        by_group,
+        registered_accepted=options.registered_accepted and unknown,
     )
     sayer = Sayer(target.device_group, listed, zones, options.rules, trust_addresses=trust)
     sets = {each.identity: each for each in by_group.values()}

@@ -156,7 +156,12 @@ def which(cluster: str, asked: AddressSet, targets: Sequence[Target], options: O
             target.device_group, target.derived, options.zones, workloads, sorted(others)
         )
         objects = target.device_group.objects
-        held = holding(objects.addresses, asked, registered_known=options.registered_known)
+        held = holding(
+            objects.addresses,
+            asked,
+            registered_known=options.registered_known,
+            registered=target.device_group.registered,
+        )
         ends = _Ends(held, objects)
         found.append(_in_device_group(target, zones, held, ends))
         rules = [each for each in target.device_group.rules if ends.listed_for(each)]
@@ -200,7 +205,7 @@ def _sets(
         (each.group, network_set)
         for each, network_set in network_sets(sets, ())
         # Far more sets hold nothing of it, and their nets need no reading.
-        if each.addresses & asked
+        if each.held & asked
     )
     of_lists = (("", network_set) for network_set in list_sets(lists, ()))
     for group, network_set in (*of_groups, *of_lists):
@@ -329,19 +334,26 @@ class _Ends:
 
     def _held(self, member: str) -> AddressSet:
         """What of it a member of a list holds; a name comes before a literal."""
-        if member in self._found.held or member in self._objects.addresses:
+        if member in self._objects.addresses:
             return self._found.held.get(member, NOWHERE)
-        return (literal(member) or NOWHERE) & self._found.wanted
+        return (_without_object(member, self._objects) or NOWHERE) & self._found.wanted
 
     def _open(self, member: str) -> Iterator[str]:
         found = self._objects.addresses.get(member)
         if isinstance(found, AddressGroup):
             for reason in self._found.open_because.get(member, ()):
                 yield f"in {member!r}, {reason}"
-        elif (found.addresses if found else literal(member)) is None:
+        elif (found.addresses if found else _without_object(member, self._objects)) is None:
             listed = self._unsaid.listed((member,))
             assert listed, "only any is not listed"
             yield from listed.open_because
+
+
+def _without_object(member: str, objects: Objects) -> AddressSet | None:
+    """What a member holds that is no address object or group; None where that is not known."""
+    if member in objects.external_lists:
+        return objects.external_lists[member].addresses
+    return None if member in objects.regions else literal(member)
 
 
 def _lists(rule: Rule) -> tuple[tuple[str, tuple[str, ...], bool], ...]:

@@ -38,16 +38,18 @@ _MAPPED_V4: Final = network("::ffff:0:0/96")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A list of addresses: what surely is in it, and whether more may be."""
+    """A list of addresses: what surely is in it, whether more may be, what DNS says here of it."""
 
     surely: AddressSet
     open: bool
+    answers: AddressSet
 
-    def match(self, *, negated: bool, surely: bool, accepted: bool) -> AddressSet:
-        """What surely matches, or what may match."""
+    def match(self, *, negated: bool, surely: bool, accepted: bool, answered: bool) -> AddressSet:
+        """What surely matches, or what may match; `answered`: DNS is taken at its word."""
         if self.open and not (accepted and not surely):
             if surely:
-                return NOWHERE if negated else self.surely
+                plain = self.surely | self.answers if answered else self.surely
+                return NOWHERE if negated else plain
             return EVERYWHERE - self.surely if negated else EVERYWHERE
         return EVERYWHERE - self.surely if negated else self.surely
 
@@ -96,7 +98,9 @@ class Rulebase:
         self._zones = zones
         self._objects = group.seen.objects
         self._groups: dict[str, Resolved] = resolve_groups(
-            self._objects.addresses, registered_known=registered_known
+            self._objects.addresses,
+            registered_known=registered_known,
+            registered=group.seen.registered,
         )
         self._lists: dict[tuple[str, ...], Listed | None] = {}
         self._far: dict[object, Ends] = {}
@@ -262,7 +266,12 @@ class Rulebase:
             if listed is None:
                 found = NOWHERE if negated else EVERYWHERE
             else:
-                found = listed.match(negated=negated, surely=surely, accepted=accepted)
+                found = listed.match(
+                    negated=negated,
+                    surely=surely,
+                    accepted=accepted,
+                    answered=self._bound == "by action",
+                )
                 exact = exact and not listed.open
             if surely:
                 kept = found - self._wild[end].taken_from(rule)
@@ -365,20 +374,27 @@ class Rulebase:
             return None
         if members not in self._lists:
             found = [self._member(name) for name in members]
-            held = AddressSet.union(addresses for addresses, _ in found)
-            is_open = any(more for _, more in found) or _has_mapped(held)
-            self._lists[members] = Listed(held - _MAPPED_V4, is_open)
+            held = AddressSet.union(each.surely for each in found)
+            self._lists[members] = Listed(
+                held - _MAPPED_V4,
+                any(each.open for each in found) or _has_mapped(held),
+                AddressSet.union(each.answers for each in found) - _MAPPED_V4,
+            )
         return self._lists[members]
 
-    def _member(self, name: str) -> tuple[AddressSet, bool]:
+    def _member(self, name: str) -> Listed:
         found = self._objects.addresses.get(name)
         if isinstance(found, AddressGroup):
             group = self._groups[name]
-            return group.addresses, bool(group.open_because)
+            return Listed(group.addresses, bool(group.open_because), group.answers)
+        answers = NOWHERE
         if found is not None:
-            return found.addresses or NOWHERE, found.addresses is None
-        addresses = literal(name)
-        return addresses or NOWHERE, addresses is None
+            addresses, answers = found.addresses, found.answers
+        elif name in self._objects.external_lists:
+            addresses = self._objects.external_lists[name].addresses
+        else:
+            addresses = None if name in self._objects.regions else literal(name)
+        return Listed(addresses or NOWHERE, addresses is None, answers)
 
     def _wildcard_rules(self) -> Iterator[tuple[Rule, str, AddressSet]]:
         """The rules with wildcard objects, at which end, and what such a rule takes there."""
