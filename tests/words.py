@@ -70,6 +70,12 @@ def dynamic(name: str, tag_filter: str, tags: Sequence[str] = ()) -> Word:
     return Word("address-group", entry(name, inner, members("tag", tags)))
 
 
+def external_list(name: str, url: str, *extra: str, kind: str = "ip") -> Word:
+    """An external dynamic list."""
+    inner = tag(kind, text("url", url), *extra)
+    return Word("external-list", entry(name, tag("type", inner)))
+
+
 def service(name: str, port: str, protocol: str = "tcp", source_port: str = "") -> Word:
     ports = text("port", port) + (text("source-port", source_port) if source_port else "")
     return Word("service", entry(name, tag("protocol", tag(protocol, ports))))

@@ -18,7 +18,7 @@ class Registrations:
     """What is registered for one device group at run time.
 
     `firewalls` has what each of its firewalls told, or its Panorama where it has no firewalls.
-    `missing` has a clause for each that did not tell all.
+    `missing` has a clause for each that did not tell, or not all.
     """
 
     firewalls: tuple[Tagged, ...]
@@ -27,10 +27,16 @@ class Registrations:
     def held(self, asked: TagFilter) -> tuple[AddressSet, tuple[str, ...]]:
         """What is registered with a filter's tags, and a clause for each thing not known of it.
 
-        Of what firewalls do not agree on only that is in it which all of them have.
+        Of what firewalls do not agree on only that is in it which all of them have: nothing, where
+        one does not tell.
         """
+        if self.missing:
+            unknown = "; ".join(self.missing)
+            return NOWHERE, (
+                f"what is registered for it is not known of every firewall: {unknown}",
+            )
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
-        because = [f"what is registered is not wholly known: {each}" for each in self.missing]
+        because = []
         if any(unsure for _, unsure in found):
             because.append("it negates tags of registered addresses within others")
         if len({held for held, _ in found}) > 1:

@@ -94,6 +94,23 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a configuration does not hold.
+
+    `registered` has, by device group, the tags of registered addresses on each of its firewalls;
+    None for one that does not tell. `names` has what DNS says here: a firewall is told that too,
+    and perhaps more. `lists` has the lines of external dynamic lists by URL, None for one that
+    cannot be fetched.
+    """
+
+    registered: Mapping[str, Sequence[Mapping[str, Sequence[str]] | None]] = field(
+        default_factory=dict
+    )
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lists: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Firewall:
     """A firewall of a device group, in a cluster.
 
@@ -108,6 +125,7 @@ class Firewall:
     names: tuple[str, ...] = ()
     registered_known: bool = True
     top_down_wildcards: bool = False
+    told: Told = field(default_factory=Told)
 
     @cached_property
     def seen(self) -> EffectiveDeviceGroup:
@@ -206,9 +224,67 @@ class Firewall:
 
     # --- addresses --------------------------------------------------------------------------------
 
-    def _holds(self, members: Sequence[str], end: End, oracle: Oracle) -> bool:
-        """Whether any member of a list, at any depth, holds an address."""
-        return any(self._leaf_holds(name, end, oracle) for name in self._reached(tuple(members)))
+    def _holds(
+        self, members: Sequence[str], end: End, oracle: Oracle, *, answered: bool = False
+    ) -> bool:
+        """Whether any member of a list, at any depth, holds an address.
+
+        `answered`: of an FQDN it is sure that the firewall is told what we are. Where that may not
+        be relied on, the oracle says all of it.
+        """
+        return any(
+            self._leaf_holds(name, end, oracle)
+            or (answered and self._answered(name, end))
+            or self._external_holds(name, end, oracle)
+            for name in self._reached(tuple(members))
+        )
+
+    def _answered(self, name: str, end: End) -> bool:
+        found = self.seen.objects.addresses.get(name)
+        answers = self.told.names.get(getattr(found, "value", ""), ())
+        return any(_within(text, end) for text in answers)
+
+    def _external_holds(self, name: str, end: End, oracle: Oracle) -> bool:
+        """Whether an external dynamic list of this name holds an address, if there is one."""
+        found = self.seen.objects.external_lists.get(name)
+        if found is None or name in self.seen.objects.addresses:
+            return False
+        lines = self.told.lists.get(found.url)
+        if lines is None:
+            return oracle.says("list", found.url, end.family, end.address)
+        return any(_within(line, end) for line in lines)
+
+    def _registered_holds(self, group: AddressGroup, end: End, oracle: Oracle) -> bool:
+        """Whether what is registered with a dynamic group's tags holds an address.
+
+        The oracle says which of the device group's firewalls it is.
+        """
+        assert group.filter is not None
+        place = (group.name, end.family, end.address)
+        if self.device_group not in self.told.registered:
+            return not self.registered_known and oracle.says("registered", *place)
+        rows = oracle.picks(self.told.registered[self.device_group], "which firewall")
+        if rows is None:
+            return oracle.says("registered", *place)
+        everywhere = set()
+        for text, tags in rows.items():
+            if not _within(text, end):
+                continue
+            family, first, last = span(text)
+            around = {*tags}
+            for other, more in rows.items():
+                whole = span(other)
+                if whole[0] == family and whole[1] <= first and last <= whole[2]:
+                    around |= {*more}
+            everywhere |= around
+            if group.filter.matches(around) and " not " not in f" {group.filter.text} ":
+                return True
+            if group.filter.matches(around) and oracle.says("row by row", group.name):
+                return True
+        negated = " not " in f" {group.filter.text} "
+        return bool(negated and everywhere and group.filter.matches(everywhere)) and not (
+            oracle.says("row by row", group.name)
+        )
 
     def _reached(self, members: tuple[str, ...]) -> frozenset[str]:
         """Every name that a list leads to: groups, and what is in them."""
@@ -231,6 +307,13 @@ class Firewall:
             isinstance(found, AddressGroup) and found.filter is not None
             for name in self._reached((*rule.sources, *rule.destinations))
             for found in (self.seen.objects.addresses.get(name),)
+        )
+
+    def has_answers(self, rule: Rule) -> bool:
+        """Whether DNS says something here of an FQDN that a rule names."""
+        return any(
+            getattr(self.seen.objects.addresses.get(name), "value", None) in self.told.names
+            for name in self._reached((*rule.sources, *rule.destinations))
         )
 
     def _members_of(self, name: str) -> Sequence[str]:
@@ -257,10 +340,13 @@ class Firewall:
             unreadable = found.filter is not None and any(
                 each.tags is None for each in self.seen.objects.addresses.values()
             )
-            registered = found.filter is not None and not self.registered_known
             circular = name in self._reached(tuple(self._members_of(name)))
-            return (registered or unreadable or circular) and oracle.says("more", name, place)
+            if (unreadable or circular) and oracle.says("more", name, place):
+                return True
+            return found.filter is not None and self._registered_holds(found, end, oracle)
         if found is None:
+            if name in self.seen.objects.external_lists:
+                return False
             try:
                 return _within(name, end)
             except ValueError:
@@ -395,7 +481,11 @@ class Firewall:
             ("source", rule.sources, rule.negate_source, flow.source),
             ("destination", rule.destinations, rule.negate_destination, flow.destination),
         ):
-            holds = guess(element) if element in unread else self._holds(members, end, oracle)
+            if element in unread:
+                holds = guess(element)
+            else:
+                plain = rule.action == "allow" and not negate
+                holds = self._holds(members, end, oracle, answered=plain)
             if f"negate-{element}" in unread:
                 negate = guess(f"negate-{element}")
             if holds == negate:

@@ -9,7 +9,7 @@ Configurations from elsewhere become cases too, with settings, pods and flows th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from random import Random
@@ -17,14 +17,17 @@ from typing import Literal
 
 from sync.calico.names import label_value
 from sync.firewall import networks
-from sync.firewall.configuration import Configuration
-from sync.firewall.effective import EffectiveDeviceGroup, effective
+from sync.firewall.addressing import literal
+from sync.firewall.configuration import Configuration, Provenance, Snapshot
+from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective
 from sync.firewall.objects import Address, ApplicationGroup, Service, ServiceGroup
 from sync.firewall.rules import Rule
+from sync.firewall.runtime import External, Registrations, tagged
+from sync.net.addresses import AddressSet
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests import words
 from tests.naive.calico_verdict import Verdict
-from tests.naive.firewall_verdict import PREDEFINED, Derived, Firewall, zone_names
+from tests.naive.firewall_verdict import PREDEFINED, Derived, Firewall, Told, zone_names
 from tests.naive.flows import (
     TCP,
     UDP,
@@ -115,6 +118,11 @@ class Case:
     mode: str
     world: tuple[End, ...]
     flows: tuple[Flow, ...]
+    told: Told = field(default_factory=Told)
+
+    def seen(self, group: str) -> EffectiveDeviceGroup:
+        """A device group with what its configuration does not hold, as it is translated."""
+        return as_known(effective(self.configuration, group), _snapshot(self))
 
     @cached_property
     def firewalls(self) -> list[Firewall]:
@@ -134,6 +142,7 @@ class Case:
                 tuple(sorted(names)),
                 self.registered_known,
                 self.tame,
+                self.told,
             )
             for group in self.groups
         ]
@@ -189,6 +198,7 @@ def case(seed: int, *, tame: bool = False, number: int = 200, size: int = 1) -> 
         mode=random.choice(("enforced", "staged")),
         world=(),
         flows=(),
+        told=_told(Random(f"told {tame} {seed}"), names, tame),
     )
     places = _places(random, made)
     world = tuple(pods_at(random, places, _pods(random, zones), pod_cidrs, 18))
@@ -198,6 +208,72 @@ def case(seed: int, *, tame: bool = False, number: int = 200, size: int = 1) -> 
     )
     made = replace(made, world=world)
     return replace(made, flows=tuple(_flows(random, made, places, contents, number)))
+
+
+LISTS = ("https://lists.example/a", "https://lists.example/b")
+
+
+def _told(random: Random, groups: Sequence[str], tame: bool) -> Told:
+    """What the configuration does not hold; a tame case is told everything, and by all alike."""
+
+    def host() -> str:
+        if random.random() < 0.2:
+            return str(IPv6Address(_V6 + random.randrange(64)))
+        return str(IPv4Address(_V4 + random.randrange(128)))
+
+    registered: dict[str, list[Mapping[str, Sequence[str]] | None]] = {}
+    for group in groups:
+        if random.random() < 0.4:
+            continue
+        rows: dict[str, Sequence[str]] = {
+            host(): [tag for tag in TAGS if random.random() < 0.5] for _ in range(3)
+        }
+        if not tame and random.random() < 0.5:
+            rows |= {"10.0.0.0/28": ["k8s"], "10.0.0.4/30": ["prod"]}
+        told: list[Mapping[str, Sequence[str]] | None] = [rows] * random.randint(1, 3)
+        if not tame and random.random() < 0.3:
+            told.append({**rows, host(): ["prod", "k8s"]})
+        if not tame and random.random() < 0.15:
+            told.append(None)
+        registered[group] = told
+    lists: dict[str, Sequence[str] | None] = {
+        url: [host(), "10.0.0.40-10.0.0.45", "10.0.0.96/28", "2001:db8::40/124"][: 1 + number]
+        for number, url in enumerate(LISTS, random.randrange(3))
+    }
+    if not tame and random.random() < 0.3:
+        lists[LISTS[1]] = None
+    names = {"www.example.com": [host(), host()]} if random.random() < 0.5 else {}
+    return Told(registered, {} if tame else names, lists)
+
+
+def _snapshot(case: Case) -> Snapshot:
+    """The same as a source gives it."""
+
+    def sets(texts: Iterable[str]) -> AddressSet:
+        return AddressSet.union(literal(text) or AddressSet() for text in texts)
+
+    return Snapshot(
+        case.configuration,
+        Provenance("panorama", "a test", "1"),
+        registered={
+            group: Registrations(
+                tuple(
+                    tagged((literal(text) or AddressSet(), tags) for text, tags in rows.items())
+                    for rows in told
+                    if rows is not None
+                ),
+                ("one does not answer",) if None in told else (),
+            )
+            for group, told in case.told.registered.items()
+        },
+        names={name: sets(texts) for name, texts in case.told.names.items()},
+        lists={
+            url: External(problem="could not be fetched")
+            if lines is None
+            else External(sets(lines))
+            for url, lines in case.told.lists.items()
+        },
+    )
 
 
 Known = Literal["templates", "settings", "both"]
@@ -508,6 +584,11 @@ def _contents(seen: EffectiveDeviceGroup) -> Contents:
 def _places(random: Random, case: Case, more: Iterable[str] = ()) -> list[Place]:
     """The edges of everything in the configuration, and some places besides."""
     texts = {*_PROBES, *_NETWORKS, *POD_CIDRS, *more}
+    told = case.told
+    for rows in (rows for each in told.registered.values() for rows in each if rows):
+        texts |= {*rows}
+    for lines in (*told.names.values(), *told.lists.values()):
+        texts |= {*(lines or ())}
     for group in case.groups:
         seen = effective(case.configuration, group.name)
         for found in seen.objects.addresses.values():
@@ -536,6 +617,7 @@ class _Writer:
 
     def __init__(self, random: Random, tame: bool) -> None:
         self._random = random
+        self._lists = Random(f"lists {random.getstate()[1][:3]}")
         self._tame = tame
         self._addresses = [
             "net-1",
@@ -621,6 +703,11 @@ class _Writer:
             made.append(words.address("wild-2", f"{self.v4()}/{mask}", kind="ip-wildcard"))
         if self.wild(share * 0.3):
             made.append(_application("own-app", self._random.choice(("tcp/8080", "udp/dynamic"))))
+        made += [
+            words.external_list(name, url)
+            for name, url in zip(("edl-a", "EDL b"), LISTS, strict=True)
+            if share == 1 or self._lists.random() < share * 0.5
+        ]
         return made
 
     def address(self, name: str) -> Word:
@@ -717,6 +804,8 @@ class _Writer:
         if self.wild(0.05):
             return [self._random.choice(("wild", "wild-2"))]
         listed = self.sample([*self._groups, *self._groups, *self._addresses], 2)
+        if self._lists.random() < 0.15:
+            listed.append(self._lists.choice(("edl-a", "EDL b")))
         if self.chance(0.25):
             listed += self.literals(2)
         if self.wild(0.08):

@@ -20,7 +20,6 @@ import orjson
 import pytest
 
 from sync.firewall import networks
-from sync.firewall.effective import effective
 from sync.net.addresses import AddressSet, network
 from sync.verify.places import DeviceGroup
 from sync.verify.proof import Difference, Proof, Settings, prove
@@ -54,7 +53,7 @@ def groups_of(one: Judged) -> list[DeviceGroup]:
     return [
         DeviceGroup(
             "panorama",
-            effective(one.case.configuration, group.name),
+            one.case.seen(group.name),
             networks.Derived(
                 group.derived.zones,
                 group.derived.all_networks(),

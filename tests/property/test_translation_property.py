@@ -55,7 +55,7 @@ def translated(made: Case) -> Judged:
         [
             Target(
                 "panorama",
-                effective(made.configuration, group.name),
+                made.seen(group.name),
                 group.tier,
                 group.order,
                 "staged" if made.mode == "staged" else "enforced",
@@ -163,13 +163,15 @@ def inexact(one: Judged) -> list[RuleFidelity]:
     """The rules that the report does not call exact.
 
     Where registered addresses count as none at all, a rule with a dynamic group is more permissive
-    than a firewall that has some; the firewalls here have none.
+    than a firewall that has some; the firewalls here have none. What DNS says here, the firewalls
+    here are told too.
     """
     dynamic = {
         (firewall.device_group, *_place(placed))
         for firewall in one.case.firewalls
         for placed in firewall.seen.rules
-        if one.case.registered_known and firewall.is_dynamic(placed.rule)
+        if (one.case.registered_known and firewall.is_dynamic(placed.rule))
+        or firewall.has_answers(placed.rule)
     }
     targets = [
         group.name
