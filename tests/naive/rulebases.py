@@ -691,7 +691,7 @@ class _Writer:
             made.append(_service_group("svc-group", listed))
         if self.chance(share * 0.1):
             made.append(self.service("service-http"))
-        if self.wild(share * 0.5):
+        if self.wild(share):
             made.append(words.address("name", "www.example.com", kind="fqdn", tags=self.tags()))
         if self.wild(share * 0.3):
             made.append(words.address("strange", "$variable"))
@@ -806,6 +806,8 @@ class _Writer:
         listed = self.sample([*self._groups, *self._groups, *self._addresses], 2)
         if self._lists.random() < 0.15:
             listed.append(self._lists.choice(("edl-a", "EDL b")))
+        if self._lists.random() < 0.15:
+            listed.append("dyn" if self._tame else self._lists.choice(("dyn", "name")))
         if self.chance(0.25):
             listed += self.literals(2)
         if self.wild(0.08):

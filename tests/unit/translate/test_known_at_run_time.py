@@ -1,0 +1,230 @@
+"""What becomes of FQDNs that DNS answers, of lists that were fetched, of registered addresses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sync.calico import names
+from sync.calico.validator import validate
+from sync.errors import SourceError
+from sync.firewall.addressing import literal
+from sync.firewall.configuration import Provenance, Snapshot
+from sync.firewall.effective import as_known, effective
+from sync.firewall.holding import Holds
+from sync.firewall.networks import NOTHING
+from sync.firewall.runtime import External, Registrations, tagged
+from sync.net.addresses import AddressSet
+from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.translate.fidelity import RuleFidelity, Status
+from sync.translate.sets import Target
+from sync.translate.translation import Options, Translated, translate
+from sync.translate.which import wanted, which
+from tests.words import Word, address, document, dynamic, external_list, group, read, rule
+
+URL = "https://lists.example/bad"
+WORDS = (
+    address("name", "www.example.com", kind="fqdn"),
+    address("host", "10.1.0.1"),
+    group("named", "name", "host"),
+    group("plain", "host"),
+    dynamic("web", "'web'"),
+    external_list("bad", URL),
+)
+
+
+def addresses(*texts: str) -> AddressSet:
+    return AddressSet.union(found for text in texts if (found := literal(text)))
+
+
+TOLD: Mapping[str, Any] = {
+    "names": {"www.example.com": addresses("10.9.0.1")},
+    "lists": {URL: External(addresses("10.7.0.0/24"))},
+}
+
+
+def target(*words: Word, name: str = "dg", order: int = 100, **told: Any) -> Target:
+    configuration = read(document((), {name: [*WORDS, *words]}))
+    snapshot = Snapshot(configuration, Provenance("main", "a test", "1"), **(TOLD | told))
+    seen = as_known(effective(configuration, name), snapshot)
+    return Target("main", seen, f"fw-{name}", order, "enforced", NOTHING)
+
+
+def options(*, accepted: bool = False, rules: RuleOptions | None = None) -> Options:
+    return Options(
+        tags=(),
+        registered_known=accepted,
+        owner=(("owner", "us"),),
+        rules=rules or RuleOptions(),
+        zones=ZoneOptions(definitions={"trust": ZoneDefinition(networks=("10.0.0.0/8",))}),
+        registered_accepted=accepted,
+    )
+
+
+def translated(*targets: Target, **given: Any) -> Translated:
+    found = translate("cluster", targets, options(**given), {})
+    assert not [problem for each in found.manifests.values() for problem in validate(each)]
+    return found
+
+
+def became(
+    *, action: str, listed: str, negated: bool = False, rules: RuleOptions | None = None
+) -> tuple[RuleFidelity, list[dict[str, Any]]]:
+    """What became of a rule for a list of destinations, and the remote ends of its Calico rules."""
+    negate = {"negate_destination": "yes"} if negated else {}
+    it = rule(
+        "it",
+        from_=["trust"],
+        to=["any"],
+        destination=[listed],
+        service=["any"],
+        action=action,
+        **negate,
+    )
+    found = translated(target(it), rules=rules)
+    policy = found.manifests["GlobalNetworkPolicy", names.policy_name("fw-dg", "trust")].document()
+    ends = [
+        each.get("destination", {})
+        for each in policy["spec"]["egress"]
+        if each["metadata"]["annotations"][names.RULE_ANNOTATION] == "it"
+    ]
+    return found.report.rules[0], ends
+
+
+GROUP = {"selector": "firewall.tigera.io/address-group == 'named'", "namespaceSelector": "global()"}
+
+
+def test_a_plain_allow_has_what_dns_says_and_the_report_says_so() -> None:
+    line, ends = became(action="allow", listed="named")
+    assert ends == [GROUP]
+    assert line.status is Status.MORE_PERMISSIVE
+    assert (
+        line.reasons[0]
+        == "its destination has FQDNs for what DNS says of them here (fqdn: resolve)"
+    )
+    assert "its member 'name' is the FQDN www.example.com" in line.reasons[1]
+    line, ends = became(action="allow", listed="name")
+    assert ends == [{"nets": ["10.9.0.1/32"]}]
+    assert line.status is Status.MORE_PERMISSIVE
+
+
+def test_a_negated_deny_spares_only_what_is_sure() -> None:
+    line, ends = became(action="deny", listed="named", negated=True)
+    assert ends == [{"notNets": ["10.1.0.1/32"]}, {}]  # and all of IPv6
+    assert line.status is Status.WIDENED
+
+
+def test_a_plain_deny_of_a_name_is_of_any_address() -> None:
+    line, ends = became(action="deny", listed="named")
+    assert ends == [{}]
+    assert line.status is Status.WIDENED
+
+
+def test_a_negated_allow_of_a_name_is_left_out() -> None:
+    line, ends = became(action="allow", listed="named", negated=True)
+    assert (line.status, ends) == (Status.LEFT_OUT, [])
+
+
+def test_a_deny_whose_dropped_members_are_accepted_has_only_what_is_sure() -> None:
+    accepting = RuleOptions(accept_dropped_members=("it",))
+    _, ends = became(action="deny", listed="named", rules=accepting)
+    assert ends == [{"nets": ["10.1.0.1/32"]}]
+
+
+def test_the_set_of_a_group_holds_what_dns_says_and_that_it_is_not_whole() -> None:
+    found = translated(target()).manifests["GlobalNetworkSet", "pan.named"].document()
+    assert found["spec"]["nets"] == ["10.1.0.1/32", "10.9.0.1/32"]
+    assert "www.example.com" in found["metadata"]["annotations"][names.ERRORS_ANNOTATION]
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["allow", "deny"])
+@pytest.mark.parametrize("negated", [False, True])
+def test_a_fetched_list_is_a_set_that_a_rule_names_exactly(action: str, negated: bool) -> None:
+    line, ends = became(action=action, listed="bad", negated=negated)
+    assert line.status is Status.EXACT
+    selector = "firewall.tigera.io/edl == 'bad'"
+    plain = {"selector": selector, "namespaceSelector": "global()"}
+    spared = {"notSelector": f"({selector}) && !has(projectcalico.org/namespace)"}
+    assert ends == [spared if negated else plain]
+
+
+def test_the_set_of_a_list_says_what_it_is() -> None:
+    found = translated(target()).manifests["GlobalNetworkSet", "pan-edl.bad"].document()
+    assert found["spec"]["nets"] == ["10.7.0.0/24"]
+    assert found["metadata"]["labels"] == {"firewall.tigera.io/edl": "bad", "owner": "us"}
+    assert found["metadata"]["annotations"][names.OBJECT_TYPE_ANNOTATION] == "ExternalDynamicList"
+
+
+def test_a_list_that_is_not_known_has_no_set_and_says_why() -> None:
+    it = rule("it", to=["trust"], from_=["any"], source=["bad"], service=["any"], action="deny")
+    found = translated(target(it, lists={URL: External(problem="could not be fetched (HTTP 404)")}))
+    assert ("GlobalNetworkSet", "pan-edl.bad") not in found.manifests
+    (line,) = found.report.rules
+    assert line.status is Status.WIDENED
+    assert line.reasons[0] == (
+        "its source is any address: 'bad' is an external dynamic list that could not be fetched "
+        "(HTTP 404)"
+    )
+
+
+def test_lists_of_one_name_in_two_device_groups_are_two_sets_unless_they_are_the_same() -> None:
+    other = {URL: External(addresses("10.8.0.0/24"))}
+    for lists, sets in (({}, 1), ({"lists": other}, 2)):
+        second = target(name="other", order=101, **lists)
+        found = translated(target(), second).manifests
+        assert sum(name.startswith("pan-edl.") for _, name in found) == sets
+
+
+def test_a_list_and_a_group_that_would_be_called_alike_are_refused() -> None:
+    with pytest.raises(SourceError, match="rename it in Panorama"):
+        translated(target(group("edl/bad", "host")))
+
+
+def test_a_name_of_a_list_goes_before_an_address_that_it_looks_like() -> None:
+    it = rule(
+        "it", to=["trust"], from_=["any"], source=["10.6.0.1"], service=["any"], action="allow"
+    )
+    found = translated(target(it, external_list("10.6.0.1", "https://lists.example/unknown")))
+    assert found.report.rules[0].status is Status.LEFT_OUT
+
+
+# --- registered addresses -------------------------------------------------------------------------
+
+
+def registered(*texts: str) -> Mapping[str, Registrations]:
+    return {"dg": Registrations((tagged((addresses(text), ["web"]) for text in texts),))}
+
+
+def test_a_rule_with_a_dynamic_group_is_exact_where_registered_addresses_are_known() -> None:
+    it = rule("it", to=["trust"], from_=["any"], source=["web"], service=["any"], action="deny")
+    for accepted in (False, True):
+        found = translated(target(it, registered=registered("10.2.0.1")), accepted=accepted)
+        assert found.report.rules[0].status is Status.EXACT
+        nets = found.manifests["GlobalNetworkSet", "pan.web"].document()["spec"]["nets"]
+        assert nets == ["10.2.0.1/32"]
+    found = translated(target(it), accepted=True)
+    assert found.report.rules[0].status is Status.MORE_PERMISSIVE
+
+
+# --- which ----------------------------------------------------------------------------------------
+
+
+def test_which_finds_sets_of_lists_and_names_and_the_way_to_what_is_registered() -> None:
+    it = rule("it", to=["trust"], from_=["any"], source=["bad"], service=["any"], action="deny")
+    here = target(it, registered=registered("10.2.0.1"))
+
+    def asked(text: str) -> Any:
+        return which("cluster", wanted(text), [here], options())
+
+    assert [each.name for each in asked("10.7.0.9").sets] == ["pan-edl.bad"]
+    (held,) = asked("10.7.0.9").device_groups[0].rules
+    assert [(end.end, end.holds, end.members) for end in held.ends] == [
+        ("source", Holds.ALL, ("bad",))
+    ]
+    assert [each.name for each in asked("10.9.0.1").sets] == ["pan.named"]
+    groups = {each.name: each for each in asked("10.2.0.1").device_groups[0].groups}
+    assert groups["web"].holds is Holds.ALL
+    assert groups["web"].way == ("web", "registered for web")
