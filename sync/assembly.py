@@ -5,6 +5,7 @@ The command line and the service both assemble here, so that neither decides any
 
 import warnings
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import BoundedSemaphore
@@ -15,6 +16,7 @@ from sync.calico import selectors
 from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
+from sync.clusters.given import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.desired import Cluster
 from sync.errors import SourceError, UsageError
@@ -204,21 +206,34 @@ def clusters(
             reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl)
         else:
             reader, writer, watcher = _manifests(cluster, owner)
-        found.append(
-            Cluster(
-                name=cluster.name,
-                device_groups=device_groups(settings, cluster),
-                reader=reader,
-                writer=writer if write else None,
-                watcher=watcher,
-                repair_drift=settings.drift == "repair",
-                pod_cidrs=pod_cidrs(cluster),
-                refuse_windows=cluster.windows == "refuse",
-                moves=cluster.kind == "kubernetes",
-                adopt=adopt,
-            )
-        )
+        made = _cluster(settings, cluster, reader, writer if write else None, watcher)
+        found.append(replace(made, adopt=adopt))
     return found
+
+
+def unreached_cluster(settings: Settings, cluster: ClusterSettings) -> Cluster:
+    """A cluster with no way to it: nothing is known of it but what the settings say."""
+    return _cluster(settings, cluster, GivenReader({}), None, None)
+
+
+def _cluster(
+    settings: Settings,
+    cluster: ClusterSettings,
+    reader: ClusterReader,
+    writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None,
+    watcher: ClusterWatcher | None,
+) -> Cluster:
+    return Cluster(
+        name=cluster.name,
+        device_groups=device_groups(settings, cluster),
+        reader=reader,
+        writer=writer,
+        watcher=watcher,
+        repair_drift=settings.drift == "repair",
+        pod_cidrs=pod_cidrs(cluster),
+        refuse_windows=cluster.windows == "refuse",
+        moves=cluster.kind == "kubernetes",
+    )
 
 
 _Ends = tuple[

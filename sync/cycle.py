@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from sync.calico.manifest import Manifest
 from sync.clusters.cluster import (
     ClusterWriter,
     Key,
@@ -21,6 +22,7 @@ from sync.clusters.cluster import (
     NotWrittenError,
     OutOfReachError,
 )
+from sync.clusters.given import GivenReader
 from sync.desired import Cluster, InvalidObjectError, desired
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
@@ -30,7 +32,7 @@ from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
 from sync.plan.order import Step, Unwritten
-from sync.plan.plan import Origin, Plan, make_plan
+from sync.plan.plan import NotPushed, Origin, Plan, make_plan
 from sync.plan.text import summarise
 from sync.proving import blockers as unproven
 from sync.proving import proof_of
@@ -173,7 +175,8 @@ def plan_cycle(
     def become(cluster: Cluster) -> Result:
         try:
             live = cluster.reader.read()
-            planned = _plan(cluster, read, live, store, options, prove=prove)
+            written = store.written(cluster.name)
+            planned = _plan(cluster, read, live, written, options, prove=prove)
             return Result(
                 cluster.name,
                 _if_approved(planned.plan, store),
@@ -186,12 +189,50 @@ def plan_cycle(
     return _at_once(become, clusters)
 
 
+def compare_cycle(
+    before: Sequence[Source],
+    after: Sequence[Source],
+    clusters: Sequence[Cluster],
+    options: Options,
+) -> list[Result]:
+    """What `run_cycle` would do for the sources `after` if it had written those of `before`.
+
+    No cluster is asked, there is no store, and nothing is written anywhere.
+    """
+    used = _used(clusters)
+    old, new = read_sources(before, used), read_sources(after, used)
+
+    def become(cluster: Cluster) -> Result:
+        try:
+            had = desired(cluster, old, {}, {}, options)
+            written = had.translated.manifests
+            there = GivenReader(written)
+            planned = _plan(replace(cluster, reader=there), new, there.read(), written, options)
+            plan = replace(planned.plan, compared_with=tuple(_origins(had.snapshots)))
+            return Result(cluster.name, plan, planned.translated.report, planned.proof)
+        except _OF_ONE_CLUSTER as error:
+            return Result(cluster.name, error=error)
+
+    return _at_once(become, clusters)
+
+
 def note_source(store: Store, name: str, found: Snapshot | SourceError) -> None:
     """Note how a source stands, for `zonebridge status`."""
     failed = isinstance(found, SourceError)
-    detail = str(found) if isinstance(found, SourceError) else found.provenance.version
     state = "failed" if failed else "read"
-    store.stand("source", name, state=state, detail=detail, succeeded=not failed)
+    store.stand("source", name, state=state, detail=source_detail(found), succeeded=not failed)
+
+
+def source_detail(found: Snapshot | SourceError) -> str:
+    """What a source says, in a sentence: its version and who lags behind it, or why it failed."""
+    if isinstance(found, SourceError):
+        return str(found)
+    return "; ".join(filter(None, (found.provenance.version, lagging(found))))
+
+
+def lagging(found: Snapshot) -> str:
+    """Which device groups are not pushed to some firewall, in a bounded clause; "" if none."""
+    return shortened([each.clause for each in _not_pushed(found, sorted(found.not_pushed))])
 
 
 def note_cluster(store: Store, result: Result) -> None:
@@ -224,7 +265,7 @@ def sync_cluster(
         for _ in range(_STAGES):
             live = cluster.reader.read()
             _recover(lease, live, store, run)
-            planned = _plan(cluster, read, live, store, options)
+            planned = _plan(cluster, read, live, store.written(cluster.name), options)
             plan = _if_approved(planned.plan, store)
             result = _apply(cluster, plan, live, run, lease, stopping)
             done += result.applied
@@ -278,12 +319,11 @@ def _plan(
     cluster: Cluster,
     read: Read,
     live: Mapping[Key, LiveObject],
-    store: Store,
+    written: Mapping[Key, Manifest],
     options: Options,
     *,
     prove: bool = False,
 ) -> Planned:
-    written = store.written(cluster.name)
     shall = desired(cluster, read, live, written, options)
     translated = shall.translated
     tiers = [here.tier for here in cluster.device_groups]
@@ -301,7 +341,7 @@ def _plan(
         proof = proof_of(shall.targets, translated, shall.options, samples=prove)
     plan = make_plan(
         cluster.name,
-        [_origin(snapshot) for _, snapshot in sorted(shall.snapshots.items())],
+        _origins(shall.snapshots),
         found,
         [
             *left_out(translated, shall.targets, shall.snapshots),
@@ -314,6 +354,11 @@ def _plan(
             *cut_off(found.changes, translated.manifests, shall.standing.values(), cluster.reader),
             *(unproven(proof, translated.report) if proof else ()),
         ],
+        not_pushed=[
+            each
+            for here in cluster.device_groups
+            for each in _not_pushed(shall.snapshots[here.source], [here.name])
+        ],
     )
     return Planned(plan, translated, proof)
 
@@ -324,9 +369,20 @@ def _if_approved(plan: Plan, store: Store) -> Plan:
     return plan.approved() if approved else plan
 
 
-def _origin(snapshot: Snapshot) -> Origin:
-    found = snapshot.provenance
-    return Origin(found.source, found.version, found.administrators, found.description)
+def _origins(snapshots: Mapping[str, Snapshot]) -> list[Origin]:
+    return [
+        Origin(found.source, found.version, found.administrators, found.description)
+        for found in (snapshot.provenance for _, snapshot in sorted(snapshots.items()))
+    ]
+
+
+def _not_pushed(snapshot: Snapshot, device_groups: Sequence[str]) -> list[NotPushed]:
+    """Those of the device groups whose firewalls have not all what their Panorama runs."""
+    return [
+        NotPushed(snapshot.provenance.source, name, devices)
+        for name in device_groups
+        if (devices := snapshot.not_pushed.get(name))
+    ]
 
 
 def _apply(

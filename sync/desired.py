@@ -32,7 +32,8 @@ class Cluster:
     """One cluster: the device groups it stands for, and how it is reached.
 
     `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
-    dry run. Only the service has a use for `watcher`. `pod_cidrs` hold every pod; None: the cluster
+    dry run. Only the service has a use for `watcher`; None where the cluster is not reached at all.
+    `pod_cidrs` hold every pod; None: the cluster
     is asked. `moves` says that chains of policies change without a third verdict in between, which
     a directory has no need of.
     """
@@ -41,7 +42,7 @@ class Cluster:
     device_groups: tuple[DeviceGroupHere, ...]
     reader: ClusterReader
     writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None
-    watcher: ClusterWatcher
+    watcher: ClusterWatcher | None
     repair_drift: bool
     pod_cidrs: AddressSet | None = None
     refuse_windows: bool = True

@@ -45,9 +45,13 @@ def whole(read: Snapshot | SourceError) -> Snapshot:
 def target_of(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
     """A device group of a configuration, as a cluster gets it; `SourceError` if it has none."""
     configuration = snapshot.configuration
+    try:
+        device_group = effective(configuration, here.name)
+    except SourceError as error:
+        raise SourceError(f"{snapshot.provenance.origin}: {error}") from error
     return Target(
         source=here.source,
-        device_group=as_known(effective(configuration, here.name), snapshot),
+        device_group=as_known(device_group, snapshot),
         tier=here.tier,
         order=here.order,
         mode=here.mode,

@@ -12,6 +12,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from sync import assembly
+from sync.cli.comparison import compared
 from sync.cli.context import (
     Context,
     holder,
@@ -73,10 +74,23 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 @click.command()
+@click.option(
+    "--from",
+    "before",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="With --to: what would change between two exports; one for each source NAME.",
+)
+@click.option("--to", "after", multiple=True, metavar="[NAME=]FILE", help="See --from.")
 @_options
-def plan(context: Context, **options: Any) -> int:
-    """Show what a sync would change; nothing is written anywhere."""
-    return _dry_run(context, **options)
+def plan(context: Context, *, before: Sequence[str], after: Sequence[str], **options: Any) -> int:
+    """Show what a sync would change; nothing is written anywhere.
+
+    With --from and --to no cluster, no Panorama and no store is asked.
+    """
+    if before or after:
+        return _show(partial(compared, before=before, after=after), context, **options)
+    return _show(_planned, context, **options)
 
 
 @click.command()
@@ -98,30 +112,34 @@ def sync(
 ) -> int:
     """Bring every cluster to what its sources say, once."""
     if dry_run:
-        return _dry_run(context, adopt=adopt, **options)
+        return _show(partial(_planned, adopt=adopt), context, **options)
     return _sync(context, lease_timeout=lease_timeout, adopt=adopt, **options)
 
 
-def _dry_run(
+def _show(
+    planned: Callable[[Settings, Sequence[str]], list[Result]],
     context: Context,
     *,
     only: Sequence[str],
     output: str,
     verbose: bool,
     detailed: bool,
-    adopt: bool = False,
 ) -> int:
-    settings = checked(context.settings(), only)
+    """Print plans of the clusters named in `only`, or of all."""
+    results = planned(checked(context.settings(), only), only)
+    with until_closed():
+        _print_results(results, output, verbose=verbose, written=False)
+    return exit_code(results, detailed=detailed)
+
+
+def _planned(settings: Settings, only: Sequence[str], *, adopt: bool = False) -> list[Result]:
     with assembly.store_of(settings, write=False) as store:
-        results = plan_cycle(
+        return plan_cycle(
             assembly.sources(settings),
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt),
             store,
             assembly.options(settings, store),
         )
-    with until_closed():
-        _print_results(results, output, verbose=verbose, written=False)
-    return exit_code(results, detailed=detailed)
 
 
 def _sync(

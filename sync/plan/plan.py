@@ -15,6 +15,8 @@ from sync.plan.differences import Differences, Key
 from sync.plan.guards import Blocker, Held, referenced_sets
 from sync.plan.references import carried, named_by
 
+_SHOWN = 5  # firewalls that are named of many
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -34,6 +36,22 @@ class Origin:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class NotPushed:
+    """The firewalls of a device group that have not what their Panorama runs, by serial number."""
+
+    source: str
+    device_group: str
+    devices: tuple[str, ...]
+
+    @property
+    def clause(self) -> str:
+        """It in words, of many firewalls the first ones alone."""
+        more = len(self.devices) - _SHOWN
+        listed = ", ".join(self.devices[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return f"device group {self.device_group} of {self.source} is not pushed to {listed}"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one cycle is to do in one cluster.
@@ -41,8 +59,9 @@ class Plan:
     `changes` are sorted by kind and name. `adopted` stand there already as they shall, and are
     only recorded. `drift` are differences made by another hand which are reported and left: with
     `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
-    back; `let_through` would, but were approved or have nothing to hold back. The same inputs give
-    the same plan.
+    back; `let_through` would, but were approved or have nothing to hold back. `not_pushed` are its
+    device groups that some firewall lags behind in. `compared_with` is what was taken to have been
+    written, if that was not asked of the cluster. The same inputs give the same plan.
     """
 
     cluster: str
@@ -54,6 +73,8 @@ class Plan:
     left_out: tuple[LeftOut, ...]
     unchanged: int
     let_through: tuple[Blocker, ...] = ()
+    not_pushed: tuple[NotPushed, ...] = ()
+    compared_with: tuple[Origin, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -112,14 +133,15 @@ class Plan:
                 "blocked": bool(self.blockers),
                 "left_out": len(self.left_out),
             },
-            "origins": [
+            "origins": [_origin_document(origin) for origin in self.origins],
+            "compared_with": [_origin_document(origin) for origin in self.compared_with],
+            "not_pushed": [
                 {
-                    "source": origin.source,
-                    "version": origin.version,
-                    "administrators": list(origin.administrators),
-                    "description": origin.description,
+                    "source": each.source,
+                    "device_group": each.device_group,
+                    "devices": list(each.devices),
                 }
-                for origin in self.origins
+                for each in self.not_pushed
             ],
             "changes": [_change_document(change) for change in self.changes],
             "drift": [_change_document(change) for change in self.drift],
@@ -147,6 +169,7 @@ def make_plan(
     repair_drift: bool,
     live: Mapping[Key, Held] | None = None,
     blockers: Sequence[Blocker] = (),
+    not_pushed: Sequence[NotPushed] = (),
 ) -> Plan:
     """Freeze the differences into a plan; drift that is not to be repaired is set apart.
 
@@ -181,7 +204,17 @@ def make_plan(
         left_out=tuple(sorted(set(left_out), key=lambda left: (left.subject, left.reason))),
         unchanged=found.unchanged,
         let_through=tuple(each for each in guards if each not in held),
+        not_pushed=tuple(not_pushed),
     )
+
+
+def _origin_document(origin: Origin) -> dict[str, Any]:
+    return {
+        "source": origin.source,
+        "version": origin.version,
+        "administrators": list(origin.administrators),
+        "description": origin.description,
+    }
 
 
 def _change_document(change: Change) -> dict[str, Any]:

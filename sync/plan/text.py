@@ -6,13 +6,13 @@ a terminal, and nothing in them is Markdown.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sync.calico.names import RULE_ANNOTATION
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Cause, Change, nets
-from sync.plan.plan import Plan
+from sync.plan.plan import Origin, Plan
 from sync.plan.references import DIRECTIONS, essence, mapping, rules
 from sync.printing import markdown_escaped, printable
 
@@ -26,13 +26,19 @@ _ITEMS = 4  # of a list in a rule's line
 _DIGEST = 12  # digits that name a plan for sure and are still typed
 
 
-def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
-    """The plan for a terminal; ends with a line break."""
+def text(
+    plan: Plan,
+    *,
+    verbose: bool = False,
+    color: bool = False,
+    candidates: Collection[str] = (),
+) -> str:
+    """The plan for a terminal; ends with a line break.
+
+    `candidates` are the sources that gave what is not committed yet.
+    """
     summary = f"Cluster {printable(plan.cluster)}: {summarise(plan)}"
-    lines = [summary]
-    for origin in plan.origins:
-        who = f", committed by {', '.join(origin.administrators)}" if origin.administrators else ""
-        lines.append(printable(f"From source {origin.source}, version {origin.version}{who}."))
+    lines = [summary, *map(printable, (*_origins(plan, candidates), *_not_pushed(plan)))]
     for title, rows in _sections(plan, verbose=verbose):
         lines += ["", title, *(f"  {row}" for row in rows)]
     if plan.changes or plan.blockers or plan.left_out or plan.drift:
@@ -43,6 +49,8 @@ def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
 def markdown(plan: Plan, *, verbose: bool = False) -> str:
     """The plan as Markdown; ends with a line break."""
     lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{summarise(plan)}**"]
+    for line in (*(_origins(plan) if plan.compared_with else ()), *_not_pushed(plan)):
+        lines += ["", markdown_escaped(line)]
     for title, rows in _sections(plan, verbose=verbose):
         # Lines that begin with a sign are coloured as a diff; a fence longer than any in the rows
         # cannot be closed from within.
@@ -70,6 +78,28 @@ def summarise(plan: Plan) -> str:
     return "; ".join(parts) + "."
 
 
+def _origins(plan: Plan, candidates: Collection[str] = ()) -> Iterator[str]:
+    """A sentence for each source that the plan is made from."""
+    before = {origin.source: origin for origin in plan.compared_with}
+    for origin in plan.origins:
+        if origin.source in candidates:
+            yield f"From the candidate of source {origin.source}, version {origin.version}."
+            continue
+        old = before.get(origin.source)
+        versions = f"{_version(old)}, to {_version(origin)}" if old else _version(origin)
+        yield f"From source {origin.source}, {versions}."
+
+
+def _version(origin: Origin) -> str:
+    who = f", committed by {', '.join(origin.administrators)}" if origin.administrators else ""
+    return f"version {origin.version}{who}"
+
+
+def _not_pushed(plan: Plan) -> Iterator[str]:
+    for each in plan.not_pushed:
+        yield f"Not enforced by every firewall yet: {each.clause}."
+
+
 def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]]]:
     if plan.changes:
         yield "Changes", (row for change in plan.changes for row in _rows(change, verbose=verbose))
@@ -93,7 +123,8 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
 def _blocked(plan: Plan) -> Iterator[str]:
     for each in plan.blockers:
         yield printable(f"! {each.guard}: {each.message}")
-    if plan.approvable:
+    # What is only compared is no plan that a sync could meet.
+    if plan.approvable and not plan.compared_with:
         yield (
             f"! `zonebridge approve {plan.digest[:_DIGEST]}` lets exactly this plan through, once "
             "a sync has met it"

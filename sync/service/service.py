@@ -14,9 +14,9 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from sync.cycle import note_source
+from sync.cycle import lagging, note_source, source_detail
 from sync.desired import Cluster
-from sync.errors import SourceError, StoreError
+from sync.errors import StoreError
 from sync.service.health import Check, serving
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -132,6 +132,7 @@ class Service:
     def _poll(self, source: PolledSource) -> None:
         first = not source.attempted
         before = str(source.error or "")
+        lagged = source.snapshot.not_pushed if source.snapshot else {}
         changed = source.poll()
         self._metrics.polled(source)
         log = structlog.get_logger().bind(source=source.name)
@@ -142,6 +143,11 @@ class Service:
             log.info("source answers again")
         if changed and source.snapshot:
             log.info("configuration read", version=source.snapshot.provenance.version)
+            if lags := source.snapshot.not_pushed:
+                if lags != lagged:
+                    log.warning("not pushed to every firewall", detail=lagging(source.snapshot))
+            elif lagged:
+                log.info("pushed to every firewall")
         self._note(source)
         if changed or first:
             for worker in self._workers:
@@ -151,7 +157,7 @@ class Service:
     def _note(self, source: PolledSource) -> None:
         """Note how a source stands when that changes, and once in a while."""
         found = source.error or source.last_good
-        known = str(found) if isinstance(found, SourceError) else found.provenance.version
+        known = source_detail(found)
         noted, at = self._noted.get(source.name, ("", 0.0))
         if known == noted and time.monotonic() - at < _NOTE_SECONDS:
             return

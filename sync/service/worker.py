@@ -82,6 +82,7 @@ class ClusterWorker:
             raise
 
     def _work(self) -> None:
+        assert self.cluster.watcher is not None
         self.cluster.watcher.watch(self._changed, self._missed, self.stopping)
         holder = ""
         while not self.stopping.is_set():

@@ -31,7 +31,18 @@ MANY = 3000  # more than are written between two looks of a busy machine
 ORIGIN = {"source", "version", "administrators", "description"}
 CHANGE = {"action", "cause", "kind", "name", "before", "after", "rules", "groups", "changed_by"}
 SUMMARY = {"create", "update", "delete", "unchanged", "adopted", "drift", "blocked", "left_out"}
-PLAN = {"cluster", "digest", "summary", "origins", "changes", "drift", "blockers", "left_out"}
+PLAN = {
+    "cluster",
+    "digest",
+    "summary",
+    "origins",
+    "compared_with",
+    "not_pushed",
+    "changes",
+    "drift",
+    "blockers",
+    "left_out",
+}
 
 
 def grow(place: Installation) -> None:

@@ -25,13 +25,16 @@ from sync.calico.ownership import owner_labels
 from sync.cli.sync import exit_code, first_code
 from sync.cli.verify import Judged
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError
+from sync.clusters.given import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Result, plan_cycle, run_cycle
+from sync.cycle import Result, compare_cycle, plan_cycle, run_cycle
 from sync.desired import Cluster, InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
+from sync.firewall.configuration import Snapshot
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause
+from sync.plan.plan import NotPushed
 from sync.sources.export import ExportSource
 from sync.store import (
     BATCH,
@@ -75,6 +78,20 @@ class KnownCluster(MemoryCluster):
     def facts(self, zone_label: str) -> ClusterFacts:
         del zone_label
         return self.known
+
+
+@dataclass(frozen=True)
+class SaidSource:
+    """A source that gives this snapshot."""
+
+    name: str
+    snapshot: Snapshot
+
+    def revision(self) -> str:
+        raise NotImplementedError
+
+    def read(self) -> Snapshot:
+        return self.snapshot
 
 
 @dataclass
@@ -769,6 +786,62 @@ def test_several_device_groups_of_one_cluster_stand_beside_each_other(world: Wor
     result = world.only()
     assert result.plan is not None
     assert [origin.source for origin in result.plan.origins] == ["main", "second"]
+
+
+# --- between two exports --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["enforced", "staged"])
+@pytest.mark.parametrize("moves", [True, False], ids=["kubernetes", "manifests"])
+def test_a_comparison_is_the_plan_of_what_would_have_been_written(
+    world: World, mode: Literal["enforced", "staged"], moves: bool
+) -> None:
+    def rules(*names: str) -> list[Word]:
+        return [allow(name, from_=["web"], to=["db"], source=[f"10.0.0.{name}"]) for name in names]
+
+    old = [A, B, C, WEB, DB, *rules("1", "2", "3")]
+    new = [A, B, C, group("web", "a"), *rules("3", "1", "4")]
+    world.mode, world.settings = mode, {"moves": moves}
+    world.keep_in_memory()
+    world.export(*old)
+    world.sync()
+    world.export(*new)
+    planned = world.only(dry=True).plan
+    assert planned is not None
+    assert len(planned.changes) > 2
+
+    world.export(*old, source="old")
+    cluster = replace(world._cluster("prod", dry=True), reader=GivenReader({}), watcher=None)
+    (compared,) = compare_cycle(
+        [ExportSource("main", world.path / "old.xml")],
+        [ExportSource("main", world.path / "main.xml")],
+        [cluster],
+        Options(world.tags, True, world.owner, zones=world.zones),
+    )
+    assert compared.plan is not None
+    assert compared.proof is not None
+    [old_origin] = compared.plan.compared_with
+    assert old_origin.version != planned.origins[0].version
+    assert replace(compared.plan, compared_with=()) == planned
+
+
+# --- firewalls that lag behind --------------------------------------------------------------------
+
+
+def test_a_plan_names_the_firewalls_of_its_own_device_groups(world: World) -> None:
+    world.export(A, WEB)
+    whole = ExportSource("main", world.path / "main.xml").read()
+    lags = {"dg": ("0001", "0002"), "other": ("0003",)}
+    said = SaidSource("main", replace(whole, not_pushed=lags))
+    results = plan_cycle(
+        [said],
+        [world._cluster("prod", dry=True)],
+        world.store,
+        Options(world.tags, True, world.owner, zones=world.zones),
+    )
+    [plan] = [result.plan for result in results]
+    assert plan is not None
+    assert plan.not_pushed == (NotPushed("main", "dg", ("0001", "0002")),)
 
 
 # --- what is left out -----------------------------------------------------------------------------

@@ -87,13 +87,13 @@ class World:
         return Cluster("prod", (), self.cluster, self.cluster.writer, self.cluster, True)
 
     def planned(
-        self, _cluster: Any, _read: Any, live: Any, store: Store, _: Any, **_prove: Any
+        self, _cluster: Any, _read: Any, live: Any, written: Any, _: Any, **_prove: Any
     ) -> Any:
         """What the cycle plans, and an empty report."""
         plan = make_plan(
             "prod",
             [],
-            differences(self.wanted, store.written("prod"), live),
+            differences(self.wanted, written, live),
             [],
             repair_drift=True,
             live=live,

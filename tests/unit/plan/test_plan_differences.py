@@ -16,7 +16,7 @@ from sync.calico.ownership import owner_labels
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import Differences, Key, _change, differences
 from sync.plan.guards import foreign_object
-from sync.plan.plan import LeftOut, Origin, Plan, make_plan
+from sync.plan.plan import LeftOut, NotPushed, Origin, Plan, make_plan
 from tests.memory import MemoryCluster
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")
@@ -174,11 +174,22 @@ BASE = plan(found(D, W, X))
         replace(BASE, origins=()),
         replace(BASE, origins=(replace(ORIGIN, version="413"),)),
         replace(BASE, unchanged=17),
+        replace(BASE, not_pushed=(NotPushed("main", "dg", ("0001",)),)),
+        replace(BASE, compared_with=(ORIGIN,)),
         replace(BASE, left_out=(LeftOut("a", "b"),)),
         replace(BASE, drift=found(D, D, X).changes),
         replace(BASE, changes=(replace(BASE.changes[0], cause=DRIFT, groups=("g",)),)),
     ],
-    ids=["origins", "version", "unchanged", "left out", "drift", "cause"],
+    ids=[
+        "origins",
+        "version",
+        "unchanged",
+        "not pushed",
+        "compared with",
+        "left out",
+        "drift",
+        "cause",
+    ],
 )
 def test_the_digest_says_what_is_done_and_nothing_else(same: Plan) -> None:
     assert same.digest == BASE.digest

@@ -10,7 +10,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Icmp, Rule, Tier
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object, foreign_policy
-from sync.plan.plan import LeftOut, Origin, Plan
+from sync.plan.plan import LeftOut, NotPushed, Origin, Plan
 from sync.plan.text import markdown, printable, summarise, text
 
 KIND = "GlobalNetworkSet"
@@ -36,8 +36,21 @@ def plan(
     blockers: tuple[Blocker, ...] = (),
     left_out: tuple[LeftOut, ...] = (),
     origins: tuple[Origin, ...] = (),
+    not_pushed: tuple[NotPushed, ...] = (),
+    compared_with: tuple[Origin, ...] = (),
 ) -> Plan:
-    return Plan(cluster, origins, changes, (), drift, blockers, left_out, unchanged=4)
+    return Plan(
+        cluster,
+        origins,
+        changes,
+        (),
+        drift,
+        blockers,
+        left_out,
+        unchanged=4,
+        not_pushed=not_pushed,
+        compared_with=compared_with,
+    )
 
 
 FULL = plan(
@@ -117,6 +130,61 @@ def test_a_plan_without_anything_to_say_is_one_line() -> None:
     assert summarise(plan()) == "no changes; 4 unchanged."
 
 
+# --- where it comes from --------------------------------------------------------------------------
+
+
+def test_a_comparison_names_both_versions_in_one_line() -> None:
+    compared = plan(
+        origins=(Origin("lab", "7"), Origin("main", "413", ("bob",))),
+        compared_with=(Origin("lab", "6"), Origin("main", "412", ("alice",))),
+    )
+    lines = [
+        "From source lab, version 6, to version 7.",
+        "From source main, version 412, committed by alice, to version 413, committed by bob.",
+    ]
+    assert text(compared).splitlines()[1:] == lines
+    assert [line for line in markdown(compared).splitlines() if "From" in line] == [
+        line.replace(".", r"\.") for line in lines
+    ]
+
+
+def test_what_is_only_compared_can_be_approved_by_nobody() -> None:
+    blocked = plan(change(None, made("x")), blockers=(foreign_policy("fw", ["x"]),))
+    assert "zonebridge approve" in text(blocked)
+    compared = replace(blocked, origins=(Origin("a", "2"),), compared_with=(Origin("a", "1"),))
+    assert "! foreign-policy: " in text(compared)
+    assert "zonebridge approve" not in text(compared) + markdown(compared)
+
+
+def test_a_candidate_is_committed_by_nobody() -> None:
+    both = plan(origins=(Origin("lab", "7", ("bob",)), Origin("main", "413", ("alice",))))
+    assert text(both, candidates=["main"]).splitlines()[1:] == [
+        "From source lab, version 7, committed by bob.",
+        "From the candidate of source main, version 413.",
+    ]
+
+
+def test_firewalls_that_lag_behind_are_named() -> None:
+    few = NotPushed("main", "dg-eu", ("0001", "0002"))
+    many = NotPushed("main", "dg-us", tuple(f"000{each}" for each in range(9)))
+    lagging = plan(not_pushed=(few, many))
+    lines = [
+        f"Not enforced by every firewall yet: device group {said}."
+        for said in (
+            "dg-eu of main is not pushed to 0001, 0002",
+            "dg-us of main is not pushed to 0000, 0001, 0002, 0003, 0004 and 4 more",
+        )
+    ]
+    assert text(lagging).splitlines()[1:] == lines
+    shown = markdown(lagging).replace("\\", "")
+    assert all(line in shown.splitlines() for line in lines)
+    assert lagging.document()["not_pushed"][0] == {
+        "source": "main",
+        "device_group": "dg-eu",
+        "devices": ["0001", "0002"],
+    }
+
+
 # --- colours --------------------------------------------------------------------------------------
 
 
@@ -148,6 +216,8 @@ def hostile() -> Plan:
         ),
         left_out=(LeftOut(HOSTILE, HOSTILE),),
         origins=(Origin(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE),),
+        not_pushed=(NotPushed(HOSTILE, HOSTILE, (HOSTILE,)),),
+        compared_with=(Origin(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE),),
     )
 
 

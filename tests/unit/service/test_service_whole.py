@@ -110,6 +110,42 @@ def test_it_writes_is_ready_and_ends(world: World) -> None:
     assert [each.seconds for each in world.store.leases()] == [0]
 
 
+def test_firewalls_that_lag_behind_are_told_when_that_changes(world: World) -> None:
+    def lags(**groups: tuple[str, ...]) -> None:
+        world.source.not_pushed = groups
+        world.source.moves()
+
+    def told() -> list[tuple[str, str]]:
+        return [
+            (each["event"], each.get("detail", ""))
+            for each in world.log
+            if "every firewall" in each["event"]
+        ]
+
+    def noted() -> list[str]:
+        return [each.detail for each in world.store.standings() if each.kind == "source"]
+
+    with serving(world):
+        until(lambda: noted() == ["1"])
+        lags(dg=("0001",))
+        until(lambda: noted() == ["1; device group dg of main is not pushed to 0001"])
+        world.source.says(version="2")
+        until(lambda: noted() == ["2; device group dg of main is not pushed to 0001"])
+        lags(dg=("0001",), other=("0002",))
+        until(lambda: len(told()) == 2)
+        lags()
+        until(lambda: noted() == ["2"])
+    first = "device group dg of main is not pushed to 0001"
+    assert told() == [
+        ("not pushed to every firewall", first),
+        (
+            "not pushed to every firewall",
+            f"{first}; device group other of main is not pushed to 0002",
+        ),
+        ("pushed to every firewall", ""),
+    ]
+
+
 def test_a_source_that_is_slower_than_its_polls_is_no_news(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,7 +1,7 @@
 """The words that the service's tests are written in."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ class SaidSource:
     reads: int = 0
     error: str = ""
     revision_error: str = ""
+    not_pushed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _revision: int = 0
     _configuration: Configuration = field(default_factory=lambda: read(document()))
 
@@ -53,7 +54,8 @@ class SaidSource:
         self.reads += 1
         if self.error:
             raise SourceError(self.error)
-        return Snapshot(self._configuration, Provenance(self.name, "memory", self.version))
+        provenance = Provenance(self.name, "memory", self.version)
+        return Snapshot(self._configuration, provenance, not_pushed=self.not_pushed)
 
 
 @dataclass

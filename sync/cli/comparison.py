@@ -1,0 +1,93 @@
+"""What `zonebridge plan --from … --to …` shows: the way from one side's exports to the other's.
+
+    [NAME=]FILE, for both sides  ->  clusters whose sources are all named  ->  plans
+
+The configuration alone is needed: no cluster, no Panorama and no store is asked.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import click
+
+from sync import assembly
+from sync.calico.ownership import owner_labels
+from sync.cycle import Result, compare_cycle
+from sync.desired import Cluster
+from sync.errors import UsageError
+from sync.printing import printable
+from sync.settings import Settings
+from sync.settings.problems import did_you_mean
+from sync.sources.export import ExportSource
+from sync.store import NO_UUID
+
+
+def compared(
+    settings: Settings, only: Sequence[str], *, before: Sequence[str], after: Sequence[str]
+) -> list[Result]:
+    """The plans from the exports `before` to those `after`, both as `exports` takes them.
+
+    Of the clusters in `only`, or of all, those are left out, and named on stderr, that have a
+    source with no export. `UsageError` if none remains, or the two sides do not fit each other.
+    """
+    names = [source.name for source in settings.sources]
+    old, new = exports("--from", before, names), exports("--to", after, names)
+    for option, missing in (("--from", new.keys() - old.keys()), ("--to", old.keys() - new.keys())):
+        if missing:
+            raise UsageError(
+                f"{option} has no export of the source {', '.join(sorted(missing))}, and both "
+                "sides must have the same ones; name it too"
+            )
+    return compare_cycle(
+        [ExportSource(name, file) for name, file in old.items()],
+        [ExportSource(name, file) for name, file in new.items()],
+        _comparable(settings, only, old.keys()),
+        assembly.translation_options(settings, owner_labels(settings.instance, NO_UUID)),
+    )
+
+
+def exports(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
+    """The files by source, from texts like `main=a.xml`; `names` are the configured sources.
+
+    What stands before a `=` is a name only if a source has it: other files may hold one too. The
+    only source may be left unnamed. `UsageError` for what names no source, or one twice.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not (equals and name in names):
+            if len(names) > 1:
+                raise UsageError(
+                    f"{option} {text!r} names none of the {len(names)} sources; write NAME=FILE, "
+                    f"{did_you_mean(name, names)}"
+                )
+            name, file = names[0], text
+        if not file:
+            raise UsageError(f"{option} {text!r} names no file; name an exported configuration")
+        if name in found:
+            raise UsageError(f"{option} names two files for the source {name}; name one")
+        found[name] = Path(file)
+    return found
+
+
+def _comparable(settings: Settings, only: Sequence[str], given: Collection[str]) -> list[Cluster]:
+    """The clusters whose sources are all `given`."""
+    found = []
+    for chosen in settings.clusters:
+        if only and chosen.name not in only:
+            continue
+        cluster = assembly.unreached_cluster(settings, chosen)
+        missing = {here.source for here in cluster.device_groups}.difference(given)
+        if missing:
+            sources = ", ".join(sorted(missing))
+            said = (
+                f"cluster {cluster.name} is left out: --from and --to have no export of {sources}"
+            )
+            click.echo(printable(said), err=True)
+        else:
+            found.append(cluster)
+    if not found:
+        raise UsageError(
+            "no cluster has an export of each of its sources; name them with --from and --to"
+        )
+    return found

@@ -1,0 +1,36 @@
+"""A cluster that nobody asks: what stands in it is given, and all else is not known."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sync.calico.manifest import Manifest
+from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Workload
+
+_BECAUSE = "the cluster was not asked"
+
+
+class GivenReader:
+    """Reads manifests by (kind, name), as if they had been written to a cluster and left alone."""
+
+    def __init__(self, manifests: Mapping[Key, Manifest]) -> None:
+        self._manifests = manifests
+
+    def read(self) -> Mapping[Key, LiveObject]:
+        return {key: LiveObject(each, each.document()) for key, each in self._manifests.items()}
+
+    def facts(self, zone_label: str) -> ClusterFacts:
+        """Nothing is known."""
+        del zone_label
+        return ClusterFacts(
+            pod_networks_because=_BECAUSE,
+            nodes_because=_BECAUSE,
+            foreign_policies_because=_BECAUSE,
+        )
+
+    def lifelines(self) -> Lifelines:
+        """None, so no pod can be said to lose one."""
+        return Lifelines()
+
+    def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
+        """None are known."""
+        del addresses
+        return ()
