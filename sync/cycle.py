@@ -371,7 +371,7 @@ def _if_approved(plan: Plan, store: Store) -> Plan:
 
 def _origins(snapshots: Mapping[str, Snapshot]) -> list[Origin]:
     return [
-        Origin(found.source, found.version, found.administrators, found.description)
+        Origin(found.source, found.version, found.administrators, found.description, found.pending)
         for found in (snapshot.provenance for _, snapshot in sorted(snapshots.items()))
     ]
 

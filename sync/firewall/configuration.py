@@ -75,7 +75,8 @@ class Provenance:
     """Where a snapshot comes from, as far as its source can tell.
 
     `origin` is a file's path or a host; `version` names the configuration version, else the
-    content's digest; `administrators` and `description` are those of the commit, where known.
+    content's digest; `administrators` and `description` are those of the commit, where known. Where
+    changes are `pending`, it is a candidate, and `administrators` are those who made them.
     """
 
     source: str
@@ -83,6 +84,7 @@ class Provenance:
     version: str
     administrators: tuple[str, ...] = ()
     description: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

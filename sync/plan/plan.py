@@ -28,12 +28,16 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which version of which source a plan is made from, and who committed it, where known."""
+    """Which version of which source a plan is made from, and who committed it, where known.
+
+    Where changes are `pending`, nobody did yet, and `administrators` are those who made them.
+    """
 
     source: str
     version: str
     administrators: tuple[str, ...] = ()
     description: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,7 @@ def _origin_document(origin: Origin) -> dict[str, Any]:
         "version": origin.version,
         "administrators": list(origin.administrators),
         "description": origin.description,
+        "pending": origin.pending,
     }
 
 

@@ -6,7 +6,7 @@ a terminal, and nothing in them is Markdown.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sync.calico.names import RULE_ANNOTATION
@@ -26,19 +26,10 @@ _ITEMS = 4  # of a list in a rule's line
 _DIGEST = 12  # digits that name a plan for sure and are still typed
 
 
-def text(
-    plan: Plan,
-    *,
-    verbose: bool = False,
-    color: bool = False,
-    candidates: Collection[str] = (),
-) -> str:
-    """The plan for a terminal; ends with a line break.
-
-    `candidates` are the sources that gave what is not committed yet.
-    """
+def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
+    """The plan for a terminal; ends with a line break."""
     summary = f"Cluster {printable(plan.cluster)}: {summarise(plan)}"
-    lines = [summary, *map(printable, (*_origins(plan, candidates), *_not_pushed(plan)))]
+    lines = [summary, *map(printable, (*_origins(plan), *_not_pushed(plan)))]
     for title, rows in _sections(plan, verbose=verbose):
         lines += ["", title, *(f"  {row}" for row in rows)]
     if plan.changes or plan.blockers or plan.left_out or plan.drift:
@@ -78,20 +69,18 @@ def summarise(plan: Plan) -> str:
     return "; ".join(parts) + "."
 
 
-def _origins(plan: Plan, candidates: Collection[str] = ()) -> Iterator[str]:
+def _origins(plan: Plan) -> Iterator[str]:
     """A sentence for each source that the plan is made from."""
     before = {origin.source: origin for origin in plan.compared_with}
     for origin in plan.origins:
-        if origin.source in candidates:
-            yield f"From the candidate of source {origin.source}, version {origin.version}."
-            continue
         old = before.get(origin.source)
         versions = f"{_version(old)}, to {_version(origin)}" if old else _version(origin)
         yield f"From source {origin.source}, {versions}."
 
 
 def _version(origin: Origin) -> str:
-    who = f", committed by {', '.join(origin.administrators)}" if origin.administrators else ""
+    verb = "changed" if origin.pending else "committed"
+    who = f", {verb} by {', '.join(origin.administrators)}" if origin.administrators else ""
     return f"version {origin.version}{who}"
 
 

@@ -140,6 +140,7 @@ def test_a_commit_is_planned_with_whose_it_was(place: Installation, panorama: Pa
         "version": "53",
         "administrators": ["alice"],
         "description": "web grows",
+        "pending": False,
     }
     place.done("sync")
     record = place.records("--kind", "intent")[-1]

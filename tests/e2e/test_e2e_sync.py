@@ -28,7 +28,7 @@ from tests.e2e.installation import (
 
 ESCAPE = "\x1b"
 MANY = 3000  # more than are written between two looks of a busy machine
-ORIGIN = {"source", "version", "administrators", "description"}
+ORIGIN = {"source", "version", "administrators", "description", "pending"}
 CHANGE = {"action", "cause", "kind", "name", "before", "after", "rules", "groups", "changed_by"}
 SUMMARY = {"create", "update", "delete", "unchanged", "adopted", "drift", "blocked", "left_out"}
 PLAN = {

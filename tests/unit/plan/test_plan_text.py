@@ -157,11 +157,13 @@ def test_what_is_only_compared_can_be_approved_by_nobody() -> None:
 
 
 def test_a_candidate_is_committed_by_nobody() -> None:
-    both = plan(origins=(Origin("lab", "7", ("bob",)), Origin("main", "413", ("alice",))))
-    assert text(both, candidates=["main"]).splitlines()[1:] == [
+    candidate = Origin("main", "413 and what is pending", ("alice",), pending=True)
+    both = plan(origins=(Origin("lab", "7", ("bob",)), candidate))
+    assert text(both).splitlines()[1:] == [
         "From source lab, version 7, committed by bob.",
-        "From the candidate of source main, version 413.",
+        "From source main, version 413 and what is pending, changed by alice.",
     ]
+    assert [each["pending"] for each in both.document()["origins"]] == [False, True]
 
 
 def test_firewalls_that_lag_behind_are_named() -> None:
