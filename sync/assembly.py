@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import BoundedSemaphore
+from typing import Literal
 
 import structlog
 
@@ -45,10 +46,15 @@ def store_of(settings: Settings, *, write: bool) -> Store:
     return open_store_read_only(settings.store.url, password=password)
 
 
-def sources(settings: Settings) -> list[Source]:
-    """Every source, none of them read yet."""
+def sources(settings: Settings, *, candidate: bool = False) -> list[Source]:
+    """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
+
+    Only a plan that nobody writes may ask for that.
+    """
     return [
-        _panorama(source) if source.kind == "panorama" else _export(source)
+        _panorama(source, "candidate" if candidate else "running")
+        if source.kind == "panorama"
+        else _export(source)
         for source in settings.sources
     ]
 
@@ -58,7 +64,7 @@ def _export(source: SourceSettings) -> Source:
     return ExportSource(source.name, source.path)
 
 
-def _panorama(source: SourceSettings) -> Source:
+def _panorama(source: SourceSettings, view: Literal["running", "candidate"]) -> Source:
     # pan-os-python takes long to import, and only those with a Panorama need it.
     from sync.sources.panorama import PanoramaSource
     from sync.sources.panos_client import Key, Member
@@ -85,7 +91,7 @@ def _panorama(source: SourceSettings) -> Source:
         Member(Line(source.name, host, source.port, context, slots), credentials)
         for host in source.hosts
     ]
-    return PanoramaSource(source.name, members, source.full_read_interval)
+    return PanoramaSource(source.name, members, source.full_read_interval, view=view)
 
 
 def options(settings: Settings, store: Store) -> Options:

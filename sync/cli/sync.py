@@ -26,7 +26,7 @@ from sync.cycle import Lessor, Result, plan_cycle, run_cycle
 from sync.errors import UsageError
 from sync.plan.plan import Plan
 from sync.plan.text import markdown, text
-from sync.printing import printable
+from sync.printing import markdown_escaped, printable
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
@@ -82,12 +82,30 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
     help="With --to: what would change between two exports; one for each source NAME.",
 )
 @click.option("--to", "after", multiple=True, metavar="[NAME=]FILE", help="See --from.")
+@click.option(
+    "--candidate",
+    is_flag=True,
+    help="What a commit of what is pending in Panorama would change.",
+)
 @_options
-def plan(context: Context, *, before: Sequence[str], after: Sequence[str], **options: Any) -> int:
+def plan(
+    context: Context,
+    *,
+    before: Sequence[str],
+    after: Sequence[str],
+    candidate: bool,
+    **options: Any,
+) -> int:
     """Show what a sync would change; nothing is written anywhere.
 
     With --from and --to no cluster, no Panorama and no store is asked.
     """
+    if candidate and (before or after):
+        raise UsageError(
+            "--candidate asks a Panorama, and --from and --to compare files; leave one away"
+        )
+    if candidate:
+        return _show(partial(_planned, candidate=True), context, candidate=True, **options)
     if before or after:
         return _show(partial(compared, before=before, after=after), context, **options)
     return _show(_planned, context, **options)
@@ -124,22 +142,48 @@ def _show(
     output: str,
     verbose: bool,
     detailed: bool,
+    candidate: bool = False,
 ) -> int:
-    """Print plans of the clusters named in `only`, or of all."""
-    results = planned(checked(context.settings(), only), only)
+    """Print plans of the clusters named in `only`, or of all; `candidate`: as `_planned` has it."""
+    settings = checked(context.settings(), only)
+    candidates = _candidates(settings, only) if candidate else []
+    results = planned(settings, only)
     with until_closed():
-        _print_results(results, output, verbose=verbose, written=False)
+        _print_results(results, output, verbose=verbose, written=False, candidates=candidates)
     return exit_code(results, detailed=detailed)
 
 
-def _planned(settings: Settings, only: Sequence[str], *, adopt: bool = False) -> list[Result]:
+def _planned(
+    settings: Settings, only: Sequence[str], *, adopt: bool = False, candidate: bool = False
+) -> list[Result]:
     with assembly.store_of(settings, write=False) as store:
         return plan_cycle(
-            assembly.sources(settings),
+            assembly.sources(settings, candidate=candidate),
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt),
             store,
             assembly.options(settings, store),
         )
+
+
+def _candidates(settings: Settings, only: Sequence[str]) -> list[str]:
+    """The Panoramas of the clusters named in `only`, or of all; `UsageError` if there is none."""
+    used = {
+        settings.source_of(group).name
+        for cluster in settings.clusters
+        if not only or cluster.name in only
+        for group in cluster.device_groups
+    }
+    found = [
+        source.name
+        for source in settings.sources
+        if source.kind == "panorama" and source.name in used
+    ]
+    if not found:
+        raise UsageError(
+            "--candidate needs a source of kind panorama, and these clusters have none; compare "
+            "two exports instead, with --from FILE --to FILE"
+        )
+    return found
 
 
 def _sync(
@@ -211,11 +255,23 @@ def checked(settings: Settings, only: Sequence[str]) -> Settings:
     return settings
 
 
-def _print_results(results: Sequence[Result], output: str, *, verbose: bool, written: bool) -> None:
+def _print_results(
+    results: Sequence[Result],
+    output: str,
+    *,
+    verbose: bool,
+    written: bool,
+    candidates: Sequence[str] = (),
+) -> None:
+    """Print what became of clusters; `candidates` are the sources that gave theirs."""
     if output == "json":
-        print_json({"clusters": [_document(result, written=written) for result in results]})
+        clusters = [_document(result, written=written) for result in results]
+        print_json({**({"candidate": True} if candidates else {}), "clusters": clusters})
         return
     separator = ""
+    for line in _pending(results, candidates):
+        click.echo(markdown_escaped(line) if output == "markdown" else printable(line))
+        separator = "\n"
     for result in results:
         if result.plan:
             click.echo(separator, nl=False)
@@ -227,6 +283,20 @@ def _print_results(results: Sequence[Result], output: str, *, verbose: bool, wri
             what = f"cluster {result.cluster}: {change.kind} {change.name}"
             click.echo(printable(f"error: {what}: {why}"), err=True)
         print_error(result)
+
+
+def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[str]:
+    """Whose changes are pending, for each source; none for one that could not be read."""
+    origins = {
+        origin.source: origin for result in results if result.plan for origin in result.plan.origins
+    }
+    for name in candidates:
+        origin = origins.get(name)
+        if origin and origin.pending:
+            who = ", ".join(origin.administrators) or "nobody knows whom"
+            yield f"Candidate of source {name}: changes by {who} are pending."
+        elif origin:
+            yield f"Candidate of source {name}: nothing is pending."
 
 
 def print_error(result: Result) -> None:

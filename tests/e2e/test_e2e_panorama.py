@@ -148,6 +148,93 @@ def test_a_commit_is_planned_with_whose_it_was(place: Installation, panorama: Pa
     assert place.written("eu")["pan.web.yaml"][-1] == "10.1.0.5/32"
 
 
+# --- what is pending ------------------------------------------------------------------------------
+
+
+def asked_for_the_candidate(panorama: Panorama) -> bool:
+    return any((each.type, each.action) == ("config", "get") for each in panorama.requests)
+
+
+def test_a_candidate_is_planned_with_whose_it_is(place: Installation, panorama: Panorama) -> None:
+    place.done("sync")
+    panorama.candidate = grown(place)
+    before = everything(place.directory)
+    planned = place.run("plan", "--candidate", "--detailed-exitcode")
+    assert planned.code == 2
+    assert planned.err == ""
+    lines = planned.out.splitlines()
+    assert lines[:2] == ["Candidate of source main: changes by admin are pending.", ""]
+    assert "  ~ GlobalNetworkSet pan.web (+1 -0 nets)" in lines
+    assert everything(place.directory) == before
+    found = place.done("plan", "--candidate", "--output", "json").json
+    assert (set(found), found["candidate"]) == ({"candidate", "clusters"}, True)
+    for each in found["clusters"]:
+        [origin] = each["plan"]["origins"]
+        assert (origin["pending"], origin["administrators"]) == (True, ["admin"])
+    marked = place.done("plan", "--candidate", "--output", "markdown", "--cluster", "eu").out
+    assert marked.splitlines()[:3] == [
+        r"Candidate of source main: changes by admin are pending\.",
+        "",
+        "## eu",
+    ]
+    # What was pending is committed, and then it is the plan.
+    panorama.commit()
+    assert place.done("plan", "--output", "json").json["clusters"] != found["clusters"]
+    committed = place.done("plan", "--candidate")
+    assert committed.out.splitlines()[0] == "Candidate of source main: nothing is pending."
+    assert "~ GlobalNetworkSet pan.web (+1 -0 nets)" in committed.out
+
+
+def test_nothing_pending_changes_nothing(place: Installation, panorama: Panorama) -> None:
+    place.done("sync")
+    done = place.run("plan", "--candidate", "--detailed-exitcode")
+    assert done.code == 0
+    assert done.out.splitlines()[0] == "Candidate of source main: nothing is pending."
+    assert done.out.count("no changes") == 2
+
+
+def test_nothing_but_its_plan_ever_reads_a_candidate(
+    place: Installation, panorama: Panorama
+) -> None:
+    panorama.candidate = grown(place)
+    for command in ("sync", "plan", "report"):
+        place.done(command)
+    assert not asked_for_the_candidate(panorama)
+    assert "10.1.0.5/32" not in place.written("eu")["pan.web.yaml"]
+    place.done("plan", "--candidate")
+    assert asked_for_the_candidate(panorama)
+
+
+def test_a_candidate_is_asked_of_a_panorama_by_a_plan(
+    place: Installation, panorama: Panorama
+) -> None:
+    def refused(*arguments: str) -> str:
+        done = place.run(*arguments)
+        assert (done.code, done.out) == (64, "")
+        [sentence] = sentences(done)
+        return sentence
+
+    sides = ("--from", "a.xml", "--to", "b.xml")
+    assert "leave one away" in refused("plan", "--candidate", *sides)
+    assert "No such option '--candidate'" in refused("sync", "--candidate")
+    assert "No such option '--candidate'" in refused("sync", "--dry-run", "--candidate")
+    assert panorama.requests == []
+    place.configure()
+    said = refused("plan", "--candidate")
+    assert said.startswith("--candidate needs a source of kind panorama")
+    assert "--from FILE --to FILE" in said
+
+
+def test_a_candidate_that_cannot_be_read_is_4(place: Installation, panorama: Panorama) -> None:
+    panorama.fail(every, HttpStatus(404), times=None)
+    done = place.run("plan", "--candidate")
+    assert "answers with HTTP 404" in failed(done)
+    assert done.out == ""
+
+
+# --- keys and failures ----------------------------------------------------------------------------
+
+
 def test_a_key_is_made_for_a_user(
     place: Installation, panorama: Panorama, authority: Authority
 ) -> None:
