@@ -6,6 +6,7 @@ The one-shot command and the service both come here. A dry run has nothing to re
 writers: there is nothing in it that could write.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,6 +28,7 @@ from sync.desired import Cluster, InvalidObjectError, desired
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
+from sync.last_good import keep
 from sync.leftovers import in_no_zone, left_out
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
@@ -146,6 +148,9 @@ def run_cycle(
         read = read_sources(sources, _used(clusters))
         for name, found in read.items():
             note_source(store, name, found)
+            if isinstance(found, Snapshot):
+                # A service that starts later must not bring clusters back to what it knew before.
+                keep(store.memory(name), found, time.time())
 
         def become(cluster: Cluster) -> Result:
             lease = leases[cluster.name]

@@ -1,4 +1,4 @@
-"""A cluster in memory: the twin of the real ones, which fails when it is told to."""
+"""A cluster in memory, the twin of the real ones, and a source's memory that ends with it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,16 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
 from sync.calico.ownership import merged
 from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Remaining, Workload
+
+
+class HeldMemory(dict[tuple[str, str], bytes]):
+    """What a source was told, for as long as the process lasts."""
+
+    def recall(self, kind: str, name: str) -> bytes | None:
+        return self.get((kind, name))
+
+    def remember(self, kind: str, name: str, value: bytes) -> None:
+        self[kind, name] = value
 
 
 @dataclass

@@ -131,7 +131,7 @@ class Objects:
 
     addresses: Mapping[str, Address | AddressGroup] = field(default_factory=dict)
     services: Mapping[str, Service | ServiceGroup] = field(default_factory=dict)
-    applications: Mapping[str, Application | ApplicationGroup | ApplicationFilter] = field(
+    applications: Mapping[str, ApplicationFilter | ApplicationGroup | Application] = field(
         default_factory=dict
     )
     external_lists: Mapping[str, ExternalList] = field(default_factory=dict)

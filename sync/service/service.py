@@ -57,7 +57,9 @@ class Service:
         head_file: Path | None,
         stopping: threading.Event,
     ) -> None:
-        self._sources = {source.name: PolledSource(source) for source in sources}
+        self._sources = {
+            source.name: PolledSource(source, store.memory(source.name)) for source in sources
+        }
         self._store = store
         self._timing = timing
         self._head_file = head_file
@@ -65,6 +67,7 @@ class Service:
         self._metrics = Metrics()
         self._publishing = threading.Lock()
         self._noted: dict[str, tuple[str, float]] = {}
+        self._forgotten: set[str] = set()  # sources whose last answer could not be remembered
         self._workers = [
             ClusterWorker(
                 cluster=cluster,
@@ -94,6 +97,7 @@ class Service:
     def serve(self, bind: str) -> None:
         """Serve until `stopping` is set; then finish the batches in hand and return."""
         log = structlog.get_logger()
+        self._recall()
         with serving(bind, self._live, self._ready, self._metrics.exposition) as port:
             self._schedule()
             for thread in self._threads:
@@ -109,6 +113,21 @@ class Service:
             for thread in self._threads:
                 thread.join()
         log.info("stopped")
+
+    def _recall(self) -> None:
+        """Begin where the last service ended: a source may be down now."""
+        for source in self._sources.values():
+            try:
+                source.recall()
+            except StoreError as error:
+                structlog.get_logger().error("the store fails", error=str(error))
+            if source.snapshot:
+                structlog.get_logger().info(
+                    "configuration remembered",
+                    source=source.name,
+                    version=source.snapshot.provenance.version,
+                    seconds_old=round(time.time() - source.succeeded),
+                )
 
     def _schedule(self) -> None:
         seconds = self._timing.poll_interval.total_seconds()
@@ -149,10 +168,25 @@ class Service:
             elif lagged:
                 log.info("pushed to every firewall")
         self._note(source)
+        # Before any cluster has it: the next start must not bring one back to what was before.
+        self._remember(source)
         if changed or first:
             for worker in self._workers:
                 if source.name in worker.sources:
                     worker.wake("configuration")
+
+    def _remember(self, source: PolledSource) -> None:
+        """Have the last answer for the next start; what cannot be kept is tried at each poll."""
+        try:
+            source.remember()
+        except StoreError as error:
+            if source.name not in self._forgotten:
+                structlog.get_logger().error(
+                    "the last answer is not remembered", source=source.name, error=str(error)
+                )
+            self._forgotten.add(source.name)
+        else:
+            self._forgotten.discard(source.name)
 
     def _note(self, source: PolledSource) -> None:
         """Note how a source stands when that changes, and once in a while."""

@@ -5,23 +5,27 @@ from dataclasses import dataclass, field
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Snapshot
-from sync.sources import Source
+from sync.last_good import keep, kept
+from sync.sources import Memory, Source
 
 
 @dataclass(slots=True)
 class PolledSource:
-    """A source and what it last gave. `poll` is for one thread, the rest for any.
+    """A source and what it last gave. All but the properties is for one thread at a time.
 
     `attempted` and `succeeded` are Unix times of the last poll and of the last good one, 0.0 if
-    there was none. `error` is why the last poll failed.
+    there was none; of what is remembered from before the start, `succeeded` is when it was given.
+    `error` is why the last poll failed.
     """
 
     source: Source
+    memory: Memory
     attempted: float = 0.0
     succeeded: float = 0.0
     error: SourceError | None = None
     snapshot: Snapshot | None = None
-    _revision: str = field(default="", repr=False)
+    _revision: str | None = field(default=None, repr=False)
+    _kept: Snapshot | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -33,6 +37,20 @@ class PolledSource:
         if self.snapshot:
             return self.snapshot
         return self.error or SourceError(f"the source {self.name} was not read yet")
+
+    def recall(self) -> None:
+        """Begin with the answer that is remembered, if one is; raises what the memory raises."""
+        if found := kept(self.memory):
+            given, self.snapshot = found
+            self._kept = self.snapshot
+            # The clock may have been set back since.
+            self.succeeded = min(given, time.time())
+
+    def remember(self) -> None:
+        """Keep the last answer for the next start, once; raises what the memory raises."""
+        if self.snapshot and self.snapshot is not self._kept:
+            keep(self.memory, self.snapshot, self.succeeded)
+            self._kept = self.snapshot
 
     def poll(self) -> bool:
         """Ask the source, and read it if it may have changed; whether it has.

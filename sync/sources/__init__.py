@@ -19,3 +19,11 @@ class Source(Protocol):
 
     def read(self) -> Snapshot:
         """One consistent view of it; `SourceError` if there is none to be had."""
+
+
+class Memory(Protocol):
+    """What a source was told, kept from one process to the next."""
+
+    def recall(self, kind: str, name: str) -> bytes | None: ...
+
+    def remember(self, kind: str, name: str, value: bytes) -> None: ...

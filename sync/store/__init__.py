@@ -11,6 +11,7 @@
 
     leases                            who may write to each cluster now, under which epoch
     standings                         how clusters and sources stand; not part of the trail
+    memories                          what sources were told; not part of the trail
 
 Nothing is written to a cluster before its intent is committed here, under its lease, and nothing
 is believed about a cluster that no record says.

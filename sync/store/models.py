@@ -188,3 +188,15 @@ class Standings(Base):
     succeeded: Mapped[str] = mapped_column(Word)
     state: Mapped[str] = mapped_column(Word)
     detail: Mapped[str] = mapped_column(Word)
+
+
+class Memories(Base):
+    """What each source was told, compressed; overwritten, not part of the trail."""
+
+    __tablename__ = "memories"
+
+    source: Mapped[str] = mapped_column(Word, primary_key=True)
+    kind: Mapped[str] = mapped_column(Word, primary_key=True)
+    name: Mapped[str] = mapped_column(Word, primary_key=True)
+    time: Mapped[str] = mapped_column(Word)
+    zlib: Mapped[bytes] = mapped_column(LargeBinary)

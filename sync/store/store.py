@@ -14,6 +14,7 @@ from sync.store import approvals, bodies, chain, leases, schema, standings
 from sync.store.approvals import Approval
 from sync.store.database import Database, nothing, open_database
 from sync.store.leases import Holding, Lease
+from sync.store.memories import StoredMemory
 from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
 from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.run import Run
@@ -144,6 +145,10 @@ class Store:
         """How every cluster and source stands, sorted by kind and name. Not part of the trail."""
         with self.database.reading() as connection:
             return standings.standings(connection)
+
+    def memory(self, source: str) -> StoredMemory:
+        """What a source was told and is to find again. Not part of the trail."""
+        return StoredMemory(source, self.database, self.clock)
 
     def close(self) -> None:
         """Close every connection."""

@@ -155,6 +155,21 @@ def test_the_last_good_state_is_held_while_the_export_cannot_be_read(
     place.done("audit", "verify")
 
 
+def test_it_starts_from_the_last_good_state_while_the_export_cannot_be_read(
+    place: Installation, eu: ControlPlane
+) -> None:
+    place.done("sync")
+    (place.directory / "panorama.xml").unlink()
+    remove(eu, "pan.web")
+    assert place.run("sync").code == 4
+    with place.running() as service:
+        until(lambda: nets(eu) == BOTH, "drift is repaired from what the sync has read")
+        assert "[-] source main: read " in service.get("/readyz")[1]
+        assert service.stop() == 0
+        assert "configuration remembered" in [each["event"] for each in service.logged()]
+    place.done("audit", "verify")
+
+
 def test_it_outlives_an_outage_of_the_cluster(place: Installation, eu: ControlPlane) -> None:
     with place.running() as service:
         until(lambda: nets(eu) == BOTH, "every set is there")

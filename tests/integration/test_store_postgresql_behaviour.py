@@ -1,6 +1,7 @@
 """The store's behaviour, the same on SQLite and on PostgreSQL."""
 
 import signal
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from sync.errors import StoreError
 from sync.plan.plan import Origin
@@ -21,6 +23,7 @@ from sync.store import (
     Standing,
     Store,
     audit,
+    memories,
     open_store_read_only,
 )
 from sync.store.audit import Filter
@@ -46,6 +49,7 @@ from tests.unit.store.words import (
 WEB = group("web", "10.0.0.0/8")
 WIDER = group("web", "10.0.0.0/7")
 DATABASE = group("db", "10.1.0.0/16")
+MOST = 1 << 16
 AFTER = [START + timedelta(seconds=number) for number in range(4)]
 
 
@@ -417,3 +421,59 @@ def test_a_standing_is_overwritten_and_keeps_when_it_last_succeeded(
         with pytest.raises(StoreError, match="reading only"):
             reader.stand("cluster", "eu", state="done", detail="", succeeded=True)
     assert verify(store).records == 0
+
+
+def test_what_a_source_was_told_is_found_again_and_overwritten(place: Place, store: Store) -> None:
+    memory, other = store.memory("main"), store.memory("other")
+    assert memory.recall("list", "a") is None
+    memory.remember("list", "a", b"one")
+    memory.remember("list", "a\0\ud800", b"\0\xff")
+    memory.remember("names", "a", b"")
+    other.remember("list", "a", b"theirs")
+    memory.remember("list", "a", b"two")
+    with open_store_read_only(place.url, password=place.password) as reader:
+        for opened in (store, reader):
+            found = opened.memory("main")
+            names = [("list", "a"), ("list", "a\0\ud800"), ("names", "a"), ("names", "b")]
+            assert [found.recall(*each) for each in names] == [b"two", b"\0\xff", b"", None]
+            assert opened.memory("other").recall("list", "a") == b"theirs"
+
+
+def test_a_store_that_is_only_looked_at_remembers_nothing(place: Place, store: Store) -> None:
+    store.memory("main").remember("list", "a", b"one")
+    with open_store_read_only(place.url, password=place.password) as reader:
+        reader.memory("main").remember("list", "a", b"two")
+        assert reader.memory("main").recall("list", "a") == b"one"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"one", id="no zlib"),
+        pytest.param(zlib.compress(b"one")[:-1], id="cut off"),
+        pytest.param(zlib.compress(b"one") + b"x", id="more behind it"),
+        pytest.param(zlib.compress(bytes(2 * MOST)), id="too large"),
+    ],
+)
+def test_what_is_damaged_is_as_if_it_were_not_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch, damaged: bytes
+) -> None:
+    monkeypatch.setattr(memories, "_MAX_BYTES", MOST)
+    memory = store.memory("main")
+    memory.remember("list", "a", bytes(MOST))
+    assert memory.recall("list", "a") == bytes(MOST)
+    with store.database.writing() as connection:
+        connection.execute(text("UPDATE memories SET zlib = :zlib"), {"zlib": damaged})
+    assert memory.recall("list", "a") is None
+
+
+def test_what_is_too_large_is_not_remembered_and_the_last_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memories, "_MAX_BYTES", MOST)
+    memory = store.memory("main")
+    memory.remember("list", "a", b"one")
+    with pytest.raises(StoreError, match=r"main was told \(list\) has 65,537 bytes"):
+        memory.remember("list", "a", bytes(MOST + 1))
+    assert memory.recall("list", "a") == b"one"

@@ -31,6 +31,7 @@ from sync.cycle import Result, compare_cycle, plan_cycle, run_cycle
 from sync.desired import Cluster, InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.firewall.configuration import Snapshot
+from sync.last_good import kept
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause
@@ -622,6 +623,26 @@ def test_a_device_group_that_cannot_be_had_deletes_nothing(world: World, data: b
     assert isinstance(result.error, SourceError)
     assert world.files() == before
     assert world.trail() == trail
+
+
+def test_a_sync_keeps_what_it_read_for_a_service_and_never_begins_with_it(world: World) -> None:
+    memory = world.store.memory("main")
+    world.export(A, B, WEB)
+    world.only(dry=True)
+    assert kept(memory) is None
+    world.sync()
+    first = kept(memory)
+    assert first
+    world.export(A, B, C, WEB, DB)
+    world.sync()
+    last = kept(memory)
+    assert last
+    assert first[0] < last[0]
+    assert first[1].provenance.version != last[1].provenance.version
+
+    (world.path / "main.xml").unlink()
+    assert isinstance(world.only().error, SourceError)
+    assert kept(memory) == last
 
 
 def test_a_missing_file_is_a_source_that_fails(world: World) -> None:

@@ -1,9 +1,12 @@
 """A source that is polled: what it keeps, and when it is read."""
 
+import time
+
 import pytest
 
 from sync.errors import SourceError
 from sync.service.sources import PolledSource
+from tests.memory import HeldMemory
 from tests.unit.service.words import SaidSource
 from tests.words import address
 
@@ -14,8 +17,13 @@ def said() -> SaidSource:
 
 
 @pytest.fixture
-def polled(said: SaidSource) -> PolledSource:
-    return PolledSource(said)
+def memory() -> HeldMemory:
+    return HeldMemory()
+
+
+@pytest.fixture
+def polled(said: SaidSource, memory: HeldMemory) -> PolledSource:
+    return PolledSource(said, memory)
 
 
 def test_a_source_that_was_not_asked_yet_gives_an_error_that_says_so(polled: PolledSource) -> None:
@@ -108,3 +116,67 @@ def test_a_revision_asked_for_before_the_read_never_hides_a_change_during_it(
     assert polled.poll() is True
     assert polled.snapshot
     assert polled.snapshot.provenance.version == "2"
+
+
+def test_what_is_remembered_stands_until_the_source_answers(
+    said: SaidSource, polled: PolledSource, memory: HeldMemory
+) -> None:
+    before = time.time()
+    polled.poll()
+    polled.remember()
+    again = PolledSource(said, memory)
+    again.recall()
+    assert again.last_good == polled.last_good
+    assert before <= again.succeeded <= time.time()
+    # Nobody syncs before the source was asked.
+    assert again.attempted == 0
+    succeeded = again.succeeded
+    said.error = "the disk is on fire"
+    assert again.poll() is False
+    assert (again.last_good, again.succeeded) == (polled.last_good, succeeded)
+    assert str(again.error) == "the disk is on fire"
+    said.error = ""
+    said.says(address("a", "10.0.0.1"), version="2")
+    assert again.poll() is True
+    assert again.last_good != polled.last_good
+    assert again.succeeded > succeeded
+
+
+def test_what_is_remembered_is_read_again_whatever_the_revision_is(
+    said: SaidSource, polled: PolledSource, memory: HeldMemory
+) -> None:
+    polled.poll()
+    polled.remember()
+    again = PolledSource(said, memory)
+    again.recall()
+    said.revision = lambda: ""  # type: ignore[method-assign]
+    assert again.poll() is False
+    assert said.reads == 2
+
+
+def test_nothing_remembered_is_nothing(said: SaidSource, memory: HeldMemory) -> None:
+    again = PolledSource(said, memory)
+    again.recall()
+    assert "was not read yet" in str(again.last_good)
+    again.remember()
+    assert (again.succeeded, memory) == (0, {})
+
+
+def test_an_answer_is_remembered_once(polled: PolledSource, memory: HeldMemory) -> None:
+    polled.poll()
+    polled.remember()
+    memory.clear()
+    polled.poll()
+    polled.remember()
+    assert memory == {}
+
+
+def test_a_clock_that_was_set_back_makes_no_answer_newer_than_now(
+    said: SaidSource, polled: PolledSource, memory: HeldMemory
+) -> None:
+    polled.poll()
+    polled.succeeded += 3600
+    polled.remember()
+    again = PolledSource(said, memory)
+    again.recall()
+    assert again.succeeded <= time.time()

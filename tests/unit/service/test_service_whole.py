@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +16,12 @@ from structlog.testing import capture_logs
 from sync.calico.ownership import owner_labels
 from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
+from sync.last_good import keep, kept
 from sync.service.service import Service, Timing
 from sync.store import Store, open_store
+from sync.store.audit import Filter, records
+from sync.store.memories import StoredMemory
+from sync.store.verification import verify
 from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
@@ -205,6 +210,64 @@ def test_a_worker_that_ended_with_a_bug_makes_it_not_live(
     with serving(world):
         until(lambda: world.ask("/livez")[0] == 503)
         assert "[-] cluster prod: has ended with an error" in world.ask("/livez")[1]
+
+
+def test_a_service_that_starts_while_its_source_is_down_keeps_its_clusters(world: World) -> None:
+    before = time.time()
+    with serving(world):
+        until(lambda: "synced" in world.events())
+        until(lambda: kept(world.store.memory("main")))
+    world.cluster.by_hand(("GlobalNetworkSet", "pan.web"), "192.0.2.1/32")
+    world.source.error = "the disk is on fire"
+    world.log.clear()
+    world.stopping.clear()
+    with serving(world):
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+        # What clusters are kept at was read not long ago.
+        status, said = world.ask("/readyz")
+        assert (status, "the disk is on fire" in said) == (200, True)
+        metrics = world.ask("/metrics")[1]
+    label = 'zonebridge_source_last_success_timestamp_seconds{source="main"} '
+    [told] = [line.removeprefix(label) for line in metrics.splitlines() if line.startswith(label)]
+    assert before <= float(told) <= time.time()
+    [remembered] = [each for each in world.log if each["event"] == "configuration remembered"]
+    assert (remembered["version"], remembered["source"]) == ("1", "main")
+    assert world.events().index("configuration remembered") < world.events().index("serving")
+    changes = list(records(world.store, Filter(cluster="prod", outcome="applied")))
+    assert (changes[-1].object_name, changes[-1].cause) == ("pan.web", "drift")
+    assert verify(world.store)
+
+
+def test_what_is_remembered_too_long_makes_it_not_ready(world: World) -> None:
+    found = world.source.read()
+    keep(world.store.memory("main"), found, time.time() - 3600)
+    world.source.error = "the disk is on fire"
+    with serving(world):
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+        status, said = world.ask("/readyz")
+    assert (status, "read 36" in said) == (503, True)
+
+
+def test_a_store_that_does_not_remember_stops_no_poll_and_is_told_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: StoredMemory, *_: object) -> Any:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(StoredMemory, "recall", fails)
+        failing.setattr(StoredMemory, "remember", fails)
+        with serving(world):
+            until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+            world.source.says(address("a", "10.0.0.2"), group("web", "a"), version="2")
+            until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.2/32"]})
+            reads = world.source.reads
+            world.source.moves()
+            until(lambda: world.source.reads > reads)
+            told = ["the store fails", "the last answer is not remembered"]
+            assert [event for event in world.events() if event in told] == told
+            failing.undo()
+            until(lambda: kept(world.store.memory("main")))
 
 
 def test_heads_go_to_the_file_and_one_that_cannot_be_written_is_told(

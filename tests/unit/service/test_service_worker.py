@@ -68,7 +68,7 @@ class World:
     repair_drift: bool = True
 
     def __post_init__(self) -> None:
-        self.polled = PolledSource(self.source)
+        self.polled = PolledSource(self.source, self.store.memory("main"))
         self.worker = self._worker()
 
     def _worker(self) -> ClusterWorker:

@@ -362,3 +362,15 @@ def _cut_last(path: Path, chain: str) -> None:
             f" (SELECT sequence, hash, time FROM records WHERE {last}) WHERE chain = ?1",
             (chain,),
         )
+
+
+@pytest.mark.parametrize("value", ["text", 7, 1 << 62, 1.5])
+def test_a_memory_that_is_no_bytes_is_as_if_it_were_not_there(
+    store: Store, path: Path, value: object
+) -> None:
+    memory = store.memory("main")
+    memory.remember("list", "a", b"one")
+    with tampering(path) as connection:
+        connection.execute("UPDATE memories SET zlib = ?", (value,))
+    assert memory.recall("list", "a") is None
+    verify(store)

@@ -1,0 +1,77 @@
+"""Memories: what each source was told, kept from one process to the next.
+
+They are no part of the trail: each is overwritten by the next, and nothing verifies them. What
+they hold is for their source to judge; bytes that are damaged are as if they were not there.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from sqlalchemy import select, text
+
+from sync.errors import StoreError
+from sync.store.database import Database
+from sync.store.models import Memories
+from sync.store.records import Clock, stamp, storable
+
+_MAX_BYTES = 1 << 28
+"""Of one memory: some ten times what the largest configurations come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMemory:
+    """The memory of one source; both methods raise `StoreError` if the database fails."""
+
+    source: str
+    database: Database
+    clock: Clock
+
+    def recall(self, kind: str, name: str) -> bytes | None:
+        """What was remembered last under these words; None if nothing was, or it is damaged."""
+        query = select(Memories.zlib).where(
+            Memories.source == storable(self.source),
+            Memories.kind == storable(kind),
+            Memories.name == storable(name),
+        )
+        with self.database.reading() as connection:
+            packed = connection.scalar(query)
+        return None if packed is None else _unpacked(packed)
+
+    def remember(self, kind: str, name: str, value: bytes) -> None:
+        """Keep this in the place of what was kept; a store that is only looked at keeps nothing.
+
+        `StoreError` for more than 256 MiB.
+        """
+        if self.database.read_only:
+            return
+        if len(value) > _MAX_BYTES:
+            raise StoreError(
+                f"what source {self.source} was told ({kind}) has {len(value):,} bytes and is not "
+                f"remembered, for that is more than {_MAX_BYTES:,}; what was remembered stays"
+            )
+        statement = text(
+            "INSERT INTO memories (source, kind, name, time, zlib)"
+            " VALUES (:source, :kind, :name, :time, :zlib)"
+            " ON CONFLICT (source, kind, name) DO UPDATE SET"
+            " time = excluded.time, zlib = excluded.zlib"
+        )
+        row = {
+            "source": storable(self.source),
+            "kind": storable(kind),
+            "name": storable(name),
+            "time": stamp(self.clock()),
+            "zlib": zlib.compress(value, zlib.Z_BEST_SPEED),
+        }
+        with self.database.writing() as connection:
+            connection.execute(statement, row)
+
+
+def _unpacked(packed: bytes) -> bytes | None:
+    """The bytes; None for what is not whole, is no zlib, or would grow past all measure."""
+    unpacking = zlib.decompressobj()
+    try:
+        # One more, so that the end is seen of what has just so many.
+        found = unpacking.decompress(packed, _MAX_BYTES + 1)
+    except (zlib.error, TypeError):
+        return None
+    return found if unpacking.eof and not unpacking.unused_data else None
