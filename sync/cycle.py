@@ -32,7 +32,7 @@ from sync.last_good import keep
 from sync.leftovers import in_no_zone, left_out
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
-from sync.plan.guards import foreign_policies
+from sync.plan.guards import empty_sources, foreign_policies
 from sync.plan.order import Step, Unwritten
 from sync.plan.plan import NotPushed, Origin, Plan, make_plan
 from sync.plan.text import summarise
@@ -356,6 +356,11 @@ def _plan(
         live=live,
         blockers=[
             *foreign_policies(others, tiers, shall.facts.foreign_policies),
+            *empty_sources(
+                shall.standing,
+                translated.manifests,
+                {target.tier: target.device_group.lineage for target in shall.targets},
+            ),
             *cut_off(found.changes, translated.manifests, shall.standing.values(), cluster.reader),
             *(unproven(proof, translated.report) if proof else ()),
         ],

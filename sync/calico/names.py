@@ -43,6 +43,9 @@ ADDRESS_GROUP_OBJECT: Final = "AddressGroup"
 EXTERNAL_LIST_OBJECT: Final = "ExternalDynamicList"
 PANORAMA_TYPE: Final = "Panorama"
 
+# The scopes that a tier is made from: a JSON list of device groups and `shared`.
+SCOPES_ANNOTATION: Final = "zonebridge.io/device-groups"
+
 # Policies of one kind and tier with one value of it are a chain, written in order.
 CHAIN_ANNOTATION: Final = "zonebridge.io/chain"
 

@@ -28,7 +28,8 @@ class EffectiveRule:
 class EffectiveDeviceGroup:
     """One device group as its firewalls see it.
 
-    `lineage` runs from the device group up to `shared`. `objects` holds one object a name: names
+    `lineage` runs from the device group up to `shared`; `filled` are those of it that hold rules,
+    addresses or address groups of their own, sorted. `objects` holds one object a name: names
     are resolved here for every rule, inherited ones included (an override in a device group
     changes what the rules of its ancestors mean for it). `rules` and `nat`, the NAT rules that
     translate destinations, are in the order of evaluation. `registered` is None where nothing is
@@ -37,6 +38,7 @@ class EffectiveDeviceGroup:
 
     name: str
     lineage: tuple[str, ...]
+    filled: tuple[str, ...]
     objects: Objects
     rules: tuple[EffectiveRule, ...]
     nat: tuple[NatRule, ...]
@@ -74,6 +76,13 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
     return EffectiveDeviceGroup(
         name=device_group,
         lineage=lineage,
+        filled=tuple(
+            sorted(
+                name
+                for name, scope in zip(lineage, scopes, strict=True)
+                if scope.objects.addresses or scope.rulebases.pre or scope.rulebases.post
+            )
+        ),
         objects=_merged(by_precedence),
         rules=tuple(_rules(lineage, scopes)),
         nat=tuple(_nat_rules(scopes)),

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import orjson
+
 from sync.calico import limits, names, selectors
 from sync.calico.manifest import Manifest
 from sync.calico.objects import (
@@ -198,7 +200,14 @@ class _Tier:
     def manifests(self) -> list[Manifest]:
         """Everything of the tier; fills `fidelity`, a line for each rule."""
         target = self._target
-        made = [Tier(target.tier, target.order, labels=self._options.owner).manifest()]
+        scopes = orjson.dumps(target.device_group.filled).decode()
+        tier = Tier(
+            target.tier,
+            target.order,
+            labels=self._options.owner,
+            annotations=((names.SCOPES_ANNOTATION, scopes),),
+        )
+        made = [tier.manifest()]
         made += self._essentials()
         said = [self._sayer.say(placed) for placed in target.device_group.rules]
         speaking = [(index, each) for index, each in enumerate(said) if each.traffic]

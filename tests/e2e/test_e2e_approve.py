@@ -7,7 +7,7 @@ import yaml
 
 from tests.e2e.installation import Installation, kubernetes, sentences
 from tests.kubernetes_cluster import ControlPlane
-from tests.words import rule
+from tests.words import address, document, rule
 
 THEIRS = {
     "apiVersion": "projectcalico.org/v3",
@@ -151,6 +151,29 @@ def test_an_approval_is_published_with_the_heads(place: Installation) -> None:
     place.done("approve", digest(place))
     verified = place.done("audit", "verify", "--head", "heads.txt")
     assert "every chain reaches its published head" in verified.out
+
+
+# --- a source that holds less ---------------------------------------------------------------------
+
+
+def test_a_device_group_that_comes_back_empty_deletes_nothing_unasked(tmp_path: Path) -> None:
+    place = Installation.in_directory(tmp_path / "here")
+    place.configure("eu")
+    place.done("sync")
+    before = place.files("eu")
+    shared = [address("left", "10.1.0.1")]
+    place.export(document(shared, {"dg-eu": (), "dg-us": ()}))
+    plan = digest(place)
+    assert place.files("eu") == before
+    said = place.run("plan").out
+    assert "! empty-source: device group dg-eu held rules or addresses for the tier" in said
+    place.done("verify")
+
+    place.done("approve", plan)
+    place.done("sync")
+    assert place.files("eu") == []
+    assert "empty-source" not in place.done("sync").out
+    place.done("audit", "verify")
 
 
 # --- what pods cannot do without ------------------------------------------------------------------

@@ -25,6 +25,7 @@ from tests.e2e.installation import (
     until,
     without_rights,
 )
+from tests.words import address, document
 
 ESCAPE = "\x1b"
 MANY = 3000  # more than are written between two looks of a busy machine
@@ -165,7 +166,8 @@ def test_files_of_others_stay(place: Installation) -> None:
     for name, content in theirs.items():
         (directory / name).write_text(content)
     place.done("sync", "--cluster", "eu")
-    place.panorama(eu={})
+    left = [address("left", "10.1.0.1")]
+    place.export(document(left, {"dg-eu": left, "dg-us": ()}))
     place.done("sync", "--cluster", "eu")
     assert {file.name: file.read_text() for file in directory.iterdir()} == theirs
 

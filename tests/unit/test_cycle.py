@@ -19,6 +19,7 @@ from sync.calico.objects import (
     GlobalNetworkSet,
     Pairs,
     StagedGlobalNetworkPolicy,
+    Tier,
 )
 from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
@@ -34,7 +35,7 @@ from sync.firewall.configuration import Snapshot
 from sync.last_good import kept
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.plan.changes import Action, Cause
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.plan import NotPushed
 from sync.sources.export import ExportSource
 from sync.store import (
@@ -1230,6 +1231,122 @@ def test_a_policy_of_others_in_our_tier_blocks_until_it_is_approved(
     assert again.state == "in sync"
     assert again.detail == f"no changes; 4 unchanged; 1 left out; {blocker.message}"
     assert world.verified()
+
+
+# --- sources that hold less -----------------------------------------------------------------------
+
+LINE = {"dg": "up"}
+
+
+def inherit(world: World, *words: Word, up: Sequence[Word], parents: Mapping[str, str]) -> None:
+    """Let the source say this of `dg`, and of `up`."""
+    world.export(data=document((), {"dg": words, "up": up}, parents=parents))
+
+
+@pytest.mark.parametrize(
+    ("own", "up", "parents", "said"),
+    [
+        ((), (B,), LINE, "device group dg held rules or addresses for the tier firewallpolicy and"),
+        (
+            (A, WEB),
+            (),
+            LINE,
+            "device group up held rules or addresses for the tier firewallpolicy ",
+        ),
+        (
+            (A, WEB),
+            (B,),
+            {},
+            "device group up held rules or addresses for the tier firewallpolicy,",
+        ),
+    ],
+    ids=["emptied", "emptied above", "moved"],
+)
+def test_a_device_group_that_holds_nothing_any_more_deletes_nothing_until_it_is_approved(
+    world: World,
+    own: Sequence[Word],
+    up: Sequence[Word],
+    parents: Mapping[str, str],
+    said: str,
+) -> None:
+    inherit(world, A, WEB, up=(B,), parents=LINE)
+    world.sync()
+    before = world.files()
+    assert world.nets("pan.web") == ["10.0.0.1/32", "10.0.0.3/32"]
+
+    inherit(world, *own, up=up, parents=parents)
+    held = world.only()
+    assert (held.state, held.applied) == ("blocked", ())
+    assert held.plan
+    (blocker,) = held.plan.blockers
+    assert (blocker.guard, blocker.approvable) == ("empty-source", True)
+    assert blocker.message.startswith(said)
+    assert held.detail == blocker.message
+    assert exit_code([held], detailed=False) == 3
+    assert world.files() == before
+
+    world.store.run("alice").approve(held.plan.digest)
+    assert changed(world.only())
+    assert world.files() != before
+    again = world.only()
+    assert (again.state, changed(again)) == ("in sync", [])
+    assert again.plan
+    assert again.plan.let_through == ()
+    assert world.verified()
+
+
+def test_a_device_group_that_is_whole_again_goes_on_by_itself(world: World) -> None:
+    inherit(world, A, WEB, up=(B,), parents=LINE)
+    world.sync()
+    inherit(world, up=(B,), parents=LINE)
+    assert world.only().state == "blocked"
+    inherit(world, A, group("web", "a"), up=(B,), parents=LINE)
+    assert changed(world.only()) == [(Action.UPDATE, "pan.web")]
+
+
+def test_a_device_group_that_comes_to_hold_something_is_nobodys_business(world: World) -> None:
+    inherit(world, A, group("web", "a"), up=(), parents=LINE)
+    world.sync()
+    inherit(world, A, group("web", "a"), up=(B,), parents=LINE)
+    assert changed(world.only()) == [(Action.UPDATE, TIER)]
+    inherit(world, A, group("web", "a"), up=(), parents=LINE)
+    assert world.only().state == "blocked"
+
+
+@pytest.mark.parametrize("said", ["", "[", '["dg"', '["gone"]'])
+def test_what_another_hand_made_of_the_annotation_is_put_back_and_guards_nothing(
+    world: World, said: str
+) -> None:
+    cluster = world.keep_in_memory()
+    inherit(world, A, WEB, up=(B,), parents=LINE)
+    world.sync()
+    annotations = cluster.documents["Tier", TIER]["metadata"]["annotations"]
+    assert annotations == {names.SCOPES_ANNOTATION: '["dg","up"]'}
+    annotations[names.SCOPES_ANNOTATION] = said
+    repaired = world.only()
+    assert changed(repaired) == [(Action.UPDATE, TIER)]
+    assert repaired.applied[0].cause is Cause.DRIFT
+    # What was written counts, not what another hand has made of it.
+    annotations = cluster.documents["Tier", TIER]["metadata"]["annotations"]
+    annotations[names.SCOPES_ANNOTATION] = said
+    inherit(world, up=(B,), parents=LINE)
+    assert world.only().state == "blocked"
+
+
+def test_a_tier_of_an_older_version_guards_nothing_and_learns(world: World) -> None:
+    cluster = world.keep_in_memory()
+    inherit(world, A, WEB, up=(B,), parents=LINE)
+    world.sync()
+    older = Tier(TIER, 101, labels=world.owner).manifest()
+    run = world.store.run("test")
+    with world.store.lease("prod", "test", TTL) as lease:
+        run.adopt(lease, [Change(None, older, Cause.DRIFT)], ())
+    put(cluster, older)
+    inherit(world, up=(B,), parents=LINE)
+    result = world.only()
+    assert (Action.UPDATE, TIER) in changed(result)
+    annotations = cluster.documents["Tier", TIER]["metadata"]["annotations"]
+    assert annotations == {names.SCOPES_ANNOTATION: '["up"]'}
 
 
 # --- what others left behind ----------------------------------------------------------------------

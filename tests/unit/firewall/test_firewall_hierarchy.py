@@ -330,3 +330,28 @@ def test_a_device_group_called_shared_is_refused_and_a_parent_called_shared_is_s
     assert effective(configuration("dg", parent="shared"), "dg").lineage == ("dg", "shared")
     with pytest.raises(SourceError, match="called 'shared'"):
         effective(configuration("dg", "shared", parent=""), "dg")
+
+
+@pytest.mark.parametrize(
+    ("held", "filled"),
+    [
+        ((), False),
+        ((address("a", "10.0.0.1"),), True),
+        ((group("g"),), True),
+        ((rule("r"),), True),
+        ((rule("r", rulebase="post", disabled="yes"),), True),
+        ((address("a", "of no use"),), True),
+        ((default_rule("intrazone-default"), Word("tag", entry("t"))), False),
+    ],
+    ids=["nothing", "address", "group", "rule", "disabled", "broken", "other things"],
+)
+def test_what_holds_rules_or_addresses_is_told(held: tuple[Word, ...], filled: bool) -> None:
+    top = (address("b", "10.0.0.2"),)
+    groups = {"leaf": held, "middle": (), "top": top, "aside": top}
+    found = seen_by("leaf", groups, parents={"leaf": "middle", "middle": "top"})
+    assert found.filled == (("leaf", "top") if filled else ("top",))
+
+
+def test_shared_is_told_as_any_other() -> None:
+    held = (address("a", "10.0.0.1"),)
+    assert effective(read(document(held, {"zz": held, "aa": ()})), "zz").filled == ("shared", "zz")

@@ -3,14 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
 
 from sync.calico.manifest import Manifest
-from sync.calico.names import ADDRESS_GROUP_LABEL
+from sync.calico.names import ADDRESS_GROUP_LABEL, SCOPES_ANNOTATION
+from sync.calico.objects import Tier
 from sync.plan.changes import Change
 from sync.plan.differences import Differences
 from sync.plan.guards import (
     Blocker,
+    empty_sources,
     foreign_object,
     foreign_policies,
     foreign_policy,
@@ -201,6 +204,66 @@ def test_an_approved_plan_is_the_same_plan_with_nothing_that_holds_it_back() -> 
     assert (shown["guard"], shown["let_through"]) == ("foreign-policy", True)
     assert not approved.document()["summary"]["blocked"]
     assert not blocked.document()["blockers"][0]["let_through"]
+
+
+# --- what a tier is made from ---------------------------------------------------------------------
+
+LINE = {"fw": ("leaf", "top", "shared")}
+
+
+def made_from(*scopes: object, name: str = "fw", said: str = "") -> dict[tuple[str, str], Manifest]:
+    """A tier that says it is made from these, or exactly this."""
+    annotations = ((SCOPES_ANNOTATION, said or orjson.dumps(scopes).decode()),)
+    return {("Tier", name): Tier(name, 101, annotations=annotations).manifest()}
+
+
+def test_a_scope_that_holds_nothing_any_more_is_told_and_one_that_is_elsewhere() -> None:
+    stands = made_from("aside", "leaf", "shared", "top")
+    blockers = empty_sources(stands, made_from("top"), LINE)
+    assert guards(blockers) == ["empty-source"] * 3
+    assert [each.covers for each in blockers] == ["aside", "leaf", "shared"]
+    assert all(each.approvable for each in blockers)
+    aside, leaf, shared = (each.message for each in blockers)
+    assert aside == (
+        "device group aside held rules or addresses for the tier fw, and its device group is no "
+        "longer in it or below it; see that it was moved on purpose"
+    )
+    assert leaf == (
+        "device group leaf held rules or addresses for the tier fw and holds none any more; see "
+        "that Panorama shows it whole to whoever reads it"
+    )
+    assert shared.startswith("Shared held rules or addresses for the tier fw and holds none ")
+
+
+def test_a_scope_of_several_tiers_is_told_once() -> None:
+    both = LINE | {"other": ("top", "shared")}
+    stands = made_from("top") | made_from("top", name="other")
+    shall = made_from() | made_from(name="other")
+    [emptied] = empty_sources(stands, shall, both)
+    assert "for the tiers fw, other and holds none" in emptied.message
+    [moved] = empty_sources(stands, shall, dict.fromkeys(both, ("shared",)))
+    assert "for the tiers fw, other, and their device groups are no longer" in moved.message
+
+
+@pytest.mark.parametrize(
+    "stands",
+    [
+        {},
+        {("Tier", "fw"): tier()},
+        made_from("leaf"),
+        made_from(said="leaf"),
+        made_from(said="[" * 100_000),
+        made_from(said='{"gone": 1}'),
+        made_from("gone", 7),
+        made_from(["gone"]),
+        made_from("gone", name="given-up"),
+    ],
+    ids=["none", "older", "same", "garbled", "deep", "mapping", "number", "nested", "other tier"],
+)
+def test_where_nothing_is_lost_or_nobody_said_it_nothing_is_guarded(
+    stands: dict[tuple[str, str], Manifest],
+) -> None:
+    assert empty_sources(stands, made_from("leaf", "top"), LINE) == []
 
 
 def test_the_whole_cluster_is_looked_at_for_sets_in_use() -> None:

@@ -277,7 +277,7 @@ def test_heads_go_to_the_file_and_one_that_cannot_be_written_is_told(
     with serving(world, heads):
         until(lambda: any("cannot write the heads" in str(each) for each in world.log))
         heads.parent.mkdir()
-        world.source.says(version="2")
+        world.source.says(address("a", "10.0.0.1"), version="2")
         until(heads.exists)
         until(lambda: not world.cluster.nets())
 

@@ -771,6 +771,11 @@ def test_the_tier_passes_what_no_chain_speaks_of() -> None:
     assert tier["spec"] == {"order": 100, "defaultAction": "Pass"}
 
 
+def test_the_tier_says_which_device_groups_it_is_made_from() -> None:
+    annotations = translated(one()).manifests["Tier", "fw"].document()["metadata"]["annotations"]
+    assert annotations == {"zonebridge.io/device-groups": '["dg"]'}
+
+
 # --- annotations and the report -------------------------------------------------------------------
 
 
