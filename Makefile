@@ -3,6 +3,7 @@
 # make unit    the fast tests alone, under a minute
 # make lint    format, lints, types, import contracts
 # make bench   measurements, as ratios
+# make record  the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
 # make lock    newer versions of what the project depends on
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
 
-.PHONY: demo test unit lint controlplane bench lock clean
+.PHONY: demo test unit lint controlplane bench record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -44,6 +45,13 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.translating
 	$(BIN)/python -m benchmarks.proving
 	$(BIN)/python -m benchmarks.writing
+
+record: $(READY)
+	$(if $(PANORAMA),$(if $(API_KEY_FILE),,$(error make record PANORAMA=… wants API_KEY_FILE=… too)))
+	RECORD_CASSETTES=yes PANORAMA="$(PANORAMA)" API_KEY_FILE="$(API_KEY_FILE)" CA_FILE="$(CA_FILE)" \
+		PANORAMA_USER="$(PANORAMA_USER)" PASSWORD_FILE="$(PASSWORD_FILE)" \
+		$(BIN)/python -m pytest tests/contract/test_panorama_contract.py
+	$(BIN)/python -m pytest tests/unit/test_cassettes_hold_no_secrets.py
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/runtime.txt

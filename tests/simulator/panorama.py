@@ -11,6 +11,7 @@ import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -52,8 +53,9 @@ class Panorama(State):
         host: str = "127.0.0.1",
         certificate: tuple[Path, Path] | None = None,
         version: int = 52,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
-        super().__init__(document, version=version)
+        super().__init__(document, version=version, clock=clock)
         self.host = host
         self.port = 0
         self.users = dict(users or {})

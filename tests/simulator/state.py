@@ -52,12 +52,19 @@ class Job:
 class State:
     """What a Panorama knows. Tests change it while it is served.
 
-    `kept` is how many versions the audit log goes back.
+    `kept` is how many versions the audit log goes back; `clock` tells its time.
     """
 
-    def __init__(self, document: bytes, *, version: int = 52, kept: int = 100) -> None:
+    def __init__(
+        self,
+        document: bytes,
+        *,
+        version: int = 52,
+        kept: int = 100,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         self.lock = threading.RLock()
-        self.clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC)
+        self.clock: Callable[[], datetime] = clock or (lambda: datetime.now(tz=UTC))
         self.ha: str | None = None
         """None, "active", "passive", or a whole local state such as "secondary-suspended"."""
         self.running_sync = "synchronized"
