@@ -118,6 +118,7 @@ def test_what_fails_leaves_the_cassette_as_it_was(cassette: Path, authority: Aut
     with pytest.raises(PanoramaError), with_the_simulator(cassette, authority) as panorama:
         panorama.member().op("<show><nothing></nothing></show>")
     assert cassette.read_bytes() == before
+    assert list(cassette.parent.iterdir()) == [cassette]
 
 
 def test_nothing_is_recorded_that_the_scan_would_find(path: Path, authority: Authority) -> None:
