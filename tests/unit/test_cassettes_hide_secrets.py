@@ -81,6 +81,23 @@ def test_what_stands_in_a_secret_is_hidden_whole() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "-AQ==S/4wTN8v5OYXvgSA0ZbCYUvbXvs=7yMBAlqjfPu0yXyfPvXJZw==",
+        "$1$abcd$efgh",
+        "$5$abcd$efgh",
+        "-----BEGIN EC PRIVATE KEY-----\nabcd",
+        "https://me:abcd@lists.example/x",
+        "LUFRPT14" * 9 + "==",
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(secret: str) -> None:
+    assert (
+        kept(f"<a><b>{secret}</b><c>10.0.0.1</c></a>") == f"<a><b>{HIDDEN}</b><c>10.0.0.1</c></a>"
+    )
+
+
 def test_hiding_twice_is_hiding_once() -> None:
     said = answer(
         b"<response><result><key>abc</key></result></response>", Content_Type=["text/xml"]

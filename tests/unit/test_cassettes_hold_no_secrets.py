@@ -70,6 +70,10 @@ BAD: dict[str, tuple[str, str]] = {
     "a hash": (cassette(answer=ANSWER.format("<phash>$5$ab$cd</phash>")), "<phash>"),
     "a hash elsewhere": (cassette(answer=ANSWER.format("<a>$5$ab$cd</a>")), "password's hash"),
     "an encrypted text": (cassette(answer=ANSWER.format(f"<a>{ENCRYPTED}</a>")), "master key"),
+    "an encrypted text that YAML escapes": (
+        cassette(answer="<a>@</a>").replace("<a>@</a>", r'"<a>\x2dAQ==abc</a>"'),
+        "master key",
+    ),
     "a private key": (
         cassette(answer=ANSWER.format("<a>-----BEGIN RSA PRIVATE KEY-----\nabc</a>")),
         "a private key",
