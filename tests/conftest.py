@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.kubernetes_cluster", "tests.postgresql", "tests.simulator.authority"]
+from tests.simulator.authority import Authority
+
+pytest_plugins = ["tests.kubernetes_cluster", "tests.postgresql"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,3 +36,9 @@ def samples() -> list[Path]:
 def demo() -> Path:
     """The demo company's configuration."""
     return ROOT / "config" / "demo"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One authority for all simulators of a test process."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))

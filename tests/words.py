@@ -9,12 +9,14 @@ document(
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
-from xml.sax.saxutils import escape, quoteattr
 
 from sync.firewall.configuration import Configuration
 from sync.firewall.document import parse
 from sync.firewall.effective import EffectiveDeviceGroup, effective
 from sync.firewall.reading import read_configuration
+from tests.simulator.elements import entry as entry  # words too
+from tests.simulator.elements import tag as tag
+from tests.simulator.elements import text as text
 
 PANORAMA = "/config/devices/entry[@name='localhost.localdomain']"
 
@@ -27,20 +29,6 @@ class Word(NamedTuple):
 
 
 # --- pieces of XML --------------------------------------------------------------------------------
-
-
-def tag(name: str, *inner: str) -> str:
-    """An element around XML."""
-    return f"<{name}>{''.join(inner)}</{name}>"
-
-
-def text(name: str, value: str) -> str:
-    """An element around text."""
-    return tag(name, escape(value))
-
-
-def entry(name: str, *inner: str) -> str:
-    return f"<entry name={quoteattr(name)}>{''.join(inner)}</entry>"
 
 
 def members(name: str, listed: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.installation import SECONDS, Installation, environment, objects
+from tests.e2e.simulation import simulator
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -72,12 +73,27 @@ def test_the_wheel_syncs_by_itself(installed: Path, tmp_path: Path) -> None:
     place.done("db", "check")
 
 
-def test_the_wheel_holds_the_package_and_its_migrations_alone(wheel: Path) -> None:
+def test_the_wheel_simulates_a_panorama_by_itself(installed: Path, tmp_path: Path) -> None:
+    place = Installation.in_directory(tmp_path / "place")
+    with simulator(place, command=installed / "zonebridge-simulator") as panorama:
+        place.configure(**panorama.source)
+        run(installed / "zonebridge", "sync", cwd=place.directory)
+    assert len(place.written("eu")) == 2
+    imported = (
+        "import sys; sys.modules['sync'] = None; import zonebridge_simulator.command as c; "
+        "assert not {'pytest', 'tests'} & set(sys.modules); print(c.__file__)"
+    )
+    where = run(installed / "python", "-c", imported, cwd=tmp_path)
+    assert Path(where.strip()).is_relative_to(installed.parent)
+
+
+def test_the_wheel_holds_its_packages_and_migrations_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = opened.namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top.removesuffix(".dist-info") for top in tops} == {
         "sync",
+        "zonebridge_simulator",
         wheel.name.split("-py3")[0],
     }
     assert any(name.startswith("sync/_migrations/versions/") for name in names)

@@ -19,6 +19,7 @@ from sync.errors import SourceError, UsageError
 from sync.sources import panos_line
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, PanoramaError, tls_context
+from tests.object_tree import Verified
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
     ApiError,
@@ -38,7 +39,6 @@ from tests.simulator.faults import (
     Silence,
     Truncated,
 )
-from tests.simulator.object_tree import Verified
 from tests.simulator.panorama import Panorama
 from tests.simulator.request import Request, every, keygen, op, reads
 from tests.words import PANORAMA, address, document

@@ -1,78 +1,54 @@
 """A certificate authority for servers on loopback."""
 
-import ipaddress
-import subprocess
-import tempfile
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-import pytest
+import trustme
 
 
 @dataclass(frozen=True)
 class Authority:
-    """Signs certificates with openssl."""
+    """Signs certificates, and keeps them and its own in a directory."""
 
     directory: Path
+    _ca: trustme.CA = field(repr=False)
 
     @classmethod
     def make(cls, directory: Path) -> Self:
-        """A new authority that keeps its files there."""
-        made = cls(directory)
-        made._openssl(
-            *_request("ca"), "-x509", "-days", "2", "-out", "ca.pem",
-            "-addext", "basicConstraints=critical,CA:TRUE",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-        )  # fmt: skip
+        """The authority that has `ca.pem` and `ca.key` there, a new one if either is missing.
+
+        `ValueError` if they are none.
+        """
+        certificate, key = directory / "ca.pem", directory / "ca.key"
+        if certificate.exists() and key.exists():
+            kept = trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+            return cls(directory, kept)
+        made = cls(directory, trustme.CA())
+        write_secret(key, made._ca.private_key_pem.bytes())
+        made._ca.cert_pem.write_to_path(certificate)
         return made
 
     @property
     def ca_file(self) -> Path:
         return self.directory / "ca.pem"
 
-    def certificate(self, host: str = "127.0.0.1", *, days: int = 2) -> tuple[Path, Path]:
+    def certificate(self, host: str = "127.0.0.1", *, days: int = 365) -> tuple[Path, Path]:
         """A server certificate for an address or a DNS name, and its key.
 
         It has expired if `days` is negative.
         """
-        folder = Path(tempfile.mkdtemp(prefix="server-", dir=self.directory))
-        (folder / "extensions").write_text(
-            f"subjectAltName={_alternative(host)}\n"
-            "basicConstraints=critical,CA:FALSE\n"
-            "keyUsage=critical,digitalSignature\n"
-            "extendedKeyUsage=serverAuth\n"
-            "subjectKeyIdentifier=hash\n"
-            "authorityKeyIdentifier=keyid\n"
-        )
-        server = f"{folder.name}/server"
-        self._openssl(*_request(server), "-out", f"{server}.csr")
-        self._openssl(
-            "x509", "-req", "-in", f"{server}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-days", str(days), "-extfile", f"{folder.name}/extensions",
-            "-out", f"{server}.pem",
-        )  # fmt: skip
-        return folder / "server.pem", folder / "server.key"
-
-    def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self.directory, check=True, capture_output=True)
+        made = self._ca.issue_cert(host, not_after=datetime.now(UTC) + timedelta(days=days))
+        certificate, key = (self.directory / f"{host}-{days}.{end}" for end in ("pem", "key"))
+        made.cert_chain_pems[0].write_to_path(certificate)
+        write_secret(key, made.private_key_pem.bytes())
+        return certificate, key
 
 
-def _request(name: str) -> list[str]:
-    return [
-        "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-        "-subj", f"/CN={name.rpartition('/')[2]}", "-keyout", f"{name}.key",
-    ]  # fmt: skip
-
-
-def _alternative(host: str) -> str:
-    try:
-        return f"IP:{ipaddress.ip_address(host)}"
-    except ValueError:
-        return f"DNS:{host}"
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """One authority for all simulators of a test process."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write a file that nobody else can read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
+        os.fchmod(opened.fileno(), 0o600)
+        opened.write(secret)

@@ -4,9 +4,9 @@ from copy import deepcopy
 
 from lxml import etree
 
-from tests.simulator.faults import ApiError
-from tests.simulator.server import Answer
-from tests.simulator.state import State
+from .faults import ApiError
+from .server import Answer
+from .state import State
 
 NO_SUCH_NODE = Answer(b'<response status="error"><msg><line>No such node</line></msg></response>')
 NOT_PRESENT = Answer(b'<response status="success" code="7"><result/></response>')

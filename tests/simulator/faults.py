@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 from xml.sax.saxutils import escape, quoteattr
 
-from tests.simulator.server import HTML, XML, Answer, Exchange
+from .server import HTML, XML, Answer, Exchange
 
 LOGIN_PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>Login</title></head><body>"

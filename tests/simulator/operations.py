@@ -6,11 +6,11 @@ from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
-from tests.simulator.configuration import show
-from tests.simulator.faults import ApiError
-from tests.simulator.server import Answer
-from tests.simulator.state import Commit, Job, State
-from tests.words import entry, tag, text
+from .configuration import show
+from .elements import entry, tag, text
+from .faults import ApiError
+from .server import Answer
+from .state import Commit, Job, State
 
 PAGE = 500
 """The most registered addresses in one answer to a command with a limit."""

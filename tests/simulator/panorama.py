@@ -5,6 +5,7 @@ with Panorama(document, authority, users={"reader": "secret"}) as panorama:
     ...  # ask panorama.host, panorama.port with panorama.api_key
     panorama.commit(changed, administrator="alice")
     panorama.fail(reads(), Truncated())
+    panorama.lists["bad"] = "192.0.2.0/24\\n"  # at https://HOST:PORT/edl/bad
 """
 
 import secrets
@@ -17,13 +18,14 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 from xml.sax.saxutils import escape
 
-from tests.simulator.authority import Authority
-from tests.simulator.configuration import answer_config
-from tests.simulator.faults import LOGIN_PAGE, ApiError, Fault
-from tests.simulator.operations import answer_complete, answer_op
-from tests.simulator.request import Request, When
-from tests.simulator.server import HTML, Answer, Exchange, Server
-from tests.simulator.state import State
+from .authority import Authority
+from .configuration import answer_config
+from .external_lists import answer_list
+from .faults import LOGIN_PAGE, ApiError, Fault
+from .operations import answer_complete, answer_op
+from .request import Request, When
+from .server import HTML, Answer, Exchange, Server
+from .state import State
 
 T = TypeVar("T")
 
@@ -139,6 +141,8 @@ class Panorama(State):
             exchange.send(self._answer(request))
 
     def _answer(self, request: Request) -> Answer:
+        if request.external_list:
+            return answer_list(self, request)
         if not request.is_api:
             return Answer(LOGIN_PAGE, 200, HTML)
         if request.type == "keygen":

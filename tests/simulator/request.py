@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 KeyIn = Literal["header", "body", "query", ""]
 
@@ -28,17 +29,27 @@ class Request:
     key: str = field(default="", repr=False)
     user: str = ""
     password: str = field(default="", repr=False)
+    if_none_match: str = ""
 
     @property
     def is_api(self) -> bool:
         return urlsplit(self.path).path.rstrip("/") == "/api"
 
+    @property
+    def external_list(self) -> str:
+        """The name of the external list that is asked for; empty if none is."""
+        path = unquote(urlsplit(self.path).path)
+        return path.removeprefix(_LISTS) if path.startswith(_LISTS) else ""
+
 
 When = Callable[[Request], bool]
 
+_LISTS = "/edl/"
 
-def read_request(method: str, path: str, header_key: str | None, body: bytes) -> Request:
-    """A request from its parts; `header_key` is that of X-PAN-KEY."""
+
+def read_request(method: str, path: str, headers: Message, body: bytes) -> Request:
+    """A request from its parts."""
+    header_key = headers["X-PAN-KEY"]
     query = dict(parse_qsl(urlsplit(path).query, keep_blank_values=True))
     form = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
     both = query | form
@@ -62,6 +73,7 @@ def read_request(method: str, path: str, header_key: str | None, body: bytes) ->
         key=both.get("key", header_key or ""),
         user=both.get("user", ""),
         password=both.get("password", ""),
+        if_none_match=headers["If-None-Match"] or "",
     )
 
 
@@ -85,3 +97,8 @@ def reads(part: str = "", action: str = "") -> When:
 def op(part: str = "") -> When:
     """Operational commands that hold `part`, such as `<audit>`."""
     return lambda request: request.type == "op" and part in request.cmd
+
+
+def edl(name: str = "") -> When:
+    """Requests for the external list of that name, for any without."""
+    return lambda request: request.external_list != "" and name in ("", request.external_list)

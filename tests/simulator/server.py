@@ -14,10 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.simulator.request import Request, read_request
+from .request import Request, read_request
 
 XML = "application/xml; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
+TEXT = "text/plain; charset=UTF-8"
 
 MOST = 5 * 1024 * 1024
 """The largest request that PAN-OS takes, in bytes."""
@@ -38,12 +39,15 @@ class Answer:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
             phrase = "Unknown"
-        headers = [
-            ("Date", formatdate(usegmt=True)),
-            ("Content-Type", self.content_type),
-            ("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length)),
-            *self.headers,
-        ]
+        headers = [("Date", formatdate(usegmt=True)), *self.headers]
+        # A length without a body would be that of what was not sent.
+        if self.status != HTTPStatus.NOT_MODIFIED:
+            headers += [
+                ("Content-Type", self.content_type),
+                ("Transfer-Encoding", "chunked")
+                if length is None
+                else ("Content-Length", str(length)),
+            ]
         lines = [f"HTTP/1.1 {self.status} {phrase}", *(f"{name}: {text}" for name, text in headers)]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
@@ -186,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(self.rfile.read(length))
 
     def _serve(self, body: bytes) -> None:
-        request = read_request(self.command, self.path, self.headers["X-PAN-KEY"], body)
+        request = read_request(self.command, self.path, self.headers, body)
         exchange = Exchange(self)
         try:
             self.server.handle(request, exchange)

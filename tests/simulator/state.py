@@ -73,6 +73,8 @@ class State:
         """The tags of registered addresses on Panorama itself."""
         self.registered_on: dict[str, Mapping[str, Sequence[str]]] = {}
         """The same on connected firewalls, by serial number."""
+        self.lists: dict[str, str] = {}
+        """External lists by name, served at `/edl/NAME` to whoever asks."""
         self.shared_policy_status: dict[str, str] = {}
         """By serial number, if not "In Sync"."""
         self.disconnected: set[str] = set()
@@ -184,11 +186,17 @@ SYSTEM = {
 
 
 def read_document(document: bytes) -> etree._Element:
-    """The `config` element of a document, bare or in a response of the API."""
-    root = etree.fromstring(
-        document, etree.XMLParser(huge_tree=True, resolve_entities=False, no_network=True)
-    )
+    """The `config` element of a document, bare or in a response of the API.
+
+    `ValueError` if there is none.
+    """
+    parser = etree.XMLParser(huge_tree=True, resolve_entities=False, no_network=True)
+    try:
+        root = etree.fromstring(document, parser)
+    except etree.XMLSyntaxError as error:
+        raise ValueError(f"no whole XML: {error}") from error
     config = root if root.tag == "config" else root.find("result/config")
-    assert config is not None, f"a document with <{root.tag}> and no configuration"
+    if config is None:
+        raise ValueError(f"a document with <{root.tag}> and no configuration")
     # Paths start at a root.
     return config if config is root else etree.fromstring(etree.tostring(config, with_tail=False))
