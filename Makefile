@@ -1,10 +1,11 @@
-# make demo    the main job on embedded defaults
-# make test    everything that CI runs
-# make unit    the fast tests alone, under a minute
-# make lint    format, lints, types, import contracts
-# make bench   measurements, as ratios
-# make record  the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
-# make lock    newer versions of what the project depends on
+# make demo       the main job on embedded defaults
+# make demo-live  the service on a simulated Panorama: a commit, an outage
+# make test       everything that CI runs
+# make unit       the fast tests alone, under a minute
+# make lint       format, lints, types, import contracts
+# make bench      measurements, as ratios
+# make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
+# make lock       newer versions of what the project depends on
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
 
-.PHONY: demo test unit lint controlplane bench record lock clean
+.PHONY: demo demo-live test unit lint controlplane bench record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -23,6 +24,9 @@ $(READY): requirements/dev.txt pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/python config/demo/demo.py
+
+demo-live: $(READY)
+	@$(BIN)/python config/demo/live.py
 
 unit: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit

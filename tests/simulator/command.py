@@ -1,9 +1,9 @@
 """`zonebridge-simulator`: the simulator for people who have no Panorama."""
 
-import getpass
 import ipaddress
 import json
 import os
+import pwd
 import signal
 import sys
 import threading
@@ -95,7 +95,8 @@ def main(document: Path, bind: tuple[str, int], directory: Path) -> None:
                 directory=directory,
                 source=source,
                 user=_user(),
-            )
+            ),
+            nl=False,
         )
         _follow(panorama, document, seen, directory, stopping)
 
@@ -145,8 +146,8 @@ sources:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid {os.getuid()}"
 
 
