@@ -35,7 +35,7 @@ from tests.simulator.faults import (
     Truncated,
 )
 from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, every, keygen, op, reads
+from tests.simulator.request import Request, edl, every, keygen, op, reads
 from tests.simulator.server import Answer
 from tests.words import PANORAMA, address, document, entry, tag
 
@@ -335,6 +335,28 @@ def test_registered_addresses_come_in_pages(panorama: Panorama, client: Client) 
     assert said.xpath("result/entry[1]/tag/member/text()") == ["web", "a & b"]
     counted = client.op(everything.format("<option>count</option>"))
     assert [each.text for each in counted[0]] == ["501"]
+
+
+def test_external_lists_are_told_to_whoever_asks(panorama: Panorama, client: Client) -> None:
+    panorama.lists["bad hosts"] = "192.0.2.0/24\n"
+
+    def ask(name: str, known: str = "") -> tuple[int, bytes, str]:
+        client.line.request("GET", f"/edl/{name}", headers={"If-None-Match": known})
+        answer = client.line.getresponse()
+        return answer.status, answer.read(), answer.headers["ETag"]
+
+    status, text, tag = ask("bad%20hosts")
+    assert (status, text) == (200, b"192.0.2.0/24\n")
+    for known in (tag, f'"other", W/{tag}', "*"):
+        assert ask("bad%20hosts", known) == (304, b"", tag)
+    panorama.lists["bad hosts"] = "192.0.2.7\n"
+    assert ask("bad%20hosts", tag)[:2] == (200, b"192.0.2.7\n")
+    assert ask("good")[0] == 404
+    panorama.fail(edl("bad hosts"), HttpStatus(503), times=None)
+    assert ask("bad%20hosts")[0] == 503
+    assert ask("good")[0] == 404
+    assert client.show()
+    assert {each.key_in for each in panorama.requests[:-1]} == {""}
 
 
 @pytest.mark.parametrize(
