@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import SECONDS, Installation, environment, until
-from tests.e2e.simulation import SIMULATOR, simulator
+from tests.e2e.simulation import SIMULATOR, Simulator, simulator
 
 GROWN = {"web": ["10.1.0.1/32", "10.1.0.2/32", "10.1.0.5/32"], "db": ["10.2.0.0/24"]}
 
@@ -63,27 +63,36 @@ def test_zonebridge_reads_it_with_the_yaml_that_it_prints(place: Installation) -
         assert panorama.complained == ""
 
 
-def test_half_a_file_is_told_and_changes_nothing(place: Installation) -> None:
-    document = place.directory / "panorama.xml"
+def look(panorama: Simulator) -> None:
+    """Wait until it has looked at its document again, which it does before the candidate."""
+    before = panorama.said.count("The candidate is")
+    candidate = panorama.place.directory / "panorama.xml.candidate"
+    if candidate.exists():
+        candidate.unlink()
+    else:
+        candidate.write_text("<config/>")
+    until(lambda: panorama.said.count("The candidate is") > before, "it has looked")
+
+
+def test_half_a_file_is_told_once_and_changes_nothing(place: Installation) -> None:
+    whole = (place.directory / "panorama.xml").read_bytes()
     with simulator(place) as panorama:
-        place.configure(**panorama.source)
-        place.done("sync")
-        whole = document.read_bytes()
-        place.export(whole[:200])
-        until(
-            lambda: "panorama.xml changes nothing until it is whole" in panorama.complained,
-            "it is told",
-        )
-        assert place.run("plan", "--detailed-exitcode").code == 0
-        document.unlink()
-        place.panorama(eu=GROWN)
-        until(lambda: "Version 53" in panorama.said, "the whole file is a commit")
-        # Once, however long a file takes to become whole.
-        assert len(panorama.complained.splitlines()) == 1
-        place.export(document.read_bytes())
+        for half in (whole[:200], whole[:300], b"", b"<response><result/></response>"):
+            place.export(half)
+            look(panorama)
+        [told] = panorama.complained.splitlines()
+        assert told.startswith("panorama.xml changes nothing until it is whole: no whole XML: ")
+        # The same file again is no commit either.
         place.export(whole)
-        until(lambda: "Version 54" in panorama.said, "so is the next one")
-        assert panorama.said.count("Version") == 2
+        look(panorama)
+        assert "Version" not in panorama.said
+        place.panorama(eu=GROWN)
+        until(lambda: "Version 53" in panorama.said, "another whole file is a commit")
+        (place.directory / "panorama.xml").unlink()
+        look(panorama)
+        assert panorama.complained.splitlines()[1:] == [
+            "panorama.xml changes nothing until it is whole: it is gone"
+        ]
 
 
 def test_a_candidate_is_there_as_long_as_its_file(place: Installation) -> None:
