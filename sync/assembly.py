@@ -46,17 +46,52 @@ def store_of(settings: Settings, *, write: bool) -> Store:
     return open_store_read_only(settings.store.url, password=password)
 
 
-def sources(settings: Settings, *, candidate: bool = False) -> list[Source]:
+def sources(
+    settings: Settings, store: Store | None, *, candidate: bool = False
+) -> list[Source]:
     """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
 
-    Only a plan that nobody writes may ask for that.
+    Only a plan that nobody writes may ask for that. The store has what DNS and lists said last;
+    without one nobody is asked for what the settings want of them.
     """
-    return [
+    found = [
         _panorama(source, "candidate" if candidate else "running")
         if source.kind == "panorama"
         else _export(source)
         for source in settings.sources
     ]
+    return [_answered(settings, source, store) for source in found] if store else found
+
+
+def _answered(settings: Settings, source: Source, store: Store) -> Source:
+    """A source with the answers of DNS and the lists that the settings want, if they want any."""
+    if settings.fqdn == "skip" and settings.edl == "skip":
+        return source
+    # Only those who want one of them wait for their libraries.
+    from sync.sources.answers import AnsweredSource
+    from sync.sources.lists import Lists
+    from sync.sources.names import Names
+    from sync.sources.panos_line import tls_context
+
+    memory = store.memory(source.name)
+    names = lists = None
+    if settings.fqdn == "resolve":
+        names = Names(memory, settings.fqdn_grace)
+    if settings.edl == "fetch":
+        shortest = settings.guard.min_prefix_length
+        lists = Lists(
+            memory,
+            tls_context(source.name, None, verify=True),
+            max_bytes=settings.edl_max_bytes,
+            shortest=(shortest.ipv4, shortest.ipv6),
+        )
+    used = {
+        group.name
+        for cluster in settings.clusters
+        for group in cluster.device_groups
+        if settings.source_of(group).name == source.name
+    }
+    return AnsweredSource(source, names, lists, used)
 
 
 def _export(source: SourceSettings) -> Source:

@@ -106,7 +106,11 @@ def check(context: click.Context, output: str) -> None:
         zones = _zones(settings, problems, warnings)
     if problems:
         raise UsageError(listed(file, problems))
-    warnings += [*_unused_sources(settings), *_zone_warnings(settings, zones)]
+    warnings += [
+        *_unused_sources(settings),
+        *_answer_warnings(settings),
+        *_zone_warnings(settings, zones),
+    ]
     for warning in warnings:
         click.echo(f"warning: {_printable(warning)}", err=True)
     summary = _summary(settings, file, zones, warnings)
@@ -132,6 +136,14 @@ def _unused_sources(settings: Settings) -> list[str]:
     ]
 
 
+def _answer_warnings(settings: Settings) -> Iterator[str]:
+    if settings.fqdn == "resolve":
+        yield (
+            "fqdn: resolve lets rules allow what this machine's DNS answers, which may be more "
+            "than firewalls allow by theirs; give both the same resolvers"
+        )
+
+
 def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> _ZonesSeen:
     """The zones of every device group whose source can be read now.
 
@@ -148,7 +160,7 @@ def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> 
         for group in cluster.device_groups
     }
     configurations: dict[str, Configuration] = {}
-    for i, source in enumerate(sources(settings)):
+    for i, source in enumerate(sources(settings, answered=False)):
         if source.name in used:
             try:
                 configurations[source.name] = source.read().configuration

@@ -96,6 +96,8 @@ class ApplicationFilter:
 class ExternalList:
     """An external dynamic list; `type` is `ip`, `predefined-ip`, `domain`, `url`, …
 
+    `refresh` is how often firewalls fetch it, as PAN-OS calls that (`five-minute`, `hourly`,
+    `daily`, …; empty: not said). `exceptions` are entries that do not count, as they are written.
     `addresses` is what it holds, without its exceptions; None where that is not known.
     """
 
@@ -103,6 +105,8 @@ class ExternalList:
     type: str
     url: str = ""
     problem: str = ""
+    refresh: str = ""
+    exceptions: tuple[str, ...] = ()
     addresses: AddressSet | None = None
 
 

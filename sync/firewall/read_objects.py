@@ -328,14 +328,32 @@ def _application_filter(name: str, entry: _Element, remarks: Remarks) -> Applica
     return ApplicationFilter(name, tuple(sorted(attributes.items())), problem)
 
 
+# With a certificate profile firewalls verify the server by it; who fetches here always verifies.
+_ADDRESS_LIST = _known("url", "exception-list", "certificate-profile", "recurring", "auth")
+
+
 def _external_list(name: str, entry: _Element, remarks: Remarks) -> ExternalList:
     kinds = list(entry.iterchildren("type"))
     chosen = list(kinds[0]) if len(kinds) == 1 else []
     if len(chosen) != 1:
         remarks.add(entry, "has no single type; whatever uses it is taken as unsayable")
         return ExternalList(name, "", problem="has no single type")
-    url = chosen[0].find("url")
-    return ExternalList(name, chosen[0].tag, "" if url is None else text(url))
+    kind = chosen[0].tag
+    if kind != "ip":
+        # Nothing but its kind counts: no other list is of addresses that its source tells.
+        url = chosen[0].find("url")
+        return ExternalList(name, kind, "" if url is None else text(url))
+    fields = _Fields(chosen[0], _ADDRESS_LIST, remarks)
+    url_text = fields.text("url")
+    exceptions = fields.members("exception-list")
+    refresh = ""
+    if "recurring" in fields.found:
+        # How often, and in most kinds when: only the first is of use.
+        times = [child.tag for child in fields.found["recurring"]]
+        refresh = times[0] if len(times) == 1 else ""
+    if "auth" in fields.found:
+        fields.problem = fields.problem or "needs a user and password that Panorama does not show"
+    return ExternalList(name, kind, url_text, fields.problem, refresh, exceptions or ())
 
 
 def _region(name: str, entry: _Element, remarks: Remarks) -> Region:

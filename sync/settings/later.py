@@ -15,10 +15,6 @@ from sync.settings.problems import Problem, write_place
 from sync.settings.shape import Entry, entries, keys_of
 
 LATER: Mapping[str, str] = {
-    "fqdn": "FQDN objects are not resolved by this version yet",
-    "fqdn_grace": "FQDN objects are not resolved by this version yet",
-    "edl": "external dynamic lists are not fetched by this version yet",
-    "edl_max_bytes": "external dynamic lists are not fetched by this version yet",
     "registered_interval": "registered addresses are not read by this version yet",
     "guard": "plans are not guarded by this version yet",
     "clusters[].guard": "plans are not guarded by this version yet",

@@ -441,13 +441,15 @@ class Settings(BaseSettings):
     rules: Rules = Field(default_factory=Rules)
     """Which rules become policies, and how."""
     fqdn: Literal["skip", "resolve"] = "skip"
-    """FQDN objects. skip: the group that holds one is open. resolve: by DNS."""
+    """FQDN objects. skip: the group that holds one is open. resolve: by this machine's DNS, for
+    plain allows only (more permissive)."""
     fqdn_grace: Duration = timedelta(hours=1)
-    """How long an address stays after DNS stops giving it. With fqdn: resolve only."""
+    """How long an address stays after the last answer of DNS that had it ran out. With
+    fqdn: resolve only."""
     edl: Literal["skip", "fetch"] = "skip"
-    """External dynamic lists. skip: what uses one is open. fetch: read by HTTP."""
+    """External dynamic lists of addresses. skip: what uses one is open. fetch: read by HTTPS."""
     edl_max_bytes: Annotated[Whole, Field(ge=1)] = 16_777_216
-    """Bytes; a longer list is not used. With edl: fetch only."""
+    """Bytes; a longer list counts as one that could not be fetched. With edl: fetch only."""
     registered_ips: Literal["required", "optional"] = "required"
     """Addresses registered at run time. required: a dynamic group without them is open.
     optional: it is what the configuration holds (more permissive)."""

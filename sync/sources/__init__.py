@@ -22,7 +22,10 @@ class Source(Protocol):
 
 
 class Memory(Protocol):
-    """What a source was told, kept from one process to the next."""
+    """What a source was told earlier and may need again; it outlives the process.
+
+    A text of `kind` and `name` has one value, the last one remembered.
+    """
 
     def recall(self, kind: str, name: str) -> bytes | None: ...
 

@@ -94,8 +94,8 @@ class Line:
         self._slots = slots
         self._whole, self._read_seconds = whole_seconds, read_seconds
         self._now = now
-        self._pool = _pool(host, port, context)
-        self._pool.ConnectionCls = partial(_Connection, self._whole)  # type: ignore[assignment]
+        self._pool = pool(host, port, context)
+        self._pool.ConnectionCls = partial(WatchedConnection, self._whole)  # type: ignore[assignment]
 
     def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
         """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
@@ -159,7 +159,7 @@ class Line:
             )
 
     def _failed(self, error: urllib3.exceptions.HTTPError) -> PanoramaError:
-        reason = _deepest(error)
+        reason = deepest(error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             return PanoramaError(
                 f"{self.where} shows a certificate that is refused "
@@ -243,7 +243,7 @@ class Line:
         )
 
 
-class _Connection(HTTPSConnection):
+class WatchedConnection(HTTPSConnection):
     """A connection that waits so many seconds for the head of an answer, however it trickles."""
 
     def __init__(self, whole_seconds: float, *args: Any, **given: Any) -> None:
@@ -296,7 +296,8 @@ def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLC
     return context
 
 
-def _pool(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnectionPool:
+def pool(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnectionPool:
+    """Connections to a host, through the proxy that the environment names for it."""
     proxy = getproxies().get("https")
     if not proxy or proxy_bypass(f"{host}:{port}"):
         return urllib3.HTTPSConnectionPool(host, port, maxsize=AT_ONCE, ssl_context=context)
@@ -312,7 +313,7 @@ def _pool(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnecti
     return manager.connection_from_host(host, port, "https")
 
 
-def _deepest(error: BaseException) -> BaseException:
+def deepest(error: BaseException) -> BaseException:
     """What the network or TLS said first, under all that was made of it."""
     found, each = error, error.__cause__ or error.__context__
     while each is not None:

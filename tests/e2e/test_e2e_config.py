@@ -73,7 +73,7 @@ PROBLEMS = set(
 instanse: unknown key; did you mean instance?
 clusters[0].device_group: unknown key; did you mean device_groups?
 webhook: nobody is called by this version yet; remove the key
-fqdn: FQDN objects are not resolved by this version yet; remove the key
+edl: must be skip or fetch
 clusters[0].device_groups: is missing; add it
 clusters[1].device_groups[0].mode: is missing; add it
 """.splitlines()
@@ -84,7 +84,7 @@ def test_all_problems_come_at_once_each_with_its_place(place: Installation) -> N
     place.configure(
         instanse="a",
         webhook="https://example.com",
-        fqdn="resolve",
+        edl="feth",
         clusters=[
             {"name": "eu", "kind": "manifests", "path": "eu", "device_group": []},
             {"name": "us", "kind": "manifests", "path": "us", "device_groups": [{"name": "dg-us"}]},
@@ -113,7 +113,7 @@ def test_all_problems_come_at_once_each_with_its_place(place: Installation) -> N
         ("ZONEBRIDGE_STORE__URL", "mysql://h/d", "must be sqlite:///FILE or postgresql+psycopg://"),
         ("ZONEBRIDGE_STORE__URL", "postgresql+psycopg://u:hunter2@h/d", "holds a password"),
         ("ZONEBRIDGE_CLUSTERS__1__PATH", "eu", "is already used by an earlier one"),
-        ("ZONEBRIDGE_FQDN", "resolve", "FQDN objects are not resolved by this version yet"),
+        ("ZONEBRIDGE_WEB__AUTH", "token", "there is no dashboard in this version yet"),
         ("ZONEBRIDGE_CLUSTERS__0__NAME", "a\nb", "holds a control character"),
     ],
 )

@@ -295,10 +295,6 @@ def test_the_tiers_of_calico_are_those_that_the_validator_knows() -> None:
 
 
 LATER: dict[str, dict[str, Any]] = {
-    "fqdn": {"fqdn": "resolve"},
-    "fqdn_grace": {"fqdn_grace": "2h"},
-    "edl": {"edl": "fetch"},
-    "edl_max_bytes": {"edl_max_bytes": 5},
     "registered_interval": {"registered_interval": "31s"},
     "guard.min_prefix_length.ipv4": {"guard": {"min_prefix_length": {"ipv4": 9}}},
     "guard.not_pushed": {"guard": {"not_pushed": "wait"}},
@@ -320,21 +316,21 @@ def test_what_is_still_to_come_is_refused(place: str, keys: dict[str, Any], tmp_
 
 def test_a_key_still_to_come_may_say_what_happens_anyway(tmp_path: Path) -> None:
     file = tmp_path / "zonebridge.yaml"
-    same = {"poll_interval": "10s", "fqdn_grace": "60m", "engine": {"kind": "embedded"}}
+    same = {"poll_interval": "10s", "registered_interval": "30s", "engine": {"kind": "embedded"}}
     file.write_text(yaml.safe_dump(a_document(**same)))
     load(file, {})
 
 
 def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
     cluster = a_cluster(name="_service", device_group=[], context="x")
-    document = a_document(instanc=1, fqdn="resolve", clusters=[cluster], log={"level": 3})
+    document = a_document(instanc=1, webhook="x", clusters=[cluster], log={"level": 3})
     document["store"] = {"url": "mysql://x", "ulr": 1}
     assert refusal_of(document, tmp_path).splitlines() == [
         "DIR/zonebridge.yaml has 7 problems:",
         "  clusters[0].device_group: unknown key; did you mean device_groups?",
         "  instanc: unknown key; did you mean instance?",
         "  store.ulr: unknown key; did you mean url?",
-        "  fqdn: FQDN objects are not resolved by this version yet; remove the key",
+        "  webhook: nobody is called by this version yet; remove the key",
         "  store.url: must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE",
         "  clusters[0].name: _service is the service's own audit chain; choose another name",
         "  log.level: must be debug, info, warning or error",
