@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -158,10 +159,10 @@ def fetch(
     place = "its source"
     for _ in range(_REDIRECTS + 1):
         parts = _https(url, place)
-        with _answered(parts, context, headers, deadline, seconds) as response:
+        with _answered(parts, context, headers, deadline) as response:
             location = response.headers.get("Location")
             if response.status not in _MOVED or not location:
-                return _taken(response, max_bytes, deadline, seconds, known=len(headers) > 1)
+                return _taken(response, max_bytes, deadline, known=len(headers) > 1)
         url = urljoin(url, location)
         place = "the place it redirects to"
     raise _failed(f"more than {_REDIRECTS} redirects")
@@ -188,10 +189,9 @@ def _answered(
     context: ssl.SSLContext,
     headers: Mapping[str, str],
     deadline: float,
-    seconds: float,
 ) -> Iterator[urllib3.BaseHTTPResponse]:
     """The head of an answer, with its body still to be read; errors of both become ours."""
-    _require_in_time(deadline, seconds)
+    _require_in_time(deadline)
     left = max(deadline - time.monotonic(), 0.001)
     try:
         with pool(parts.hostname or "", parts.port or 443, context) as connections:
@@ -213,7 +213,7 @@ def _answered(
             finally:
                 response.close()
     except HTTPError as error:
-        _require_in_time(deadline, seconds)
+        _require_in_time(deadline)
         raise _failed(_reason(error)) from error
     except UsageError:
         raise _failed("HTTPS_PROXY is no URL of an HTTP proxy") from None
@@ -225,7 +225,6 @@ def _taken(
     response: urllib3.BaseHTTPResponse,
     max_bytes: int,
     deadline: float,
-    seconds: float,
     *,
     known: bool,
 ) -> Fetched:
@@ -240,12 +239,12 @@ def _taken(
     if "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers:
         raise _failed("its server does not say how long it is, and it may be cut")
     body = bytearray()
-    _require_in_time(deadline, seconds)
+    _require_in_time(deadline)
     while part := response.read1(_CHUNK, decode_content=False):
         body += part
         if len(body) > max_bytes:
             raise _failed(f"more than edl_max_bytes, {max_bytes:,} bytes")
-        _require_in_time(deadline, seconds)
+        _require_in_time(deadline)
     return Fetched(bytes(body), _token(response, "ETag"), _token(response, "Last-Modified"))
 
 
@@ -255,9 +254,9 @@ def _token(response: urllib3.BaseHTTPResponse, name: str) -> str:
     return found if len(found) <= _LONGEST_TOKEN and found.isascii() and found.isprintable() else ""
 
 
-def _require_in_time(deadline: float, seconds: float) -> None:
+def _require_in_time(deadline: float) -> None:
     if time.monotonic() > deadline:
-        raise _failed(f"more than {seconds:.3g} seconds")
+        raise _failed("it takes too long")
 
 
 def _failed(because: str) -> FetchError:
@@ -269,7 +268,8 @@ def _reason(error: HTTPError) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"the certificate of its server is refused: {reason.verify_message.rstrip('.')}"
     # Only the system's own words: those of urllib3 hold what was asked.
-    said = getattr(reason, "strerror", None) or type(reason).__name__
+    own = str(reason) if isinstance(reason, OSError | HTTPException) else ""
+    said = getattr(reason, "strerror", None) or own or type(reason).__name__
     through = "through the proxy of HTTPS_PROXY: " if isinstance(error, ProxyError) else ""
     return f"{through}{said}"
 
@@ -339,6 +339,8 @@ class Lists:
         self._asked = {url: self._asked.get(url) or self._recalled(url) for url in intervals_of}
         now = self._now()
         due = [url for url, each in self._asked.items() if not each.at <= now < each.due]
+        # Lists that fail must not keep the others from being fetched.
+        due.sort(key=lambda url: bool(self._asked[url].clause))
         for url, found in zip(due, self._fetched(due), strict=True):
             if found is not None:
                 self._note(url, found, intervals_of[url])
@@ -354,7 +356,8 @@ class Lists:
 
         def one(url: str) -> Fetched | FetchError | None:
             seconds = deadline - time.monotonic()
-            if seconds <= 0:
+            # With little time left it would fail for no reason of its own.
+            if seconds < self._round_seconds / 2:
                 return None
             copy = self._asked[url].copy
             try:

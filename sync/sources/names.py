@@ -186,7 +186,9 @@ class Names:
 
         def reply(question: _Question) -> _Reply:
             seconds = min(self._answer_seconds, deadline - time.monotonic())
-            return _reply(resolver, question, seconds) if seconds > 0 else None
+            # With little time left a lookup would fail for no reason of its own.
+            enough = seconds > self._answer_seconds / 2
+            return _reply(resolver, question, seconds) if enough else None
 
         with ThreadPoolExecutor(_AT_ONCE, "names") as pool:
             return list(pool.map(reply, due))
