@@ -339,8 +339,6 @@ class Lists:
         self._asked = {url: self._asked.get(url) or self._recalled(url) for url in intervals_of}
         now = self._now()
         due = [url for url, each in self._asked.items() if not each.at <= now < each.due]
-        # Lists that fail must not keep the others from being fetched.
-        due.sort(key=lambda url: bool(self._asked[url].clause))
         for url, found in zip(due, self._fetched(due), strict=True):
             if found is not None:
                 self._note(url, found, intervals_of[url])

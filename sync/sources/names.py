@@ -162,8 +162,6 @@ class Names:
         due = [each for each, asked in self._asked.items() if not asked.at <= now < asked.due]
         if not due:
             return
-        # Names that fail must not keep the others from being asked.
-        due.sort(key=lambda each: self._asked[each].failed)
         failing = {
             question[0].rstrip(".")
             for question, reply in zip(due, self._replies(due), strict=True)

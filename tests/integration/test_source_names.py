@@ -129,16 +129,18 @@ def test_a_ttl_has_a_floor_and_a_ceiling(
 def test_an_address_that_vanished_stays_for_the_grace_after_its_ttl(
     server: NameServer, clock: Clock
 ) -> None:
+    server.minimum = 3600
     server.holds("db.example", "A", "10.0.0.1", ttl=60)
-    asked = names(server, clock)
+    asked = names(server, clock, grace=timedelta(minutes=10))
     held(asked, "db.example")
     server.holds("db.example", "A", "10.0.0.2", ttl=3600)
     clock.time += 60
     assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32", "10.0.0.2/32"]}
-    clock.time += 3599
+    clock.time += 599
+    assert not asked.due()
     assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32", "10.0.0.2/32"]}
     clock.time += 1
-    assert asked.due(), "its end is a change, also where nobody is to be asked"
+    assert asked.due(), "its end is a change, although nobody is to be asked"
     assert held(asked, "db.example") == {"db.example": ["10.0.0.2/32"]}
 
 
@@ -252,6 +254,18 @@ def test_another_process_knows_what_vanished_and_what_was_answered_last(
     server.failing.add("db.example")
     clock.time += 3600
     assert held(names(server, clock, memory), "db.example") == {"db.example": ["10.0.0.2/32"]}
+
+
+def test_what_is_over_is_forgotten(server: NameServer, clock: Clock) -> None:
+    memory = InProcess()
+    asked = names(server, clock, memory)
+    for number in range(1, 200):
+        server.holds("db.example", "A", f"10.0.0.{number}", ttl=3600)
+        held(asked, "db.example")
+        clock.time += 3600
+    kept = memory.recall("name", "db.example. A")
+    assert kept is not None
+    assert kept.count(b"10.0.0.") <= 2
 
 
 def test_an_answer_that_stays_the_same_is_not_remembered_each_time(

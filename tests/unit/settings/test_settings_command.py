@@ -90,6 +90,21 @@ def test_check_prints_json(directory: Path) -> None:
     }
 
 
+def test_check_warns_of_answers_that_are_not_the_firewalls_and_asks_nobody(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        pytest.fail("somebody would be asked")
+
+    monkeypatch.setattr("sync.sources.answers.AnsweredSource.read", fail)
+    write(directory, fqdn="resolve", edl="fetch")
+    result = run(directory, "check")
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        "warning: fqdn: resolve lets rules allow what this machine's DNS"
+    )
+
+
 def test_check_warns_on_stderr_and_in_json(directory: Path) -> None:
     file = {"kind": "file", "path": "export.xml"}
     write(directory, sources=[{"name": "main", **file}, {"name": "spare", **file}])
