@@ -183,7 +183,7 @@ def test_two_lists_of_one_url_are_fetched_once_by_the_shorter_time(
     reader: Reader, server: ListServer, clock: Clock
 ) -> None:
     server.pages["/list.txt"] = b"10.0.0.1"
-    reader.read(edl(server.url(), "daily"), edl(server.url(), "five-minute"))
+    reader.read(edl(server.url(), "five-minute"), edl(server.url(), "daily"))
     assert len(server.asked) == 1
     clock.time += 300
     assert reader.lists.due()
