@@ -57,7 +57,7 @@ def zonebridge(directory: Path) -> Seconds:
         began = time.time()
         run.begin()
         (result,) = run_cycle(
-            assembly.sources(settings),
+            assembly.sources(settings, store),
             assembly.clusters(settings, store, write=True, only=()),
             store,
             assembly.options(settings, store),
@@ -226,7 +226,7 @@ def prepare(directory: Path, sets: int) -> None:
     settings = load(directory / "zonebridge.yaml", {})
     with assembly.store_of(settings, write=False) as store:
         (result,) = plan_cycle(
-            assembly.sources(settings),
+            assembly.sources(settings, store),
             assembly.clusters(settings, store, write=False, only=()),
             store,
             assembly.options(settings, store),

@@ -46,9 +46,7 @@ def store_of(settings: Settings, *, write: bool) -> Store:
     return open_store_read_only(settings.store.url, password=password)
 
 
-def sources(
-    settings: Settings, store: Store | None, *, candidate: bool = False
-) -> list[Source]:
+def sources(settings: Settings, store: Store | None, *, candidate: bool = False) -> list[Source]:
     """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
 
     Only a plan that nobody writes may ask for that. The store has what DNS and lists said last;

@@ -160,7 +160,7 @@ def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> 
         for group in cluster.device_groups
     }
     configurations: dict[str, Configuration] = {}
-    for i, source in enumerate(sources(settings, answered=False)):
+    for i, source in enumerate(sources(settings, None)):
         if source.name in used:
             try:
                 configurations[source.name] = source.read().configuration

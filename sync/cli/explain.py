@@ -53,7 +53,7 @@ def explain(
         options = assembly.options(settings, store)
         clusters = assembly.clusters(settings, store, write=False, only=only)
         used = {here.source for cluster in clusters for here in cluster.device_groups}
-        read = read_sources(assembly.sources(settings), used)
+        read = read_sources(assembly.sources(settings, store), used)
         for cluster in clusters:
             try:
                 found.append(

@@ -62,7 +62,7 @@ def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) ->
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
         return plan_cycle(
-            assembly.sources(settings),
+            assembly.sources(settings, store),
             assembly.clusters(settings, store, write=False, only=only),
             store,
             assembly.options(settings, store),

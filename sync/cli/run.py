@@ -17,7 +17,7 @@ def run(context: Context) -> int:
     with assembly.store_of(settings, write=True) as store, signals() as asked:
         hold_to_heads(store, settings.audit.head_file)
         Service(
-            assembly.sources(settings),
+            assembly.sources(settings, store),
             assembly.clusters(settings, store, write=True, only=()),
             store,
             assembly.options(settings, store),

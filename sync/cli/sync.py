@@ -158,7 +158,7 @@ def _planned(
 ) -> list[Result]:
     with assembly.store_of(settings, write=False) as store:
         return plan_cycle(
-            assembly.sources(settings, candidate=candidate),
+            assembly.sources(settings, store, candidate=candidate),
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt),
             store,
             assembly.options(settings, store),
@@ -204,7 +204,7 @@ def _sync(
         take = partial(store.lease, holder=holder("zonebridge sync"), ttl=settings.lease_ttl)
         try:
             results = run_cycle(
-                assembly.sources(settings),
+                assembly.sources(settings, store),
                 assembly.clusters(settings, store, write=True, only=only, adopt=adopt),
                 store,
                 assembly.options(settings, store),

@@ -36,7 +36,8 @@ def which(context: Context, *, address: str, only: Sequence[str], output: str) -
     options = assembly.translation_options(settings, ())
     chosen = [each for each in settings.clusters if not only or each.name in only]
     used = {here.source for each in chosen for here in assembly.device_groups(settings, each)}
-    read = read_sources(assembly.sources(settings), used)
+    with assembly.store_of(settings, write=False) as store:
+        read = read_sources(assembly.sources(settings, store), used)
     found: list[Holders] = []
     results: list[Result] = []
     for cluster in chosen:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
-from sync.errors import SourceError
+from sync.errors import SourceError, StoreError
 from sync.firewall.configuration import Configuration, Snapshot
 from sync.firewall.effective import effective
 from sync.firewall.objects import Address, ExternalList, Objects
@@ -53,11 +53,15 @@ class AnsweredSource:
             self._revision = revision
             self._look(self._snapshot.configuration)
         self._rounds += 1
-        return replace(
-            self._snapshot,
-            names=self._names.answers(self._fqdns) if self._names else {},
-            lists=self._lists.answers(self._wanted) if self._lists else {},
-        )
+        try:
+            return replace(
+                self._snapshot,
+                names=self._names.answers(self._fqdns) if self._names else {},
+                lists=self._lists.answers(self._wanted) if self._lists else {},
+            )
+        except StoreError as error:
+            # What was said last is not to be had, and without it more would vanish than did.
+            raise SourceError(f"source {self.name}: {error}") from error
 
     def _look(self, configuration: Configuration) -> None:
         """Note what the device groups see that has to be asked for."""

@@ -19,8 +19,8 @@ from sync.settings import load
 from sync.sources.answers import AnsweredSource
 from sync.sources.export import ExportSource
 from sync.sources.lists import Lists
-from sync.sources.memory import InProcess
 from sync.sources.names import Names
+from tests.memory import HeldMemory
 from tests.name_server import NameServer
 from tests.words import Word, address, document, entry, read, shared, tag, text
 
@@ -73,7 +73,7 @@ def clock() -> Clock:
 def answered(
     inner: Counted, server: NameServer, clock: Clock, *device_groups: str
 ) -> AnsweredSource:
-    memory = InProcess()
+    memory = HeldMemory()
     names = Names(memory, timedelta(hours=1), resolver=server.resolver, now=clock)
     context = ssl.create_default_context()
     lists = Lists(memory, context, max_bytes=1000, shortest=(8, 16), now=clock)
@@ -218,7 +218,8 @@ def test_there_is_a_layer_where_one_of_them_is_wanted(
         "device_groups: [{name: eu, mode: staged}]}]\n"
     )
     settings = load(file, {})
-    [source] = assembly.sources(settings)
+    with assembly.store_of(settings, write=False) as store:
+        [source] = assembly.sources(settings, store)
     assert isinstance(source, AnsweredSource if layered else ExportSource)
-    [source] = assembly.sources(settings, answered=False)
+    [source] = assembly.sources(settings, None)
     assert isinstance(source, ExportSource)

@@ -14,8 +14,8 @@ from sync.firewall.runtime import External
 from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.sources import Memory
 from sync.sources.lists import Lists
-from sync.sources.memory import InProcess
 from sync.sources.panos_line import tls_context
+from tests.memory import HeldMemory
 from tests.simulator.authority import Authority
 from tests.simulator.faults import Drip, Huge, Redirect, Reset, Silence, Truncated
 from tests.simulator.request import Request
@@ -99,7 +99,7 @@ class Reader:
     server: ListServer
     clock: Clock
     context: ssl.SSLContext
-    memory: Memory = field(default_factory=InProcess)
+    memory: Memory = field(default_factory=HeldMemory)
     max_bytes: int = 1000
     seconds: float = 60.0
 
@@ -428,7 +428,7 @@ def test_a_proxy_of_the_environment_is_used(
     ],
 )
 def test_what_is_remembered_wrongly_is_not_believed(spoilt: bytes, reader: Reader) -> None:
-    class Spoilt(InProcess):
+    class Spoilt(HeldMemory):
         def recall(self, kind: str, name: str) -> bytes | None:
             return spoilt
 
@@ -440,6 +440,6 @@ def test_what_is_remembered_wrongly_is_not_believed(spoilt: bytes, reader: Reade
 def test_no_url_is_remembered(reader: Reader, server: ListServer) -> None:
     server.pages["/list.txt"] = b"10.0.0.1"
     reader.read(edl(server.url("/list.txt?token=hunter2")))
-    assert isinstance(reader.memory, InProcess)
-    assert len(reader.memory._kept) == 1
-    assert "hunter2" not in repr(reader.memory._kept)
+    assert isinstance(reader.memory, HeldMemory)
+    assert len(reader.memory) == 1
+    assert "hunter2" not in repr(reader.memory)

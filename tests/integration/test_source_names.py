@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.sources import Memory
-from sync.sources.memory import InProcess
 from sync.sources.names import Names
+from tests.memory import HeldMemory
 from tests.name_server import NameServer
 
 HOUR = timedelta(hours=1)
@@ -39,7 +39,7 @@ def names(
 ) -> Names:
     # A lookup that nobody answers is given up soon: no test waits for one that somebody does.
     return Names(
-        memory or InProcess(), grace, resolver=server.resolver, now=clock, answer_seconds=0.5
+        memory or HeldMemory(), grace, resolver=server.resolver, now=clock, answer_seconds=0.5
     )
 
 
@@ -195,7 +195,7 @@ def test_a_name_that_was_never_answered_has_no_answer(server: NameServer, clock:
 
 def test_without_a_resolver_the_last_answers_stay(server: NameServer, clock: Clock) -> None:
     server.holds("db.example", "A", "10.0.0.1")
-    memory = InProcess()
+    memory = HeldMemory()
     held(names(server, clock, memory), "db.example")
 
     def none() -> dns.resolver.Resolver:
@@ -212,7 +212,7 @@ def test_a_dead_resolver_ends_a_round_and_who_was_not_asked_comes_first_in_the_n
     server.silent |= {*dead}
     server.holds("z.example", "A", "10.0.0.1")
     asked = Names(
-        InProcess(),
+        HeldMemory(),
         HOUR,
         resolver=server.resolver,
         now=clock,
@@ -243,7 +243,7 @@ def test_what_no_name_can_have_is_dropped(server: NameServer, clock: Clock) -> N
 def test_another_process_knows_what_vanished_and_what_was_answered_last(
     server: NameServer, clock: Clock
 ) -> None:
-    memory = InProcess()
+    memory = HeldMemory()
     server.holds("db.example", "A", "10.0.0.1", ttl=60)
     held(names(server, clock, memory), "db.example")
     server.holds("db.example", "A", "10.0.0.2", ttl=60)
@@ -257,7 +257,7 @@ def test_another_process_knows_what_vanished_and_what_was_answered_last(
 
 
 def test_what_is_over_is_forgotten(server: NameServer, clock: Clock) -> None:
-    memory = InProcess()
+    memory = HeldMemory()
     asked = names(server, clock, memory)
     for number in range(1, 200):
         server.holds("db.example", "A", f"10.0.0.{number}", ttl=3600)
@@ -271,7 +271,7 @@ def test_what_is_over_is_forgotten(server: NameServer, clock: Clock) -> None:
 def test_an_answer_that_stays_the_same_is_not_remembered_each_time(
     server: NameServer, clock: Clock
 ) -> None:
-    class Counted(InProcess):
+    class Counted(HeldMemory):
         writes = 0
 
         def remember(self, kind: str, name: str, value: bytes) -> None:
@@ -307,7 +307,7 @@ def test_an_answer_that_stays_the_same_is_not_remembered_each_time(
 def test_what_is_remembered_wrongly_is_not_believed(
     kept: bytes, server: NameServer, clock: Clock
 ) -> None:
-    memory = InProcess()
+    memory = HeldMemory()
     for family in ("A", "AAAA"):
         memory.remember("name", f"db.example. {family}", kept)
     server.failing.add("db.example")
