@@ -63,7 +63,13 @@ def resolve_applications(
                 because.add(f"App-ID {name} {found.problem}")
                 continue
             secure = SECURE.get(name, "") if denied and found.predefined else ""
-            known, problem = _default((*found.default, *_items(secure)))
+            # An allow without the extended ports is only smaller.
+            given = [
+                ("port" if kind == "extended-port" else kind, value)
+                for kind, value in found.default
+                if denied or kind != "extended-port"
+            ]
+            known, problem = _default((*given, *_items(secure)))
         elif name in DEFAULTS:
             known, problem = _predefined(name, denied=denied)
         else:

@@ -70,6 +70,21 @@ class Configuration:
     remarks: tuple[Remark, ...] = ()
 
 
+def family_of(configuration: Configuration, device_group: str) -> list[DeviceGroup]:
+    """A device group and all below it."""
+    groups = configuration.device_groups
+    below: dict[str, list[str]] = {}
+    for group in groups.values():
+        below.setdefault(group.parent, []).append(group.name)
+    family = {device_group: groups[device_group]}
+    names = [device_group]
+    for name in names:
+        found = [each for each in below.get(name, ()) if each not in family]
+        names += found
+        family |= {each: groups[each] for each in found}
+    return list(family.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a snapshot comes from, as far as its source can tell.

@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from sync.firewall.configuration import Configuration, DeviceGroup
+from sync.firewall.configuration import Configuration, DeviceGroup, family_of
 from sync.firewall.templates import (
     Interface,
     Network,
@@ -69,7 +69,7 @@ def derived(configuration: Configuration, device_group: str) -> Derived:
     their addresses back from every zone of that router. `KeyError` for a device group that is
     not in the configuration (`sync.firewall.effective` refuses it first).
     """
-    groups = _family(configuration, device_group)
+    groups = family_of(configuration, device_group)
     firewalls, gaps = _firewalls(configuration, groups)
     gaps += _forwarding(configuration, groups)
     zones = tuple(sorted({zone.name for firewall in firewalls for zone in firewall.zones}))
@@ -104,21 +104,6 @@ class _Firewall:
     interfaces: Mapping[str, Interface]
     routers: Mapping[str, VirtualRouter]
     learning: frozenset[str]
-
-
-def _family(configuration: Configuration, device_group: str) -> list[DeviceGroup]:
-    """A device group and all below it."""
-    groups = configuration.device_groups
-    below: dict[str, list[str]] = {}
-    for group in groups.values():
-        below.setdefault(group.parent, []).append(group.name)
-    family = {device_group: groups[device_group]}
-    names = [device_group]
-    for name in names:
-        found = [each for each in below.get(name, ()) if each not in family]
-        names += found
-        family |= {each: groups[each] for each in found}
-    return list(family.values())
 
 
 def _forwarding(configuration: Configuration, groups: Iterable[DeviceGroup]) -> list[str]:

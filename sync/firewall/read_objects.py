@@ -76,6 +76,17 @@ def read_objects(scope: Sequence[_Element], remarks: Remarks) -> Objects:
     )
 
 
+def read_predefined(
+    predefined: _Element, remarks: Remarks
+) -> dict[str, Application | ApplicationGroup]:
+    """The App-IDs of a Panorama's own content by name; a container is a group of its functions.
+
+    Source of the shape: what pan-os-python 1.13 reads of `/config/predefined`.
+    """
+    readers = (("application", _predefined), ("application-container", _container))
+    return _by_name([predefined], readers, remarks)
+
+
 def _by_name(
     scope: Sequence[_Element],
     readers: Iterable[tuple[str, _Reader[_Object]]],
@@ -302,8 +313,14 @@ def _application(name: str, entry: _Element, remarks: Remarks) -> Application:
             if not len(child) and child.tag not in _SILENT:
                 attributes.append((child.tag, text(child)))
             continue
-        fields = _Fields(child, _known("port", *_IDENTIFIED_BY), remarks)
-        default += [("port", member) for member in fields.members("port") or ()]
+        fields = _Fields(child, _known("port", "extended-port", *_IDENTIFIED_BY), remarks)
+        usual = fields.members("port") or ()
+        default += [("port", member) for member in usual]
+        default += [
+            ("extended-port", member.removesuffix("/secure"))
+            for member in fields.members("extended-port") or ()
+            if member not in usual
+        ]
         for tag in _IDENTIFIED_BY:
             if tag in fields.found:
                 # `type` before `code`, whichever the document has first.
@@ -312,6 +329,20 @@ def _application(name: str, entry: _Element, remarks: Remarks) -> Application:
                 default.append((tag, ",".join(inner)))
         problem = problem or fields.problem
     return Application(name, tuple(default), tuple(sorted(attributes)), problem)
+
+
+def _predefined(name: str, entry: _Element, remarks: Remarks) -> Application:
+    return replace(_application(name, entry, remarks), predefined=True)
+
+
+def _container(name: str, entry: _Element, remarks: Remarks) -> ApplicationGroup:
+    found = list(entry.iterchildren("functions"))
+    listed = members(found[0], remarks) if len(found) == 1 else None
+    problem = ""
+    if not listed:
+        problem = "does not tell what it holds"
+        remarks.add(entry, f"{problem}; whatever uses it is taken as unsayable")
+    return ApplicationGroup(name, tuple(sorted(set(listed or ()))), problem)
 
 
 def _application_filter(name: str, entry: _Element, remarks: Remarks) -> ApplicationFilter:
