@@ -53,7 +53,7 @@ def sources(settings: Settings, store: Store | None, *, candidate: bool = False)
     without one nobody is asked for what the settings want of them.
     """
     found = [
-        _panorama(source, "candidate" if candidate else "running")
+        _panorama(settings, source, "candidate" if candidate else "running")
         if source.kind == "panorama"
         else _export(source)
         for source in settings.sources
@@ -97,7 +97,9 @@ def _export(source: SourceSettings) -> Source:
     return ExportSource(source.name, source.path)
 
 
-def _panorama(source: SourceSettings, view: Literal["running", "candidate"]) -> Source:
+def _panorama(
+    settings: Settings, source: SourceSettings, view: Literal["running", "candidate"]
+) -> Source:
     # pan-os-python takes long to import, and only those with a Panorama need it.
     from sync.sources.panorama import PanoramaSource
     from sync.sources.panos_client import Key, Member
@@ -124,7 +126,20 @@ def _panorama(source: SourceSettings, view: Literal["running", "candidate"]) -> 
         Member(Line(source.name, host, source.port, context, slots), credentials)
         for host in source.hosts
     ]
-    return PanoramaSource(source.name, members, source.full_read_interval, view=view)
+    device_groups = {
+        group.name
+        for cluster in settings.clusters
+        for group in cluster.device_groups
+        if settings.source_of(group) == source
+    }
+    return PanoramaSource(
+        source.name,
+        members,
+        source.full_read_interval,
+        settings.registered_interval,
+        device_groups,
+        view,
+    )
 
 
 def options(settings: Settings, store: Store) -> Options:

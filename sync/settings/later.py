@@ -15,7 +15,6 @@ from sync.settings.problems import Problem, write_place
 from sync.settings.shape import Entry, entries, keys_of
 
 LATER: Mapping[str, str] = {
-    "registered_interval": "registered addresses are not read by this version yet",
     "guard": "plans are not guarded by this version yet",
     "clusters[].guard": "plans are not guarded by this version yet",
     "audit.retention": "audit records are kept for ever by this version",

@@ -454,7 +454,8 @@ class Settings(BaseSettings):
     """Addresses registered at run time. required: a dynamic group without them is open.
     optional: it is what the configuration holds (more permissive)."""
     registered_interval: Duration = timedelta(seconds=30)
-    """How often addresses registered at run time are read from sources of kind panorama."""
+    """How often sources of kind panorama are asked for addresses registered at run time, and for
+    firewalls that have not what was committed."""
     zones: Zones = Field(default_factory=Zones)
     """Where a flow's ends are."""
     guard: Guard = Field(default_factory=Guard)

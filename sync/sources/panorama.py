@@ -1,114 +1,179 @@
 """A source that is a Panorama, or an active/passive pair of them, read over the XML API.
 
     the active member  ->  its version, the subtrees that count, its version again  ->  snapshot
+                       ->  what its firewalls tell, which moves without a commit    ->
 
-The running configuration is read, in a few large parts and never whole: `/config` also holds
-password hashes and keys. What is committed in between makes a read begin anew.
+The running configuration is read, in a few large parts and never whole. What is committed in
+between makes a read begin anew.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from threading import Lock
-from typing import Final
+from typing import Final, Literal
 
 import structlog
-from lxml import etree
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.document import panorama
+from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.reading import read_configuration
+from sync.sources.commits import Commit, leads, newest_commit, state_of
+from sync.sources.content import predefined
 from sync.sources.panos_client import Member
 from sync.sources.panos_line import PanoramaError, RefusedError
+from sync.sources.pushed import not_pushed
+from sync.sources.registered import registrations
+from sync.sources.subtrees import Read, candidate, running
 
-_DEVICE: Final = "/config/devices/entry[@name='localhost.localdomain']"
-_SHARED: Final = "/config/shared"
-_ANCESTORS: Final = f"{_DEVICE}/deviceconfig/setting/management/ancestor-objects-take-precedence"
-_GROUPS: Final = f"{_DEVICE}/device-group"
-_TEMPLATES: Final = (f"{_DEVICE}/template", f"{_DEVICE}/template-stack")
-_HIERARCHY: Final = "/config/readonly/devices/entry[@name='localhost.localdomain']/device-group"
-_OLD_HIERARCHY: Final = "/config/readonly/dg-meta-data"
-
-_AUDIT: Final = "<show><config><audit><info></info></audit></config></show>"
-_JOBS: Final = "<show><jobs><all></all></jobs></show>"
-_STATE: Final = "<show><high-availability><state></state></high-availability></show>"
 _SYSTEM: Final = "<show><system><info></info></system></show>"
-
-_AUDITED: Final = "version"
 _TRIES: Final = 3
-_ADMINISTRATOR: Final = ("admin", "administrator", "user", "committed-by", "commit-by")
-_DESCRIPTION: Final = ("description", "comment", "desc")
 
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What made a running configuration: its number, of audit versions or of commit jobs."""
-
-    kind: str
-    number: int
-    administrators: tuple[str, ...] = ()
-    description: str = ""
-
-    @property
-    def version(self) -> str:
-        return str(self.number) if self.kind == _AUDITED else f"{self.kind} {self.number}"
+View = Literal["running", "candidate"]
 
 
 class PanoramaSource:
-    """A Panorama by its members: one, or the two of a pair, of which the active one is read."""
+    """A Panorama by its members: one, or the two of a pair, of which the active one is read.
+
+    `device_groups` are those that clusters stand for: it is asked what is registered for them at
+    run time, and which of their firewalls have not what it runs. The view `candidate` is what
+    would run after a commit.
+    """
 
     def __init__(
         self,
         name: str,
         members: Sequence[Member],
         full_read_interval: timedelta,
+        registered_interval: timedelta,
+        device_groups: Collection[str],
+        view: View = "running",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._members = members
-        self._interval = full_read_interval.total_seconds()
+        self._full_interval = full_read_interval.total_seconds()
+        self._registered_interval = registered_interval.total_seconds()
+        self._device_groups = device_groups
+        self._view = view
         self._now = now
         self._active: Member | None = members[0] if len(members) == 1 else None
         self._newest: Commit | None = None
+        self._snapshot: Snapshot | None = None
+        # What made it due: a member, its version and a full read; then when firewalls were asked.
+        self._read_of: tuple[str, str, int] | None = None
+        self._told_at: int | None = None
+        self._content: Mapping[str, Application | ApplicationGroup] = {}
+        self._content_version = ""
+        self._warned: set[str] = set()
         self._lock = Lock()
 
     def revision(self) -> str:
-        """The member, its version, and how many full reads are due by now."""
+        """The member, its version, and how many reads of everything and of firewalls are due."""
         with self._lock:
             member, commit = self._asked()
-            due = int(self._now() // self._interval)
-            return f"{member.host} {commit.version} {due}"
+            full, registered = self._due()
+            # Nothing cheap tells whether the candidate moved.
+            moved = f" {self._now()}" if self._view == "candidate" else ""
+            return f"{member.host} {commit.version} {full} {registered}{moved}"
 
     def read(self) -> Snapshot:
-        """The running configuration as of one version; `SourceError` if there is none to be had."""
+        """The configuration as of one version, and what firewalls tell; only what is due is read.
+
+        `SourceError` if there is none to be had.
+        """
         with self._lock:
             member, commit = self._asked()
-            for _ in range(_TRIES):
-                config = _config(member)
-                after = _commit(member)
-                if after.version == commit.version:
-                    return self._snapshot(member, commit, config)
-                commit = after
+            full, registered = self._due()
+            found = self._snapshot
+            of = (member.host, commit.version, full)
+            if found is None or of != self._read_of or self._view == "candidate":
+                commit, found = self._configured(member, commit)
+                self._snapshot = found
+                self._read_of, self._told_at = (member.host, commit.version, full), None
+            if self._told_at != registered:
+                self._snapshot = found = self._told(member, found)
+                self._told_at = registered
+            return found
+
+    def _due(self) -> tuple[int, int]:
+        now = self._now()
+        registered = now // self._registered_interval if self._device_groups else 0
+        return int(now // self._full_interval), int(registered)
+
+    # --- what is configured -----------------------------------------------------------------------
+
+    def _configured(self, member: Member, commit: Commit) -> tuple[Commit, Snapshot]:
+        """A snapshot of the configuration and the content, and the commit that it is of."""
+        look = candidate if self._view == "candidate" else running
+        for _ in range(_TRIES):
+            system = member.op(_SYSTEM)
+            read = look(member, (system.findtext("system/sw-version") or "").strip())
+            after = newest_commit(member)
+            if read is not None and after.version == commit.version:
+                content = (system.findtext("system/app-version") or "").strip()
+                return commit, Snapshot(
+                    read_configuration(panorama(read.config, f"Panorama {member.host}")),
+                    self._provenance(member, commit, read),
+                    predefined=self._predefined(member, content),
+                )
+            commit = after
+        changed = "committed" if self._view == "running" else "changed"
         raise SourceError(
-            f"source {self.name}: the configuration of Panorama {member.host} was committed again "
+            f"source {self.name}: the configuration of Panorama {member.host} was {changed} again "
             f"during each of {_TRIES} reads; the next poll tries again"
         )
 
-    def _snapshot(self, member: Member, commit: Commit, config: etree._Element) -> Snapshot:
+    def _provenance(self, member: Member, commit: Commit, read: Read) -> Provenance:
         origin = f"Panorama {member.host}"
-        return Snapshot(
-            read_configuration(panorama(config, origin)),
-            Provenance(
-                source=self.name,
-                origin=origin,
-                version=commit.version,
-                administrators=commit.administrators,
-                description=commit.description,
-            ),
+        if read.pending:
+            version = f"{commit.version} and what is pending"
+            return Provenance(self.name, origin, version, read.administrators, pending=True)
+        return Provenance(
+            self.name, origin, commit.version, commit.administrators, commit.description
         )
+
+    def _predefined(
+        self, member: Member, version: str
+    ) -> Mapping[str, Application | ApplicationGroup]:
+        """The App-IDs of a version of the content; those known so far if they are not to be had."""
+        if not version or version != self._content_version:
+            try:
+                self._content = predefined(member)
+            except PanoramaError as error:
+                self._warn("the App-IDs of its content cannot be read", error, f"content {version}")
+            else:
+                self._content_version = version
+        return self._content
+
+    # --- what firewalls tell ----------------------------------------------------------------------
+
+    def _told(self, member: Member, configured: Snapshot) -> Snapshot:
+        if not self._device_groups:
+            return configured
+        configuration = configured.configuration
+        try:
+            behind = not_pushed(member, configuration, self._device_groups)
+        except PanoramaError as error:
+            if not isinstance(error, RefusedError):
+                member.require_up()
+            self._warn("it does not tell which firewalls have what it runs", error, "pushed")
+            behind = {}
+        else:
+            self._warned.discard("pushed")
+        return replace(
+            configured,
+            registered=registrations(member, configuration, self._device_groups),
+            not_pushed=behind,
+        )
+
+    def _warn(self, event: str, error: SourceError, once_for: str) -> None:
+        if once_for not in self._warned:
+            self._warned.add(once_for)
+            structlog.get_logger().warning(event, source=self.name, error=str(error))
 
     # --- the active member ------------------------------------------------------------------------
 
@@ -117,14 +182,14 @@ class PanoramaSource:
         known = self._active
         if known is not None:
             try:
-                return known, self._noted(_commit(known))
+                return known, self._noted(newest_commit(known))
             except PanoramaError as error:
                 if len(self._members) == 1:
                     if error.passive:
                         raise self._passive_only([known.host]) from error
                     raise
         self._active = self._find_active()
-        return self._active, self._noted(_commit(self._active))
+        return self._active, self._noted(newest_commit(self._active))
 
     def _find_active(self) -> Member:
         states: dict[str, str] = {}
@@ -132,12 +197,12 @@ class PanoramaSource:
         active: list[Member] = []
         for member in self._members:
             try:
-                state = _state(member)
+                state = state_of(member)
             except SourceError as error:
                 failed.append(error)
                 continue
             states[member.host] = state
-            if _leads(state):
+            if leads(state):
                 active.append(member)
         if len(active) == 1:
             return active[0]
@@ -172,127 +237,3 @@ class PanoramaSource:
             )
         self._newest = commit
         return commit
-
-
-def _state(member: Member) -> str:
-    """`primary-active`, `secondary-passive`, …; `alone` where there is no pair."""
-    found = member.op(_STATE)
-    if (found.findtext("enabled") or "").strip() == "no":
-        return "alone"
-    state = (found.findtext("local-info/state") or "").strip()
-    return state or "unknown"
-
-
-def _leads(state: str) -> bool:
-    return state == "alone" or state.rpartition("-")[2] == "active"
-
-
-def _commit(member: Member) -> Commit:
-    """The newest commit, by the audit's versions or, where that is not told, by commit jobs."""
-    try:
-        found = _newest_version(member.op(_AUDIT))
-    except RefusedError as error:
-        if error.passing or error.unauthorized or error.passive:
-            raise
-        found = None
-    if found is None:
-        # Of jobs a passive member tells too.
-        if not _leads(state := _state(member)):
-            raise PanoramaError(f"{member.line.where} is {state}", passive=True)
-        found = _newest_job(member.op(_JOBS))
-    if found is None:
-        raise PanoramaError(
-            f"{member.line.where} tells neither of configuration versions nor of commit jobs, so "
-            "nobody knows what its running configuration is; give the API key's role the "
-            "operational requests"
-        )
-    return found
-
-
-def _newest_version(result: etree._Element) -> Commit | None:
-    numbered = [
-        (int(name), entry)
-        for entry in result.iter("entry")
-        for name in [entry.get("name") or ""]
-        if name.isascii() and name.isdigit()
-    ]
-    if not numbered:
-        return None
-    number, entry = max(numbered, key=lambda each: each[0])
-    return Commit(_AUDITED, number, _texts(entry, _ADMINISTRATOR), _text(entry, _DESCRIPTION))
-
-
-def _newest_job(result: etree._Element) -> Commit | None:
-    done = []
-    for job in result.iter("job"):
-        said = {child.tag: (child.text or "").strip() for child in job}
-        if (said.get("type"), said.get("status"), said.get("result")) == ("Commit", "FIN", "OK"):
-            name = said.get("id", "")
-            if name.isascii() and name.isdigit():
-                done.append((int(name), job))
-    if not done:
-        return None
-    number, job = max(done, key=lambda each: each[0])
-    return Commit("commit job", number, _texts(job, _ADMINISTRATOR), _text(job, _DESCRIPTION))
-
-
-def _texts(element: etree._Element, tags: Sequence[str]) -> tuple[str, ...]:
-    found = [" ".join((child.text or "").split()) for tag in tags for child in element.iter(tag)]
-    return tuple(dict.fromkeys(filter(None, found)))
-
-
-def _text(element: etree._Element, tags: Sequence[str]) -> str:
-    return "; ".join(_texts(element, tags))
-
-
-def _config(member: Member) -> etree._Element:
-    """The parts of the running configuration that count, where they stand in the whole."""
-    xpaths = (_SHARED, _GROUPS, *_TEMPLATES, _ANCESTORS, _HIERARCHY)
-    with ThreadPoolExecutor(len(xpaths), "panorama") as pool:
-        parts = dict(zip(xpaths, pool.map(member.show, xpaths), strict=True))
-    if parts[_HIERARCHY] is None:
-        parts[_OLD_HIERARCHY] = member.show(_OLD_HIERARCHY)
-    version = (member.op(_SYSTEM).findtext("system/sw-version") or "").strip()
-    config = etree.Element("config", version=version)
-    for xpath, found in parts.items():
-        if found is not None:
-            parent = config
-            for step in xpath.split("/")[2:-1]:
-                parent = _child(parent, step)
-            parent.extend(list(found))
-    _require_whole(member, config)
-    return config
-
-
-def _require_whole(member: Member, config: etree._Element) -> None:
-    """Hold a configuration to what every Panorama has.
-
-    Without shared objects or device groups rules would be missing, without their parents device
-    groups would lose those of their ancestors: denies among them.
-    """
-    groups = {each.get("name") for each in config.iterfind("devices/entry/device-group/entry")}
-    for what, there in (
-        ("shared objects (/config/shared)", config.find("shared") is not None),
-        ("device groups", config.find("devices/entry/device-group") is not None),
-        # One alone can have no parent but Shared.
-        (
-            "parents of its device groups (/config/readonly)",
-            len(groups) < 2 or config.find("readonly") is not None,
-        ),
-    ):
-        if not there:
-            raise PanoramaError(
-                f"{member.line.where} shows no {what}; give the API key's role the whole "
-                "configuration, no access domain"
-            )
-
-
-def _child(parent: etree._Element, step: str) -> etree._Element:
-    """The child that a step of an xpath names, made where it is missing."""
-    tag, _, rest = step.partition("[")
-    found = parent.find(step)
-    if found is None:
-        found = etree.SubElement(parent, tag)
-        if rest:
-            found.set("name", rest.split("'")[1])
-    return found

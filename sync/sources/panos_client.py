@@ -34,7 +34,7 @@ class Key:
 
 
 class Member:
-    """One host of a Panorama: its running configuration, and what it tells.
+    """One host of a Panorama: its configurations, and what it and its firewalls tell.
 
     Threads may share it. `credentials` are asked for when a key is needed: files may have changed.
     """
@@ -52,14 +52,30 @@ class Member:
         self._key: str | None = None
         self._lock = Lock()
 
-    def op(self, cmd: str) -> etree._Element:
-        """The `<result>` of an operational command in XML."""
-        found = self._patiently({"type": "op", "cmd": cmd}).find("result")
+    def op(self, cmd: str, serial: str = "", vsys: str = "") -> etree._Element:
+        """The `<result>` of an operational command in XML; with a serial, that of a firewall."""
+        form = {"type": "op", "cmd": cmd}
+        if serial:
+            form["target"] = serial
+        if vsys:
+            form["vsys"] = vsys
+        found = self._patiently(form).find("result")
         return etree.Element("result") if found is None else found
 
     def show(self, xpath: str) -> etree._Element | None:
         """What the running configuration has at an xpath, inside a `<result>`; None: nothing."""
-        form = {"type": "config", "action": "show", "xpath": xpath}
+        return self._configured("show", xpath)
+
+    def get(self, xpath: str) -> etree._Element | None:
+        """The same of the candidate configuration."""
+        return self._configured("get", xpath)
+
+    def require_up(self) -> None:
+        """Raise what it says of itself: a firewall may be silent because the Panorama is."""
+        self.op("<show><system><info></info></system></show>")
+
+    def _configured(self, action: str, xpath: str) -> etree._Element | None:
+        form = {"type": "config", "action": action, "xpath": xpath}
         try:
             answer = self._patiently(form)
         except NoSuchNodeError:
@@ -89,7 +105,9 @@ class Member:
                     renewed = True
                     continue
                 tries_left -= 1
-                if not error.passing or not tries_left:
+                # One firewall that hangs must not hold up what all the others tell.
+                hangs = error.late and "target" in form
+                if not error.passing or not tries_left or hangs:
                     raise
                 spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
                 self._sleep(max(error.retry_after, wait * spread))

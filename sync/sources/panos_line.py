@@ -47,6 +47,7 @@ class PanoramaError(SourceError):
 
     `passing`: the same call may well succeed later, after `retry_after` seconds at least.
     `unauthorized`: it does not know the key. `passive`: it is the passive member of a pair.
+    `late`: it took too long. `said` are its own words, where it has any.
     """
 
     def __init__(
@@ -56,13 +57,17 @@ class PanoramaError(SourceError):
         passing: bool = False,
         unauthorized: bool = False,
         passive: bool = False,
+        late: bool = False,
         retry_after: float = 0,
+        said: str = "",
     ) -> None:
         super().__init__(message)
         self.passing = passing
         self.unauthorized = unauthorized
         self.passive = passive
+        self.late = late
         self.retry_after = retry_after
+        self.said = said
 
 
 class RefusedError(PanoramaError):
@@ -156,6 +161,7 @@ class Line:
                 f"{self.where} takes more than {self._whole:g} seconds for one answer; the next "
                 "poll tries again",
                 passing=True,
+                late=True,
             )
 
     def _failed(self, error: urllib3.exceptions.HTTPError) -> PanoramaError:
@@ -174,6 +180,7 @@ class Line:
             f"{self.where} does not answer{proxy} ({said}); check that it is up and can be reached "
             "from here",
             passing=True,
+            late=isinstance(error, urllib3.exceptions.TimeoutError),
         )
 
     def _require_ok(self, response: urllib3.BaseHTTPResponse, body: bytes) -> None:
@@ -240,6 +247,7 @@ class Line:
             passing=code in _INTERNAL,
             unauthorized=unauthorized,
             passive=_PASSIVE in said.lower(),
+            said=said,
         )
 
 

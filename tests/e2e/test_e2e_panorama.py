@@ -18,6 +18,7 @@ from tests.simulator.authority import Authority
 from tests.simulator.faults import HttpStatus, Truncated
 from tests.simulator.panorama import Panorama
 from tests.simulator.request import every, reads
+from tests.words import entry, members, tag
 
 PASSWORD = "s3cret-of-the-reader"
 
@@ -34,6 +35,12 @@ def panorama(place: Installation, authority: Authority) -> Iterator[Panorama]:
     """A Panorama that holds what the installation's document does, which is taken away."""
     export = place.directory / "panorama.xml"
     with Panorama(export.read_bytes(), authority, users={"reader": PASSWORD}) as panorama:
+        # No App-ID of the rules, so that they mean what they do in a file.
+        panorama.predefined = tag(
+            "predefined",
+            tag("application", entry("chat-base")),
+            tag("application-container", entry("chat", members("functions", ["chat-base"]))),
+        ).encode()
         export.unlink()
         ask(place, panorama, authority)
         yield panorama

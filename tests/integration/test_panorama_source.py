@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
-from threading import BoundedSemaphore
 
 import pytest
 import structlog
@@ -17,33 +15,26 @@ from sync.firewall.document import parse
 from sync.settings import Settings
 from sync.sources.export import ExportSource
 from sync.sources.panorama import PanoramaSource
-from sync.sources.panos_client import Key, Member
-from sync.sources.panos_line import AT_ONCE, Line, tls_context
 from sync.targets import DeviceGroupHere, target_of
 from sync.translate.translation import translate
 from tests.conftest import samples
+from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, failure_of, source_of
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
     ApiError,
-    Body,
     Drip,
-    Empty,
     EmptyResult,
     Fault,
     HttpStatus,
     Huge,
     NotXml,
-    Redirect,
     Reset,
     Silence,
-    Truncated,
 )
 from tests.simulator.panorama import Panorama
 from tests.simulator.request import Request, every, keygen, op, reads
 from tests.simulator.state import AuditShape
 from tests.words import address, document, group, tag, text
-
-FIFTEEN_MINUTES = timedelta(minutes=15)
 
 
 def company(web: str = "10.0.0.1", **given: str) -> bytes:
@@ -73,44 +64,6 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-class Clock:
-    """A time that goes on when it is told to, or when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.time = 10_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-
-def source_of(
-    authority: Authority,
-    *panoramas: Panorama,
-    clock: Clock | None = None,
-    login: bool = False,
-    whole_seconds: float = 60,
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),
-) -> PanoramaSource:
-    """A source over these; the second of a pair is called localhost, to tell it from the first."""
-    context = tls_context("main", authority.ca_file.read_bytes(), verify=True)
-    slots = BoundedSemaphore(AT_ONCE)
-    clock = clock or Clock()
-    members = [
-        Member(
-            Line("main", host, panorama.port, context, slots, whole_seconds=whole_seconds),
-            lambda panorama=panorama: (  # type: ignore[misc]
-                Key(None, "reader", "secret") if login else Key(panorama.api_key)
-            ),
-            clock.sleep,
-        )
-        for host, panorama in zip(hosts, panoramas, strict=False)
-    ]
-    return PanoramaSource("main", members, FIFTEEN_MINUTES, clock)
-
-
 @pytest.fixture
 def source(authority: Authority, panorama: Panorama) -> PanoramaSource:
     return source_of(authority, panorama)
@@ -130,16 +83,6 @@ def pair(authority: Authority) -> Iterator[tuple[Panorama, Panorama]]:
 
 def web_of(snapshot: Snapshot) -> object:
     return snapshot.configuration.device_groups["eu"].scope.objects.addresses["web"]
-
-
-def failure_of(call: Callable[[], object]) -> str:
-    """What a call raises: one sentence that names the source."""
-    with pytest.raises(SourceError) as raised:
-        call()
-    said = str(raised.value)
-    assert said.startswith("source main: ")
-    assert "\n" not in said
-    return said
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -199,7 +142,7 @@ def test_it_is_what_the_export_of_the_same_configuration_is(
 
 def test_what_is_not_needed_is_not_asked_for(panorama: Panorama, source: PanoramaSource) -> None:
     source.read()
-    asked = {each.xpath for each in panorama.requests if each.type == "config"}
+    asked = {each.xpath for each in panorama.requests if reads(action="show")(each)}
     device = "/config/devices/entry[@name='localhost.localdomain']"
     readonly = "/config/readonly/devices/entry[@name='localhost.localdomain']"
     assert asked == {
@@ -210,7 +153,9 @@ def test_what_is_not_needed_is_not_asked_for(panorama: Panorama, source: Panoram
         f"{device}/deviceconfig/setting/management/ancestor-objects-take-precedence",
         f"{readonly}/device-group",
     }
-    assert {each.action for each in panorama.requests if each.type == "config"} == {"show"}
+    # The content stands in no running configuration.
+    got = {each.xpath for each in panorama.requests if reads()(each)} - asked
+    assert got == {"/config/predefined/application"}
     # Nothing is asked that changes anything.
     assert all("<show>" in each.cmd for each in panorama.requests if each.type == "op")
 
@@ -562,25 +507,6 @@ def test_a_member_that_does_not_say_its_state_is_not_read(
 
 # --- reads that fail ------------------------------------------------------------------------------
 
-FAULTS: list[Fault] = [
-    HttpStatus(404),
-    HttpStatus(500),
-    HttpStatus(503, retry_after=30),
-    HttpStatus(429),
-    ApiError("Internal error", 11),
-    ApiError("not authorized", 16),
-    ApiError("Session timed out", 22, "unauth"),
-    Body(b"<config/>"),
-    NotXml(),
-    Empty(),
-    Truncated(),
-    Reset(),
-    Reset(after=10),
-    Redirect("https://panorama.invalid/api/"),
-    Silence(600),
-    Drip(0.05),
-    Drip(0.05, headers=True),
-]
 CALLS: dict[str, Callable[[Request], bool]] = {
     "keygen": keygen,
     "audit": op("<audit>"),
@@ -599,8 +525,9 @@ def test_a_read_of_which_any_call_fails_is_none_and_the_next_one_is_right(
 ) -> None:
     whole = source_of(authority, panorama).read()
     slow = isinstance(fault, Silence | Drip)
-    source = source_of(authority, panorama, login=True)
-    hasty = source_of(authority, panorama, login=True, whole_seconds=0.15)
+    clock = Clock()
+    source = source_of(authority, panorama, clock=clock, login=True)
+    hasty = source_of(authority, panorama, clock=clock, login=True, whole_seconds=0.15)
     for name in ("keygen", "audit", "shared") if slow else CALLS:
         if name == "keygen":
             panorama.expire_keys()
@@ -609,15 +536,18 @@ def test_a_read_of_which_any_call_fails_is_none_and_the_next_one_is_right(
         assert f"Panorama 127.0.0.1:{panorama.port}" in said
         panorama.recover()
         assert source.read() == whole
+        # Else what was read would be kept.
+        clock.sleep(FIFTEEN_MINUTES.total_seconds())
 
 
 # Without versions the jobs are asked for; no key is made, as one is given; and the release of
 # PAN-OS decides nothing.
 @pytest.mark.parametrize("call", sorted(CALLS.keys() - {"audit", "keygen", "system"}))
-def test_a_part_that_is_empty_is_none(
-    panorama: Panorama, source: PanoramaSource, call: str
-) -> None:
+def test_a_part_that_is_empty_is_none(panorama: Panorama, authority: Authority, call: str) -> None:
+    clock = Clock()
+    source = source_of(authority, panorama, clock=clock)
     whole = source.read()
+    clock.sleep(FIFTEEN_MINUTES.total_seconds())
     panorama.fail(CALLS[call], EmptyResult())
     failure_of(source.read)
     assert source.read() == whole

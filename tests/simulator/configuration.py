@@ -34,7 +34,19 @@ def show(root: etree._Element, xpath: str) -> Answer:
     return Answer(b'<response status="success"><result>' + _nodes(found) + b"</result></response>")
 
 
+def show_predefined(state: State, xpath: str) -> Answer:
+    """Nodes of the content by the operational command, without a code or counts."""
+    assert state.predefined is not None
+    found = etree.fromstring(state.predefined).getroottree().xpath(xpath)
+    if not isinstance(found, list) or not found:
+        return ApiError("No data found. Verify xpath", 17).answer()
+    nodes = _nodes([each for each in found if isinstance(each, etree._Element)])
+    return Answer(b'<response status="success"><result>' + nodes + b"</result></response>")
+
+
 def _get(state: State, xpath: str) -> Answer:
+    if xpath.startswith("/config/predefined/") and state.predefined is not None:
+        return show_predefined(state, xpath.removeprefix("/config"))
     found = _find(marked(state), xpath)
     if found is None:
         return _bad(xpath)

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
-from .configuration import show
+from .configuration import show, show_predefined
 from .elements import entry, tag, text
 from .faults import ApiError
 from .server import Answer
@@ -20,7 +20,7 @@ _READONLY = f"readonly/{_GROUPS}"
 _TIME = "%Y/%m/%d %H:%M:%S"
 
 
-def answer_op(state: State, cmd: str, target: str) -> Answer:
+def answer_op(state: State, cmd: str, target: str, vsys: str = "") -> Answer:
     try:
         command = etree.fromstring(cmd, etree.XMLParser(resolve_entities=False))
     except etree.XMLSyntaxError:
@@ -28,11 +28,13 @@ def answer_op(state: State, cmd: str, target: str) -> Answer:
     path = _path(command)
     with state.lock:
         if path.startswith("show/object/registered-ip"):
-            return _registered(state, command, target)
+            return _registered(state, command, target, vsys)
         if target:
             return ApiError(f"{target} not connected", 13).answer()
         if path == "show/config/running/xpath":
             return show(state.running, command.findtext("config/running/xpath") or "")
+        if path == "show/predefined/xpath" and state.predefined is not None:
+            return show_predefined(state, command.findtext("predefined/xpath") or "")
         if path not in _COMMANDS:
             return invalid(cmd)
         if path in _ACTIVE_ONLY and not state.is_active:
@@ -247,12 +249,13 @@ def _system(state: State) -> Answer:
 # --- registered addresses -------------------------------------------------------------------------
 
 
-def _registered(state: State, command: etree._Element, target: str) -> Answer:
+def _registered(state: State, command: etree._Element, target: str, vsys: str) -> Answer:
     rows: Mapping[str, Sequence[str]] = state.registered
     if target:
-        if target not in state.registered_on or target in state.disconnected:
+        place = f"{target}/{vsys}" if vsys else target
+        if place not in state.registered_on or target in state.disconnected:
             return ApiError(f"{target} not connected", 13).answer()
-        rows = state.registered_on[target]
+        rows = state.registered_on[place]
     asked = command.find("object/registered-ip")
     assert asked is not None
     if asked.findtext("all/option") == "count":

@@ -155,7 +155,7 @@ class Panorama(State):
             case "op" if request.action == "complete":
                 return answer_complete(self, request.xpath)
             case "op":
-                return answer_op(self, request.cmd, request.target)
+                return answer_op(self, request.cmd, request.target, request.vsys)
         return ApiError(f'Illegal value for parameter "type" [{request.type}].', 17, "msg").answer()
 
     def _keygen(self, request: Request) -> Answer:

@@ -94,6 +94,11 @@ def reads(part: str = "", action: str = "") -> When:
     )
 
 
+def of(serial: str) -> When:
+    """Operational commands to a firewall."""
+    return lambda request: request.type == "op" and request.target == serial
+
+
 def op(part: str = "") -> When:
     """Operational commands that hold `part`, such as `<audit>`."""
     return lambda request: request.type == "op" and part in request.cmd

@@ -72,13 +72,15 @@ class State:
         self.registered: dict[str, Sequence[str]] = {}
         """The tags of registered addresses on Panorama itself."""
         self.registered_on: dict[str, Mapping[str, Sequence[str]]] = {}
-        """The same on connected firewalls, by serial number."""
+        """The same on connected firewalls: by serial number, or by `serial/vsys`."""
         self.lists: dict[str, str] = {}
         """External lists by name, served at `/edl/NAME` to whoever asks."""
         self.shared_policy_status: dict[str, str] = {}
         """By serial number, if not "In Sync"."""
         self.disconnected: set[str] = set()
         """Serial numbers of firewalls that are not connected."""
+        self.predefined: bytes | None = None
+        """`<predefined>` of the content; None where it is not to be had."""
         self.system: dict[str, str] = dict(SYSTEM)
         self.commits: list[Commit] = []
         """Oldest first."""

@@ -295,7 +295,6 @@ def test_the_tiers_of_calico_are_those_that_the_validator_knows() -> None:
 
 
 LATER: dict[str, dict[str, Any]] = {
-    "registered_interval": {"registered_interval": "31s"},
     "guard.min_prefix_length.ipv4": {"guard": {"min_prefix_length": {"ipv4": 9}}},
     "guard.not_pushed": {"guard": {"not_pushed": "wait"}},
     "audit.retention": {"audit": {"retention": "90d"}},

@@ -1,0 +1,102 @@
+"""The words that tests of a source over a simulated Panorama share."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from threading import BoundedSemaphore
+
+import pytest
+
+from sync.errors import SourceError
+from sync.sources.panorama import PanoramaSource, View
+from sync.sources.panos_client import Key, Member
+from sync.sources.panos_line import AT_ONCE, Line, tls_context
+from tests.simulator.authority import Authority
+from tests.simulator.faults import (
+    ApiError,
+    Body,
+    Drip,
+    Empty,
+    Fault,
+    HttpStatus,
+    NotXml,
+    Redirect,
+    Reset,
+    Silence,
+    Truncated,
+)
+from tests.simulator.panorama import Panorama
+
+FIFTEEN_MINUTES = timedelta(minutes=15)
+THIRTY_SECONDS = timedelta(seconds=30)
+
+FAULTS: list[Fault] = [
+    HttpStatus(404),
+    HttpStatus(500),
+    HttpStatus(503, retry_after=30),
+    HttpStatus(429),
+    ApiError("Internal error", 11),
+    ApiError("not authorized", 16),
+    ApiError("Session timed out", 22, "unauth"),
+    Body(b"<config/>"),
+    NotXml(),
+    Empty(),
+    Truncated(),
+    Reset(),
+    Reset(after=10),
+    Redirect("https://panorama.invalid/api/"),
+    Silence(600),
+    Drip(0.05),
+    Drip(0.05, headers=True),
+]
+
+
+class Clock:
+    """A time that goes on when it is told to, or when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 10_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def source_of(
+    authority: Authority,
+    *panoramas: Panorama,
+    clock: Clock | None = None,
+    login: bool = False,
+    whole_seconds: float = 60,
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),
+    device_groups: tuple[str, ...] = (),
+    view: View = "running",
+) -> PanoramaSource:
+    """A source over these; the second of a pair is called localhost, to tell it from the first."""
+    context = tls_context("main", authority.ca_file.read_bytes(), verify=True)
+    slots = BoundedSemaphore(AT_ONCE)
+    clock = clock or Clock()
+    members = [
+        Member(
+            Line("main", host, panorama.port, context, slots, whole_seconds=whole_seconds),
+            lambda panorama=panorama: (  # type: ignore[misc]
+                Key(None, "reader", "secret") if login else Key(panorama.api_key)
+            ),
+            clock.sleep,
+        )
+        for host, panorama in zip(hosts, panoramas, strict=False)
+    ]
+    return PanoramaSource(
+        "main", members, FIFTEEN_MINUTES, THIRTY_SECONDS, device_groups, view, clock
+    )
+
+
+def failure_of(call: Callable[[], object]) -> str:
+    """What a call raises: one sentence that names the source."""
+    with pytest.raises(SourceError) as raised:
+        call()
+    said = str(raised.value)
+    assert said.startswith("source main: ")
+    assert "\n" not in said
+    return said
