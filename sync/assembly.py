@@ -83,13 +83,17 @@ def _answered(settings: Settings, source: Source, store: Store) -> Source:
             max_bytes=settings.edl_max_bytes,
             shortest=(shortest.ipv4, shortest.ipv6),
         )
-    used = {
+    return AnsweredSource(source, names, lists, _used(settings, source.name))
+
+
+def _used(settings: Settings, source: str) -> set[str]:
+    """The device groups of a source that clusters stand for."""
+    return {
         group.name
         for cluster in settings.clusters
         for group in cluster.device_groups
-        if settings.source_of(group).name == source.name
+        if settings.source_of(group).name == source
     }
-    return AnsweredSource(source, names, lists, used)
 
 
 def _export(source: SourceSettings) -> Source:
@@ -126,18 +130,12 @@ def _panorama(
         Member(Line(source.name, host, source.port, context, slots), credentials)
         for host in source.hosts
     ]
-    device_groups = {
-        group.name
-        for cluster in settings.clusters
-        for group in cluster.device_groups
-        if settings.source_of(group) == source
-    }
     return PanoramaSource(
         source.name,
         members,
         source.full_read_interval,
         settings.registered_interval,
-        device_groups,
+        _used(settings, source.name),
         view,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sync.errors import SourceError
+from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
 from sync.firewall.objects import Address, AddressGroup, ExternalList, Objects
 from sync.firewall.rules import NatRule, Rule
@@ -97,7 +98,9 @@ def as_known(seen: EffectiveDeviceGroup, snapshot: Snapshot) -> EffectiveDeviceG
     if snapshot.names:
         addresses = {name: _answered(each, snapshot.names) for name, each in addresses.items()}
     lists = {
-        name: _fetched(each, snapshot.lists[each.url]) if each.url in snapshot.lists else each
+        name: _fetched(each, snapshot.lists[each.url])
+        if each.type == "ip" and each.url in snapshot.lists and not each.problem
+        else each
         for name, each in objects.external_lists.items()
     }
     return replace(
@@ -122,9 +125,13 @@ def _answered(
 
 
 def _fetched(found: ExternalList, external: External) -> ExternalList:
-    if found.problem or external.problem:
-        return replace(found, problem=found.problem or external.problem)
-    return replace(found, addresses=external.addresses)
+    exceptions = [literal(each) for each in found.exceptions]
+    if None in exceptions:
+        return replace(found, problem="has an exception that is no address")
+    if external.problem and not external.addresses:
+        return replace(found, problem=external.problem)
+    kept = external.addresses - AddressSet.union(each for each in exceptions if each)
+    return replace(found, addresses=kept, problem=external.problem)
 
 
 def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:

@@ -99,7 +99,8 @@ class ExternalList:
 
     `refresh` is how often firewalls fetch it, as PAN-OS calls that (`five-minute`, `hourly`,
     `daily`, …; empty: not said). `exceptions` are entries that do not count, as they are written.
-    `addresses` is what it holds, without its exceptions; None where that is not known.
+    `addresses` is what it holds, without its exceptions; None where nothing of that is known, and
+    with a problem not all of it.
     """
 
     name: str

@@ -89,7 +89,7 @@ def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, bool]:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """What an external dynamic list holds; `problem` says why that is not known."""
+    """What an external dynamic list holds; `problem` says why not all of that is known."""
 
     addresses: AddressSet = NOWHERE
     problem: str = ""

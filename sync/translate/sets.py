@@ -227,17 +227,18 @@ def external_name(name: str) -> str:
 
 
 def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
-    """The external dynamic lists that it sees and whose content is known, in name order."""
+    """The external dynamic lists that it sees and of which something is known, in name order."""
     for name, each in sorted(device_group.objects.external_lists.items()):
-        if each.addresses is not None and not each.problem:
+        if each.addresses is not None:
             kept = without_mapped(each.addresses)
+            mapped = (_MAPPED_REASON,) if kept != each.addresses else ()
             yield GroupSet(
                 external_name(name),
                 name,
                 (device_group.name,),
                 kept,
                 (),
-                (_MAPPED_REASON,) if kept != each.addresses else (),
+                ((each.problem, *mapped) if each.problem else mapped),
                 external=True,
             )
 

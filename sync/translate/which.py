@@ -343,7 +343,11 @@ class _Ends:
         if isinstance(found, AddressGroup):
             for reason in self._found.open_because.get(member, ()):
                 yield f"in {member!r}, {reason}"
-        elif (found.addresses if found else _without_object(member, self._objects)) is None:
+        elif not found and _without_object(member, self._objects) is not None:
+            external = self._objects.external_lists.get(member)
+            if external and external.problem:
+                yield f"in {member!r}, {external.problem}"
+        elif not found or found.addresses is None:
             listed = self._unsaid.listed((member,))
             assert listed, "only any is not listed"
             yield from listed.open_because

@@ -387,14 +387,14 @@ class Rulebase:
         if isinstance(found, AddressGroup):
             group = self._groups[name]
             return Listed(group.addresses, bool(group.open_because), group.answers)
-        answers = NOWHERE
         if found is not None:
-            addresses, answers = found.addresses, found.answers
-        elif name in self._objects.external_lists:
-            addresses = self._objects.external_lists[name].addresses
-        else:
-            addresses = None if name in self._objects.regions else literal(name)
-        return Listed(addresses or NOWHERE, addresses is None, answers)
+            return Listed(found.addresses or NOWHERE, found.addresses is None, found.answers)
+        external = self._objects.external_lists.get(name)
+        if external is not None:
+            whole = external.addresses is not None and not external.problem
+            return Listed(external.addresses or NOWHERE, not whole, NOWHERE)
+        addresses = None if name in self._objects.regions else literal(name)
+        return Listed(addresses or NOWHERE, addresses is None, NOWHERE)
 
     def _wildcard_rules(self) -> Iterator[tuple[Rule, str, AddressSet]]:
         """The rules with wildcard objects, at which end, and what such a rule takes there."""
