@@ -30,7 +30,7 @@ from sync.settings.models import Source as SourceSettings
 from sync.settings.models import Zone as ZoneDefinitionSettings
 from sync.settings.models import Zones as ZoneSettings
 from sync.settings.problems import Place, Problem
-from sync.sources import Source
+from sync.sources import Forgetful, Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
 from sync.targets import DeviceGroupHere
@@ -49,11 +49,11 @@ def store_of(settings: Settings, *, write: bool) -> Store:
 def sources(settings: Settings, store: Store | None, *, candidate: bool = False) -> list[Source]:
     """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
 
-    Only a plan that nobody writes may ask for that. The store has what DNS and lists said last;
-    without one nobody is asked for what the settings want of them.
+    Only a plan that nobody writes may ask for that. The store has what firewalls, DNS and lists
+    said last; without one nobody is asked for what the settings want of the latter two.
     """
     found = [
-        _panorama(settings, source, "candidate" if candidate else "running")
+        _panorama(settings, source, store, "candidate" if candidate else "running")
         if source.kind == "panorama"
         else _export(source)
         for source in settings.sources
@@ -102,7 +102,10 @@ def _export(source: SourceSettings) -> Source:
 
 
 def _panorama(
-    settings: Settings, source: SourceSettings, view: Literal["running", "candidate"]
+    settings: Settings,
+    source: SourceSettings,
+    store: Store | None,
+    view: Literal["running", "candidate"],
 ) -> Source:
     # pan-os-python takes long to import, and only those with a Panorama need it.
     from sync.sources.panorama import PanoramaSource
@@ -136,6 +139,8 @@ def _panorama(
         source.full_read_interval,
         settings.registered_interval,
         _used(settings, source.name),
+        settings.rules.devices,
+        store.memory(source.name) if store else Forgetful(),
         view,
     )
 

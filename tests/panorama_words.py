@@ -7,9 +7,11 @@ from threading import BoundedSemaphore
 import pytest
 
 from sync.errors import SourceError
+from sync.sources import Memory
 from sync.sources.panorama import PanoramaSource, View
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, tls_context
+from tests.memory import HeldMemory
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
     ApiError,
@@ -71,6 +73,8 @@ def source_of(
     whole_seconds: float = 60,
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),
     device_groups: tuple[str, ...] = (),
+    devices: tuple[str, ...] = (),
+    memory: Memory | None = None,
     view: View = "running",
 ) -> PanoramaSource:
     """A source over these; the second of a pair is called localhost, to tell it from the first."""
@@ -88,7 +92,15 @@ def source_of(
         for host, panorama in zip(hosts, panoramas, strict=False)
     ]
     return PanoramaSource(
-        "main", members, FIFTEEN_MINUTES, THIRTY_SECONDS, device_groups, view, clock
+        "main",
+        members,
+        FIFTEEN_MINUTES,
+        THIRTY_SECONDS,
+        device_groups,
+        devices,
+        HeldMemory() if memory is None else memory,
+        view,
+        clock,
     )
 
 

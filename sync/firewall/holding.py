@@ -191,7 +191,7 @@ class _Holders:
             return found
         for group in self._dynamic:
             assert group.filter, "all of these have one"
-            held = registered.held(group.filter)[0] & wanted
+            held = registered.held(group.filter).surely & wanted
             if held:
                 leaf = f"registered for {group.name}"
                 while leaf in self._objects:

@@ -21,13 +21,15 @@ class Resolved:
     """The addresses of a group, and one clause for each thing that keeps it open, sorted.
 
     `answers` are what DNS says here of FQDNs in it, which the firewalls may know otherwise.
-    `dynamic`: it is a dynamic group, or one within it is.
+    `at_most` is all that may be in it, None where nobody knows that. `dynamic`: it is a dynamic
+    group, or one within it is.
     """
 
     addresses: AddressSet
     open_because: tuple[str, ...] = ()
     dynamic: bool = False
     answers: AddressSet = NOWHERE
+    at_most: AddressSet | None = None
 
 
 def resolve_groups(
@@ -48,19 +50,25 @@ def resolve_groups(
     for circle in _circles(members):
         found: list[AddressSet] = []
         answers: list[AddressSet] = []
+        more: list[AddressSet] = []
+        bounded = True
         reasons: dict[str, set[str]] = {name: set() for name in circle}
         dynamic = any(members.groups[name].filter is not None for name in circle)
         for name in circle:
             group = members.groups[name]
             because = reasons[name]
             if group.filter is not None and registered is not None:
-                addresses, unsure = registered.held(group.filter)
-                found.append(addresses)
-                because.update(unsure)
+                held = registered.held(group.filter)
+                found.append(held.surely)
+                because.update(held.because)
+                more += [held.at_most or NOWHERE]
+                bounded = bounded and held.at_most is not None
             elif group.filter is not None and not registered_known:
                 because.add("it is dynamic, and registered addresses are not known here")
+                bounded = False
             if group.problem:
                 because.add(f"it {group.problem}")
+                bounded = False
                 continue
             for member in members.of(group):
                 if member in members.leaves:
@@ -68,11 +76,15 @@ def resolve_groups(
                 elif member in resolved:
                     found.append(resolved[member].addresses)
                     answers.append(resolved[member].answers)
+                    at_most = resolved[member].at_most
+                    more += [at_most or NOWHERE]
+                    bounded = bounded and at_most is not None
                     dynamic = dynamic or resolved[member].dynamic
                     if resolved[member].open_because:
                         because.add(f"its member group {member!r} is not wholly known")
                 elif member in reasons:
                     because.add(f"it is in a circle of groups with {member!r}")
+                    bounded = False
                 else:
                     single = objects.get(member)
                     addresses, reason = _unusual(member, single)
@@ -81,10 +93,15 @@ def resolve_groups(
                         answers.append(single.answers)
                     if reason:
                         because.add(reason)
+                        bounded = False
         union = AddressSet.union(found)
         for name in circle:
             resolved[name] = Resolved(
-                union, tuple(sorted(reasons[name])), dynamic, AddressSet.union(answers)
+                union,
+                tuple(sorted(reasons[name])),
+                dynamic,
+                AddressSet.union(answers),
+                AddressSet.union((union, *more)) if bounded else None,
             )
     return resolved
 

@@ -24,27 +24,39 @@ class Registrations:
     firewalls: tuple[Tagged, ...]
     missing: tuple[str, ...] = ()
 
-    def held(self, asked: TagFilter) -> tuple[AddressSet, tuple[str, ...]]:
-        """What is registered with a filter's tags, and a clause for each thing not known of it.
+    def held(self, asked: TagFilter) -> "Held":
+        """What is registered with a filter's tags.
 
-        Of what firewalls do not agree on only that is in it which all of them have: nothing, where
+        Of what firewalls do not agree on only that is sure which all of them have: nothing, where
         one does not tell.
         """
         if self.missing:
             unknown = "; ".join(self.missing)
-            return NOWHERE, (
-                f"what is registered for it is not known of every firewall: {unknown}",
-            )
+            reason = f"what is registered for it is not known of every firewall: {unknown}"
+            return Held(NOWHERE, None, (reason,))
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
         because = []
-        if any(unsure for _, unsure in found):
+        if any(doubtful for _, doubtful in found):
             because.append("it negates tags of registered addresses within others")
-        if len({held for held, _ in found}) > 1:
+        if len({surely for surely, _ in found}) > 1:
             because.append("its firewalls have different addresses registered")
         common = found[0][0] if found else NOWHERE
-        for held, _ in found:
-            common = common & held
-        return common, tuple(because)
+        for surely, _ in found:
+            common = common & surely
+        at_most = AddressSet.union(each for one in found for each in one)
+        return Held(common, at_most, tuple(because))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What surely is in something, what may be at most, and why the two differ.
+
+    `at_most` is None where nobody knows a bound.
+    """
+
+    surely: AddressSet
+    at_most: AddressSet | None
+    because: tuple[str, ...] = ()
 
 
 def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
@@ -72,19 +84,19 @@ def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
     return tuple(sorted((tags, AddressSet.union(each)) for tags, each in found.items()))
 
 
-def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, bool]:
-    """What surely matches a filter, and whether more may."""
+def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, AddressSet]:
+    """What surely matches a filter, and what else may."""
     matched: list[AddressSet] = []
     others: list[AddressSet] = []
     for tags, addresses in firewall:
         (matched if asked.matches(frozenset(tags)) else others).append(addresses)
     held = AddressSet.union(matched)
     if not any(kind == "not" for kind, _ in asked.steps):
-        return held, False
+        return held, NOWHERE
     # An address may be registered twice, alone and in a network. Nobody says which of the two a
     # negation means: PAN-OS documents none.
     doubtful = held & AddressSet.union(others)
-    return held - doubtful, bool(doubtful)
+    return held - doubtful, doubtful
 
 
 @dataclass(frozen=True, slots=True)

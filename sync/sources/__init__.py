@@ -30,3 +30,13 @@ class Memory(Protocol):
     def recall(self, kind: str, name: str) -> bytes | None: ...
 
     def remember(self, kind: str, name: str, value: bytes) -> None: ...
+
+
+class Forgetful:
+    """The memory of somebody who only looks: nothing was told, and nothing is kept."""
+
+    def recall(self, kind: str, name: str) -> bytes | None:  # noqa: ARG002 - of a Memory
+        return None
+
+    def remember(self, kind: str, name: str, value: bytes) -> None:
+        pass

@@ -16,17 +16,18 @@ from typing import Final, Literal
 
 import structlog
 
-from sync.errors import SourceError
+from sync.errors import SourceError, StoreError
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.document import panorama
 from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.reading import read_configuration
+from sync.sources import Memory
 from sync.sources.commits import Commit, leads, newest_commit, state_of
 from sync.sources.content import predefined
 from sync.sources.panos_client import Member
 from sync.sources.panos_line import PanoramaError, RefusedError
 from sync.sources.pushed import not_pushed
-from sync.sources.registered import registrations
+from sync.sources.registered import LastTold, registrations
 from sync.sources.subtrees import Read, candidate, running
 
 _SYSTEM: Final = "<show><system><info></info></system></show>"
@@ -39,7 +40,8 @@ class PanoramaSource:
     """A Panorama by its members: one, or the two of a pair, of which the active one is read.
 
     `device_groups` are those that clusters stand for: it is asked what is registered for them at
-    run time, and which of their firewalls have not what it runs. The view `candidate` is what
+    run time, and which of their firewalls have not what it runs. `devices` are the serial numbers
+    that the clusters stand for, none: those of all these firewalls. The view `candidate` is what
     would run after a commit.
     """
 
@@ -50,6 +52,8 @@ class PanoramaSource:
         full_read_interval: timedelta,
         registered_interval: timedelta,
         device_groups: Collection[str],
+        devices: Collection[str],
+        memory: Memory,
         view: View = "running",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +62,8 @@ class PanoramaSource:
         self._full_interval = full_read_interval.total_seconds()
         self._registered_interval = registered_interval.total_seconds()
         self._device_groups = device_groups
+        self._devices = devices
+        self._last_told = LastTold(name, memory)
         self._view = view
         self._now = now
         self._active: Member | None = members[0] if len(members) == 1 else None
@@ -164,11 +170,13 @@ class PanoramaSource:
             behind = {}
         else:
             self._warned.discard("pushed")
-        return replace(
-            configured,
-            registered=registrations(member, configuration, self._device_groups),
-            not_pushed=behind,
-        )
+        try:
+            registered = registrations(
+                member, configuration, self._device_groups, self._devices, self._last_told
+            )
+        except StoreError as error:
+            raise SourceError(f"source {self.name}: {error}") from error
+        return replace(configured, registered=registered, not_pushed=behind)
 
     def _warn(self, event: str, error: SourceError, once_for: str) -> None:
         if once_for not in self._warned:

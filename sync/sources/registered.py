@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+import structlog
 from lxml import etree
+from pydantic import TypeAdapter
 
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, family_of
@@ -17,6 +19,7 @@ from sync.firewall.objects import AddressGroup
 from sync.firewall.runtime import Registrations, Tagged, tagged
 from sync.firewall.xml import text
 from sync.net.addresses import AddressSet
+from sync.sources import Memory
 from sync.sources.panos_client import Member
 from sync.sources.panos_line import AT_ONCE, PanoramaError, RefusedError
 
@@ -27,28 +30,79 @@ MOST: Final = 500_000
 
 _TRIES: Final = 3
 _SHOWN: Final = 100  # characters of others' words in a clause
+_KIND: Final = "registered"
+_TOLD: Final = TypeAdapter(Tagged)
 
 # A firewall's serial number and virtual system; without one, all that it has. Panorama has neither.
 _Place = tuple[str, str]
 _Row = tuple[str, tuple[str, ...]]
 
 
+class LastTold:
+    """What each firewall told last: it counts for as long as the firewall does not tell.
+
+    Firewalls that are not connected are nothing unusual. Without this every rule with a dynamic
+    group would hang on all of them.
+    """
+
+    def __init__(self, source: str, memory: Memory) -> None:
+        self._source = source
+        self._memory = memory
+        self._told: dict[_Place, Tagged | None] = {}
+        self._silent: set[_Place] = set()
+
+    def counted(self, place: _Place, told: Tagged | str) -> Tagged | str:
+        """What counts of a firewall that told this, or did not for this reason."""
+        before = self._before(place)
+        if not isinstance(told, str):
+            self._silent.discard(place)
+            if told != before:
+                self._told[place] = told
+                self._memory.remember(_KIND, " ".join(place), _TOLD.dump_json(told))
+            return told
+        if before is None:
+            return told
+        if place not in self._silent:
+            self._silent.add(place)
+            structlog.get_logger().warning(
+                "what is registered is not told; what was told last counts",
+                source=self._source,
+                because=told,
+            )
+        return before
+
+    def _before(self, place: _Place) -> Tagged | None:
+        if place not in self._told:
+            kept = self._memory.recall(_KIND, " ".join(place))
+            try:
+                self._told[place] = None if kept is None else _TOLD.validate_json(kept)
+            except ValueError:
+                self._told[place] = None
+        return self._told[place]
+
+
 def registrations(
-    member: Member, configuration: Configuration, device_groups: Collection[str]
+    member: Member,
+    configuration: Configuration,
+    device_groups: Collection[str],
+    devices: Collection[str],
+    last: LastTold,
 ) -> dict[str, Registrations]:
     """What is registered for each of these device groups that sees a dynamic address group.
 
-    A firewall that does not tell all counts as one that tells nothing, and is named. Raises
+    Only those of its firewalls count whose serial numbers are in `devices`, if any is. One that
+    does not tell all counts as one that tells nothing; if it never told, it is named. Raises
     `PanoramaError` if the Panorama itself does not answer.
     """
     asked = {
-        name: _places(configuration, name)
+        name: _places(configuration, name, devices)
         for name in sorted(device_groups)
         if name in configuration.device_groups and _has_dynamic(configuration, name)
     }
     places = sorted({each for found, _ in asked.values() for each in found})
     with ThreadPoolExecutor(AT_ONCE, "registered") as pool:
-        told = dict(zip(places, pool.map(partial(_told, member), places), strict=True))
+        now = zip(places, pool.map(partial(_told, member), places), strict=True)
+        told = {place: last.counted(place, each) for place, each in now}
     return {name: _registrations(told, *found) for name, found in asked.items()}
 
 
@@ -84,9 +138,12 @@ def _line(configuration: Configuration, device_group: str) -> Iterator[Scope]:
 
 
 def _places(
-    configuration: Configuration, device_group: str
+    configuration: Configuration, device_group: str, devices: Collection[str]
 ) -> tuple[tuple[_Place, ...], tuple[str, ...]]:
-    """The firewalls of a device group and of those below it, and why there may be more."""
+    """The firewalls that count of a device group and of those below it, and why there may be more.
+
+    `devices` are the serial numbers that the clusters stand for; none: all of them.
+    """
     family = family_of(configuration, device_group)
     found = {
         (serial, vsys)
@@ -94,6 +151,7 @@ def _places(
         for serial, systems in group.devices
         for vsys in systems or ("",)
     }
+    found = {each for each in found if each[0] in devices} or found
     unknown = tuple(
         f"of device group {group.name!r}, {because}"
         for group in family

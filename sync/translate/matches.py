@@ -2,7 +2,7 @@
 
     list            allow                       deny
     exact           as it stands                as it stands
-    open, plain     what is sayable             any address
+    open, plain     what is sayable             what it may hold, or any address
     open, negated   nothing                     all but what is sayable
 
 A list is open if something in it, at any depth, cannot be said in addresses. The table keeps an
@@ -60,7 +60,8 @@ class Listed:
 
     `rest`, `groups` and `held` are as in `AddressMatch`. `registered`: it holds dynamic groups,
     whose registered addresses are taken for none. `with_answers` is the list with what DNS says
-    here, None where that adds nothing.
+    here, None where that adds nothing. `at_most` is all that an open list may hold, None where
+    nobody knows that.
     """
 
     rest: AddressSet
@@ -69,6 +70,7 @@ class Listed:
     open_because: tuple[str, ...]
     registered: bool = False
     with_answers: AddressMatch | None = None
+    at_most: AddressSet | None = None
 
 
 def match(
@@ -109,6 +111,9 @@ def match(
         return said, (
             Loss(Status.WIDENED, f"its negated {end} spares only what can be said: {because}"),
         )
+    if listed.at_most is not None:
+        reason = f"its {end} is all that may be in it: {because}"
+        return AddressMatch(listed.at_most), (Loss(Status.WIDENED, reason),)
     return ANY, (Loss(Status.WIDENED, f"its {end} is any address: {because}"),)
 
 
@@ -147,6 +152,7 @@ class Lists:
         rest: list[AddressSet] = []
         answers: list[AddressSet] = []
         because: list[str] = []
+        bounded = True
         for member in members:
             found = self._objects.addresses.get(member)
             if isinstance(found, AddressGroup):
@@ -158,6 +164,7 @@ class Lists:
                 rest.append(addresses)
                 answers += [found.answers] if found else []
                 because += [reason] if reason else []
+                bounded = bounded and not reason
                 continue
             groups[group.identity] = group
             because += (f"in {member!r}, {reason}" for reason in group.open_because)
@@ -165,6 +172,7 @@ class Lists:
         kept = without_mapped(others)
         if kept != others:
             because.append("it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4")
+            bounded = False
         every = [groups[identity] for identity in sorted(groups)]
         # The sets of groups with answers hold those too.
         sets = [each for each in every if not each.answers]
@@ -184,6 +192,7 @@ class Lists:
             tuple(sorted(set(because))),
             registered=self._registered_accepted and any(group.dynamic for group in every),
             with_answers=with_answers,
+            at_most=_at_most(kept, every) if bounded else None,
         )
 
     def _single(self, member: str, found: Address | None) -> tuple[AddressSet, str]:
@@ -202,3 +211,11 @@ class Lists:
         if (addresses := literal(member)) is not None:
             return addresses, ""
         return NOWHERE, f"{member!r} is no address object, group or address that is known here"
+
+
+def _at_most(rest: AddressSet, groups: Sequence[GroupSet]) -> AddressSet | None:
+    """All that a list of groups and other addresses may hold."""
+    bounds = [each.at_most if each.open_because else each.addresses for each in groups]
+    if None in bounds:
+        return None
+    return AddressSet.union((rest, *(each for each in bounds if each)))

@@ -50,8 +50,9 @@ class GroupSet:
 
     `identity` names it there: the group's own name (`edl/<name>` for a list), or that behind
     `<source>/<device group>/` where an earlier device group of the cluster has another group of
-    that name. `open_because` is empty exactly where `addresses` are all that the group holds;
-    `answers` are what DNS says here of FQDNs in it. `dynamic`: it is a dynamic group, or one
+    that name. `open_because` is empty exactly where `addresses` are all that the group holds; else
+    `at_most` is all that it may hold, None where nobody knows that. `answers` are what DNS says
+    here of FQDNs in it. `dynamic`: it is a dynamic group, or one
     within it is.
     """
 
@@ -63,6 +64,7 @@ class GroupSet:
     open_because: tuple[str, ...]
     dynamic: bool = False
     answers: AddressSet = NOWHERE
+    at_most: AddressSet | None = None
     external: bool = False
 
     @property
@@ -218,6 +220,7 @@ def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> Gr
         open_because,
         dynamic=resolved.dynamic,
         answers=without_mapped(resolved.answers),
+        at_most=None if resolved.at_most is None else _sayable(resolved.at_most),
     )
 
 
@@ -241,6 +244,11 @@ def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
                 ((each.problem, *mapped) if each.problem else mapped),
                 external=True,
             )
+
+
+def _sayable(found: AddressSet) -> AddressSet | None:
+    """The same addresses; None if Calico would read some of them as IPv4."""
+    return found if without_mapped(found) == found else None
 
 
 def without_mapped(found: AddressSet) -> AddressSet:

@@ -38,11 +38,15 @@ _MAPPED_V4: Final = network("::ffff:0:0/96")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A list of addresses: what surely is in it, whether more may be, what DNS says here of it."""
+    """A list of addresses: what surely is in it, whether more may be, what DNS says here of it.
+
+    `at_most` is all that may be in an open one.
+    """
 
     surely: AddressSet
     open: bool
     answers: AddressSet
+    at_most: AddressSet = EVERYWHERE
 
     def match(self, *, negated: bool, surely: bool, accepted: bool, answered: bool) -> AddressSet:
         """What surely matches, or what may match; `answered`: DNS is taken at its word."""
@@ -50,7 +54,7 @@ class Listed:
             if surely:
                 plain = self.surely | self.answers if answered else self.surely
                 return NOWHERE if negated else plain
-            return EVERYWHERE - self.surely if negated else EVERYWHERE
+            return EVERYWHERE - self.surely if negated else self.at_most
         return EVERYWHERE - self.surely if negated else self.surely
 
 
@@ -375,10 +379,12 @@ class Rulebase:
         if members not in self._lists:
             found = [self._member(name) for name in members]
             held = AddressSet.union(each.surely for each in found)
+            at_most = AddressSet.union(each.at_most if each.open else each.surely for each in found)
             self._lists[members] = Listed(
                 held - _MAPPED_V4,
                 any(each.open for each in found) or _has_mapped(held),
                 AddressSet.union(each.answers for each in found) - _MAPPED_V4,
+                EVERYWHERE if _has_mapped(at_most) else at_most,
             )
         return self._lists[members]
 
@@ -386,7 +392,8 @@ class Rulebase:
         found = self._objects.addresses.get(name)
         if isinstance(found, AddressGroup):
             group = self._groups[name]
-            return Listed(group.addresses, bool(group.open_because), group.answers)
+            at_most = EVERYWHERE if group.at_most is None else group.at_most
+            return Listed(group.addresses, bool(group.open_because), group.answers, at_most)
         if found is not None:
             return Listed(found.addresses or NOWHERE, found.addresses is None, found.answers)
         external = self._objects.external_lists.get(name)

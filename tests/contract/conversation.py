@@ -10,6 +10,7 @@ from threading import BoundedSemaphore
 from typing import Final
 from urllib.parse import urlsplit
 
+from sync.sources import Forgetful
 from sync.sources.panorama import PanoramaSource
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, tls_context
@@ -41,7 +42,16 @@ class Conversation:
         return Member(line, credentials or self.key)
 
     def source(self) -> PanoramaSource:
-        return PanoramaSource("main", [self.member()], timedelta(minutes=15), lambda: 0.0)
+        return PanoramaSource(
+            "main",
+            [self.member()],
+            timedelta(minutes=15),
+            timedelta(seconds=30),
+            device_groups=(),
+            devices=(),
+            memory=Forgetful(),
+            now=lambda: 0.0,
+        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sync.firewall.runtime import Registrations, tagged
 from sync.net.addresses import network
 from sync.sources import registered
 from sync.sources.panorama import PanoramaSource
+from tests.memory import HeldMemory
 from tests.panorama_words import FAULTS, Clock, failure_of, source_of
 from tests.simulator.authority import Authority
 from tests.simulator.faults import ApiError, Body, Drip, EmptyResult, Fault, Reset, Silence
@@ -69,7 +70,7 @@ def source(authority: Authority, panorama: Panorama, clock: Clock) -> PanoramaSo
 
 
 def held(snapshot: Snapshot, name: str = "eu", asked: str = "web") -> list[str]:
-    return snapshot.registered[name].held(tagfilter.parse(asked))[0].cidrs()
+    return snapshot.registered[name].held(tagfilter.parse(asked)).surely.cidrs()
 
 
 def missing(snapshot: Snapshot, name: str = "eu") -> tuple[str, ...]:
@@ -116,7 +117,7 @@ def test_devices_that_cannot_be_read_are_missing(authority: Authority) -> None:
     with Panorama(broken, authority) as panorama:
         panorama.registered_on["002"] = {"10.1.0.1": ("web",)}
         read = source_of(authority, panorama, device_groups=("eu",)).read()
-    assert held(read) == ["10.1.0.1/32"]
+    assert held(read) == []
     assert missing(read) == (
         "of device group 'eu', its devices or reference templates cannot be read",
     )
@@ -298,13 +299,56 @@ def test_there_is_a_most(
 # --- what is missing ------------------------------------------------------------------------------
 
 
-def test_a_firewall_that_is_not_connected_is_missing_and_the_others_count(
+def test_a_firewall_that_never_told_is_missing_and_then_nothing_is_sure(
     panorama: Panorama, source: PanoramaSource
 ) -> None:
     panorama.disconnected.add("001")
     read = source.read()
     assert missing(read) == ("firewall 001 refuses to tell (001 not connected)",)
-    assert held(read) == ["10.1.0.1/32"]
+    assert held(read) == []
+
+
+def test_what_a_firewall_told_last_counts_while_it_does_not_tell(
+    authority: Authority, panorama: Panorama, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = HeldMemory()
+
+    def source() -> PanoramaSource:
+        return source_of(authority, panorama, clock=clock, device_groups=("eu",), memory=memory)
+
+    first = source()
+    first.read()
+    panorama.disconnected.add("001")
+    panorama.registered_on["002"] = {"10.1.0.1": ("web",), "10.1.0.2": ("web",)}
+    for each in (first, source()):  # the same process, and one after it
+        for _ in range(2):
+            clock.sleep(30)
+            read = each.read()
+            assert (missing(read), held(read)) == ((), ["10.1.0.1/32"])
+        assert capsys.readouterr().out.count("what was told last counts") == 1
+    panorama.disconnected.clear()
+    panorama.registered_on["001"] = panorama.registered_on["002"]
+    clock.sleep(30)
+    assert held(first.read()) == ["10.1.0.1/32", "10.1.0.2/32"]
+
+
+def test_what_is_remembered_and_cannot_be_read_is_as_if_nothing_was_told(
+    authority: Authority, panorama: Panorama
+) -> None:
+    memory = HeldMemory({("registered", "001 "): b"[[1]]"})
+    panorama.disconnected.add("001")
+    source = source_of(authority, panorama, device_groups=("eu",), memory=memory)
+    assert len(missing(source.read())) == 1
+
+
+def test_only_the_firewalls_that_clusters_stand_for_count(
+    authority: Authority, panorama: Panorama
+) -> None:
+    panorama.disconnected.add("001")
+    panorama.registered_on["002"] = {"10.1.0.2": ("web",)}
+    for devices, expected in ((("002", "009"), ["10.1.0.2/32"]), (("009",), [])):
+        source = source_of(authority, panorama, device_groups=("eu",), devices=devices)
+        assert held(source.read()) == expected
 
 
 def test_a_virtual_system_is_named(authority: Authority, panorama: Panorama) -> None:
@@ -380,22 +424,19 @@ def test_a_firewall_that_fails_in_any_way_harms_no_other(
         device_groups=("eu",),
         whole_seconds=1 if slow else 60,
     )
-    whole = source.read()
-    clock.sleep(30)
-    panorama.requests.clear()
     panorama.fail(lambda request: of("001")(request) and call in request.cmd, fault, times=None)
     read = source.read()
     [clause] = missing(read)
     assert clause.startswith(("firewall 001 refuses to tell (", "firewall 001 did not answer"))
     assert str(panorama.port) not in clause
-    assert held(read) == ["10.1.0.1/32"]
-    assert read.configuration is whole.configuration
     if slow:
         # It is not waited for again.
         assert sum(of("001")(each) and call in each.cmd for each in panorama.requests) == 1
     panorama.recover()
     clock.sleep(30)
-    assert source.read() == whole
+    whole = source.read()
+    assert (missing(whole), held(whole)) == ((), ["10.1.0.1/32"])
+    assert read.configuration is whole.configuration
 
 
 def test_if_the_panorama_itself_is_gone_nothing_is_read(

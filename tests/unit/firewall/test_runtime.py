@@ -29,8 +29,9 @@ def addresses(*texts: str) -> AddressSet:
 def held(asked: str, *firewalls: Rows, missing: Sequence[str] = ()) -> tuple[list[str], str]:
     """What surely has a filter's tags, and why there may be more."""
     registered = Registrations(tuple(map(on_firewall, firewalls)), tuple(missing))
-    found, because = registered.held(parse(asked))
-    return found.cidrs(), "; ".join(because)
+    found = registered.held(parse(asked))
+    assert found.at_most is None or not found.surely - found.at_most
+    return found.surely.cidrs(), "; ".join(found.because)
 
 
 def known(*words: Word, **told: object) -> EffectiveDeviceGroup:
@@ -107,6 +108,28 @@ def test_a_dynamic_group_holds_what_is_registered_beside_its_objects() -> None:
     for name in ("web", "all"):
         assert found[name].addresses == addresses("10.0.0.1", "10.1.0.1")
         assert not found[name].open_because
+
+
+def test_what_firewalls_disagree_on_is_bounded_by_what_they_told_and_nothing_else_is() -> None:
+    rows = {"10.0.0.1": ["web"]}, {"10.0.0.2": ["web"]}
+    told = {"dg": Registrations(tuple(map(on_firewall, rows)))}
+    words = (
+        dynamic("web", "'web'"),
+        address("host", "10.1.0.1"),
+        address("name", "www.example.com", kind="fqdn"),
+        group("bounded", "web", "host"),
+        group("open", "web", "name"),
+        group("round", "around", "web"),
+        group("around", "round"),
+    )
+    found = resolved(*words, registered=told)
+    assert found["web"].addresses == addresses()
+    assert found["web"].at_most == addresses("10.0.0.1", "10.0.0.2")
+    assert found["bounded"].at_most == addresses("10.0.0.1", "10.0.0.2", "10.1.0.1")
+    assert found["open"].at_most is None
+    assert found["round"].at_most is None
+    silent = {"dg": Registrations(told["dg"].firewalls, ("003 is silent",))}
+    assert resolved(*words, registered=silent)["bounded"].at_most is None
 
 
 def test_a_group_of_which_nothing_is_told_stays_open() -> None:

@@ -82,13 +82,16 @@ def became(
         **negate,
     )
     found = translated(target(it), rules=rules)
+    return found.report.rules[0], ends_of(found)
+
+
+def ends_of(found: Translated) -> list[dict[str, Any]]:
     policy = found.manifests["GlobalNetworkPolicy", names.policy_name("fw-dg", "trust")].document()
-    ends = [
+    return [
         each.get("destination", {})
         for each in policy["spec"]["egress"]
         if each["metadata"]["annotations"][names.RULE_ANNOTATION] == "it"
     ]
-    return found.report.rules[0], ends
 
 
 GROUP = {"selector": "firewall.tigera.io/address-group == 'named'", "namespaceSelector": "global()"}
@@ -207,6 +210,32 @@ def test_a_rule_with_a_dynamic_group_is_exact_where_registered_addresses_are_kno
         assert nets == ["10.2.0.1/32"]
     found = translated(target(it), accepted=True)
     assert found.report.rules[0].status is Status.MORE_PERMISSIVE
+
+
+@pytest.mark.parametrize(
+    ("listed", "action", "expected"),
+    [
+        ("web", "deny", [{"nets": ["10.2.0.1/32", "10.3.0.1/32"]}]),
+        ("both", "deny", [{"nets": ["10.1.0.1/32", "10.2.0.1/32", "10.3.0.1/32"]}]),
+        ("some", "deny", [{}]),
+        ("both", "allow", [{"selector": "firewall.tigera.io/address-group == 'both'"}]),
+        ("web", "allow", []),
+    ],
+)
+def test_where_firewalls_disagree_a_deny_is_for_what_any_of_them_has(
+    listed: str, action: str, expected: list[dict[str, Any]]
+) -> None:
+    told = tagged([(addresses("10.2.0.1"), ["web"])]), tagged([(addresses("10.3.0.1"), ["web"])])
+    words = group("both", "web", "host"), group("some", "web", "name")
+    it = rule(
+        "it", to=["any"], from_=["trust"], destination=[listed], service=["any"], action=action
+    )
+    found = translated(target(it, *words, registered={"dg": Registrations(told)}))
+    ends = ends_of(found)
+    for each in ends:
+        each.pop("namespaceSelector", None)
+    assert ends == expected
+    assert found.report.rules[0].status is not Status.EXACT
 
 
 # --- which ----------------------------------------------------------------------------------------
