@@ -3,6 +3,7 @@
 from lxml import etree
 
 from sync.errors import SourceError
+from sync.firewall.xml import brief
 
 _NAMESPACED = etree.XPath("boolean(//*[namespace-uri()] | //@*[namespace-uri()])")
 
@@ -64,8 +65,8 @@ def _config(root: etree._Element, origin: str) -> etree._Element:
         return root
     if root.tag != "response":
         raise SourceError(
-            f"{origin} is not a PAN-OS configuration: its root is <{root.tag}>, not <config>; "
-            "export the whole configuration (Panorama > Setup > Operations)"
+            f"{origin} is not a PAN-OS configuration: its root is <{brief(str(root.tag))}>, "
+            "not <config>; export the whole configuration (Panorama > Setup > Operations)"
         )
     if root.get("status", "").strip() != "success":
         words = [word for text in root.itertext() for word in str(text).split()]

@@ -10,6 +10,7 @@ from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
 from sync.firewall.objects import Address, AddressGroup, ExternalList, Objects
 from sync.firewall.rules import NatRule, Rule
 from sync.firewall.runtime import External, Registrations
+from sync.firewall.xml import brief
 from sync.net.addresses import AddressSet
 
 _Object = TypeVar("_Object")
@@ -155,7 +156,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
         if name in lineage:
             raise SourceError(
                 f"the parents of device group {device_group!r} go round in a circle "
-                f"({' > '.join([*lineage, name])}); correct the hierarchy in Panorama"
+                f"({brief(' > '.join([*lineage, name]))}); correct the hierarchy in Panorama"
             )
         lineage.append(name)
         name = groups[name].parent

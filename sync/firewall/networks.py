@@ -27,6 +27,7 @@ from sync.firewall.templates import (
     VirtualRouter,
     Zone,
 )
+from sync.firewall.xml import brief
 from sync.net import addresses
 from sync.net.addresses import AddressSet
 
@@ -282,7 +283,7 @@ def _ways(firewall: _Firewall, unknown: dict[str, str]) -> Iterator[_Way]:
             routers_of.setdefault(name, []).append(router)
     for zone in firewall.zones:
         if problem := _zone_problem(firewall, zone, routers_of):
-            unknown.setdefault(zone.name, f"{problem} ({firewall.name})")
+            unknown.setdefault(zone.name, brief(f"{problem} ({firewall.name})"))
     led: set[str | None] = set()
     for router in firewall.routers.values():
         claims, problems = _claims(firewall, router, zones_of)
@@ -310,7 +311,8 @@ def _ways(firewall: _Firewall, unknown: dict[str, str]) -> Iterator[_Way]:
     for zone in firewall.zones:
         if zone.name not in led:
             unknown.setdefault(
-                zone.name, f"no address or route leads to its interfaces ({firewall.name})"
+                zone.name,
+                brief(f"no address or route leads to its interfaces ({firewall.name})"),
             )
 
 
@@ -332,7 +334,7 @@ def _zone_problem(
 def _not_known(ends: Iterable[str | None], because: str, unknown: dict[str, str]) -> None:
     for zone in ends:
         if zone is not None:
-            unknown.setdefault(zone, because)
+            unknown.setdefault(zone, brief(because))
 
 
 # A prefix, where it leads, and whether it may be withdrawn in favour of a shorter one.
@@ -366,7 +368,8 @@ def _claims(
             prefix = _prefix(written)
             if prefix is None:
                 problems.append(
-                    f"its interface {name!r} has the address {written!r}, a name or a variable"
+                    f"its interface {brief(name)!r} has the address {written!r}, a name or a "
+                    "variable"
                 )
             else:
                 connected.append((prefix, name))

@@ -21,7 +21,7 @@ from sync.firewall.objects import (
     ServiceGroup,
     Tag,
 )
-from sync.firewall.xml import Remarks, members, named, text
+from sync.firewall.xml import Remarks, brief, members, named, text
 from sync.net import ports
 from sync.net.addresses import AddressSet
 
@@ -176,7 +176,8 @@ class _Fields:
     def fail(self, element: _Element, problem: str) -> None:
         """Remark on an element; the first problem is the object's."""
         self._remarks.add(element, f"{problem}; whatever uses it is taken as unsayable")
-        self.problem = self.problem or problem
+        # It stands in a clause of every group that holds the object.
+        self.problem = self.problem or brief(problem)
 
     def text(self, tag: str) -> str:
         """The text of a child, empty if there is none."""
@@ -353,7 +354,7 @@ def _application_filter(name: str, entry: _Element, remarks: Remarks) -> Applica
             continue
         values = members(child, remarks) if len(child) else (text(child),)
         if values is None or child.tag in attributes:
-            problem = problem or f"has an unreadable <{child.tag}>"
+            problem = problem or f"has an unreadable <{brief(child.tag)}>"
         else:
             attributes[child.tag] = values
     return ApplicationFilter(name, tuple(sorted(attributes.items())), problem)

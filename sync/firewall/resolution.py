@@ -11,6 +11,7 @@ from functools import cached_property
 from sync.firewall import addressing
 from sync.firewall.objects import Address, AddressGroup
 from sync.firewall.runtime import Registrations
+from sync.firewall.xml import brief
 from sync.net.addresses import NOWHERE, AddressSet
 
 _Named = Mapping[str, Address | AddressGroup]
@@ -81,7 +82,7 @@ def resolve_groups(
                     bounded = bounded and at_most is not None
                     dynamic = dynamic or resolved[member].dynamic
                     if resolved[member].open_because:
-                        because.add(f"its member group {member!r} is not wholly known")
+                        because.add(f"its member group {brief(member)!r} is not wholly known")
                 elif member in reasons:
                     because.add(f"it is in a circle of groups with {member!r}")
                     bounded = False
@@ -110,8 +111,8 @@ def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[Address
     """What a member stands for that has no addresses of its own, and what is missing of it."""
     if isinstance(found, Address):
         if found.problem:
-            return NOWHERE, f"its member {member!r} {found.problem}"
-        return NOWHERE, f"its member {member!r} is the FQDN {found.value}"
+            return NOWHERE, f"its member {brief(member)!r} {found.problem}"
+        return NOWHERE, f"its member {brief(member)!r} is the FQDN {brief(found.value)}"
     literal = addressing.literal(member)
     if literal is None:
         return NOWHERE, f"its member {member!r} does not exist"

@@ -14,7 +14,7 @@ class Remarks:
         self._found: list[Remark] = []
 
     def add(self, element: _Element, message: str) -> None:
-        self._found.append(Remark(path(element), message))
+        self._found.append(Remark(path(element), brief(message)))
 
     def __len__(self) -> int:
         return len(self._found)
@@ -29,12 +29,25 @@ def path(element: _Element) -> str:
     steps: list[str] = []
     for each in (element, *element.iterancestors()):
         name = each.get("name")
-        steps.append(f"{each.tag}[@name='{name}']" if name is not None else str(each.tag))
+        tag = brief(str(each.tag))
+        steps.append(f"{tag}[@name='{brief(name)}']" if name is not None else tag)
         parent = each.getparent()
         # A template has a `config` of its own; the document's is the root, or in a `result`.
         if each.tag == "config" and (parent is None or parent.tag == "result"):
             break
     return "/" + "/".join(reversed(steps))
+
+
+# The longest names of PAN-OS have 255 characters.
+_LONGEST = 300
+
+
+def brief(text: str) -> str:
+    """The beginning of what is longer than anything that PAN-OS writes, for a message.
+
+    A name may be as long as a document, and stand in a message for each element under it.
+    """
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 # What XML calls white space: other spaces are part of a name.

@@ -14,6 +14,7 @@ _JOBS: Final = "<show><jobs><all></all></jobs></show>"
 _STATE: Final = "<show><high-availability><state></state></high-availability></show>"
 
 _AUDITED: Final = "version"
+_DIGITS: Final = 18
 _ADMINISTRATOR: Final = ("admin", "administrator", "user", "committed-by", "commit-by")
 _DESCRIPTION: Final = ("description", "comment", "desc")
 
@@ -69,10 +70,10 @@ def newest_commit(member: Member) -> Commit:
 
 def _newest_version(result: etree._Element) -> Commit | None:
     numbered = [
-        (int(name), entry)
+        (number, entry)
         for entry in result.iter("entry")
-        for name in [entry.get("name") or ""]
-        if name.isascii() and name.isdigit()
+        for number in [_number(entry.get("name", ""))]
+        if number is not None
     ]
     if not numbered:
         return None
@@ -85,13 +86,18 @@ def _newest_job(result: etree._Element) -> Commit | None:
     for job in result.iter("job"):
         said = {child.tag: (child.text or "").strip() for child in job}
         if (said.get("type"), said.get("status"), said.get("result")) == ("Commit", "FIN", "OK"):
-            name = said.get("id", "")
-            if name.isascii() and name.isdigit():
-                done.append((int(name), job))
+            number = _number(said.get("id", ""))
+            if number is not None:
+                done.append((number, job))
     if not done:
         return None
     number, job = max(done, key=lambda each: each[0])
     return Commit("commit job", number, _texts(job, _ADMINISTRATOR), _text(job, _DESCRIPTION))
+
+
+def _number(text: str) -> int | None:
+    """A version's or a job's number; None for what no Panorama counts to."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 def _texts(element: etree._Element, tags: Sequence[str]) -> tuple[str, ...]:

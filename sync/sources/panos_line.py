@@ -24,6 +24,7 @@ from urllib3.exceptions import InsecureRequestWarning, LocationValueError, Proxy
 
 from sync.errors import SourceError, UsageError
 from sync.firewall.document import MAX_BYTES, xml_of
+from sync.firewall.xml import brief
 
 AT_ONCE: Final = 5
 """Calls to one Panorama at a time, all of its traffic together (the vendor's API guide)."""
@@ -229,8 +230,8 @@ class Line:
             ) from error
         if root.tag != "response":
             raise PanoramaError(
-                f"{self.where} answers with <{root.tag}>, which is no answer of its API; correct "
-                "hosts and port"
+                f"{self.where} answers with <{brief(str(root.tag))}>, which is no answer of its "
+                "API; correct hosts and port"
             )
         status = (root.get("status") or "").strip()
         if status == "success":
@@ -240,10 +241,10 @@ class Line:
         if not code and said.lower() == _MISSING:
             raise NoSuchNodeError(f"{self.where}: {said}")
         unauthorized = code in _UNAUTHORIZED or status in ("unauth", "noauth")
-        named = f"code {code}: " if code else ""
+        named = f"code {brief(code)}: " if code else ""
         remedy = "; renew the API key or the password" if unauthorized else ""
         raise RefusedError(
-            f"{self.where} refuses a call ({named}{said or f'status {status!r}'}){remedy}",
+            f"{self.where} refuses a call ({named}{said or f'status {brief(status)!r}'}){remedy}",
             passing=code in _INTERNAL,
             unauthorized=unauthorized,
             passive=_PASSIVE in said.lower(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ from tests.simulator.faults import (
 from tests.simulator.panorama import Panorama
 from tests.simulator.request import Request, every, keygen, op, reads
 from tests.simulator.state import AuditShape
-from tests.words import address, document, group, tag, text
+from tests.words import address, document, entry, group, tag, text
 
 
 def company(web: str = "10.0.0.1", **given: str) -> bytes:
@@ -302,6 +303,31 @@ def snapshot_of(data: bytes) -> Snapshot:
     from tests.words import read
 
     return Snapshot(read(data), Provenance("main", "x", "x"))
+
+
+def test_numbers_that_nobody_counts_to_are_no_versions(
+    panorama: Panorama, source: PanoramaSource
+) -> None:
+    far = entry("9" * 5_000)
+    panorama.audit_shape = lambda commits: far + "".join(entry(str(e.version)) for e in commits)
+    assert source.revision().startswith("127.0.0.1 52 ")
+    panorama.audit_shape = lambda commits: far
+    revision = source.revision()
+    assert revision.startswith("127.0.0.1 commit job ")
+    panorama.jobs.append(replace(panorama.jobs[-1], number=int("9" * 100)))
+    assert source.revision() == revision
+
+
+def test_an_error_that_says_too_much_is_cut_short(
+    panorama: Panorama, source: PanoramaSource
+) -> None:
+    for status, code in (("x" * 9_000, ""), ("error", "9" * 9_000)):
+        body = f"<response status='{status}' code='{code}'/>".encode()
+        panorama.fail(op("<audit>"), Body(body))
+        panorama.fail(op("<high-availability>"), Body(body))
+        assert len(failure_of(source.revision)) < 1_000
+    panorama.fail(op("<audit>"), Body(f"<{'n' * 9_000}/>".encode()))
+    assert len(failure_of(source.revision)) < 1_000
 
 
 @pytest.mark.parametrize("shape", ["newest-first", "oldest-first", "unsupported"])
