@@ -4,6 +4,7 @@
 # make unit       the fast tests alone, under a minute
 # make lint       format, lints, types, import contracts
 # make bench      measurements, as ratios
+# make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=)
 # make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
 # make lock       newer versions of what the project depends on
 
@@ -12,8 +13,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
+DOCUMENTS ?= 100000
+SEED ?= 1
 
-.PHONY: demo demo-live test unit lint controlplane bench record lock clean
+.PHONY: demo demo-live test unit lint controlplane bench fuzz record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -49,6 +52,10 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.translating
 	$(BIN)/python -m benchmarks.proving
 	$(BIN)/python -m benchmarks.writing
+	$(BIN)/python -m benchmarks.panorama
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --documents $(DOCUMENTS) --seed $(SEED)
 
 record: $(READY)
 	$(if $(PANORAMA),$(if $(API_KEY_FILE),,$(error make record PANORAMA=… wants API_KEY_FILE=… too)))

@@ -5,8 +5,21 @@ from typing import Any
 from urllib.parse import unquote
 
 from lxml import etree
-from panos.base import PanDevice
-from panos.panorama import Panorama
+from panos.base import PanDevice, PanObject
+from panos.objects import (
+    AddressGroup,
+    AddressObject,
+    ApplicationFilter,
+    ApplicationGroup,
+    ApplicationObject,
+    Edl,
+    Region,
+    ServiceGroup,
+    ServiceObject,
+    Tag,
+)
+from panos.panorama import DeviceGroup, Panorama, Template, TemplateStack
+from panos.policies import PostRulebase, PreRulebase, SecurityRule
 
 from sync.sources.panos_client import generated_key
 from sync.sources.panos_line import Line, NoSuchNodeError
@@ -63,3 +76,40 @@ class Verified(Panorama):  # type: ignore[misc]
 
     def _xapi(self, **given: Any) -> _Xapi:
         return _Xapi(self._line, pan_device=self, hostname=self.hostname, port=self.port, **given)
+
+
+KINDS = (
+    *(Tag, AddressObject, AddressGroup, ServiceObject, ServiceGroup, ApplicationObject),
+    *(ApplicationGroup, ApplicationFilter, Region, Edl),
+)
+"""The classes whose elements the bulk reader reads too, besides rules and templates."""
+
+
+def refresh(device: Verified) -> None:
+    """Hang the running configuration under a Panorama: a call for each kind in each scope.
+
+    So its documentation has it (pan-os-python, "Working with configuration objects"). Templates
+    and stacks come whole, each kind in one call, since they alone know their virtual systems.
+    """
+    refresh_shared(device)
+    for name in device.opstate.dg_hierarchy.fetch():
+        _refresh_scope(device.add(DeviceGroup(name)))
+    refresh_templates(device)
+
+
+def refresh_shared(device: Verified) -> None:
+    """What Shared holds."""
+    _refresh_scope(device)
+
+
+def refresh_templates(device: Verified) -> None:
+    """Templates and stacks with all that is in them."""
+    for kind in (Template, TemplateStack):
+        kind.refreshall(device, running_config=True)
+
+
+def _refresh_scope(scope: PanObject) -> None:
+    for kind in KINDS:
+        kind.refreshall(scope, running_config=True)
+    for rulebase in (PreRulebase, PostRulebase):
+        SecurityRule.refreshall(scope.add(rulebase()), running_config=True)

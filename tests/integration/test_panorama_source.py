@@ -23,6 +23,7 @@ from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, failure_of, sou
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
     ApiError,
+    Body,
     Drip,
     EmptyResult,
     Fault,
