@@ -4,7 +4,8 @@
 # make unit       the fast tests alone, under a minute
 # make lint       format, lints, types, import contracts
 # make bench      measurements, as ratios
-# make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=)
+# make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=);
+#                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
 # make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
 # make lock       newer versions of what the project depends on
 
@@ -15,6 +16,9 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 DOCUMENTS ?= 100000
 SEED ?= 1
+ENGINE ?= numbers
+TARGET ?= configuration
+SECONDS ?= 600
 
 .PHONY: demo demo-live test unit lint controlplane bench fuzz record lock clean
 
@@ -55,7 +59,11 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.panorama
 
 fuzz: $(READY)
+ifeq ($(ENGINE),atheris)
+	$(BIN)/python -m tests.fuzz.guided $(TARGET) --seconds $(SECONDS)
+else
 	$(BIN)/python -m tests.fuzz --documents $(DOCUMENTS) --seed $(SEED)
+endif
 
 record: $(READY)
 	$(if $(PANORAMA),$(if $(API_KEY_FILE),,$(error make record PANORAMA=… wants API_KEY_FILE=… too)))

@@ -64,11 +64,20 @@ class Measured:
 
 def zonebridge(line: Line, key: str) -> Reading:
     """The bulk reader: a version, six parts of the configuration, the version again."""
+    from sync.sources import Forgetful
     from sync.sources.panorama import PanoramaSource
     from sync.sources.panos_client import Key, Member
 
     member = Member(line, lambda: Key(key))
-    source = PanoramaSource("main", [member], timedelta(minutes=15))
+    source = PanoramaSource(
+        "main",
+        [member],
+        timedelta(minutes=15),
+        timedelta(seconds=30),
+        device_groups=(),
+        devices=(),
+        memory=Forgetful(),
+    )
 
     def read() -> tuple[object, int]:
         configuration = source.read().configuration
@@ -83,7 +92,7 @@ def zonebridge(line: Line, key: str) -> Reading:
 
 def kind_by_kind(line: Line, key: str) -> Reading:
     """pan-os-python as its documentation has it: a call for each kind in each scope."""
-    from tests.simulator.object_tree import Verified, refresh
+    from tests.object_tree import Verified, refresh
 
     tree = Verified(line, key)
 
@@ -97,7 +106,8 @@ def kind_by_kind(line: Line, key: str) -> Reading:
 def whole_groups(line: Line, key: str) -> Reading:
     """The fewest calls that pan-os-python can do with: all device groups whole in one of them."""
     from panos.panorama import DeviceGroup
-    from tests.simulator.object_tree import Verified, refresh_shared, refresh_templates
+
+    from tests.object_tree import Verified, refresh_shared, refresh_templates
 
     tree = Verified(line, key)
 

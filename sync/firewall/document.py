@@ -47,7 +47,7 @@ def xml_of(data: bytes, origin: str) -> etree._Element:
         if "XML_PARSE_HUGE" in said:
             said = "it is nested deeper, or holds a longer text, than any PAN-OS export"
         raise SourceError(
-            f"{origin} cannot be read as XML: {said}; export the configuration again"
+            f"{origin} cannot be read as XML: {brief(said)}; export the configuration again"
         ) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise SourceError(

@@ -257,16 +257,12 @@ def _settings(random: Random) -> bytes:
     return mutated_bytes(random, data[:at] + random.choice(tokens) + data[at:])
 
 
-@cache
-def _folder() -> TemporaryDirectory[str]:
-    return TemporaryDirectory(prefix="zonebridge-fuzz-")
-
-
 def read_settings(data: bytes) -> None:
     """A configuration file of ours."""
-    path = Path(_folder().name) / "zonebridge.yaml"
-    path.write_bytes(data)
-    load(path, {})
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "zonebridge.yaml"
+        path.write_bytes(data)
+        load(path, {})
 
 
 TARGETS = (

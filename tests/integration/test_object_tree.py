@@ -12,7 +12,6 @@ from panos.device import Vsys
 from panos.network import Zone
 from panos.panorama import DeviceGroup, Template, TemplateStack
 from panos.policies import PostRulebase, PreRulebase, SecurityRule
-from tests.simulator.object_tree import Verified, refresh
 
 from sync.errors import SourceError
 from sync.firewall import objects as ours
@@ -26,6 +25,7 @@ from sync.sources.panorama import PanoramaSource
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, tls_context
 from tests.conftest import samples
+from tests.object_tree import Verified, refresh
 from tests.simulator.authority import Authority
 from tests.simulator.panorama import Panorama
 from tests.words import (

@@ -4,7 +4,11 @@ A bounded slice of what `python -m tests.fuzz` does by the hundred thousand, oth
 day but in CI.
 """
 
+import re
+import subprocess
+import sys
 import time
+from importlib.util import find_spec
 from itertools import count
 from random import Random
 
@@ -13,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from tests.conftest import ROOT
 from tests.fuzz.campaign import GROWTH, fed, run
 from tests.fuzz.mutation import mutated_bytes, mutated_xml
 from tests.fuzz.targets import TARGETS, Target, numbered
@@ -57,6 +62,14 @@ def test_any_bytes_are_read_or_refused(data: bytes, seed: int) -> None:
 @given(st.text(st.sampled_from("aZ09./:-,*'\"()%& \t\n\u00a0٣"), max_size=60))
 def test_any_value_is_read_or_refused(written: str) -> None:
     fed(_BY_NAME["values"], written.encode())
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="no atheris for this platform")
+def test_nothing_is_found_by_branches_in_a_few_seconds() -> None:
+    command = [sys.executable, "-m", "tests.fuzz.guided", "answer", "--seconds", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Done [1-9]\d* runs", done.stderr)
 
 
 # --- the campaign itself --------------------------------------------------------------------------

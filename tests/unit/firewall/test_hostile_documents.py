@@ -67,6 +67,12 @@ def test_parents_that_go_round_are_named_briefly(parents: dict[str, str]) -> Non
     assert len(str(raised.value)) < 1_000
 
 
+def test_what_is_no_xml_is_quoted_briefly() -> None:
+    with pytest.raises(SourceError, match="ending tag mismatch") as raised:
+        parse(f"<config></{LONG[:40_000]}>".encode(), "export.xml")
+    assert len(str(raised.value)) < 1_000
+
+
 def test_what_is_no_configuration_is_named_briefly() -> None:
     with pytest.raises(SourceError, match="its root is <nnn") as raised:
         parse(f"<{LONG[:40_000]}/>".encode(), "export.xml")
