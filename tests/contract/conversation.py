@@ -47,7 +47,8 @@ class Conversation:
             [self.member()],
             timedelta(minutes=15),
             timedelta(seconds=30),
-            device_groups=(),
+            # Of a real one nobody knows their names before.
+            device_groups=("berlin",) if self.is_simulated else (),
             devices=(),
             memory=Forgetful(),
             now=lambda: 0.0,

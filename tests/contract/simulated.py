@@ -78,6 +78,13 @@ DOCUMENT: Final = document(
 )
 
 
+CONTENT: Final = tag(
+    "predefined",
+    tag("application", entry("shop-base", tag("default", members("port", ["tcp/8443"])))),
+    tag("application-container", entry("shop", members("functions", ["shop-base"]))),
+).encode()
+
+
 def simulated(authority: Authority) -> Panorama:
     """A small company's, at a time that stands still."""
     panorama = Panorama(
@@ -86,6 +93,7 @@ def simulated(authority: Authority) -> Panorama:
         users={USER: PASSWORD},
         clock=lambda: datetime(2026, 1, 5, 8, 30, tzinfo=UTC),
     )
+    panorama.predefined = CONTENT
     panorama.commit(administrator="alice", description="web for Berlin")
     panorama.registered = {"10.0.0.66": ["quarantine"], "10.0.0.67": ["quarantine", "printer"]}
     return panorama

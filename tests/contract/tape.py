@@ -21,7 +21,7 @@ _ORIGIN: Final = "recorded_with"
 class _Connection(VCRRequestsHTTPSConnection):
     """The line's own connection, recorded or played. vcrpy knows those of urllib3 alone."""
 
-    _baseclass = panos_line._Connection
+    _baseclass = panos_line.WatchedConnection
 
     def getresponse(self) -> Any:
         try:
@@ -55,7 +55,7 @@ _vcr: Final = vcr.VCR(
     before_record_response=hidden_response,
     serializer="sorted",
     record_on_exception=False,
-    custom_patches=((panos_line, "_Connection", _Connection),),
+    custom_patches=((panos_line, "WatchedConnection", _Connection),),
     # Its patches of urllib3 take ConnectionCls for a class, and ours is bound to a time.
     skip_patchers=PATCHER_NAMES,
 )

@@ -191,12 +191,16 @@ def test_a_whole_configuration_is_read(panorama: Conversation) -> None:
     snapshot = source.read()
     configuration = snapshot.configuration
     assert snapshot.provenance.origin == f"Panorama {panorama.host}"
-    assert source.revision() == f"{panorama.host} {snapshot.provenance.version} 0"
+    assert source.revision() == f"{panorama.host} {snapshot.provenance.version} 0 0"
     assert re.match(r"\d+\.\d+\.\d+", configuration.version)
     groups = configuration.device_groups
     assert groups
     assert {each.parent for each in groups.values()} <= {"", *groups}
     if panorama.is_simulated:
+        (registered,) = snapshot.registered["berlin"].firewalls
+        assert [tags for tags, _ in registered] == [("printer", "quarantine"), ("quarantine",)]
+        assert snapshot.predefined.keys() == {"shop", "shop-base"}
+        assert snapshot.not_pushed == {}
         assert configuration.remarks == ()
         assert groups["berlin"].parent == "eu"
         assert [zone.name for zone in configuration.templates["branch"].network.zones] == [
