@@ -50,6 +50,8 @@ def report(outcome: Outcome, seed: int) -> str:
     seconds, number = outcome.slowest
     lines.append(f"slowest: {number}, {seconds:.2f} s of the processor")
     lines.append(f"peak memory: {outcome.peak:.0f} MiB, {outcome.idle:.0f} when idle")
+    grown, number = outcome.largest
+    lines.append(f"most of it for one document: {number}, {grown:.0f} MiB")
     lines.append(f"findings: {len(outcome.kinds())}")
     for (target, kind, place), found in outcome.kinds().items():
         lines.append(f"\n{target}: {kind} at {place}, {len(found)} times, first {found[0].number}")

@@ -45,14 +45,17 @@ class Finding:
 class Outcome:
     """What became of some documents.
 
-    `slowest` is in seconds of the processor, with the document's number; `size` in bytes. `idle`
-    and `peak` are the least memory that a worker began with, and the most that one had, in MiB.
+    `slowest` is in seconds of the processor and `largest` in MiB that reading added to the most
+    memory that its worker ever had, each with the document's number; `size` in bytes. `idle` and
+    `peak` are the least memory that a worker began with, and the most that one had, in MiB: making
+    the documents is part of that.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     slowest: tuple[float, int] = (0.0, 0)
+    largest: tuple[float, int] = (0.0, 0)
     size: int = 0
     idle: float = math.inf
     peak: float = 0
@@ -62,6 +65,7 @@ class Outcome:
         self.refused += other.refused
         self.findings += other.findings
         self.slowest = max(self.slowest, other.slowest)
+        self.largest = max(self.largest, other.largest)
         self.size += other.size
         self.idle = min(self.idle, other.idle)
         self.peak = max(self.peak, other.peak)
@@ -119,6 +123,7 @@ def _one(outcome: Outcome, seed: int, number: int, seconds: float) -> None:
     outcome.slowest = max(outcome.slowest, (took, number))
     place, told = ("", "") if error is None else (_place(error), _told(error))
     grown = _peak() - peak
+    outcome.largest = max(outcome.largest, (grown, number))
     if error is None and grown > GROWTH[0] + GROWTH[1] * len(data) / 1024**2:
         kind, told = "memory", f"{grown:.0f} MiB more for {len(data):,} bytes"
     if kind:
