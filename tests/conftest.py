@@ -12,6 +12,11 @@ pytest_plugins = ["tests.kubernetes_cluster", "tests.postgresql"]
 
 ROOT = Path(__file__).parent.parent
 
+# No proxy of the developer's stands between tests and what they start.
+for name in ("HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+    os.environ.pop(name, None)
+    os.environ.pop(name.lower(), None)
+
 # Time on a shared machine says nothing: no deadlines. In CI the same examples come every time.
 settings.register_profile(
     "zonebridge",

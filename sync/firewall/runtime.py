@@ -5,9 +5,12 @@ rows of firewalls  ->  addresses by all of their tags  ->  what a dynamic group 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sync.firewall.tagfilter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
+
+_OVERLAPPING: Final = 256
 
 Tagged = tuple[tuple[tuple[str, ...], AddressSet], ...]
 """Addresses that are registered on one firewall by all of their tags, each sorted."""
@@ -62,6 +65,7 @@ class Held:
 def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
     """Addresses by all of their tags: one within another registered one has the other's tags too.
 
+    `ValueError`, the rest of a clause, where too many ranges overlap: networks never do.
     Source: PAN-OS XML API, "registered-ip" (api-lab.paloaltonetworks.com/registered-ip.html).
     """
     own: dict[tuple[int, int, int], set[str]] = {}
@@ -75,6 +79,8 @@ def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
     for family, first, past in sorted(own, key=lambda each: (each[0], each[1], -each[2])):
         # Ranges may overlap without one being within the other: none is let go but those behind.
         around = [each for each in around if each[0][0] == family and each[0][2] > first]
+        if len(around) > _OVERLAPPING:
+            raise ValueError(f"has more than {_OVERLAPPING} ranges registered that overlap")
         tags = frozenset(own[family, first, past]).union(
             *(each for (_, _, end), each in around if end >= past)
         )

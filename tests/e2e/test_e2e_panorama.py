@@ -23,13 +23,6 @@ from tests.words import entry, members, tag
 PASSWORD = "s3cret-of-the-reader"
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def panorama(place: Installation, authority: Authority) -> Iterator[Panorama]:
     """A Panorama that holds what the installation's document does, which is taken away."""

@@ -9,19 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.installation import SECONDS, Installation, environment, until
 from tests.e2e.simulation import SIMULATOR, Simulator, simulator
 
 GROWN = {"web": ["10.1.0.1/32", "10.1.0.2/32", "10.1.0.5/32"], "db": ["10.2.0.0/24"]}
-
-
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def refused(place: Installation, *arguments: str) -> str:

@@ -46,13 +46,6 @@ from tests.words import (
 Said = dict[str, object]
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def both(authority: Authority, data: bytes) -> tuple[Configuration, Verified]:
     """A configuration as the bulk reader has it, and as the object tree has it."""
     with Panorama(data, authority) as panorama:

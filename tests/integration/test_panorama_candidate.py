@@ -36,13 +36,6 @@ def company(
 DOCUMENT = company()
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def panorama(authority: Authority) -> Iterator[Panorama]:
     with Panorama(DOCUMENT, authority, version=52) as panorama:

@@ -38,13 +38,6 @@ EVERY = "<show><predefined><xpath>/predefined/application</xpath></predefined></
 CONTAINERS = EVERY.replace("application<", "application-container<")
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def panorama(authority: Authority) -> Iterator[Panorama]:
     with Panorama(document(groups={"eu": ()}), authority) as panorama:

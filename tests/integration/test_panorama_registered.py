@@ -45,13 +45,6 @@ def company(*shared: Word) -> bytes:
     )
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def panorama(authority: Authority) -> Iterator[Panorama]:
     with Panorama(company(), authority) as panorama:

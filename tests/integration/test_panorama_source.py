@@ -59,13 +59,6 @@ def panorama(authority: Authority) -> Iterator[Panorama]:
         yield panorama
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def source(authority: Authority, panorama: Panorama) -> PanoramaSource:
     return source_of(authority, panorama)

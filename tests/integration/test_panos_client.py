@@ -55,13 +55,6 @@ def panorama(authority: Authority) -> Iterator[Panorama]:
         yield panorama
 
 
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the developer's stands in between."""
-    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 class Client(Member):
     """A member that remembers how long it would have slept."""
 

@@ -69,6 +69,14 @@ def test_an_address_that_is_within_a_range_after_another_one_has_its_tags() -> N
     assert held("b and c", rows) == (["10.0.0.7/32"], "")
 
 
+def test_more_ranges_within_ranges_than_anybody_has_are_refused() -> None:
+    nested = {f"10.0.{number}.0-10.1.0.0": [str(number)] for number in range(255)}
+    assert len(on_firewall(nested | {"10.0.255.0": ["x"]})) == 256
+    deeper = {f"10.0.0.{number}-10.2.0.0": ["y"] for number in range(3)}
+    with pytest.raises(ValueError, match="more than 256 ranges registered that overlap"):
+        on_firewall(nested | deeper)
+
+
 def test_families_lend_one_another_no_tags() -> None:
     assert held("a and b", {"::/0": ["a"], "2001:db8::1": ["b"]})[0] == ["2001:db8::1/128"]
     assert held("a and b", {"0.0.0.0/0": ["a"], "2001:db8::1": ["b"]})[0] == []
