@@ -26,6 +26,7 @@ from sync.firewall.resolution import resolve_groups
 from sync.firewall.runtime import Registrations, tagged
 from sync.net import addresses, ports
 from sync.settings import Settings, load
+from sync.sources import Forgetful
 from sync.sources.panorama import PanoramaSource
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line
@@ -34,13 +35,17 @@ from sync.translate.translation import Options, translate
 from tests.conftest import ROOT, samples
 from tests.fuzz.mutation import HOSTILE, mutated_bytes, mutated_xml
 from tests.simulator.faults import LOGIN_PAGE
-from tests.words import document, entry, tag, text
+from tests.words import document, entry, members, tag, text
 
 _AUDIT = tag("result", *(entry(str(each), text("administrator", "alice")) for each in (51, 52)))
 _JOB = "".join(
     text(name, said)
     for name, said in (("id", "7"), ("type", "Commit"), ("status", "FIN"), ("result", "OK"))
 )
+_USED = "datacenter-eu"
+_ROW = '<entry ip="10.0.0.1"><tag><member>web</member></tag></entry>'
+_APPLICATION = entry("chat-base", tag("default", members("port", ["tcp/80,443"])))
+_CONTAINER = entry("chat", members("functions", ["chat-base"]))
 _PARTS = ("shared", "device-group", "template", "template-stack")
 
 
@@ -143,7 +148,14 @@ def _answers() -> Mapping[str, bytes]:
         "<audit>": _answer(_AUDIT),
         "<jobs>": _answer(tag("result", tag("job", _JOB))),
         "<high-availability>": _answer(tag("result", text("enabled", "no"))),
-        "<system>": _answer(tag("result", tag("system", text("sw-version", "11.1.6")))),
+        "<system>": _answer(
+            tag("result", tag("system", text("sw-version", "11.1.6"), text("app-version", "8-9")))
+        ),
+        "<devicegroups>": _answer(tag("result", tag("devicegroups", entry(_USED)))),
+        "count": _answer(tag("result", text("count", "1"))),
+        "<limit>": _answer(tag("result", _ROW, text("count", "1"))),
+        "application-container": _answer(tag("result", tag("application-container", _CONTAINER))),
+        "/application": _answer(tag("result", tag("application", _APPLICATION))),
         "ancestor-objects": _answer(tag("result", text("ancestor-objects-take-precedence", "no"))),
     }
     for part in (*_PARTS, "readonly"):
@@ -200,7 +212,16 @@ def read_answer(data: bytes) -> None:
     calls = list(_answers())
     line = _Told(calls[(data or b"\0")[0] % len(calls)], data[1:])
     member = Member(line, lambda: Key(None, "reader", "secret"), lambda seconds: None)
-    source = PanoramaSource("main", [member], timedelta(minutes=15), lambda: 0.0)
+    source = PanoramaSource(
+        "main",
+        [member],
+        timedelta(minutes=15),
+        timedelta(seconds=30),
+        device_groups=(_USED,),
+        devices=(),
+        memory=Forgetful(),
+        now=lambda: 0.0,
+    )
     source.read()
 
 
@@ -243,7 +264,7 @@ def read_values(data: bytes) -> None:
     registrations = Registrations((tagged(rows), tagged(rows[1:])))
     everything = addresses.AddressSet.union(row for row, _ in rows)
     for each in filters[:20]:
-        held, _ = registrations.held(each)
+        held = registrations.held(each).surely
         assert not held - everything
 
 

@@ -89,7 +89,7 @@ def test_while_nothing_is_due_a_poll_is_one_small_call(server: NameServer, clock
     server.holds("db.example", "AAAA")
     inner = Counted(read(document([fqdn("db", "db.example")], {"eu": []})))
     source = answered(inner, server, clock)
-    polled = PolledSource(source)
+    polled = PolledSource(source, HeldMemory())
     revision = source.revision()
     assert polled.poll()
     assert source.revision() == revision
@@ -107,7 +107,7 @@ def test_an_answer_that_is_due_is_asked_for_and_the_inner_source_left_alone(
     server.holds("db.example", "A", "10.0.0.1", ttl=60)
     inner = Counted(read(document([fqdn("db", "db.example")], {"eu": []})))
     source = answered(inner, server, clock)
-    polled = PolledSource(source)
+    polled = PolledSource(source, HeldMemory())
     polled.poll()
     told = source.revision()
     clock.time += 59
@@ -131,7 +131,7 @@ def test_a_configuration_that_moved_is_read_and_its_new_names_asked_for(
     server.holds("web.example", "A", "10.0.0.2", ttl=3600)
     server.minimum = 3600
     inner = Counted(read(document([fqdn("db", "db.example")], {"eu": []})))
-    polled = PolledSource(answered(inner, server, clock))
+    polled = PolledSource(answered(inner, server, clock), HeldMemory())
     polled.poll()
     inner.version = 2
     inner.configuration = read(document([fqdn("w", "web.example")], {"eu": []}))
@@ -145,7 +145,7 @@ def test_an_inner_source_that_fails_is_read_again_at_the_next_poll(
     server: NameServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner = Counted(read(document(groups={"eu": []})))
-    polled = PolledSource(answered(inner, server, clock))
+    polled = PolledSource(answered(inner, server, clock), HeldMemory())
 
     def fail() -> Snapshot:
         raise SourceError("cannot be read")

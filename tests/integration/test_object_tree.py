@@ -1,7 +1,6 @@
 """pan-os-python's own object tree says of every object what the bulk reader says."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
@@ -21,11 +20,10 @@ from sync.firewall.rules import ANY, Rule
 from sync.firewall.templates import Network
 from sync.firewall.templates import TemplateStack as OurStack
 from sync.net.ports import PortSet
-from sync.sources.panorama import PanoramaSource
-from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, tls_context
 from tests.conftest import samples
 from tests.object_tree import Verified, refresh
+from tests.panorama_words import source_of
 from tests.simulator.authority import Authority
 from tests.simulator.panorama import Panorama
 from tests.words import (
@@ -53,11 +51,9 @@ def both(authority: Authority, data: bytes) -> tuple[Configuration, Verified]:
         panorama.system["sw-version"] = parse(data, "x").get("version") or "11.1.0"
         context = tls_context("main", authority.ca_file.read_bytes(), verify=True)
         line = Line("main", panorama.host, panorama.port, context, BoundedSemaphore(AT_ONCE))
-        member = Member(line, lambda: Key(panorama.api_key))
-        source = PanoramaSource("main", [member], timedelta(minutes=15))
         tree = Verified(line, panorama.api_key)
         refresh(tree)
-        return source.read().configuration, tree
+        return source_of(authority, panorama).read().configuration, tree
 
 
 # --- values ---------------------------------------------------------------------------------------

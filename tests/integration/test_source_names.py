@@ -39,7 +39,11 @@ def names(
 ) -> Names:
     # A lookup that nobody answers is given up soon: no test waits for one that somebody does.
     return Names(
-        memory or HeldMemory(), grace, resolver=server.resolver, now=clock, answer_seconds=0.5
+        HeldMemory() if memory is None else memory,
+        grace,
+        resolver=server.resolver,
+        now=clock,
+        answer_seconds=0.5,
     )
 
 
