@@ -61,6 +61,11 @@ def exports(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str
                     f"{option} {text!r} names none of the {len(names)} sources; write NAME=FILE, "
                     f"{did_you_mean(name, names)}"
                 )
+            if file and Path(file).exists() and not Path(text).exists():
+                raise UsageError(
+                    f"{option} {text!r} is no file, and no source is called {name!r}; "
+                    f"{did_you_mean(name, names)}"
+                )
             name, file = names[0], text
         if not file:
             raise UsageError(f"{option} {text!r} names no file; name an exported configuration")

@@ -150,7 +150,8 @@ class PanoramaSource:
             try:
                 self._content = predefined(member)
             except PanoramaError as error:
-                self._warn("the App-IDs of its content cannot be read", error, f"content {version}")
+                event = "App-IDs are those read before, else those of a bundled table"
+                self._warn(event, error, f"content {version}")
             else:
                 self._content_version = version
         return self._content

@@ -175,7 +175,7 @@ def _told(member: Member, place: _Place) -> Tagged | str:
     except ValueError as error:
         return f"{name} {error}"
     except RefusedError as error:
-        return f"{name} refuses to tell ({error.said[:_SHOWN] or 'it does not say why'})"
+        return f"{name} does not tell ({error.said[:_SHOWN] or 'nobody says why'})"
     except PanoramaError:
         member.require_up()
         return f"{name} did not answer"

@@ -91,7 +91,8 @@ def test_a_candidate_is_there_as_long_as_its_file(place: Installation) -> None:
     proposed = document.with_name("panorama.xml.candidate")
     with simulator(place) as panorama:
         assert "10.1.0.2" in panorama.candidate()
-        proposed.write_bytes(document.read_bytes().replace(b"10.1.0.2", b"10.1.0.9"))
+        changed = document.read_bytes().replace(b"10.1.0.2", b"10.1.0.9")
+        proposed.write_bytes(changed.replace(b"<shared>", b"<shared><!-- why --><?so what?>"))
         until(lambda: "10.1.0.9" in panorama.candidate(), "the candidate is another")
         place.configure(**panorama.source)
         assert "committed" in place.done("sync").out

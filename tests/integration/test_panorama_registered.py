@@ -297,7 +297,7 @@ def test_a_firewall_that_never_told_is_missing_and_then_nothing_is_sure(
 ) -> None:
     panorama.disconnected.add("001")
     read = source.read()
-    assert missing(read) == ("firewall 001 refuses to tell (001 not connected)",)
+    assert missing(read) == ("firewall 001 does not tell (001 not connected)",)
     assert held(read) == []
 
 
@@ -346,7 +346,7 @@ def test_only_the_firewalls_that_clusters_stand_for_count(
 
 def test_a_virtual_system_is_named(authority: Authority, panorama: Panorama) -> None:
     read = source_of(authority, panorama, device_groups=("us",)).read()
-    assert missing(read, "us") == ("firewall 003 (vsys2) refuses to tell (003 not connected)",)
+    assert missing(read, "us") == ("firewall 003 (vsys2) does not tell (003 not connected)",)
 
 
 def test_what_is_no_address_makes_a_firewall_missing(
@@ -420,7 +420,7 @@ def test_a_firewall_that_fails_in_any_way_harms_no_other(
     panorama.fail(lambda request: of("001")(request) and call in request.cmd, fault, times=None)
     read = source.read()
     [clause] = missing(read)
-    assert clause.startswith(("firewall 001 refuses to tell (", "firewall 001 did not answer"))
+    assert clause.startswith(("firewall 001 does not tell (", "firewall 001 did not answer"))
     assert str(panorama.port) not in clause
     if slow:
         # It is not waited for again.

@@ -30,7 +30,8 @@ In zonebridge.yaml (this is also in {directory}/source.yaml):
 {source}
 A change of {document} is a commit by {user}.
 {document}.candidate is the candidate configuration as long as it is there.
-A file {directory}/edl/NAME is the external list https://{host}:{port}/edl/NAME.
+A file {directory}/edl/NAME is the external list https://{host}:{port}/edl/NAME; zonebridge
+fetches it with SSL_CERT_FILE={directory}/ca.pem in its environment.
 """
 
 

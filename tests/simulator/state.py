@@ -192,7 +192,14 @@ def read_document(document: bytes) -> etree._Element:
 
     `ValueError` if there is none.
     """
-    parser = etree.XMLParser(huge_tree=True, resolve_entities=False, no_network=True)
+    # No Panorama keeps comments; and libxml2 crashes where one is made canonical by itself.
+    parser = etree.XMLParser(
+        huge_tree=True,
+        resolve_entities=False,
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
     try:
         root = etree.fromstring(document, parser)
     except etree.XMLSyntaxError as error:

@@ -46,3 +46,10 @@ def test_a_side_that_cannot_be_meant_is_refused(given: list[str], says: str) -> 
     with pytest.raises(UsageError) as refused:
         exports("--from", given, ["main", "lab"])
     assert says in str(refused.value)
+
+
+def test_a_name_of_no_source_before_a_file_that_is_there_is_a_typo(tmp_path: Path) -> None:
+    file = tmp_path / "new.xml"
+    file.write_text("<config/>")
+    with pytest.raises(UsageError, match="no source is called 'mian'"):
+        exports("--to", [f"mian={file}"], ["main"])
