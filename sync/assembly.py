@@ -138,7 +138,8 @@ def _panorama(
         members,
         source.full_read_interval,
         settings.registered_interval,
-        _used(settings, source.name),
+        # Whoever has no store looks at the configuration alone.
+        _used(settings, source.name) if store else (),
         settings.rules.devices,
         store.memory(source.name) if store else Forgetful(),
         view,

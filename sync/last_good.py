@@ -58,8 +58,8 @@ def _without_secrets(snapshot: Snapshot) -> Snapshot:
     groups = configuration.device_groups
     scopes = [configuration.shared, *(group.scope for group in groups.values())]
     urls = {*snapshot.lists, *(url for scope in scopes for url in _urls(scope))}
-    # Predefined lists stand there by name.
-    secret = sorted(url for url in urls if "://" in url)
+    # Predefined lists stand there by name, and their names hold none of these.
+    secret = sorted(url for url in urls if set(url) & set("/.:@?"))
     hidden = {url: f"hidden:{number}" for number, url in enumerate(secret, 1)}
     return replace(
         snapshot,

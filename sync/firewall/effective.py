@@ -129,10 +129,14 @@ def _fetched(found: ExternalList, external: External) -> ExternalList:
     exceptions = [literal(each) for each in found.exceptions]
     if None in exceptions:
         return replace(found, problem="has an exception that is no address")
-    if external.problem and not external.addresses:
+    if external.problem and not external.addresses and external.at_most is None:
         return replace(found, problem=external.problem)
-    kept = external.addresses - AddressSet.union(each for each in exceptions if each)
-    return replace(found, addresses=kept, problem=external.problem)
+    excepted = AddressSet.union(each for each in exceptions if each)
+    problem, at_most = external.problem, external.at_most
+    if not problem and excepted & external.addresses:
+        # Whether an exception takes a part of a network away, no document says.
+        problem, at_most = "has exceptions", external.addresses
+    return replace(found, addresses=external.addresses - excepted, problem=problem, at_most=at_most)
 
 
 def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class ExternalList:
     `refresh` is how often firewalls fetch it, as PAN-OS calls that (`five-minute`, `hourly`,
     `daily`, …; empty: not said). `exceptions` are entries that do not count, as they are written.
     `addresses` is what it holds, without its exceptions; None where nothing of that is known, and
-    with a problem not all of it.
+    with a problem not all of it: `at_most` is then all that may be in it, None where nobody knows.
     """
 
     name: str
@@ -110,6 +110,7 @@ class ExternalList:
     refresh: str = ""
     exceptions: tuple[str, ...] = ()
     addresses: AddressSet | None = None
+    at_most: AddressSet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sync.firewall.tagfilter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 
 _OVERLAPPING: Final = 256
+_TAGS: Final = 1_000_000
 
 Tagged = tuple[tuple[tuple[str, ...], AddressSet], ...]
 """Addresses that are registered on one firewall by all of their tags, each sorted."""
@@ -21,11 +22,13 @@ class Registrations:
     """What is registered for one device group at run time.
 
     `firewalls` has what each of its firewalls told, or its Panorama where it has no firewalls.
-    `missing` has a clause for each that did not tell, or not all.
+    `missing` has a clause for each that never told all, `late` one for each that does not tell now:
+    of that one counts what it told last.
     """
 
     firewalls: tuple[Tagged, ...]
     missing: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
 
     def held(self, asked: TagFilter) -> "Held":
         """What is registered with a filter's tags.
@@ -38,7 +41,7 @@ class Registrations:
             reason = f"what is registered for it is not known of every firewall: {unknown}"
             return Held(NOWHERE, None, (reason,))
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
-        because = []
+        because = [f"{each}; what it told last counts" for each in self.late]
         if any(doubtful for _, doubtful in found):
             because.append("it negates tags of registered addresses within others")
         if len({surely for surely, _ in found}) > 1:
@@ -65,10 +68,12 @@ class Held:
 def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
     """Addresses by all of their tags: one within another registered one has the other's tags too.
 
-    `ValueError`, the rest of a clause, where too many ranges overlap: networks never do.
+    `ValueError`, the rest of a clause, where too many ranges overlap, as networks never do, or all
+    have too many tags.
     Source: PAN-OS XML API, "registered-ip" (api-lab.paloaltonetworks.com/registered-ip.html).
     """
     own: dict[tuple[int, int, int], set[str]] = {}
+    pairs = 0
     for addresses, tags in rows:
         for family, bounds in ((4, addresses.v4), (6, addresses.v6)):
             # A row is one address, network or range.
@@ -84,6 +89,9 @@ def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
         tags = frozenset(own[family, first, past]).union(
             *(each for (_, _, end), each in around if end >= past)
         )
+        pairs += len(tags)
+        if pairs > _TAGS:
+            raise ValueError(f"has more than {_TAGS:,} tags registered, inherited ones included")
         around.append(((family, first, past), tags))
         one = AddressSet((first, past)) if family == 4 else AddressSet((), (first, past))
         found.setdefault(tuple(sorted(tags)), []).append(one)
@@ -107,7 +115,11 @@ def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, AddressSet]:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """What an external dynamic list holds; `problem` says why not all of that is known."""
+    """What an external dynamic list holds; `problem` says why not all of that is known.
+
+    `at_most` is then all that may be in it, None where nobody knows that.
+    """
 
     addresses: AddressSet = NOWHERE
     problem: str = ""
+    at_most: AddressSet | None = None

@@ -8,6 +8,8 @@ from sync.firewall.configuration import Snapshot
 from sync.last_good import keep, kept
 from sync.sources import Memory, Source
 
+_KEPT_ANEW_SECONDS = 600.0  # after which what did not change is kept as of now
+
 
 @dataclass(slots=True)
 class PolledSource:
@@ -26,6 +28,7 @@ class PolledSource:
     snapshot: Snapshot | None = None
     _revision: str | None = field(default=None, repr=False)
     _kept: Snapshot | None = field(default=None, repr=False)
+    _kept_at: float = field(default=0.0, repr=False)
 
     @property
     def name(self) -> str:
@@ -50,7 +53,7 @@ class PolledSource:
         """Keep the last answer for the next start, once; raises what the memory raises."""
         if self.snapshot and self.snapshot is not self._kept:
             keep(self.memory, self.snapshot, self.succeeded)
-            self._kept = self.snapshot
+            self._kept, self._kept_at = self.snapshot, time.time()
 
     def poll(self) -> bool:
         """Ask the source, and read it if it may have changed; whether it has.
@@ -67,7 +70,8 @@ class PolledSource:
         assert read is not None, "a revision is only known of what was read"
         # A full read may find something else under the same version: that is what it is for.
         changed = read is not self.snapshot and read != self.snapshot
-        self.snapshot = read
+        if changed or time.time() - self._kept_at > _KEPT_ANEW_SECONDS:
+            self.snapshot = read
         self._revision = revision
         self.error = None
         # Last: whoever waits for the first attempt finds what came of it.

@@ -55,16 +55,21 @@ class ContentError(ValueError):
     """What was fetched is not to be used as a list: a clause that says why."""
 
 
+class EmptyError(ValueError):
+    """What was fetched is empty, and was not before: a clause."""
+
+
 class FetchError(Exception):
     """A list could not be fetched: a clause that says why.
 
     `refused`: its server wants to know who asks. Firewalls stop using a list then, what they had
-    of it too ("External Dynamic List", PAN-OS administrator's guide).
+    of it too ("External Dynamic List", PAN-OS administrator's guide). `there`: it is there, and
+    firewalls may well take it.
     """
 
-    def __init__(self, clause: str, *, refused: bool = False) -> None:
+    def __init__(self, clause: str, *, refused: bool = False, there: bool = False) -> None:
         super().__init__(clause)
-        self.refused = refused
+        self.refused, self.there = refused, there
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,8 @@ def _taken(
     while part := response.read1(_CHUNK, decode_content=False):
         body += part
         if len(body) > max_bytes:
-            raise _failed(f"more than edl_max_bytes, {max_bytes:,} bytes")
+            more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
+            raise FetchError(more, there=True)
         _require_in_time(deadline)
     return Fetched(bytes(body), _token(response, "ETag"), _token(response, "Last-Modified"))
 
@@ -377,17 +383,26 @@ class Lists:
         """Make of a list what was fetched, or keep what there was."""
         asked = self._asked[url]
         asked.at = self._now()
-        copy, clause = asked.copy, ""
+        copy, clause, doubt = asked.copy, "", None
         if isinstance(found, FetchError):
             clause = str(found)
-            copy = None if found.refused else copy
+            if found.refused and copy:
+                self._memory.remember(_KIND, _key(url), b"")
+                asked.copy = copy = None
+            doubt = External(copy.held.addresses, clause) if copy and found.there else None
         elif found.body is not None:
             try:
                 asked.copy = copy = self._copied(url, found, copy)
             except ContentError as error:
                 clause = f"cannot be used: {error}"
+                # Firewalls may well use it.
+                doubt = External(copy.held.addresses, clause) if copy else None
+            except EmptyError as error:
+                assert copy, "it was not empty before"
+                clause = str(error)
+                doubt = External(problem=clause, at_most=copy.held.addresses)
         asked.due = asked.at + (min(seconds, _FIVE_MINUTES) if clause else seconds)
-        asked.held = copy.held if copy else External(problem=clause)
+        asked.held = doubt or (copy.held if copy else External(problem=clause))
         if clause and clause != asked.clause:
             structlog.get_logger().warning(
                 "an external dynamic list cannot be had",
@@ -398,11 +413,11 @@ class Lists:
         asked.clause = clause
 
     def _copied(self, url: str, found: Fetched, before: _Copy | None) -> _Copy:
-        """What was fetched as a list, remembered; `ContentError` if it is none."""
+        """What was fetched as a list, remembered; `ContentError` or `EmptyError` if it is none."""
         assert found.body is not None, "there is nothing to copy of what was not sent"
         if before and before.held.addresses and not found.body.removeprefix(_MARK).strip():
             # An accident of its server would open what the list denies.
-            raise ContentError("it is empty now; a line of comment would say that this is meant")
+            raise EmptyError("is empty now; a line of comment would say that this is meant")
         document = _document(found.body, found.etag, found.modified)
         digest = hashlib.sha256(document).digest()
         if before and before.digest == digest:

@@ -50,6 +50,7 @@ _ROUND_SECONDS: Final = 15.0
 _SHORTEST_TTL: Final = 5.0
 _LONGEST_TTL: Final = 3600.0
 _AFTER_FAILURE: Final = 30.0
+_MOST_GONE: Final = 1000
 _SHOWN: Final = 5  # names in a line of the log
 
 _LABEL: Final = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
@@ -79,11 +80,9 @@ class _Answer:
     def followed_by(self, current: frozenset[str], until: float, oldest: float) -> "_Answer":
         """The next answer, in which what ran out by `oldest` is forgotten."""
         gone = {**self.gone, **dict.fromkeys(self.current, self.until)}
-        return _Answer(
-            current,
-            until,
-            {each: end for each, end in gone.items() if each not in current and end > oldest},
-        )
+        late = [(end, each) for each, end in gone.items() if each not in current and end > oldest]
+        # Of a name that turns with each answer the newest are enough.
+        return _Answer(current, until, {each: end for end, each in sorted(late)[-_MOST_GONE:]})
 
 
 @dataclass(slots=True)

@@ -51,25 +51,23 @@ class LastTold:
         self._told: dict[_Place, Tagged | None] = {}
         self._silent: set[_Place] = set()
 
-    def counted(self, place: _Place, told: Tagged | str) -> Tagged | str:
-        """What counts of a firewall that told this, or did not for this reason."""
+    def counted(self, place: _Place, told: Tagged | str) -> tuple[Tagged | None, str]:
+        """What counts of a firewall that told this, or a clause that says why it did not tell."""
         before = self._before(place)
         if not isinstance(told, str):
             self._silent.discard(place)
             if told != before:
-                self._told[place] = told
                 self._memory.remember(_KIND, " ".join(place), _TOLD.dump_json(told))
-            return told
-        if before is None:
-            return told
-        if place not in self._silent:
+                self._told[place] = told
+            return told, ""
+        if before is not None and place not in self._silent:
             self._silent.add(place)
             structlog.get_logger().warning(
                 "what is registered is not told; what was told last counts",
                 source=self._source,
                 because=told,
             )
-        return before
+        return before, told
 
     def _before(self, place: _Place) -> Tagged | None:
         if place not in self._told:
@@ -107,12 +105,15 @@ def registrations(
 
 
 def _registrations(
-    told: Mapping[_Place, Tagged | str], places: Collection[_Place], unknown: tuple[str, ...]
+    told: Mapping[_Place, tuple[Tagged | None, str]],
+    places: Collection[_Place],
+    unknown: tuple[str, ...],
 ) -> Registrations:
     found = [told[each] for each in places]
     return Registrations(
-        tuple(each for each in found if not isinstance(each, str)),
-        (*unknown, *(each for each in found if isinstance(each, str))),
+        tuple(held for held, _ in found if held is not None),
+        (*unknown, *(clause for held, clause in found if held is None)),
+        tuple(clause for held, clause in found if held is not None and clause),
     )
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, text
 
-from sync.errors import StoreError
 from sync.store.database import Database
 from sync.store.models import Memories
 from sync.store.records import Clock, stamp, storable
@@ -40,15 +39,11 @@ class StoredMemory:
     def remember(self, kind: str, name: str, value: bytes) -> None:
         """Keep this in the place of what was kept; a store that is only looked at keeps nothing.
 
-        `StoreError` for more than 256 MiB.
+        In the place of more than 256 MiB nothing is kept: what was kept before is over.
         """
         if self.database.read_only:
             return
-        if len(value) > _MAX_BYTES:
-            raise StoreError(
-                f"what source {self.source} was told ({kind}) has {len(value):,} bytes and is not "
-                f"remembered, for that is more than {_MAX_BYTES:,}; what was remembered stays"
-            )
+        value = value if len(value) <= _MAX_BYTES else b""
         statement = text(
             "INSERT INTO memories (source, kind, name, time, zlib)"
             " VALUES (:source, :kind, :name, :time, :zlib)"

@@ -174,21 +174,18 @@ class Lists:
             because.append("it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4")
             bounded = False
         every = [groups[identity] for identity in sorted(groups)]
-        # The sets of groups with answers hold those too.
-        sets = [each for each in every if not each.answers]
-        plain = AddressSet.union((kept, *(each.addresses for each in every if each.answers)))
-        answered = without_mapped(AddressSet.union(answers))
+        identities = tuple(each.identity for each in every)
+        held = tuple(each.addresses for each in every)
+        # In no set: sets are written ahead of the policies that stop to spare what they hold.
+        answered = AddressSet.union((*answers, *(each.answers for each in every)))
         with_answers = None
-        if answered or any(each.answers for each in every):
-            with_answers = AddressMatch(
-                kept | answered,
-                groups=tuple(each.identity for each in every),
-                held=tuple(each.held for each in every),
-            )
+        if answered:
+            sayable = kept | without_mapped(answered)
+            with_answers = AddressMatch(sayable, groups=identities, held=held)
         return Listed(
-            plain,
-            tuple(each.identity for each in sets),
-            tuple(each.addresses for each in sets),
+            kept,
+            identities,
+            held,
             tuple(sorted(set(because))),
             registered=self._registered_accepted and any(group.dynamic for group in every),
             with_answers=with_answers,

@@ -78,11 +78,6 @@ class GroupSet:
         return names.label_value(self.group) if self._own else names.mapped(self.identity)
 
     @property
-    def held(self) -> AddressSet:
-        """What its sets hold."""
-        return self.addresses | self.answers if self.answers else self.addresses
-
-    @property
     def _own(self) -> bool:
         return self.identity == (external_name(self.group) if self.external else self.group)
 
@@ -113,7 +108,7 @@ class GroupSet:
                 tuple(sorted(labels.items())),
                 tuple(sorted(annotations.items())),
             )
-            for number, part in enumerate(parts(self.held.cidrs()), 1)
+            for number, part in enumerate(parts(self.addresses.cidrs()), 1)
             if part or number == 1
         ]
 
@@ -153,7 +148,10 @@ def group_sets(
             first = found.get(plain)
             if first is None:
                 found[made.identity] = made
-            elif replace(first, device_groups=made.device_groups) == made:
+            elif replace(first, device_groups=made.device_groups) == made and not (
+                # Firewalls of one device group may hear of an address before those of another.
+                made.dynamic and target.device_group.registered is not None
+            ):
                 found[made.identity] = replace(first, device_groups=(*first.device_groups, name))
             else:
                 identity = f"{target.source}/{name}/{plain}"
@@ -242,6 +240,7 @@ def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
                 kept,
                 (),
                 ((each.problem, *mapped) if each.problem else mapped),
+                at_most=None if each.at_most is None else _sayable(each.at_most),
                 external=True,
             )
 

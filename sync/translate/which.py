@@ -205,7 +205,7 @@ def _sets(
         (each.group, network_set)
         for each, network_set in network_sets(sets, ())
         # Far more sets hold nothing of it, and their nets need no reading.
-        if each.held & asked
+        if each.addresses & asked
     )
     of_lists = (("", network_set) for network_set in list_sets(lists, ()))
     for group, network_set in (*of_groups, *of_lists):

@@ -399,7 +399,8 @@ class Rulebase:
         external = self._objects.external_lists.get(name)
         if external is not None:
             whole = external.addresses is not None and not external.problem
-            return Listed(external.addresses or NOWHERE, not whole, NOWHERE)
+            at_most = EVERYWHERE if external.at_most is None else external.at_most
+            return Listed(external.addresses or NOWHERE, not whole, NOWHERE, at_most)
         addresses = None if name in self._objects.regions else literal(name)
         return Listed(addresses or NOWHERE, addresses is None, NOWHERE)
 

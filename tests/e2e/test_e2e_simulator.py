@@ -48,6 +48,7 @@ def test_zonebridge_reads_it_with_the_yaml_that_it_prints(place: Installation) -
             "version": "53",
             "administrators": [pwd.getpwuid(os.getuid()).pw_name],
             "description": "panorama.xml was changed",
+            "pending": False,
         }
         place.done("sync")
         assert place.written("eu")["pan.web.yaml"] == GROWN["web"]

@@ -318,6 +318,10 @@ def test_what_a_firewall_told_last_counts_while_it_does_not_tell(
             clock.sleep(30)
             read = each.read()
             assert (missing(read), held(read)) == ((), ["10.1.0.1/32"])
+            found = read.registered["eu"].held(tagfilter.parse("web"))
+            assert found.because[0] == (
+                "firewall 001 does not tell (001 not connected); what it told last counts"
+            )
         assert capsys.readouterr().out.count("what was told last counts") == 1
     panorama.disconnected.clear()
     panorama.registered_on["001"] = panorama.registered_on["002"]

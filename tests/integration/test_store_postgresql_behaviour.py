@@ -468,12 +468,11 @@ def test_what_is_damaged_is_as_if_it_were_not_there(
     assert memory.recall("list", "a") is None
 
 
-def test_what_is_too_large_is_not_remembered_and_the_last_stays(
+def test_in_the_place_of_what_is_too_large_nothing_is_remembered(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memories, "_MAX_BYTES", MOST)
     memory = store.memory("main")
     memory.remember("list", "a", b"one")
-    with pytest.raises(StoreError, match=r"main was told \(list\) has 65,537 bytes"):
-        memory.remember("list", "a", bytes(MOST + 1))
-    assert memory.recall("list", "a") == b"one"
+    memory.remember("list", "a", bytes(MOST + 1))
+    assert memory.recall("list", "a") == b""

@@ -20,7 +20,17 @@ from sync.translate.fidelity import RuleFidelity, Status
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated, translate
 from sync.translate.which import wanted, which
-from tests.words import Word, address, document, dynamic, external_list, group, read, rule
+from tests.words import (
+    Word,
+    address,
+    document,
+    dynamic,
+    external_list,
+    group,
+    members,
+    read,
+    rule,
+)
 
 URL = "https://lists.example/bad"
 WORDS = (
@@ -94,12 +104,13 @@ def ends_of(found: Translated) -> list[dict[str, Any]]:
     ]
 
 
-GROUP = {"selector": "firewall.tigera.io/address-group == 'named'", "namespaceSelector": "global()"}
+SELECTOR = "firewall.tigera.io/address-group == 'named'"
+GROUP = {"selector": SELECTOR, "namespaceSelector": "global()"}
 
 
 def test_a_plain_allow_has_what_dns_says_and_the_report_says_so() -> None:
     line, ends = became(action="allow", listed="named")
-    assert ends == [GROUP]
+    assert ends == [GROUP, {"nets": ["10.9.0.1/32"]}]
     assert line.status is Status.MORE_PERMISSIVE
     assert (
         line.reasons[0]
@@ -113,7 +124,7 @@ def test_a_plain_allow_has_what_dns_says_and_the_report_says_so() -> None:
 
 def test_a_negated_deny_spares_only_what_is_sure() -> None:
     line, ends = became(action="deny", listed="named", negated=True)
-    assert ends == [{"notNets": ["10.1.0.1/32"]}, {}]  # and all of IPv6
+    assert ends == [{"notSelector": f"({SELECTOR}) && !has(projectcalico.org/namespace)"}]
     assert line.status is Status.WIDENED
 
 
@@ -131,12 +142,12 @@ def test_a_negated_allow_of_a_name_is_left_out() -> None:
 def test_a_deny_whose_dropped_members_are_accepted_has_only_what_is_sure() -> None:
     accepting = RuleOptions(accept_dropped_members=("it",))
     _, ends = became(action="deny", listed="named", rules=accepting)
-    assert ends == [{"nets": ["10.1.0.1/32"]}]
+    assert ends == [GROUP]
 
 
-def test_the_set_of_a_group_holds_what_dns_says_and_that_it_is_not_whole() -> None:
+def test_the_set_of_a_group_holds_nothing_of_what_dns_says_for_denies_may_spare_it() -> None:
     found = translated(target()).manifests["GlobalNetworkSet", "pan.named"].document()
-    assert found["spec"]["nets"] == ["10.1.0.1/32", "10.9.0.1/32"]
+    assert found["spec"]["nets"] == ["10.1.0.1/32"]
     assert "www.example.com" in found["metadata"]["annotations"][names.ERRORS_ANNOTATION]
 
 
@@ -184,6 +195,38 @@ def test_lists_of_one_name_in_two_device_groups_are_two_sets_unless_they_are_the
 def test_a_list_and_a_group_that_would_be_called_alike_are_refused() -> None:
     with pytest.raises(SourceError, match="rename it in Panorama"):
         translated(target(group("edl/bad", "host")))
+
+
+def test_an_exception_is_missing_in_an_allow_and_stays_in_a_deny() -> None:
+    excepted = external_list("some", URL, members("exception-list", ["10.7.0.5"]))
+    for action, has_it in (("allow", False), ("deny", True)):
+        it = rule(
+            "it", to=["any"], from_=["trust"], destination=["some"], service=["any"], action=action
+        )
+        found = translated(target(it, excepted))
+        nets = found.manifests["GlobalNetworkSet", "pan-edl.some"].document()["spec"]["nets"]
+        assert "10.7.0.4/32" in nets
+        assert "10.7.0.5/32" not in nets
+        (end,) = ends_of(found)
+        assert end.get("nets") == (["10.7.0.0/24"] if has_it else None)
+        assert "has exceptions" in found.report.rules[0].reasons[0]
+
+
+def test_a_list_that_may_be_empty_by_now_allows_nothing_and_denies_what_it_held() -> None:
+    emptied = {URL: External(problem="is empty now", at_most=addresses("10.7.0.0/24"))}
+    for action, expected in (("allow", []), ("deny", [{"nets": ["10.7.0.0/24"]}])):
+        it = rule(
+            "it", to=["any"], from_=["trust"], destination=["bad"], service=["any"], action=action
+        )
+        assert ends_of(translated(target(it, lists=emptied))) == expected
+
+
+def test_sets_of_dynamic_groups_are_not_shared_where_firewalls_tell() -> None:
+    told = {name: Registrations(((),)) for name in ("dg", "other")}
+    for known, sets in (({}, 1), (told, 2)):
+        second = target(name="other", order=101, registered=known)
+        found = translated(target(registered=known), second).manifests
+        assert sum(name.startswith(("pan.web", "pan.main-other-web")) for _, name in found) == sets
 
 
 def test_a_name_of_a_list_goes_before_an_address_that_it_looks_like() -> None:
@@ -253,7 +296,7 @@ def test_which_finds_sets_of_lists_and_names_and_the_way_to_what_is_registered()
     assert [(end.end, end.holds, end.members) for end in held.ends] == [
         ("source", Holds.ALL, ("bad",))
     ]
-    assert [each.name for each in asked("10.9.0.1").sets] == ["pan.named"]
+    assert asked("10.9.0.1").sets == ()
     groups = {each.name: each for each in asked("10.2.0.1").device_groups[0].groups}
     assert groups["web"].holds is Holds.ALL
     assert groups["web"].way == ("web", "registered for web")
