@@ -83,7 +83,7 @@ def simulator(
 
     def serves() -> bool:
         assert process.poll() is None, started.complained
-        return "/edl/NAME.\n" in started.said
+        return "in its environment.\n" in started.said
 
     try:
         until(serves, "it serves")
