@@ -8,7 +8,7 @@ import pytest
 from lxml import etree
 
 from tests.e2e.installation import Installation, cluster, everything, kubernetes, sentences
-from tests.words import document, group, rule
+from tests.words import address, document, group, rule
 
 RULE = rule(
     "parcels to carriers", from_=["app"], to=["vpn"], source=["any"], destination=["any"],
@@ -122,7 +122,9 @@ def test_no_cluster_no_panorama_and_no_store_is_needed(place: Installation, tmp_
     away = tmp_path / "away"
     away.mkdir()
     (place.directory / "panorama.xml").rename(away / "a.xml")
-    (away / "b=main.xml").write_bytes(document(groups={"dg-eu": [group("web"), group("db")]}))
+    # No scope comes back empty, which a guard would hold.
+    spare = [address("spare", "10.9.9.9")]
+    (away / "b=main.xml").write_bytes(document(spare, {"dg-eu": [group("web")]}))
     before = everything(tmp_path)
     config = str(place.directory / "zonebridge.yaml")
     done = place.run("--config", config, "plan", "--from", "a.xml", "--to", "b=main.xml", cwd=away)
