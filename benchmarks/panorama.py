@@ -67,6 +67,7 @@ def zonebridge(line: Line, key: str) -> Reading:
     from sync.sources import Forgetful
     from sync.sources.panorama import PanoramaSource
     from sync.sources.panos_client import Key, Member
+    from sync.sources.registered import LastTold
 
     member = Member(line, lambda: Key(key))
     source = PanoramaSource(
@@ -76,7 +77,7 @@ def zonebridge(line: Line, key: str) -> Reading:
         timedelta(seconds=30),
         device_groups=(),
         devices=(),
-        memory=Forgetful(),
+        last_told=LastTold("main", Forgetful(), 1800),
     )
 
     def read() -> tuple[object, int]:

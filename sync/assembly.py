@@ -107,10 +107,11 @@ def _panorama(
     store: Store | None,
     view: Literal["running", "candidate"],
 ) -> Source:
-    # pan-os-python takes long to import, and only those with a Panorama need it.
+    # What speaks HTTPS takes long to import, and only those with a Panorama need it.
     from sync.sources.panorama import PanoramaSource
     from sync.sources.panos_client import Key, Member
     from sync.sources.panos_line import AT_ONCE, Line, tls_context
+    from sync.sources.registered import LastTold
 
     if not source.verify_tls:
         structlog.get_logger().warning("TLS is unverified", source=source.name)
@@ -141,7 +142,11 @@ def _panorama(
         # Whoever has no store looks at the configuration alone.
         _used(settings, source.name) if store else (),
         settings.rules.devices,
-        store.memory(source.name) if store else Forgetful(),
+        LastTold(
+            source.name,
+            store.memory(source.name) if store else Forgetful(),
+            settings.health.max_source_age.total_seconds(),
+        ),
         view,
     )
 

@@ -33,9 +33,8 @@ class Cluster:
 
     `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
     dry run. Only the service has a use for `watcher`; None where the cluster is not reached at all.
-    `pod_cidrs` hold every pod; None: the cluster
-    is asked. `moves` says that chains of policies change without a third verdict in between, which
-    a directory has no need of.
+    `pod_cidrs` hold every pod; None: the cluster is asked. `moves` says that chains of policies
+    change without a third verdict in between, which a directory has no need of.
     """
 
     name: str

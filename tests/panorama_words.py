@@ -11,6 +11,7 @@ from sync.sources import Memory
 from sync.sources.panorama import PanoramaSource, View
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, tls_context
+from sync.sources.registered import LastTold
 from tests.memory import HeldMemory
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
@@ -30,6 +31,7 @@ from tests.simulator.panorama import Panorama
 
 FIFTEEN_MINUTES = timedelta(minutes=15)
 THIRTY_SECONDS = timedelta(seconds=30)
+HALF_AN_HOUR = 1800.0
 
 FAULTS: list[Fault] = [
     HttpStatus(404),
@@ -98,7 +100,7 @@ def source_of(
         THIRTY_SECONDS,
         device_groups,
         devices,
-        HeldMemory() if memory is None else memory,
+        LastTold("main", HeldMemory() if memory is None else memory, HALF_AN_HOUR, clock),
         view,
         clock,
     )

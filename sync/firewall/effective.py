@@ -47,6 +47,11 @@ class EffectiveDeviceGroup:
     defaults: dict[str, str]
     registered: Registrations | None = None
 
+    @property
+    def knows_registered(self) -> bool:
+        """Whether all that is registered with dynamic groups is known."""
+        return self.registered is not None and not self.registered.missing
+
     def groups(self) -> Iterator[AddressGroup]:
         """The address groups it sees, in name order."""
         for _, found in sorted(self.objects.addresses.items()):

@@ -39,14 +39,17 @@ def resolve_groups(
     """Every address group among `objects`, by name.
 
     `objects` are what one device group sees (`sync.firewall.effective`), and `registered` is what
-    its firewalls have registered at run time. Where that is None a dynamic group is open, unless
-    `registered_known` says that it is known, or accepted, to be nothing.
+    its firewalls have registered at run time. Where that is None, or one of them never told it, a
+    dynamic group is open, unless `registered_known` says that it is known, or accepted, to be
+    nothing.
 
     Members are looked up by name first and read as literals second, since an object's name may
     look like an address. A group in a circle of groups is open, and holds what the whole circle
     holds: the least that satisfies all of them.
     """
     members = _Members(objects)
+    if registered_known and (registered is None or registered.missing):
+        registered = Registrations(())
     resolved: dict[str, Resolved] = {}
     for circle in _circles(members):
         found: list[AddressSet] = []
@@ -64,7 +67,7 @@ def resolve_groups(
                 because.update(held.because)
                 more += [held.at_most or NOWHERE]
                 bounded = bounded and held.at_most is not None
-            elif group.filter is not None and not registered_known:
+            elif group.filter is not None:
                 because.add("it is dynamic, and registered addresses are not known here")
                 bounded = False
             if group.problem:

@@ -22,8 +22,8 @@ class Registrations:
     """What is registered for one device group at run time.
 
     `firewalls` has what each of its firewalls told, or its Panorama where it has no firewalls.
-    `missing` has a clause for each that never told all, `late` one for each that does not tell now:
-    of that one counts what it told last.
+    `missing` has a clause for each that does not tell all. `late` has one for each that does not
+    tell now and did not long ago: of that one counts what it told then.
     """
 
     firewalls: tuple[Tagged, ...]

@@ -41,8 +41,7 @@ class AnsweredSource:
     def revision(self) -> str:
         """That of the inner source, and how many rounds of questions there were or are due."""
         self._told = self._inner.revision()
-        due = (self._names and self._names.due()) or (self._lists and self._lists.due())
-        return f"{self._told} {self._rounds + bool(due)}"
+        return f"{self._told} {self._rounds + self._due()}"
 
     def read(self) -> Snapshot:
         """The inner source's, read anew if its revision moved, with answers as of now."""
@@ -52,7 +51,7 @@ class AnsweredSource:
             self._snapshot = self._inner.read()
             self._revision = revision
             self._look(self._snapshot.configuration)
-        self._rounds += 1
+        self._rounds += self._due()
         try:
             return replace(
                 self._snapshot,
@@ -62,6 +61,9 @@ class AnsweredSource:
         except StoreError as error:
             # What was said last is not to be had, and without it more would vanish than did.
             raise SourceError(f"source {self.name}: {error}") from error
+
+    def _due(self) -> bool:
+        return any(each.due() for each in (self._names, self._lists) if each)
 
     def _look(self, configuration: Configuration) -> None:
         """Note what the device groups see that has to be asked for."""

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import orjson
 import structlog
 import urllib3
+from pydantic import TypeAdapter
 from urllib3.exceptions import HTTPError, ProxyError
 
 from sync.errors import UsageError
@@ -35,6 +36,8 @@ from sync.sources import Memory
 from sync.sources.panos_line import WatchedConnection, deepest, pool
 
 _KIND: Final = "list"
+_DOUBT: Final = "list in doubt"
+_DOUBTED: Final = TypeAdapter[External | None](External | None)
 _AT_ONCE: Final = 8
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 20.0
@@ -44,7 +47,6 @@ _HOUR: Final = 3600.0
 _REDIRECTS: Final = 3
 _CHUNK: Final = 1 << 16
 _LONGEST_TOKEN: Final = 1000  # characters of an ETag
-
 
 _NO_ENTRY: Final = ("#", ";", "/", "*")
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
@@ -180,11 +182,11 @@ def _https(url: str, place: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable:
-        raise FetchError(f"{place} is no URL")
+        raise _failed(f"{place} is no URL")
     if parts.scheme != "https":
-        raise FetchError(f"{place} is not https")
+        raise _failed(f"{place} is not https")
     if "@" in parts.netloc:
-        raise FetchError(f"{place} holds a user or password")
+        raise _failed(f"{place} holds a user or password")
     return parts
 
 
@@ -295,13 +297,23 @@ class _Copy:
 
 @dataclass(slots=True)
 class _Asked:
-    """A list by its URL: what it is taken for, and when it was fetched and is due."""
+    """A list by its URL: its last good copy, and when it was fetched and is due.
+
+    `doubt` is what it is taken for since something else stood there that was not taken, until that
+    is over. `clause` says why there is nothing newer.
+    """
 
     copy: _Copy | None
-    held: External
+    doubt: External | None = None
     at: float = 0.0
     due: float = 0.0
-    clause: str = ""
+    clause: str = "was not fetched yet"
+
+    @property
+    def held(self) -> External:
+        if self.doubt:
+            return self.doubt
+        return self.copy.held if self.copy else External(problem=self.clause)
 
 
 class Lists:
@@ -383,38 +395,55 @@ class Lists:
         """Make of a list what was fetched, or keep what there was."""
         asked = self._asked[url]
         asked.at = self._now()
-        copy, clause, doubt = asked.copy, "", None
-        if isinstance(found, FetchError):
-            clause = str(found)
-            if found.refused and copy:
+        before, clause = asked.clause, ""
+        try:
+            if isinstance(found, FetchError):
+                raise found
+            # What is still that of a version is good again, whatever stood there in between.
+            asked.copy = self._copied(url, found, asked.copy)
+            self._doubt(url, None)
+        except EmptyError as error:
+            clause = str(error)
+            assert asked.copy, "it was not empty before"
+            self._doubt(url, External(problem=clause, at_most=asked.copy.held.addresses))
+        except ContentError as error:
+            clause = f"cannot be used: {error}"
+            self._may_be_another(url, clause)
+        except FetchError as error:
+            clause = str(error)
+            if error.refused:
+                asked.copy = None
                 self._memory.remember(_KIND, _key(url), b"")
-                asked.copy = copy = None
-            doubt = External(copy.held.addresses, clause) if copy and found.there else None
-        elif found.body is not None:
-            try:
-                asked.copy = copy = self._copied(url, found, copy)
-            except ContentError as error:
-                clause = f"cannot be used: {error}"
-                # Firewalls may well use it.
-                doubt = External(copy.held.addresses, clause) if copy else None
-            except EmptyError as error:
-                assert copy, "it was not empty before"
-                clause = str(error)
-                doubt = External(problem=clause, at_most=copy.held.addresses)
+                self._doubt(url, None)
+            elif error.there:
+                self._may_be_another(url, clause)
         asked.due = asked.at + (min(seconds, _FIVE_MINUTES) if clause else seconds)
-        asked.held = doubt or (copy.held if copy else External(problem=clause))
-        if clause and clause != asked.clause:
+        asked.clause = clause
+        if clause and clause != before:
             structlog.get_logger().warning(
                 "an external dynamic list cannot be had",
                 list=_shown(url),
                 because=clause,
-                instead="what it last held" if copy else "nothing: what uses it is open",
+                instead="what it last held" if asked.copy else "nothing: what uses it is open",
             )
-        asked.clause = clause
+
+    def _may_be_another(self, url: str, clause: str) -> None:
+        """Firewalls may well use what is not taken here."""
+        if copy := self._asked[url].copy:
+            self._doubt(url, External(copy.held.addresses, clause))
+
+    def _doubt(self, url: str, doubt: External | None) -> None:
+        """Note what a list is taken for instead of its last good copy, for the next process too."""
+        asked = self._asked[url]
+        if doubt != asked.doubt:
+            self._memory.remember(_DOUBT, _key(url), _DOUBTED.dump_json(doubt))
+            asked.doubt = doubt
 
     def _copied(self, url: str, found: Fetched, before: _Copy | None) -> _Copy:
         """What was fetched as a list, remembered; `ContentError` or `EmptyError` if it is none."""
-        assert found.body is not None, "there is nothing to copy of what was not sent"
+        if found.body is None:
+            assert before, "only a version that there is can be the same"
+            return before
         if before and before.held.addresses and not found.body.removeprefix(_MARK).strip():
             # An accident of its server would open what the list denies.
             raise EmptyError("is empty now; a line of comment would say that this is meant")
@@ -429,7 +458,11 @@ class Lists:
     def _recalled(self, url: str) -> _Asked:
         kept = self._memory.recall(_KIND, _key(url))
         copy = None if kept is None else _copy(kept, self._shortest)
-        return _Asked(copy, copy.held if copy else External(problem="was not fetched yet"))
+        try:
+            doubt = _DOUBTED.validate_json(self._memory.recall(_DOUBT, _key(url)) or b"null")
+        except ValueError:
+            doubt = None
+        return _Asked(copy, doubt if copy else None)
 
 
 def _key(url: str) -> str:

@@ -21,7 +21,6 @@ from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.document import panorama
 from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.reading import read_configuration
-from sync.sources import Memory
 from sync.sources.commits import Commit, leads, newest_commit, state_of
 from sync.sources.content import predefined
 from sync.sources.panos_client import Member
@@ -53,7 +52,7 @@ class PanoramaSource:
         registered_interval: timedelta,
         device_groups: Collection[str],
         devices: Collection[str],
-        memory: Memory,
+        last_told: LastTold,
         view: View = "running",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,7 +62,7 @@ class PanoramaSource:
         self._registered_interval = registered_interval.total_seconds()
         self._device_groups = device_groups
         self._devices = devices
-        self._last_told = LastTold(name, memory)
+        self._last_told = last_told
         self._view = view
         self._now = now
         self._active: Member | None = members[0] if len(members) == 1 else None

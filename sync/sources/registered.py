@@ -4,7 +4,9 @@ Sources: the vendor's XML API guide, "show object registered-ip"; pan-os-python 
 (`panos/userid.py`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -31,7 +33,7 @@ MOST: Final = 500_000
 _TRIES: Final = 3
 _SHOWN: Final = 100  # characters of others' words in a clause
 _KIND: Final = "registered"
-_TOLD: Final = TypeAdapter(Tagged)
+_TOLD: Final = TypeAdapter(tuple[float, Tagged])
 
 # A firewall's serial number and virtual system; without one, all that it has. Panorama has neither.
 _Place = tuple[str, str]
@@ -39,37 +41,48 @@ _Row = tuple[str, tuple[str, ...]]
 
 
 class LastTold:
-    """What each firewall told last: it counts for as long as the firewall does not tell.
+    """What each firewall told last: while it does not tell, that counts for so many seconds.
 
-    Firewalls that are not connected are nothing unusual. Without this every rule with a dynamic
-    group would hang on all of them.
+    A firewall that restarts must not widen every deny with a dynamic group. One that stays silent
+    may have heard of more by then, and forgotten what is allowed.
     """
 
-    def __init__(self, source: str, memory: Memory) -> None:
+    def __init__(
+        self, source: str, memory: Memory, seconds: float, now: Callable[[], float] = time.time
+    ) -> None:
         self._source = source
         self._memory = memory
-        self._told: dict[_Place, Tagged | None] = {}
+        self._seconds = seconds
+        self._now = now
+        self._told: dict[_Place, tuple[float, Tagged] | None] = {}
+        self._kept_at: dict[_Place, float] = {}
         self._silent: set[_Place] = set()
 
     def counted(self, place: _Place, told: Tagged | str) -> tuple[Tagged | None, str]:
         """What counts of a firewall that told this, or a clause that says why it did not tell."""
-        before = self._before(place)
+        before, now = self._before(place), self._now()
         if not isinstance(told, str):
             self._silent.discard(place)
-            if told != before:
-                self._memory.remember(_KIND, " ".join(place), _TOLD.dump_json(told))
-                self._told[place] = told
+            # Its time is kept too, but not at each poll.
+            stale = now - self._kept_at.get(place, -math.inf) > self._seconds / 10
+            if stale or before is None or told != before[1]:
+                self._memory.remember(_KIND, " ".join(place), _TOLD.dump_json((now, told)))
+                self._kept_at[place] = now
+            self._told[place] = now, told
             return told, ""
-        if before is not None and place not in self._silent:
+        # A clock that was set back says nothing of how old it is.
+        if before is None or not 0 <= now - before[0] <= self._seconds:
+            return None, told
+        if place not in self._silent:
             self._silent.add(place)
             structlog.get_logger().warning(
-                "what is registered is not told; what was told last counts",
+                "what is registered is not told; what was told last counts for a while",
                 source=self._source,
                 because=told,
             )
-        return before, told
+        return before[1], told
 
-    def _before(self, place: _Place) -> Tagged | None:
+    def _before(self, place: _Place) -> tuple[float, Tagged] | None:
         if place not in self._told:
             kept = self._memory.recall(_KIND, " ".join(place))
             try:
@@ -89,8 +102,8 @@ def registrations(
     """What is registered for each of these device groups that sees a dynamic address group.
 
     Only those of its firewalls count whose serial numbers are in `devices`, if any is. One that
-    does not tell all counts as one that tells nothing; if it never told, it is named. Raises
-    `PanoramaError` if the Panorama itself does not answer.
+    does not tell all counts as one that tells nothing, and is named. Raises `PanoramaError` if the
+    Panorama itself does not answer.
     """
     asked = {
         name: _places(configuration, name, devices)

@@ -32,7 +32,7 @@ def nat_rules(
     lists = Lists(
         device_group.objects,
         seen[target.source, device_group.name],
-        registered_accepted=registered_accepted and device_group.registered is None,
+        registered_accepted=registered_accepted and not device_group.knows_registered,
     )
     translated = {
         each.translated: _at_most(lists, each.translated, EVERYWHERE) for each in device_group.nat

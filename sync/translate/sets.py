@@ -125,6 +125,7 @@ def group_sets(
     """
     found: dict[str, GroupSet] = {}
     seen: dict[tuple[str, str], dict[str, str]] = {}
+    told = any(target.device_group.registered is not None for target in targets)
     for target in targets:
         name = target.device_group.name
         resolved = resolve_groups(
@@ -150,7 +151,7 @@ def group_sets(
                 found[made.identity] = made
             elif replace(first, device_groups=made.device_groups) == made and not (
                 # Firewalls of one device group may hear of an address before those of another.
-                made.dynamic and target.device_group.registered is not None
+                made.dynamic and told
             ):
                 found[made.identity] = replace(first, device_groups=(*first.device_groups, name))
             else:

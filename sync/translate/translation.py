@@ -162,11 +162,11 @@ def sayer_and_ends(
 ) -> tuple[Sayer, Ends]:
     """What says the rules of one device group, and what makes their ends, which fills `lists`."""
     trust = options.zones.trust_addresses
-    unknown = target.device_group.registered is None
+    known = target.device_group.knows_registered
     listed = Lists(
         target.device_group.objects,
         by_group,
-        registered_accepted=options.registered_accepted and unknown,
+        registered_accepted=options.registered_accepted and not known,
     )
     sayer = Sayer(target.device_group, listed, zones, options.rules, trust_addresses=trust)
     sets = {each.identity: each for each in by_group.values()}

@@ -14,6 +14,7 @@ from sync.sources import Forgetful
 from sync.sources.panorama import PanoramaSource
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, tls_context
+from sync.sources.registered import LastTold
 from tests.contract.hiding import HIDDEN, HOST
 from tests.contract.simulated import PASSWORD, THE_SIMULATOR, USER, simulated
 from tests.contract.tape import played, recorded
@@ -50,7 +51,7 @@ class Conversation:
             # Of a real one nobody knows their names before.
             device_groups=("berlin",) if self.is_simulated else (),
             devices=(),
-            memory=Forgetful(),
+            last_told=LastTold("main", Forgetful(), 1800),
             now=lambda: 0.0,
         )
 

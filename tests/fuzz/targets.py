@@ -30,6 +30,7 @@ from sync.sources import Forgetful
 from sync.sources.panorama import PanoramaSource
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line
+from sync.sources.registered import LastTold
 from sync.targets import DeviceGroupHere, target_of
 from sync.translate.translation import Options, translate
 from tests.conftest import ROOT, samples
@@ -219,7 +220,7 @@ def read_answer(data: bytes) -> None:
         timedelta(seconds=30),
         device_groups=(_USED,),
         devices=(),
-        memory=Forgetful(),
+        last_told=LastTold("main", Forgetful(), 1800),
         now=lambda: 0.0,
     )
     source.read()

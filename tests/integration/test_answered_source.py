@@ -141,6 +141,21 @@ def test_a_configuration_that_moved_is_read_and_its_new_names_asked_for(
     assert server.asked.count(("db.example", "A")) == 1
 
 
+def test_after_a_configuration_moved_nothing_is_read_until_something_is_due(
+    server: NameServer, clock: Clock
+) -> None:
+    server.holds("db.example", "A", "10.0.0.1", ttl=60)
+    server.holds("db.example", "AAAA")
+    inner = Counted(read(document([fqdn("db", "db.example")], {"eu": []})))
+    source = answered(inner, server, clock)
+    source.revision()
+    source.read()
+    inner.version = 2
+    moved = source.revision()
+    source.read()
+    assert source.revision() == moved
+
+
 def test_an_inner_source_that_fails_is_read_again_at_the_next_poll(
     server: NameServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +193,7 @@ def test_only_what_the_device_groups_see_is_asked_for(server: NameServer, clock:
     )
     found = answered(inner, server, clock, "eu", "gone").read()
     assert {*found.names} == {"shared.example", "parent.example", "eu.example"}
-    problem = External(problem="its source is not https")
+    problem = External(problem="could not be fetched (its source is not https)")
     assert found.lists == {"http://shared": problem, "http://parent": problem}
 
 

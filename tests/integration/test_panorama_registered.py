@@ -13,7 +13,7 @@ from sync.net.addresses import network
 from sync.sources import registered
 from sync.sources.panorama import PanoramaSource
 from tests.memory import HeldMemory
-from tests.panorama_words import FAULTS, Clock, failure_of, source_of
+from tests.panorama_words import FAULTS, HALF_AN_HOUR, Clock, failure_of, source_of
 from tests.simulator.authority import Authority
 from tests.simulator.faults import ApiError, Body, Drip, EmptyResult, Fault, Reset, Silence
 from tests.simulator.panorama import Panorama
@@ -301,7 +301,7 @@ def test_a_firewall_that_never_told_is_missing_and_then_nothing_is_sure(
     assert held(read) == []
 
 
-def test_what_a_firewall_told_last_counts_while_it_does_not_tell(
+def test_what_a_firewall_told_last_counts_for_a_while(
     authority: Authority, panorama: Panorama, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     memory = HeldMemory()
@@ -323,10 +323,29 @@ def test_what_a_firewall_told_last_counts_while_it_does_not_tell(
                 "firewall 001 does not tell (001 not connected); what it told last counts"
             )
         assert capsys.readouterr().out.count("what was told last counts") == 1
+    clock.sleep(HALF_AN_HOUR)
+    for each in (first, source()):
+        read = each.read()
+        assert missing(read) == ("firewall 001 does not tell (001 not connected)",)
+        assert held(read) == []
+        assert read.registered["eu"].held(tagfilter.parse("web")).at_most is None
     panorama.disconnected.clear()
     panorama.registered_on["001"] = panorama.registered_on["002"]
     clock.sleep(30)
     assert held(first.read()) == ["10.1.0.1/32", "10.1.0.2/32"]
+
+
+def test_the_time_of_what_a_firewall_tells_is_kept_though_it_tells_the_same(
+    authority: Authority, panorama: Panorama, clock: Clock
+) -> None:
+    memory = HeldMemory()
+    first = source_of(authority, panorama, clock=clock, device_groups=("eu",), memory=memory)
+    for _ in range(3):
+        first.read()
+        clock.sleep(HALF_AN_HOUR / 2)
+    panorama.disconnected.add("001")
+    later = source_of(authority, panorama, clock=clock, device_groups=("eu",), memory=memory)
+    assert missing(later.read()) == ()
 
 
 def test_what_is_remembered_and_cannot_be_read_is_as_if_nothing_was_told(

@@ -225,7 +225,7 @@ def test_other_lists_are_not_fetched(reader: Reader, server: ListServer) -> None
 
 
 @pytest.mark.parametrize(
-    ("url", "problem"),
+    ("url", "because"),
     [
         ("http://127.0.0.1/list.txt", "its source is not https"),
         ("ftp://127.0.0.1/list.txt", "its source is not https"),
@@ -239,8 +239,9 @@ def test_other_lists_are_not_fetched(reader: Reader, server: ListServer) -> None
     ],
 )
 def test_what_may_not_be_fetched_is_open_and_says_why(
-    url: str, problem: str, reader: Reader
+    url: str, because: str, reader: Reader
 ) -> None:
+    problem = f"could not be fetched ({because})"
     with capture_logs() as logs:
         assert reader.read(edl(url)) == External(problem=problem)
     assert [each["because"] for each in logs] == [problem]
@@ -303,6 +304,11 @@ def test_what_fails_keeps_the_last_good_list_or_is_open(
         assert reader.later(300) == found
         reader.restart()
         assert reader.read() == found, "another process keeps it too"
+    with capture_logs():
+        server.pages["/list.txt"] = sends(Answer(b"no", 500, PLAIN))
+        assert reader.later(300) == found, "that it cannot be had takes no doubt away"
+        reader.restart()
+        assert reader.read() == found
     assert [because in each["because"] for each in logs] == [True, True], "once in a process"
     server.pages["/list.txt"] = b"10.0.0.2\n"
     assert reader.later(300) == External(holding("10.0.0.2"))
@@ -354,11 +360,26 @@ def test_a_list_that_is_empty_all_at_once_keeps_what_it_held(
     server.pages["/list.txt"] = nothing
     with capture_logs() as logs:
         found = reader.later()
+        server.pages["/list.txt"] = sends(Answer(b"no", 500, PLAIN))
+        assert reader.later(300) == found
+        reader.restart()
+        assert reader.read() == found
     assert (found.addresses, found.at_most) == (NOWHERE, holding("10.0.0.1"))
     assert found.problem == logs[0]["because"]
     assert "a line of comment would say" in found.problem
     server.pages["/list.txt"] = b"# none today\n"
     assert reader.later() == External()
+
+
+def test_the_version_that_was_taken_last_ends_all_doubt(reader: Reader, server: ListServer) -> None:
+    server.pages["/list.txt"] = b"10.0.0.1"
+    taken = reader.read()
+    server.pages["/list.txt"] = b"0.0.0.0/0"
+    assert reader.later().problem
+    server.pages["/list.txt"] = b"10.0.0.1"
+    assert reader.later(300) == taken
+    reader.restart()
+    assert reader.read() == taken
 
 
 def test_a_list_that_was_always_empty_is_empty(reader: Reader, server: ListServer) -> None:

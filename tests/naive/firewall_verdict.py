@@ -264,6 +264,8 @@ class Firewall:
         if self.device_group not in self.told.registered:
             return not self.registered_known and oracle.says("registered", *place)
         rows = oracle.picks(self.told.registered[self.device_group], "which firewall")
+        if None in self.told.registered[self.device_group] and self.registered_known:
+            return False
         if rows is None:
             return oracle.says("registered", *place)
         everywhere = set()

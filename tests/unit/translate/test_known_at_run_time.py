@@ -223,9 +223,10 @@ def test_a_list_that_may_be_empty_by_now_allows_nothing_and_denies_what_it_held(
 
 def test_sets_of_dynamic_groups_are_not_shared_where_firewalls_tell() -> None:
     told = {name: Registrations(((),)) for name in ("dg", "other")}
-    for known, sets in (({}, 1), (told, 2)):
-        second = target(name="other", order=101, registered=known)
-        found = translated(target(registered=known), second).manifests
+    # Where one device group has firewalls that tell, its sets move with what they tell.
+    for one, other, sets in (({}, {}, 1), (told, told, 2), (told, {}, 2), ({}, told, 2)):
+        second = target(name="other", order=101, registered=other)
+        found = translated(target(registered=one), second, accepted=True).manifests
         assert sum(name.startswith(("pan.web", "pan.main-other-web")) for _, name in found) == sets
 
 
@@ -251,8 +252,11 @@ def test_a_rule_with_a_dynamic_group_is_exact_where_registered_addresses_are_kno
         assert found.report.rules[0].status is Status.EXACT
         nets = found.manifests["GlobalNetworkSet", "pan.web"].document()["spec"]["nets"]
         assert nets == ["10.2.0.1/32"]
-    found = translated(target(it), accepted=True)
-    assert found.report.rules[0].status is Status.MORE_PERMISSIVE
+    never_told = {"dg": Registrations((), ("001 is not connected",))}
+    for unknown in ({}, {"registered": never_told}):
+        found = translated(target(it, **unknown), accepted=True)
+        assert found.report.rules[0].status is Status.MORE_PERMISSIVE
+        assert translated(target(it, **unknown)).report.rules[0].status is Status.WIDENED
 
 
 @pytest.mark.parametrize(
