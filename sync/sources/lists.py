@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Final
@@ -33,7 +32,7 @@ from sync.firewall.runtime import External
 from sync.net import intervals
 from sync.net.addresses import AddressSet
 from sync.sources import Memory
-from sync.sources.panos_line import WatchedConnection, deepest, pool
+from sync.sources.panos_line import deepest, pool
 
 _KIND: Final = "list"
 _DOUBT: Final = "list in doubt"
@@ -201,9 +200,7 @@ def _answered(
     _require_in_time(deadline)
     left = max(deadline - time.monotonic(), 0.001)
     try:
-        with pool(parts.hostname or "", parts.port or 443, context) as connections:
-            watched = partial(WatchedConnection, left)
-            connections.ConnectionCls = watched  # type: ignore[assignment]
+        with pool(parts.hostname or "", parts.port or 443, context, left) as connections:
             response = connections.urlopen(
                 "GET",
                 f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}",

@@ -100,8 +100,7 @@ class Line:
         self._slots = slots
         self._whole, self._read_seconds = whole_seconds, read_seconds
         self._now = now
-        self._pool = pool(host, port, context)
-        self._pool.ConnectionCls = partial(WatchedConnection, self._whole)  # type: ignore[assignment]
+        self._pool = pool(host, port, context, self._whole)
 
     def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
         """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
@@ -305,8 +304,20 @@ def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLC
     return context
 
 
-def pool(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnectionPool:
-    """Connections to a host, through the proxy that the environment names for it."""
+def pool(
+    host: str, port: int, context: ssl.SSLContext, whole_seconds: float
+) -> urllib3.HTTPConnectionPool:
+    """Connections to a host, through the proxy that the environment names for it.
+
+    They wait `whole_seconds` at most for the head of an answer.
+    """
+    found = _proxied(host, port, context)
+    watched = partial(WatchedConnection, whole_seconds)
+    found.ConnectionCls = watched  # type: ignore[assignment]  # it is only called
+    return found
+
+
+def _proxied(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnectionPool:
     proxy = getproxies().get("https")
     if not proxy or proxy_bypass(f"{host}:{port}"):
         return urllib3.HTTPSConnectionPool(host, port, maxsize=AT_ONCE, ssl_context=context)
