@@ -302,7 +302,7 @@ def test_a_firewall_that_never_told_is_missing_and_then_nothing_is_sure(
 
 
 def test_what_a_firewall_told_last_counts_for_a_while(
-    authority: Authority, panorama: Panorama, clock: Clock, capsys: pytest.CaptureFixture[str]
+    authority: Authority, panorama: Panorama, clock: Clock
 ) -> None:
     memory = HeldMemory()
 
@@ -314,15 +314,16 @@ def test_what_a_firewall_told_last_counts_for_a_while(
     panorama.disconnected.add("001")
     panorama.registered_on["002"] = {"10.1.0.1": ("web",), "10.1.0.2": ("web",)}
     for each in (first, source()):  # the same process, and one after it
-        for _ in range(2):
-            clock.sleep(30)
-            read = each.read()
-            assert (missing(read), held(read)) == ((), ["10.1.0.1/32"])
-            found = read.registered["eu"].held(tagfilter.parse("web"))
-            assert found.because[0] == (
-                "firewall 001 does not tell (001 not connected); what it told last counts"
-            )
-        assert capsys.readouterr().out.count("what was told last counts") == 1
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(2):
+                clock.sleep(30)
+                read = each.read()
+                assert (missing(read), held(read)) == ((), ["10.1.0.1/32"])
+                found = read.registered["eu"].held(tagfilter.parse("web"))
+                assert found.because[0] == (
+                    "firewall 001 does not tell (001 not connected); what it told last counts"
+                )
+        assert sum("what was told last counts" in each["event"] for each in logged) == 1
     clock.sleep(HALF_AN_HOUR)
     for each in (first, source()):
         read = each.read()
