@@ -14,11 +14,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
+# One more than there are processors: some of these tests wait for a moment.
+UNIT_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 DOCUMENTS ?= 100000
 SEED ?= 1
 ENGINE ?= numbers
 TARGET ?= configuration
 SECONDS ?= 600
+
+# Without its bytecode every process of the tests would compile the whole program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-live test unit lint controlplane bench fuzz record lock clean
 
@@ -36,7 +41,7 @@ demo-live: $(READY)
 	@$(BIN)/python config/demo/live.py
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal tests/unit
 
 test: lint controlplane
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests

@@ -26,6 +26,8 @@ from statistics import median
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
+import structlog
+
 from benchmarks.reading import peak_mib
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ class Measured:
 
 
 def zonebridge(line: Line, key: str) -> Reading:
-    """The bulk reader: a version, six parts of the configuration, the version again."""
+    """The bulk reader: the parts of the configuration between two looks at its version, and what
+    it asks besides (the firewalls and Panorama's own App-IDs), with nothing known before."""
     from sync.sources import Forgetful
     from sync.sources.panorama import PanoramaSource
     from sync.sources.panos_client import Key, Member
@@ -143,6 +146,8 @@ SIDES: dict[str, Callable[[Line, str], Reading]] = {
 
 def measure_here(side: str, served: Served, latency: float) -> Measured:
     """One reading in this very process, which should be a fresh one."""
+    # Standard output is the result's: the simulator has no App-IDs of its own, which is warned of.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     from sync.sources.panos_line import AT_ONCE, Line, tls_context
 
     class Far(Line):

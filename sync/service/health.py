@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from socket import AF_INET6, SHUT_RDWR, socket
 from socketserver import TCPServer, ThreadingMixIn
@@ -19,6 +20,7 @@ from sync.errors import UsageError
 
 _SECONDS = 10  # a client that is slower than this is let go
 _CLIENTS = 32
+_NOTICED = 0.1  # seconds until it sees that it is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def serving(bind: str, live: Checks, ready: Checks, metrics: Callable[[], bytes]
             f"cannot listen on {bind}: {error.strerror}; correct health.bind, or stop what "
             "listens there"
         ) from error
-    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    serve = partial(server.serve_forever, poll_interval=_NOTICED)
+    thread = threading.Thread(target=serve, name="health", daemon=True)
     thread.start()
     try:
         yield server.server_port

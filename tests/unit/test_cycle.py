@@ -2,15 +2,15 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from time import sleep
 from typing import Any, Literal
 
 import pytest
 import yaml
+from sqlalchemy import text
 
 from sync.calico import names
 from sync.calico.manifest import Manifest
@@ -42,7 +42,6 @@ from sync.store import (
     BATCH,
     Kind,
     Lease,
-    LeaseHeldError,
     Outcome,
     Record,
     Store,
@@ -160,13 +159,11 @@ class World:
 
     @contextmanager
     def _lease(self, cluster: str) -> Iterator[Lease]:
-        """Its lease, waited for where an unknown outcome left it to run out."""
-        with ExitStack() as kept:
-            while True:
-                with suppress(LeaseHeldError):
-                    yield kept.enter_context(self.store.lease(cluster, "test", TTL))
-                    return
-                sleep(0.05)
+        """Its lease; one that an unknown outcome left behind has run out by now."""
+        with self.store.database.writing() as connection:
+            connection.execute(text("UPDATE leases SET expires_at = 0"))
+        with self.store.lease(cluster, "test", TTL) as lease:
+            yield lease
 
     def only(self, *, dry: bool = False) -> Result:
         (result,) = self.sync(dry=dry).values()

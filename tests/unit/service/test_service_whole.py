@@ -17,6 +17,7 @@ from sync.calico.ownership import owner_labels
 from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
 from sync.last_good import keep, kept
+from sync.service import worker
 from sync.service.service import Service, Timing
 from sync.store import Store, open_store
 from sync.store.audit import Filter, records
@@ -84,7 +85,8 @@ def service(world: World, head_file: Path | None = None) -> Service:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(worker, "_SETTLE_SECONDS", 0.02)
     with open_store(f"sqlite:///{tmp_path}/store.db") as store, capture_logs() as log:
         source = Standing()
         source.says(address("a", "10.0.0.1"), group("web", "a"), version="1")
