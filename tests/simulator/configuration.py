@@ -45,7 +45,10 @@ def show_predefined(state: State, xpath: str) -> Answer:
 
 
 def _get(state: State, xpath: str) -> Answer:
-    if xpath.startswith("/config/predefined/") and state.predefined is not None:
+    if xpath.startswith("/config/predefined/"):
+        # Content is no part of the configuration: no candidate is made to look for it.
+        if state.predefined is None:
+            return NOT_PRESENT
         return show_predefined(state, xpath.removeprefix("/config"))
     found = _find(marked(state), xpath)
     if found is None:
