@@ -7,14 +7,12 @@ import io
 import logging
 import os
 import pwd
-import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
@@ -55,41 +53,6 @@ class Context:
                 "`zonebridge sync` first"
             )
         return store
-
-
-@dataclass(slots=True)
-class Signals:
-    """What a user or the system asked of this process: `received` is the signal, 0 for none."""
-
-    stopping: Event
-    received: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """What a shell says of a process that ended by the signal; 0 for none."""
-        return 128 + self.received if self.received else 0
-
-
-@contextmanager
-def signals() -> Iterator[Signals]:
-    """Let SIGTERM and SIGINT end the work in hand in good order; a second one ends it at once."""
-    found = Signals(Event())
-    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def receive(number: int, _frame: object) -> None:
-        if found.received:
-            # Threads may wait for a server: nobody waits for them. No record is lost by it.
-            os._exit(128 + number)
-        found.received = number
-        found.stopping.set()
-
-    for number in usual:
-        signal.signal(number, receive)
-    try:
-        yield found
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 def trigger(command: str) -> str:

@@ -3,7 +3,8 @@
 import click
 
 from sync import assembly
-from sync.cli.context import Context, holder, signals, trigger
+from sync.cli.context import Context, holder, trigger
+from sync.cli.signals import signals
 from sync.store.published import hold_to_heads
 
 

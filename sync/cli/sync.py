@@ -17,11 +17,11 @@ from sync.cli.context import (
     Context,
     holder,
     print_json,
-    signals,
     trigger,
     until_closed,
     use_color,
 )
+from sync.cli.signals import signals
 from sync.cycle import Lessor, Result, plan_cycle, run_cycle
 from sync.errors import UsageError
 from sync.plan.plan import Plan

@@ -1,0 +1,62 @@
+"""SIGTERM and SIGINT: the first one ends the work in hand in good order, a second one at once."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from socket import socket, socketpair
+from threading import Event, Thread
+
+
+@dataclass(slots=True)
+class Signals:
+    """What a user or the system asked of this process: `received` is the signal, 0 for none."""
+
+    stopping: Event
+    received: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell says of a process that ended by the signal; 0 for none."""
+        return 128 + self.received if self.received else 0
+
+
+@contextmanager
+def signals() -> Iterator[Signals]:
+    """Note SIGTERM and SIGINT as long as the context lasts, whatever the main thread waits for.
+
+    The system may give a signal to any thread, and Python's handlers run in the main one alone,
+    which sleeps on meanwhile. So the numbers go through a wakeup descriptor to a thread of its own.
+    """
+    found = Signals(Event())
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    reading, writing = socketpair()
+    writing.settimeout(0)
+    thread = Thread(target=_note, args=[reading, found, frozenset(usual)], name="signals")
+    with reading:
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        thread.start()
+        try:
+            for number in usual:
+                signal.signal(number, lambda *_: None)
+            yield found
+        finally:
+            for number, handler in usual.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+            writing.close()
+            thread.join()
+
+
+def _note(reading: socket, found: Signals, numbers: frozenset[int]) -> None:
+    """Note the signals of `numbers` until the other end is closed."""
+    for (number,) in iter(partial(reading.recv, 1), b""):
+        if number not in numbers:
+            continue
+        if found.received:
+            # Threads may wait for a server: nobody waits for them. No record is lost by it.
+            os._exit(128 + number)
+        found.received = number
+        found.stopping.set()
