@@ -164,7 +164,10 @@ def test_it_starts_from_the_last_good_state_while_the_export_cannot_be_read(
     assert place.run("sync").code == 4
     with place.running() as service:
         until(lambda: nets(eu) == BOTH, "drift is repaired from what the sync has read")
-        assert "[-] source main: read " in service.get("/readyz")[1]
+        until(
+            lambda: "[-] source main: read " in service.get("/readyz")[1],
+            "what was read is too old to be ready with",
+        )
         assert service.stop() == 0
         assert "configuration remembered" in [each["event"] for each in service.logged()]
     place.done("audit", "verify")
