@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPException
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -32,7 +31,7 @@ from sync.firewall.runtime import External
 from sync.net import intervals
 from sync.net.addresses import AddressSet
 from sync.sources import Memory
-from sync.sources.panos_line import deepest, pool
+from sync.sources.panos_line import cut_after, deepest, own_words, pool
 
 _KIND: Final = "list"
 _DOUBT: Final = "list in doubt"
@@ -75,14 +74,13 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A body, and what its server calls this version of it, both empty if it does not.
+    """A body, and what its server calls exactly these bytes, empty if it does not.
 
     The body is None where it is still that of the version that was asked about.
     """
 
     body: bytes | None
     etag: str = ""
-    modified: str = ""
 
 
 # --- what a list says -----------------------------------------------------------------------------
@@ -150,17 +148,14 @@ def fetch(
     max_bytes: int,
     seconds: float,
     etag: str = "",
-    modified: str = "",
 ) -> Fetched:
-    """What stands at a URL, if it is not the version that `etag` or `modified` name.
+    """What stands at a URL, if it is not the version that `etag` names.
 
     HTTPS with a verified certificate, redirects included; `FetchError` for everything else.
     """
     headers = {"Accept-Encoding": "identity"}
     if etag:
         headers["If-None-Match"] = etag
-    if modified:
-        headers["If-Modified-Since"] = modified
     deadline = time.monotonic() + seconds
     place = "its source"
     for _ in range(_REDIRECTS + 1):
@@ -169,7 +164,10 @@ def fetch(
             location = response.headers.get("Location")
             if response.status not in _MOVED or not location:
                 return _taken(response, max_bytes, deadline, known=len(headers) > 1)
-        url = urljoin(url, location)
+        try:
+            url = urljoin(url, location)
+        except ValueError:
+            raise _failed("the place it redirects to is no URL") from None
         place = "the place it redirects to"
     raise _failed(f"more than {_REDIRECTS} redirects")
 
@@ -213,7 +211,8 @@ def _answered(
                 preload_content=False,
             )
             try:
-                yield response
+                with cut_after(response, deadline - time.monotonic()):
+                    yield response
             finally:
                 response.close()
     except HTTPError as error:
@@ -240,7 +239,7 @@ def _taken(
     # What is small when compressed may be huge.
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise _failed("its server compresses it although asked not to")
-    if "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers:
+    if response.length_remaining is None and not response.chunked:
         raise _failed("its server does not say how long it is, and it may be cut")
     body = bytearray()
     _require_in_time(deadline)
@@ -250,13 +249,20 @@ def _taken(
             more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
             raise FetchError(more, there=True)
         _require_in_time(deadline)
-    return Fetched(bytes(body), _token(response, "ETag"), _token(response, "Last-Modified"))
+    # A chunk's length that was cut may look like the last one's.
+    _require_in_time(deadline)
+    return Fetched(bytes(body), _etag(response))
 
 
-def _token(response: urllib3.BaseHTTPResponse, name: str) -> str:
-    """A header that can be sent back as it is; empty if there is none."""
-    found = response.headers.get(name, "")
-    return found if len(found) <= _LONGEST_TOKEN and found.isascii() and found.isprintable() else ""
+def _etag(response: urllib3.BaseHTTPResponse) -> str:
+    """An ETag that can be sent back as it is; empty if there is none.
+
+    A weak one, like a time, does not change with every byte: what is asked for with it may stay
+    the old list for ever (RFC 9110, sections 8.8.1 and 8.8.2.2).
+    """
+    found = response.headers.get("ETag", "")
+    usable = len(found) <= _LONGEST_TOKEN and found.isascii() and found.isprintable()
+    return found if usable and found.startswith('"') else ""
 
 
 def _require_in_time(deadline: float) -> None:
@@ -272,11 +278,8 @@ def _reason(error: HTTPError) -> str:
     reason = deepest(error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"the certificate of its server is refused: {reason.verify_message.rstrip('.')}"
-    # Only the system's own words: those of urllib3 hold what was asked.
-    own = str(reason) if isinstance(reason, OSError | HTTPException) else ""
-    said = getattr(reason, "strerror", None) or own or type(reason).__name__
     through = "through the proxy of HTTPS_PROXY: " if isinstance(error, ProxyError) else ""
-    return f"{through}{said}"
+    return f"{through}{own_words(reason)}"
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -288,7 +291,6 @@ class _Copy:
 
     held: External
     etag: str
-    modified: str
     digest: bytes
 
 
@@ -380,7 +382,6 @@ class Lists:
                     max_bytes=self._max_bytes,
                     seconds=seconds,
                     etag=copy.etag if copy else "",
-                    modified=copy.modified if copy else "",
                 )
             except FetchError as error:
                 return error
@@ -444,13 +445,13 @@ class Lists:
         if before and before.held.addresses and not found.body.removeprefix(_MARK).strip():
             # An accident of its server would open what the list denies.
             raise EmptyError("is empty now; a line of comment would say that this is meant")
-        document = _document(found.body, found.etag, found.modified)
+        document = _document(found.body, found.etag)
         digest = hashlib.sha256(document).digest()
         if before and before.digest == digest:
             return before
         held = entries(found.body, self._shortest)
         self._memory.remember(_KIND, _key(url), document)
-        return _Copy(held, found.etag, found.modified, digest)
+        return _Copy(held, found.etag, digest)
 
     def _recalled(self, url: str) -> _Asked:
         kept = self._memory.recall(_KIND, _key(url))
@@ -467,22 +468,21 @@ def _key(url: str) -> str:
     return hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()
 
 
-def _document(body: bytes, etag: str, modified: str) -> bytes:
-    return orjson.dumps({"etag": etag, "modified": modified}) + b"\n" + body
+def _document(body: bytes, etag: str) -> bytes:
+    return orjson.dumps({"etag": etag}) + b"\n" + body
 
 
 def _copy(kept: bytes, shortest: tuple[int, int]) -> _Copy | None:
     """A remembered list; None if it is none of ours, or would not be taken today."""
     head, _, body = kept.partition(b"\n")
     try:
-        said = orjson.loads(head)
-        etag, modified = said["etag"], said["modified"]
+        etag = orjson.loads(head)["etag"]
         held = entries(body, shortest)
     except (ValueError, TypeError, KeyError):
         return None
-    if not isinstance(etag, str) or not isinstance(modified, str):
+    if not isinstance(etag, str):
         return None
-    return _Copy(held, etag, modified, hashlib.sha256(kept).digest())
+    return _Copy(held, etag, hashlib.sha256(kept).digest())
 
 
 def _shown(url: str) -> str:
@@ -490,5 +490,8 @@ def _shown(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
+        return "no URL"
+    # Where the host is missing, a user and a password may stand anywhere.
+    if not parts.netloc or "@" in parts.path:
         return "no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -161,6 +161,8 @@ class Names:
         due = [each for each, asked in self._asked.items() if not asked.at <= now < asked.due]
         if not due:
             return
+        # Names that nobody answers for take a round's time: others have their turn all the same.
+        due.sort(key=lambda each: self._asked[each].due)
         failing = {
             question[0].rstrip(".")
             for question, reply in zip(due, self._replies(due), strict=True)

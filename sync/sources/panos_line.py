@@ -6,8 +6,8 @@ Neither the key nor what is asked ever stands in a URL, and no answer in an erro
 import math
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
@@ -125,7 +125,8 @@ class Line:
                 preload_content=False,
             )
             try:
-                body = self._read(response, deadline)
+                with cut_after(response, deadline - self._now()):
+                    body = self._read(response, deadline)
             finally:
                 # What was not read to its end is of no use to the next call.
                 response.close()
@@ -153,6 +154,8 @@ class Line:
                     "configuration; check what stands at that address"
                 )
             self._require_in_time(deadline)
+        # A chunk's length that was cut may look like the last one's.
+        self._require_in_time(deadline)
         return b"".join(parts)
 
     def _require_in_time(self, deadline: float) -> None:
@@ -172,9 +175,7 @@ class Line:
                 f"({reason.verify_message.rstrip('.')}); nothing was sent to it: name the "
                 "authority of its certificate in ca_file, and the host as the certificate does"
             )
-        # Only the system's own words: those of urllib3 hold addresses of objects.
-        said = getattr(reason, "strerror", None) or str(reason)
-        said = " ".join(said.split())[:_SAID] or type(reason).__name__
+        said = " ".join(own_words(reason).split())[:_SAID]
         proxy = " through the proxy of HTTPS_PROXY" if isinstance(error, ProxyError) else ""
         return PanoramaError(
             f"{self.where} does not answer{proxy} ({said}); check that it is up and can be reached "
@@ -257,22 +258,43 @@ class WatchedConnection(HTTPSConnection):
     def __init__(self, whole_seconds: float, *args: Any, **given: Any) -> None:
         super().__init__(*args, **given)
         self._whole = whole_seconds
+        self._spoken: socket | None = None
 
     def getresponse(self) -> Any:  # urllib3's class and http.client's are not one another's
-        watch = Timer(self._whole, self._cut)
-        watch.daemon = True
-        watch.start()
-        try:
+        # It forgets one that is to be closed after the answer, and the body is still to be read.
+        self._spoken = self.sock
+        with _watched(self._whole, self):
             return super().getresponse()
-        finally:
-            watch.cancel()
 
-    def _cut(self) -> None:
-        line = self.sock
-        if line is not None:
+    def cut(self) -> None:
+        """End what is under way, from another thread."""
+        if self._spoken is not None:
             # Not TLS's own way to end it: a thread is reading.
             with suppress(OSError):
-                socket.shutdown(line, SHUT_RDWR)
+                socket.shutdown(self._spoken, SHUT_RDWR)
+
+
+@contextmanager
+def cut_after(response: urllib3.BaseHTTPResponse, seconds: float) -> Iterator[None]:
+    """Cut the connection of an answer that is not read to its end after so many seconds.
+
+    A read waits for each byte anew where those of a chunk's length or of a trailer trickle.
+    """
+    connection = response.connection
+    assert isinstance(connection, WatchedConnection), "a body is read from where it came"
+    with _watched(seconds, connection):
+        yield
+
+
+@contextmanager
+def _watched(seconds: float, connection: WatchedConnection) -> Iterator[None]:
+    watch = Timer(max(seconds, 0), connection.cut)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLContext:
@@ -341,6 +363,15 @@ def deepest(error: BaseException) -> BaseException:
             found = each
         each = each.__cause__ or each.__context__
     return found
+
+
+def own_words(reason: BaseException) -> str:
+    """What the system itself says of a failed call.
+
+    The words of urllib3 hold what was asked, those of http.client what was answered.
+    """
+    said = getattr(reason, "strerror", None) or (str(reason) if isinstance(reason, OSError) else "")
+    return said or type(reason).__name__
 
 
 def _seconds(text: str) -> float:

@@ -508,8 +508,8 @@ def test_the_candidate_is_not_what_is_shown(panorama: Panorama, client: Client) 
 
 @pytest.mark.parametrize(
     "fault",
-    [Drip(0.02), Drip(0.02, headers=True), Silence(600)],
-    ids=["body drips", "headers drip", "silence"],
+    [Drip(0.02), Drip(0.02, headers=True), Drip(0.02, chunked=True), Silence(600)],
+    ids=["body drips", "headers drip", "a chunk's length drips", "silence"],
 )
 def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault: Fault) -> None:
     client = Client(panorama, authority.ca_file, whole_seconds=0.3)

@@ -179,15 +179,22 @@ class Hangup:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The right answer, `size` bytes of it every so many seconds; the headers too if asked."""
+    """The right answer, `size` bytes of it every so many seconds; the headers too if asked.
+
+    `chunked`: as one chunk, whose length begins with thousands of zeros.
+    """
 
     every: float
     size: int = 1
     headers: bool = False
+    chunked: bool = False
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
         whole = answer()
         head, data = whole.head(len(whole.body)), whole.body
+        if self.chunked:
+            length = b"0" * 60_000 + b"%x" % len(data)
+            head, data = whole.head(None), length + b"\r\n" + data + b"\r\n0\r\n\r\n"
         if self.headers:
             head, data = b"", head + data
         exchange.write(head)
