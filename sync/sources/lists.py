@@ -198,7 +198,10 @@ def _answered(
     _require_in_time(deadline)
     left = max(deadline - time.monotonic(), 0.001)
     try:
-        with pool(parts.hostname or "", parts.port or 443, context, left) as connections:
+        with (
+            cut_after(left),
+            pool(parts.hostname or "", parts.port or 443, context) as connections,
+        ):
             response = connections.urlopen(
                 "GET",
                 f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}",
@@ -211,8 +214,7 @@ def _answered(
                 preload_content=False,
             )
             try:
-                with cut_after(response, deadline - time.monotonic()):
-                    yield response
+                yield response
             finally:
                 response.close()
     except HTTPError as error:

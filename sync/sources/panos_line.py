@@ -8,11 +8,11 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from contextvars import ContextVar
 from http import HTTPStatus
 from http.client import HTTPException
 from socket import SHUT_RDWR, socket
-from threading import BoundedSemaphore, Timer
+from threading import BoundedSemaphore, Lock, Timer
 from typing import Any, Final
 from urllib.parse import unquote, urlencode
 from urllib.request import getproxies, proxy_bypass
@@ -100,7 +100,7 @@ class Line:
         self._slots = slots
         self._whole, self._read_seconds = whole_seconds, read_seconds
         self._now = now
-        self._pool = pool(host, port, context, self._whole)
+        self._pool = pool(host, port, context)
 
     def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
         """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
@@ -114,22 +114,22 @@ class Line:
         if key is not None:
             headers["X-PAN-KEY"] = key
         try:
-            response = self._pool.urlopen(
-                "POST",
-                "/api/",
-                body=urlencode(form).encode(),
-                headers=headers,
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._read_seconds),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                with cut_after(response, deadline - self._now()):
+            with cut_after(self._whole):
+                response = self._pool.urlopen(
+                    "POST",
+                    "/api/",
+                    body=urlencode(form).encode(),
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._read_seconds),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
+                try:
                     body = self._read(response, deadline)
-            finally:
-                # What was not read to its end is of no use to the next call.
-                response.close()
+                finally:
+                    # What was not read to its end is of no use to the next call.
+                    response.close()
         except urllib3.exceptions.HTTPError as error:
             self._require_in_time(deadline)
             raise self._failed(error) from error
@@ -252,49 +252,63 @@ class Line:
         )
 
 
-class WatchedConnection(HTTPSConnection):
-    """A connection that waits so many seconds for the head of an answer, however it trickles."""
+class _Watch:
+    """Cuts the connection that one thread hears an answer by, once its time is up."""
 
-    def __init__(self, whole_seconds: float, *args: Any, **given: Any) -> None:
-        super().__init__(*args, **given)
-        self._whole = whole_seconds
-        self._spoken: socket | None = None
+    def __init__(self) -> None:
+        self._heard: socket | None = None
+        self._up = False
+        self._lock = Lock()
 
-    def getresponse(self) -> Any:  # urllib3's class and http.client's are not one another's
-        # It forgets one that is to be closed after the answer, and the body is still to be read.
-        self._spoken = self.sock
-        with _watched(self._whole, self):
-            return super().getresponse()
+    def hear(self, line: socket | None) -> None:
+        """This connection is the one to be cut."""
+        with self._lock:
+            self._heard = line
+            self._cut()
 
-    def cut(self) -> None:
-        """End what is under way, from another thread."""
-        if self._spoken is not None:
+    def end(self) -> None:
+        """Time is up."""
+        with self._lock:
+            self._up = True
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._up and self._heard is not None:
             # Not TLS's own way to end it: a thread is reading.
             with suppress(OSError):
-                socket.shutdown(self._spoken, SHUT_RDWR)
+                socket.shutdown(self._heard, SHUT_RDWR)
+
+
+_watch: Final[ContextVar[_Watch | None]] = ContextVar("watch", default=None)
 
 
 @contextmanager
-def cut_after(response: urllib3.BaseHTTPResponse, seconds: float) -> Iterator[None]:
-    """Cut the connection of an answer that is not read to its end after so many seconds.
+def cut_after(seconds: float) -> Iterator[None]:
+    """Cut what this thread hears an answer by if the block takes longer.
 
-    A read waits for each byte anew where those of a chunk's length or of a trailer trickle.
+    Any time limit for a read begins anew with each byte that trickles, of a head as of a chunk's
+    length or a trailer.
     """
-    connection = response.connection
-    assert isinstance(connection, WatchedConnection), "a body is read from where it came"
-    with _watched(seconds, connection):
-        yield
-
-
-@contextmanager
-def _watched(seconds: float, connection: WatchedConnection) -> Iterator[None]:
-    watch = Timer(max(seconds, 0), connection.cut)
-    watch.daemon = True
-    watch.start()
+    watch = _Watch()
+    timer = Timer(max(seconds, 0), watch.end)
+    timer.daemon = True
+    timer.start()
+    before = _watch.set(watch)
     try:
         yield
     finally:
-        watch.cancel()
+        _watch.reset(before)
+        timer.cancel()
+
+
+class WatchedConnection(HTTPSConnection):
+    """A connection that is cut where `cut_after` says so."""
+
+    def getresponse(self) -> Any:  # urllib3's class and http.client's are not one another's
+        if watch := _watch.get():
+            # Now, since one that is to be closed after this answer is forgotten with its head.
+            watch.hear(self.sock)
+        return super().getresponse()
 
 
 def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLContext:
@@ -326,16 +340,10 @@ def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLC
     return context
 
 
-def pool(
-    host: str, port: int, context: ssl.SSLContext, whole_seconds: float
-) -> urllib3.HTTPConnectionPool:
-    """Connections to a host, through the proxy that the environment names for it.
-
-    They wait `whole_seconds` at most for the head of an answer.
-    """
+def pool(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConnectionPool:
+    """Connections to a host, through the proxy that the environment names for it."""
     found = _proxied(host, port, context)
-    watched = partial(WatchedConnection, whole_seconds)
-    found.ConnectionCls = watched  # type: ignore[assignment]  # it is only called
+    found.ConnectionCls = WatchedConnection
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import vcr
@@ -32,10 +33,7 @@ class _Connection(VCRRequestsHTTPSConnection):
 
 
 class _Serializer:
-    """YAML, its origin first, in an order of its own since the client asks in several threads.
-
-    Nothing is written that the scan finds something in.
-    """
+    """YAML, its origin first, in an order of its own since the client asks in several threads."""
 
     deserialize = staticmethod(yaml.safe_load)
 
@@ -43,10 +41,7 @@ class _Serializer:
     def serialize(cassette: dict[str, Any]) -> str:
         cassette["interactions"].sort(key=lambda each: str(each["request"]["body"]))
         ordered = {name: cassette[name] for name in ("metadata", "version", "interactions")}
-        written = str(yaml.safe_dump(ordered, sort_keys=False, width=100, allow_unicode=True))
-        if found := found_in(written):
-            raise AssertionError(f"not recorded, it would hold {'; '.join(found)}")
-        return written
+        return str(yaml.safe_dump(ordered, sort_keys=False, width=100, allow_unicode=True))
 
 
 _vcr: Final = vcr.VCR(
@@ -56,7 +51,7 @@ _vcr: Final = vcr.VCR(
     serializer="sorted",
     record_on_exception=False,
     custom_patches=((panos_line, "WatchedConnection", _Connection),),
-    # Its patches of urllib3 take ConnectionCls for a class, and ours is bound to a time.
+    # Its patches of urllib3 would put its own connection in the place of ours.
     skip_patchers=PATCHER_NAMES,
 )
 _vcr.register_serializer("sorted", _Serializer)
@@ -79,10 +74,18 @@ def played(path: Path) -> Iterator[str]:
 
 @contextmanager
 def recorded(path: Path, origin: str) -> Iterator[None]:
-    """What lines made in here say and hear becomes a cassette, unless the block fails."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with _vcr.use_cassette(fresh, record_mode="all") as cassette:
-        cassette.get_metadata(_ORIGIN, origin)
-        yield
-    fresh.replace(path)
+    """What lines made in here say and hear becomes a cassette, unless the block fails.
+
+    `AssertionError` if the scan finds something in it: then nothing is written.
+    """
+    with TemporaryDirectory() as directory:
+        # Only what was scanned comes to its place. An error within vcrpy's context would leave
+        # its patches behind.
+        fresh = Path(directory) / path.name
+        with _vcr.use_cassette(fresh, record_mode="all") as cassette:
+            cassette.get_metadata(_ORIGIN, origin)
+            yield
+        written = fresh.read_text("utf-8")
+    if found := found_in(written):
+        raise AssertionError(f"not recorded, it would hold {'; '.join(found)}")
+    path.write_text(written, "utf-8")
