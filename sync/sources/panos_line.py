@@ -175,7 +175,7 @@ class Line:
                 f"({reason.verify_message.rstrip('.')}); nothing was sent to it: name the "
                 "authority of its certificate in ca_file, and the host as the certificate does"
             )
-        said = " ".join(own_words(reason).split())[:_SAID]
+        said = own_words(reason)
         proxy = " through the proxy of HTTPS_PROXY" if isinstance(error, ProxyError) else ""
         return PanoramaError(
             f"{self.where} does not answer{proxy} ({said}); check that it is up and can be reached "
@@ -290,7 +290,7 @@ def cut_after(seconds: float) -> Iterator[None]:
     length or a trailer.
     """
     watch = _Watch()
-    timer = Timer(max(seconds, 0), watch.end)
+    timer = Timer(seconds, watch.end)
     timer.daemon = True
     timer.start()
     before = _watch.set(watch)
@@ -299,6 +299,8 @@ def cut_after(seconds: float) -> Iterator[None]:
     finally:
         _watch.reset(before)
         timer.cancel()
+        # It may go off right now, and others go on with this connection.
+        watch.hear(None)
 
 
 class WatchedConnection(HTTPSConnection):
@@ -374,12 +376,12 @@ def deepest(error: BaseException) -> BaseException:
 
 
 def own_words(reason: BaseException) -> str:
-    """What the system itself says of a failed call.
+    """What the system itself says of a failed call, cut short: a proxy's own words may be in it.
 
     The words of urllib3 hold what was asked, those of http.client what was answered.
     """
     said = getattr(reason, "strerror", None) or (str(reason) if isinstance(reason, OSError) else "")
-    return said or type(reason).__name__
+    return " ".join(said.split())[:_SAID] or type(reason).__name__
 
 
 def _seconds(text: str) -> float:

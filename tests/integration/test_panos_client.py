@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import BadStatusLine
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -518,6 +519,13 @@ def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault:
     assert error.passing
     assert "takes more than 0.3 seconds for one answer" in str(error)
     assert client.dns == "10.0.0.53"
+
+
+def test_an_error_quotes_neither_what_was_answered_nor_much_of_a_proxys_words() -> None:
+    assert panos_line.own_words(BadStatusLine("GET /?token=hunter2")) == "BadStatusLine"
+    said = panos_line.own_words(OSError(f"Tunnel connection failed: 407 {'x ' * 9000}"))
+    assert said.startswith("Tunnel connection failed: 407 x x")
+    assert len(said) == 500
 
 
 def test_silence_ends_a_call(panorama: Panorama, authority: Authority) -> None:

@@ -438,6 +438,25 @@ def test_a_server_that_wants_to_know_who_asks_ends_a_list(
     assert reader.later(300) == External(holding("10.0.0.1"))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https:/user:s3cret@lists.example/l",
+        "user:s3cret@lists.example/l",
+        "//lists.example/user:s3cret@elsewhere",
+        "https://user:s3cret@lists.example/l",
+        "https://[user:s3cret@lists.example/l",
+        "http://lists.example/l?token=s3cret",
+    ],
+)
+def test_a_url_that_is_no_use_is_logged_without_its_secrets(url: str, reader: Reader) -> None:
+    with capture_logs() as logs:
+        found = reader.read(edl(url))
+    assert found.problem.startswith("could not be fetched")
+    assert len(logs) == 1
+    assert "s3cret" not in f"{logs} {found.problem}"
+
+
 def test_redirects_are_followed_to_https(reader: Reader, server: ListServer) -> None:
     server.pages["/list.txt"] = faulty(Redirect("/a"))
     server.pages["/a"] = faulty(Redirect(server.url("/b"), status=307))
