@@ -3,8 +3,10 @@
     python -m benchmarks.writing
 
 A real kube-apiserver and etcd; the same sets, created by a loop of eight threads over the official
-client, by such a loop over its bare connections with everything prepared, which nothing can beat
-that creates one by one, by `zonebridge sync`, and by `kubectl apply --server-side`. A sync is timed
+client, by such a loop over its bare connections with everything prepared, by `zonebridge sync`, by
+`kubectl apply --server-side`, and by `curl --parallel` over eight connections. Nothing in that last
+one is Python and it leaves no record: what it takes is the server's own time, and no program that
+creates one by one beats it by much. A sync is timed
 twice: from the export, which it has to read, translate and compare with the cluster, to the last
 record of its trail; and from the first of these records, when its plan is there and writing begins
 as the others' does. They take turns, each round in the other direction, and the table gives the
@@ -16,15 +18,17 @@ object costs on both sides; the loop over bare connections also bounds what is p
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
+import shutil
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -151,7 +155,50 @@ def kubectl(directory: Path) -> Seconds:
     return {"kubectl apply --server-side": time.perf_counter() - started}
 
 
-SIDES = {"bare": bare, "client": client, "zonebridge": zonebridge, "kubectl": kubectl}
+def curl(directory: Path) -> Seconds:
+    """`curl --parallel` with each document as a request of its own."""
+    program = shutil.which("curl")
+    if program is None:
+        raise SystemExit("curl is not installed: it is the yardstick for the server's own time")
+    kubeconfig = yaml.safe_load((directory / "kubeconfig").read_text())
+    [cluster], [user] = kubeconfig["clusters"], kubeconfig["users"]
+    authority = directory / "authority.crt"
+    authority.write_bytes(base64.b64decode(cluster["cluster"]["certificate-authority-data"]))
+    bodies = directory / "bodies"
+    bodies.mkdir(exist_ok=True)
+    shared = [
+        f"url = {cluster['cluster']['server']}{RESOURCE}",
+        f"cacert = {authority}",
+        f'header = "Authorization: Bearer {user["user"]["token"]}"',
+        'header = "Content-Type: application/json"',
+        "http1.1",
+        "output = /dev/null",
+        'write-out = "%{http_code}\\n"',
+    ]
+    requests = []
+    for number, line in enumerate((directory / "sets.jsonl").read_text().splitlines()):
+        body = bodies / f"{number}.json"
+        body.write_text(line)
+        requests.append("\n".join([*shared, f"data-binary = @{body}"]))
+    (directory / "curl.config").write_text("\nnext\n".join(requests))
+    command = [program, "--parallel", "--parallel-max", str(THREADS)]
+    started = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--config", str(directory / "curl.config")], capture_output=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if (statuses := Counter(done.stdout.split())) != {b"201": len(requests)}:
+        raise SystemExit(f"{statuses}: {done.stderr.decode()[-1_000:]}")
+    return {"curl --parallel": seconds}
+
+
+SIDES = {
+    "bare": bare,
+    "client": client,
+    "zonebridge": zonebridge,
+    "curl": curl,
+    "kubectl": kubectl,
+}
 
 
 def main() -> None:

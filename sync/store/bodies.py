@@ -14,15 +14,15 @@ from sync.store.models import Bodies
 CHUNK = 500
 """How many are asked for or held at a time."""
 
+_KEEP = text("INSERT INTO bodies (sha256, zlib) VALUES (:sha256, :zlib) ON CONFLICT DO NOTHING")
+
 
 def keep(connection: Connection, manifests: Iterable[Manifest | None]) -> None:
     """Keep each body that is not kept yet."""
     found = {manifest.digest: manifest.body for manifest in manifests if manifest is not None}
     if found:
         connection.execute(
-            text(
-                "INSERT INTO bodies (sha256, zlib) VALUES (:sha256, :zlib) ON CONFLICT DO NOTHING"
-            ),
+            _KEEP,
             # Sorted, so that two writers who keep the same bodies never wait for each other.
             [{"sha256": digest, "zlib": zlib.compress(found[digest])} for digest in sorted(found)],
         )

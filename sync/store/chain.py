@@ -3,11 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from sync.errors import UsageError
 from sync.store.models import Heads, Records
 from sync.store.records import FIRST_PREVIOUS_HASH, Clock, Record, seal, stamp, values
+
+# Statements that every batch needs: SQLAlchemy takes longer to build one than SQLite to run it.
+# SQLite has one writer anyway and ignores FOR UPDATE.
+_FOUND = text(
+    "INSERT INTO heads (chain, sequence, hash, time) VALUES (:chain, 0, :hash, '')"
+    " ON CONFLICT DO NOTHING"
+)
+_LOCK = (
+    select(Heads.chain, Heads.sequence, Heads.hash, Heads.time)
+    .where(Heads.chain == bindparam("of"))
+    .with_for_update()
+)
+_APPEND = insert(Records)
+_MOVE = (
+    update(Heads)
+    .where(Heads.chain == bindparam("of"))
+    .values({name: bindparam(name) for name in ("sequence", "hash", "time")})
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +85,14 @@ def append(
         record = seal(draft, chain=chain, sequence=sequence, time=time, previous_hash=previous_hash)
         records.append(record)
         previous_hash = record.hash
-    connection.execute(insert(Records), [values(record) for record in records])
-    connection.execute(
-        update(Heads)
-        .where(Heads.chain == chain)
-        .values(sequence=records[-1].sequence, hash=previous_hash, time=time)
-    )
+    connection.execute(_APPEND, [values(record) for record in records])
+    moved = {"of": chain, "sequence": records[-1].sequence, "hash": previous_hash, "time": time}
+    connection.execute(_MOVE, moved)
     return records
 
 
 def lock(connection: Connection, chain: str) -> Head:
     """The head of a chain, to which nobody else appends until this writing transaction ends."""
-    # SQLite has one writer anyway and ignores FOR UPDATE.
-    connection.execute(
-        text(
-            "INSERT INTO heads (chain, sequence, hash, time) VALUES (:chain, 0, :hash, '')"
-            " ON CONFLICT DO NOTHING"
-        ),
-        {"chain": chain, "hash": FIRST_PREVIOUS_HASH},
-    )
-    query = select(Heads.chain, Heads.sequence, Heads.hash, Heads.time)
-    row = connection.execute(query.where(Heads.chain == chain).with_for_update()).one()
+    connection.execute(_FOUND, {"chain": chain, "hash": FIRST_PREVIOUS_HASH})
+    row = connection.execute(_LOCK, {"of": chain}).one()
     return Head(*row)

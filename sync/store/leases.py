@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event, Thread
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, literal_column, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from sync.errors import LeaseError, StoreError
 from sync.store.database import Database
@@ -26,6 +35,8 @@ _NOW = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)",
 }
+
+_HELD = select(Leases.holder, Leases.epoch).where(Leases.name == bindparam("of")).with_for_update()
 
 # What cutting both ends of a lease to whole milliseconds can take from it.
 _CUT = 2
@@ -95,8 +106,7 @@ class Lease:
 
         Raises `LeaseLostError` if somebody has.
         """
-        query = select(Leases.holder, Leases.epoch).where(Leases.name == self.cluster)
-        row = connection.execute(query.with_for_update()).one_or_none()
+        row = connection.execute(_HELD, {"of": self.cluster}).one_or_none()
         holder, epoch = row or ("nobody", 0)
         if epoch != self.epoch:
             raise LeaseLostError(

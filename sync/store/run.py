@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
 from sync.calico.manifest import Manifest
 from sync.errors import StoreError
@@ -20,6 +20,24 @@ from sync.store.records import SERVICE, Clock, Kind, Outcome, Record, closes, ef
 
 BATCH = 64
 """How many writes may be intended at a time: as many as a kill can leave open."""
+
+# Built once, as in `chain`.
+_OPEN = insert(OpenIntents)
+_STILL_OPEN = select(OpenIntents.sequence).where(OpenIntents.chain == bindparam("of"))
+_CLOSE = delete(OpenIntents).where(
+    OpenIntents.chain == bindparam("of"), OpenIntents.sequence == bindparam("closed")
+)
+_HOLD = text(
+    "INSERT INTO objects (cluster, kind, name, digest, sequence)"
+    " VALUES (:cluster, :kind, :name, :digest, :sequence)"
+    " ON CONFLICT (cluster, kind, name)"
+    " DO UPDATE SET digest = excluded.digest, sequence = excluded.sequence"
+)
+_FORGET = delete(Objects).where(
+    Objects.cluster == bindparam("of"),
+    Objects.kind == bindparam("of_kind"),
+    Objects.name == bindparam("of_name"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +188,7 @@ class Run:
             if approved:
                 approvals.use(connection, intents[0], intents[0].time)
             connection.execute(
-                insert(OpenIntents),
-                [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents],
+                _OPEN, [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents]
             )
         return intents
 
@@ -292,8 +309,7 @@ def _digest(manifest: Manifest | None) -> str:
 
 
 def _require_open(connection: Connection, chain: str, sequences: Sequence[int]) -> None:
-    query = select(OpenIntents.sequence).where(OpenIntents.chain == chain)
-    still_open = set(connection.scalars(query))
+    still_open = set(connection.scalars(_STILL_OPEN, {"of": chain}))
     for sequence in sequences:
         if sequence not in still_open:
             raise StoreError(
@@ -305,36 +321,27 @@ def _require_open(connection: Connection, chain: str, sequences: Sequence[int]) 
 
 def _project(connection: Connection, chain: str, records: Sequence[Record]) -> None:
     """Bring both projections to where the records leave them."""
-    closed = [{"of": record.intent} for record in records if closes(record)]
+    # One by one: however many a recovery closes, no statement has too many parameters.
+    closed = [{"of": chain, "closed": record.intent} for record in records if closes(record)]
     if closed:
-        # One by one: however many a recovery closes, no statement has too many parameters.
-        connection.execute(
-            delete(OpenIntents).where(
-                OpenIntents.chain == chain, OpenIntents.sequence == bindparam("of")
-            ),
-            closed,
-        )
+        connection.execute(_CLOSE, closed)
+    # Of several records about an object the last one counts.
     moved = {
-        (record.object_kind, record.object_name): {
-            "cluster": chain,
-            "kind": record.object_kind,
-            "name": record.object_name,
-            "digest": effect(record),
-            "sequence": record.sequence,
-        }
+        (record.object_kind, record.object_name): (digest, record.sequence)
         for record in records
-        if effect(record) is not None
+        if (digest := effect(record)) is not None
     }
-    if not moved:
-        return
-    connection.execute(
-        delete(Objects).where(
-            Objects.cluster == chain,
-            Objects.kind == bindparam("of_kind"),
-            Objects.name == bindparam("of_name"),
-        ),
-        [{"of_kind": kind, "of_name": name} for kind, name in moved],
-    )
-    present = [row for row in moved.values() if row["digest"]]
-    if present:
-        connection.execute(insert(Objects), present)
+    held = [
+        {"cluster": chain, "kind": kind, "name": name, "digest": digest, "sequence": sequence}
+        for (kind, name), (digest, sequence) in moved.items()
+        if digest
+    ]
+    if held:
+        connection.execute(_HOLD, held)
+    gone = [
+        {"of": chain, "of_kind": kind, "of_name": name}
+        for (kind, name), (digest, _) in moved.items()
+        if not digest
+    ]
+    if gone:
+        connection.execute(_FORGET, gone)
