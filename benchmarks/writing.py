@@ -1,18 +1,17 @@
-"""How fast a first sync writes a cluster, beside two yardsticks.
+"""How fast a first sync writes a cluster, beside yardsticks.
 
     python -m benchmarks.writing
 
 A real kube-apiserver and etcd; the same sets, created by a loop of eight threads over the official
 client, by such a loop over its bare connections with everything prepared, by `zonebridge sync`, by
-`kubectl apply --server-side`, and by `curl --parallel` over eight connections. Nothing in that last
-one is Python and it leaves no record: what it takes is the server's own time, and no program that
-creates one by one beats it by much. A sync is timed
-twice: from the export, which it has to read, translate and compare with the cluster, to the last
-record of its trail; and from the first of these records, when its plan is there and writing begins
-as the others' does. They take turns, each round in the other direction, and the table gives the
-ratios of sides that ran in the same round: between rounds a shared machine may change its speed by
-half. All share its processors with the server, so a rate is one over the processor time that an
-object costs on both sides; the loop over bare connections also bounds what is possible.
+`kubectl apply --server-side`, and by `curl --parallel` over eight connections, in which there is no
+Python and which leaves no record: of all these it comes nearest to the server's own time. A sync is
+timed twice: from the export, which it has to read, translate and compare with the cluster, to the
+last record of its trail; and from the first of these records, when its plan is there and writing
+begins as the others' does. They take turns, each round in the other direction, and the table gives
+the ratios of sides that ran in the same round: between rounds a shared machine may change its speed
+by half. All share its processors with the server, so a rate is one over the processor time that an
+object costs on both sides.
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ def curl(directory: Path) -> Seconds:
     """`curl --parallel` with each document as a request of its own."""
     program = shutil.which("curl")
     if program is None:
-        raise SystemExit("curl is not installed: it is the yardstick for the server's own time")
+        raise SystemExit("curl is missing: install it, for instance with apt-get install curl")
     kubeconfig = yaml.safe_load((directory / "kubeconfig").read_text())
     [cluster], [user] = kubeconfig["clusters"], kubeconfig["users"]
     authority = directory / "authority.crt"

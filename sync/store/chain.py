@@ -10,11 +10,11 @@ from sync.store.models import Heads, Records
 from sync.store.records import FIRST_PREVIOUS_HASH, Clock, Record, seal, stamp, values
 
 # Statements that every batch needs: SQLAlchemy takes longer to build one than SQLite to run it.
-# SQLite has one writer anyway and ignores FOR UPDATE.
 _FOUND = text(
     "INSERT INTO heads (chain, sequence, hash, time) VALUES (:chain, 0, :hash, '')"
     " ON CONFLICT DO NOTHING"
 )
+# SQLite has one writer anyway and ignores FOR UPDATE.
 _LOCK = (
     select(Heads.chain, Heads.sequence, Heads.hash, Heads.time)
     .where(Heads.chain == bindparam("of"))

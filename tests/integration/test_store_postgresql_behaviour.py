@@ -163,6 +163,20 @@ def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store
     assert names(store.written("eu")) == ["web"]
 
 
+def test_what_happens_to_one_cluster_is_nothing_to_another(store: Store, run: Run) -> None:
+    apply(run, "eu", create(WEB))
+    apply(run, "us", create(WEB))
+    [closed] = intend(run, "eu", [delete(WEB)])
+    [left] = intend(run, "us", [delete(WEB)])
+    assert closed.sequence == left.sequence
+    run.conclude([Conclusion(closed, Outcome.APPLIED)])
+    assert store.open_intents("us") == [left]
+    assert names(store.written("us")) == ["web"]
+    # The other one's, which is open, has the same sequence.
+    with pytest.raises(StoreError, match="closed already"):
+        run.conclude([Conclusion(closed, Outcome.APPLIED)])
+
+
 def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Run) -> None:
     changes = [create(group(f"set-{number}")) for number in range(BATCH + 1)]
     with pytest.raises(ValueError, match="65 changes"):
