@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
+from urllib3.connection import HTTPSConnection
 
 from sync.clusters.kubeconfig import Connection
 from sync.errors import ClusterError
@@ -107,8 +108,8 @@ class Api:
         """One request, which neither side works on longer than `seconds`.
 
         It is sent once, and again only if the server did not know the credentials; `fence` is
-        called right before the body goes out and may raise. Raises `ApiError` for any answer but
-        a success, `ClusterError` if there are no credentials.
+        called once the connection stands, before the body goes out, and may raise. Raises
+        `ApiError` for any answer but a success, `ClusterError` if there are no credentials.
         """
         asked = _Request(
             method,
@@ -300,6 +301,9 @@ class _Line:
         client = connection.client
         host = client.configuration.host
         pool = client.rest_client.pool_manager.connection_from_url(host)
+        # Whatever else stands there speaks another protocol below.
+        if pool.ConnectionCls is HTTPSConnection:
+            pool.ConnectionCls = _InOnePiece
         headers = {
             **client.default_headers,
             "Accept": "application/json",
@@ -312,6 +316,30 @@ class _Line:
         return cls(connection, pool, host if whole else urlsplit(host).path, headers)
 
 
+class _InOnePiece(HTTPSConnection):
+    """A connection that sends the head of a request together with its body.
+
+    urllib3 sends two pieces, each with a round through TLS and the kernel of both sides.
+    """
+
+    _pieces: list[bytes] | None = None
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            super().request(*arguments, **options)
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
 _NEVER_SENT = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
@@ -320,8 +348,9 @@ _NEVER_SENT = (
 
 
 def _fenced(content: bytes, fence: Callable[[], None]) -> Iterator[bytes]:
-    # Asked for when the connection stands and the headers are out: looking up a name, connecting
-    # and agreeing on keys may have taken long. A request without its body does nothing.
+    # Asked for when the connection stands: looking up a name, connecting and agreeing on keys may
+    # have taken long. Where the head has gone out before it, a request without its body does
+    # nothing.
     fence()
     yield content
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import API_VERSION, KINDS, Pairs
-from sync.calico.ownership import merged
+from sync.calico.ownership import merged, ours_of
 from sync.clusters.api import Api, ApiError, Pause
 from sync.clusters.cluster import (
     ClusterFacts,
@@ -38,6 +38,9 @@ _GROUP = f"/apis/{API_VERSION}"
 _MIGRATION = "migration.projectcalico.org"
 _PAGE = 500
 _TRIES = 6
+# A field that this Calico does not know would otherwise be dropped without a word, and a rule that
+# lost one allows more.
+_STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 # The server understood the request and will refuse it again, however often it is sent.
 _FINAL = frozenset({400, 401, 403, 405, 413, 415, 422})
 # So does Calico's API server, with whatever status (`libcalico-go/lib/clientv3/tier.go`).
@@ -180,9 +183,6 @@ class KubernetesWriter:
 
     def _send(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
         """Send one write, and believe a success only as far as the answer says what is held now."""
-        # Strict: a field that this Calico does not know would be dropped without a word, and a rule
-        # that lost one allows more.
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if after is None:
             assert live is not None
             metadata = live.document["metadata"]
@@ -191,10 +191,12 @@ class KubernetesWriter:
             _require_deleted(answer, metadata)
             return
         if live is None:
-            answer = self._write("POST", path, after.body, query)
+            answer = self._write("POST", path, after.body, _STRICT)
         else:
-            answer = self._write("PUT", path, merged(after, live.document), query)
-        if _understood(after.kind, answer, self._owner).manifest != after:
+            answer = self._write("PUT", path, merged(after, live.document), _STRICT)
+        with _understood(after.kind):
+            held = ours_of(answer)
+        if held != after:
             raise ClusterError(
                 f"cluster {self._api.name} took {after.kind} {after.name} and holds something else "
                 "than was sent; find what changes it, a webhook perhaps, or an older Calico"
@@ -226,7 +228,8 @@ class KubernetesWriter:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return _understood(manifest.kind, document, self._owner)
+        with _understood(manifest.kind):
+            return live_object(manifest.kind, document, self._owner)
 
 
 def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
@@ -252,9 +255,10 @@ def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         )
 
 
-def _understood(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
+@contextmanager
+def _understood(kind: str) -> Iterator[None]:
     try:
-        return live_object(kind, document, owner)
+        yield
     except MALFORMED as error:
         raise ApiError(f"{kind} was asked for and something else came ({error!r})", 0) from error
 

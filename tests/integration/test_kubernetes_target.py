@@ -1,6 +1,7 @@
 """The Kubernetes target on a real API server: what is written, kept and refused."""
 
 import random
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -162,9 +163,32 @@ def test_a_deletion_that_waits_for_a_finalizer_is_not_called_done(
     assert KEY not in reader(prod).read()
 
 
-def test_without_enough_of_a_lease_nothing_is_sent(prod: Api) -> None:
+@pytest.fixture
+def sent(prod: Api, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes out on connections to the cluster, which has been read before."""
+    reader(prod).read()
+    pieces: list[bytes] = []
+    send = ssl.SSLSocket.sendall
+
+    def record(line: ssl.SSLSocket, data: bytes) -> None:
+        pieces.append(bytes(data))
+        send(line, data)
+
+    monkeypatch.setattr(ssl.SSLSocket, "sendall", record)
+    return pieces
+
+
+def test_a_write_goes_out_in_one_piece(prod: Api, sent: list[bytes]) -> None:
+    writer(prod).create(WEB)
+    [request] = sent
+    assert request.startswith(b"POST /")
+    assert request.endswith(b"\r\n\r\n" + WEB.body)
+
+
+def test_without_enough_of_a_lease_nothing_is_sent(prod: Api, sent: list[bytes]) -> None:
     with pytest.raises(OutOfReachError, match="lease"):
         writer(prod, remaining=9, seconds=10).create(WEB)
+    assert sent == []
     assert KEY not in reader(prod).read()
 
 
