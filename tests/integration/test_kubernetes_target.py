@@ -1,13 +1,19 @@
 """The Kubernetes target on a real API server: what is written, kept and refused."""
 
 import random
+import select
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
+import yaml
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS
@@ -183,6 +189,56 @@ def test_a_write_goes_out_in_one_piece(prod: Api, sent: list[bytes]) -> None:
     [request] = sent
     assert request.startswith(b"POST /")
     assert request.endswith(b"\r\n\r\n" + WEB.body)
+
+
+def test_a_cluster_is_written_through_a_proxy(calico: ControlPlane, tmp_path: Path) -> None:
+    document = yaml.safe_load(calico.kubeconfig().read_text())
+    with proxy() as (url, asked):
+        document["clusters"][0]["cluster"]["proxy-url"] = url
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(document))
+        proxied = api(calico, kubeconfig=tmp_path / "kubeconfig")
+        try:
+            writer(proxied).create(WEB)
+            writer(proxied).replace(WIDER, live(proxied))
+            assert live(proxied).manifest == WIDER
+        finally:
+            proxied.close()
+    assert asked == [calico.url.removeprefix("https://")]
+
+
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that passes on what is encrypted: its URL, and what it was asked to connect to."""
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            host, _, port = self.path.rpartition(":")
+            with socket.create_connection((host, int(port))) as there:
+                self.send_response(200)
+                self.end_headers()
+                ends = {self.connection: there, there: self.connection}
+                while all(pass_on(end, ends[end]) for end in select.select([*ends], [], [])[0]):
+                    pass
+            self.close_connection = True
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    def pass_on(end: socket.socket, other: socket.socket) -> bool:
+        data = end.recv(65536)
+        other.sendall(data)
+        return bool(data)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_port}", asked
+        finally:
+            listening.shutdown()
+            thread.join()
 
 
 def test_without_enough_of_a_lease_nothing_is_sent(prod: Api, sent: list[bytes]) -> None:
