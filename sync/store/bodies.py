@@ -56,8 +56,8 @@ def fetch(
 def pack(body: bytes) -> bytes:
     """The body as it is kept, in zlib's form (RFC 1950).
 
-    The window is as large as the body: clearing that of zlib.compress, and the tables beside it,
-    takes several times longer than compressing a body of a kilobyte.
+    The window is as large as the body: for a small one zlib.compress spends most of its time on
+    clearing a window and tables that stay empty.
     """
     window = min(max(len(body).bit_length(), _LEAST_WINDOW), zlib.MAX_WBITS)
     packer = zlib.compressobj(wbits=window, memLevel=window - _TABLES)

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import logging
+import select
 import socket
 import ssl
 import subprocess
@@ -26,6 +27,7 @@ from sync.clusters import kubeconfig
 from sync.clusters.exec_plugin import Credentials
 from sync.clusters.kubeconfig import PARALLEL, Access, Connection, connect
 from tests.kubernetes_cluster import GUEST, ControlPlane
+from tests.kubernetes_words import api, made, reader, writer
 
 SETS = "/apis/projectcalico.org/v3/globalnetworksets"
 SECRET = "s3cr3t-t0ken"
@@ -407,15 +409,30 @@ def test_as_many_requests_as_are_sent_at_once_keep_their_connections(
     assert not caplog.records
 
 
-def test_a_cluster_is_reached_through_the_proxy_of_its_kubeconfig(
-    authority: Authority, tmp_path: Path
-) -> None:
+@contextlib.contextmanager
+def proxying(*, passes_on: bool) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A proxy for what is encrypted: host and port, and what it was asked for and by whom."""
     asked: list[tuple[str, str | None]] = []
 
     class Proxy(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:
             asked.append((self.path, self.headers["Proxy-Authorization"]))
-            self.send_error(407)
+            if not passes_on:
+                self.send_error(407)
+                return
+            host, _, port = self.path.rpartition(":")
+            with socket.create_connection((host, int(port))) as there:
+                self.send_response(200)
+                self.end_headers()
+                ends = {self.connection: there, there: self.connection}
+                while all(self.pass_on(end, ends[end]) for end in select.select(ends, [], [])[0]):
+                    pass
+            self.close_connection = True
+
+        def pass_on(self, end: socket.socket, other: socket.socket) -> bool:
+            data = end.recv(65536)
+            other.sendall(data)
+            return bool(data)
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -424,13 +441,35 @@ def test_a_cluster_is_reached_through_the_proxy_of_its_kubeconfig(
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         try:
-            proxy = f"http://me:secret@127.0.0.1:{listening.server_port}"
-            elsewhere = Server("https://api.invalid:6443")
-            file = written(tmp_path / "k", elsewhere, authority, {}, proxy_url=proxy)
-            with connected(file) as connection, pytest.raises(urllib3.exceptions.ProxyError):
-                get(connection, "/")
+            yield f"127.0.0.1:{listening.server_port}", asked
         finally:
             listening.shutdown()
             thread.join()
+
+
+def test_a_cluster_is_reached_through_the_proxy_of_its_kubeconfig(
+    authority: Authority, tmp_path: Path
+) -> None:
+    with proxying(passes_on=False) as (address, asked):
+        elsewhere = Server("https://api.invalid:6443")
+        proxy = f"http://me:secret@{address}"
+        file = written(tmp_path / "k", elsewhere, authority, {}, proxy_url=proxy)
+        with connected(file) as connection, pytest.raises(urllib3.exceptions.ProxyError):
+            get(connection, "/")
     password = base64.b64encode(b"me:secret").decode()
     assert asked == [("api.invalid:6443", f"Basic {password}")]
+
+
+def test_a_cluster_is_written_through_a_proxy(calico: ControlPlane, tmp_path: Path) -> None:
+    document = yaml.safe_load(calico.kubeconfig(path=tmp_path / "k").read_text())
+    web = made("pan.web", "10.0.0.1/32")
+    with proxying(passes_on=True) as (address, asked):
+        document["clusters"][0]["cluster"]["proxy-url"] = f"http://{address}"
+        (tmp_path / "k").write_text(yaml.safe_dump(document))
+        proxied = api(calico, kubeconfig=tmp_path / "k")
+        try:
+            writer(proxied).create(web)
+            assert reader(proxied).read()["GlobalNetworkSet", "pan.web"].manifest == web
+        finally:
+            proxied.close()
+    assert asked == [(calico.url.removeprefix("https://"), None)]

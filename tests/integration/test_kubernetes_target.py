@@ -1,21 +1,16 @@
 """The Kubernetes target on a real API server: what is written, kept and refused."""
 
 import random
-import select
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
-import yaml
 
 from sync.calico.manifest import Manifest
+from sync.calico.names import INSTANCE
 from sync.calico.objects import KINDS
 from sync.clusters import kubernetes
 from sync.clusters.api import Api, ApiError
@@ -169,82 +164,40 @@ def test_a_deletion_that_waits_for_a_finalizer_is_not_called_done(
     assert KEY not in reader(prod).read()
 
 
-@pytest.fixture
-def sent(prod: Api, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What goes out on connections to the cluster, which has been read before."""
-    reader(prod).read()
-    pieces: list[bytes] = []
-    send = ssl.SSLSocket.sendall
+AGREED = b"keys are agreed on"
 
-    def record(line: ssl.SSLSocket, data: bytes) -> None:
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes out over TLS, piece by piece; `AGREED` where a connection begins to stand."""
+    pieces: list[bytes] = []
+    agree, send = ssl.SSLSocket.do_handshake, ssl.SSLSocket.sendall
+
+    def do_handshake(line: ssl.SSLSocket) -> None:
+        agree(line)
+        pieces.append(AGREED)
+
+    def sendall(line: ssl.SSLSocket, data: bytes) -> None:
         pieces.append(bytes(data))
         send(line, data)
 
-    monkeypatch.setattr(ssl.SSLSocket, "sendall", record)
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", do_handshake)
+    monkeypatch.setattr(ssl.SSLSocket, "sendall", sendall)
     return pieces
 
 
-def test_a_write_goes_out_in_one_piece(prod: Api, sent: list[bytes]) -> None:
+def test_a_write_goes_out_in_one_piece(prod: Api, wire: list[bytes]) -> None:
     writer(prod).create(WEB)
-    [request] = sent
+    [agreed, request] = wire
+    assert agreed == AGREED
     assert request.startswith(b"POST /")
     assert request.endswith(b"\r\n\r\n" + WEB.body)
 
 
-def test_a_cluster_is_written_through_a_proxy(calico: ControlPlane, tmp_path: Path) -> None:
-    document = yaml.safe_load(calico.kubeconfig().read_text())
-    with proxy() as (url, asked):
-        document["clusters"][0]["cluster"]["proxy-url"] = url
-        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(document))
-        proxied = api(calico, kubeconfig=tmp_path / "kubeconfig")
-        try:
-            writer(proxied).create(WEB)
-            writer(proxied).replace(WIDER, live(proxied))
-            assert live(proxied).manifest == WIDER
-        finally:
-            proxied.close()
-    assert asked == [calico.url.removeprefix("https://")]
-
-
-@contextmanager
-def proxy() -> Iterator[tuple[str, list[str]]]:
-    """A proxy that passes on what is encrypted: its URL, and what it was asked to connect to."""
-    asked: list[str] = []
-
-    class Proxy(BaseHTTPRequestHandler):
-        def do_CONNECT(self) -> None:
-            asked.append(self.path)
-            host, _, port = self.path.rpartition(":")
-            with socket.create_connection((host, int(port))) as there:
-                self.send_response(200)
-                self.end_headers()
-                ends = {self.connection: there, there: self.connection}
-                while all(pass_on(end, ends[end]) for end in select.select([*ends], [], [])[0]):
-                    pass
-            self.close_connection = True
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    def pass_on(end: socket.socket, other: socket.socket) -> bool:
-        data = end.recv(65536)
-        other.sendall(data)
-        return bool(data)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.server_port}", asked
-        finally:
-            listening.shutdown()
-            thread.join()
-
-
-def test_without_enough_of_a_lease_nothing_is_sent(prod: Api, sent: list[bytes]) -> None:
+def test_without_enough_of_a_lease_nothing_is_sent(prod: Api, wire: list[bytes]) -> None:
     with pytest.raises(OutOfReachError, match="lease"):
         writer(prod, remaining=9, seconds=10).create(WEB)
-    assert sent == []
+    assert wire == [AGREED]
     assert KEY not in reader(prod).read()
 
 
@@ -353,9 +306,9 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
     """Let requests meet faults: `fault` is asked for each method.
 
     `before`: the connection breaks and nothing arrives. `after`: it arrives and the answer is
-    lost. `other`: the server tells that it holds something else than was sent. A number: it
-    answers with that and does nothing. `nonsense`: it answers 200 and does nothing. "": all is
-    well.
+    lost. `other`: the server tells that it holds something else than was sent; `disowned`: that
+    it is not ours. A number: it answers with that and does nothing. `nonsense`: it answers 200
+    and does nothing. "": all is well.
     """
     prod.request("GET", "/version")
     assert prod._line is not None
@@ -374,6 +327,9 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
         answer = real(method, url, **options)
         if happens == "other":
             body = answer.data.replace(b"10.0.0.1/32", b"0.0.0.0/0")
+            return urllib3.HTTPResponse(body, answer.headers, answer.status)
+        if happens == "disowned":
+            body = answer.data.replace(INSTANCE.encode(), b"example.com/instance")
             return urllib3.HTTPResponse(body, answer.headers, answer.status)
         if happens == "after":
             raise urllib3.exceptions.ReadTimeoutError(pool, url, "Read timed out.")
@@ -478,16 +434,15 @@ def test_a_refusal_says_nothing_of_what_was_sent_before_it(prod: Api) -> None:
     assert not isinstance(raised.value, NotWrittenError)
 
 
-def test_the_lease_is_asked_for_when_the_connection_stands(prod: Api) -> None:
-    connected: list[int] = []
-
+def test_the_lease_is_asked_for_when_the_connection_stands(prod: Api, wire: list[bytes]) -> None:
     def remaining() -> float:
-        assert prod._line is not None
-        connected.append(prod._line.pool.num_connections)
+        wire.append(b"asked")
         return 60
 
     KubernetesWriter(prod, OWNER, remaining=remaining, seconds=10).create(WEB)
-    assert connected == [1]
+    [*before, request] = wire
+    assert before == [AGREED, b"asked"]
+    assert request.startswith(b"POST /")
 
 
 def test_a_writer_that_is_to_stop_tries_nothing_again(prod: Api) -> None:
@@ -516,10 +471,11 @@ def test_a_cluster_that_lacks_a_kind_is_not_taken_for_one_without_objects(
         reader(prod).read()
 
 
-def test_a_cluster_that_holds_something_else_than_was_sent_is_not_believed(prod: Api) -> None:
-    with (
-        faults(prod, lambda method: "other" if method in ("POST", "PUT") else ""),
-    ):
+@pytest.mark.parametrize("fault", ["other", "disowned"])
+def test_a_cluster_that_holds_something_else_than_was_sent_is_not_believed(
+    prod: Api, fault: str
+) -> None:
+    with faults(prod, lambda method: fault if method in ("POST", "PUT") else ""):
         with pytest.raises(ClusterError, match="holds something else than was sent") as raised:
             writer(prod).create(WEB)
         assert not isinstance(raised.value, NotWrittenError)
