@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import POLICIES
 from sync.clusters.cluster import (
     ClusterWriter,
     Key,
@@ -24,17 +25,19 @@ from sync.clusters.cluster import (
     OutOfReachError,
 )
 from sync.clusters.given import GivenReader
-from sync.desired import Cluster, InvalidObjectError, desired
+from sync.desired import Cluster, Desired, InvalidObjectError, desired
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.last_good import keep
 from sync.leftovers import in_no_zone, left_out
+from sync.overtaking import precedence
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
 from sync.plan.guards import empty_sources, foreign_policies
 from sync.plan.order import Step, Unwritten
 from sync.plan.plan import NotPushed, Origin, Plan, make_plan
+from sync.plan.precedence import Precedence
 from sync.plan.text import summarise
 from sync.proving import blockers as unproven
 from sync.proving import proof_of
@@ -369,8 +372,22 @@ def _plan(
             for here in cluster.device_groups
             for each in _not_pushed(shall.snapshots[here.source], [here.name])
         ],
+        precedence=_precedence(cluster, found.changes, live, shall),
     )
     return Planned(plan, translated, proof)
+
+
+def _precedence(
+    cluster: Cluster,
+    changes: Sequence[Change],
+    live: Mapping[Key, LiveObject],
+    shall: Desired,
+) -> list[Precedence]:
+    """Which chains go before which; nothing where no state between can be seen."""
+    if not cluster.moves or not any(change.kind in POLICIES for change in changes):
+        return []
+    standing = {key: found.manifest for key, found in live.items() if found.manifest}
+    return precedence(standing, shall.translated.manifests, shall.options)
 
 
 def _if_approved(plan: Plan, store: Store) -> Plan:
@@ -417,7 +434,7 @@ def _apply(
         return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
     assert cluster.writer is not None
-    written = _Written()
+    written = _Written(plan.unwritten())
     approved = plan.digest if plan.let_through else ""
     steps = plan.steps()
     with ThreadPoolExecutor(WRITERS, "writer") as pool:
@@ -491,11 +508,11 @@ class _Write:
 class _Written:
     """What has been written of one plan so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, unwritten: Unwritten) -> None:
         self.applied: list[Change] = []
         self.failed: list[tuple[Change, str]] = []
         self.stopped: list[tuple[Change, str]] = []
-        self.unwritten = Unwritten()
+        self.unwritten = unwritten
         self.out_of_reach: ClusterError | None = None
         self.unknown = False
 

@@ -5,10 +5,25 @@ from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
+from sync.net.addresses import AddressSet
+
 _V4_LENGTHS: Final = {str(length): length for length in range(33)}
 _V6_LENGTHS: Final = {str(length): length for length in range(129)}
 _V4_HOST_BITS: Final = tuple((1 << (32 - length)) - 1 for length in range(33))
 _MAPPED_PREFIX: Final = 0xFFFF
+_HALVES: Final = {
+    "0.0.0.0/0": ("0.0.0.0/1", "128.0.0.0/1"),
+    "::/0": ("::/1", "8000::/1"),
+}
+
+
+def of_set(addresses: AddressSet) -> list[str]:
+    """The nets of a GlobalNetworkSet for these addresses: disjoint, sorted, none of them a /0.
+
+    An ipset takes no /0 (ipset(8), `hash:net`), and one in a set is reported to stop Felix in
+    nftables mode (projectcalico/calico issue 13477). Two /1 say the same.
+    """
+    return [half for net in addresses.cidrs() for half in _HALVES.get(net, (net,))]
 
 
 # The same addresses stand in many groups and rules.

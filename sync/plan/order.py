@@ -1,149 +1,181 @@
 """In which order a plan is written, and what is left where something could not be.
 
-    tiers ─> sets grow ─> policies ─> policies go ─> sets shrink ─> sets go ─> tiers go
+    tiers ─> lists, new sets ─> sets lose ─> policies ─> policies go ─> sets gain ─> sets, tiers go
 
     policies: before the chains ─> chains ─> behind them; and back again when they go
+
+At every state between, no flow is allowed that is denied before and after. Policies select sets
+only where a larger one allows more; so what sets keep (`sync.plan.growth`) is safe for the old
+policies and for the new ones.
 
 A step begins when the one before has ended. It is made of chains, which may be written side by
 side; the changes of a chain are written one after the other. Policies that carry one value of
 `names.CHAIN_ANNOTATION` are a chain: created and updated front to back, removed back to front.
-Those around the chains of a tier
-are one too. Everything else is a chain of its own.
-
-A set that gains addresses and loses others is written once where nobody can tell the difference.
-Where a policy changes too, or where another set gains what this one loses (the parts of one group
-among them), it is written twice, first with both: so no address is missing from every set in
-between, and none is gone before the policies that it was meant for.
+Those around the chains of a tier are one too. Everything else is a chain of its own. Chains of
+several tiers may have to wait for one another (`sync.plan.precedence`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain as joined
 
-from sync.calico import limits
-from sync.calico.manifest import Manifest
-from sync.calico.names import STORE
 from sync.calico.objects import POLICIES
-from sync.net.addresses import AddressSet, network
-from sync.plan.changes import Action, Cause, Change, nets
-from sync.plan.references import Label, carried, mapping, named_by
+from sync.plan.changes import Action, Change
+from sync.plan.growth import only_loses, set_writes
+from sync.plan.precedence import Event, Precedence, arranged
+from sync.plan.references import DIRECTIONS, Label, carried, mapping, rules
+from sync.plan.selections import ChainKey, Selections
 
 Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]
 
-# An etcd that takes requests of 1.5 MiB takes two sets' worth of nets in one.
-_BOTH_BYTES = 2 * limits.SET_BYTES
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The steps of a plan, none of them empty, and which chains could not be put in an order."""
+
+    steps: tuple[Step, ...]
+    unordered: tuple[Precedence, ...]
 
 
-def steps(changes: Sequence[Change]) -> list[Step]:
-    """The steps of a plan, none of them empty."""
+def order(
+    changes: Sequence[Change], selections: Selections, precedence: Sequence[Precedence] = ()
+) -> Order:
+    """Put the changes of a plan in the order in which they are to be written."""
     stay = [change for change in changes if change.action is not Action.DELETE]
     go = [change for change in changes if change.action is Action.DELETE]
-    grow, shrink = _grow_and_shrink(
-        _others(stay), policies_move=any(change.kind in POLICIES for change in changes)
-    )
+    sets = set_writes(changes, selections)
+    front, chains, behind = _around_chains(stay)
+    gone_front, gone_chains, gone_behind = _around_chains(go)
+    written, removed = _by_chain(chains), _by_chain(gone_chains)
+    writing, removing, unordered = arranged(written, removed, precedence)
+
+    def step(events: Iterable[Event]) -> Step:
+        return tuple(
+            _in_order(removed[key], back_to_front=True) if removes else _in_order(written[key])
+            for key, removes in sorted(events)
+        )
+
     made = (
         _alone(change for change in stay if change.kind == "Tier"),
-        _alone(grow),
-        *(_chains(each) for each in _around_chains(stay)),
-        *(_chains(each, back_to_front=True) for each in _around_chains(go)[::-1]),
-        _alone(shrink),
-        _alone(_others(go)),
+        _alone(sets.ahead),
+        _alone(sets.losing),
+        _chains(front),
+        *map(step, writing),
+        _chains(behind),
+        _chains(gone_behind, back_to_front=True),
+        *map(step, removing),
+        _chains(gone_front, back_to_front=True),
+        *map(_alone, sets.gaining),
+        _alone(sets.going),
         _alone(change for change in go if change.kind == "Tier"),
     )
-    return [step for step in made if step]
+    return Order(tuple(each for each in made if each), unordered)
 
 
-def chain_of(change: Change) -> tuple[str, ...]:
+def chain_of(change: Change) -> ChainKey:
     """What a change is in a chain with: equal for changes that are, also of different steps."""
     if change.kind in POLICIES:
         # Those around the chains of a tier are one, too: what is behind decides what they let by.
         return change.kind, change.place.tier, change.place.chain
-    return change.kind, change.name
+    return change.kind, change.name, ""
 
 
 class Unwritten:
     """What of a plan was not written, whether it failed or was left, and what waits for it."""
 
-    def __init__(self) -> None:
-        self._chains: set[tuple[str, ...]] = set()
-        self._chain_values: set[str] = set()
+    def __init__(self, selections: Selections, precedence: Sequence[Precedence] = ()) -> None:
+        self._selections = selections
+        self._first: defaultdict[ChainKey, set[ChainKey]] = defaultdict(set)
+        for each in precedence:
+            self._first[each.then].add(each.first)
+        self._left: set[ChainKey] = set()
+        self._chains: set[ChainKey] = set()
+        self._zones: set[str] = set()
         self._broken_tiers: set[str] = set()
         self._missing_tiers: set[str] = set()
         self._occupied_tiers: set[str] = set()
         self._missing_labels: set[Label] = set()
-        self._named_labels: set[Label] = set()
-        self._missing_addresses = AddressSet()
+        self._kept_labels: set[Label] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._chains)
+        return bool(self._left)
 
     def add(self, change: Change) -> None:
-        self._chains.add(chain_of(change))
+        self._left.add(chain_of(change))
         if change.kind in POLICIES:
-            self._named_labels |= named_by(change.before)
+            self._chains.add(chain_of(change))
+            self._kept_labels |= self._selections.of_chain(chain_of(change))
             if change.after:
-                self._chain_values |= {change.place.chain} - {""}
+                self._zones |= {change.place.chain} - {""}
                 self._broken_tiers.add(change.place.tier)
             else:
                 self._occupied_tiers.add(change.place.tier)
-        elif change.after and change.kind == "Tier":
-            self._missing_tiers.add(change.name)
-        elif change.after:
-            self._missing_labels |= carried(change.after.document())
-            gained = _addresses(change.after) - _addresses(change.before)
-            self._missing_addresses |= gained
+        elif change.kind == "Tier":
+            self._missing_tiers |= {change.name} if change.after else set()
+        else:
+            # Until it is as it shall be, nothing changes that selects it, or does beside it.
+            labels = _labels(change)
+            self._missing_labels |= labels
+            for key in self._selections.chains(labels):
+                self._kept_labels |= self._selections.of_chain(key)
 
     def stops(self, change: Change) -> str:
         """Why a change has to be left; "" if it may be written."""
         if not self:
             return ""
-        if chain_of(change) in self._chains:
+        if chain_of(change) in self._left:
             return "what comes before it was not written"
         if change.kind in POLICIES:
             return self._stops_policy(change)
         if change.kind == "Tier":
             stays = change.after is None and change.name in self._occupied_tiers
             return "a policy in it was not removed" if stays else ""
-        return self._stops_loss(change)
+        return self._stops_set(change)
 
     def _stops_policy(self, change: Change) -> str:
+        key = chain_of(change)
+        if not self._missing_labels.isdisjoint(self._selections.of_chain(key)):
+            return "a set that its chain selects was not written"
+        if not self._chains.isdisjoint(self._first[key]):
+            return "a chain of another tier that denies what this one passes was not written"
         if change.after is None:
             # Its successor may stand in another tier, or be of the other kind; and its pods may
             # have moved to another zone.
-            replaced = change.place.chain in self._chain_values
+            replaced = change.place.chain in self._zones
             if replaced or change.place.tier in self._broken_tiers:
                 return "what replaces it was not written"
             return ""
         if change.place.tier in self._missing_tiers:
             return "its tier was not written"
-        if (
-            change.before is None
-            and not change.place.chain
-            and change.place.tier in self._broken_tiers
-        ):
-            # Behind a chain with a gap it would decide what the gap should have.
-            return "a policy before it was not written"
-        if not self._missing_labels.isdisjoint(named_by(change.after)):
-            return "a set that it selects was not written"
+        if not change.place.chain and change.place.order > 0 and self._chains:
+            broken = change.before is None and change.place.tier in self._broken_tiers
+            if broken or _passes(change):
+                # Behind a chain with a gap it would decide what the gap should have.
+                return "a policy before it was not written"
         return ""
 
-    def _stops_loss(self, change: Change) -> str:
-        """Why a set has to keep what it would lose."""
-        if change.before is None:
+    def _stops_set(self, change: Change) -> str:
+        """Why a set has to stay as it is. What it only loses, no policy can allow by it."""
+        if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""
-        if not self._named_labels.isdisjoint(carried(change.before.document())):
-            return "a policy that selects it was not changed"
-        if self._missing_addresses:
-            lost = _addresses(change.before) - _addresses(change.after)
-            if lost & self._missing_addresses:
-                return "a set that takes over addresses of it was not written"
-        return ""
+        return "a policy or a set that is used with it was not written"
 
 
-def _others(changes: Iterable[Change]) -> list[Change]:
-    return [change for change in changes if change.kind not in (*POLICIES, "Tier")]
+def _labels(change: Change) -> frozenset[Label]:
+    sides = (side.document() for side in (change.before, change.after) if side)
+    return frozenset(joined.from_iterable(map(carried, sides)))
+
+
+def _passes(policy: Change) -> bool:
+    assert policy.after is not None
+    document = policy.after.document()
+    return any(
+        mapping({"rule": rule}, "rule").get("action") != "Deny"
+        for direction in DIRECTIONS
+        for rule in rules(document, direction)
+    )
 
 
 def _alone(changes: Iterable[Change]) -> Step:
@@ -162,83 +194,23 @@ def _around_chains(changes: Sequence[Change]) -> list[list[Change]]:
     return found
 
 
-def _chains(policies: Sequence[Change], *, back_to_front: bool = False) -> Step:
-    found: defaultdict[tuple[str, ...], list[Change]] = defaultdict(list)
+def _by_chain(policies: Iterable[Change]) -> Mapping[ChainKey, list[Change]]:
+    found: defaultdict[ChainKey, list[Change]] = defaultdict(list)
     for change in policies:
         found[chain_of(change)].append(change)
+    return found
+
+
+def _chains(policies: Iterable[Change], *, back_to_front: bool = False) -> Step:
     return tuple(
-        tuple(sorted(chain, key=_from_the_front, reverse=back_to_front))
-        for _, chain in sorted(found.items())
+        _in_order(chain, back_to_front=back_to_front)
+        for _, chain in sorted(_by_chain(policies).items())
     )
+
+
+def _in_order(policies: Sequence[Change], *, back_to_front: bool = False) -> Chain:
+    return tuple(sorted(policies, key=_from_the_front, reverse=back_to_front))
 
 
 def _from_the_front(change: Change) -> tuple[float, str]:
     return change.place.order, change.name
-
-
-def _grow_and_shrink(
-    sets: Sequence[Change], *, policies_move: bool
-) -> tuple[list[Change], list[Change]]:
-    """The writes of sets that stay: those before the policies, and those after."""
-    grow: list[Change] = []
-    shrink: list[Change] = []
-    mixed: list[tuple[Change, AddressSet]] = []
-    for change in sets:
-        # What another hand did is undone first, whichever way it went.
-        if change.action is Action.CREATE or change.cause is Cause.DRIFT or _adopted(change):
-            grow.append(change)
-            continue
-        before, after = set(nets(change.before)), set(nets(change.after))
-        if before <= after:
-            grow.append(change)
-        elif after < before:
-            shrink.append(change)
-        elif not (lost := _addresses(change.before) - _addresses(change.after)):
-            grow.append(change)
-        elif not _addresses(change.after) - _addresses(change.before):
-            shrink.append(change)
-        else:
-            mixed.append((change, lost))
-    # Nothing that a set loses is among what it gains itself.
-    gained = _gained(sets) if mixed and not policies_move else AddressSet()
-    for change, lost in mixed:
-        both = _both(change)
-        if both is not None and (policies_move or lost & gained):
-            grow.append(replace(change, after=both))
-            shrink.append(replace(change, before=both))
-        else:
-            grow.append(change)
-    grow.sort(key=lambda change: (change.cause is not Cause.DRIFT, change.kind, change.name))
-    shrink.sort(key=lambda change: (change.kind, change.name))
-    return grow, shrink
-
-
-def _adopted(change: Change) -> bool:
-    """Whether the change takes over what somebody else wrote."""
-    before, after = (
-        mapping(side.document(), "metadata", "labels") if side else {}
-        for side in (change.before, change.after)
-    )
-    return before.get(STORE) != after.get(STORE)
-
-
-def _gained(sets: Iterable[Change]) -> AddressSet:
-    return AddressSet.union(_addresses(change.after) - _addresses(change.before) for change in sets)
-
-
-def _both(change: Change) -> Manifest | None:
-    """The set as it shall be with all that it was beside; None if no cluster could hold that."""
-    assert change.after is not None
-    document = change.after.document()
-    document["spec"]["nets"] = (_addresses(change.before) | _addresses(change.after)).cidrs()
-    both = Manifest.of(document)
-    return both if len(both.body) <= _BOTH_BYTES else None
-
-
-def _addresses(manifest: Manifest | None) -> AddressSet:
-    """The addresses of a set; what another hand wrote there and is none does not count."""
-    found = []
-    for net in nets(manifest):
-        with suppress(ValueError):
-            found.append(network(net))
-    return AddressSet.union(found)

@@ -2,18 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
+from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan import order
 from sync.plan.changes import Action, Cause, Change
-from sync.plan.differences import Differences, Key
+from sync.plan.differences import Differences, Key, Live
 from sync.plan.guards import Blocker, Held, referenced_sets
-from sync.plan.references import carried, named_by
+from sync.plan.order import Order, Step, Unwritten, chain_of, order
+from sync.plan.precedence import Precedence
+from sync.plan.references import Label, carried, named_by
+from sync.plan.selections import ChainKey, Selections
 
 _SHOWN = 5  # firewalls that are named of many
 
@@ -65,7 +68,9 @@ class Plan:
     `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
     back; `let_through` would, but were approved or have nothing to hold back. `not_pushed` are its
     device groups that some firewall lags behind in. `compared_with` is what was taken to have been
-    written, if that was not asked of the cluster. The same inputs give the same plan.
+    written, if that was not asked of the cluster. `precedence` says which chains of several tiers
+    go before which, and `beside` are the policies of ours that stand and do not change. The same
+    inputs give the same plan.
     """
 
     cluster: str
@@ -79,6 +84,8 @@ class Plan:
     let_through: tuple[Blocker, ...] = ()
     not_pushed: tuple[NotPushed, ...] = ()
     compared_with: tuple[Origin, ...] = ()
+    precedence: tuple[Precedence, ...] = ()
+    beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
 
     @cached_property
     def digest(self) -> str:
@@ -115,12 +122,30 @@ class Plan:
         """The same plan, with the same digest, let through."""
         return replace(self, blockers=(), let_through=(*self.let_through, *self.blockers))
 
-    def steps(self) -> list[order.Step]:
+    def steps(self) -> Sequence[Step]:
         """The writes in their order; see `sync.plan.order`.
 
-        There are more of them than changes where a set is written twice.
+        There are more of them than changes where a set is written more than once.
         """
-        return order.steps(self.changes)
+        return self._order.steps
+
+    @property
+    def unordered(self) -> tuple[Precedence, ...]:
+        """Chains that no order of writing keeps from passing some flows in between."""
+        return self._order.unordered
+
+    def unwritten(self) -> Unwritten:
+        """What is not written of the plan: nothing, to begin with."""
+        kept = tuple(each for each in self.precedence if each not in self.unordered)
+        return Unwritten(self._selections, kept)
+
+    @cached_property
+    def _order(self) -> Order:
+        return order(self.changes, self._selections, self.precedence)
+
+    @cached_property
+    def _selections(self) -> Selections:
+        return Selections.of(self.changes, self.beside)
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON has it; field names are stable."""
@@ -158,10 +183,22 @@ class Plan:
                 }
                 for blocker in (*self.blockers, *self.let_through)
             ],
+            "unordered": [
+                {
+                    "first": _chain_document(each.first),
+                    "then": _chain_document(each.then),
+                    "flow": each.flow,
+                }
+                for each in self.unordered
+            ],
             "left_out": [
                 {"subject": left.subject, "reason": left.reason} for left in self.left_out
             ],
         }
+
+
+class Standing(Live, Held, Protocol):
+    """An object as a cluster holds it, for all that a plan asks of it."""
 
 
 def make_plan(
@@ -171,30 +208,18 @@ def make_plan(
     left_out: Sequence[LeftOut],
     *,
     repair_drift: bool,
-    live: Mapping[Key, Held] | None = None,
+    live: Mapping[Key, Standing] | None = None,
     blockers: Sequence[Blocker] = (),
     not_pushed: Sequence[NotPushed] = (),
+    precedence: Sequence[Precedence] = (),
 ) -> Plan:
     """Freeze the differences into a plan; drift that is not to be repaired is set apart.
 
     `live` is the whole cluster, for the guards that look at more than what differs. `blockers` are
     those of other guards. A plan without changes is blocked by nothing that could be approved.
     """
-    reported = {
-        change for change in found.changes if change.cause is Cause.DRIFT and not repair_drift
-    }
-    # A policy is never written for a set that is not as it shall be.
-    needed = {
-        label
-        for change in (found.changes if reported else ())
-        if change not in reported and change.kind in POLICIES
-        for label in named_by(change.after)
-    }
-    reported = {
-        change
-        for change in reported
-        if not change.after or needed.isdisjoint(carried(change.after.document()))
-    }
+    beside = _beside(live or {}, found.changes)
+    reported = _reported(found.changes, beside) if not repair_drift else frozenset()
     changes = tuple(change for change in found.changes if change not in reported)
     guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)
     held = {each for each in guards if changes or not each.approvable}
@@ -209,7 +234,63 @@ def make_plan(
         unchanged=found.unchanged,
         let_through=tuple(each for each in guards if each not in held),
         not_pushed=tuple(not_pushed),
+        precedence=tuple(precedence),
+        # What drifted and is left stands there too, as it is.
+        beside=(
+            *beside,
+            *(each.before for each in reported if each.kind in POLICIES and each.before),
+        ),
     )
+
+
+def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozenset[Change]:
+    """The drift that may be left: nothing that is written needs it repaired.
+
+    A policy needs its tier, the sets that it selects, the rest of its chain, and what stands around
+    the chains of its tier; a set needs the chains that select it.
+    """
+    selections = Selections.of(changes, beside)
+    left = {change for change in changes if change.cause is Cause.DRIFT}
+    written = [change for change in changes if change not in left]
+    while written:
+        chains: set[ChainKey] = set()
+        tiers: set[str] = set()
+        labels: set[Label] = set()
+        for change in written:
+            if change.kind in POLICIES:
+                chains.add(chain_of(change))
+                tiers |= {change.place.tier} if change.after else set()
+                labels |= named_by(change.after)
+            elif change.after and change.kind != "Tier":
+                chains |= selections.chains(carried(change.after.document()))
+        written = [
+            change
+            for change in left
+            if (
+                chain_of(change) in chains
+                or (not change.place.chain and change.place.tier in tiers)
+                if change.kind in POLICIES
+                else change.name in tiers
+                if change.kind == "Tier"
+                else change.after and not labels.isdisjoint(carried(change.after.document()))
+            )
+        ]
+        left.difference_update(written)
+    return frozenset(left)
+
+
+def _beside(live: Mapping[Key, Standing], changes: Sequence[Change]) -> tuple[Manifest, ...]:
+    changing = {(change.kind, change.name) for change in changes}
+    return tuple(
+        each.manifest
+        for key, each in sorted(live.items())
+        if key[0] in POLICIES and key not in changing and each.manifest
+    )
+
+
+def _chain_document(chain: ChainKey) -> dict[str, str]:
+    _, tier, zone = chain
+    return {"tier": tier, "zone": zone}
 
 
 def _origin_document(origin: Origin) -> dict[str, Any]:

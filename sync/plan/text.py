@@ -13,6 +13,7 @@ from sync.calico.names import RULE_ANNOTATION
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.plan import Origin, Plan
+from sync.plan.precedence import Precedence
 from sync.plan.references import DIRECTIONS, essence, mapping, rules
 from sync.printing import markdown_escaped, printable
 
@@ -92,6 +93,11 @@ def _not_pushed(plan: Plan) -> Iterator[str]:
 def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]]]:
     if plan.changes:
         yield "Changes", (row for change in plan.changes for row in _rows(change, verbose=verbose))
+    if plan.unordered:
+        yield (
+            "Allowed for a moment while this is written",
+            (_unordered(each) for each in plan.unordered),
+        )
     if plan.drift:
         title = "Drift: changed by another hand and left; what a repair would do"
         yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
@@ -107,6 +113,15 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
             "Left out",
             (printable(f"! {each.subject}: {each.reason}") for each in plan.left_out),
         )
+
+
+def _unordered(each: Precedence) -> str:
+    (_, denies, zone), (_, passes, other) = each.first, each.then
+    return printable(
+        f"! {each.flow}: tier {denies} begins to deny it (zone {zone}) and tier {passes} ceases to "
+        f"(zone {other}), and each would have to be written before the other; stage the two tiers' "
+        "changes in two commits to avoid it"
+    )
 
 
 def _blocked(plan: Plan) -> Iterator[str]:

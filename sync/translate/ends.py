@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Literal, TypeAlias
 
-from sync.calico import limits, names, selectors
+from sync.calico import cidrs, limits, names, selectors
 from sync.calico.objects import EntityRule
 from sync.net.addresses import EVERYWHERE, NOWHERE, V4_END, V6_END, AddressSet
 from sync.translate.matches import AddressMatch
@@ -188,7 +188,7 @@ class Ends:
 
     def _list_selector(self, found: AddressSet) -> str:
         """The selector of a set of a rule's own."""
-        nets = tuple(found.cidrs())
+        nets = tuple(cidrs.of_set(found))
         label = names.list_name(nets).removeprefix("pan-list.")
         self.lists[label] = nets
         return selectors.one_of(names.LIST_LABEL, [label])

@@ -49,6 +49,34 @@ class AddressMatch:
         listed = AddressSet.union(each & networks for each in (self.rest, *self.held))
         return networks - listed if self.negated else listed
 
+    def referenced(self, *, allow: bool) -> "AddressMatch":
+        """The same match, with the groups alone that a rule may select by their sets.
+
+        Sets change on their own, policies on theirs. So a rule selects a set only where a larger
+        one allows more: in a plain allow and in a negated deny. Elsewhere its addresses stand by
+        content, and what a rule denies changes with its policy alone. One selector covers disjoint
+        nets, since kernel sets of nftables refuse others: groups that overlap stand by content too.
+        """
+        if not self.groups:
+            return self
+        if allow == self.negated:
+            return AddressMatch(self.listed, self.negated)
+        # Negated, all that is listed may have to stand in one selector.
+        once, twice = self.rest if self.negated else NOWHERE, NOWHERE
+        for held in self.held:
+            twice |= once & held
+            once |= held
+        if not twice:
+            return self
+        apart = [each for each in zip(self.groups, self.held, strict=True) if not each[1] & twice]
+        overlapping = (held for held in self.held if held & twice)
+        return AddressMatch(
+            AddressSet.union((self.rest, *overlapping)),
+            self.negated,
+            tuple(group for group, _ in apart),
+            tuple(held for _, held in apart),
+        )
+
 
 ANY = AddressMatch(NOWHERE, negated=True)
 NOTHING = AddressMatch(NOWHERE)

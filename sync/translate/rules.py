@@ -156,7 +156,7 @@ class Sayer:
                 found = kept
                 reason = f"its {end} shares addresses with wildcard objects of other rules"
                 losses.append(Loss(Status.NARROWED, reason))
-            ends.append(found)
+            ends.append(found.referenced(allow=allow))
         unsayable = [loss for loss in losses if loss.status is Status.WIDENED]
         from_zones, to_zones = _zones(rule.from_zones), _zones(rule.to_zones)
         if rule.rule_type == "intrazone":

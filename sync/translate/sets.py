@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sync.calico import limits, names
+from sync.calico import cidrs, limits, names
 from sync.calico.objects import GlobalNetworkSet, Pairs
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
@@ -108,7 +108,7 @@ class GroupSet:
                 tuple(sorted(labels.items())),
                 tuple(sorted(annotations.items())),
             )
-            for number, part in enumerate(parts(self.addresses.cidrs()), 1)
+            for number, part in enumerate(parts(cidrs.of_set(self.addresses)), 1)
             if part or number == 1
         ]
 

@@ -91,13 +91,16 @@ class Lists:
         said: Sequence[Entry],
         profiles: Profiles,
         pods: "Pods",
+        space: TrafficSpace | None = None,
     ) -> None:
+        """`space` tells traffic apart as other lists do that are to be compared with these."""
         self._who = who
         self._direction = direction
         self._profiles = profiles
         self._pods = pods
         self._looks = 0
-        self._space = TrafficSpace({each for entry in (*wanted, *said) for each in entry.traffic})
+        spoken = (each for entry in (*wanted, *said) for each in entry.traffic)
+        self._space = space or TrafficSpace(set(spoken))
         self._wanted = [*self._rows(wanted)]
         self._said = [*self._rows(said)]
 
@@ -115,6 +118,18 @@ class Lists:
         except _TooManyError:
             return found, f"it would take more than {_LOOKS:,} looks at two boxes"
         return found, ""
+
+    def apart(self) -> Iterator[tuple[Box, str, str]]:
+        """All flows that the two decide differently, as boxes, each with the two actions.
+
+        `UnreadableError` if that would take too many looks.
+        """
+        try:
+            for wanted, said in self._gaps():
+                for piece, one, other in self._apart(wanted, said, every=True):
+                    yield piece, one.hint[1], other.hint[1]
+        except _TooManyError:
+            raise UnreadableError(f"it would take more than {_LOOKS:,} looks") from None
 
     def samples(self, known: Collection[Place]) -> dict[Place, Witness]:
         """A flow of each allow of the firewall that Calico cannot say as it is.
@@ -137,7 +152,7 @@ class Lists:
             if looks < 0:
                 break
             if left:
-                found[place] = self._witness(left[0])
+                found[place] = self.witness(left[0])
         return found
 
     # --- boxes ------------------------------------------------------------------------------------
@@ -204,10 +219,15 @@ class Lists:
         if start < len(self._wanted) or other < len(self._said):
             yield slice(start, len(self._wanted)), slice(other, len(self._said))
 
-    def _apart(self, wanted: slice, said: slice) -> Iterator[tuple[Box, _Row, _Row]]:
-        """The flows of two stretches that the two lists decide differently."""
+    def _apart(
+        self, wanted: slice, said: slice, *, every: bool = False
+    ) -> Iterator[tuple[Box, _Row, _Row]]:
+        """The flows of two stretches that the two lists decide differently.
+
+        Some of those that the same two rules decide are enough, but where `every` one is asked for.
+        """
         ours, theirs = self._wanted[wanted], self._said[said]
-        told: set[tuple[int, int]] = set()  # one flow of two rules is enough
+        told: set[tuple[int, int]] = set()
         touched = [box for row in (*ours, *theirs) for box in row.boxes]
         for piece, first in self._first(ours, touched):
             for part, second in self._first(theirs, [piece]):
@@ -223,7 +243,8 @@ class Lists:
                         pair = (id(one), id(other))
                         if one.hint[1] == other.hint[1] or pair in told or _to_itself(deeper):
                             continue
-                        told.add(pair)
+                        if not every:
+                            told.add(pair)
                         yield deeper, one, other
 
     def _first(
@@ -254,11 +275,11 @@ class Lists:
             calico=said.hint[1],
             where=said.entry.where,
             says=said.hint[0],
-            flow=self._witness(piece),
+            flow=self.witness(piece),
             place=wanted.entry.place,
         )
 
-    def _witness(self, piece: Box) -> Witness:
+    def witness(self, piece: Box) -> Witness:
         """One of some flows, between two addresses if it can be."""
         (far,) = self._profiles.names(piece.profiles & -piece.profiles)
         local, there = piece.local[0], piece.far[0]

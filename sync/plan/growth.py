@@ -1,0 +1,236 @@
+"""When the sets of a plan are written: what they lose before policies change, what they gain after.
+
+    ahead      lists by content, and sets that no standing policy selects: as they shall be
+    losing     every other set: what it keeps
+               (policies)
+    gaining    every other set: what it gains
+    going      sets that go
+
+Policies select a set only where a larger one allows more (`AddressMatch.referenced`). So old
+policies over what sets keep allow no more than before, and new ones no more than after.
+
+The parts of one group are one set to Calico. A net that moves between them is added before it is
+removed; where other nets stand for it in another part, those are removed first, for a kernel set of
+nftables refuses nets that overlap.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sync.calico import cidrs, limits
+from sync.calico.manifest import Manifest
+from sync.calico.names import ADDRESS_GROUP_LABEL, EDL_LABEL, LIST_LABEL
+from sync.calico.objects import POLICIES
+from sync.net.addresses import NOWHERE, AddressSet, network
+from sync.plan.changes import Action, Cause, Change, nets
+from sync.plan.references import mapping
+from sync.plan.selections import Selections
+
+# An etcd that takes requests of 1.5 MiB takes two sets' worth of nets in one.
+_BOTH_BYTES = 2 * limits.SET_BYTES
+
+_ROLES: Final = (LIST_LABEL, EDL_LABEL, ADDRESS_GROUP_LABEL)
+
+Group = tuple[str, str]
+"""What selects a set: the key and the value of its label; its kind and name where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetWrites:
+    """The writes of sets; those of each of `gaining` begin when the ones before have ended."""
+
+    ahead: tuple[Change, ...]
+    losing: tuple[Change, ...]
+    gaining: tuple[tuple[Change, ...], ...]
+    going: tuple[Change, ...]
+
+
+def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
+    """Arrange the changes of sets in a plan; a set may be written more than once."""
+    ahead: list[Change] = []
+    losing: list[Change] = []
+    gaining: list[list[Change]] = [[], [], [], []]
+    going: list[Change] = []
+    by_group: defaultdict[Group, list[Change]] = defaultdict(list)
+    for change in changes:
+        if change.kind in (*POLICIES, "Tier"):
+            continue
+        sides = [side for side in (change.before, change.after) if side]
+        stands = any(map(selections.stands, sides))
+        comes = any(map(selections.comes, sides))
+        group = _group(sides[-1])
+        if stands and comes and group[0] != LIST_LABEL:
+            by_group[group].append(change)
+        elif change.action is Action.DELETE:
+            going.append(change)
+        elif group[0] == LIST_LABEL or not stands:
+            ahead.append(change)
+        else:
+            gaining[-1].append(change)
+    at_once = None
+    if not any(change.kind in POLICIES for change in changes):
+        at_once = _at_once(by_group)
+    for group, members in by_group.items():
+        if group == at_once:
+            gaining[0] += members
+            continue
+        for writes in _written(group, members):
+            ahead += writes.ahead
+            losing += writes.losing
+            going += writes.going
+            for step, some in zip(gaining[1:], writes.gaining, strict=True):
+                step += some
+    return SetWrites(
+        _sorted(ahead),
+        _sorted(losing),
+        tuple(_sorted(step) for step in gaining if step),
+        _sorted(going),
+    )
+
+
+def only_loses(change: Change) -> bool:
+    """Whether a set stays, and gains no address."""
+    stays = change.before is not None and change.after is not None
+    return stays and not _addresses(change.after) - _addresses(change.before)
+
+
+def _at_once(by_group: dict[Group, list[Change]]) -> Group | None:
+    """The one set that may lose and gain in one write, between what others lose and gain.
+
+    Where no policy changes and no other set does both, each state is then between the one before
+    and the one after.
+    """
+    both = [
+        group
+        for group, members in by_group.items()
+        for before, after in [(_held(group, members), _wanted(members))]
+        if before - after and after - before
+    ]
+    return both[0] if len(both) == 1 and len(by_group[both[0]]) == 1 else None
+
+
+def _written(group: Group, members: Sequence[Change]) -> Iterator[SetWrites]:
+    """The writes of each part of a group that policies select before and after."""
+    wanted = _wanted(members)
+    held = [_held(group, [change]) for change in members]
+    kept = [each & wanted for each in held]
+    standing = {net for each in kept for net in cidrs.of_set(each)}
+    for number, change in enumerate(members):
+        shall = _wanted([change])
+        if change.after is None:
+            yield _going(change, held[number], kept[number])
+        elif held[number] == shall:
+            yield SetWrites((change,), (), ((), (), ()), ())
+        else:
+            others = AddressSet.union(kept[:number] + kept[number + 1 :])
+            if len(members) == 1:
+                contents = [cidrs.of_set(kept[number]), *3 * [cidrs.of_set(shall)]]
+            else:
+                contents = _contents(kept[number], shall, others, standing)
+            yield _staying(change, cidrs.of_set(held[number]), contents)
+
+
+def _contents(
+    kept: AddressSet, shall: AddressSet, others: AddressSet, standing: Collection[str]
+) -> list[list[str]]:
+    """What a part holds at each step, as nets: what it keeps first, what it shall hold last.
+
+    `others` are the addresses of the other parts, and `standing` the nets of all, when each holds
+    what it keeps.
+    """
+    first, last = cidrs.of_set(kept), cidrs.of_set(shall)
+    # A net comes when no other one stands for any of its addresses: neither in another part, nor
+    # in a net of this part that holds more.
+    own = {net for net in first if network(net) - shall}
+    late = AddressSet.union(map(network, own)) | others
+    early = [net for net in last if net in standing or not network(net) & late]
+    added = _joined(early, first)
+    held = AddressSet.union(map(network, added))
+    moved = _joined(
+        [net for net in last if not network(net) - held],
+        [net for net in added if not network(net) - shall],
+    )
+    return [first, added, moved, last]
+
+
+def _joined(some: Sequence[str], more: Iterable[str]) -> list[str]:
+    """Nets, and those of more that none of them covers."""
+    covered = AddressSet.union(map(network, some))
+    return sorted([*some, *(net for net in more if network(net) - covered)], key=cidrs.sort_key)
+
+
+def _going(change: Change, held: AddressSet, kept: AddressSet) -> SetWrites:
+    """The writes of a part that goes: what the group keeps of it has to stand elsewhere first."""
+    nothing = ((), (), ())
+    if not kept:
+        return SetWrites((), (change,), nothing, ())
+    if kept == held:
+        return SetWrites((), (), nothing, (change,))
+    assert change.before is not None
+    less = _with(change.before, cidrs.of_set(kept))
+    return SetWrites((), (replace(change, after=less),), nothing, (replace(change, before=less),))
+
+
+def _staying(change: Change, held: Sequence[str], contents: Sequence[Sequence[str]]) -> SetWrites:
+    """The writes of a part that stays: first without what it loses, at last as it shall be."""
+    assert change.after is not None
+    writes: list[tuple[Change, ...]] = []
+    before, now = change.before, held
+    for number, content in enumerate(contents):
+        whole = content == contents[-1]
+        after = change.after if whole else _with(change.after, content)
+        last = number == len(contents) - 1
+        if (content == now and not last) or after == before or len(after.body) > _BOTH_BYTES:
+            writes.append(())
+            continue
+        writes.append((replace(change, before=before, after=after),))
+        before, now = after, content
+    return SetWrites((), writes[0], tuple(writes[1:]), ())
+
+
+def _with(manifest: Manifest, held: Sequence[str]) -> Manifest:
+    """The same set with other nets."""
+    document = manifest.document()
+    document["spec"]["nets"] = [*held]
+    return Manifest.of(document)
+
+
+def _group(manifest: Manifest) -> Group:
+    labels = mapping(manifest.document(), "metadata", "labels")
+    for key in _ROLES:
+        if key in labels:
+            return key, str(labels[key])
+    return manifest.kind, manifest.name
+
+
+def _held(group: Group, members: Iterable[Change]) -> AddressSet:
+    """What a group's selector selects of some sets before they change."""
+    return AddressSet.union(
+        _addresses(change.before)
+        for change in members
+        # What another hand took the label off, or never had it, is selected by nothing.
+        if change.before and _group(change.before) == group
+    )
+
+
+def _wanted(members: Iterable[Change]) -> AddressSet:
+    return AddressSet.union(_addresses(change.after) for change in members)
+
+
+def _addresses(manifest: Manifest | None) -> AddressSet:
+    """The addresses of a set; what another hand wrote there and is none does not count."""
+    found = []
+    for net in nets(manifest):
+        with suppress(ValueError):
+            found.append(network(net))
+    return AddressSet.union(found) if found else NOWHERE
+
+
+def _sorted(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """What another hand did is undone first."""
+    return tuple(
+        sorted(changes, key=lambda each: (each.cause is not Cause.DRIFT, each.kind, each.name))
+    )

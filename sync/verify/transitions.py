@@ -1,0 +1,222 @@
+"""Which tier has to change before which: where a deny moves from one tier of a cluster to another.
+
+policies that stand, policies to come  ->  what each tier newly denies, what it newly passes
+                                       ->  the flows that one newly denies and another newly passes
+
+A flow has to pass every tier at both of its ends. If a tier that denies it goes on to do so, or two
+tiers agree at one end, the order of the others does not matter.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+from sync.firewall.services import Traffic
+from sync.net.addresses import EVERYWHERE, AddressSet
+from sync.net.intervals import Bounds, to_ranges
+from sync.options import ZoneOptions
+from sync.verify.boxes import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
+from sync.verify.lists import Lists, Pods, Witness
+from sync.verify.places import Profiles, UnreadableError
+from sync.verify.policies import DIRECTIONS, STAGED, Direction, Policies
+
+_Place = tuple[str, str, Direction]
+"""A tier, a zone, and a direction of its pods' flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Flows that one chain newly denies and one of another tier newly passes.
+
+    Chains are (tier, zone). `flow` is one of them, None where what stands cannot be judged, so that
+    any may be one; `size` is the number of bits of their number.
+    """
+
+    denies: tuple[str, str]
+    passes: tuple[str, str]
+    size: int
+    flow: Witness | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """What a tier newly denies and newly passes of a zone's pods in one direction.
+
+    Without `lists` it could not be found out: then it is everything.
+    """
+
+    denied: tuple[Box, ...]
+    passed: tuple[Box, ...]
+    lists: Lists | None
+
+    @property
+    def judged(self) -> bool:
+        return self.lists is not None
+
+
+def meetings(
+    standing: Sequence[Mapping[str, Any]],
+    desired: Sequence[Mapping[str, Any]],
+    zones: Iterable[str],
+    options: ZoneOptions,
+    pods: AddressSet | None,
+) -> list[Meeting]:
+    """Find which chains of several tiers have to be written one before the other.
+
+    `standing` and `desired` are all sets, tiers and policies of ours, before and after; `pods` hold
+    every pod, None: that is not known. Staged policies decide nothing.
+    """
+    profiles = Profiles(zones, options)
+    before, after = (_Said(documents, profiles) for documents in (standing, desired))
+    tiers = sorted(before.tiers | after.tiers)
+    places = [
+        (tier, zone, direction)
+        for tier in tiers
+        for zone in profiles.zones
+        for direction in DIRECTIONS
+    ]
+    said = {place: (before.at(place), after.at(place)) for place in places if len(tiers) > 1}
+    changed = {
+        place: lists for place, lists in said.items() if None in lists or lists[0] != lists[1]
+    }
+    spoken = {
+        traffic
+        for lists in changed.values()
+        for some in lists
+        for entry in some or ()
+        for traffic in entry.traffic
+    }
+    space, held = TrafficSpace(spoken), Pods(profiles, pods)
+    moved = {place: _moved(place, lists, profiles, held, space) for place, lists in changed.items()}
+    found: dict[tuple[tuple[str, str], tuple[str, str]], Meeting] = {}
+    for denies, passes in permutations(moved, 2):
+        if denies[0] == passes[0]:
+            continue
+        pieces = _met(denies, passes, moved, profiles)
+        if pieces:
+            judged = moved[denies].judged and moved[passes].judged
+            lists = moved[passes].lists
+            flow = lists.witness(pieces[0]) if judged and lists else None
+            meeting = Meeting(denies[:2], passes[:2], _size(pieces), flow)
+            pair = (meeting.denies, meeting.passes)
+            if pair not in found or found[pair].size < meeting.size:
+                found[pair] = meeting
+    return [found[pair] for pair in sorted(found)]
+
+
+class _Said:
+    """What the enforced policies of some documents say, tier by tier."""
+
+    def __init__(self, documents: Sequence[Mapping[str, Any]], profiles: Profiles) -> None:
+        self._profiles = profiles
+        enforced = [each for each in documents if each["kind"] != STAGED]
+        self.tiers = {
+            str(each["metadata"]["name"] if each["kind"] == "Tier" else each["spec"].get("tier"))
+            for each in enforced
+            if each["kind"] in ("Tier", "GlobalNetworkPolicy")
+        }
+        self._policies: dict[str, Policies | None] = {}
+        for tier in self.tiers:
+            try:
+                # Whether what it allows skips later tiers is nothing to what it denies.
+                self._policies[tier] = Policies(tier, enforced, profiles, last=True)
+            except UnreadableError:
+                self._policies[tier] = None
+
+    def at(self, place: _Place) -> list[Entry] | None:
+        """The rules that pods of a zone meet; None where they cannot be judged."""
+        tier, zone, direction = place
+        found: list[Entry] | None = None
+        if tier in self.tiers:
+            policies = self._policies[tier]
+            if policies is None:
+                return None
+            try:
+                found = policies.said_to(self._profiles.zones[zone], direction, frozenset())
+            except UnreadableError:
+                return None
+        if found is None:
+            everyone = ((self._profiles.everyone, EVERYWHERE),)
+            return [Entry(EVERYWHERE, everyone, (Traffic(),), "allow", "", f"no policy of {tier}")]
+        # Where labels count that no zone says, a rule may be for others than it seems.
+        return None if any(each.rough or not each.action for each in found) else found
+
+
+def _moved(
+    place: _Place,
+    lists: tuple[list[Entry] | None, list[Entry] | None],
+    profiles: Profiles,
+    pods: Pods,
+    space: TrafficSpace,
+) -> _Moved:
+    """What changes at a place."""
+    _, zone, direction = place
+    before, after = lists
+    if before is not None and after is not None:
+        compared = Lists(f"a pod of zone {zone}", direction, before, after, profiles, pods, space)
+        with suppress(UnreadableError):
+            apart = [*compared.apart()]
+            return _Moved(
+                tuple(piece for piece, _, action in apart if action == "deny"),
+                tuple(piece for piece, action, _ in apart if action == "deny"),
+                compared,
+            )
+    everything = tuple(
+        Box(family, WHOLE[family], profiles.everyone, WHOLE[family], space.everything[family])
+        for family in FAMILIES
+    )
+    return _Moved(everything, everything, None)
+
+
+def _met(
+    denies: _Place, passes: _Place, moved: Mapping[_Place, _Moved], profiles: Profiles
+) -> list[Box]:
+    """The flows that the first place newly denies and the second one newly passes.
+
+    They are as the pods of the second one see them. Flows of which the two tiers judge the same end
+    too are left to the order of their chains there.
+    """
+    (tier, zone, direction), (other_tier, other, other_direction) = denies, passes
+    denied, passed = moved[denies].denied, moved[passes].passed
+    if direction == other_direction:
+        return _common(denied, passed) if zone == other else []
+    bit, other_bit = profiles.zones[zone], profiles.zones[other]
+    met = _common(_turned(denied, bit, other_bit), passed)
+    at_zone = _turned(_passed(moved.get((other_tier, zone, direction))), bit, other_bit)
+    same_end = [*_denied(moved.get((tier, other, other_direction))), *at_zone]
+    return [left for box in met for left in outside(box, same_end)]
+
+
+def _denied(moved: _Moved | None) -> tuple[Box, ...]:
+    return moved.denied if moved and moved.judged else ()
+
+
+def _passed(moved: _Moved | None) -> tuple[Box, ...]:
+    return moved.passed if moved and moved.judged else ()
+
+
+def _turned(boxes: Iterable[Box], near: int, far: int) -> list[Box]:
+    """Flows between pods of two profiles, as the far ones see them."""
+    return [
+        box._replace(local=box.far, profiles=near, far=box.local)
+        for box in boxes
+        if box.profiles & far
+    ]
+
+
+def _common(left: Sequence[Box], right: Sequence[Box]) -> list[Box]:
+    return [both for one in left for other in right if (both := common(one, other))]
+
+
+def _size(boxes: Iterable[Box]) -> int:
+    """The bits of how many flows these are, those of one piece of traffic counted once."""
+    return sum(
+        _count(box.local) * _count(box.far) * box.profiles.bit_count() * box.traffic.bit_count()
+        for box in boxes
+    ).bit_length()
+
+
+def _count(bounds: Bounds) -> int:
+    return sum(past - first for first, past in to_ranges(bounds))
