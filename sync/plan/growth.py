@@ -194,7 +194,7 @@ def _staying(change: Change, held: Sequence[str], contents: Sequence[Sequence[st
 def _with(manifest: Manifest, held: Sequence[str]) -> Manifest:
     """The same set with other nets."""
     document = manifest.document()
-    document["spec"]["nets"] = [*held]
+    document["spec"] = {"nets": [*held]} if held else {}
     return Manifest.of(document)
 
 

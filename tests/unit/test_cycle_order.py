@@ -163,9 +163,11 @@ def test_everything_is_removed_policies_first_and_the_tier_last(world: World) ->
 
 
 def test_a_set_that_gains_and_loses_around_a_policy_is_written_twice(world: World) -> None:
-    world.want(world.a_set("web", "10.0.0.1/32"), world.policy("a", groups=("web",)))
+    world.want(world.a_set("web", "10.0.0.1/32", "10.0.0.9/32"), world.policy("a", groups=("web",)))
     world.sync()
-    world.want(world.a_set("web", "10.0.0.2/32"), world.policy("a", groups=("web", "x")))
+    world.want(
+        world.a_set("web", "10.0.0.2/32", "10.0.0.9/32"), world.policy("a", groups=("web", "x"))
+    )
     held: list[list[str]] = []
 
     def look(name: str) -> None:
@@ -175,34 +177,41 @@ def test_a_set_that_gains_and_loses_around_a_policy_is_written_twice(world: Worl
     world.cluster.before_write = look
     result = world.sync()
     assert names(result) == ["web", "fw.a", "web"]
-    assert held == [["10.0.0.1/32", "10.0.0.2/32"]]
+    assert held == [["10.0.0.9/32"]]
     assert (result.error, result.left) == (None, 0)
     assert world.sync().applied == ()
 
 
+NETS = ("10.0.0.1/32", "10.0.0.2/32")
+
+
 def test_parts_of_a_set_change_places_without_a_gap(world: World) -> None:
-    world.want(
-        world.a_set("one", "10.0.0.1/32", group="g"), world.a_set("two", "10.0.0.2/32", group="g")
+    selecting = world.policy("a", groups=("g",))
+    one, two = (
+        world.a_set(name, net, group="g") for name, net in zip(("one", "two"), NETS, strict=True)
     )
+    world.want(one, two, selecting)
     world.sync()
     world.want(
-        world.a_set("one", "10.0.0.2/32", group="g"), world.a_set("two", "10.0.0.1/32", group="g")
+        world.a_set("one", NETS[1], group="g"), world.a_set("two", NETS[0], group="g"), selecting
     )
     seen: list[set[str]] = []
 
     def look(name: str) -> None:
-        held = [document["spec"]["nets"] for document in world.cluster.documents.values()]
+        documents = world.cluster.documents.items()
+        held = [each["spec"]["nets"] for (kind, _), each in documents if kind == "GlobalNetworkSet"]
         seen.append({net for nets in held for net in nets})
 
     world.cluster.before_write = look
     assert sorted(names(world.sync())) == ["one", "one", "two", "two"]
-    assert seen == 4 * [{"10.0.0.1/32", "10.0.0.2/32"}]
+    assert seen == 4 * [set(NETS)]
 
 
 def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(world: World) -> None:
-    world.want(world.a_set("web", "10.0.0.1/32"))
+    selecting = world.policy("s", groups=("web",))
+    world.want(world.a_set("web", "10.0.0.1/32"), selecting)
     world.sync()
-    world.want(world.a_set("web", "10.0.0.2/32"), world.policy("a"))
+    world.want(world.a_set("web", "10.0.0.2/32"), selecting, world.policy("a"))
 
     def meddle(name: str) -> None:
         if name == "fw.a":
@@ -219,12 +228,13 @@ def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(world: Worl
     assert world.sync().applied == ()
 
 
-def test_a_cluster_that_cannot_be_read_again_keeps_what_sets_would_lose(
+def test_in_a_cluster_that_cannot_be_read_again_sets_gain_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.want(world.a_set("web", "10.0.0.1/32"))
+    selecting = world.policy("s", groups=("web",))
+    world.want(world.a_set("web", "10.0.0.1/32"), selecting)
     world.sync()
-    world.want(world.a_set("web", "10.0.0.2/32"), world.policy("a"))
+    world.want(world.a_set("web", "10.0.0.2/32"), selecting, world.policy("a"))
     real, reads = world.cluster.read, []
 
     def read() -> Mapping[Key, Any]:
@@ -302,19 +312,24 @@ def test_a_policy_waits_for_the_sets_that_it_selects(world: World) -> None:
     assert names(world.sync()) == ["web", "fw.a"]
 
 
-def test_a_set_stays_whole_while_a_policy_still_selects_it(world: World) -> None:
+def test_what_a_set_gains_waits_for_the_policies_that_select_it(world: World) -> None:
     world.want(
         world.a_set("less", "10.0.0.1/32", "10.0.0.2/32"),
+        world.a_set("more", "10.0.0.3/32"),
         world.a_set("gone", "10.1.0.0/16"),
-        world.policy("a", groups=("less", "gone")),
+        world.policy("a", groups=("less", "more", "gone")),
     )
     world.sync()
-    world.want(world.a_set("less", "10.0.0.1/32"), world.policy("a", groups=("less",)))
+    world.want(
+        world.a_set("less", "10.0.0.1/32"),
+        world.a_set("more", "10.0.0.3/32", "10.0.0.4/32"),
+        world.policy("a", groups=("less", "more")),
+    )
     world.fail("fw.a")
     result = world.sync()
-    assert (names(result), result.left) == ([], 2)
+    assert (names(result), result.left) == (["less"], 2)
     world.fail()
-    assert names(world.sync()) == ["fw.a", "less", "gone"]
+    assert names(world.sync()) == ["fw.a", "more", "gone"]
 
 
 def test_a_write_of_unknown_end_stops_its_chain_too(world: World) -> None:

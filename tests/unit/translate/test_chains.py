@@ -280,7 +280,7 @@ RULES = 3000
 
 
 @cache
-def long_rulebase(members: int = 4) -> EffectiveDeviceGroup:
+def long_rulebase(members: int = 4, blocked: int = 3) -> EffectiveDeviceGroup:
     """3,000 rules over three zones; each second one is from a zone to servers anywhere."""
     words: list[Word] = [
         service("web", "443"),
@@ -288,18 +288,22 @@ def long_rulebase(members: int = 4) -> EffectiveDeviceGroup:
         *(address(f"host-{number}", f"10.1.0.{number}") for number in range(members)),
         group("servers", *(f"host-{number}" for number in range(members))),
         group("clients", "host-1"),
+        *(address(f"bad-{number}", f"10.4.0.{number}") for number in range(blocked)),
+        group("blocked", *(f"bad-{number}" for number in range(blocked))),
     ]
     for number in range(RULES):
         zone = ZONES[number % 3]
+        deny = bool(number % 5)
+        listed = "blocked" if number == 7 else "10.4.1.1" if deny else "servers"
         words.append(
             rule(
                 f"rule {number}",
                 from_=[zone] if number % 2 else ["any"],
                 to=["any"] if number % 2 else [zone],
-                source=["clients"],
-                destination=["servers" if number % 2 else f"10.2.{number // 256}.{number % 256}"],
+                source=["10.1.0.1" if deny else "clients"],
+                destination=[listed if number % 2 else f"10.2.{number // 256}.{number % 256}"],
                 service=["web"],
-                action="deny" if number % 5 else "allow",
+                action="deny" if deny else "allow",
             )
         )
     return seen_by("dg", {"dg": words})
@@ -384,8 +388,16 @@ def test_a_rule_that_goes_rewrites_one_policy_in_each_zone() -> None:
     assert len(changed) == len(ZONES)
 
 
-def test_an_address_that_joins_a_group_rewrites_its_set_alone() -> None:
+def test_an_address_that_joins_a_group_of_allows_rewrites_its_set_alone() -> None:
     assert rewritten(translated(long_rulebase(5), before())) == ["pan.servers"]
+
+
+def test_an_address_that_joins_a_group_of_denies_rewrites_the_policies_that_deny_it() -> None:
+    """Together with its set, which others may select."""
+    *policies, network_set = rewritten(translated(long_rulebase(blocked=4), before()))
+    assert network_set == "pan.blocked"
+    assert zones_of(policies) == list(ZONES)
+    assert len(policies) == len(ZONES)
 
 
 def test_more_zones_than_a_tier_has_places_for_are_refused() -> None:
@@ -394,7 +406,7 @@ def test_more_zones_than_a_tier_has_places_for_are_refused() -> None:
 
 
 def test_while_an_overtaken_move_is_brought_back_nothing_else_changes() -> None:
-    """The old rules were never meant for the new sets: a deny must not lose addresses early."""
+    """The old rules were never meant for the new sets."""
 
     def of(*words: Word, standing: Objects | None = None) -> Translated:
         target = Target("main", seen_by("dg", {"dg": words}), "fw", 1, "enforced", NOTHING)

@@ -177,7 +177,7 @@ def test_mapped_addresses_are_dropped_and_the_group_is_open(
 
 def test_a_net_around_the_mapped_addresses_stays_whole() -> None:
     found = only(address("m", "::/64"), group("web", "m"))
-    assert found.nets == ("0.0.0.0/0", "::/64")
+    assert found.nets == ("0.0.0.0/1", "128.0.0.0/1", "::/64")
     assert "firewall.tigera.io/errors" not in dict(found.annotations)
 
 

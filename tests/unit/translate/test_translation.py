@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from sync.calico import names
+from sync.calico.cidrs import of_set
 from sync.calico.validator import validate
 from sync.errors import SourceError, UsageError
 from sync.firewall.networks import Derived
@@ -40,12 +41,14 @@ DEFINED = {"trust": ZoneDefinition(networks=("10.1.0.0/16",)), "dmz": ZoneDefini
 WORDS = (
     address("web-1", "10.1.0.1"),
     address("web-2", "10.2.0.0/24"),
+    address("web-3", "10.3.0.9"),
     address("name", "www.example.com", kind="fqdn"),
     address("six", "2001:db8::/64"),
     address("wild", "10.1.0.0/0.0.0.5", kind="ip-wildcard"),
     address("wild-2", "10.1.0.1/0.0.0.6", kind="ip-wildcard"),
     group("web", "web-1", "web-2"),
     group("far", "web-2"),
+    group("other", "web-3"),
     group("none"),
     group("open", "web-1", "name"),
     group("unsayable", "name"),
@@ -137,9 +140,9 @@ def of_group(*groups: str) -> Document:
     return {"selector": selector, "namespaceSelector": "global()"}
 
 
-def but_group(name: str) -> Document:
-    """Every address but those of a group's sets."""
-    of_it = f"firewall.tigera.io/address-group == '{name}'"
+def but_group(*names: str) -> Document:
+    """Every address but those of some groups' sets."""
+    of_it = of_group(*names)["selector"]
     return {"notSelector": f"({of_it}) && !has(projectcalico.org/namespace)"}
 
 
@@ -224,7 +227,13 @@ def test_the_chains_a_rule_stands_in(
     [
         (["any"], "no", [{}]),
         (["web"], "no", [of_group("web")]),
-        (["web", "far"], "no", [of_group("far", "web")]),
+        (["web", "other"], "no", [of_group("other", "web")]),
+        # One selector covers disjoint nets: groups that overlap stand by content.
+        (
+            ["web", "far", "other"],
+            "no",
+            [of_group("other"), {"nets": ["10.1.0.1/32", "10.2.0.0/24"]}],
+        ),
         (["web", "10.3.0.1"], "no", [of_group("web"), {"nets": ["10.3.0.1/32"]}]),
         (["none"], "no", [of_group("none")]),
         (["10.3.0.1-10.3.0.2"], "no", [{"nets": ["10.3.0.1/32", "10.3.0.2/32"]}]),
@@ -235,16 +244,8 @@ def test_the_chains_a_rule_stands_in(
         (["six"], "yes", [{}, {"notNets": ["2001:db8::/64"]}]),
         (["0.0.0.0/0"], "yes", [{}]),
         (["::/0"], "yes", []),
-        (
-            ["web"],
-            "yes",
-            [but_group("web")],
-        ),
-        (
-            ["web", "10.3.0.1"],
-            "yes",
-            [but_group("web") | {"notNets": ["10.3.0.1/32"]}, but_group("web")],
-        ),
+        # A set that grows would let an allow of all but it shrink, and old policies allow on.
+        (["web"], "yes", [{"notNets": ["10.1.0.1/32", "10.2.0.0/24"]}, {}]),
         (["any"], "yes", []),
     ],
 )
@@ -258,6 +259,33 @@ def test_addresses_of_any_zone(
     local = [each["destination"] for each in written(found, "trust", "ingress")]
     assert all(each in ends for each in local)
     assert all(each in local for each in ends)
+    assert line(found).status is Status.EXACT
+
+
+@pytest.mark.parametrize(
+    ("destination", "negated", "ends"),
+    [
+        # A set that grows would deny more before its policy says so.
+        (["web"], "no", [{"nets": ["10.1.0.1/32", "10.2.0.0/24"]}]),
+        (["web"], "yes", [but_group("web")]),
+        (["web", "other"], "yes", [but_group("other", "web")]),
+        (
+            ["web", "10.3.0.1"],
+            "yes",
+            [but_group("web") | {"notNets": ["10.3.0.1/32"]}, but_group("web")],
+        ),
+        # All that is spared stands in one selector, so it does not overlap.
+        (["web", "far"], "yes", [{"notNets": ["10.1.0.1/32", "10.2.0.0/24"]}, {}]),
+        (["web", "10.1.0.1"], "yes", [{"notNets": ["10.1.0.1/32", "10.2.0.0/24"]}, {}]),
+        (["none"], "no", []),
+    ],
+)
+def test_addresses_that_are_denied(
+    destination: Sequence[str], negated: str, ends: Sequence[Document]
+) -> None:
+    found = translated(one(destination=destination, negate_destination=negated, action="deny"))
+    remote = written(found, "trust", "egress")
+    assert [each["destination"] for each in remote] == ends
     assert line(found).status is Status.EXACT
 
 
@@ -298,7 +326,7 @@ def test_a_list_of_more_than_256_nets_gets_a_set_of_its_own(count: int, negated:
         assert not sets
         assert len(end["notNets" if negated == "yes" else "nets"]) == count
         return
-    canonical = AddressSet.union(map(network, nets)).cidrs()
+    canonical = of_set(AddressSet.union(map(network, nets)))
     name = names.list_name(canonical)
     label = name.removeprefix("pan-list.")
     assert list(sets) == [name]
@@ -316,14 +344,17 @@ def test_a_list_of_more_than_256_nets_gets_a_set_of_its_own(count: int, negated:
 
 def test_groups_too_many_for_one_selector_are_several_rules_with_one_action() -> None:
     many = [f"group-{number:02}-{'x' * 40}" for number in range(40)]
-    found = translated(*(group(name, "web-1") for name in many), one(destination=many))
+    groups = [
+        word
+        for number, name in enumerate(many)
+        for word in (address(f"h-{number}", f"10.3.1.{number}"), group(name, f"h-{number}"))
+    ]
+    found = translated(*groups, one(destination=many))
     egress = written(found, "trust", "egress")
     assert len(egress) > 1
     named = [name for name in many if any(name in str(each) for each in egress)]
     assert named == many
-    negated = translated(
-        *(group(name, "web-1") for name in many), one(destination=many, negate_destination="yes")
-    )
+    negated = translated(*groups, one(destination=many, negate_destination="yes", action="deny"))
     (rule_,) = written(negated, "trust", "egress")
     assert "firewall.tigera.io/list" in rule_["destination"]["notSelector"]
 
@@ -488,7 +519,7 @@ def test_an_open_list_of_a_deny_that_is_accepted(negated: str) -> None:
         one(destination=["open"], negate_destination=negated, action="deny"),
         rules=RuleOptions(accept_dropped_members=("it",)),
     )
-    expected = [but_group("open")] if negated == "yes" else [of_group("open")]
+    expected = [but_group("open")] if negated == "yes" else [{"nets": ["10.1.0.1/32"]}]
     assert [each["destination"] for each in written(found, "trust", "egress")] == expected
     # All but what can be said is what a deny says anyway.
     assert line(found).status is Status.MORE_PERMISSIVE
