@@ -1,18 +1,20 @@
-"""While one chain of policies takes the place of another, no flow meets a verdict of neither.
+"""In no state between two configurations is a flow allowed that both deny, and none says a third.
 
-Chains are cut into small parts, so that each zone has several. Every write of a plan is made alone,
-in an order that the plan allows, and after each of them every flow is judged anew, at each of its
-ends alone: it gets what it got before all of them or what it gets after.
+Everything changes together, and the real sync writes it (`tests.transitions`). Where rules alone
+change, chains of policies that take each other's place are looked at more closely: they are cut
+into small parts, so that each zone has several. Every write of a plan is made alone, in an order
+that the plan allows, and after each of them every flow is judged anew, at each of its ends alone:
+it gets what it got before all of them or what it gets after.
 
 To look further than the tests do:
 
     python -c 'from tests.property.test_transitions import hunt; hunt(range(1000, 1100))'
+    python -c 'from tests.property.test_transitions import search; search(range(1000, 2000))'
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from random import Random
@@ -28,13 +30,17 @@ from sync.plan.changes import Change
 from sync.plan.differences import Key, differences
 from sync.plan.order import POLICIES, Step
 from sync.plan.plan import make_plan
-from sync.translate import chains
 from sync.translate.sets import Target
 from sync.translate.translation import Options, translate
+from tests.firms import changed, drawn
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import End, Flow
 from tests.naive.rulebases import ZONES, Case, case
+from tests.transitions import JUDGE, WORLD, Firm, journey, small_parts
 
+FIRMS = range(80)
+LONG_FIRMS = range(12)
+MANY_FIRMS = range(1000, 2000, 50)
 SEEDS = range(5)
 MOVES = 4
 FLOWS = 200
@@ -44,22 +50,71 @@ Objects = Mapping[Key, Manifest]
 Rules = tuple[EffectiveRule, ...]
 
 
-@contextmanager
-def small_parts() -> Iterator[None]:
-    """Parts of a few rules instead of a hundred and more."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chains, "_LEAST_RULES", 8)
-        patch.setattr(chains, "_ONE_IN", 2)
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _small_parts() -> Iterator[None]:
-    with small_parts():
+    with small_parts(8):
         yield
 
 
-# --- what must hold -------------------------------------------------------------------------------
+# --- everything changes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", FIRMS)
+def test_no_state_between_allows_what_is_denied_before_and_after(seed: int) -> None:
+    if complaint := next(travelled(seed), ""):
+        pytest.fail(complaint)
+
+
+@pytest.mark.parametrize("seed", LONG_FIRMS)
+def test_nor_does_one_of_a_rulebase_in_many_parts(seed: int) -> None:
+    if complaint := next(travelled(seed, long=True), ""):
+        pytest.fail(complaint)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", MANY_FIRMS)
+def test_the_same_of_many_more(first: int) -> None:
+    for seed in range(first, first + 50):
+        for long in (False, True):
+            if complaint := next(travelled(seed, long=long, kills=8, refusals=6), ""):
+                pytest.fail(complaint)
+
+
+def test_the_quick_judge_and_the_slow_one_agree() -> None:
+    for seed in range(4):
+        for firm in firms_of(Random(f"judges {seed}"), long=False):
+            stands = firm.first.end
+            calico = Calico([each.document() for each in stands.values()], WORLD, staged=False)
+            assert JUDGE.of(stands.values()).denied == JUDGE.mask(
+                lambda flow, calico=calico: not calico.verdict(flow).allow
+            )
+
+
+def travelled(seed: int, *, long: bool = False, kills: int = 2, refusals: int = 2) -> Iterator[str]:
+    """What goes wrong on the way from a configuration to another, and on to a third."""
+    random = Random(f"firms {long} {seed}")
+    with small_parts(3):
+        for complaint in journey(
+            firms_of(random, long=long), random, kills=kills, refusals=refusals
+        ):
+            yield f"\nseed {seed}{', long' if long else ''}:{complaint}"
+
+
+def firms_of(random: Random, *, long: bool) -> tuple[Firm, ...]:
+    """Three configurations that follow each other."""
+    first = drawn(random, long=long)
+    second = changed(first, random)
+    return first, second, changed(random.choice((first, second)), random)
+
+
+def search(seeds: Iterable[int]) -> None:
+    """Look for states that are open, and print the first of each seed."""
+    for seed in seeds:
+        for long in (False, True):
+            print(next(travelled(seed, long=long, kills=4, refusals=4), ""), end="")
+
+
+# --- rules alone change ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -331,7 +386,7 @@ def _order(manifest: Manifest) -> int:
 
 def hunt(seeds: Iterable[int]) -> None:
     """Look for verdicts that are of neither side, and print them."""
-    with small_parts():
+    with small_parts(8):
         for seed in seeds:
             for stops in (False, True):
                 print(*moved(World(seed), stops=stops), sep="", end="")

@@ -1,0 +1,611 @@
+"""Every state that a cluster goes through while it is brought from one configuration to another.
+
+A `Firm` is a small configuration with its settings. The real sync writes it to a cluster in memory;
+which writes may happen in which order is read off the trail alone (a write may take effect at any
+moment between the record of its intent and that of its outcome), so nothing here knows how a plan
+is ordered. Each state is then judged by `tests.naive`, flow by flow:
+
+- What every configuration denies that was aimed at since the cluster was last whole is denied.
+- So it is within each tier, at each end of a flow: what the tier denies in all whole states.
+- No policy stands in a tier that does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import unified_diff
+from functools import cached_property
+from itertools import count, pairwise
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from sync.calico.ownership import owner_labels
+from sync.clusters.cluster import Key, NotWrittenError
+from sync.cycle import Result, sync_cluster
+from sync.desired import Cluster
+from sync.firewall.configuration import Configuration, Provenance, Snapshot
+from sync.net.addresses import network
+from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.plan.changes import Change
+from sync.store import Outcome
+from sync.targets import DeviceGroupHere
+from sync.translate import chains
+from sync.translate.translation import Options
+from tests import words
+from tests.memory import MemoryCluster
+from tests.naive.calico_verdict import Calico, Verdict
+from tests.naive.firewall_verdict import Firewall, cluster_verdict, zone_names
+from tests.naive.flows import TCP, UDP, End, Flow, Oracle, Pod, span
+from tests.naive.states import Judge, State
+
+OWNER = owner_labels("test", "00000000-0000-0000-0000-000000000000")
+POD_CIDR = "10.244.0.0/16"
+LABEL = "firewall.tigera.io/zone"
+
+Objects = Mapping[Key, Manifest]
+Refuses = Callable[[str, int], bool]
+"""Whether a cluster refuses to write an object of this name, the how-manieth time (from 1)."""
+
+
+# --- a small world --------------------------------------------------------------------------------
+
+ADDRESSES: Mapping[str, str] = {
+    **{f"h{number}": f"10.9.0.{number}" for number in range(1, 8)},
+    "n-03": "10.9.0.0/30",
+    "n-23": "10.9.0.2/31",
+    "n-users": "10.9.0.0/16",
+    "l1": "10.8.0.1",
+    "n-lab": "10.8.0.0/24",
+    "p-web": "10.244.0.1",
+    "p-db": "10.244.0.16/28",
+    "p-users": "10.244.0.33",
+}
+"""Address objects: hosts and networks of zone users (10.9/16) and lab (10.8/16), and pods."""
+
+
+def _pod(host: str, **labels: str) -> End:
+    found = {LABEL if key == "zone" else key: value for key, value in labels.items()}
+    return End(span(f"10.244.0.{host}")[1], 4, Pod(found))
+
+
+WORLD = (
+    _pod("1", zone="web"),
+    _pod("2", zone="web", app="web"),
+    _pod("17", zone="db"),
+    _pod("18", zone="db", app="web"),
+    _pod("33", zone="users"),
+    _pod("49"),
+    _pod("50", zone="nowhere"),
+)
+_HOSTS = tuple(
+    End(span(text)[1], 4)
+    for text in (
+        *(f"10.9.0.{number}" for number in range(1, 8)),
+        "10.9.1.1",
+        "10.8.0.1",
+        "10.8.0.9",
+        "203.0.113.9",
+    )
+)
+
+
+def _flows() -> Iterator[Flow]:
+    ends = (*WORLD, *_HOSTS)
+    for source in ends:
+        for destination in ends:
+            if source != destination and (source.pod or destination.pod):
+                yield Flow(source, destination, TCP, 40000, 80)
+                yield Flow(source, destination, UDP, 40000, 53)
+
+
+JUDGE = Judge(WORLD, tuple(_flows()))
+
+
+# --- configurations -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Says:
+    """A security rule in a few words."""
+
+    name: str
+    action: Literal["allow", "deny"]
+    from_: tuple[str, ...] = ("any",)
+    to: tuple[str, ...] = ("any",)
+    source: tuple[str, ...] = ("any",)
+    destination: tuple[str, ...] = ("any",)
+    not_source: bool = False
+    not_destination: bool = False
+    service: str = "any"
+
+    def __str__(self) -> str:
+        ends = (
+            f"{','.join(zones)}[{'not ' if negated else ''}{','.join(listed)}]"
+            for zones, listed, negated in (
+                (self.from_, self.source, self.not_source),
+                (self.to, self.destination, self.not_destination),
+            )
+        )
+        return f"{self.action} {' -> '.join(ends)} {self.service} ({self.name})"
+
+    def word(self) -> words.Word:
+        lists: dict[str, Sequence[str] | str] = {
+            "from_": self.from_,
+            "to": self.to,
+            "source": self.source,
+            "destination": self.destination,
+            "service": (self.service,),
+            "application": ("any",),
+            "action": self.action,
+        }
+        if self.not_source:
+            lists["negate_source"] = "yes"
+        if self.not_destination:
+            lists["negate_destination"] = "yes"
+        return words.rule(self.name, **lists)
+
+
+NETWORKS: Mapping[str, ZoneDefinition] = {
+    "web": ZoneDefinition(networks=()),
+    "db": ZoneDefinition(networks=()),
+    "users": ZoneDefinition(networks=("10.9.0.0/16",)),
+    "lab": ZoneDefinition(networks=("10.8.0.0/16",)),
+}
+
+
+@dataclass(frozen=True)
+class Firm:
+    """What a firewall of each device group has, and the settings it is written with.
+
+    `pods_known` says whether the networks that hold every pod are. `groups` are address groups in Shared, by name: their members, or a filter over tags. `own` are
+    those of one device group, which go before them. `tags` are those of address objects. `rules`
+    and `zones` (which it has, whatever its rules name) are by device group.
+    """
+
+    rules: Mapping[str, tuple[Says, ...]]
+    groups: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    here: tuple[DeviceGroupHere, ...] = (
+        DeviceGroupHere("main", "a", "tier-a", 101, mode="enforced"),
+    )
+    pods_known: bool = True
+    rule_options: RuleOptions = RuleOptions(applications="strict")
+    zone_options: ZoneOptions = ZoneOptions(definitions=NETWORKS)
+
+    def __str__(self) -> str:
+        lines = [f"  {each.tier}: {each.name}, {each.order}, {each.mode}" for each in self.here]
+        lines += [f"  group {name}: {held}" for name, held in self.groups.items()]
+        for name, held in self.own.items():
+            lines += [f"  group {each} of {name}: {listed}" for each, listed in held.items()]
+        lines += [f"  tags of {name}: {held}" for name, held in self.tags.items() if held]
+        for name, rules in self.rules.items():
+            lines += [f"  {name} has zones {','.join(self.zones.get(name, ()))}"]
+            lines += [f"  {name}: {rule}" for rule in rules]
+        options = self.zone_options
+        lines += [
+            f"  pods_known={self.pods_known} allow_as={self.rule_options.allow_as} "
+            f"unzoned_pods={options.unzoned_pods} unknown_addresses={options.unknown_addresses}"
+        ]
+        lines += [
+            f"  zone {name}: {found.selector or 'by label'} {','.join(found.networks or ())}"
+            for name, found in options.definitions.items()
+        ]
+        return "\n".join(lines)
+
+    @property
+    def document(self) -> bytes:
+        shared = [
+            words.address(name, value, tags=self.tags.get(name, ()))
+            for name, value in ADDRESSES.items()
+        ]
+        shared += [_group(name, held) for name, held in self.groups.items()]
+        return words.document(
+            shared,
+            {
+                name: [
+                    *(_group(each, held) for each, held in self.own.get(name, {}).items()),
+                    *(rule.word() for rule in rules),
+                    # A rule that is disabled names zones too.
+                    *(
+                        words.rule(f"has {zone}", from_=(zone,), to=(zone,), disabled="yes")
+                        for zone in self.zones.get(name, ())
+                    ),
+                ]
+                for name, rules in self.rules.items()
+            },
+        )
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        return words.read(self.document)
+
+    @cached_property
+    def denied(self) -> int:
+        """The flows that some enforced firewall denies."""
+        return JUDGE.mask(lambda flow: not self.verdict(flow).allow) if self._firewalls else 0
+
+    def verdict(self, flow: Flow) -> Verdict:
+        return cluster_verdict(self._firewalls, flow, Oracle(0))
+
+    @cached_property
+    def _firewalls(self) -> list[Firewall]:
+        names = {zone for each in self.here for zone in zone_names(self.configuration, each.name)}
+        return [
+            Firewall(
+                self.configuration,
+                each.name,
+                self.rule_options,
+                self.zone_options,
+                names=tuple(sorted(names)),
+            )
+            for each in self.here
+            if each.mode == "enforced"
+        ]
+
+    @cached_property
+    def first(self) -> Trace:
+        """How an empty cluster comes to hold it."""
+        trace = synced(self, {})
+        assert trace.succeeded, f"{trace.why}\n{self}"
+        return trace
+
+    @cached_property
+    def whole(self) -> State:
+        """The verdicts of a cluster that holds all of it, and nothing else."""
+        return JUDGE.of(self.first.end.values())
+
+
+def _group(name: str, held: tuple[str, ...] | str) -> words.Word:
+    return words.dynamic(name, held) if isinstance(held, str) else words.group(name, *held)
+
+
+# --- a sync ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write that took effect between two moments, numbers of records of the trail."""
+
+    change: Change
+    begun: int
+    ended: int
+
+    def __str__(self) -> str:
+        return f"{self.change.action} {self.change.kind} {self.change.name}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One sync: what stood before it and after, and what it wrote, by when it was begun."""
+
+    start: Objects
+    end: Objects
+    writes: tuple[Write, ...]
+    result: Result
+    refused: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        return self.result.succeeded
+
+    @property
+    def why(self) -> str:
+        return f"{self.result.state}: {self.result.detail}"
+
+    @property
+    def unordered(self) -> tuple[object, ...]:
+        """What the plan says of itself that it cannot order."""
+        return tuple(getattr(self.result.plan, "unordered", ()))
+
+    def after(self, done: Sequence[Write]) -> dict[Key, Manifest]:
+        """What stands when some of its writes took effect."""
+        found = dict(self.start)
+        for write in done:
+            change = write.change
+            if change.after:
+                found[change.kind, change.name] = change.after
+            else:
+                found.pop((change.kind, change.name), None)
+        return found
+
+    def states(self, random: Random, turns: int = 2) -> Iterator[tuple[list[Write], Objects]]:
+        """The states between, each with what was written till then in the order of its beginning.
+
+        After each write as they were begun; with each write before all that need not precede it,
+        and with each as late as it may be; and in a few more orders.
+        """
+        writes = self.writes
+        orders = [list(writes[:number]) for number in range(1, len(writes) + 1)]
+        orders += [[*(w for w in writes if w.ended < each.begun), each] for each in writes]
+        orders += [[w for w in writes if w != each and w.begun < each.ended] for each in writes]
+        for _ in range(turns):
+            left, done = list(writes), list[Write]()
+            while left:
+                first = min(write.ended for write in left)
+                ready = [write for write in left if write.begun < first]
+                left.remove(chosen := random.choice(ready))
+                done.append(chosen)
+                orders.append(sorted(done, key=lambda write: write.begun))
+        seen: set[tuple[Write, ...]] = set()
+        for order in orders:
+            if tuple(order) not in seen:
+                seen.add(tuple(order))
+                yield order, self.after(order)
+
+
+class _Trail:
+    """A store, a run and a lease in one: it keeps when writes were begun and ended.
+
+    What was intended and not concluded when a sync ended in the middle is as the next one finds it,
+    so a trail that begins with what stands is all that is left of earlier ones.
+    """
+
+    cluster = "eu"
+
+    def __init__(self, standing: Objects) -> None:
+        self.believed = dict(standing)
+        self.writes: list[Write] = []
+        self._now = count()
+
+    # Of a store.
+
+    def written(self, _cluster: str) -> dict[Key, Manifest]:
+        return dict(self.believed)
+
+    def open_intents(self, _cluster: str) -> list[Any]:
+        return []
+
+    def approved(self, _cluster: str, _digest: str) -> bool:
+        return True
+
+    # Of a lease.
+
+    def remaining(self) -> float:
+        return 60.0
+
+    def leave(self) -> None:
+        pass
+
+    # Of a run.
+
+    def recover(self, _lease: object, closed: Sequence[object]) -> None:
+        assert not closed
+
+    def adopt(self, _lease: object, changes: Sequence[Change], _origins: object) -> None:
+        for change in changes:
+            self._believe(change)
+
+    def blocked(self, *_: object, **__: object) -> None:
+        pass
+
+    def intend(
+        self, _lease: object, changes: Sequence[Change], _origins: object, *, approved: str
+    ) -> list[SimpleNamespace]:
+        now = next(self._now)
+        return [SimpleNamespace(change=change, begun=now) for change in changes]
+
+    def conclude(self, conclusions: Sequence[Any]) -> None:
+        now = next(self._now)
+        for each in conclusions:
+            assert each.outcome in (Outcome.APPLIED, Outcome.FAILED)
+            if each.outcome is Outcome.APPLIED:
+                self.writes.append(Write(each.intent.change, each.intent.begun, now))
+                self._believe(each.intent.change)
+
+    def _believe(self, change: Change) -> None:
+        if change.after:
+            self.believed[change.kind, change.name] = change.after
+        else:
+            self.believed.pop((change.kind, change.name), None)
+
+
+def synced(firm: Firm, standing: Objects, refuses: Refuses = lambda name, time: False) -> Trace:
+    """One sync of a cluster in which this stands, of which it refuses some writes."""
+    cluster = MemoryCluster(OWNER, {key: each.document() for key, each in standing.items()})
+    times: dict[str, int] = {}
+    refused: list[str] = []
+
+    def before_write(name: str) -> None:
+        times[name] = times.get(name, 0) + 1
+        if refuses(name, times[name]):
+            refused.append(name)
+            raise NotWrittenError(f"{name} was refused")
+
+    cluster.before_write = before_write
+    trail: Any = _Trail(standing)
+    with pytest.MonkeyPatch.context() as patch:
+        # A few writes that go first are not all that may be under way at once.
+        patch.setattr("sync.cycle._PROBE", 1000, raising=False)
+        result = sync_cluster(
+            Cluster(
+                "eu",
+                firm.here,
+                cluster,
+                cluster.writer,
+                None,
+                repair_drift=True,
+                pod_cidrs=network(POD_CIDR) if firm.pods_known else None,
+            ),
+            {"main": Snapshot(firm.configuration, Provenance("main", "a test", "1"))},
+            trail,
+            Options((), True, OWNER, firm.rule_options, firm.zone_options),
+            trail,
+            trail,
+            lambda: False,
+        )
+    end = {key: Manifest.of(document) for key, document in cluster.documents.items()}
+    writes = tuple(sorted(trail.writes, key=lambda write: (write.begun, write.ended)))
+    trace = Trace(standing, end, writes, result, tuple(refused))
+    assert trace.after(trace.writes) == end, "the trail does not tell what became of the cluster"
+    return trace
+
+
+@contextmanager
+def small_parts(least: int) -> Iterator[None]:
+    """Parts of a few rules instead of a hundred and more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chains, "_LEAST_RULES", least)
+        patch.setattr(chains, "_ONE_IN", 2)
+        yield
+
+
+# --- what must hold -------------------------------------------------------------------------------
+
+
+def complaints(trace: Trace, aims: Sequence[Firm], random: Random, turns: int = 2) -> Iterator[str]:
+    """What is wrong on the way to the last of these aims; the first is where it was last whole."""
+    denied = -1
+    for aim in aims:
+        denied &= aim.denied
+    tiers = {
+        place: mask
+        for place, mask in aims[0].whole.by_tier.items()
+        if all(place in aim.whole.by_tier for aim in aims)
+    }
+    for aim in aims[1:]:
+        tiers = {place: mask & aim.whole.by_tier[place] for place, mask in tiers.items()}
+    for done, stands in trace.states(random, turns):
+        state = JUDGE.of(stands.values())
+        for name in state.homeless:
+            yield _told(trace, aims, done, f"{name} stands in a tier that does not")
+            return
+        opened = _not_excused(trace, denied & ~state.denied)
+        if opened:
+            yield _told(trace, aims, done, _opened(JUDGE.shown(opened), aims, stands))
+            return
+        for (tier, direction), mask in tiers.items():
+            if opened := mask & ~state.by_tier.get((tier, direction), 0):
+                flow = JUDGE.shown(opened)
+                why = f"the {direction} of {tier} lets it by, which denies it in all whole states"
+                yield _told(trace, aims, done, f"{_opened(flow, aims, stands)}\n    {why}")
+                return
+
+
+def ended(trace: Trace, firm: Firm) -> Iterator[str]:
+    """What is wrong where a sync is said to have succeeded."""
+    if not trace.succeeded:
+        yield f"\nthe sync was not finished: {trace.why}\n{firm}"
+        return
+    state = JUDGE.of(trace.end.values())
+    if state.denied != firm.whole.denied:
+        wrong = JUDGE.shown(state.denied ^ firm.whole.denied)
+        yield f"\nin the end {wrong} is not as a cluster that was empty would have it\n{firm}"
+    if again := synced(firm, trace.end).writes:
+        yield f"\nthe next sync goes on and writes {', '.join(map(str, again))}\n{firm}"
+
+
+def _not_excused(trace: Trace, opened: int) -> int:
+    """Without the flows of chains that the plan names as impossible to order."""
+    for named in trace.unordered:
+        text = repr(named)
+        tiers = [tier for tier in {tier for tier, _ in _places(trace)} if tier in text]
+        zones = [zone for zone in NETWORKS if zone in text]
+        if len(tiers) > 1:
+            opened &= ~JUDGE.mask(lambda flow, zones=zones: _of_zones(flow, zones))
+    return opened
+
+
+def _places(trace: Trace) -> set[tuple[str, str]]:
+    changes = [write.change for write in trace.writes]
+    return {(change.place.tier, change.name) for change in changes if "Policy" in change.kind}
+
+
+def _of_zones(flow: Flow, zones: Sequence[str]) -> bool:
+    """Whether a flow has a pod with the label of one of these zones, or of any if none is named."""
+    pods = [end.pod for end in (flow.source, flow.destination) if end.pod]
+    return any(not zones or pod.labels.get(LABEL) in (*zones, None) for pod in pods)
+
+
+def _opened(flow: Flow, aims: Sequence[Firm], stands: Objects) -> str:
+    """A flow that is open, with every verdict."""
+    calico = Calico([each.document() for each in stands.values()], WORLD, staged=False)
+    verdicts = [("Calico", calico.verdict(flow))]
+    verdicts += [(f"aim {number}", aim.verdict(flow)) for number, aim in enumerate(aims, 1)]
+    lines = [
+        f"    {who} {'allows' if each.allow else 'denies'}: {each.by}" for who, each in verdicts
+    ]
+    return "\n".join((str(flow), *lines))
+
+
+def _told(trace: Trace, aims: Sequence[Firm], done: Sequence[Write], what: str) -> str:
+    left = [write for write in trace.writes if write not in done]
+    texts = [str(aim).splitlines() for aim in aims]
+    changes = [
+        [line for line in unified_diff(old, new, lineterm="", n=0) if line[:2] in ("- ", "+ ")]
+        for old, new in pairwise(texts)
+    ]
+    return "\n".join(
+        (
+            "",
+            what,
+            "aim 1:",
+            *texts[0],
+            *(
+                "\n".join((f"aim {number} changes:", *lines))
+                for number, lines in enumerate(changes, 2)
+            ),
+            f"what stood: {', '.join(f'{kind} {name}' for kind, name in sorted(trace.start))}",
+            *(f"refused: {name}" for name in trace.refused),
+            *(f"written: {write}{_nets(write.change)}" for write in done),
+            *(f"not yet: {write}{_nets(write.change)}" for write in left),
+            "",
+        )
+    )
+
+
+def _nets(change: Change) -> str:
+    if change.kind != "GlobalNetworkSet":
+        return ""
+    before, after = (
+        sorted(side.document()["spec"].get("nets", ())) if side else "nothing"
+        for side in (change.before, change.after)
+    )
+    return f" from {before} to {after}"
+
+
+def journey(
+    firms: Sequence[Firm], random: Random, *, kills: int, refusals: int, turns: int = 2
+) -> Iterator[str]:
+    """What is wrong between configurations that follow each other: left alone, killed and refused.
+
+    The first three count: what is done to the sync of the second is taken up by one of the third,
+    of the second again or of the first.
+    """
+    old, new, *more = firms
+    trace = synced(new, old.first.end)
+    yield from complaints(trace, (old, new), random, turns)
+    yield from ended(trace, new)
+    on = (new, old, *more)
+    between = [stands for _, stands in trace.states(random, turns)]
+    for stands in random.sample(between, min(kills, len(between))):
+        aim = random.choice(on)
+        second = synced(aim, stands)
+        yield from complaints(second, (old, new, aim), random, turns=1)
+        yield from ended(second, aim)
+    names = [write.change.name for write in trace.writes]
+    for name in random.sample(names, min(refusals, len(names))):
+        time = random.choice((0, 0, 1, 2))
+
+        def refuses(each: str, now: int, name: str = name, time: int = time) -> bool:
+            return each == name and time in (0, now)
+
+        stopped = synced(new, old.first.end, refuses)
+        yield from complaints(stopped, (old, new), random, turns=1)
+        aims = [old, new, random.choice(on)]
+        stands = stopped.end
+        if random.random() < 0.5:
+            again = synced(aims[-1], stands, refuses)
+            yield from complaints(again, aims, random, turns=1)
+            stands = again.end
+            aims.append(random.choice(on))
+        last = synced(aims[-1], stands)
+        yield from complaints(last, aims, random, turns=1)
+        yield from ended(last, aims[-1])
