@@ -259,7 +259,7 @@ def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozense
         for change in written:
             if change.kind in POLICIES:
                 chains.add(chain_of(change))
-                tiers |= {change.place.tier} if change.after else set()
+                tiers.add(change.place.tier)
                 labels |= named_by(change.after)
             elif change.after and change.kind != "Tier":
                 chains |= selections.chains(carried(change.after.document()))
