@@ -145,7 +145,7 @@ class Plan:
 
     @cached_property
     def _selections(self) -> Selections:
-        return Selections.of(self.changes, self.beside)
+        return Selections(self.changes, self.beside)
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON has it; field names are stable."""
@@ -249,7 +249,7 @@ def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozense
     A policy needs its tier, the sets that it selects, the rest of its chain, and what stands around
     the chains of its tier; a set needs the chains that select it.
     """
-    selections = Selections.of(changes, beside)
+    selections = Selections(changes, beside)
     left = {change for change in changes if change.cause is Cause.DRIFT}
     written = [change for change in changes if change not in left]
     while written:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from sync.calico.manifest import Manifest
@@ -22,32 +22,37 @@ def chain_key(policy: Manifest) -> ChainKey:
 
 @dataclass(frozen=True)
 class Selections:
-    """The labels of sets that policies name, by chain: those that stand, and those to come."""
+    """The labels of sets that policies name, by chain: those that stand, and those to come.
 
-    before: Mapping[ChainKey, frozenset[Label]] = field(default_factory=dict)
-    after: Mapping[ChainKey, frozenset[Label]] = field(default_factory=dict)
+    `changes` are those of a plan, and `unchanged` the policies of ours that stand and stay.
+    """
 
-    @classmethod
-    def of(cls, changes: Sequence[Change], unchanged: Iterable[Manifest]) -> "Selections":
-        """Those of the changes, and of the policies of ours that stand and do not change."""
-        before: defaultdict[ChainKey, set[Label]] = defaultdict(set)
-        after: defaultdict[ChainKey, set[Label]] = defaultdict(set)
-        policies = [change for change in changes if change.kind in POLICIES]
-        for found, manifests in (
-            (before, [change.before for change in policies]),
-            (after, [change.after for change in policies]),
-        ):
-            for manifest in manifests:
-                if manifest:
-                    found[chain_key(manifest)] |= named(manifest.document())
-        for manifest in unchanged:
-            labels = named(manifest.document())
-            before[chain_key(manifest)] |= labels
-            after[chain_key(manifest)] |= labels
-        return cls(
-            {key: frozenset(labels) for key, labels in before.items()},
-            {key: frozenset(labels) for key, labels in after.items()},
-        )
+    changes: Sequence[Change] = ()
+    unchanged: Sequence[Manifest] = ()
+
+    @cached_property
+    def before(self) -> Mapping[ChainKey, frozenset[Label]]:
+        """What the policies of each chain name that stand."""
+        return self._named(change.before for change in self.changes)
+
+    @cached_property
+    def after(self) -> Mapping[ChainKey, frozenset[Label]]:
+        """What the policies of each chain name that are to stand."""
+        return self._named(change.after for change in self.changes)
+
+    def _named(self, changing: Iterable[Manifest | None]) -> Mapping[ChainKey, frozenset[Label]]:
+        found: defaultdict[ChainKey, frozenset[Label]] = defaultdict(frozenset, self._unchanged)
+        for manifest in changing:
+            if manifest and manifest.kind in POLICIES:
+                found[chain_key(manifest)] |= named(manifest.document())
+        return found
+
+    @cached_property
+    def _unchanged(self) -> Mapping[ChainKey, frozenset[Label]]:
+        found: defaultdict[ChainKey, frozenset[Label]] = defaultdict(frozenset)
+        for manifest in self.unchanged:
+            found[chain_key(manifest)] |= named(manifest.document())
+        return found
 
     def of_chain(self, chain: ChainKey) -> frozenset[Label]:
         """What any policy of a chain names, before or after."""

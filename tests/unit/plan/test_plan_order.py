@@ -23,7 +23,7 @@ def ordered(
     beside: Iterable[Manifest] = (),
     precedence: Sequence[Precedence] = (),
 ) -> Order:
-    return order(changes, Selections.of(changes, beside), precedence)
+    return order(changes, Selections(changes, beside), precedence)
 
 
 def steps(changes: Sequence[Change], beside: Iterable[Manifest] = ()) -> Sequence[Step]:
@@ -481,7 +481,7 @@ def stops(
     beside: Iterable[Manifest] = (),
     precedence: Sequence[Precedence] = (),
 ) -> list[bool]:
-    unwritten = Unwritten(Selections.of([failed, *changes], beside), precedence)
+    unwritten = Unwritten(Selections([failed, *changes], beside), precedence)
     unwritten.add(failed)
     return [bool(unwritten.stops(change)) for change in changes]
 
