@@ -103,6 +103,11 @@ class Result:
 
     @property
     def _behind(self) -> str:
+        if self.applied and self.failed:
+            change, why = self.failed[0]
+            unwritten = len(self.failed) + self.left
+            total = len(self.applied) + unwritten
+            return f"{unwritten} of {total} changes not written: {change.kind} {change.name}: {why}"
         if self.error:
             return str(self.error)
         if self.failed:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sync.explaining import Explained
 from sync.net.addresses import AddressSet
 from sync.printing import counted, printable
+from sync.standing import change_document
 from sync.verify.boxes import Packet, Place
 from sync.verify.explain import Case, Decider, Judgement, Passed, Side
 
@@ -44,6 +45,7 @@ def document(found: Explained, packet: Packet) -> dict[str, Any]:
         "verdict": found.verdict if found.sides else None,
         "now": found.now if found.sides else None,
         "notes": _notes(found),
+        "pending": [change_document(each) for each in found.pending],
         "sides": [
             {
                 "direction": side.direction,

@@ -4,25 +4,29 @@ two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Final, NamedTuple
 
-from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Workload
+from sync.clusters.cluster import Workload
 from sync.desired import Cluster, desired
 from sync.errors import ClusterError, UsageError
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
+from sync.plan.changes import Change
+from sync.plan.differences import differences
+from sync.printing import counted
 from sync.proving import judged_groups, settings_of
-from sync.store import Store
+from sync.standing import Unlike, Unseen, by_name, clause, judged, namespaced
+from sync.store import HalfWritten, Store
 from sync.targets import Read
 from sync.translate.fidelity import Report
+from sync.translate.sets import shortened
 from sync.translate.translation import Options
 from sync.verify.boxes import EPHEMERAL, PORTED, Packet, of_family
 from sync.verify.explain import NoAnswerError, Party, Side, Verdict, explain, verdict_of
 from sync.verify.places import UnreadableError, zones_named
-from sync.verify.policies import PROTOCOLS, as_read
+from sync.verify.policies import PROTOCOLS
 
 _PORT: Final = re.compile(
     r"(?P<port>[0-9]{1,5})/(?P<name>tcp|udp|sctp)"
@@ -32,7 +36,6 @@ _PORT: Final = re.compile(
 _LIKE_AN_ADDRESS: Final = re.compile(r"[0-9]+(\.[0-9]+){2,}|[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
 _BY_NAME: Final = {name.lower(): number for name, number in PROTOCOLS.items()} | {"icmp6": ICMPV6}
 _ECHO: Final = {ICMP: 8, ICMPV6: 128}
-_STAGED: Final = "Staged"  # what kinds are called that decide nothing yet
 _OF: Final = {ICMP: ", of IPv4", ICMPV6: ", of IPv6"}
 _LAST: Final = 255  # IP protocol, ICMP type and code
 _LAST_PORT: Final = 65535
@@ -61,7 +64,8 @@ class Explained:
 
     `source` and `destination` say who the ends are there, with all addresses they may have in
     `parties`. `live`: the objects are those that stand there. `notes` are sentences; `unseen` is
-    what counts too and is not judged here.
+    what counts too and is not judged here. `pending` are the changes of what decides that are not
+    written yet.
     """
 
     cluster: str
@@ -71,8 +75,9 @@ class Explained:
     live: bool
     sides: tuple[Side, ...]
     notes: tuple[str, ...]
-    unseen: tuple["Unseen", ...]
+    unseen: tuple[Unseen, ...]
     report: Report
+    pending: tuple[Change, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -85,13 +90,6 @@ class Explained:
         if any(not each.staged for each in self.unseen):
             return "unknown"
         return verdict_of(self.sides, enforced=True)
-
-
-class Unseen(NamedTuple):
-    """Something that counts too and is not judged, in a sentence; what is `staged` not yet."""
-
-    sentence: str
-    staged: bool = False
 
 
 class NoSuchZoneError(UsageError):
@@ -176,7 +174,8 @@ def explained(
     `ClusterError` where what stands there cannot be judged.
     """
     found = cluster.reader.read()
-    shall = desired(cluster, read, found, store.written(cluster.name), options)
+    written = store.written(cluster.name)
+    shall = desired(cluster, read, found, written, options)
     groups = judged_groups(shall.targets)
     ends = (asked.source, asked.destination)
     pods = _pods(cluster, ends)
@@ -194,12 +193,13 @@ def explained(
     notes = [*_notes(ends, parties, cidrs)]
     documents: Sequence[Mapping[str, Any]]
     if live:
-        documents = [*_standing(found, [group.tier for group in groups], unseen)]
-        unseen += _namespaced(cluster, shall.facts)
+        tiers = [group.tier for group in groups]
+        documents = [*judged(found, tiers, unseen)]
+        unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
         notes += (
-            f"tier {group.tier} does not stand in cluster {cluster.name}; a sync has to write it"
-            for group in groups
-            if ("Tier", group.tier) not in found
+            f"tier {tier} does not stand in cluster {cluster.name}; a sync has to write it"
+            for tier in tiers
+            if ("Tier", tier) not in found
         )
     else:
         documents = [each.document() for each in shall.translated.manifests.values()]
@@ -211,6 +211,11 @@ def explained(
         raise UsageError(f"cluster {cluster.name} has no answer: {error}") from error
     except UnreadableError as error:
         raise ClusterError(f"cluster {cluster.name} cannot be judged: {error}") from error
+    pending: tuple[Change, ...] = ()
+    if live:
+        unlike = Unlike.of(differences(shall.translated.manifests, written, found))
+        pending = _deciding(unlike, sides, documents)
+        notes += _half_written(pending, unlike, store.half_written(cluster.name))
     return Explained(
         cluster=cluster.name,
         source=_named(asked.source, pods),
@@ -221,57 +226,35 @@ def explained(
         notes=tuple(notes),
         unseen=tuple(unseen),
         report=shall.translated.report,
+        pending=pending,
     )
 
 
-def _standing(
-    found: Mapping[Key, LiveObject], tiers: Collection[str], unseen: list[Unseen]
-) -> Iterator[Mapping[str, Any]]:
-    """The sets that stand in a cluster, and our tiers with all policies in them.
-
-    What of it cannot be judged goes among the `unseen`.
-    """
-    orders = {name: _order(each.document) for (kind, name), each in found.items() if kind == "Tier"}
-    last = max(tiers, key=lambda tier: (orders.get(tier, inf), tier))
-    for (kind, name), each in found.items():
-        try:
-            document = as_read(each.document, last)
-        except UnreadableError as error:
-            if _tier(kind, each.document) in (*tiers, None):
-                because = f" (it {each.foreign_because})" if each.foreign_because else ""
-                sentence = f"{kind} {name} is not judged: {error}{because}"
-                unseen.append(Unseen(sentence, staged=kind.startswith(_STAGED)))
-            continue
-        if _tier(kind, document) in (*tiers, None):
-            yield document
+def _deciding(
+    unlike: Unlike, sides: Sequence[Side], documents: Sequence[Mapping[str, Any]]
+) -> tuple[Change, ...]:
+    """The pending changes of the policies and sets that decide, or may."""
+    policies = by_name(documents)
+    deciders = {
+        decider.where
+        for side in sides
+        for case in side.cases
+        for judgement in (case.calico, case.enforced)
+        for decider in (*judgement.perhaps, judgement.decider)
+    }
+    found = {each for where in deciders for each in unlike.deciding(where, policies)}
+    return tuple(each for each in unlike.pending if each in found)
 
 
-def _order(tier: Mapping[str, Any]) -> float:
-    """The order of a tier that anybody may have written."""
-    spec = tier.get("spec")
-    found = spec.get("order") if isinstance(spec, Mapping) else None
-    return found if isinstance(found, int | float) else inf
-
-
-def _tier(kind: str, document: Mapping[str, Any]) -> object:
-    """The tier that a policy stands in; None for what is in none, or says nothing."""
-    spec = document.get("spec")
-    if kind in ("Tier", "GlobalNetworkSet") or not isinstance(spec, Mapping):
-        return None
-    return spec.get("tier") or "default"
-
-
-def _namespaced(cluster: Cluster, facts: ClusterFacts) -> Iterator[Unseen]:
-    """The namespaced policies in our tiers, which Calico asks in turn with ours."""
-    for here in cluster.device_groups:
-        for each in facts.foreign_policies.get(here.tier, ()):
-            sentence = f"{each} stands in tier {here.tier} too, and is not judged"
-            yield Unseen(sentence, staged=each.startswith(_STAGED))
-    # A directory has none, and nothing else of a cluster either.
-    if facts.foreign_policies_because and cluster.moves:
-        yield Unseen(
-            "whether namespaced policies stand in our tiers is not known: "
-            f"{facts.foreign_policies_because}"
+def _half_written(
+    pending: Sequence[Change], unlike: Unlike, half: HalfWritten | None
+) -> Iterator[str]:
+    """That what decides here is not written yet, and whether a sync was left in the middle."""
+    if pending:
+        since = f"half-written since {half.since}" if half else "not written yet"
+        yield (
+            f"{since}: {counted(len(unlike.pending), 'change')} pending, and of what decides here: "
+            f"{shortened([clause(each) for each in pending])}"
         )
 
 

@@ -48,16 +48,20 @@ def disagreements(proof: Proof, report: Report) -> list[str]:
 
     That a cluster denies more is no disagreement where the report says so of a deciding rule.
     """
-    inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
-    names = frozenset(inexact.values())  # a Calico rule says no more of the firewall's
-    unsaid = [each for each in proof.denied if each.place not in inexact and each.says not in names]
     overstated = [
         f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
         "is not"
         for each in report.rules
         if each.status is Status.EXACT and each.place in proof.inexact
     ]
-    return [*map(said, (*proof.allowed, *unsaid)), *overstated]
+    return [*map(said, (*proof.allowed, *unsaid(proof, report))), *overstated]
+
+
+def unsaid(proof: Proof, report: Report) -> list[Difference]:
+    """What a cluster denies though the firewall allows it, by rules that the report calls exact."""
+    inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
+    names = frozenset(inexact.values())  # a Calico rule says no more of the firewall's
+    return [each for each in proof.denied if each.place not in inexact and each.says not in names]
 
 
 def blockers(proof: Proof, report: Report) -> list[Blocker]:

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from sync.cli.context import Context, print_json, until_closed
-from sync.printing import printable
-from sync.store import Approval, Standing, Store
+from sync.printing import counted, printable
+from sync.store import Approval, HalfWritten, Standing, Store
+from sync.translate.sets import shortened
 
 _DIGITS = 12  # of a digest: enough to name a plan
 
@@ -45,7 +46,7 @@ def _document(
     return {
         "clusters": [
             {
-                **_standing(stand.get(("cluster", name)), name),
+                **_cluster(stand.get(("cluster", name)), name, store.half_written(name)),
                 "holder": leases[name].holder if name in leases else None,
                 "objects": len(store.digests(name)),
                 "open_intents": len(store.open_intents(name)),
@@ -55,6 +56,19 @@ def _document(
         ],
         "sources": [_standing(stand.get(("source", name)), name) for name in sources],
     }
+
+
+def _cluster(found: Standing | None, name: str, half: HalfWritten | None) -> dict[str, Any]:
+    """How a cluster stands; the trail knows that it is half-written even where a sync was killed.
+
+    What the last sync noted is behind it, unless that was before anything was written.
+    """
+    known = _standing(found, name)
+    if half:
+        known["state"] = "half-written"
+        if not found or found.attempted < half.since:
+            known["detail"] = "no sync has come to its end since, or one is writing now"
+    return {**known, "half_written": half.document() if half else None}
 
 
 def _state(stand: Mapping[tuple[str, str], Standing], cluster: str) -> str:
@@ -87,7 +101,15 @@ def _standing(found: Standing | None, name: str) -> dict[str, Any]:
 
 def _print(document: dict[str, Any]) -> None:
     for cluster in document["clusters"]:
-        _say(f"Cluster {cluster['name']}: {cluster['state']}", cluster["detail"])
+        half = cluster["half_written"]
+        since = f" since {half['since']}" if half else ""
+        _say(f"Cluster {cluster['name']}: {cluster['state']}{since}", cluster["detail"])
+        if half:
+            unwritten = [
+                f"{each['kind']} {each['name']}: {each['error']}" for each in half["unwritten"]
+            ]
+            _say("  written since then", counted(half["written"], "object"))
+            _say("  known not to be written", shortened(unwritten) or "none")
         _say("  last success", cluster["succeeded"] or "never")
         _say("  last attempt", cluster["attempted"] or "never")
         _say(

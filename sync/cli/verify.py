@@ -1,18 +1,28 @@
-"""`zonebridge verify`: the proof that what a cluster shall have gives the firewall's verdicts."""
+"""`zonebridge verify`: the proof that a cluster gets the firewall's verdicts, or gives them now."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
+from sync import assembly
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code, reported
-from sync.cli.sync import DONE, UNPROVEN, first_code, print_error
-from sync.printing import printable
-from sync.proving import disagreements, flow_said
+from sync.cli.sync import DONE, UNPROVEN, checked, first_code, print_error
+from sync.cycle import Result
+from sync.desired import InvalidObjectError
+from sync.errors import ClusterError, SourceError, UsageError
+from sync.printing import counted, printable
+from sync.proving import disagreements, flow_said, said
+from sync.settings import Settings
+from sync.standing import ChainState, change_document, clause
+from sync.targets import read_sources
 from sync.translate.fidelity import Report, RuleFidelity, Status
 from sync.translate.report import rule_document
+from sync.translate.sets import shortened
+from sync.verify.lists import Difference
 from sync.verify.proof import Proof
+from sync.verifying import Verified, verified
 
 _ON_THE_WAY = (
     "a chain's move was left half-way and overtaken; the next sync brings it back first, verify "
@@ -22,12 +32,18 @@ _ON_THE_WAY = (
 
 @click.command()
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
+@click.option("--live", is_flag=True, help="Prove the objects as they stand in the cluster.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
-def verify(context: Context, *, only: Sequence[str], output: str) -> int:
+def verify(context: Context, *, only: Sequence[str], live: bool, output: str) -> int:
     """Prove over all flows that the policies give the firewall's verdicts; exit 6 if not."""
-    results = reported(context.settings(), only, prove=True)
-    judged = [Judged(each.cluster, each.report, each.proof) for each in results if each.report]
+    results: list[Result]
+    judged: Sequence[_Judged]
+    if live:
+        results, judged = _live(context.settings(), only)
+    else:
+        results = reported(context.settings(), only, prove=True)
+        judged = [Judged(each.cluster, each.report, each.proof) for each in results if each.report]
     with until_closed():
         if output == "json":
             documents = [each.document() for each in judged]
@@ -41,8 +57,37 @@ def verify(context: Context, *, only: Sequence[str], output: str) -> int:
     return first_code({exit_code(results), DONE if proven else UNPROVEN})
 
 
+def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["JudgedLive"]]:
+    """The clusters that could not be looked at, and what was proven of the others."""
+    settings = checked(settings, only)
+    results: list[Result] = []
+    found: list[JudgedLive] = []
+    with assembly.store_of(settings, write=False) as store:
+        options = assembly.options(settings, store)
+        clusters = assembly.clusters(settings, store, write=False, only=only)
+        used = {here.source for cluster in clusters for here in cluster.device_groups}
+        read = read_sources(assembly.sources(settings, store), used)
+        for cluster in clusters:
+            try:
+                found.append(JudgedLive(verified(cluster, read, store, options)))
+            except (SourceError, ClusterError, InvalidObjectError, UsageError) as error:
+                results.append(Result(cluster.name, error=error))
+    return results, found
+
+
+class _Judged(Protocol):
+    """What became of the proof of one cluster, for people and as a document."""
+
+    @property
+    def holds(self) -> bool: ...
+
+    def lines(self) -> Iterator[str]: ...
+
+    def document(self) -> dict[str, Any]: ...
+
+
 class Judged:
-    """What became of the proof of one cluster."""
+    """What became of the proof of what one cluster shall have."""
 
     def __init__(self, cluster: str, report: Report, proof: Proof | None) -> None:
         """Without a proof an overtaken move of chains comes first."""
@@ -65,14 +110,7 @@ class Judged:
         )
         yield from (f"  ! {each}" for each in self._disagreements)
         yield from (f"  ? {each}" for each in self._proof.undecided)
-        accepted = [*self._accepted()]
-        if accepted or self._report.essentials:
-            yield "  Taken as the configuration accepts it:"
-        for each in self._report.essentials:
-            yield f"    essential: {each}"
-        for rule, flow in accepted:
-            example = f", as in {flow}" if flow else ""
-            yield f"    rule {rule.name!r}: {'; '.join(rule.reasons)}{example}"
+        yield from _taken(self._report, self._proof)
 
     def document(self) -> dict[str, Any]:
         """It for `--output json`."""
@@ -83,16 +121,135 @@ class Judged:
             "rules": self._proof.rules,
             "disagreements": self._disagreements,
             "undecided": list(self._proof.undecided),
-            "essentials": list(self._report.essentials),
-            "accepted": [
-                {**rule_document(self._cluster, rule), "flow": flow}
-                for rule, flow in self._accepted()
-            ],
+            **_taken_document(self._cluster, self._report, self._proof),
         }
 
-    def _accepted(self) -> Iterator[tuple[RuleFidelity, str]]:
-        """Rules that are more permissive since a setting accepts it, with a flow of each allow."""
-        for each in self._report.rules:
-            if each.status is Status.MORE_PERMISSIVE:
-                sample = self._proof.samples.get(each.place)
-                yield each, flow_said(sample) if sample else ""
+
+class JudgedLive:
+    """What became of the proof of what stands in one cluster."""
+
+    def __init__(self, found: Verified) -> None:
+        self._found = found
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is proven."""
+        return self._found.holds
+
+    def lines(self) -> Iterator[str]:
+        """It for people."""
+        found = self._found
+        verdict = "is not decided" if found.undecided else "holds"
+        if found.out_of_sync:
+            verdict = "is out of sync"
+        if found.opened:
+            verdict = "FAILS"
+        proof = found.proof
+        yield (
+            f"Cluster {found.cluster}, as its objects stand: the proof {verdict}: "
+            f"{proof.rules:,} Calico rules in {proof.lists:,} lists, every flow of each."
+        )
+        yield from (f"  ! opened: {self._said(each)}" for each in found.opened)
+        yield from (f"  ! out of sync: {self._said(each)}" for each in found.out_of_sync)
+        yield from (f"  ? {each}" for each in found.undecided)
+        if found.half:
+            yield (
+                f"  Half-written since {found.half.since}: {counted(found.half.written, 'object')} "
+                "written, and no sync came to its end since."
+            )
+        if found.unlike.pending:
+            yield (
+                f"  Not written yet: {counted(len(found.unlike.pending), 'change')} pending: "
+                f"{shortened([clause(each) for each in found.unlike.pending])}"
+            )
+        yield from (f"  {_chain(each)}" for each in found.chains if each.state != "new")
+        if found.unlike.drift:
+            yield (
+                f"  Changed by another hand: {counted(len(found.unlike.drift), 'object')}: "
+                f"{shortened([f'{each.kind} {each.name}' for each in found.unlike.drift])}"
+            )
+        yield from (f"  {each}" for each in found.notes)
+        yield from _taken(found.report, proof)
+
+    def document(self) -> dict[str, Any]:
+        """It for `--output json`."""
+        found = self._found
+        opened, out_of_sync = (
+            [self._said(each) for each in some] for some in (found.opened, found.out_of_sync)
+        )
+        return {
+            "cluster": found.cluster,
+            "live": True,
+            "holds": found.holds,
+            "lists": found.proof.lists,
+            "rules": found.proof.rules,
+            "disagreements": [*opened, *out_of_sync],
+            "opened": opened,
+            "out_of_sync": out_of_sync,
+            "undecided": list(found.undecided),
+            "half_written": found.half.document() if found.half else None,
+            "pending": [change_document(each) for each in found.unlike.pending],
+            "drift": [change_document(each) for each in found.unlike.drift],
+            "chains": [
+                {
+                    "tier": each.tier,
+                    "zone": each.zone,
+                    "state": each.state,
+                    "new": each.new,
+                    "old": each.old,
+                    "missing": each.missing,
+                    "altered": each.altered,
+                }
+                for each in found.chains
+            ],
+            "notes": list(found.notes),
+            **_taken_document(found.cluster, found.report, found.proof),
+        }
+
+    def _said(self, difference: Difference) -> str:
+        """A difference, and what of its Calico rule is not written yet."""
+        pending = self._found.unlike.deciding(difference.where, self._found.policies)
+        if not pending:
+            return said(difference)
+        return f"{said(difference)}; not written yet: {shortened([*map(clause, pending)])}"
+
+
+def _chain(found: ChainState) -> str:
+    counts = (
+        (found.new, "as it shall be"),
+        (found.old, "of the old state"),
+        (found.missing, "not there yet"),
+        (found.altered, "changed by another hand"),
+    )
+    listed = ", ".join(f"{number:,} {what}" for number, what in counts if number)
+    return f"Chain of zone {found.zone} in tier {found.tier} is {found.state}: policies {listed}."
+
+
+def _taken(report: Report, proof: Proof) -> Iterator[str]:
+    """What the proof takes for given, for people."""
+    accepted = [*_accepted(report, proof)]
+    if accepted or report.essentials:
+        yield "  Taken as the configuration accepts it:"
+    for each in report.essentials:
+        yield f"    essential: {each}"
+    for rule, flow in accepted:
+        example = f", as in {flow}" if flow else ""
+        yield f"    rule {rule.name!r}: {'; '.join(rule.reasons)}{example}"
+
+
+def _taken_document(cluster: str, report: Report, proof: Proof) -> dict[str, Any]:
+    return {
+        "essentials": list(report.essentials),
+        "accepted": [
+            {**rule_document(cluster, rule), "flow": flow}
+            for rule, flow in _accepted(report, proof)
+        ],
+    }
+
+
+def _accepted(report: Report, proof: Proof) -> Iterator[tuple[RuleFidelity, str]]:
+    """Rules that are more permissive since a setting accepts it, with a flow of each allow."""
+    for each in report.rules:
+        if each.status is Status.MORE_PERMISSIVE:
+            sample = proof.samples.get(each.place)
+            yield each, flow_said(sample) if sample else ""

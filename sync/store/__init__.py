@@ -24,7 +24,7 @@ from sync.store.leases import Holding, Lease, LeaseHeldError, LeaseLostError
 from sync.store.records import Clock, Kind, Outcome, Record
 from sync.store.run import BATCH, Conclusion, Run
 from sync.store.schema import check, upgrade
-from sync.store.standings import Standing
+from sync.store.standings import HalfWritten, Standing
 from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "BrokenRecordError",
     "Clock",
     "Conclusion",
+    "HalfWritten",
     "Head",
     "Holding",
     "Kind",

@@ -1,15 +1,18 @@
 """Standings: how each cluster and each source stands, for `zonebridge status` and for no decision.
 
-They are no part of the trail: each is overwritten by the next, and nothing verifies them.
+They are no part of the trail: each is overwritten by the next, and nothing verifies them. That a
+cluster is half-written is in no standing, for a killed sync notes none: the trail says it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, select, text
 
-from sync.store.models import Standings
-from sync.store.records import storable
+from sync.store.models import Heads, Records, Standings
+from sync.store.records import Kind, Outcome, storable
+
+_OPEN: Final = "nobody knows yet whether it was written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,30 @@ class Standing:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class HalfWritten:
+    """A cluster that was written since its last success, by no sync that came to its end.
+
+    `since` is when the first of that was intended, UTC as in a record. `written` counts the objects
+    that were, `unwritten` has the kind, the name and the reason of each that was intended and is
+    not known to be written. What nobody came to intend is in neither.
+    """
+
+    since: str
+    written: int
+    unwritten: tuple[tuple[str, str, str], ...]
+
+    def document(self) -> dict[str, Any]:
+        """It as JSON has it."""
+        return {
+            "since": self.since,
+            "written": self.written,
+            "unwritten": [
+                {"kind": kind, "name": name, "error": error} for kind, name, error in self.unwritten
+            ],
+        }
+
+
 def stand(
     connection: Connection,
     kind: Literal["cluster", "source"],
@@ -34,7 +61,12 @@ def stand(
     state: str,
     detail: str,
 ) -> None:
-    """Set a standing; without success the time of the last one stays."""
+    """Set a standing; without success the time of the last one stays.
+
+    That of a cluster is never older than the records that it tells of, whatever the clock says.
+    """
+    newest = connection.scalar(select(Heads.time).where(Heads.chain == name))
+    time = max(time, newest or "") if kind == "cluster" else time
     connection.execute(
         text(
             "INSERT INTO standings (kind, name, attempted, succeeded, state, detail)"
@@ -65,3 +97,51 @@ def standings(connection: Connection) -> list[Standing]:
         Standings.detail,
     ).order_by(Standings.kind, Standings.name)
     return [Standing(*row) for row in connection.execute(query)]
+
+
+def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
+    """Whether a cluster is half-written, by its trail since its last success; None if it is not.
+
+    While a sync writes, it is.
+    """
+    succeeded = select(Standings.succeeded).where(
+        Standings.kind == "cluster", Standings.name == storable(cluster)
+    )
+    query = (
+        select(
+            Records.kind,
+            Records.time,
+            Records.object_kind,
+            Records.object_name,
+            Records.outcome,
+            Records.error,
+        )
+        .where(
+            Records.chain == cluster,
+            Records.time > (connection.scalar(succeeded) or ""),
+            Records.kind.in_((Kind.INTENT, Kind.OUTCOME, Kind.RECOVERED)),
+        )
+        .order_by(Records.sequence)
+    )
+    since = ""
+    written: set[tuple[str, str]] = set()
+    unwritten: dict[tuple[str, str], str] = {}
+    touched = False  # by what was written, or may have been
+    for kind, time, object_kind, name, outcome, error in connection.execute(query):
+        key = (object_kind, name)
+        since = since or time
+        if kind == Kind.INTENT:
+            unwritten[key] = _OPEN
+        elif outcome == Outcome.APPLIED:
+            unwritten.pop(key, None)
+            written.add(key)
+        elif outcome == Outcome.UNKNOWN:
+            unwritten[key] = error or "another hand changed it meanwhile"
+            touched = True
+        else:
+            unwritten[key] = error or "it was not written before the sync ended"
+        touched = touched or bool(written)
+    if not touched and _OPEN not in unwritten.values():
+        return None
+    listed = tuple((*key, why) for key, why in unwritten.items())
+    return HalfWritten(since, len(written - unwritten.keys()), listed)

@@ -18,7 +18,7 @@ from sync.store.memories import StoredMemory
 from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
 from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.run import Run
-from sync.store.standings import Standing
+from sync.store.standings import HalfWritten, Standing
 
 NO_UUID = str(uuid.UUID(int=0))
 """The identity of a store that is not there yet: no object in any cluster carries it."""
@@ -145,6 +145,11 @@ class Store:
         """How every cluster and source stands, sorted by kind and name. Not part of the trail."""
         with self.database.reading() as connection:
             return standings.standings(connection)
+
+    def half_written(self, cluster: str) -> HalfWritten | None:
+        """What was written of a cluster since its last success, where it has none since."""
+        with self.database.reading() as connection:
+            return standings.half_written(connection, cluster)
 
     def memory(self, source: str) -> StoredMemory:
         """What a source was told and is to find again. Not part of the trail."""

@@ -321,8 +321,7 @@ def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
     try:
         given = {key: each for key, each in document["spec"].items() if each is not None}
         if document["kind"] not in _KINDS:
-            if document["kind"] == "GlobalNetworkSet":
-                _set(document)
+            _require_readable(document, given.get("order", inf))
             return {**document, "spec": {"order": inf, **given}}
         spec = {"order": inf, "tier": "default", **given}
         spec["selector"] = given.get("selector") or "all()"
@@ -342,6 +341,16 @@ def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UnreadableError(f"it is malformed ({type(error).__name__}: {error})") from error
     return found
+
+
+def _require_readable(document: Mapping[str, Any], order: object) -> None:
+    """Hold a set or a tier to what can be read."""
+    if document["kind"] == "GlobalNetworkSet":
+        labels, _ = _set(document)
+        if not all(isinstance(each, str) for pair in labels.items() for each in pair):
+            raise UnreadableError("its labels are no texts")
+    elif not isinstance(order, int | float):
+        raise UnreadableError("its order is no number")
 
 
 def _set(document: Mapping[str, Any]) -> tuple[Mapping[str, str], AddressSet]:
