@@ -91,7 +91,7 @@ def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Ve
             *stands.without_tier(counting),
             *proof.undecided,
         ),
-        notes=tuple(stands.notes(counting)),
+        notes=tuple(stands.notes(documents, counting)),
         unlike=unlike,
         chains=chains(shall.translated.manifests, unlike),
         policies=by_name(counting),
@@ -159,18 +159,20 @@ class _Stands:
                     "those of every tier that does"
                 )
 
-    def notes(self, documents: Sequence[Document]) -> Iterator[str]:
-        """What of others counts with ours, and which tiers only preview."""
+    def notes(self, documents: Sequence[Document], counting: Sequence[Document]) -> Iterator[str]:
+        """What of others counts with ours or does not, and which tiers only preview."""
         for tier, mode in self._modes.items():
             if mode == "staged":
                 yield f"tier {tier} is staged: its policies are judged as if they were enforced"
-        asked = frozenset(label for each in documents for label in named(each))
+        asked = frozenset(label for each in counting for label in named(each))
         for each in documents:
             kind, name = each["kind"], each["metadata"]["name"]
             if self._ours(kind, name) or kind == "Tier":
                 continue
             if kind == "GlobalNetworkPolicy":
                 yield f"{kind} {name} of others stands in tier {_tier(each)} and counts as it is"
+            elif kind == STAGED:
+                yield f"{kind} {name} of others stands in tier {_tier(each)} and decides nothing"
             elif kind == "GlobalNetworkSet" and not carried(each).isdisjoint(asked):
                 yield (
                     f"{kind} {name} of others carries labels that policies in our tiers select by; "

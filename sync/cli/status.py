@@ -109,7 +109,7 @@ def _print(document: dict[str, Any]) -> None:
                 f"{each['kind']} {each['name']}: {each['error']}" for each in half["unwritten"]
             ]
             _say("  written since then", counted(half["written"], "object"))
-            _say("  known not to be written", shortened(unwritten) or "none")
+            _say("  not known to be written", shortened(unwritten) or "none")
         _say("  last success", cluster["succeeded"] or "never")
         _say("  last attempt", cluster["attempted"] or "never")
         _say(

@@ -1,9 +1,18 @@
 """`zonebridge verify`, as a firewall engineer and a pipeline meet it."""
 
-import pytest
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
-from tests.e2e.installation import Installation
-from tests.words import address, document, rule
+import pytest
+import yaml
+
+from sync.calico.manifest import Manifest
+from sync.plan.changes import Cause, Change
+from sync.store import Conclusion, Outcome, open_store
+from tests.e2e.installation import Installation, everything
+from tests.words import Word, address, document, rule
 
 RULES = [
     address("db-1", "10.2.0.1"),
@@ -74,3 +83,118 @@ def test_a_source_that_fails_proves_nothing(place: Installation) -> None:
     assert done.code == 4
     assert done.json["clusters"] == []
     assert [each["cluster"] for each in done.json["errors"]] == ["eu"]
+
+
+# --- what stands ----------------------------------------------------------------------------------
+
+DB = "firewallpolicy.pan-zone-db"
+
+
+def edited(place: Installation, name: str, edit: Callable[[Any], object]) -> None:
+    """What another hand makes of a policy's file."""
+    file = place.directory / "eu" / "globalnetworkpolicy" / f"{name}.yaml"
+    held = yaml.safe_load(file.read_bytes())
+    edit(held)
+    file.write_text(yaml.safe_dump(held), encoding="utf-8")
+
+
+def test_live_proves_the_files_as_they_stand(place: Installation) -> None:
+    place.done("sync")
+    before = everything(place.directory)
+    done = place.done("verify", "--live")
+    first, *accepted = done.out.splitlines()
+    assert first.startswith("Cluster eu, as its objects stand: the proof holds: ")
+    assert accepted == place.done("verify").out.splitlines()[1:]
+    assert everything(place.directory) == before
+
+    edited(place, DB, lambda it: it["spec"]["ingress"].insert(0, {"action": "Pass"}))
+    done = place.run("verify", "--live")
+    assert done.code == 6
+    assert "the proof FAILS" in done.out
+    assert f"Calico allows it ({DB}[ingress 0])\n" in done.out
+    assert f"  Changed by another hand: 1 object: GlobalNetworkPolicy {DB}\n" in done.out
+    # What would be written is as right as it was.
+    assert place.done("verify").code == 0
+
+    place.done("sync")
+    assert place.run("verify", "--live").code == 0
+
+
+def test_live_says_what_a_commit_opens_until_it_is_written(place: Installation) -> None:
+    place.done("sync")
+    denied = [
+        Word(each.place, each.xml.replace("allow</action>", "deny</action>")) for each in RULES
+    ]
+    place.export(document(groups={"dg-eu": denied}))
+    done = place.run("verify", "--live", "--output", "json")
+    assert done.code == 6
+    (cluster,) = done.json["clusters"]
+    assert (cluster["cluster"], cluster["live"], cluster["holds"]) == ("eu", True, False)
+    assert cluster["disagreements"] == [*cluster["opened"], *cluster["out_of_sync"]]
+    assert cluster["out_of_sync"] == cluster["undecided"] == cluster["drift"] == []
+    assert any(
+        "; not written yet: update GlobalNetworkPolicy firewallpolicy.pan-zone-" in each
+        for each in cluster["opened"]
+    )
+    assert {each["action"] for each in cluster["pending"]} == {"update"}
+    assert {(each["tier"], each["zone"], each["state"]) for each in cluster["chains"]} == {
+        ("firewallpolicy", "web", "old"),
+        ("firewallpolicy", "db", "old"),
+    }
+    # It waits for a sync, and none was left in the middle.
+    assert cluster["half_written"] is None
+    place.done("sync")
+    (cluster,) = place.done("verify", "--live", "--output", "json").json["clusters"]
+    assert (cluster["holds"], cluster["pending"]) == (True, [])
+
+
+def test_live_does_not_decide_what_a_hand_wrote_that_cannot_be_judged(place: Installation) -> None:
+    place.done("sync")
+    edited(place, DB, lambda it: it["spec"].update(applyOnForward=True))
+    done = place.run("verify", "--live")
+    assert done.code == 6
+    assert "the proof is not decided" in done.out
+    assert f"  ? GlobalNetworkPolicy {DB} is not judged: {DB} says applyOnForward" in done.out
+
+
+def test_a_sync_that_was_left_in_the_middle_is_half_written_until_one_comes_to_its_end(
+    place: Installation,
+) -> None:
+    place.done("sync")
+    (cluster,) = place.done("status", "--output", "json").json["clusters"]
+    assert (cluster["state"], cluster["half_written"]) == ("in sync", None)
+    # As a killed sync leaves the trail, and the cluster: one of two objects was written.
+    with open_store(f"sqlite:///{place.directory}/zonebridge.db") as store:
+        stood = store.written("eu")["GlobalNetworkPolicy", DB]
+        document = stood.document()
+        document["spec"]["ingress"].insert(0, {"action": "Pass"})
+        change = Change(stood, Manifest.of(document), Cause.CONFIGURATION)
+        with store.lease("eu", "test", timedelta(seconds=5)) as lease:
+            run = store.run("test")
+            written, _ = run.intend(lease, [change, replace(change, after=None)], [])
+            run.conclude([Conclusion(written, Outcome.APPLIED)])
+    edited(place, DB, lambda it: it["spec"]["ingress"].insert(0, {"action": "Pass"}))
+    (cluster,) = place.done("status", "--output", "json").json["clusters"]
+    assert (cluster["state"], cluster["half_written"]["since"]) == ("half-written", written.time)
+    shown = place.done("status").out.splitlines()
+    assert shown[0] == (
+        f"Cluster eu: half-written since {written.time}: no sync has come to its end since, or one "
+        "is writing now"
+    )
+    assert shown[2].startswith(f"  not known to be written: GlobalNetworkPolicy {DB}: ")
+    done = place.run("verify", "--live")
+    assert done.code == 6
+    assert f"; not written yet: update GlobalNetworkPolicy {DB}\n" in done.out
+    assert f"  Half-written since {written.time}: " in done.out
+    asked = ("--from", "web", "--to", "db", "--port", "22/tcp", "--live")
+    assert (
+        f"  half-written since {written.time}: 1 change pending, and of what decides here: update "
+        f"GlobalNetworkPolicy {DB}\n"
+    ) in place.done("explain", *asked).out
+    (explained,) = place.done("explain", *asked, "--output", "json").json["clusters"]
+    assert explained["pending"] == [{"action": "update", "kind": "GlobalNetworkPolicy", "name": DB}]
+
+    place.done("sync", "--lease-timeout", "10s")
+    (cluster,) = place.done("status", "--output", "json").json["clusters"]
+    assert (cluster["state"], cluster["half_written"]) == ("in sync", None)
+    assert place.run("verify", "--live").code == 0

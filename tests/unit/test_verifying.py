@@ -70,10 +70,6 @@ class Place:
         )
 
     @property
-    def name(self) -> str:
-        return "c"
-
-    @property
     def cluster(self) -> Cluster:
         here = DeviceGroupHere("main", "one", TIER, 101, self.mode)
         memory = self.memory
@@ -85,9 +81,6 @@ class Place:
 
     def read(self) -> Snapshot:
         return Snapshot(read(document((), {"one": self.words})), Provenance("main", "memory", "1"))
-
-    def revision(self) -> str:
-        raise NotImplementedError
 
     def sync(self) -> Result:
         source = Source(self.read())
@@ -372,7 +365,10 @@ def test_what_others_stage_hides_nothing(place: Place) -> None:
     deny |= {"types": ["Ingress", "Egress"], "ingress": [{"action": "Deny"}]}
     for mode in ("enforced", "staged"):
         place.put(f"{TIER}.theirs", "StagedGlobalNetworkPolicy", **deny)
-        assert place.verified().opened, mode
+        found = place.verified()
+        assert found.opened, mode
+        told = f"StagedGlobalNetworkPolicy {TIER}.theirs of others stands in tier {TIER} and"
+        assert f"{told} decides nothing" in found.notes
         place.put(f"{TIER}.odd", "StagedGlobalNetworkPolicy", **deny, applyOnForward=True)
         assert not place.verified().undecided
         place.mode = "staged"
