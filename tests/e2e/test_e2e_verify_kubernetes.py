@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.installation import Installation, kubernetes
-from tests.e2e.test_e2e_explain_kubernetes import DB, RULES, ZONES, edited, enforce, explain
+from tests.e2e.test_e2e_explain_kubernetes import DB, RULES, ZONES, edited, explain
 from tests.e2e.test_e2e_kubernetes import GUEST_SUBJECT, RBAC, rights
 from tests.kubernetes_cluster import GROUP, GUEST, ControlPlane
 from tests.words import Word, document
@@ -16,7 +16,7 @@ def eu(place: Installation, calico: ControlPlane) -> ControlPlane:
     """The one cluster of the installation, written as the firewall has it."""
     place.configure(kubernetes("eu", calico.kubeconfig(), pod_cidrs=["10.244.0.0/16"]), zones=ZONES)
     place.export(document(groups={"dg-eu": RULES}))
-    enforce(place)
+    place.done("sync")
     return calico
 
 

@@ -390,6 +390,36 @@ def test_a_foreign_set_that_a_selector_selects_counts_with_its_nets(place: Place
     assert place.verified().holds
 
 
+def test_what_stands_at_another_place_counts_as_what_it_is(place: Place) -> None:
+    """A file may hold another kind than its folder says, and is applied all the same."""
+    place.say(between("no", "deny"))
+    place.sync()
+    first: dict[str, Any] = {"tier": TIER, "order": -1_000_000, "selector": "all()"}
+    place.put(f"{TIER}.x", POLICY, **first, types=["Ingress"], ingress=[{"action": "Pass"}])
+    documents = place.memory.documents
+    documents[SET, "x"] = documents.pop((POLICY, f"{TIER}.x"))
+    assert {each.where for each in place.verified().opened} == {f"{TIER}.x[ingress 0]"}
+
+
+@pytest.mark.parametrize(
+    "labels", [{"firewall.tigera.io/address-group": 1}, {"a": ["b"]}, {1: "a"}, ["a"]]
+)
+def test_a_set_that_cannot_be_read_is_not_decided(place: Place, labels: Any) -> None:
+    place.say(between("no", "deny"))
+    place.sync()
+    place.put("theirs", SET, labels=labels, nets=["10.0.0.0/8"])
+    (undecided,) = place.verified().undecided
+    assert undecided.startswith("GlobalNetworkSet theirs is not judged: ")
+    assert place.explained().verdict == "unknown"
+
+
+def test_a_tier_whose_order_cannot_be_read_is_not_decided(place: Place) -> None:
+    place.say(between("no", "deny"))
+    place.sync()
+    place.spec(TIER, "Tier")["order"] = "first"
+    assert place.verified().undecided[0].startswith(f"Tier {TIER} is not judged: its order is no")
+
+
 def test_a_selector_that_cannot_be_judged_is_not_decided_and_never_equal(place: Place) -> None:
     place.say(between("no", "deny"))
     place.sync()
