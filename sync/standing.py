@@ -201,7 +201,14 @@ class ChainState:
         return "old" if self.old else "missing"
 
 
-def chains(desired: Mapping[Key, Manifest], unlike: Unlike) -> tuple[ChainState, ...]:
+def taken(desired: Mapping[Key, Manifest], live: Mapping[Key, LiveObject]) -> dict[Key, LiveObject]:
+    """The objects of others that stand where ours shall stand."""
+    return {key: live[key] for key in desired if key in live and live[key].manifest is None}
+
+
+def chains(
+    desired: Mapping[Key, Manifest], live: Mapping[Key, LiveObject], unlike: Unlike
+) -> tuple[ChainState, ...]:
     """Every chain that stands or shall stand, by tier and zone, and how far it is written."""
     counts: dict[tuple[str, str], Counter[str]] = {}
 
@@ -209,7 +216,7 @@ def chains(desired: Mapping[Key, Manifest], unlike: Unlike) -> tuple[ChainState,
         if place.chain:
             counts.setdefault((place.tier, place.chain), Counter())[what] += 1
 
-    altered = {(each.kind, each.name) for each in unlike.drift}
+    altered = {(each.kind, each.name) for each in unlike.drift} | taken(desired, live).keys()
     changed = {(each.kind, each.name) for each in unlike.pending}
     for key, manifest in desired.items():
         if manifest.kind in POLICIES and key not in changed:

@@ -26,6 +26,7 @@ from sync.standing import (
     chains,
     judged,
     namespaced,
+    taken,
 )
 from sync.store import HalfWritten, Store
 from sync.targets import Read
@@ -93,7 +94,7 @@ def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Ve
         ),
         notes=tuple(stands.notes(documents, counting)),
         unlike=unlike,
-        chains=chains(shall.translated.manifests, unlike),
+        chains=chains(shall.translated.manifests, live, unlike),
         policies=by_name(counting),
         half=store.half_written(cluster.name),
     )
@@ -107,6 +108,7 @@ class _Stands:
     ) -> None:
         self._modes = {target.tier: target.mode for target in shall.targets}
         self._live = live
+        self._taken = taken(shall.translated.manifests, live)
         self._written = written
 
     def counting(self, documents: Sequence[Document]) -> Iterator[Document]:
@@ -164,10 +166,12 @@ class _Stands:
         for tier, mode in self._modes.items():
             if mode == "staged":
                 yield f"tier {tier} is staged: its policies are judged as if they were enforced"
+        for (kind, name), found in self._taken.items():
+            yield f"{kind} {name} stands where ours shall stand: it {found.foreign_because}"
         asked = frozenset(label for each in counting for label in named(each))
         for each in documents:
             kind, name = each["kind"], each["metadata"]["name"]
-            if self._ours(kind, name) or kind == "Tier":
+            if self._ours(kind, name) or kind == "Tier" or (kind, name) in self._taken:
                 continue
             if kind == "GlobalNetworkPolicy":
                 yield f"{kind} {name} of others stands in tier {_tier(each)} and counts as it is"
