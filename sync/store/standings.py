@@ -65,7 +65,7 @@ def stand(
 
     That of a cluster is never older than the records that it tells of, whatever the clock says.
     """
-    newest = connection.scalar(select(Heads.time).where(Heads.chain == name))
+    newest = connection.scalar(select(Heads.time).where(Heads.chain == storable(name)))
     time = max(time, newest or "") if kind == "cluster" else time
     connection.execute(
         text(

@@ -16,6 +16,7 @@ from sync.plan.plan import Origin
 from sync.store import (
     BATCH,
     Conclusion,
+    HalfWritten,
     Kind,
     Outcome,
     Record,
@@ -435,6 +436,46 @@ def test_a_standing_is_overwritten_and_keeps_when_it_last_succeeded(
         with pytest.raises(StoreError, match="reading only"):
             reader.stand("cluster", "eu", state="done", detail="", succeeded=True)
     assert verify(store).records == 0
+
+
+def test_a_cluster_is_half_written_from_its_first_write_to_its_next_success(
+    store: Store, run: Run
+) -> None:
+    web, database = (("GlobalNetworkSet", name) for name in ("web", "db"))
+
+    def stand(state: str) -> None:
+        store.stand("cluster", "eu", state=state, detail="", succeeded=state == "in sync")
+
+    assert store.half_written("eu") is None
+    first, second = intend(run, "eu", [create(WEB), create(DATABASE)])
+    opened = "nobody knows yet whether it was written"
+    assert store.half_written("eu") == HalfWritten(
+        first.time, 0, ((*web, opened), (*database, opened))
+    )
+    # What was refused as a whole leaves the cluster as it was.
+    run.conclude([Conclusion(each, Outcome.FAILED, "403") for each in (first, second)])
+    stand("failed")
+    assert store.half_written("eu") is None
+    apply(run, "eu", create(WEB))
+    stand("failed")
+    expected = HalfWritten(first.time, 1, ((*database, "403"),))
+    assert store.half_written("eu") == expected
+    # That later ones come to nothing, or to no end, changes nothing of that.
+    stand("blocked")
+    assert store.half_written("eu") == expected
+    assert store.half_written("us") is None
+    apply(run, "eu", create(DATABASE))
+    assert store.half_written("eu") == HalfWritten(first.time, 2, ())
+    stand("in sync")
+    assert store.half_written("eu") is None
+
+
+def test_a_clock_that_goes_back_leaves_no_cluster_half_written(place: Place) -> None:
+    with place.open(clock=lambda: AFTER[3]) as store:
+        apply(store.run("alice"), "eu", create(WEB))
+    with place.open(clock=lambda: AFTER[0]) as store:
+        store.stand("cluster", "eu", state="in sync", detail="", succeeded=True)
+        assert store.half_written("eu") is None
 
 
 def test_what_a_source_was_told_is_found_again_and_overwritten(place: Place, store: Store) -> None:
