@@ -1,7 +1,6 @@
 """`zonebridge verify`, as a firewall engineer and a pipeline meet it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -87,7 +86,7 @@ def test_a_source_that_fails_proves_nothing(place: Installation) -> None:
 
 # --- what stands ----------------------------------------------------------------------------------
 
-DB = "firewallpolicy.pan-zone-db"
+DB, WEB = (f"firewallpolicy.pan-zone-{zone}" for zone in ("db", "web"))
 
 
 def edited(place: Installation, name: str, edit: Callable[[Any], object]) -> None:
@@ -165,13 +164,14 @@ def test_a_sync_that_was_left_in_the_middle_is_half_written_until_one_comes_to_i
     assert (cluster["state"], cluster["half_written"]) == ("in sync", None)
     # As a killed sync leaves the trail, and the cluster: one of two objects was written.
     with open_store(f"sqlite:///{place.directory}/zonebridge.db") as store:
-        stood = store.written("eu")["GlobalNetworkPolicy", DB]
+        stood, other = (store.written("eu")["GlobalNetworkPolicy", name] for name in (DB, WEB))
         document = stood.document()
         document["spec"]["ingress"].insert(0, {"action": "Pass"})
         change = Change(stood, Manifest.of(document), Cause.CONFIGURATION)
         with store.lease("eu", "test", timedelta(seconds=5)) as lease:
             run = store.run("test")
-            written, _ = run.intend(lease, [change, replace(change, after=None)], [])
+            gone = Change(other, None, Cause.CONFIGURATION)
+            written, _ = run.intend(lease, [change, gone], [])
             run.conclude([Conclusion(written, Outcome.APPLIED)])
     edited(place, DB, lambda it: it["spec"]["ingress"].insert(0, {"action": "Pass"}))
     (cluster,) = place.done("status", "--output", "json").json["clusters"]
@@ -181,7 +181,7 @@ def test_a_sync_that_was_left_in_the_middle_is_half_written_until_one_comes_to_i
         f"Cluster eu: half-written since {written.time}: no sync has come to its end since, or one "
         "is writing now"
     )
-    assert shown[2].startswith(f"  not known to be written: GlobalNetworkPolicy {DB}: ")
+    assert shown[2].startswith(f"  not known to be written: GlobalNetworkPolicy {WEB}: ")
     done = place.run("verify", "--live")
     assert done.code == 6
     assert f"; not written yet: update GlobalNetworkPolicy {DB}\n" in done.out
