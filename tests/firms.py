@@ -17,8 +17,7 @@ _ADDRESSES = tuple(ADDRESSES)
 _TAGS = ("t1", "t2")
 _FILTERS = ("t1", "t1 and t2", "t1 or t2", "t1 and not t2")
 _FROM_TO = (
-    (("users",), ("web",)),
-    (("users",), ("web",)),
+    *(5 * ((("users",), ("web",)),)),
     (("any",), ("web",)),
     (("web",), ("users",)),
     (("web",), ("db",)),
@@ -38,14 +37,14 @@ def drawn(random: Random, *, long: bool = False) -> Firm:
     """A configuration of one device group or of two that share most zones."""
     names = ("a",) if random.random() < 0.55 else ("a", "b")
     groups: dict[str, tuple[str, ...] | str] = {
-        name: random.choice(_FILTERS) if random.random() < 0.15 else _members(random, name)
+        name: random.choice(_FILTERS) if random.random() < 0.1 else _members(random, name)
         for name in GROUPS
     }
     return Firm(
         rules={
             name: tuple(
                 says(random, f"{name}{number}")
-                for number in range(random.randint(14, 24) if long else random.randint(1, 6))
+                for number in range(random.randint(14, 24) if long else random.randint(2, 5))
             )
             for name in names
         },
@@ -69,7 +68,7 @@ def drawn(random: Random, *, long: bool = False) -> Firm:
     )
 
 
-def changed(firm: Firm, random: Random, *, at_most: int = 4) -> Firm:
+def changed(firm: Firm, random: Random, *, at_most: int = 6) -> Firm:
     """The same, in a few ways another."""
     for _ in range(random.randint(1, at_most)):
         firm = random.choice(_CHANGES)(firm, random)
@@ -80,7 +79,7 @@ def says(random: Random, name: str) -> Says:
     """A rule over a few groups."""
     from_, to = random.choice(_FROM_TO)
     source, not_source = _listed(random)
-    destination, not_destination = _listed(random) if random.random() < 0.4 else (("any",), False)
+    destination, not_destination = _listed(random) if random.random() < 0.2 else (("any",), False)
     return Says(
         name,
         random.choice(("allow", "allow", "deny")),

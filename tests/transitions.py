@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import unified_diff
 from functools import cached_property
 from itertools import count, pairwise
@@ -158,14 +158,18 @@ NETWORKS: Mapping[str, ZoneDefinition] = {
     "lab": ZoneDefinition(networks=("10.8.0.0/16",)),
 }
 
+_STRICT = RuleOptions(applications="strict")
+_ZONES = ZoneOptions(definitions=NETWORKS)
+
 
 @dataclass(frozen=True)
 class Firm:
     """What a firewall of each device group has, and the settings it is written with.
 
-    `pods_known` says whether the networks that hold every pod are. `groups` are address groups in Shared, by name: their members, or a filter over tags. `own` are
+    `groups` are address groups in Shared, by name: their members, or a filter over tags. `own` are
     those of one device group, which go before them. `tags` are those of address objects. `rules`
-    and `zones` (which it has, whatever its rules name) are by device group.
+    and `zones` (which it has, whatever its rules name) are by device group. `pods_known` says
+    whether it is known which networks hold every pod.
     """
 
     rules: Mapping[str, tuple[Says, ...]]
@@ -177,8 +181,8 @@ class Firm:
         DeviceGroupHere("main", "a", "tier-a", 101, mode="enforced"),
     )
     pods_known: bool = True
-    rule_options: RuleOptions = RuleOptions(applications="strict")
-    zone_options: ZoneOptions = ZoneOptions(definitions=NETWORKS)
+    rule_options: RuleOptions = _STRICT
+    zone_options: ZoneOptions = _ZONES
 
     def __str__(self) -> str:
         lines = [f"  {each.tier}: {each.name}, {each.order}, {each.mode}" for each in self.here]
@@ -191,8 +195,8 @@ class Firm:
             lines += [f"  {name}: {rule}" for rule in rules]
         options = self.zone_options
         lines += [
-            f"  pods_known={self.pods_known} allow_as={self.rule_options.allow_as} "
-            f"unzoned_pods={options.unzoned_pods} unknown_addresses={options.unknown_addresses}"
+            f"  pods_known={self.pods_known} allow_as={self.rule_options.allow_as}",
+            f"  unzoned_pods={options.unzoned_pods} unknown_addresses={options.unknown_addresses}",
         ]
         lines += [
             f"  zone {name}: {found.selector or 'by label'} {','.join(found.networks or ())}"
@@ -231,6 +235,10 @@ class Firm:
     def denied(self) -> int:
         """The flows that some enforced firewall denies."""
         return JUDGE.mask(lambda flow: not self.verdict(flow).allow) if self._firewalls else 0
+
+    def zone_of(self, end: End) -> str | None:
+        """The zone of a pod, where any firewall is enforced."""
+        return self._firewalls[0].zone_of_pod(end) if self._firewalls else None
 
     def verdict(self, flow: Flow) -> Verdict:
         return cluster_verdict(self._firewalls, flow, Oracle(0))
@@ -407,7 +415,11 @@ class _Trail:
             self.believed.pop((change.kind, change.name), None)
 
 
-def synced(firm: Firm, standing: Objects, refuses: Refuses = lambda name, time: False) -> Trace:
+def _nothing(_name: str, _time: int) -> bool:
+    return False
+
+
+def synced(firm: Firm, standing: Objects, refuses: Refuses = _nothing) -> Trace:
     """One sync of a cluster in which this stands, of which it refuses some writes."""
     cluster = MemoryCluster(OWNER, {key: each.document() for key, each in standing.items()})
     times: dict[str, int] = {}
@@ -460,9 +472,15 @@ def small_parts(least: int) -> Iterator[None]:
 # --- what must hold -------------------------------------------------------------------------------
 
 
-def complaints(trace: Trace, aims: Sequence[Firm], random: Random, turns: int = 2) -> Iterator[str]:
-    """What is wrong on the way to the last of these aims; the first is where it was last whole."""
-    denied = -1
+def complaints(
+    traces: Sequence[Trace], aims: Sequence[Firm], random: Random, turns: int = 2
+) -> Iterator[str]:
+    """What is wrong in the last of these syncs, to the last of these aims.
+
+    The first aim is where the cluster was last whole, and the first of the syncs began there.
+    """
+    trace = traces[-1]
+    denied = ~_excused(traces, aims)
     for aim in aims:
         denied &= aim.denied
     tiers = {
@@ -477,8 +495,7 @@ def complaints(trace: Trace, aims: Sequence[Firm], random: Random, turns: int = 
         for name in state.homeless:
             yield _told(trace, aims, done, f"{name} stands in a tier that does not")
             return
-        opened = _not_excused(trace, denied & ~state.denied)
-        if opened:
+        if opened := denied & ~state.denied:
             yield _told(trace, aims, done, _opened(JUDGE.shown(opened), aims, stands))
             return
         for (tier, direction), mask in tiers.items():
@@ -502,26 +519,27 @@ def ended(trace: Trace, firm: Firm) -> Iterator[str]:
         yield f"\nthe next sync goes on and writes {', '.join(map(str, again))}\n{firm}"
 
 
-def _not_excused(trace: Trace, opened: int) -> int:
-    """Without the flows of chains that the plan names as impossible to order."""
-    for named in trace.unordered:
-        text = repr(named)
-        tiers = [tier for tier in {tier for tier, _ in _places(trace)} if tier in text]
-        zones = [zone for zone in NETWORKS if zone in text]
-        if len(tiers) > 1:
-            opened &= ~JUDGE.mask(lambda flow, zones=zones: _of_zones(flow, zones))
-    return opened
+def _excused(traces: Sequence[Trace], aims: Sequence[Firm]) -> int:
+    """The flows of chains that plans name as impossible to order: those of both of two chains."""
+    pairs = {_chains_named(named) for trace in traces for named in trace.unordered}
+
+    def of_both(flow: Flow) -> bool:
+        ends = [end for end in (flow.source, flow.destination) if end.pod]
+        zones = {aim.zone_of(end) for aim in aims for end in ends}
+        return any(all(zone in zones for _, zone in chains) for chains in pairs)
+
+    return JUDGE.mask(of_both) if pairs else 0
 
 
-def _places(trace: Trace) -> set[tuple[str, str]]:
-    changes = [write.change for write in trace.writes]
-    return {(change.place.tier, change.name) for change in changes if "Policy" in change.kind}
-
-
-def _of_zones(flow: Flow, zones: Sequence[str]) -> bool:
-    """Whether a flow has a pod with the label of one of these zones, or of any if none is named."""
-    pods = [end.pod for end in (flow.source, flow.destination) if end.pod]
-    return any(not zones or pod.labels.get(LABEL) in (*zones, None) for pod in pods)
+def _chains_named(named: object) -> frozenset[tuple[str, str]]:
+    """The chains that are named, as (tier, zone); two of different tiers."""
+    found = frozenset(
+        value
+        for value in (getattr(named, each.name) for each in fields(named))  # type: ignore[arg-type]
+        if isinstance(value, tuple) and list(map(type, value)) == [str, str]
+    )
+    assert len({tier for tier, _ in found}) == 2, f"of which two chains is {named}?"
+    return found
 
 
 def _opened(flow: Flow, aims: Sequence[Firm], stands: Objects) -> str:
@@ -581,14 +599,14 @@ def journey(
     """
     old, new, *more = firms
     trace = synced(new, old.first.end)
-    yield from complaints(trace, (old, new), random, turns)
+    yield from complaints((trace,), (old, new), random, turns)
     yield from ended(trace, new)
     on = (new, old, *more)
     between = [stands for _, stands in trace.states(random, turns)]
     for stands in random.sample(between, min(kills, len(between))):
         aim = random.choice(on)
         second = synced(aim, stands)
-        yield from complaints(second, (old, new, aim), random, turns=1)
+        yield from complaints((trace, second), (old, new, aim), random, turns=1)
         yield from ended(second, aim)
     names = [write.change.name for write in trace.writes]
     for name in random.sample(names, min(refusals, len(names))):
@@ -597,15 +615,11 @@ def journey(
         def refuses(each: str, now: int, name: str = name, time: int = time) -> bool:
             return each == name and time in (0, now)
 
-        stopped = synced(new, old.first.end, refuses)
-        yield from complaints(stopped, (old, new), random, turns=1)
-        aims = [old, new, random.choice(on)]
-        stands = stopped.end
-        if random.random() < 0.5:
-            again = synced(aims[-1], stands, refuses)
-            yield from complaints(again, aims, random, turns=1)
-            stands = again.end
+        traces = [synced(new, old.first.end, refuses)]
+        aims = [old, new]
+        yield from complaints(traces, aims, random, turns=1)
+        for again in (refuses, _nothing) if random.random() < 0.5 else (_nothing,):
             aims.append(random.choice(on))
-        last = synced(aims[-1], stands)
-        yield from complaints(last, aims, random, turns=1)
-        yield from ended(last, aims[-1])
+            traces.append(synced(aims[-1], traces[-1].end, again))
+            yield from complaints(traces, aims, random, turns=1)
+        yield from ended(traces[-1], aims[-1])

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from sync.targets import DeviceGroupHere
-from tests.transitions import Firm, Says, complaints, ended, journey, synced
+from tests.transitions import Firm, Says, Trace, complaints, ended, journey, synced
 
 QUARANTINE = Says("quarantine", "deny", ("users",), ("web",), ("quarantine",))
 CLIENTS = Says("clients", "allow", ("users",), ("web",), ("clients",))
@@ -172,26 +172,28 @@ def test_tags_move_a_host_between_dynamic_groups() -> None:
 def test_a_cluster_refuses_every_policy_for_ever() -> None:
     """What sets do alone opens nothing, however long the policies wait, whatever is aimed at."""
     turned = replace(TOGETHER, rules={"a": (CLIENTS, QUARANTINE)})
-    aims, stands = [APART], APART.first.end
+    aims, stands, traces = [APART], APART.first.end, list[Trace]()
     for firm in (TOGETHER, APART, turned, TOGETHER):
         aims.append(firm)
         trace = synced(firm, stands, lambda name, time: name.startswith("tier-a."))
-        hold(complaints(trace, aims, Random(1)))
+        traces.append(trace)
+        hold(complaints(traces, aims, Random(1)))
         stands = trace.end
     last = synced(APART, stands)
-    hold(complaints(last, aims, Random(1)))
+    hold(complaints((*traces, last), aims, Random(1)))
     hold(ended(last, APART))
 
 
 def test_a_cluster_refuses_every_set_for_ever() -> None:
-    aims, stands = [APART], APART.first.end
+    aims, stands, traces = [APART], APART.first.end, list[Trace]()
     for firm in (TOGETHER, of_one_rule(replace(CLIENTS, action="deny"), "h1", "h7"), TOGETHER):
         aims.append(firm)
         trace = synced(firm, stands, lambda name, time: name.startswith("pan"))
-        hold(complaints(trace, aims, Random(1)))
+        traces.append(trace)
+        hold(complaints(traces, aims, Random(1)))
         stands = trace.end
     last = synced(APART, stands)
-    hold(complaints(last, aims, Random(1)))
+    hold(complaints((*traces, last), aims, Random(1)))
     hold(ended(last, APART))
 
 
@@ -232,6 +234,18 @@ def test_a_deny_moves_from_one_device_group_to_the_other(
         one, two = (replace(each, here=each.here[::-1]) for each in (one, two))
     opens_nothing(one, two)
     opens_nothing(two, one)
+    assert not synced(two, one.first.end).unordered
+    assert not synced(one, two.first.end).unordered
+
+
+def test_what_two_device_groups_exchange_is_open_only_where_the_plan_names_it() -> None:
+    """Each begins to deny to the same pods what the other no longer does: no order is right."""
+    one, two = (of_two("xy", (101, 102), denies, SIDES["from a network"]) for denies in "ab")
+    other = replace(SIDES["from a network"], name="other", source=("h2",))
+    one = replace(one, rules={**one.rules, "b": (other, *one.rules["b"])})
+    two = replace(two, rules={**two.rules, "a": (other, *two.rules["a"])})
+    opens_nothing(one, two)
+    opens_nothing(two, one)
 
 
 def test_two_denies_follow_each_other_through_two_device_groups() -> None:
@@ -265,6 +279,12 @@ def test_tiers_change_names_and_places() -> None:
     opens_nothing(one, two)
 
 
+def test_a_tier_changes_its_name_and_nothing_else() -> None:
+    """Its pods whose label names no zone stay denied too, whichever write is refused."""
+    one = replace(APART, here=(replace(APART.here[0], tier="tier-z"),))
+    hold(journey((APART, one), Random(1), kills=16, refusals=99))
+
+
 def test_a_device_group_is_enforced_and_no_longer() -> None:
     one = of_two("xy", (101, 102), "a", SIDES["from a network"])
     staged = replace(one.here[1], mode="staged")
@@ -279,7 +299,7 @@ def test_pods_come_to_another_zone_by_its_definition() -> None:
     new = replace(
         APART,
         zone_options=replace(
-            APART.zone_options, definitions={"db": taken, **definitions, "db": taken}
+            APART.zone_options, definitions={"db": taken, **{**definitions, "db": taken}}
         ),
     )
     opens_nothing(APART, new)

@@ -36,7 +36,7 @@ from tests.firms import changed, drawn
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import End, Flow
 from tests.naive.rulebases import ZONES, Case, case
-from tests.transitions import JUDGE, WORLD, Firm, journey, small_parts
+from tests.transitions import JUDGE, WORLD, Firm, Trace, journey, small_parts, synced
 
 FIRMS = range(80)
 LONG_FIRMS = range(12)
@@ -88,6 +88,39 @@ def test_the_quick_judge_and_the_slow_one_agree() -> None:
             assert JUDGE.of(stands.values()).denied == JUDGE.mask(
                 lambda flow, calico=calico: not calico.verdict(flow).allow
             )
+
+
+def test_the_transitions_above_are_of_every_kind() -> None:
+    found: Counter[str] = Counter()
+    for seed in FIRMS:
+        old, new, _ = firms_of(Random(f"firms False {seed}"), long=False)
+        found += kinds(synced(new, old.first.end))
+    with small_parts(3):
+        for seed in LONG_FIRMS:
+            old, new, _ = firms_of(Random(f"firms True {seed}"), long=True)
+            found += kinds(synced(new, old.first.end))
+    most = len(FIRMS) / 3
+    assert min(found["sets and policies"], found["two tiers"]) > most, found
+    assert found["another generation"] > len(LONG_FIRMS) / 2, found
+    assert min(found["create Tier"], found["update Tier"], found["delete Tier"]) > 2, found
+    assert found["unordered"] < most, found
+
+
+def kinds(trace: Trace) -> Counter[str]:
+    """What is to be said of a sync."""
+    changes = [write.change for write in trace.writes]
+    policies = [change for change in changes if change.kind in POLICIES]
+    return Counter(
+        {
+            "sets and policies": bool(policies) and any("Set" in each.kind for each in changes),
+            "two tiers": len({change.place.tier for change in policies}) > 1,
+            "another generation": any(
+                change.before is None and _GENERATION_B.search(change.name) for change in policies
+            ),
+            "unordered": bool(trace.unordered),
+            **{f"{each.action} Tier": 1 for each in changes if each.kind == "Tier"},
+        }
+    )
 
 
 def travelled(seed: int, *, long: bool = False, kills: int = 2, refusals: int = 2) -> Iterator[str]:
