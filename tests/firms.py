@@ -17,7 +17,7 @@ _ADDRESSES = tuple(ADDRESSES)
 _TAGS = ("t1", "t2")
 _FILTERS = ("t1", "t1 and t2", "t1 or t2", "t1 and not t2")
 _FROM_TO = (
-    *(5 * ((("users",), ("web",)),)),
+    (("users",), ("web",)),
     (("any",), ("web",)),
     (("web",), ("users",)),
     (("web",), ("db",)),
@@ -76,7 +76,12 @@ def changed(firm: Firm, random: Random, *, at_most: int = 6) -> Firm:
 
 
 def says(random: Random, name: str) -> Says:
-    """A rule over a few groups."""
+    """A rule over a few groups; most are about the same pods."""
+    if random.random() < 0.6:
+        source = tuple(random.sample(GROUPS, random.choice((1, 1, 2))))
+        action: Literal["allow", "deny"] = random.choice(("allow", "deny"))
+        negated = random.random() < 0.15
+        return Says(name, action, ("users",), ("web",), source, not_source=negated)
     from_, to = random.choice(_FROM_TO)
     source, not_source = _listed(random)
     destination, not_destination = _listed(random) if random.random() < 0.2 else (("any",), False)
@@ -111,7 +116,7 @@ def _members(random: Random, name: str) -> tuple[str, ...]:
 
 def _address(random: Random) -> str:
     """One of few hosts, mostly."""
-    return random.choice(("h1", "h2", "h3", "h7") if random.random() < 0.6 else _ADDRESSES)
+    return random.choice(("h1", "h2", "h3", "h7") if random.random() < 0.8 else _ADDRESSES)
 
 
 def _tags(random: Random) -> tuple[str, ...]:

@@ -526,20 +526,20 @@ def _excused(traces: Sequence[Trace], aims: Sequence[Firm]) -> int:
     def of_both(flow: Flow) -> bool:
         ends = [end for end in (flow.source, flow.destination) if end.pod]
         zones = {aim.zone_of(end) for aim in aims for end in ends}
-        return any(all(zone in zones for _, zone in chains) for chains in pairs)
+        return any(all(zone in (*zones, "") for _, zone in chains) for chains in pairs)
 
     return JUDGE.mask(of_both) if pairs else 0
 
 
 def _chains_named(named: object) -> frozenset[tuple[str, str]]:
-    """The chains that are named, as (tier, zone); two of different tiers."""
-    found = frozenset(
-        value
-        for value in (getattr(named, each.name) for each in fields(named))  # type: ignore[arg-type]
-        if isinstance(value, tuple) and list(map(type, value)) == [str, str]
-    )
-    assert len({tier for tier, _ in found}) == 2, f"of which two chains is {named}?"
-    return found
+    """The two chains that are named, as (tier, zone); no zone is what stands around chains.
+
+    A chain is a tuple of texts that ends with these.
+    """
+    values = [getattr(named, each.name) for each in fields(named)]  # type: ignore[arg-type]
+    chains = [value for value in values if isinstance(value, tuple)]
+    assert len(chains) == 2, f"of which two chains is {named}?"
+    return frozenset((str(chain[-2]), str(chain[-1])) for chain in chains)
 
 
 def _opened(flow: Flow, aims: Sequence[Firm], stands: Objects) -> str:
