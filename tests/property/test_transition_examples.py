@@ -27,9 +27,9 @@ def of_one_rule(rule: Says, *members: str) -> Firm:
     return replace(APART, rules={"a": (rule,)}, groups={"clients": members})
 
 
-def opens_nothing(*firms: Firm) -> None:
+def opens_nothing(*firms: Firm, kills: int = 16, refusals: int = 8) -> None:
     """Fail with what goes wrong between two configurations, or on the way to a third."""
-    hold(journey(firms, Random(1), kills=16, refusals=8))
+    hold(journey(firms, Random(1), kills=kills, refusals=refusals))
 
 
 def hold(complaints: Iterator[str]) -> None:
@@ -232,8 +232,8 @@ def test_a_deny_moves_from_one_device_group_to_the_other(
     one, two = (of_two(names, orders, denies, SIDES[side]) for denies in "ab")
     if listed == "in reverse":
         one, two = (replace(each, here=each.here[::-1]) for each in (one, two))
-    opens_nothing(one, two)
-    opens_nothing(two, one)
+    opens_nothing(one, two, kills=4, refusals=3)
+    opens_nothing(two, one, kills=4, refusals=3)
     assert not synced(two, one.first.end).unordered
     assert not synced(one, two.first.end).unordered
 
@@ -282,7 +282,7 @@ def test_tiers_change_names_and_places() -> None:
 def test_a_tier_changes_its_name_and_nothing_else() -> None:
     """Its pods whose label names no zone stay denied too, whichever write is refused."""
     one = replace(APART, here=(replace(APART.here[0], tier="tier-z"),))
-    hold(journey((APART, one), Random(1), kills=16, refusals=99))
+    opens_nothing(APART, one, refusals=99)
 
 
 def test_a_device_group_is_enforced_and_no_longer() -> None:

@@ -38,8 +38,8 @@ from tests.naive.flows import End, Flow
 from tests.naive.rulebases import ZONES, Case, case
 from tests.transitions import JUDGE, WORLD, Firm, Trace, journey, small_parts, synced
 
-FIRMS = range(80)
-LONG_FIRMS = range(12)
+FIRMS = range(60)
+LONG_FIRMS = range(8)
 MANY_FIRMS = range(1000, 2000, 50)
 SEEDS = range(5)
 MOVES = 4
