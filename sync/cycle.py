@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import orjson
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
 from sync.clusters.cluster import (
+    ClusterFacts,
     ClusterWriter,
     Key,
     LiveObject,
@@ -29,12 +30,13 @@ from sync.desired import Cluster, Desired, InvalidObjectError, desired
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
+from sync.foreign_sets import Watched, foreign_sets
 from sync.last_good import keep
-from sync.leftovers import in_no_zone, left_out
+from sync.leftovers import in_no_zone, left_out, not_seen
 from sync.overtaking import precedence
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
-from sync.plan.guards import empty_sources, foreign_policies
+from sync.plan.guards import empty_sources, foreign_policies, live_tiers
 from sync.plan.order import Step, Unwritten
 from sync.plan.plan import NotPushed, Origin, Plan, make_plan
 from sync.plan.precedence import Precedence
@@ -66,7 +68,8 @@ class Result:
 
     `proof` is there where something was to be proven. A set that was written twice counts twice.
     `left` changes were not tried; then there is an error that says why. Of changes whose outcome is
-    `unknown` the next sync learns only when the lease has run out.
+    `unknown` the next sync learns only when the lease has run out. `watched` is what it saw of
+    others' sets, None if nothing could be planned.
     """
 
     cluster: str
@@ -78,6 +81,7 @@ class Result:
     left: int = 0
     error: ZonebridgeError | None = None
     unknown: bool = False
+    watched: Watched | None = None
 
     @property
     def state(self) -> str:
@@ -285,7 +289,9 @@ def sync_cluster(
             if not (planned.translated.on_the_way and result.succeeded):
                 break
         report = planned.translated.report
-        return replace(result, applied=done, report=report, proof=planned.proof)
+        return replace(
+            result, applied=done, report=report, proof=planned.proof, watched=planned.watched
+        )
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
 
@@ -321,11 +327,13 @@ def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Ru
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, what it is made from, and the proof of that where one was needed."""
+    """A plan, what it is made from, the proof of that where one was needed, and what it saw of
+    others' sets."""
 
     plan: Plan
     translated: Translated
     proof: Proof | None
+    watched: Watched = field(default_factory=Watched)
 
 
 def _plan(
@@ -347,6 +355,11 @@ def _plan(
         if not (cluster.adopt and found.adoptable and key in translated.manifests)
     }
     found = differences(translated.manifests, written, live, adopt=cluster.adopt)
+    beside, watched = foreign_sets(
+        (shall.standing, translated.manifests), live, translated.manifests, shall.facts
+    )
+    # A directory tells of no cluster, and never will.
+    facts = shall.facts if cluster.moves else ClusterFacts()
     # What drifted was proven when it was written, and so was what an overtaken move goes back to.
     proof = None
     changed = any(each.cause is not Cause.DRIFT for each in found.changes)
@@ -359,11 +372,23 @@ def _plan(
         [
             *left_out(translated, shall.targets, shall.snapshots),
             *in_no_zone(translated.report, options.zones, shall.facts.zone_labels),
+            *not_seen(facts),
         ],
         repair_drift=cluster.repair_drift,
         live=live,
         blockers=[
             *foreign_policies(others, tiers, shall.facts.foreign_policies),
+            *beside,
+            *live_tiers(
+                (
+                    each
+                    for each in found.changes
+                    if cluster.repair_drift or each.cause is not Cause.DRIFT
+                ),
+                others,
+                shall.facts.foreign_policies,
+                facts.foreign_policies_because,
+            ),
             *empty_sources(
                 shall.standing,
                 translated.manifests,
@@ -379,7 +404,7 @@ def _plan(
         ],
         precedence=_precedence(cluster, found.changes, live, shall),
     )
-    return Planned(plan, translated, proof)
+    return Planned(plan, translated, proof, watched)
 
 
 def _precedence(

@@ -1,12 +1,14 @@
 """What of a configuration does not reach a cluster as it is, for the plan to say.
 
-The report tells of each rule; here are counts, and what no rule is to blame for.
+The report tells of each rule; here are counts, and what no rule is to blame for; and what of the
+cluster could not be looked at.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from sync.clusters.cluster import ClusterFacts
 from sync.firewall.configuration import Snapshot
 from sync.options import ZoneOptions
 from sync.plan.plan import LeftOut
@@ -36,6 +38,16 @@ def in_no_zone(
             "no zone has its pods by that label; unless a definition has them, they are to be "
             f"denied everything ({', '.join(pods[value])}); correct the label",
         )
+
+
+def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:
+    """What of others could not be read, so that guards do not see it."""
+    for subject, guard, because in (
+        ("policies of others", "foreign-policy", facts.foreign_policies_because),
+        ("sets and host endpoints of others", "foreign-set", facts.selectable_because),
+    ):
+        if because:
+            yield LeftOut(subject, f"the guard {guard} does not see them all: {because}")
 
 
 def left_out(

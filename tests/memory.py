@@ -38,7 +38,7 @@ class MemoryCluster:
         assert remaining() > 0
         return self
 
-    def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
+    def watch(self, changed: Any, labelled: Any, missed: Any, stopping: Any) -> None:
         raise NotImplementedError
 
     def facts(self, zone_label: str) -> ClusterFacts:

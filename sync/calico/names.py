@@ -25,6 +25,11 @@ STORE: Final = "zonebridge.io/store"
 # Calico's own label on every policy; `libcalico-go` and the admission policies both add it.
 TIER_LABEL: Final = "projectcalico.org/tier"
 
+# Labels that Calico gives to pods (both) and to what else has a namespace (the first), and that its
+# selectors tell pods and sets apart by. On a set nobody but its author puts them.
+NAMESPACE_LABEL: Final = "projectcalico.org/namespace"
+ORCHESTRATOR_LABEL: Final = "projectcalico.org/orchestrator"
+
 # Labels. These keys, and the annotations below, are those of Tigera's own, withdrawn integration,
 # so that its users' selectors keep their meaning.
 FIREWALL_PREFIX: Final = "firewall.tigera.io"

@@ -2,7 +2,9 @@
 
 An object is ours if it carries all three labels of this installation; any other is foreign and is
 never changed. On an object of ours, the spec and the labels and annotations under our prefixes
-are ours; all other labels, annotations and finalizers are foreign and are kept.
+are ours; all other labels, annotations and finalizers are foreign and are kept. Ours is also that
+an object has none of the labels by which selectors tell pods from sets: with one of them a set of
+ours would count as a pod, or no longer as a set.
 """
 
 from collections.abc import Mapping
@@ -14,13 +16,15 @@ from sync.calico.names import (
     INSTANCE,
     MANAGED_BY,
     MANAGED_BY_VALUE,
+    NAMESPACE_LABEL,
+    ORCHESTRATOR_LABEL,
     STORE,
     TIER_LABEL,
 )
 from sync.calico.objects import Pairs
 
 _OUR_PREFIXES: Final = (f"{FIREWALL_PREFIX}/", "zonebridge.io/")
-_OUR_KEYS: Final = frozenset({MANAGED_BY, TIER_LABEL})
+_OUR_KEYS: Final = frozenset({MANAGED_BY, TIER_LABEL, NAMESPACE_LABEL, ORCHESTRATOR_LABEL})
 
 
 def owner_labels(instance: str, store: str) -> Pairs:

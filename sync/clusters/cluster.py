@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any, Protocol
 
 from sync.calico.manifest import Manifest
-from sync.calico.names import INSTANCE
+from sync.calico.names import INSTANCE, NAMESPACE_LABEL
 from sync.calico.objects import Pairs
 from sync.calico.ownership import foreign_because, ours_of
 from sync.errors import ClusterError
@@ -67,6 +67,31 @@ def _instance(document: Mapping[str, Any]) -> object:
 
 
 @dataclass(frozen=True, slots=True)
+class Selectable:
+    """An object of others that has labels and addresses, so that selectors select it like a pod.
+
+    `kind` is GlobalNetworkSet, NetworkSet or HostEndpoint; the name of a NetworkSet is
+    `namespace/name`. `labels` are its own; `inherited` are its namespace's, where that was asked.
+    `profiles` have labels that it inherits too and that nobody reads. `spec` is a digest of what it
+    holds.
+    """
+
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+    inherited: Mapping[str, str] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
+    spec: str = ""
+
+    @property
+    def seen_by_selectors(self) -> dict[str, str]:
+        """All labels that are known of it, as selectors see them."""
+        seen = {**self.inherited, **self.labels}
+        namespace, _, _ = self.name.rpartition("/")
+        return {**seen, NAMESPACE_LABEL: namespace} if namespace else seen
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """What else of a cluster decides what becomes of rules there.
 
@@ -77,7 +102,7 @@ class ClusterFacts:
     names, `node_addresses` what their nodes are reached at, both sorted. `foreign_policies` are
     the namespaced policies by the tier in which they stand, as `NetworkPolicy namespace/name`.
     `zone_labels` has every value that the zone label has on a pod, with some of these pods, as
-    `namespace/name`.
+    `namespace/name`. `selectable` are the NetworkSets and HostEndpoints, none of which can be ours.
     """
 
     pod_networks: AddressSet | None = None
@@ -88,6 +113,8 @@ class ClusterFacts:
     foreign_policies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     foreign_policies_because: str = ""
     zone_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    selectable: tuple[Selectable, ...] = ()
+    selectable_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +197,21 @@ class ClusterWriter(Protocol):
 Changed = Callable[[Key, Manifest | None], None]
 """Told of an object that carried our labels: what of it is ours now, None if nothing is."""
 
+Labelled = Callable[[Key, Selectable | None], None]
+"""Told of an object of others that selectors can select: what it is now, None if it is gone."""
+
 
 class ClusterWatcher(Protocol):
-    """Watches a cluster for what other hands do to objects of ours."""
+    """Watches a cluster for what other hands do to objects of ours, and put beside them."""
 
-    def watch(self, changed: Changed, missed: Callable[[], None], stopping: Event) -> None:
+    def watch(
+        self, changed: Changed, labelled: Labelled, missed: Callable[[], None], stopping: Event
+    ) -> None:
         """Watch until `stopping` is set, from threads of its own; returns at once.
 
-        `changed` is told of our own writes too. `missed` is called when the watch begins, and
-        whenever changes may have gone unseen: then the cluster must be read.
+        `changed` is told of our own writes too. `labelled` is told of sets and host endpoints of
+        others. `missed` is called when the watch begins, and whenever changes may have gone unseen:
+        then the cluster must be read.
         """
 
 

@@ -18,13 +18,9 @@ class GivenReader:
         return {key: LiveObject(each, each.document()) for key, each in self._manifests.items()}
 
     def facts(self, zone_label: str) -> ClusterFacts:
-        """Nothing is known."""
+        """Nothing is known of pods and nodes, and nothing of others stands there."""
         del zone_label
-        return ClusterFacts(
-            pod_networks_because=_BECAUSE,
-            nodes_because=_BECAUSE,
-            foreign_policies_because=_BECAUSE,
-        )
+        return ClusterFacts(pod_networks_because=_BECAUSE, nodes_because=_BECAUSE)
 
     def lifelines(self) -> Lifelines:
         """None, so no pod can be said to lose one."""

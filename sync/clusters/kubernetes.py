@@ -6,6 +6,7 @@ object, and only what the cluster is then seen to hold decides whether it was wr
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from sync.clusters.cluster import (
 )
 from sync.clusters.facts import read_facts
 from sync.clusters.lifelines import read_lifelines, read_pods_at
+from sync.clusters.selectable import read_selectable
 from sync.errors import ClusterError
 
 FIELD_MANAGER = "zonebridge"
@@ -69,9 +71,11 @@ class KubernetesReader:
             }
 
     def facts(self, zone_label: str) -> ClusterFacts:
-        """What pods, IPPools, nodes and namespaced policies there are."""
+        """What pods, IPPools, nodes and namespaced policies there are, and others' sets."""
         with self._sensible():
-            return read_facts(self._api, zone_label, page=_PAGE)
+            facts = read_facts(self._api, zone_label, page=_PAGE)
+            others, because = read_selectable(self._api, page=_PAGE)
+            return replace(facts, selectable=others, selectable_because=because)
 
     def lifelines(self) -> Lifelines:
         """Its DNS and API server, and a pod of each workload."""

@@ -66,8 +66,8 @@ def _read(api: Api, page: int) -> Lifelines:
             page=page,
         )
     )
-    namespaces = dict(api.collected("/api/v1/namespaces", _labelled, page=page))
-    accounts = dict(api.collected("/api/v1/serviceaccounts", _labelled, page=page))
+    namespaces = dict(api.collected("/api/v1/namespaces", labelled, page=page))
+    accounts = dict(api.collected("/api/v1/serviceaccounts", labelled, page=page))
     wanted = {each.address for each in lifelines}
     workloads: dict[tuple[str, str], Workload] = {}
 
@@ -109,8 +109,8 @@ def read_pods_at(
     pods = dict(api.collected("/api/v1/pods", note, page=page, selector=RUNNING))
     if not pods:
         return ()
-    namespaces = dict(api.collected("/api/v1/namespaces", _labelled, page=page))
-    accounts = dict(api.collected("/api/v1/serviceaccounts", _labelled, page=page))
+    namespaces = dict(api.collected("/api/v1/namespaces", labelled, page=page))
+    accounts = dict(api.collected("/api/v1/serviceaccounts", labelled, page=page))
     return tuple(
         Workload(
             f"{pod['metadata']['namespace']}/{pod['metadata']['name']}",
@@ -158,7 +158,8 @@ def _lifelines(places: Sequence[_Where], slice_: Mapping[str, Any]) -> Iterator[
                     yield Lifeline(where.lifeline, host, address(host), protocol, port["port"])
 
 
-def _labelled(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
+def labelled(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
+    """An object's namespace ("" if it has none) and name, with its labels."""
     metadata = document["metadata"]
     yield (metadata.get("namespace") or "", metadata["name"]), metadata.get("labels") or {}
 
@@ -173,8 +174,7 @@ def _seen_by_selectors(
     namespace = metadata["namespace"]
     account = spec.get("serviceAccountName") or "default"
     inherited = {
-        "pcns.projectcalico.org/name": namespace,
-        **_prefixed("pcns.", namespaces.get(("", namespace), {})),
+        **namespace_labels(namespace, namespaces),
         "pcsa.projectcalico.org/name": account,
         **_prefixed("pcsa.", accounts.get((namespace, account), {})),
     }
@@ -185,6 +185,14 @@ def _seen_by_selectors(
         "projectcalico.org/serviceaccount": account,
         "projectcalico.org/orchestrator": "k8s",
     }
+
+
+def namespace_labels(
+    namespace: str, namespaces: Mapping[tuple[str, str], Mapping[str, str]]
+) -> dict[str, str]:
+    """What a namespace gives to all that is in it; `namespaces` has the labels of each."""
+    labels = namespaces.get(("", namespace), {})
+    return {"pcns.projectcalico.org/name": namespace, **_prefixed("pcns.", labels)}
 
 
 def _prefixed(prefix: str, labels: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from sync.clusters.cluster import (
     Changed,
     ClusterFacts,
     Key,
+    Labelled,
     Lifelines,
     LiveObject,
     NotWrittenError,
@@ -77,7 +78,10 @@ class ManifestsReader:
         del zone_label
         because = f"a directory of manifests ({self._path}) tells nothing about the cluster"
         return ClusterFacts(
-            pod_networks_because=because, nodes_because=because, foreign_policies_because=because
+            pod_networks_because=because,
+            nodes_because=because,
+            foreign_policies_because=because,
+            selectable_because=because,
         )
 
     def lifelines(self) -> Lifelines:
@@ -165,8 +169,10 @@ class ManifestsWatcher:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def watch(self, changed: Changed, missed: Callable[[], None], stopping: Event) -> None:
-        del changed
+    def watch(
+        self, changed: Changed, labelled: Labelled, missed: Callable[[], None], stopping: Event
+    ) -> None:
+        del changed, labelled
 
         def look() -> None:
             seen = None

@@ -14,10 +14,12 @@ import orjson
 import structlog
 import urllib3
 
+from sync.calico.names import STORE
 from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.clusters.api import Api, ApiError, Pause
-from sync.clusters.cluster import Changed
+from sync.clusters.cluster import Changed, Labelled
 from sync.clusters.kubernetes import MALFORMED, live_object
+from sync.clusters.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
 
 _WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on from there
@@ -25,19 +27,46 @@ _WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on f
 _SILENCE_SECONDS = 150
 _NEWS = 3  # failures in a row from which on the log tells of it
 
+SELECTABLE = {"GlobalNetworkSet": KINDS["GlobalNetworkSet"], **RESOURCES}
+"""The kinds of others that are watched, each with its resource name."""
+
+_GONE = "DELETED"
+
+_Tell = Callable[[str, str, dict[str, Any]], None]
+"""Told of an object: its kind, the type of the event, the whole."""
+
 
 class KubernetesWatcher:
-    """Watches the objects that carry our labels, each kind in a thread of its own."""
+    """Watches the objects that carry our labels, and what of others selectors of ours could select.
+
+    Each kind of either is watched in a thread of its own.
+    """
 
     def __init__(self, api: Api, owner: Pairs) -> None:
         self._api = api
         self._owner = owner
 
     def watch(
-        self, changed: Changed, missed: Callable[[], None], stopping: threading.Event
+        self,
+        changed: Changed,
+        labelled: Labelled,
+        missed: Callable[[], None],
+        stopping: threading.Event,
     ) -> None:
+        ours = ",".join(f"{key}={value}" for key, value in self._owner)
+        # What only looks like ours is not told of: the next look at the cluster finds it.
+        others = f"{STORE}!={dict(self._owner)[STORE]}"
         followed = [
-            _Followed(self._api, self._owner, kind, changed, missed, stopping) for kind in KINDS
+            *(
+                _Followed(
+                    self._api, kind, KINDS[kind], ours, self._of_ours(changed), missed, stopping
+                )
+                for kind in KINDS
+            ),
+            *(
+                _Followed(self._api, kind, resource, others, _of_others(labelled), missed, stopping)
+                for kind, resource in SELECTABLE.items()
+            ),
         ]
 
         def end() -> None:
@@ -48,6 +77,22 @@ class KubernetesWatcher:
         for work in (end, *(each.follow for each in followed)):
             threading.Thread(target=work, name=f"watch {self._api.name}", daemon=True).start()
 
+    def _of_ours(self, changed: Changed) -> "_Tell":
+        def tell(kind: str, event: str, document: dict[str, Any]) -> None:
+            live = live_object(kind, document, self._owner)
+            key = (kind, document["metadata"]["name"])
+            changed(key, None if event == _GONE else live.manifest)
+
+        return tell
+
+
+def _of_others(labelled: Labelled) -> "_Tell":
+    def tell(kind: str, event: str, document: dict[str, Any]) -> None:
+        found = selectable(kind, document)
+        labelled((kind, found.name), None if event == _GONE else found)
+
+    return tell
+
 
 class _Followed:
     """One kind in one cluster, followed from one resource version to the next."""
@@ -55,20 +100,20 @@ class _Followed:
     def __init__(
         self,
         api: Api,
-        owner: Pairs,
         kind: str,
-        changed: Changed,
+        resource: str,
+        selector: str,
+        tell: _Tell,
         missed: Callable[[], None],
         stopping: threading.Event,
     ) -> None:
         self._api = api
-        self._owner = owner
         self._kind = kind
-        self._changed = changed
+        self._tell = tell
         self._missed = missed
         self._stopping = stopping
-        self._path = f"/apis/{API_VERSION}/{KINDS[kind]}"
-        self._selector = ",".join(f"{key}={value}" for key, value in owner)
+        self._path = f"/apis/{API_VERSION}/{resource}"
+        self._selector = selector
         self._version = ""  # "": none, or one that the server has forgotten
         self._failures = 0  # in a row
         self._answer: urllib3.BaseHTTPResponse | None = None
@@ -87,19 +132,21 @@ class _Followed:
             except ApiError as error:
                 if error.status >= HTTPStatus.BAD_REQUEST:
                     self._version = ""
-                self._tell(error)
+                self._warn(error)
                 pause.after(error)
             except (ClusterError, *MALFORMED) as error:
                 # No credentials, or an answer that is none: what happened meanwhile is not known.
                 self._version = ""
-                self._tell(error)
+                self._warn(error)
                 pause.after(ApiError(str(error), 0))
 
-    def _tell(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> None:
         """A connection that ends is no news, one that does not come back is."""
         self._failures += 1
         if self._failures == _NEWS:
-            self._log.warning("cluster not watched, drift is not seen", error=str(error))
+            self._log.warning(
+                "cluster not watched, what other hands do is not seen", error=str(error)
+            )
 
     def _resume(self) -> None:
         if self._failures >= _NEWS:
@@ -153,10 +200,7 @@ class _Followed:
             message = f"the watch of cluster {self._api.name} ended: {document.get('message')}"
             raise ApiError(message, int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR))
         if event["type"] != "BOOKMARK":
-            live = live_object(self._kind, document, self._owner)
-            gone = event["type"] == "DELETED"
-            key = (self._kind, document["metadata"]["name"])
-            self._changed(key, None if gone else live.manifest)
+            self._tell(self._kind, event["type"], document)
         self._version = str(document["metadata"]["resourceVersion"])
 
     def _sleep(self, seconds: float) -> None:

@@ -3,6 +3,8 @@
     foreign-object     an object of somebody else stands where one of ours shall stand    never
     referenced-set     a policy would go on using a set that is removed                   never
     foreign-policy     a policy of somebody else stands in a tier of ours                 approvable
+    foreign-set        a selector of ours selects a set of somebody else                  approvable
+    live-tier          a tier would end or stand otherwise under policies of others       approvable
     empty-source       what a tier is made from holds nothing any more, or is elsewhere  approvable
     essentials         pods would lose DNS or the API server, as rules first come to them approvable
     verification       what would be written does not give the firewall's verdicts        never
@@ -72,6 +74,33 @@ def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Bloc
         "foreign-policy",
         f"{_counted(policies, 'policy', 'policies')} of others in the tier {tier} "
         f"({_listed(policies)}) can decide before ours; move them to a tier of their own",
+        approvable=True,
+        covers=covers,
+    )
+
+
+def foreign_set(sets: Mapping[str, Sequence[str]], covers: str = "") -> Blocker:
+    """Sets of others, as `kind name`, by whose labels, as `key: value`, ours select them."""
+    named = [f"{name} ({', '.join(labels)})" for name, labels in sets.items()]
+    return Blocker(
+        "foreign-set",
+        f"{_counted(named, 'object of others is', 'objects of others are')} selected by policies "
+        f"of ours: {_listed(named)}; the addresses there count as those of an address group or of "
+        "pods, so allows hold more and negated denies less than the firewall's; take these labels "
+        "off, or remove what has them",
+        approvable=True,
+        covers=covers,
+    )
+
+
+def live_tier(tier: str, change: str, policies: Sequence[str], covers: str = "") -> Blocker:
+    """A tier in which policies of others stand, as `kind name`; `change` is a clause about it."""
+    return Blocker(
+        "live-tier",
+        f"the tier {tier} {change} while {_counted(policies, 'policy', 'policies')} of others "
+        f"{'stands' if len(policies) == 1 else 'stand'} in it ({_listed(policies)}): flows "
+        "that the tier stops now may pass; name a tier of its own in device_groups[].tier, or "
+        "remove them first",
         approvable=True,
         covers=covers,
     )
@@ -147,13 +176,19 @@ def undecided(because: str) -> Blocker:
     )
 
 
-def referenced_set(name: str, label: Label, policies: Sequence[str]) -> Blocker:
-    """A set to be removed whose `label` no other set carries, and the policies that name it."""
+def referenced_set(
+    name: str, label: Label, policies: Sequence[str], *, adopted: bool = False
+) -> Blocker:
+    """A set to be removed whose `label` no other set carries, and the policies that name it.
+
+    `adopted`: it stays, and loses the label as it is taken over.
+    """
+    what = "taken over and lose a label from" if adopted else "removed from"
     key, value = label
     said = f"{key} == '{value}'" if value is not None else f"has({key})"
     return Blocker(
         "referenced-set",
-        f"GlobalNetworkSet {name} would be removed from under "
+        f"GlobalNetworkSet {name} would be {what} under "
         f"{_counted(policies, 'policy', 'policies')} ({_listed(policies)}) that still name {said}, "
         "which no other set has; change those policies first, or keep the address group",
         approvable=False,
@@ -169,6 +204,79 @@ def foreign_policies(
 
     `namespaced` are those of namespaces, by tier. One that is only staged decides nothing.
     """
+    return [
+        foreign_policy(tier, [*policies], _covering(policies))
+        for tier, policies in _enforced_in(live, tiers, namespaced).items()
+        if policies
+    ]
+
+
+def live_tiers(
+    changes: Iterable[Change],
+    live: Mapping[tuple[str, str], Held],
+    namespaced: Mapping[str, Sequence[str]],
+    unknown_because: str = "",
+) -> list[Blocker]:
+    """A blocker for each tier that would end or stand otherwise, with policies of others in it.
+
+    What they leave undecided meets the end of their tier: what was denied there would pass. Where
+    the tier stands says which other tiers decide before them. `live` and `namespaced` are as for
+    `foreign_policies`. Where `unknown_because` says why not all policies are known, some may stand
+    in a tier that would no longer deny.
+    """
+    tiers = [each for each in changes if each.kind == "Tier" and each.before and each.after]
+    standing = _enforced_in(live, (change.name for change in tiers), namespaced)
+    blockers = []
+    for change in tiers:
+        said, policies = _moves(change), standing[change.name]
+        if said and policies:
+            covers = _covering({**policies, "": said})
+            blockers.append(live_tier(change.name, said, [*policies], covers))
+        elif unknown_because and _opens(change):
+            blockers.append(
+                Blocker(
+                    "live-tier",
+                    f"the tier {change.name} {said}, and whether policies of others stand in it "
+                    f"is not known: {unknown_because}",
+                    approvable=True,
+                    covers=f"{change.name} {unknown_because}",
+                )
+            )
+    return blockers
+
+
+def _moves(tier: Change) -> str:
+    """What a change makes of a tier for those who stand in it, as a clause; "" if nothing."""
+    old, new = _specs(tier)
+    found = []
+    if _opens(tier):
+        found.append("end with Pass instead of Deny")
+    if old.get("order") != new.get("order"):
+        found.append(f"move from order {old.get('order')} to {new.get('order')}")
+    return f"would {' and '.join(found)}" if found else ""
+
+
+def _opens(tier: Change) -> bool:
+    """Whether what its policies leave undecided is no longer denied."""
+    return [*map(_end, _specs(tier))] == ["Deny", "Pass"]
+
+
+def _specs(tier: Change) -> list[Mapping[str, Any]]:
+    """What a tier is before and after."""
+    return [mapping(side.document(), "spec") for side in (tier.before, tier.after) if side]
+
+
+def _end(tier: Mapping[str, Any]) -> str:
+    """What a tier does with what its policies leave undecided; Calico's default is to deny."""
+    return str(tier.get("defaultAction") or "Deny")
+
+
+def _enforced_in(
+    live: Mapping[tuple[str, str], Held],
+    tiers: Iterable[str],
+    namespaced: Mapping[str, Sequence[str]],
+) -> dict[str, dict[str, str]]:
+    """The policies of others in each tier, as `kind name`, with what is known of what they say."""
     found = {
         tier: {each: "" for each in namespaced.get(tier, ()) if not each.startswith("Staged")}
         for tier in sorted(set(tiers))
@@ -179,15 +287,11 @@ def foreign_policies(
             tier = spec.get("tier")
             if isinstance(tier, str) and tier in found:
                 found[tier][f"{kind} {name}"] = repr(sorted(spec.items(), key=str))
-    return [
-        foreign_policy(
-            tier,
-            [*policies],
-            hashlib.sha256(repr(sorted(policies.items())).encode()).hexdigest(),
-        )
-        for tier, policies in found.items()
-        if policies
-    ]
+    return found
+
+
+def _covering(policies: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(policies.items())).encode()).hexdigest()
 
 
 def empty_sources(
@@ -226,13 +330,17 @@ def referenced_sets(
 ) -> list[Blocker]:
     """A blocker for each set that would be removed from under a policy, ours or anyone's.
 
+    One that is taken over from somebody else is removed as what it was: it may lose labels.
+
     `live` is the whole cluster before the changes. A label counts as named wherever a policy's
     rules compare it, and as carried still where any other set, foreign ones included, has it.
     """
     removed = {
         (change.kind, change.name): carried(change.before.document())
         for change in changes
-        if change.action is Action.DELETE and change.kind == "GlobalNetworkSet" and change.before
+        if change.kind == "GlobalNetworkSet"
+        and change.before
+        and (change.action is Action.DELETE or _adopted(change, live))
     }
     if not removed:
         return []
@@ -253,10 +361,16 @@ def referenced_sets(
             for label in missing & named(document):
                 users.setdefault(label, []).append(f"{kind} {name}")
     return [
-        referenced_set(name, label, users[label])
-        for (_, name), labels in sorted(removed.items())
+        referenced_set(key[1], label, users[label], adopted=key in documents)
+        for key, labels in sorted(removed.items())
         for label in sorted(labels & users.keys(), key=lambda each: (each[0], each[1] or ""))
     ]
+
+
+def _adopted(change: Change, live: Mapping[tuple[str, str], Held]) -> bool:
+    """Whether a change takes over what somebody else wrote."""
+    held = live.get((change.kind, change.name))
+    return held is not None and bool(held.foreign_because)
 
 
 def _counted(names: Sequence[str], one: str, many: str) -> str:

@@ -2,7 +2,8 @@
 
 source changed ──┐
 watch: drift ────┼─> reasons ─> sync under the lease ─> failed or blocked: again later
-watch: missed ───┘
+watch: missed ───┤
+watch: others ───┘
 """
 
 import math
@@ -16,10 +17,11 @@ from typing import Any
 import structlog
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import Key
+from sync.clusters.cluster import Key, Selectable
 from sync.cycle import Result, note_cluster, sync_cluster
 from sync.desired import Cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
+from sync.foreign_sets import Watched
 from sync.plan.changes import Cause
 from sync.plan.guards import Blocker
 from sync.service.metrics import Metrics
@@ -54,6 +56,7 @@ class ClusterWorker:
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _reasons: set[str] = field(default_factory=set)
     _seen: dict[Key, str] = field(default_factory=dict)
+    _beside: dict[Key, Selectable | None] = field(default_factory=dict)
     _unseen: bool = False
     _expected: Mapping[Key, str] = field(default_factory=dict)
     _retry_seconds: float = _FIRST_RETRY
@@ -61,6 +64,7 @@ class ClusterWorker:
     _repair_seconds: float = _FIRST_RETRY
     _repair_at: float = -math.inf
     _stands: tuple[Blocker, ...] = ()
+    _watched: Watched = field(default_factory=Watched)
 
     def wake(self, reason: str) -> None:
         """Have the cluster synced soon; `reason` goes to the trail. From any thread."""
@@ -83,7 +87,7 @@ class ClusterWorker:
 
     def _work(self) -> None:
         assert self.cluster.watcher is not None
-        self.cluster.watcher.watch(self._changed, self._missed, self.stopping)
+        self.cluster.watcher.watch(self._changed, self._labelled, self._missed, self.stopping)
         holder = ""
         while not self.stopping.is_set():
             try:
@@ -122,7 +126,7 @@ class ClusterWorker:
                 polled = all(source.attempted for source in self.sources.values())
                 if now >= self._retry_at:
                     self._reasons.add("another try")
-                moved = self._seen or self._unseen
+                moved = self._seen or self._beside or self._unseen
                 if not polled or not (self._reasons or (moved and now >= self._repair_at)):
                     self._moved.wait(self._pause(lease, now))
                     continue
@@ -136,6 +140,9 @@ class ClusterWorker:
                     self._unseen = False
                     if any(self._expected.get(key, "") != digest for key, digest in seen.items()):
                         self._reasons.add("drift")
+                    beside, self._beside = self._beside, {}
+                    if any(self._watched.moved(key, found) for key, found in beside.items()):
+                        self._reasons.add("labels of others")
                 reasons, self._reasons = self._reasons, set()
             if reasons:
                 return reasons
@@ -144,7 +151,7 @@ class ClusterWorker:
     def _pause(self, lease: Lease, now: float) -> float:
         """How long to wait at most for news, and not so long as to miss a lost lease."""
         due = [self._retry_at - now, max(lease.remaining() / 2, 0.1)]
-        if self._seen or self._unseen:
+        if self._seen or self._beside or self._unseen:
             due.append(self._repair_at - now)
         return max(min(due), 0.01)
 
@@ -156,6 +163,7 @@ class ClusterWorker:
             self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
         )
         self._expected = self.store.digests(self.cluster.name)
+        self._watched = result.watched or self._watched
         counts = {"applied": len(result.applied), "failed": len(result.failed), "clusters": 1}
         outcome = "done" if result.succeeded else result.state
         run.finish(outcome, counts, str(result.error or ""))
@@ -208,6 +216,11 @@ class ClusterWorker:
     def _changed(self, key: Key, manifest: Manifest | None) -> None:
         with self._moved:
             self._seen[key] = manifest.digest if manifest else ""
+            self._moved.notify()
+
+    def _labelled(self, key: Key, found: Selectable | None) -> None:
+        with self._moved:
+            self._beside[key] = found
             self._moved.notify()
 
     def _missed(self) -> None:

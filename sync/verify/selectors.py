@@ -114,6 +114,36 @@ class Selector:
             raise ValueError("not a selector: something stands out of its place") from error
         return found
 
+    def keys(self) -> frozenset[str]:
+        """The labels that it asks about."""
+        return frozenset(
+            step.key for step in self._steps if isinstance(step, Term) and step.kind != "all"
+        )
+
+    def needs(self) -> frozenset[tuple[str, str | None]] | None:
+        """Labels of which whatever it selects has one, at least; None: it may need none at all.
+
+        Each is a key and its value, or None for any value of it.
+        """
+        stack: list[frozenset[tuple[str, str | None]] | None] = []
+        for step in self._steps:
+            if isinstance(step, Term):
+                values = step.values if step.kind == "in" else (None,)
+                every = step.kind == "all"
+                stack.append(None if every else frozenset((step.key, each) for each in values))
+            elif step == "!":
+                stack[-1] = None
+            else:
+                right, left = stack.pop(), stack.pop()
+                if step == "||":
+                    stack.append(None if left is None or right is None else left | right)
+                elif left is None or right is None:
+                    stack.append(right if left is None else left)
+                else:
+                    stack.append(min(left, right, key=len))
+        (found,) = stack
+        return found
+
     def tree(self) -> Tree:
         """The selector as it is written, parentheses resolved."""
         stack: list[Tree] = []

@@ -28,7 +28,7 @@ from sync.calico.validator import validate
 from sync.clusters import kubernetes
 from sync.clusters.api import Api
 from sync.clusters.cluster import ClusterFacts, Key, NotWrittenError
-from sync.clusters.watch import KubernetesWatcher
+from sync.clusters.watch import SELECTABLE, KubernetesWatcher
 from sync.net.addresses import AddressSet, network
 from sync.plan.differences import differences
 from tests.kubernetes_cluster import GUEST, NATIVE, ControlPlane
@@ -41,6 +41,7 @@ NODES = "/api/v1/nodes"
 TIERS = f"{CALICO}/tiers"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 HELD = "projectcalico.org/tier-controller"
+HOST = {"node": "n", "expectedIPs": ["192.0.2.1"]}
 
 
 @pytest.fixture
@@ -239,6 +240,65 @@ def test_namespaced_policies_are_told_by_the_tier_they_stand_in(
     assert found.foreign_policies_because == ""
 
 
+def labelled(plane: ControlPlane, kind: str, name: str, spec: Any = None, **labels: str) -> None:
+    """A set of a namespace, or a host endpoint."""
+    document = {
+        "apiVersion": NATIVE,
+        "kind": kind,
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec or {},
+    }
+    within = "namespaces/default/" if kind == "NetworkSet" else ""
+    plane.request("POST", f"{CALICO}/{within}{kind.lower()}s", document)
+
+
+def test_sets_of_namespaces_and_host_endpoints_are_told_with_their_labels(
+    prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "_PAGE", 1)
+    labelled(calico, "NetworkSet", "plain", {"nets": ["192.0.2.0/24"]})
+    labelled(calico, "NetworkSet", "pods", {"nets": ["192.0.2.0/24"]}, role="web")
+    default = ["projectcalico-default-allow"]
+    labelled(calico, "HostEndpoint", "auto", {**HOST, "profiles": default}, role="db")
+    labelled(calico, "HostEndpoint", "hand", {**HOST, "profiles": ["edge"]})
+    found = facts(prod)
+    assert found.selectable_because == ""
+    told = {f"{each.kind} {each.name}": each for each in found.selectable}
+    assert {name: each.labels for name, each in told.items()} == {
+        "NetworkSet default/plain": {},
+        "NetworkSet default/pods": {"role": "web"},
+        "HostEndpoint auto": {"role": "db"},
+        "HostEndpoint hand": {},
+    }
+    assert told["NetworkSet default/pods"].seen_by_selectors == {
+        "role": "web",
+        "projectcalico.org/namespace": "default",
+        "pcns.projectcalico.org/name": "default",
+        "pcns.kubernetes.io/metadata.name": "default",
+    }
+    assert [each.profiles for each in told.values()].count(()) == 3
+    assert told["HostEndpoint hand"].profiles == ("edge",)
+    assert len({each.spec for each in told.values()}) == 3
+
+
+def test_sets_that_may_not_be_read_are_unknown_and_the_right_is_named(
+    prod: Api, calico: ControlPlane
+) -> None:
+    del prod
+    labelled(calico, "NetworkSet", "pods", role="web")
+    labelled(calico, "HostEndpoint", "hand", HOST)
+    rule = {"apiGroups": ["projectcalico.org"], "verbs": ["list"]}
+    grant(calico, [{**rule, "resources": ["networksets"]}])
+    found = facts(api(calico, kubeconfig=calico.kubeconfig(calico.guest_token)))
+    # Without its namespace's labels it is seen by its own.
+    assert [(each.kind, each.labels) for each in found.selectable] == [
+        ("NetworkSet", {"role": "web"})
+    ]
+    for resource in ("hostendpoints", "namespaces"):
+        assert f'cannot list resource "{resource}"' in found.selectable_because
+    assert "grant the user this in the cluster" in found.selectable_because
+
+
 # --- rights ---------------------------------------------------------------------------------------
 
 
@@ -249,10 +309,13 @@ def test_the_rights_of_the_example_are_enough_for_all_facts(
     pod(calico, "web", "10.48.0.7")
     node(calico, "w", "192.0.2.9", system="windows")
     namespaced(calico, "NetworkPolicy", "db")
+    labelled(calico, "NetworkSet", "pods", role="web")
+    labelled(calico, "HostEndpoint", "hand", HOST)
     grant(calico, example_rights())
     guest = api(calico, kubeconfig=calico.kubeconfig(calico.guest_token))
     assert facts(guest) == facts(prod)
     assert facts(guest).pod_networks
+    assert len(facts(guest).selectable) == 2
 
 
 def test_a_right_that_is_missing_leaves_one_fact_unknown_and_says_so(calico: ControlPlane) -> None:
@@ -481,10 +544,11 @@ def test_what_others_do_to_policies_and_tiers_is_seen(prod: Api, calico: Control
     try:
         KubernetesWatcher(watching, OWNER).watch(
             lambda key, manifest: told.setdefault(key, []).append(manifest),
+            lambda key, found: None,
             lambda: missed.append(None),
             stopping,
         )
-        until(lambda: len(missed) == len(KINDS))
+        until(lambda: len(missed) == len(KINDS) + len(SELECTABLE))
         for each in ours:
             path = f"{CALICO}/{KINDS[each.kind]}/{each.name}"
             calico.request("PATCH", path, {"spec": {"order": 7}})

@@ -18,7 +18,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS
 from sync.clusters import watch
 from sync.clusters.api import Api
-from sync.clusters.cluster import Key
+from sync.clusters.cluster import Key, Selectable
 from sync.clusters.kubeconfig import connect
 from sync.clusters.watch import KubernetesWatcher
 from tests.kubernetes_cluster import ControlPlane
@@ -39,6 +39,7 @@ from tests.kubernetes_words import (
 SECONDS = 90
 KEY = ("GlobalNetworkSet", "pan.web")
 WEB = made("pan.web", "10.0.0.1/32")
+KINDS_WATCHED = len(KINDS) + len(watch.SELECTABLE)
 WIDER = made("pan.web", "10.0.0.0/24")
 _number = itertools.count()
 
@@ -48,12 +49,17 @@ class Told:
     """What a watch told; `last` is the newest of each object."""
 
     changes: list[tuple[Key, Manifest | None]] = field(default_factory=list)
+    others: list[tuple[Key, Selectable | None]] = field(default_factory=list)
     missed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def changed(self, key: Key, manifest: Manifest | None) -> None:
         with self._lock:
             self.changes.append((key, manifest))
+
+    def labelled(self, key: Key, found: Selectable | None) -> None:
+        with self._lock:
+            self.others.append((key, found))
 
     def miss(self) -> None:
         with self._lock:
@@ -82,9 +88,9 @@ def threads(cluster: str) -> list[threading.Thread]:
 def watched(watching: Api) -> Iterator[Told]:
     """Watch a cluster; at the end every thread ends by itself and nothing stays open."""
     told, stopping = Told(), threading.Event()
-    KubernetesWatcher(watching, OWNER).watch(told.changed, told.miss, stopping)
+    KubernetesWatcher(watching, OWNER).watch(told.changed, told.labelled, told.miss, stopping)
     try:
-        until(lambda: told.missed >= len(watch.KINDS))
+        until(lambda: told.missed >= len(watch.KINDS) + len(watch.SELECTABLE))
         yield told
     finally:
         stopping.set()
@@ -125,7 +131,7 @@ def test_it_tells_what_became_of_objects_of_ours(
     assert told.last[KEY] == live.manifest
     remove(calico, "pan.web")
     until(lambda: told.last[KEY] is None)
-    assert told.missed == len(KINDS)
+    assert told.missed == KINDS_WATCHED
 
 
 def test_what_is_foreign_on_an_object_of_ours_is_no_news(
@@ -180,6 +186,38 @@ def test_every_kind_of_ours_is_watched(told: Told, calico: ControlPlane) -> None
     until(lambda: {kind for kind, _ in told.last} == set(bodies))
 
 
+def test_sets_and_host_endpoints_of_others_are_told_of_as_they_come_and_go(
+    told: Told, ours: Api, calico: ControlPlane
+) -> None:
+    def labels() -> dict[Key, Mapping[str, str] | None]:
+        return {key: found.labels if found else None for key, found in told.others}
+
+    put(calico, "theirs", "192.0.2.0/24")
+    key = ("GlobalNetworkSet", "theirs")
+    until(lambda: labels().get(key) == {})
+    edit(calico, "theirs", {"metadata": {"labels": {"role": "web"}}})
+    until(lambda: labels()[key] == {"role": "web"})
+    remove(calico, "theirs")
+    until(lambda: labels()[key] is None)
+    for kind, within in (("NetworkSet", "namespaces/default/"), ("HostEndpoint", "")):
+        document = {
+            "apiVersion": "projectcalico.org/v3",
+            "kind": kind,
+            "metadata": {"name": "theirs", "labels": {"role": "db"}},
+            "spec": {} if within else {"node": "n", "expectedIPs": ["192.0.2.1"]},
+        }
+        calico.request("POST", f"/apis/projectcalico.org/v3/{within}{kind.lower()}s", document)
+    until(lambda: labels().get(("NetworkSet", "default/theirs")) == {"role": "db"})
+    until(lambda: labels().get(("HostEndpoint", "theirs")) == {"role": "db"})
+    # Sets of ours are none of them, until another hand takes our labels off.
+    writer(ours).create(WEB)
+    until(lambda: told.last.get(KEY) == WEB)
+    edit(calico, "pan.web", {"metadata": {"labels": {key: None for key, _ in OWNER}}})
+    until(lambda: KEY in labels())
+    assert [found for key, found in told.others if key == KEY] != [None]
+    assert len([key for key, _ in told.others if key == KEY]) == 1
+
+
 # --- what it survives -----------------------------------------------------------------------------
 
 
@@ -187,6 +225,7 @@ def test_it_outlives_the_api_server_and_misses_nothing_that_comes_after(
     calico: ControlPlane, ours: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
+    monkeypatch.setattr(watch, "SELECTABLE", {})
     writer(ours).create(WEB)
     with watched(named(calico)) as told:
 
@@ -210,13 +249,13 @@ def test_a_watch_that_ends_goes_on_where_it_was(
     monkeypatch.setattr(watch, "_WATCH_SECONDS", (1, 1))
     asked = Interfered(calico, lambda path, query: None)
     with watched(asked) as told:
-        until(lambda: asked.streams >= 3 * len(KINDS))
+        until(lambda: asked.streams >= 3 * KINDS_WATCHED)
         writer(ours).create(WEB)
         before = asked.streams
         until(lambda: told.last.get(KEY) == WEB)
-        until(lambda: asked.streams >= before + 2 * len(KINDS))
+        until(lambda: asked.streams >= before + 2 * KINDS_WATCHED)
         assert told.of("pan.web") == [WEB]
-        assert told.missed == len(KINDS)
+        assert told.missed == KINDS_WATCHED
 
 
 class Interfered(Api):
@@ -280,10 +319,10 @@ def test_a_version_that_the_server_has_forgotten_is_told_as_missed(
     calico: ControlPlane, ours: Api, does: Callable[[dict[str, str | int]], list[Any] | None]
 ) -> None:
     with watched(Interfered(calico, first_of_sets(does))) as told:
-        until(lambda: told.missed > len(KINDS))
+        until(lambda: told.missed > KINDS_WATCHED)
         writer(ours).create(WEB)
         until(lambda: told.last.get(KEY) == WEB)
-        assert told.missed == len(KINDS) + 1
+        assert told.missed == KINDS_WATCHED + 1
 
 
 def broken(query: dict[str, str | int]) -> list[Any] | None:
@@ -308,7 +347,7 @@ def test_an_answer_that_is_no_watch_is_tried_again(
 ) -> None:
     with watched(Interfered(calico, first_of_sets(does))) as told:
         writer(ours).create(WEB)
-        until(lambda: told.last.get(KEY) == WEB or told.missed > len(KINDS))
+        until(lambda: told.last.get(KEY) == WEB or told.missed > KINDS_WATCHED)
 
 
 # --- how it ends ----------------------------------------------------------------------------------
@@ -323,7 +362,7 @@ def test_it_ends_while_the_server_is_away(calico: ControlPlane) -> None:
 def test_it_ends_before_it_has_begun(calico: ControlPlane) -> None:
     opened, stopping, told = named(calico), threading.Event(), Told()
     stopping.set()
-    KubernetesWatcher(opened, OWNER).watch(told.changed, told.miss, stopping)
+    KubernetesWatcher(opened, OWNER).watch(told.changed, told.labelled, told.miss, stopping)
     until(lambda: not threads(opened.name))
     assert told.changes == []
     opened.close()
@@ -331,7 +370,7 @@ def test_it_ends_before_it_has_begun(calico: ControlPlane) -> None:
 
 def test_a_watch_that_opens_while_it_is_to_end_ends_too(calico: ControlPlane) -> None:
     stopping, told = threading.Event(), Told()
-    opening = threading.Barrier(len(KINDS) + 1)
+    opening = threading.Barrier(KINDS_WATCHED + 1)
 
     def late(path: str, query: dict[str, str | int]) -> list[Any] | None:
         """The request is sent after the end was told to all who listened."""
@@ -344,7 +383,7 @@ def test_a_watch_that_opens_while_it_is_to_end_ends_too(calico: ControlPlane) ->
     def enders() -> list[threading.Thread]:
         return [each for each in threads(opened.name) if "end" in repr(each._target)]  # type: ignore[attr-defined]
 
-    KubernetesWatcher(opened, OWNER).watch(told.changed, told.miss, stopping)
+    KubernetesWatcher(opened, OWNER).watch(told.changed, told.labelled, told.miss, stopping)
     opening.wait(SECONDS)
     stopping.set()
     until(lambda: not threads(opened.name))
@@ -364,8 +403,8 @@ def test_nothing_is_read_while_nothing_changes(calico: ControlPlane, ours: Api) 
 
     counted._send = send  # type: ignore[method-assign]
     with watched(counted) as told:
-        until(lambda: len(requests) == 2 * len(KINDS))
+        until(lambda: len(requests) == 2 * KINDS_WATCHED)
         edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})
         until(lambda: told.last.get(KEY))
-        assert len(requests) == 2 * len(KINDS)
+        assert len(requests) == 2 * KINDS_WATCHED
     assert nets(calico) == {"pan.web": ["192.0.2.0/24"]}

@@ -25,7 +25,7 @@ from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
 from sync.cli.sync import exit_code, first_code
 from sync.cli.verify import Judged
-from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError
+from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError, Selectable
 from sync.clusters.given import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.cycle import Result, compare_cycle, plan_cycle, run_cycle
@@ -190,7 +190,7 @@ class World:
             None if dry else writer,
             kept or ManifestsWatcher(path),
             self.repair_drift,
-            **self.settings,
+            **{"moves": kept is not None, **self.settings},
         )
 
     def wrote(self, cluster: str = "prod") -> bool:
@@ -1232,6 +1232,58 @@ def test_a_policy_of_others_in_our_tier_blocks_until_it_is_approved(
     assert world.verified()
 
 
+def labelled_set(name: str = "partners", **labels: str) -> Manifest:
+    """A set of somebody else with the label of an address group of ours."""
+    carried = ((names.ADDRESS_GROUP_LABEL, "web"), *labels.items())
+    return GlobalNetworkSet(name, ("192.0.2.0/24",), carried).manifest()
+
+
+def test_a_set_of_others_that_counts_as_a_group_of_ours_blocks_until_it_is_approved(
+    world: World,
+) -> None:
+    cluster = world.keep_in_memory()
+    put(cluster, labelled_set())
+    cluster.known = ClusterFacts(
+        selectable=(Selectable("HostEndpoint", "node-1", {names.ADDRESS_GROUP_LABEL: "web"}),)
+    )
+    before = dict(cluster.documents)
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    result = world.only()
+    plan = result.plan
+    assert plan is not None
+    (blocker,) = plan.blockers
+    assert (blocker.guard, result.state, plan.approvable) == ("foreign-set", "blocked", True)
+    assert "GlobalNetworkSet partners (firewall.tigera.io/address-group: web)" in blocker.message
+    assert "HostEndpoint node-1 (" in blocker.message
+    assert cluster.documents == before
+
+    world.store.run("alice").approve(plan.digest)
+    assert len(changed(world.only())) == 4
+    again = world.only()
+    assert (again.state, again.plan and again.plan.let_through) == ("in sync", (blocker,))
+    assert blocker.message in again.detail
+    # What came since nobody approved.
+    put(cluster, labelled_set("more"))
+    world.export(A, B, group("web", "a"), allow("r", from_=["web"], source=["web"]))
+    assert world.only().state == "blocked"
+    assert world.verified()
+
+
+def test_what_guards_could_not_see_is_in_the_plan(world: World) -> None:
+    cluster = world.keep_in_memory()
+    cluster.known = ClusterFacts(
+        foreign_policies_because="grant policies", selectable_because="grant sets"
+    )
+    world.export(A, B, WEB)
+    plan = world.only().plan
+    assert plan is not None
+    seen = "does not see them all"
+    assert [(each.subject, each.reason) for each in plan.left_out] == [
+        ("policies of others", f"the guard foreign-policy {seen}: grant policies"),
+        ("sets and host endpoints of others", f"the guard foreign-set {seen}: grant sets"),
+    ]
+
+
 # --- sources that hold less -----------------------------------------------------------------------
 
 LINE = {"dg": "up"}
@@ -1406,6 +1458,68 @@ def test_adoption_takes_over_what_stands_in_our_place_and_says_what_it_was(
     world.settings = {}
     assert changed(world.only()) == []
     assert world.verified()
+
+
+def test_a_tier_in_which_policies_of_others_stay_is_not_opened_as_it_is_taken_over(
+    world: World,
+) -> None:
+    world.mode = "enforced"
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    put(cluster, Tier(TIER, 7, "Deny").manifest(), *left_behind("enforced"))
+    stays = GlobalNetworkPolicy(f"{TIER}.stays", TIER, 8, "all()", egress=(CalicoRule("Pass"),))
+    put(cluster, stays.manifest())
+    before = dict(cluster.documents)
+    world.settings = {"adopt": True}
+    result = world.only()
+    assert result.plan is not None
+    assert [each.guard for each in result.plan.blockers] == ["foreign-policy", "live-tier"]
+    assert result.plan.approvable
+    message = result.plan.blockers[1].message
+    assert "would end with Pass instead of Deny and move from order 7 to 101" in message
+    assert f"({TIER}.stays" not in message
+    assert f"1 policy of others stands in it (GlobalNetworkPolicy {TIER}.stays)" in message
+    assert cluster.documents == before
+    # Nothing holds it back once they are gone: what is taken over itself is nobody else's.
+    del cluster.documents["GlobalNetworkPolicy", f"{TIER}.stays"]
+    assert world.only().state == "in sync"
+    assert cluster.documents["Tier", TIER]["spec"] == {"order": 101, "defaultAction": "Pass"}
+
+
+def test_a_tier_that_another_hand_shut_is_opened_only_while_nothing_of_others_stands_in_it(
+    world: World,
+) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    assert world.only().state == "in sync"
+    cluster.documents["Tier", TIER]["spec"] = {"order": 101, "defaultAction": "Deny"}
+    put(cluster, theirs(f"{TIER}.theirs"))
+    result = world.only()
+    assert result.plan is not None
+    assert [each.guard for each in result.plan.blockers] == ["foreign-policy", "live-tier"]
+    world.repair_drift = False
+    assert world.only().state == "drift left"
+    world.repair_drift = True
+    del cluster.documents["GlobalNetworkPolicy", f"{TIER}.theirs"]
+    assert world.only().state == "in sync"
+    assert cluster.documents["Tier", TIER]["spec"]["defaultAction"] == "Pass"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("projectcalico.org/orchestrator", "k8s"), ("projectcalico.org/namespace", "shop")],
+)
+def test_a_set_of_ours_that_another_hand_makes_a_pod_is_put_back(
+    world: World, key: str, value: str
+) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    assert world.only().state == "in sync"
+    labels = cluster.documents[KIND, "pan.web"]["metadata"]["labels"]
+    labels |= {key: value, "team": "blue"}
+    assert changed(world.only()) == [(Action.UPDATE, "pan.web")]
+    labels = cluster.documents[KIND, "pan.web"]["metadata"]["labels"]
+    assert (key in labels, labels["team"]) == (False, "blue")
 
 
 def test_a_take_over_that_nobody_saw_the_end_of_is_recovered(world: World) -> None:

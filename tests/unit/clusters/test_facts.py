@@ -12,6 +12,7 @@ from sync.clusters.cluster import ClusterFacts
 from sync.clusters.facts import read_facts
 from sync.clusters.kubernetes import KubernetesReader
 from sync.clusters.manifests import ManifestsReader
+from sync.clusters.selectable import read_selectable
 from sync.errors import ClusterError
 from sync.net.addresses import network
 from tests.told import Answer, Told, begun_anew
@@ -195,3 +196,62 @@ def test_a_directory_tells_nothing_and_says_so(tmp_path: Path) -> None:
     assert (found.pod_networks, found.windows_nodes, found.foreign_policies) == (None, (), {})
     reasons = {found.pod_networks_because, found.nodes_because, found.foreign_policies_because}
     assert reasons == {f"a directory of manifests ({tmp_path}) tells nothing about the cluster"}
+
+
+# --- sets and host endpoints of others ------------------------------------------------------------
+
+
+def network_set(number: int) -> dict[str, Any]:
+    nets = [f"10.0.{number % 256}.{host}/32" for host in range(100)]
+    metadata = {"name": f"set-{number}", "namespace": "shop", "annotations": {"a": "x" * 2_000}}
+    return {"metadata": metadata, "spec": {"nets": nets}}
+
+
+def test_of_a_set_of_others_only_labels_are_kept() -> None:
+    def answer(query: dict[str, Any]) -> dict[str, Any]:
+        start = int(query.get("continue", 0))
+        end = start + query["limit"]
+        return {
+            "items": [network_set(number) for number in range(start, end)],
+            "metadata": {"continue": str(end) if end < 5_000 else ""},
+        }
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        found, because = read_selectable(Told(networksets=answer), page=500)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(found), because) == (5_000, "")
+    assert kept < 5_000 * 1_000
+    assert peak < kept + 500 * 20_000
+
+
+def test_without_sets_in_namespaces_nobody_asks_for_namespaces() -> None:
+    api = Told(hostendpoints=[{"metadata": {"name": "node-1", "labels": None}, "spec": None}])
+    (found,), because = read_selectable(api, page=500)
+    assert (found.kind, found.name, found.labels, found.profiles) == (
+        "HostEndpoint",
+        "node-1",
+        {},
+        (),
+    )
+    assert because == ""
+    assert [path.rpartition("/")[2] for path, _ in api.asked] == ["networksets", "hostendpoints"]
+
+
+def test_a_kind_that_is_not_served_is_unknown_and_said() -> None:
+    def absent(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("no such thing is served", 404)
+
+    found, because = read_selectable(Told(networksets=absent, hostendpoints=absent), page=500)
+    assert (found, because) == ((), "no such thing is served; no such thing is served")
+
+
+def test_an_api_server_that_fails_tells_nothing_of_sets() -> None:
+    def fails(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("etcd is away", 500)
+
+    with pytest.raises(ApiError, match="etcd is away"):
+        read_selectable(Told(hostendpoints=fails), page=500)

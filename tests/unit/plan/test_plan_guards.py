@@ -17,6 +17,7 @@ from sync.plan.guards import (
     foreign_object,
     foreign_policies,
     foreign_policy,
+    live_tiers,
     referenced_sets,
 )
 from sync.plan.plan import Plan, make_plan
@@ -126,6 +127,67 @@ def test_a_message_names_a_few_only() -> None:
     assert "9 policies of others in the tier fw (p0, p1, p2, p3, p4 and 4 more)" in message
 
 
+# --- live-tier ------------------------------------------------------------------------------------
+
+DENIES = Tier("fw", 101, "Deny").manifest()
+
+
+def test_a_tier_that_denied_at_its_end_is_kept_while_policies_of_others_stand_in_it() -> None:
+    theirs = (policy("a"), policy("b", staged=True), policy("c", tier="other"))
+    [blocker] = live_tiers([update(DENIES, tier())], live(foreign=theirs), {})
+    assert (blocker.guard, blocker.approvable) == ("live-tier", True)
+    assert blocker.message == (
+        "the tier fw would end with Pass instead of Deny while 1 policy of others stands in it "
+        "(GlobalNetworkPolicy fw.a): flows that the tier stops now may pass; name a tier of its "
+        "own in device_groups[].tier, or remove them first"
+    )
+
+
+def test_a_tier_that_says_nothing_denies_at_its_end() -> None:
+    document = DENIES.document()
+    del document["spec"]["defaultAction"]
+    [blocker] = live_tiers(
+        [update(Manifest.of(document), tier())], {}, {"fw": ["NetworkPolicy a/b"]}
+    )
+    assert "Pass instead of Deny while 1 policy of others stands" in blocker.message
+
+
+def test_a_tier_does_not_move_under_policies_of_others() -> None:
+    [blocker] = live_tiers([update(tier(order=7), tier())], live(foreign=(policy("a"),)), {})
+    assert "the tier fw would move from order 7 to 101 while" in blocker.message
+
+
+@pytest.mark.parametrize(
+    ("change", "foreign"),
+    [
+        (update(DENIES, tier()), (policy("a", staged=True), policy("b", tier="other"))),
+        (update(tier(), tier(owner=(("a", "b"),))), (policy("a"),)),
+        (create(tier()), (policy("a"),)),
+        (delete(DENIES), (policy("a"),)),
+    ],
+    ids=["nobody's", "labels", "new", "gone"],
+)
+def test_a_tier_that_changes_nothing_for_others_is_free(
+    change: Change, foreign: tuple[Manifest, ...]
+) -> None:
+    assert live_tiers([change], live(policy("ours"), foreign=foreign), {}) == []
+
+
+def test_a_tier_that_denied_is_kept_where_nobody_knows_whose_policies_stand_in_it() -> None:
+    [blocker] = live_tiers([update(DENIES, tier())], {}, {}, "the right is missing")
+    assert (blocker.guard, blocker.approvable) == ("live-tier", True)
+    assert "is not known: the right is missing" in blocker.message
+    assert live_tiers([update(tier(order=7), tier())], {}, {}, "the right is missing") == []
+
+
+def test_an_approval_of_a_tier_covers_what_stood_in_it() -> None:
+    change = update(DENIES, tier())
+    [one] = live_tiers([change], live(foreign=(policy("a"),)), {})
+    [same] = live_tiers([change], live(foreign=(policy("a"),)), {})
+    [other] = live_tiers([change], live(foreign=(policy("a", 5),)), {})
+    assert one.covers == same.covers != other.covers
+
+
 # --- referenced-set -------------------------------------------------------------------------------
 
 WEB = a_set("pan.web", "10.0.0.1/32", group="web")
@@ -138,6 +200,19 @@ def test_a_set_that_a_remaining_policy_names_is_not_removed() -> None:
         assert (blocker.guard, blocker.approvable) == ("referenced-set", False)
         for word in ("pan.web", "1 policy (GlobalNetworkPolicy fw.user)", f"{KEY} == 'web'"):
             assert word in blocker.message
+
+
+def test_a_set_that_is_taken_over_keeps_the_labels_that_policies_name() -> None:
+    theirs = a_set("pan.web", "10.0.0.1/32", group="old-web")
+    user = policy("user", groups=("old-web",))
+    [blocker] = referenced_sets([update(theirs, WEB)], live(foreign=(theirs, user)))
+    assert (blocker.guard, blocker.approvable) == ("referenced-set", False)
+    assert blocker.message.startswith(
+        "GlobalNetworkSet pan.web would be taken over and lose a label from under 1 policy "
+        f"(GlobalNetworkPolicy fw.user) that still name {KEY} == 'old-web'"
+    )
+    assert referenced_sets([update(theirs, WEB)], live(foreign=(theirs,))) == []
+    assert referenced_sets([update(theirs, WEB)], live(theirs, user)) == []
 
 
 @pytest.mark.parametrize(

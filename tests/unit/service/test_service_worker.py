@@ -14,9 +14,9 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from sync.calico.manifest import Manifest
-from sync.calico.objects import GlobalNetworkPolicy
+from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import NotWrittenError
+from sync.clusters.cluster import NotWrittenError, Selectable
 from sync.desired import Cluster
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
@@ -30,12 +30,13 @@ from sync.store.verification import verify
 from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
-from tests.words import address, group
+from tests.words import address, group, rule
 
 TTL = timedelta(seconds=3)
 WEB = ("GlobalNetworkSet", "pan.web")
 TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
 A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
+USES_WEB = rule("in", from_=["any"], to=["db"], source=["web"], service=["any"])
 
 
 class Failing:
@@ -123,7 +124,9 @@ class World:
         """Whether nothing is left to look at."""
         worker = self.worker
         [holding] = [each for each in self.store.leases() if each.name == "prod"] or [None]
-        return bool(holding) and not (worker._seen or worker._unseen or worker._reasons)
+        return bool(holding) and not (
+            worker._seen or worker._beside or worker._unseen or worker._reasons
+        )
 
     def trail(self) -> list[Record]:
         return list(records(self.store, Filter(cluster="prod")))
@@ -355,6 +358,47 @@ def test_a_policy_of_others_is_warned_of_when_it_comes_or_changes(world: World) 
     [standing] = world.store.standings()
     assert standing.state == "in sync"
     assert f"1 policy of others in the tier {TIER} (" in standing.detail
+
+
+def test_a_set_of_others_that_counts_as_a_group_of_ours_is_noticed_as_it_comes_and_goes(
+    world: World,
+) -> None:
+    def told(name: str, labels: dict[str, str] | None) -> None:
+        key = ("GlobalNetworkSet", name)
+        world.cluster.documents.pop(key, None)
+        if labels is not None:
+            document = GlobalNetworkSet(name, ("192.0.2.0/24",), tuple(labels.items())).manifest()
+            world.cluster.documents[key] = document.document()
+        found = None if labels is None else Selectable(*key, labels)
+        world.cluster.labelled(key, found)
+
+    def detail() -> str:
+        (standing,) = world.store.standings()
+        return str(standing.detail)
+
+    with world.working():
+        world.source.says(A, B, group("web", "a"), USES_WEB, version="1")
+        world.polled.poll()
+        world.worker.wake("configuration")
+        until(lambda: world.syncs("in sync") and world.idle())
+        syncs = world.syncs()
+        told("theirs", {"team": "blue"})
+        told("theirs", {"team": "red", "firewall.tigera.io/dmz": ""})
+        until(world.idle)
+        assert world.syncs() == syncs
+
+        with capture_logs() as log:
+            told("theirs", {"firewall.tigera.io/address-group": "web"})
+            until(lambda: world.syncs() > syncs and world.idle())
+            until(lambda: "GlobalNetworkSet theirs (" in detail())
+            until(lambda: any(each.get("guard") == "foreign-set" for each in log))
+        syncs = world.syncs()
+        told("theirs", {"firewall.tigera.io/address-group": "web", "team": "blue"})
+        until(world.idle)
+        assert world.syncs() == syncs
+        told("theirs", None)
+        until(lambda: "theirs" not in detail())
+        assert world.syncs() == syncs + 1
 
 
 def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import Changed, LiveObject
+from sync.clusters.cluster import Changed, Labelled, LiveObject
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from tests.memory import MemoryCluster
@@ -67,12 +67,13 @@ class WatchedCluster(MemoryCluster):
     """
 
     changed: Changed = lambda key, manifest: None
+    labelled: Labelled = lambda key, found: None
     missed: Callable[[], None] = lambda: None
     reads: int = 0
     fights: bool = False
 
-    def watch(self, changed: Any, missed: Any, stopping: Any) -> None:
-        self.changed, self.missed = changed, missed
+    def watch(self, changed: Any, labelled: Any, missed: Any, stopping: Any) -> None:
+        self.changed, self.labelled, self.missed = changed, labelled, missed
         missed()
 
     def read(self) -> Any:

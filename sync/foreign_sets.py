@@ -1,0 +1,151 @@
+"""Which objects of others the selectors of our policies select.
+
+selectors of our policies  x  labels of others' sets and host endpoints  ->  guard foreign-set
+
+Our selectors are meant for pods and for sets of ours. Calico asks them of everything that has
+labels and addresses (`felix/labelindex`): what a set of somebody else holds then counts as the
+address group's, or as pods of a zone, wherever a rule of ours selects it.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+from sync.calico.manifest import Manifest
+from sync.calico.names import NAMESPACE_LABEL
+from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Selectable
+from sync.plan.guards import Blocker, foreign_set
+from sync.plan.references import DIRECTIONS, mapping, rules
+from sync.verify.selectors import Labels, Selector, selector
+
+_SET: Final = "GlobalNetworkSet"
+_HOST: Final = "HostEndpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a look at a cluster saw of others' sets: the labels that selectors of ours ask about,
+    `keys`, as they were on each object that had any."""
+
+    keys: frozenset[str] = frozenset()
+    seen: Mapping[Key, object] = field(default_factory=dict)
+
+    def moved(self, key: Key, found: Selectable | None) -> bool:
+        """Whether an object has other such labels now than it had then; None: it is gone."""
+        return self.seen.get(key) != (_essence(found, self.keys) if found else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One selector of a policy of ours, and of which objects it is asked."""
+
+    asked: Selector
+    sets_only: bool  # with `namespaceSelector: global()`, of what is in no namespace
+    hosts_only: bool  # as the selector of the policy itself, of what policies are for
+
+    def selects(self, kind: str, labels: Labels) -> bool:
+        if self.sets_only and NAMESPACE_LABEL in labels:
+            return False
+        return (kind == _HOST or not self.hosts_only) and self.asked.matches(labels)
+
+
+def foreign_sets(
+    ours: Iterable[Mapping[Key, Manifest]],
+    live: Mapping[Key, LiveObject],
+    desired: Mapping[Key, Manifest],
+    facts: ClusterFacts,
+) -> tuple[list[Blocker], Watched]:
+    """The guard, and what a watch has to look out for.
+
+    `ours` have the policies that stand and those that shall. A set that stands where one of ours
+    shall stand is taken over, or is another guard's.
+    """
+    questions = list(_questions(ours))
+    keys = frozenset().union(*(each.asked.keys() for each in questions))
+    others = [*_sets(live, desired), *facts.selectable]
+    selected = _selected(questions, others)
+    seen = {(each.kind, each.name): _essence(each, keys) for each in others}
+    watched = Watched(keys, {key: each for key, each in seen.items() if each})
+    if not selected:
+        return [], watched
+    named = {f"{each.kind} {each.name}": _because(each, keys) for each in selected}
+    covers = sorted((each.kind, each.name, *_because(each, keys), each.spec) for each in selected)
+    return [foreign_set(named, hashlib.sha256(repr(covers).encode()).hexdigest())], watched
+
+
+def _essence(found: Selectable, keys: frozenset[str]) -> object:
+    """What of an object may make a selector select it; None: nothing."""
+    labels = sorted((key, value) for key, value in found.labels.items() if key in keys)
+    return (labels, found.profiles) if labels or found.profiles else None
+
+
+def _because(found: Selectable, keys: frozenset[str]) -> list[str]:
+    """By what an object is selected, in words."""
+    labels = found.seen_by_selectors
+    profiles = [f"labels of profile {each}" for each in found.profiles]
+    return [f"{key}: {labels[key]}" for key in sorted(keys & labels.keys())] + profiles
+
+
+def _sets(live: Mapping[Key, LiveObject], desired: Mapping[Key, Manifest]) -> Iterator[Selectable]:
+    for (kind, name), found in sorted(live.items()):
+        if kind == _SET and found.foreign_because and (kind, name) not in desired:
+            labels = mapping(found.document, "metadata", "labels")
+            spec = repr(sorted(mapping(found.document, "spec").items(), key=str))
+            # A file of manifests may hold anything.
+            yield Selectable(
+                kind, name, {str(key): str(value) for key, value in labels.items()}, spec=spec
+            )
+
+
+def _questions(ours: Iterable[Mapping[Key, Manifest]]) -> Iterator[_Question]:
+    """Every selector of our policies, once."""
+    found: dict[tuple[str, bool, bool], None] = {}
+    for manifests in ours:
+        for (kind, _), each in manifests.items():
+            if kind.endswith("Policy"):
+                found.update(dict.fromkeys(_selectors(each.document())))
+    for text, sets_only, hosts_only in found:
+        yield _Question(_readable(text), sets_only, hosts_only)
+
+
+def _selectors(policy: Mapping[str, Any]) -> Iterator[tuple[str, bool, bool]]:
+    yield str(mapping(policy, "spec").get("selector") or "all()"), False, True
+    for direction in DIRECTIONS:
+        for rule in rules(policy, direction):
+            for end in ("source", "destination"):
+                entity = mapping(rule, end)
+                if asked := entity.get("selector"):
+                    yield str(asked), entity.get("namespaceSelector") == "global()", False
+                if asked := entity.get("notSelector"):
+                    yield str(asked), False, False
+
+
+def _selected(questions: Sequence[_Question], others: Sequence[Selectable]) -> list[Selectable]:
+    """The objects that some question selects; one that inherits what nobody read may be."""
+    by_label: defaultdict[tuple[str, str | None], list[_Question]] = defaultdict(list)
+    of_all = []
+    for question in questions:
+        needs = question.asked.needs()
+        if needs is None:
+            of_all.append(question)
+        for label in needs or ():
+            by_label[label].append(question)
+    found = []
+    for each in others:
+        labels = each.seen_by_selectors
+        having = (label for pair in labels.items() for label in (pair, (pair[0], None)))
+        asked = chain(of_all, *(by_label.get(label, ()) for label in having))
+        if (each.profiles and questions) or any(one.selects(each.kind, labels) for one in asked):
+            found.append(each)
+    return found
+
+
+def _readable(text: str) -> Selector:
+    try:
+        return selector(text)
+    except ValueError:
+        # Never one that we wrote; it may select anything.
+        return selector("all()")
