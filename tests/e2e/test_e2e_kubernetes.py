@@ -111,6 +111,33 @@ def test_a_set_of_others_in_our_place_blocks_the_cluster_until_it_is_gone(
     assert nets(eu) == BOTH
 
 
+def test_a_host_endpoint_of_others_that_counts_as_a_pod_is_named_until_it_is_gone(
+    place: Installation, eu: ControlPlane
+) -> None:
+    hosts = "/apis/projectcalico.org/v3/hostendpoints"
+    labels = {"projectcalico.org/orchestrator": "k8s", "firewall.tigera.io/zone": "web"}
+    document = {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "HostEndpoint",
+        "metadata": {"name": "node-1", "labels": labels},
+        "spec": {"node": "node-1", "expectedIPs": ["192.0.2.1"]},
+    }
+    eu.request("POST", hosts, document)
+    planned = place.run("plan")
+    assert planned.code == 3
+    assert "! foreign-set: 1 object of others is selected by policies of ours: " in planned.out
+    assert "HostEndpoint node-1 (firewall.tigera.io/zone: web, projectcalico" in planned.out
+    done = place.run("sync", "--output", "json")
+    place.done("approve", done.json["clusters"][0]["plan"]["digest"])
+    place.done("sync")
+    assert nets(eu) == BOTH
+    place.done("sync")
+    assert "HostEndpoint node-1 (" in place.done("status").out
+    eu.request("DELETE", f"{hosts}/node-1")
+    place.done("sync")
+    assert "HostEndpoint" not in place.done("status").out
+
+
 # --- other hands ----------------------------------------------------------------------------------
 
 
@@ -226,6 +253,7 @@ def test_the_rights_of_the_example_are_needed_and_bound_to_its_account() -> None
         (calico, "globalnetworksets", ""): look | write,
         **{(calico, resource, ""): look | write for resource in ours},
         **{(calico, resource, ""): look for resource in others},
+        **{(calico, resource, ""): look for resource in ("networksets", "hostendpoints")},
         # A right to create cannot be held to names.
         (calico, "tiers", ""): look | {"create"},
         (calico, "tiers", "firewallpolicy"): {"update", "delete"},
