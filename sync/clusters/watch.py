@@ -77,7 +77,7 @@ class KubernetesWatcher:
         for work in (end, *(each.follow for each in followed)):
             threading.Thread(target=work, name=f"watch {self._api.name}", daemon=True).start()
 
-    def _of_ours(self, changed: Changed) -> "_Tell":
+    def _of_ours(self, changed: Changed) -> _Tell:
         def tell(kind: str, event: str, document: dict[str, Any]) -> None:
             live = live_object(kind, document, self._owner)
             key = (kind, document["metadata"]["name"])
@@ -86,7 +86,7 @@ class KubernetesWatcher:
         return tell
 
 
-def _of_others(labelled: Labelled) -> "_Tell":
+def _of_others(labelled: Labelled) -> _Tell:
     def tell(kind: str, event: str, document: dict[str, Any]) -> None:
         found = selectable(kind, document)
         labelled((kind, found.name), None if event == _GONE else found)
