@@ -1,17 +1,26 @@
 """Which addresses lie behind which zone, as far as templates and stacks surely say.
 
 A zone's networks are those of its interfaces and of the static routes that lead out of them, by
-longest prefix within each virtual router. They are known only where all that leads there is: a
-router that learns routes, or whose addresses are not in the document, leaves every zone with an
-interface in it unknown. What a firewall holds locally is not in the document at all, and links
-are taken to be up.
+longest prefix within each virtual router. What a firewall holds locally is not in the document at
+all, and links are taken to be up.
 
-Several firewalls are taken to speak of one network: an address has one zone, whichever of them it
-passes. Where two virtual routers see it in two zones, both zones are unknown; only a default route
-gives way to what another router says.
+The zone of an address depends on the virtual router by which a packet comes in, and nothing here
+says by which it does: each router of each virtual system of each firewall has its own view. An
+address counts as a zone's only if every view that leads it anywhere leads it there; where two
+views differ, both zones are unknown. A default route is a view of every address like any other
+route. A router that learns routes, or whose addresses are not in the document, may lead any address
+to its zones, and so may a layer 2 or virtual wire zone, which forwards without a router: either
+leaves every zone of the device group unknown.
 
-Sources: PAN-OS networking administrator's guide ("Virtual Routers", "Static Routes"), Panorama
-administrator's guide ("Templates and Template Stacks").
+A router has no view of an address that it has no route for, discards or leads to an interface
+without a zone: it drops such packets before it asks any rule. That several routers have different
+parts of the network is therefore no contradiction. Nor does a router count that has no interface
+in a zone of the device group, since no packet that its rules judge comes in by it. What leads to
+another virtual system's interface is in an external zone, if the system has one.
+
+Sources: PAN-OS networking administrator's guide ("Virtual Routers", "Static Routes", "Layer 2
+Interfaces", "Virtual Wire Interfaces"), PAN-OS administrator's guide ("Communication Between
+Virtual Systems"), Panorama administrator's guide ("Templates and Template Stacks").
 """
 
 from bisect import bisect_left
@@ -41,6 +50,12 @@ _DEFAULTS: frozenset[_Prefix] = frozenset({(4, 0, addresses.V4_END), (6, 0, addr
 _BY_INTERFACE = frozenset({"", "none", "ip-address", "ipv6-address", "fqdn"})
 _BY_ADDRESS = frozenset({"ip-address", "ipv6-address"})
 _OTHERWISE = "another template that says otherwise"
+# Zones that forward without a router. A zone of no known kind may be one; a tap forwards nothing.
+_BRIDGING: Mapping[str, str] = {
+    "layer2": "a layer2 zone",
+    "virtual-wire": "a virtual-wire zone",
+    "": "a zone of no one known kind",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +89,14 @@ def derived(configuration: Configuration, device_group: str) -> Derived:
     firewalls, gaps = _firewalls(configuration, groups)
     gaps += _forwarding(configuration, groups)
     zones = tuple(sorted({zone.name for firewall in firewalls for zone in firewall.zones}))
+    unknown: dict[str, str] = {}
+    ways: list[_Way] = []
+    for firewall in firewalls:
+        seen, unseen = _ways(firewall, unknown)
+        ways += seen
+        gaps += unseen
     if gaps:
         return Derived(zones, {}, dict.fromkeys(zones, gaps[0]))
-    unknown: dict[str, str] = {}
-    ways = [way for firewall in firewalls for way in _ways(firewall, unknown)]
     _find_contradictions(ways, unknown)
     networks, everything_else = _networks(ways, unknown)
     return Derived(
@@ -223,7 +242,10 @@ def _lay(name: str, layers: list[Network], systems: _Systems) -> _Firewall:
                 both = {*first.interfaces, *zone.interfaces}
                 if zone.kind != first.kind or both != {*first.interfaces}:
                     contested.add(zone.name)
-                    zones[zone.vsys, zone.name] = replace(first, interfaces=tuple(sorted(both)))
+                    kind = first.kind if first.kind == zone.kind else ""
+                    zones[zone.vsys, zone.name] = replace(
+                        first, kind=kind, interfaces=tuple(sorted(both))
+                    )
         for interface in layer.interfaces:
             upper = interfaces.setdefault(interface.name, interface)
             interfaces[interface.name] = _interfaces_laid(upper, interface)
@@ -261,22 +283,33 @@ def _routers_laid(first: VirtualRouter, second: VirtualRouter) -> VirtualRouter:
 # --- one virtual router ---------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Way:
-    """What a virtual router says: the zones each prefix may lead to, None standing for no zone."""
+    """What a virtual router of a virtual system says: the zones each prefix may lead to.
 
-    claims: dict[_Prefix, frozenset[str | None]] = field(default_factory=dict)
+    None stands for no zone: what leads there is dropped. `name` is the router's, for messages.
+    """
+
+    name: str
+    claims: Mapping[_Prefix, frozenset[str | None]]
 
 
 _NO_ZONE: frozenset[str | None] = frozenset({None})
 
 
-def _ways(firewall: _Firewall, unknown: dict[str, str]) -> Iterator[_Way]:
-    """Each virtual router of a firewall, and its zones that cannot be known, into `unknown`."""
-    zones_of: dict[str, frozenset[str | None]] = {}
-    for zone in firewall.zones:
-        for name in zone.interfaces:
-            zones_of[name] = zones_of.get(name, frozenset()) | {zone.name}
+def _ways(firewall: _Firewall, unknown: dict[str, str]) -> tuple[list[_Way], list[str]]:
+    """The views of a firewall, and a clause for each way by which any address may be anywhere.
+
+    Its zones that cannot be known for a reason of their own go into `unknown`.
+    """
+    unseen = [
+        brief(
+            f"zone {zone.name!r} of {firewall.name} is {_BRIDGING[zone.kind]}: what comes in by it "
+            "is not routed, and any address may be behind it"
+        )
+        for zone in firewall.zones
+        if zone.kind in _BRIDGING and zone.interfaces
+    ]
     routers_of: dict[str, list[VirtualRouter]] = {}
     for router in firewall.routers.values():
         for name in router.interfaces:
@@ -284,36 +317,59 @@ def _ways(firewall: _Firewall, unknown: dict[str, str]) -> Iterator[_Way]:
     for zone in firewall.zones:
         if problem := _zone_problem(firewall, zone, routers_of):
             unknown.setdefault(zone.name, brief(f"{problem} ({firewall.name})"))
+    ways: list[_Way] = []
+    for system in sorted({zone.vsys for zone in firewall.zones}):
+        seen, more = _ways_of_system(firewall, system, routers_of)
+        ways += seen
+        unseen += more
     led: set[str | None] = set()
-    for router in firewall.routers.values():
-        claims, problems = _claims(firewall, router, zones_of)
-        shared = [name for name in router.interfaces if len(routers_of[name]) > 1]
-        problems += [f"its interface {name!r} is in another one too" for name in shared]
-        way = _Way(_candidates(claims))
-        if problems:
-            because = f"virtual router {router.name!r} of {firewall.name}: {problems[0]}"
-            for name in router.interfaces:
-                _not_known(zones_of.get(name, _NO_ZONE), because, unknown)
+    for way in ways:
         for prefix, ends in way.claims.items():
             led |= ends
             if len(ends) > 1:
-                because = (
-                    f"{_cidr(prefix)} leads to more than one end in virtual router "
-                    f"{router.name!r} of {firewall.name}"
-                )
+                because = f"{_cidr(prefix)} leads to more than one end in {way.name}"
                 _not_known(ends, because, unknown)
-        yield way
-    for name in sorted(zones_of.keys() - routers_of.keys()):
-        # Their zones are unknown; that others have the same addresses is to be seen.
-        interface = firewall.interfaces.get(name, Interface(name))
-        prefixes = filter(None, map(_prefix, interface.addresses))
-        yield _Way(dict.fromkeys(prefixes, zones_of[name]))
     for zone in firewall.zones:
         if zone.name not in led:
             unknown.setdefault(
                 zone.name,
                 brief(f"no address or route leads to its interfaces ({firewall.name})"),
             )
+    return ways, unseen
+
+
+def _ways_of_system(
+    firewall: _Firewall, system: str, routers_of: Mapping[str, list[VirtualRouter]]
+) -> tuple[list[_Way], list[str]]:
+    """What each router says by which packets of a virtual system come in, and of each why not."""
+    zones = [zone for zone in firewall.zones if zone.vsys == system]
+    alone = len(zones) == len(firewall.zones)
+    place = f"of {firewall.name}" + ("" if alone else f" ({system})")
+    zones_of: dict[str, frozenset[str | None]] = {}
+    for zone in zones:
+        for name in zone.interfaces:
+            zones_of[name] = zones_of.get(name, frozenset()) | {zone.name}
+    # What is led to another virtual system, or to a shared gateway, passes such a zone.
+    outside = frozenset(zone.name for zone in zones if zone.kind == "external") or _NO_ZONE
+    ways: list[_Way] = []
+    unseen: list[str] = []
+    for router in firewall.routers.values():
+        if not any(name in zones_of for name in router.interfaces):
+            continue
+        ends_of = {name: zones_of.get(name, outside) for name in router.interfaces}
+        claims, problems = _claims(firewall, router, ends_of)
+        shared = [name for name in router.interfaces if len(routers_of[name]) > 1]
+        problems += [f"its interface {name!r} is in another one too" for name in shared]
+        way = _Way(f"virtual router {router.name!r} {place}", _candidates(claims))
+        ways.append(way)
+        if problems:
+            unseen.append(brief(f"{way.name}: {problems[0]}"))
+    for name in sorted(zones_of.keys() - routers_of.keys()):
+        # Their zones are unknown; that others have the same addresses is to be seen.
+        interface = firewall.interfaces.get(name, Interface(name))
+        prefixes = filter(None, map(_prefix, interface.addresses))
+        ways.append(_Way(f"interface {name!r} {place}", dict.fromkeys(prefixes, zones_of[name])))
+    return ways, unseen
 
 
 def _zone_problem(
@@ -342,7 +398,7 @@ _Claim = tuple[_Prefix, frozenset[str | None], bool]
 
 
 def _claims(
-    firewall: _Firewall, router: VirtualRouter, zones_of: Mapping[str, frozenset[str | None]]
+    firewall: _Firewall, router: VirtualRouter, ends_of: Mapping[str, frozenset[str | None]]
 ) -> tuple[list[_Claim], list[str]]:
     """What the interfaces and static routes of a router say, and why that is not all.
 
@@ -374,9 +430,9 @@ def _claims(
             else:
                 connected.append((prefix, name))
                 if not _inside(prefix, _LINK_LOCAL):
-                    claims.append((prefix, zones_of.get(name, _NO_ZONE), False))
+                    claims.append((prefix, ends_of[name], False))
     for route in router.routes:
-        prefix, ends, problem = _route(route, router, connected, zones_of)
+        prefix, ends, problem = _route(route, connected, ends_of)
         if problem:
             problems.append(f"its static route {route.name!r} {problem}")
         if prefix is not None and ends is not None:
@@ -386,9 +442,8 @@ def _claims(
 
 def _route(
     route: StaticRoute,
-    router: VirtualRouter,
     connected: Iterable[tuple[_Prefix, str]],
-    zones_of: Mapping[str, frozenset[str | None]],
+    ends_of: Mapping[str, frozenset[str | None]],
 ) -> tuple[_Prefix | None, frozenset[str | None] | None, str]:
     """Where a static route leads from and to, each None if that is not known, and why it is not."""
     prefix = _prefix(route.destination)
@@ -401,15 +456,15 @@ def _route(
     if kind not in _BY_INTERFACE:
         return prefix, None, f"leads on by {kind} {hop}".rstrip()
     if route.interface:
-        if route.interface not in router.interfaces:
+        if route.interface not in ends_of:
             return prefix, None, f"leads to {route.interface!r}, which is not an interface of it"
-        return prefix, zones_of.get(route.interface, _NO_ZONE), problem
+        return prefix, ends_of[route.interface], problem
     at = _prefix(hop) if kind in _BY_ADDRESS else None
     names = {name for network, name in connected if at is not None and _inside(at, network)}
     if len(names) != 1:
         said = f"the next hop {hop!r}" if hop else "no next hop"
         return prefix, None, f"has {said}, which is in no single network of its interfaces"
-    return prefix, zones_of.get(names.pop(), _NO_ZONE), problem
+    return prefix, ends_of[names.pop()], problem
 
 
 def _candidates(claims: Iterable[_Claim]) -> dict[_Prefix, frozenset[str | None]]:
@@ -430,35 +485,32 @@ def _candidates(claims: Iterable[_Claim]) -> dict[_Prefix, frozenset[str | None]
 
 
 def _find_contradictions(ways: list[_Way], unknown: dict[str, str]) -> None:
-    """Mark as unknown the zones that two virtual routers give the same addresses."""
-    # Which routers speak of a prefix, and which of them lead it to a zone.
+    """Mark as unknown the zones to which two views lead the same addresses."""
+    # Which views speak of a prefix, and which of them lead it to a zone.
     spoken: dict[_Prefix, set[int]] = {}
     led: dict[_Prefix, dict[str, set[int]]] = {}
     for number, way in enumerate(ways):
         for prefix, ends in way.claims.items():
             spoken.setdefault(prefix, set()).add(number)
             zones = led.setdefault(prefix, {})
-            for zone in ends:
-                if zone is not None:
-                    zones.setdefault(zone, set()).add(number)
+            for zone in sorted(each for each in ends if each is not None):
+                zones.setdefault(zone, set()).add(number)
     for prefix, around in _nested(led):
-        here = sorted(led[prefix])
-        if len(here) > 1:
-            said = " and ".join(repr(zone) for zone in here)
-            _not_known(here, f"{_cidr(prefix)} leads to {said}", unknown)
-        # Only the longest prefix of a router that holds this one is its word on it.
-        answered = set(spoken[prefix])
-        for outer in reversed(around if here else ()):
-            if outer in _DEFAULTS:
-                break
-            for other, routers in led[outer].items():
-                for zone in here if routers - answered else ():
-                    if zone != other:
-                        because = (
-                            f"{_cidr(prefix)} leads to {zone!r} in one virtual router and lies in "
-                            f"{_cidr(outer)}, which leads to {other!r} in another"
-                        )
-                        _not_known((other, zone), because, unknown)
+        # Only the longest prefix of a view that holds this one is its word on it.
+        answered: set[int] = set()
+        for outer in (prefix, *reversed(around)) if led[prefix] else ():
+            for zone, here in led[prefix].items():
+                for other, by in led[outer].items():
+                    if zone == other or not by - answered:
+                        continue
+                    first, second = ways[min(here)].name, ways[min(by - answered)].name
+                    because = brief(
+                        f"{first} and {second} disagree about {_cidr(prefix)}, which leads to "
+                        f"{zone!r} in the one and to {other!r} in the other"
+                    )
+                    remedy = "set networks in zones.definitions"
+                    for each in (zone, other):
+                        unknown.setdefault(each, f"{because}: {remedy}")
             answered |= spoken[outer]
 
 
@@ -469,16 +521,8 @@ def _networks(
 
     A prefix stays as it is routed, so that longer ones in it can still be told from it, unless
     something in it is no known zone's. Then it is cut into what is left of it without the longer
-    prefixes of its router, and a default route also without what other routers know better; a
-    shorter prefix that others know better is a contradiction, and its zone unknown.
+    prefixes of its router.
     """
-    unsure = [
-        prefix
-        for way in ways
-        for prefix, ends in way.claims.items()
-        if any(zone in unknown for zone in ends)
-    ]
-    held = AddressSet.union(map(_held, ways))
     pieces: dict[str, set[str]] = {}
     defaults: dict[str, set[str]] = {}
     cut: dict[tuple[_Prefix, tuple[_Prefix, ...]], list[str]] = {}
@@ -488,41 +532,23 @@ def _networks(
             zone = min((each for each in ends if each is not None), default=None)
             if zone is None or zone in unknown:
                 continue
-            is_default = prefix in _DEFAULTS
             longer = tuple(_within(prefix, ordered))
-            whole = not any(None in way.claims[each] for each in longer)
-            if is_default:
-                whole = whole and not any(_inside(each, prefix) for each in unsure)
-            else:
-                whole = whole and not any(
-                    end in unknown for each in longer for end in way.claims[each] if end is not None
-                )
-            if whole:
+            if all(
+                end is not None and end not in unknown
+                for each in longer
+                for end in way.claims[each]
+            ):
                 longer = ()
             if (prefix, longer) not in cut:
-                left = _set(prefix) - AddressSet.union(map(_set, longer))
-                if is_default and not whole:
-                    left -= held
-                cut[prefix, longer] = left.cidrs()
+                cut[prefix, longer] = (_set(prefix) - AddressSet.union(map(_set, longer))).cidrs()
             pieces.setdefault(zone, set()).update(cut[prefix, longer])
-            if is_default:
+            if prefix in _DEFAULTS:
                 defaults.setdefault(zone, set()).update(cut[prefix, longer])
     return _sorted(pieces), _sorted(defaults)
 
 
 def _sorted(found: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
     return {zone: tuple(sorted(found[zone], key=_order)) for zone in sorted(found)}
-
-
-def _held(way: _Way) -> AddressSet:
-    """What a router leads to zones by more than a default route."""
-    held = AddressSet()
-    for prefix, _ in _nested(way.claims):
-        if way.claims[prefix] == _NO_ZONE:
-            held -= _set(prefix)
-        elif prefix not in _DEFAULTS:
-            held |= _set(prefix)
-    return held
 
 
 # --- prefixes -------------------------------------------------------------------------------------

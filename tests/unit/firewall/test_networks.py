@@ -375,14 +375,26 @@ def test_a_tunnel_of_global_protect_clients_leaves_the_router_unknown() -> None:
     assert unknown(found, "trust", "untrust").endswith("has addresses from GlobalProtect")
 
 
-def test_only_the_zones_of_the_router_in_question_are_unknown() -> None:
+BGP = tag("protocol", tag("bgp", text("enable", "yes")))
+
+
+def test_a_router_that_cannot_be_read_leaves_the_zones_of_the_others_unknown_too() -> None:
+    # What it learns may be the addresses of another router's zone.
+    found = one(BOTH, router("one", ["e1"]), router("two", ["e2"], inner=BGP))
+    assert unknown(found, "trust", "untrust") == (
+        "virtual router 'two' of stack 's': it learns routes by bgp"
+    )
+
+
+def test_a_router_without_an_interface_in_a_zone_says_nothing() -> None:
     found = one(
         BOTH,
-        router("one", ["e1"]),
-        router("two", ["e2"], inner=tag("protocol", tag("bgp", text("enable", "yes")))),
+        interface("e3", "10.1.0.1/16"),
+        router("one", ["e1", "e2"]),
+        router("two", ["e3"], route("0.0.0.0/0", "e3"), inner=BGP),
     )
-    assert list(found.unknown_because) == ["untrust"]
-    assert found.networks == {"trust": ("10.1.0.0/24",)}
+    assert found.networks == NETWORKS
+    assert not found.unknown_because
 
 
 def test_an_interface_in_two_routers_leaves_the_zones_of_both_unknown() -> None:
@@ -402,10 +414,19 @@ def test_an_interface_in_two_zones_leaves_both_unknown() -> None:
 # --- zones ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["layer2", "virtual-wire", "tap", "external", "tunnel"])
+@pytest.mark.parametrize("kind", ["tap", "external", "tunnel"])
 def test_a_zone_of_another_kind_is_unknown(kind: str) -> None:
     found = one(WAN, lan(1, "trust", "10.1.0.1/24", kind=kind), router("vr", ["e1", "e2"]))
     assert unknown(found, "trust") == f"it is a {kind} zone, not a layer3 zone (stack 's')"
+
+
+@pytest.mark.parametrize("kind", ["layer2", "virtual-wire", "some-day"])
+def test_a_zone_that_forwards_without_a_router_leaves_every_zone_unknown(kind: str) -> None:
+    found = one(LAN, zone("wire", "e8", "e9", kind=kind), router("vr", ["e1"]))
+    said = kind if kind != "some-day" else "zone of no one known kind"
+    assert unknown(found, "trust", "wire").startswith("zone 'wire' of stack 's' is a ")
+    assert said in unknown(found, "trust", "wire")
+    assert unknown(one(LAN, zone("wire", kind=kind), router("vr", ["e1"])), "wire")
 
 
 @pytest.mark.parametrize(
@@ -467,11 +488,47 @@ def systems(*names: str) -> Derived:
 
 
 def test_zones_of_one_name_in_two_virtual_systems_are_one_zone() -> None:
-    assert systems().networks == {
-        "trust": ("10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/16"),
-        "dmz": ("10.3.0.0/24",),
-    }
-    assert systems("vsys1", "vsys2") == systems()
+    found = systems()
+    # The other system's part is cut out of the route, for it is not led there.
+    assert {*found.networks["trust"]} > {"10.1.0.0/24", "10.2.0.0/24", "10.3.128.0/17"}
+    assert not any(
+        ip_network(each).overlaps(ip_network("10.3.0.0/24")) for each in found.networks["trust"]
+    )
+    assert found.networks["dmz"] == ("10.3.0.0/24",)
+    assert systems("vsys1", "vsys2") == found
+
+
+def test_two_virtual_systems_may_see_an_address_in_two_zones() -> None:
+    parts = (
+        lan(1, "trust", "10.1.0.1/24"),
+        lan(2, "dmz", "10.2.0.1/24", vsys="vsys2"),
+        lan(3, "lab", "10.3.0.1/24"),
+    )
+    systems = router("one", ["e1", "e3"]) + router("two", ["e2"], route("10.1.0.0/16", "e2"))
+    found = one(*parts, systems)
+    assert unknown(found, "dmz", "trust") == (
+        "virtual router 'one' of stack 's' (vsys1) and virtual router 'two' of stack 's' (vsys2) "
+        "disagree about 10.1.0.0/24, which leads to 'trust' in the one and to 'dmz' in the other: "
+        "set networks in zones.definitions"
+    )
+    assert found.networks == {"lab": ("10.3.0.0/24",)}
+
+
+def test_what_leads_to_another_virtual_system_is_in_an_external_zone() -> None:
+    parts = (
+        lan(1, "trust", "10.1.0.1/24"),
+        lan(2, "dmz", "10.2.0.1/24", vsys="vsys2"),
+        lan(3, "lab", "10.3.0.1/24"),
+        router("vr", ["e1", "e2", "e3"], route("10.3.0.0/25", "e2")),
+    )
+    assert not one(*parts).unknown_because
+    to_two = zone("to-two", "vsys2", kind="external")
+    found = one(*parts, to_two)
+    # For packets of vsys1 it is what the external zone leads to; for those of vsys2 it is dmz.
+    assert sorted(found.unknown_because) == ["dmz", "to-two"]
+    assert "disagree about 10.2.0.0/24" in found.unknown_because["dmz"]
+    assert found.networks["trust"] == ("10.1.0.0/24",)
+    assert found.networks["lab"] == ("10.3.0.128/25",)
 
 
 def test_other_virtual_systems_hold_their_addresses_back() -> None:
@@ -536,7 +593,6 @@ def test_an_upper_layer_that_says_all_of_the_lower_one_counts() -> None:
     ("upper", "zones"),
     [
         (zone("trust", "e9"), ["trust"]),
-        (zone("trust", "e1", kind="tap"), ["trust"]),
         (interface("e1", "10.7.0.1/24"), ["trust", "untrust"]),
         (router("vr", ["e1"]), ["trust", "untrust"]),
         (router("vr", ["e1", "e2"], route("9.0.0.0/8", "e1")), ["trust", "untrust"]),
@@ -549,9 +605,14 @@ def test_layers_that_say_different_things_leave_zones_unknown(upper: str, zones:
     assert all("say" in each for each in found.unknown_because.values())
 
 
+def test_a_zone_of_two_kinds_in_two_layers_may_forward_without_a_router() -> None:
+    lower = BOTH + router("vr", ["e1", "e2"])
+    found = layered(lower, own=zone("trust", "e1", kind="layer2"))
+    assert "is a zone of no one known kind" in unknown(found, "trust", "untrust")
+
+
 def test_a_lower_layer_can_switch_a_protocol_on() -> None:
-    bgp = tag("protocol", tag("bgp", text("enable", "yes")))
-    found = layered(LAN + router("vr", ["e1"]), router("vr", ["e1"], inner=bgp))
+    found = layered(LAN + router("vr", ["e1"]), router("vr", ["e1"], inner=BGP))
     assert "it learns routes by bgp" not in found.networks
     unknown(found, "trust")
 
@@ -671,23 +732,34 @@ def test_a_zone_of_several_firewalls_has_the_networks_of_all() -> None:
     assert found.networks == NETWORKS | {"trust": ("10.1.0.0/24", "10.7.0.0/24")}
 
 
-def test_a_zone_that_one_firewall_leaves_unknown_is_unknown() -> None:
+def test_a_firewall_of_unknown_addresses_leaves_the_zones_of_all_unknown() -> None:
     found = several(WHOLE, lan(1, "trust", "$lan") + router("vr", ["e1"]))
-    assert unknown(found, "trust").startswith("virtual router 'vr' of stack 's1'")
+    said = unknown(found, "trust", "untrust")
+    assert said.startswith("virtual router 'vr' of stack 's1'")
+
+
+def test_a_zone_that_one_firewall_leaves_unknown_is_unknown() -> None:
+    found = several(WHOLE, lan(1, "trust", "10.1.0.1/24"))
+    assert unknown(found, "trust") == "its interface 'e1' is in no virtual router (stack 's1')"
     assert found.networks == {"untrust": ("192.0.2.0/24",)}
 
 
 def test_one_prefix_in_two_zones_of_two_firewalls_leaves_both_unknown() -> None:
     found = several(WHOLE, lan(1, "lab", "10.1.0.1/24") + router("vr", ["e1"]))
-    assert unknown(found, "trust", "lab") == "10.1.0.0/24 leads to 'lab' and 'trust'"
+    assert unknown(found, "trust", "lab") == disagree("10.1.0.0/24", "trust", "lab")
+
+
+def disagree(prefix: str, first: str, second: str) -> str:
+    return (
+        "virtual router 'vr' of stack 's0' and virtual router 'vr' of stack 's1' disagree about "
+        f"{prefix}, which leads to {first!r} in the one and to {second!r} in the other: set "
+        "networks in zones.definitions"
+    )
 
 
 def test_a_prefix_in_another_zones_prefix_of_another_firewall_leaves_both_unknown() -> None:
     found = several(WHOLE, lan(1, "lab", "10.1.9.1/16") + router("vr", ["e1"]))
-    assert unknown(found, "trust", "lab") == (
-        "10.1.0.0/24 leads to 'trust' in one virtual router and lies in 10.1.0.0/16, which leads "
-        "to 'lab' in another"
-    )
+    assert unknown(found, "trust", "lab") == disagree("10.1.0.0/24", "trust", "lab")
 
 
 def test_firewalls_that_say_the_same_do_not_contradict_one_another() -> None:
@@ -699,31 +771,54 @@ def test_firewalls_that_say_the_same_do_not_contradict_one_another() -> None:
     assert sorted(several(nested, other).unknown_because) == ["trust", "untrust"]
 
 
-def test_a_default_route_gives_way_to_other_firewalls() -> None:
-    first = BOTH + router("vr", ["e1", "e2"], route("0.0.0.0/0", "e2"))
-    second = lan(1, "lab", "10.7.0.1/24") + router("vr", ["e1"])
-    found = several(first, second)
-    assert found.networks == {
-        "lab": ("10.7.0.0/24",),
-        "trust": ("10.1.0.0/24",),
-        "untrust": ("0.0.0.0/0", "192.0.2.0/24"),
-    }
-    assert [*found.everything_else] == ["untrust"]
+@pytest.mark.parametrize("default", [["0.0.0.0/0"], ["0.0.0.0/1", "128.0.0.0/1"]])
+def test_what_one_router_knows_may_be_behind_anothers_default_route(default: list[str]) -> None:
+    routes = [route(each, "e2") for each in default]
+    apart = one(BOTH, router("vr-a", ["e1"]), router("vr-b", ["e2"], *routes))
+    said = unknown(apart, "trust", "untrust")
+    assert said.startswith(
+        "virtual router 'vr-a' of stack 's' and virtual router 'vr-b' of stack 's' disagree about "
+        "10.1.0.0/24, which leads to 'trust' in the one and to 'untrust' in the other"
+    )
+    assert not one(BOTH, router("vr", ["e1", "e2"], *routes)).unknown_because
+    first = BOTH + router("vr", ["e1", "e2"], *routes)
+    found = several(first, lan(1, "lab", "10.7.0.1/24") + router("vr", ["e1"]))
+    assert sorted(found.unknown_because) == ["lab", "untrust"]
+    assert found.networks == {"trust": ("10.1.0.0/24",)}
+
+
+def test_a_default_route_in_ipv6_says_nothing_of_ipv4() -> None:
+    inner = tag("routing-table", tag("ipv6", tag("static-route", route("::/0", "e2"))))
+    found = one(BOTH, router("vr-a", ["e1"]), router("vr-b", ["e2"], inner=inner))
+    assert found.networks == {"trust": ("10.1.0.0/24",), "untrust": ("192.0.2.0/24", "::/0")}
+
+
+def test_routers_with_different_parts_of_the_network_do_not_contradict_one_another() -> None:
+    found = one(BOTH, router("vr-a", ["e1"]), router("vr-b", ["e2"]))
+    assert found.networks == NETWORKS
+    found = several(WHOLE, lan(1, "lab", "10.7.0.1/24") + router("vr", ["e1"]))
+    assert found.networks == NETWORKS | {"lab": ("10.7.0.0/24",)}
+
+
+def test_a_zone_in_two_routers_is_known_where_both_agree() -> None:
+    parts = LAN + zone("wan", "e2", "e4")
+    parts += interface("e2", "192.0.2.1/24") + interface("e4", "198.51.100.1/24")
+    found = one(parts, router("vr-a", ["e1", "e2"]), router("vr-b", ["e4"]))
+    assert found.networks["wan"] == ("192.0.2.0/24", "198.51.100.0/24")
+    default = route("0.0.0.0/0", "e4")
+    found = one(parts, router("vr-a", ["e1", "e2"]), router("vr-b", ["e4"], default))
+    assert sorted(found.unknown_because) == ["trust", "wan"]
 
 
 def test_default_routes_to_two_zones_leave_both_unknown() -> None:
-    first = BOTH + router("vr", ["e1", "e2"], route("0.0.0.0/0", "e2"))
+    first = WAN + router("vr", ["e2"], route("0.0.0.0/0", "e2"))
     second = lan(1, "isp", "198.51.100.1/24") + router("vr", ["e1"], route("0.0.0.0/0", "e1"))
-    assert unknown(several(first, second), "isp", "untrust") == (
-        "0.0.0.0/0 leads to 'isp' and 'untrust'"
-    )
+    said = unknown(several(first, second), "isp", "untrust")
+    assert said == disagree("0.0.0.0/0", "untrust", "isp")
     assert not several(first, first).unknown_because
 
 
-def test_what_an_unreadable_router_says_still_contradicts() -> None:
-    bgp = tag("protocol", tag("bgp", text("enable", "yes")))
-    found = several(WHOLE, lan(1, "lab", "10.1.0.1/24") + router("vr", ["e1"], inner=bgp))
-    assert sorted(found.unknown_because) == ["lab", "trust"]
+def test_what_an_interface_in_no_router_says_still_contradicts() -> None:
     found = several(WHOLE, lan(1, "lab", "10.1.0.1/24"))
     assert sorted(found.unknown_because) == ["lab", "trust"]
 
@@ -732,12 +827,13 @@ def test_what_one_firewall_discards_another_may_know() -> None:
     first = BOTH + router(
         "vr", ["e1", "e2"], route("0.0.0.0/0", "e2"), route("10.0.0.0/8", "", "discard=")
     )
-    second = lan(1, "lab", "10.7.0.1/24") + lan(2, "far", "11.0.0.1/8") + router("vr", ["e1", "e2"])
+    second = lan(1, "lab", "10.7.0.1/24") + router("vr", ["e1"])
     found = several(first, second)
     assert not found.unknown_because
     assert found.networks["lab"] == ("10.7.0.0/24",)
-    assert found.networks["far"] == ("11.0.0.0/8",)
-    assert "11.0.0.0/8" not in found.networks["untrust"]
+    assert not any(
+        ip_network(each).overlaps(ip_network("10.7.0.0/24")) for each in found.networks["untrust"]
+    )
 
 
 # --- address by address ---------------------------------------------------------------------------
@@ -765,54 +861,60 @@ def longest(claims: Mapping[str, set[str]], address: object) -> tuple[int, set[s
     return ip_network(best).prefixlen, claims[best]
 
 
-def firewall(chance: random.Random) -> tuple[str, dict[str, set[str]], set[str]]:
-    """A random firewall: its template, where its prefixes lead, and its zones it cannot tell of.
+Table = dict[str, set[str]]
+
+
+def firewall(chance: random.Random) -> tuple[str, list[Table], bool]:
+    """A random firewall: its template, where the prefixes of its routers lead, if it can be read.
 
     `-` is no zone: an interface without one, or a route that discards.
     """
     zones = chance.sample(_ZONES, chance.randint(1, 3))
-    claims: dict[str, set[str]] = {}
-    parts, routes, interfaces = "", "", []
-    for number, name in enumerate([*zones, "-"]):
-        out = f"e{number}"
-        interfaces.append(out)
-        address = f"192.168.{chance.choice((10, 20, 30, 40)) + number}.1/32"
-        parts += interface(out, address) + (zone(name, out) if name != "-" else "")
-        claims.setdefault(address, set()).add(name)
-        for prefix in chance.sample(_PREFIXES, chance.randint(0, 2)):
-            claims.setdefault(prefix, set()).add(name)
-            routes += route(prefix, out)
-    for prefix in chance.sample(_PREFIXES, chance.randint(0, 1)):
-        claims.setdefault(prefix, set()).add("-")
-        routes += route(prefix, "", "discard=")
-    learns = chance.random() < 0.2
-    inner = tag("protocol", tag("rip", text("enable", "yes"))) if learns else ""
-    return (
-        parts + router("vr", interfaces, routes, inner=inner),
-        claims,
-        set(zones) if learns else set(),
-    )
+    parts, learns = "", False
+    tables: list[Table] = []
+    split = chance.randint(1, 3)
+    for part in range(split):
+        routes, interfaces = "", []
+        claims: Table = {}
+        for number, name in [*enumerate(zones), (3, "-")]:
+            if number % split != part and name != "-":
+                continue
+            out = f"e{part}{number}"
+            interfaces.append(out)
+            address = f"192.168.{chance.choice((10, 20, 30, 40)) + number}.1/32"
+            parts += interface(out, address) + (zone(name, out) if name != "-" else "")
+            claims.setdefault(address, set()).add(name)
+            for prefix in chance.sample(_PREFIXES, chance.randint(0, 2)):
+                claims.setdefault(prefix, set()).add(name)
+                routes += route(prefix, out)
+        for prefix in chance.sample(_PREFIXES, chance.randint(0, 1)):
+            claims.setdefault(prefix, set()).add("-")
+            routes += route(prefix, "", "discard=")
+        reads = chance.random() < 0.95
+        inner = "" if reads else tag("protocol", tag("rip", text("enable", "yes")))
+        parts += router(f"vr-{part}", interfaces, routes, inner=inner)
+        if len(interfaces) > 1:
+            tables.append(claims)
+            learns = learns or not reads
+    return parts, tables, learns
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_networks_agree_with_looking_every_address_up_in_every_firewall(seed: int) -> None:
+def test_networks_agree_with_looking_every_address_up_in_every_router(seed: int) -> None:
     chance = random.Random(seed)
     firewalls = [firewall(chance) for _ in range(chance.randint(1, 3))]
     found = several(*(template for template, _, _ in firewalls))
-    derived_claims: dict[str, set[str]] = {}
+    derived_claims: Table = {}
     for name, cidrs in found.networks.items():
         for each in cidrs:
             derived_claims.setdefault(each, set()).add(name)
     # No prefix is two zones'.
     assert all(len(zones) == 1 for zones in derived_claims.values())
-    blind = set().union(*(zones for _, _, zones in firewalls))
-    assert not blind & found.networks.keys()
+    if any(learns for _, _, learns in firewalls):
+        assert not found.networks
     for probe in _PROBES:
-        answers = [longest(claims, probe) for _, claims, _ in firewalls]
-        # What a firewall knows by more than its default route; else what it has by default.
-        sure = set().union(*(zones - {"-"} for length, zones in answers if length > 0))
-        otherwise = set().union(*(zones - {"-"} for length, zones in answers if length == 0))
-        expected = sure or otherwise
+        answers = [longest(table, probe) for _, tables, _ in firewalls for table in tables]
+        expected = set().union(*(zones - {"-"} for _, zones in answers))
         _, zones = longest(derived_claims, probe)
         if zones:
             assert zones == expected, probe
@@ -828,4 +930,4 @@ def test_random_firewalls_are_known_often_enough_to_try_something() -> None:
         found = several(*(template for template, _, _ in firewalls))
         known += len(found.networks)
         total += len(found.zones)
-    assert known > total // 4
+    assert known > total // 8
