@@ -35,6 +35,7 @@ from sync.firewall.rules import Rule, Target
 from sync.options import Essential, RuleOptions, ZoneOptions
 from tests.naive.calico_verdict import Verdict, labels_of, selector
 from tests.naive.flows import ICMP, ICMP6, TCP, UDP, End, Flow, Oracle, Pod, span
+from tests.naive.routers import Router
 
 MULTICAST = "multicast"
 MULTICAST_NETWORKS = ("224.0.0.0/4", "ff00::/8")
@@ -79,11 +80,16 @@ class Derived:
 
     `defaults` are the zones that a default route leads to, each with the networks that are left
     of that route without what is in no zone; any longer prefix goes before them, however short.
+
+    Where there are `routers`, they alone say where an address is: each of them for the packets that
+    come in by it. `without_addresses` are the zones that no router is sure to lead to.
     """
 
     zones: tuple[str, ...] = ()
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    routers: tuple[Router, ...] | None = None
+    without_addresses: frozenset[str] = frozenset()
 
     def all_networks(self) -> dict[str, tuple[str, ...]]:
         """The networks of each zone, default routes among them."""
@@ -211,6 +217,9 @@ class Firewall:
         for text in MULTICAST_NETWORKS:
             if _within(text, end):
                 return MULTICAST
+        if self.derived.routers is not None:
+            options = self._options_by_router(end)
+            return oracle.picks(options, "router", end.family, end.address)
         spans, unknown = self._networks
         for family, first, last, name in spans:
             if family == end.family and first <= end.address <= last:
@@ -218,9 +227,59 @@ class Firewall:
         options = [None, *sorted(unknown)]
         return oracle.picks(options, "zone", end.family, end.address) if unknown else None
 
+    def _options_by_router(self, end: End) -> Sequence[str | None]:
+        """The zones that an address may be in, by whatever router a packet comes in.
+
+        Settings overrule routers: a zone with configured networks has no others, and its networks
+        go before routes that are no longer, and before any default route. A router that has no
+        route, or drops what it has one for, carries no packet that a rule would be asked about.
+        """
+        key = (end.family, end.address)
+        if key not in self._options:
+            self._options[key] = self._look_up(end)
+        return self._options[key]
+
+    @cached_property
+    def _options(self) -> dict[tuple[int, int], Sequence[str | None]]:
+        return {}
+
+    def _look_up(self, end: End) -> Sequence[str | None]:
+        assert self.derived.routers is not None
+        configured = {
+            name: each.networks
+            for name, each in self.zone_options.definitions.items()
+            if each.networks is not None
+        }
+        around = [
+            (last - first, name)
+            for name, networks in configured.items()
+            for family, first, last in map(span, networks)
+            if family == end.family and first <= end.address <= last
+        ]
+        size, owner = min(around, default=(2**129, ""))
+        others = self.zones - configured.keys() - {MULTICAST}
+        unknown = others & (self.derived.without_addresses | (others - {*self.derived.zones}))
+        options: set[str | None] = set()
+        for router in self.derived.routers:
+            if not router.readable:
+                options |= {owner} if owner else {None, *others}
+                continue
+            length, ends = router.leads(end.family, end.address, configured)
+            bits = 32 if end.family == 4 else 128
+            if length == 0 or (length > 0 and owner and size < 2 ** (bits - length)):
+                found: set[str | None] = {owner} if owner else ends - {None}
+                # Nobody knows what of a default route belongs to zones of unknown networks.
+                options |= found if owner or not unknown else {None, *found, *unknown}
+            else:
+                options |= ends - {None}
+        if not options:
+            options = {owner} if owner else {None, *unknown}
+        return sorted(options, key=lambda each: each or "")
+
     @property
     def knows_all_networks(self) -> bool:
-        return not self._networks[1]
+        """Whether it is sure of every address which zone it is in."""
+        return self.derived.routers is None and not self._networks[1]
 
     # --- addresses --------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ from tests.naive.flows import (
     outside,
     pods_at,
 )
+from tests.naive.routers import routing
+from tests.naive.templates import Templates, templates
 from tests.words import Word
 
 ZONES = ("trust", "untrust", "dmz", "Web Tier", "lab")
@@ -171,14 +173,22 @@ class _Informed(Oracle):
         return super().says(*question)
 
 
-def case(seed: int, *, tame: bool = False, number: int = 200, size: int = 1) -> Case:
-    """The case of a seed, with this many flows; `size` multiplies the number of its rules."""
+def case(
+    seed: int, *, tame: bool = False, number: int = 200, size: int = 1, routed: bool = False
+) -> Case:
+    """The case of a seed, with this many flows; `size` multiplies the number of its rules.
+
+    Of a `routed` case templates say which networks zones have, router by router.
+    """
     random = Random(f"{tame} {seed}")
     writer = _Writer(random, tame)
-    document = writer.document(size)
+    made_of = _templates_of(Random(f"templates {tame} {seed}"), tame) if routed else None
+    document = writer.document(size, made_of)
     configuration = words.read(document)
     names = ["leaf"] if random.random() < 0.6 else ["leaf", "branch"]
     zones, derived = _networks(random, configuration, names, tame)
+    if routed:
+        zones, derived = _routed(Random(f"zones {tame} {seed}"), zones, document, names)
     groups = tuple(
         Group(name, f"tier-{name}", 100 + number, derived[name])
         for number, name in enumerate(names)
@@ -468,6 +478,44 @@ def _networks(
     )
 
 
+def _templates_of(random: Random, tame: bool) -> Templates:
+    return templates(random, ("leaf", "leaf", "branch"), ZONES, _NETWORKS, tame=tame)
+
+
+def _routed(
+    random: Random, zones: ZoneOptions, document: bytes, names: Sequence[str]
+) -> tuple[ZoneOptions, dict[str, Derived]]:
+    """Zone settings that leave most zones to the templates, and what these say."""
+    # Longer than what templates lead anywhere: of the shorter ones settings and templates
+    # together decide, and nobody can tell what a zone of unknown networks has of them.
+    free = ["10.0.0.20/30", "10.0.0.40/29", "10.0.0.160/28", "198.51.100.0/24"]
+    random.shuffle(free)
+    definitions = {}
+    for name, each in zones.definitions.items():
+        some = tuple(free.pop() for _ in range(min(len(free), random.randint(0, 2))))
+        definitions[name] = replace(each, networks=some if random.random() < 0.25 else None)
+    derived = {}
+    for name in names:
+        found = routing(document, name)
+        derived[name] = Derived(
+            found.zones, routers=found.routers, without_addresses=found.without_addresses
+        )
+    return replace(zones, definitions=definitions), derived
+
+
+def derived_for(case: Case, group: Group) -> networks.Derived:
+    """What is translated and proven of the templates of a case's device group."""
+    if group.derived.routers is not None:
+        return networks.derived(case.configuration, group.name)
+    zones = group.derived.zones
+    return networks.Derived(
+        zones,
+        group.derived.all_networks(),
+        {zone: "a test says so" for zone in zones if zone not in group.derived.networks},
+        group.derived.defaults,
+    )
+
+
 def _pods(random: Random, zones: ZoneOptions, names: Sequence[str] = ZONES) -> list[Pod]:
     """Pods of every kind: in each zone by label and otherwise, in none, with labels of none."""
     by_label = [
@@ -652,7 +700,7 @@ class _Writer:
             found.discard(0)
         return sorted(port for port in found if 0 <= port <= 65535)
 
-    def document(self, size: int) -> bytes:
+    def document(self, size: int, templates: Templates | None = None) -> bytes:
         """Shared, a device group over two others; names are defined in more than one of them."""
         scopes = {}
         for scope in ("shared", "top", "leaf", "branch"):
@@ -666,6 +714,7 @@ class _Writer:
                 name = self._random.choice(("intrazone-default", *["interzone-default"] * 2))
                 action = self._random.choice(("allow", "allow", "deny", "drop"))
                 made.append(words.default_rule(name, words.text("action", action)))
+            made += templates.groups.get(scope, ()) if templates else ()
             made.sort(key=lambda word: word.place)
             scopes[scope] = made
         shared = scopes.pop("shared")
@@ -676,6 +725,7 @@ class _Writer:
                 "<setting><management><ancestor-objects-take-precedence>yes"
                 "</ancestor-objects-take-precedence></management></setting>",
             )
+        devices += templates.devices if templates else ""
         return words.document(
             shared, scopes, parents={"leaf": "top", "branch": "top"}, devices=devices
         )

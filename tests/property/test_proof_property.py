@@ -19,14 +19,13 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from sync.firewall import networks
 from sync.net.addresses import AddressSet, network
 from sync.verify.places import DeviceGroup
 from sync.verify.proof import Difference, Proof, Settings, prove
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ICMP, ICMP6, ORACLES, End, Flow, Oracle
-from tests.naive.rulebases import Case
+from tests.naive.rulebases import Case, derived_for
 from tests.property.test_translation_property import Judged, inexact, judged
 
 Document = dict[str, Any]
@@ -54,12 +53,7 @@ def groups_of(one: Judged) -> list[DeviceGroup]:
         DeviceGroup(
             "panorama",
             one.case.seen(group.name),
-            networks.Derived(
-                group.derived.zones,
-                group.derived.all_networks(),
-                dict.fromkeys(group.derived.zones, "a test says so"),
-                group.derived.defaults,
-            ),
+            derived_for(one.case, group),
             group.tier,
         )
         for group in sorted(one.case.groups, key=lambda each: each.order)

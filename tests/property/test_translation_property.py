@@ -17,7 +17,6 @@ from functools import cache
 import pytest
 
 from sync.calico.validator import validate
-from sync.firewall import networks
 from sync.firewall.effective import EffectiveRule, effective
 from sync.net.addresses import AddressSet, network
 from sync.translate.fidelity import RuleFidelity, Status
@@ -26,7 +25,7 @@ from sync.translate.translation import Options, Translated, translate
 from tests.naive.calico_verdict import Calico, Verdict
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ORACLES, Flow, Oracle
-from tests.naive.rulebases import Case, case
+from tests.naive.rulebases import Case, case, derived_for
 
 SEEDS = range(40)
 # Fifty cases in each of many tests; cases of more rules than a policy holds take seconds each.
@@ -44,8 +43,8 @@ class Judged:
 
 
 @cache
-def judged(seed: int, *, tame: bool = False, size: int = 1) -> Judged:
-    return translated(case(seed, tame=tame, size=size))
+def judged(seed: int, *, tame: bool = False, size: int = 1, routed: bool = False) -> Judged:
+    return translated(case(seed, tame=tame, size=size, routed=routed))
 
 
 def translated(made: Case) -> Judged:
@@ -59,16 +58,7 @@ def translated(made: Case) -> Judged:
                 group.tier,
                 group.order,
                 "staged" if made.mode == "staged" else "enforced",
-                networks.Derived(
-                    group.derived.zones,
-                    group.derived.all_networks(),
-                    {
-                        zone: "a test says so"
-                        for zone in group.derived.zones
-                        if zone not in group.derived.networks
-                    },
-                    group.derived.defaults,
-                ),
+                derived_for(made, group),
             )
             for group in made.groups
         ],
@@ -114,6 +104,20 @@ def test_every_manifest_is_valid_and_every_rule_has_a_line(seed: int, tame: bool
 def test_the_same_of_many_more(first: int, tame: bool) -> None:
     for seed in range(first, first + 50):
         assert not "".join(complaints(judged.__wrapped__(seed, tame=tame)))
+
+
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_allowed_whatever_router_a_packet_comes_in_by(seed: int, tame: bool) -> None:
+    assert not "".join(more_permissive(judged(seed, tame=tame, routed=True)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("first", MANY_SEEDS)
+def test_the_same_of_many_more_with_routers(first: int, tame: bool) -> None:
+    for seed in range(first, first + 50):
+        assert not "".join(complaints(judged.__wrapped__(seed, tame=tame, routed=True)))
 
 
 @pytest.mark.slow
@@ -227,13 +231,15 @@ def _shown(case: Case, flow: Flow, oracle: Oracle, calico: Verdict, firewall: Ve
     )
 
 
-def hunt(seeds: Iterable[int], *, size: int = 1, each: int = 2) -> Counter[str]:
+def hunt(
+    seeds: Iterable[int], *, size: int = 1, each: int = 2, routed: bool = False
+) -> Counter[str]:
     """Look for counterexamples and print them, at most `each` of a case; count what was found."""
     found: Counter[str] = Counter()
     for seed in seeds:
         for tame in (True, False):
             try:
-                one = judged.__wrapped__(seed, tame=tame, size=size)
+                one = judged.__wrapped__(seed, tame=tame, size=size, routed=routed)
             except Exception as error:  # noqa: BLE001 - a hunt goes on
                 print(f"seed {seed}{', tame' if tame else ''}: {error!r}")
                 found["raised"] += 1
