@@ -66,13 +66,15 @@ class Derived:
     those of two zones overlap the longer prefix counts. `unknown_because` gives one clause for
     every other zone. `everything_else` are the known zones that a default route leads to, each with
     the CIDRs in `networks` that are left of it: they give way to any other network, however short
-    its prefix, and hold only while every other zone's networks are known.
+    its prefix, and hold only while every other zone's networks are known. `may_hold` has prefixes
+    that lead to a zone of unknown networks, default routes apart: some of what it may hold.
     """
 
     zones: tuple[str, ...]
     networks: Mapping[str, tuple[str, ...]]
     unknown_because: Mapping[str, str]
     everything_else: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    may_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 NOTHING = Derived((), {}, {})
@@ -96,14 +98,16 @@ def derived(configuration: Configuration, device_group: str) -> Derived:
         ways += seen
         gaps += unseen
     if gaps:
-        return Derived(zones, {}, dict.fromkeys(zones, gaps[0]))
-    _find_contradictions(ways, unknown)
+        unknown = dict.fromkeys(zones, gaps[0])
+    else:
+        _find_contradictions(ways, unknown)
     networks, everything_else = _networks(ways, unknown)
     return Derived(
         zones,
         {zone: networks[zone] for zone in zones if zone not in unknown},
         dict(sorted(unknown.items())),
         everything_else,
+        _may_hold(ways, unknown),
     )
 
 
@@ -545,6 +549,17 @@ def _networks(
             if prefix in _DEFAULTS:
                 defaults.setdefault(zone, set()).update(cut[prefix, longer])
     return _sorted(pieces), _sorted(defaults)
+
+
+def _may_hold(ways: list[_Way], unknown: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The prefixes, other than default routes, that any view leads to each unknown zone."""
+    found: dict[str, set[str]] = {}
+    for way in ways:
+        for prefix, ends in way.claims.items():
+            for zone in ends if prefix not in _DEFAULTS else ():
+                if zone is not None and zone in unknown:
+                    found.setdefault(zone, set()).add(_cidr(prefix))
+    return _sorted(found)
 
 
 def _sorted(found: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_network
 from typing import Any
 
 from sync.calico import limits, names, selectors
@@ -203,6 +204,7 @@ def _networks(
         name: "no networks are configured for it" for name in named if name not in configured
     }
     if options.derive_networks:
+        _check_longer_routes(claims, derived, unknown)
         _derive(named, derived, claims, origins, unknown)
     _check_default_routes(claims, configured, unknown)
     held = _by_longest_prefix(claims)
@@ -273,6 +275,28 @@ def _derive(
         # Also of a zone that is not wholly known: they are in no other zone.
         for prefix in {*derived.networks[name]} - {*derived.everything_else.get(name, ())}:
             claims.setdefault(prefix, name)
+
+
+def _check_longer_routes(
+    configured: Mapping[str, str], derived: Derived, unknown: Mapping[str, str]
+) -> None:
+    """`UsageError` for a configured network in which a zone of unknown networks may have a part.
+
+    Of prefixes around an address the longest decides. Were the part left to the shorter one, an
+    allow would hold for the other zone's addresses; were it taken away, a deny would not hold.
+    """
+    for zone in sorted(unknown.keys() & derived.may_hold.keys()):
+        for prefix in derived.may_hold[zone]:
+            inner = ip_network(prefix)
+            around = (str(inner.supernet(new_prefix=n)) for n in range(inner.prefixlen, 0, -1))
+            outer = next((each for each in around if each in configured), prefix)
+            if outer != prefix:
+                raise UsageError(
+                    f"zones.definitions gives {outer} to the zone {configured[outer]!r}, and in it "
+                    f"{prefix} may lead to {zone!r}, the networks of which are not known "
+                    f"({derived.unknown_because[zone]}); give {zone!r} networks ([] if it is pods "
+                    "only)"
+                )
 
 
 def _check_default_routes(

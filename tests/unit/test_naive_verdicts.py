@@ -11,6 +11,7 @@ from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests.naive.calico_verdict import Calico, labels_of, selector
 from tests.naive.firewall_verdict import Derived, Firewall, cluster_verdict
 from tests.naive.flows import ICMP, TCP, UDP, End, Flow, Oracle, Pod, edges, span
+from tests.naive.routers import Router, routing
 from tests.naive.rulebases import case
 from tests.words import (
     Word,
@@ -428,6 +429,60 @@ def test_the_longest_prefix_says_the_zone_of_an_address() -> None:
     assert found.zone_of_address(host("2001:db8::1"), NO) is None
     assert found.zone_of_address(host("224.0.0.5"), NO) == "multicast"
     assert found.knows_all_networks
+
+
+def test_an_address_is_where_the_router_says_that_a_packet_comes_in_by() -> None:
+    web, db = frozenset({"web"}), frozenset({"db"})
+    routers = (
+        Router(True, (("10.0.0.0/24", web, False), ("10.9.0.0/24", web, True))),
+        Router(True, (("0.0.0.0/0", db, False), ("10.8.0.0/16", frozenset({None}), False))),
+    )
+    named = rule("r", **(ALLOW | {"from_": ["web"], "to": ["db"]}))
+    found = firewall(named, derived=Derived(("db", "web"), routers=routers))
+
+    def places(address: str) -> set[str | None]:
+        oracles = (NO, YES, *map(Oracle, range(20)))
+        return {found.zone_of_address(host(address), oracle) for oracle in oracles}
+
+    assert places("10.0.0.5") == {"web", "db"}
+    assert places("10.9.0.5") == {"web", "db"}
+    assert places("10.8.0.5") == {None}
+    assert places("8.8.8.8") == {"db"}
+    assert places("2001:db8::1") == {None}
+    unread = Derived(("db", "web"), routers=(*routers, Router(readable=False)))
+    found = firewall(named, derived=unread)
+    assert places("10.8.0.5") == {"web", "db", None}
+
+
+def test_each_router_of_a_template_is_read_by_itself() -> None:
+    def interface(name: str, address: str) -> str:
+        return entry(name, tag("layer3", tag("ip", entry(address))))
+
+    def zone(name: str, out: str) -> str:
+        return entry(name, tag("network", members("layer3", [out])))
+
+    hop = tag("nexthop", text("ip-address", "10.9.0.254"))
+    default = entry("default", text("destination", "0.0.0.0/0"), hop)
+    table = tag("routing-table", tag("ip", tag("static-route", default)))
+    routers = tag(
+        "virtual-router",
+        entry("vr-a", members("interface", ["e1"])),
+        entry("vr-b", members("interface", ["e2"]), table),
+        entry("vr-c", members("interface", ["e3"]), tag("protocol", tag("bgp"))),
+    )
+    ethernet = tag("ethernet", interface("e1", "10.0.0.1/24"), interface("e2", "10.9.0.1/24"))
+    network = tag("network", tag("interface", ethernet), routers)
+    vsys = tag("vsys", entry("vsys1", tag("zone", zone("web", "e1"), zone("db", "e2"))))
+    config = tag("config", tag("devices", entry("localhost.localdomain", network, vsys)))
+    words = {"dg": [Word("reference-templates", text("member", "t"))]}
+    found = routing(document((), words, devices=tag("template", entry("t", config))), "dg")
+    web, db = frozenset({"web"}), frozenset({"db"})
+    assert found.zones == ("db", "web")
+    assert found.routers == (
+        Router(True, (("10.0.0.0/24", web, False),)),
+        Router(True, (("10.9.0.0/24", db, False), ("0.0.0.0/0", db, False))),
+    )
+    assert not found.without_addresses
 
 
 def test_an_address_may_be_in_any_zone_of_unknown_networks() -> None:

@@ -787,6 +787,15 @@ def test_what_one_router_knows_may_be_behind_anothers_default_route(default: lis
     assert found.networks == {"trust": ("10.1.0.0/24",)}
 
 
+def test_what_may_lead_to_a_zone_of_unknown_networks_is_told() -> None:
+    default = route("0.0.0.0/0", "e2")
+    found = one(BOTH, router("vr-a", ["e1"]), router("vr-b", ["e2"], default))
+    assert found.may_hold == {"trust": ("10.1.0.0/24",), "untrust": ("192.0.2.0/24",)}
+    found = one(BOTH, router("vr", ["e1", "e2"], default, route("9.0.0.0/8", "e1"), inner=BGP))
+    assert found.may_hold["trust"] == ("9.0.0.0/8", "10.1.0.0/24")
+    assert one(BOTH, router("vr", ["e1", "e2"], default)).may_hold == {}
+
+
 def test_a_default_route_in_ipv6_says_nothing_of_ipv4() -> None:
     inner = tag("routing-table", tag("ipv6", tag("static-route", route("::/0", "e2"))))
     found = one(BOTH, router("vr-a", ["e1"]), router("vr-b", ["e2"], inner=inner))

@@ -395,6 +395,24 @@ def test_a_configured_default_route_needs_every_other_zone_known() -> None:
     assert "0.0.0.0/1" in (networks(translated(*words, definitions=known))["web"] or ())
 
 
+def test_a_configured_network_cannot_hold_what_may_lead_to_a_zone_of_unknown_networks() -> None:
+    because = "its routers disagree"
+    derived = Derived(("db",), {}, {"db": because}, {}, {"db": ("10.7.0.0/16", "11.0.0.0/8")})
+    web = ZoneDefinition(networks=("10.0.0.0/8",))
+    said = (
+        r"10\.0\.0\.0/8 to the zone 'web'.*10\.7\.0\.0/16 may lead to 'db'.*routers disagree.*give"
+    )
+    with pytest.raises(UsageError, match=said):
+        translated(between("web", "db"), derived=derived, definitions={"web": web})
+    # Whoever gives the very prefix, or the other zone's networks, says what is meant.
+    for more in (
+        {"web": ZoneDefinition(networks=("10.0.0.0/8", "10.7.0.0/16"))},
+        {"web": web, "db": ZoneDefinition(networks=("10.7.0.0/24",))},
+        {"web": ZoneDefinition(networks=("10.7.1.0/24",))},
+    ):
+        assert translated(between("web", "db"), derived=derived, definitions=more)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_derived_default_route_is_known_where_every_other_zone_is(known: bool) -> None:
     default = {"web": ("0.0.0.0/0",)}
