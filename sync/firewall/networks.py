@@ -505,7 +505,7 @@ def _find_contradictions(ways: list[_Way], unknown: dict[str, str]) -> None:
         for outer in (prefix, *reversed(around)) if led[prefix] else ():
             for zone, here in led[prefix].items():
                 for other, by in led[outer].items():
-                    if zone == other or not by - answered:
+                    if zone == other or {zone, other} <= unknown.keys() or not by - answered:
                         continue
                     first, second = ways[min(here)].name, ways[min(by - answered)].name
                     because = brief(

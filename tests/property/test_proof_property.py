@@ -559,6 +559,12 @@ def test_what_is_written_is_proven(seed: int, tame: bool) -> None:
     assert proof_of(one, documents_of(one)).holds
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_written_of_templates_is_proven(seed: int) -> None:
+    one = judged(seed, routed=True)
+    assert proof_of(one, documents_of(one)).holds
+
+
 @pytest.mark.parametrize("seed", SEEDS[:6])
 def test_saying_the_same_otherwise_is_proven_too(seed: int) -> None:
     one = judged(seed)
