@@ -246,7 +246,9 @@ def _lay(name: str, layers: list[Network], systems: _Systems) -> _Firewall:
                 both = {*first.interfaces, *zone.interfaces}
                 if zone.kind != first.kind or both != {*first.interfaces}:
                     contested.add(zone.name)
-                    kind = first.kind if first.kind == zone.kind else ""
+                    kind = first.kind
+                    if zone.kind != kind and zone.interfaces:
+                        kind = "" if first.interfaces else zone.kind
                     zones[zone.vsys, zone.name] = replace(
                         first, kind=kind, interfaces=tuple(sorted(both))
                     )

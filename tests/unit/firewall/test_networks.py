@@ -609,6 +609,8 @@ def test_a_zone_of_two_kinds_in_two_layers_may_forward_without_a_router() -> Non
     lower = BOTH + router("vr", ["e1", "e2"])
     found = layered(lower, own=zone("trust", "e1", kind="layer2"))
     assert "is a zone of no one known kind" in unknown(found, "trust", "untrust")
+    bare = tag("vsys", entry("vsys1", tag("zone", entry("trust"))))
+    assert list(layered(lower, own=bare).unknown_because) == ["trust"]
 
 
 def test_a_lower_layer_can_switch_a_protocol_on() -> None:
