@@ -2,6 +2,8 @@
 
     tiers ─> lists, new sets ─> sets lose ─> policies ─> policies go ─> sets gain ─> sets, tiers go
 
+    a tier that denies at its end and is to pass: after its policies, which say all that is denied
+
     policies: before the chains ─> chains ─> behind them; and back again when they go
 
 At every state between, no flow is allowed that is denied before and after. Policies select sets
@@ -57,8 +59,9 @@ def order(
             for key, removes in sorted(events)
         )
 
+    tiers = [change for change in stay if change.kind == "Tier"]
     made = (
-        _alone(change for change in stay if change.kind == "Tier"),
+        _alone(change for change in tiers if not _opens(change)),
         _alone(sets.ahead),
         _alone(sets.losing),
         _chains(front),
@@ -67,6 +70,7 @@ def order(
         _chains(gone_behind, back_to_front=True),
         *map(step, removing),
         _chains(gone_front, back_to_front=True),
+        _alone(filter(_opens, tiers)),
         *map(_alone, sets.gaining),
         _alone(sets.going),
         _alone(change for change in go if change.kind == "Tier"),
@@ -130,9 +134,15 @@ class Unwritten:
         if change.kind in POLICIES:
             return self._stops_policy(change)
         if change.kind == "Tier":
-            stays = change.after is None and change.name in self._occupied_tiers
-            return "a policy in it was not removed" if stays else ""
+            return self._stops_tier(change)
         return self._stops_set(change)
+
+    def _stops_tier(self, change: Change) -> str:
+        if change.after is None and change.name in self._occupied_tiers:
+            return "a policy in it was not removed"
+        if _opens(change) and change.name in self._broken_tiers | self._occupied_tiers:
+            return "a policy in it was not written"
+        return ""
 
     def _stops_policy(self, change: Change) -> str:
         key = chain_of(change)
@@ -142,9 +152,10 @@ class Unwritten:
             return "a chain of another tier that denies what this one passes was not written"
         if change.after is None:
             # Its successor may stand in another tier, or be of the other kind; and its pods may
-            # have moved to another zone.
+            # have moved to another zone. Around the chains any policy may be the successor.
+            around = not change.place.chain and (self._broken_tiers or self._missing_tiers)
             replaced = change.place.chain in self._zones
-            if replaced or change.place.tier in self._broken_tiers:
+            if around or replaced or change.place.tier in self._broken_tiers:
                 return "what replaces it was not written"
             return ""
         if change.place.tier in self._missing_tiers:
@@ -161,6 +172,20 @@ class Unwritten:
         if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""
         return "a policy or a set that is used with it was not written"
+
+
+def _opens(change: Change) -> bool:
+    """Whether a tier that stands passes at its end what it denied: its policies have to say that.
+
+    Calico takes a tier that says nothing for one that denies.
+    """
+    if not (change.kind == "Tier" and change.before and change.after):
+        return False
+    before, after = (
+        mapping(side.document(), "spec").get("defaultAction")
+        for side in (change.before, change.after)
+    )
+    return before != "Pass" and after == "Pass"
 
 
 def _labels(change: Change) -> frozenset[Label]:

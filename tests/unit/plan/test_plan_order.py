@@ -498,7 +498,7 @@ def test_a_chain_stops_with_its_first_failure_and_others_go_on() -> None:
         delete(policy("old", 3, chain="web")),
         create(policy("c", 1, chain="db")),
         delete(policy("d", 1)),
-        delete(policy("e", 1, tier="other")),
+        delete(policy("e", 1, tier="other", chain="lab")),
     ) == [True, True, False, True, False]
 
 
@@ -507,6 +507,32 @@ def test_what_stands_in_another_tier_stays_until_its_successor_is_there() -> Non
     assert stops(create(policy("a", chain="web")), old) == [True]
     assert stops(create(policy("a", chain="web", staged=True)), old) == [True]
     assert stops(delete(policy("a", chain="web")), old) == [False]
+
+
+def test_what_stands_around_chains_stays_until_all_that_may_replace_it_is_there() -> None:
+    behind = delete(policy("unknown-zone", 9, tier="old"))
+    for failed in (
+        create(tier()),
+        create(policy("unknown-zone", 9)),
+        create(policy("a", 1, chain="web")),
+    ):
+        assert stops(failed, behind) == [True]
+    assert stops(create(a_set("x")), behind) == [False]
+
+
+def test_a_tier_that_denied_at_its_end_passes_when_its_policies_stand() -> None:
+    """As when a live tier of Tigera's is taken over."""
+    document = tier().document()
+    document["spec"]["defaultAction"] = "Deny"
+    opens = update(Manifest.of(document), tier())
+    assert written(opens, create(policy("a")), delete(policy("b"))) == [
+        [["+fw.a"]],
+        [["-fw.b"]],
+        [["~fw"]],
+    ]
+    assert stops(create(policy("a")), opens) == [True]
+    assert stops(delete(policy("a")), opens) == [True]
+    assert stops(create(policy("a", tier="other")), opens) == [False]
 
 
 def test_a_tier_that_newly_passes_waits_for_the_one_that_newly_denies() -> None:
