@@ -142,6 +142,28 @@ def _comparison(key: str, rest: list[str]) -> tuple[Test, list[str]]:
     return tests[operator], rest
 
 
+def entity_selector(positive: str, negative: str, namespaces: str) -> Test:
+    """The one selector that an entity's three become; a negative alone is what it excludes."""
+    tests: list[Test] = []
+    if namespaces == "global()":
+        tests.append(lambda labels: "projectcalico.org/namespace" not in labels)
+    elif namespaces:
+        in_namespace = selector(namespaces, "pcns.")
+        if "all()" in namespaces.replace(" ", ""):
+            if namespaces.strip() != "all()":
+                raise ValueError(f"all() within {namespaces!r} is not judged here")
+            in_namespace = selector("has(projectcalico.org/namespace)")
+        tests.append(in_namespace)
+    if positive:
+        tests.append(selector(positive))
+    if negative and tests:
+        excluded = selector(negative)
+        tests.append(lambda labels: not excluded(labels))
+    elif negative:
+        tests.append(selector(negative))
+    return lambda labels: all(test(labels) for test in tests)
+
+
 def labels_of(pod: Pod) -> Labels:
     """A pod's labels as selectors see them."""
     inherited = {f"pcns.{key}": value for key, value in (pod.namespace_labels or {}).items()}
@@ -281,29 +303,13 @@ class Calico:
         return self._ip_sets[key], not (positive or namespaces)
 
     def _members(self, positive: str, negative: str, namespaces: str) -> _Nets:
-        tests: list[Test] = []
-        if namespaces == "global()":
-            tests.append(lambda labels: "projectcalico.org/namespace" not in labels)
-        elif namespaces:
-            in_namespace = selector(namespaces, "pcns.")
-            if "all()" in namespaces.replace(" ", ""):
-                if namespaces.strip() != "all()":
-                    raise ValueError(f"all() within {namespaces!r} is not judged here")
-                in_namespace = selector("has(projectcalico.org/namespace)")
-            tests.append(in_namespace)
-        if positive:
-            tests.append(selector(positive))
-        if negative and tests:
-            excluded = selector(negative)
-            tests.append(lambda labels: not excluded(labels))
-        elif negative:
-            tests.append(selector(negative))
+        test = entity_selector(positive, negative, namespaces)
         nets: list[str] = []
         for labels, held in self._sets:
-            if all(test(labels) for test in tests):
+            if test(labels):
                 nets += held
         for end in self._world:
-            if end.pod and all(test(self._labels[end.pod]) for test in tests):
+            if end.pod and test(self._labels[end.pod]):
                 nets.append(written((end.family, end.address)))
         return _Nets(nets)
 

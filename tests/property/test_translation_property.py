@@ -10,13 +10,15 @@ To look further than the tests do:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
 
+from sync.calico.manifest import Manifest
 from sync.calico.validator import validate
+from sync.clusters.cluster import Key
 from sync.firewall.effective import EffectiveRule, effective
 from sync.net.addresses import AddressSet, network
 from sync.translate.fidelity import RuleFidelity, Status
@@ -47,8 +49,8 @@ def judged(seed: int, *, tame: bool = False, size: int = 1, routed: bool = False
     return translated(case(seed, tame=tame, size=size, routed=routed))
 
 
-def translated(made: Case) -> Judged:
-    """What a case is translated to, and a Calico that has that."""
+def translated(made: Case, standing: Mapping[Key, Manifest] | None = None) -> Judged:
+    """What a case is translated to where this stands, and a Calico that has that."""
     found = translate(
         "cluster",
         [
@@ -70,7 +72,7 @@ def translated(made: Case) -> Judged:
             zones=made.zones,
             pod_cidrs=made.pod_cidrs and AddressSet.union(map(network, made.pod_cidrs)),
         ),
-        {},
+        standing or {},
     )
     documents = [manifest.document() for manifest in found.manifests.values()]
     return Judged(made, found, Calico(documents, made.world))
