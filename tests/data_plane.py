@@ -119,7 +119,7 @@ class DataPlane:
         """
         return (
             self.nft_refuses(*states)
-            or self.nft_refuses(*states, apart=True)
+            or (self.nft_refuses(*states, apart=True) if len(states) > 1 else "")
             or self.ipset_refuses(*states)
         )
 
