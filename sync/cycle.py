@@ -25,6 +25,7 @@ from sync.clusters.cluster import (
     NotWrittenError,
     OutOfReachError,
 )
+from sync.clusters.compatibility import warnings
 from sync.clusters.given import GivenReader
 from sync.desired import Cluster, Desired, InvalidObjectError, desired
 from sync.enforcement import cut_off
@@ -101,9 +102,10 @@ class Result:
 
     @property
     def detail(self) -> str:
-        """What is behind the state, and what stands in spite of a guard, in a sentence."""
-        stands = shortened([each.message for each in self.plan.let_through]) if self.plan else ""
-        return f"{self._behind.removesuffix('.')}; {stands}" if stands else self._behind
+        """What is behind the state, what stands in spite of a guard, and warnings: a sentence."""
+        stands = [each.message for each in self.plan.let_through] if self.plan else []
+        more = shortened([*stands, *self.plan.warnings]) if self.plan else ""
+        return f"{self._behind.removesuffix('.')}; {more}" if more else self._behind
 
     @property
     def _behind(self) -> str:
@@ -403,6 +405,7 @@ def _plan(
             for each in _not_pushed(shall.snapshots[here.source], [here.name])
         ],
         precedence=_precedence(cluster, found.changes, live, shall),
+        warnings=[*warnings(cluster.name, shall.facts)],
     )
     return Planned(plan, translated, proof, watched)
 

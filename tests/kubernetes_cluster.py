@@ -504,8 +504,14 @@ def _end_outage(plane: ControlPlane) -> None:
 
 
 def _documents(part: str) -> list[dict[str, Any]]:
-    files = sorted((definitions() / part).glob("*.yaml"))
-    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
+    """The documents of a part; kinds that a folder of Calico's lacks are there as in our own."""
+    found = {
+        document["metadata"]["name"]: document
+        for folder in ((OWN_DEFINITIONS, definitions()) if part == "v3" else (definitions(),))
+        for file in sorted((folder / part).glob("*.yaml"))
+        for document in yaml.safe_load_all(file.read_text())
+    }
+    return list(found.values())
 
 
 def _defined(api: Connection, group_version: str) -> set[str]:

@@ -92,6 +92,17 @@ class Selectable:
 
 
 @dataclass(frozen=True, slots=True)
+class FelixSettings:
+    """What a FelixConfiguration says of the data plane, None where it says nothing.
+
+    `nftables_mode` is its text, of which Calico knows `Disabled`, `Enabled` and `Auto`.
+    """
+
+    nftables_mode: str | None = None
+    bpf_enabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """What else of a cluster decides what becomes of rules there.
 
@@ -103,6 +114,8 @@ class ClusterFacts:
     the namespaced policies by the tier in which they stand, as `NetworkPolicy namespace/name`.
     `zone_labels` has every value that the zone label has on a pod, with some of these pods, as
     `namespace/name`. `selectable` are the NetworkSets and HostEndpoints, none of which can be ours.
+    `calico_version` is the text of the ClusterInformation, "" where there is none; `felix` are the
+    settings by the name of their FelixConfiguration: `default`, `node.<node>`.
     """
 
     pod_networks: AddressSet | None = None
@@ -115,6 +128,9 @@ class ClusterFacts:
     zone_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     selectable: tuple[Selectable, ...] = ()
     selectable_because: str = ""
+    calico_version: str = ""
+    felix: Mapping[str, FelixSettings] = field(default_factory=dict)
+    calico_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""What a Kubernetes cluster tells beside objects of ours: pods, IPPools, nodes, others' policies.
+"""What a Kubernetes cluster tells beside objects of ours: pods, IPPools, nodes, others' policies,
+and which Calico it runs.
 
 Only what is needed is kept of each: a cluster's pods never lie in memory together.
 """
@@ -12,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from sync.calico.objects import API_VERSION
 from sync.clusters.api import Api, ApiError
-from sync.clusters.cluster import ClusterFacts
+from sync.clusters.cluster import ClusterFacts, FelixSettings
 from sync.net.addresses import AddressSet, address, network
 
 _Found = TypeVar("_Found")
@@ -50,6 +51,8 @@ def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
     networks_because = networks_because or pods_because
     nodes, nodes_because = _known(partial(_nodes, api, page))
     windows, addresses = nodes or ((), ())
+    calico, calico_because = _known(partial(_calico, api, page))
+    version, felix = calico or ("", {})
     policies: defaultdict[str, list[str]] = defaultdict(list)
     reasons = []
     for kind in _NAMESPACED:
@@ -66,6 +69,9 @@ def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
         nodes_because=nodes_because,
         foreign_policies={tier: tuple(sorted(names)) for tier, names in sorted(policies.items())},
         foreign_policies_because="; ".join(reasons),
+        calico_version=version,
+        felix=felix,
+        calico_because=calico_because,
     )
 
 
@@ -183,3 +189,26 @@ def _policies(api: Api, page: int, kind: str) -> list[tuple[str, str]]:
         yield tier, f"{kind} {metadata['namespace']}/{metadata['name']}"
 
     return api.collected(f"/apis/{API_VERSION}/{_NAMESPACED[kind]}", policy, page=page)
+
+
+def _calico(api: Api, page: int) -> tuple[str, dict[str, FelixSettings]]:
+    """The version of Calico, and what each FelixConfiguration says of the data plane.
+
+    Environment variables of the calico-node pods go before these, and nobody tells them.
+    """
+    versions = api.collected(f"/apis/{API_VERSION}/clusterinformations", _version, page=page)
+    felix = api.collected(f"/apis/{API_VERSION}/felixconfigurations", _felix, page=page)
+    return next(iter(versions), ""), dict(sorted(felix))
+
+
+def _version(document: Mapping[str, Any]) -> Iterator[str]:
+    # Calico knows one of this name, and makes no other.
+    if document["metadata"]["name"] == "default":
+        yield str((document.get("spec") or {}).get("calicoVersion") or "")
+
+
+def _felix(document: Mapping[str, Any]) -> Iterator[tuple[str, FelixSettings]]:
+    spec = document.get("spec") or {}
+    mode, bpf = spec.get("nftablesMode"), spec.get("bpfEnabled")
+    settings = FelixSettings(str(mode) if mode else None, None if bpf is None else bpf is True)
+    yield document["metadata"]["name"], settings

@@ -67,10 +67,10 @@ class Plan:
     only recorded. `drift` are differences made by another hand which are reported and left: with
     `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
     back; `let_through` would, but were approved or have nothing to hold back. `not_pushed` are its
-    device groups that some firewall lags behind in. `compared_with` is what was taken to have been
-    written, if that was not asked of the cluster. `precedence` says which chains of several tiers
-    go before which, and `beside` are the policies of ours that stand and do not change. The same
-    inputs give the same plan.
+    device groups that some firewall lags behind in. `warnings` hold nothing back. `compared_with`
+    is what was taken to have been written, if that was not asked of the cluster. `precedence` says
+    which chains of several tiers go before which, and `beside` are the policies of ours that stand
+    and do not change. The same inputs give the same plan.
     """
 
     cluster: str
@@ -83,6 +83,7 @@ class Plan:
     unchanged: int
     let_through: tuple[Blocker, ...] = ()
     not_pushed: tuple[NotPushed, ...] = ()
+    warnings: tuple[str, ...] = ()
     compared_with: tuple[Origin, ...] = ()
     precedence: tuple[Precedence, ...] = ()
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
@@ -194,6 +195,7 @@ class Plan:
             "left_out": [
                 {"subject": left.subject, "reason": left.reason} for left in self.left_out
             ],
+            "warnings": list(self.warnings),
         }
 
 
@@ -212,6 +214,7 @@ def make_plan(
     blockers: Sequence[Blocker] = (),
     not_pushed: Sequence[NotPushed] = (),
     precedence: Sequence[Precedence] = (),
+    warnings: Sequence[str] = (),
 ) -> Plan:
     """Freeze the differences into a plan; drift that is not to be repaired is set apart.
 
@@ -234,6 +237,7 @@ def make_plan(
         unchanged=found.unchanged,
         let_through=tuple(each for each in guards if each not in held),
         not_pushed=tuple(not_pushed),
+        warnings=tuple(warnings),
         precedence=tuple(precedence),
         # What drifted and is left stands there too, as it is.
         beside=(

@@ -33,7 +33,7 @@ def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
     lines = [summary, *map(printable, (*_origins(plan), *_not_pushed(plan)))]
     for title, rows in _sections(plan, verbose=verbose):
         lines += ["", title, *(f"  {row}" for row in rows)]
-    if plan.changes or plan.blockers or plan.left_out or plan.drift:
+    if plan.changes or plan.blockers or plan.left_out or plan.drift or plan.warnings:
         lines += ["", summary]
     return "".join(f"{_colored(line) if color else line}\n" for line in lines)
 
@@ -113,6 +113,8 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
             "Left out",
             (printable(f"! {each.subject}: {each.reason}") for each in plan.left_out),
         )
+    if plan.warnings:
+        yield "Warnings", (printable(f"! {each}") for each in plan.warnings)
 
 
 def _unordered(each: Precedence) -> str:

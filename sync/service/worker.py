@@ -65,6 +65,7 @@ class ClusterWorker:
     _repair_at: float = -math.inf
     _stands: tuple[Blocker, ...] = ()
     _watched: Watched = field(default_factory=Watched)
+    _warnings: tuple[str, ...] = ()
 
     def wake(self, reason: str) -> None:
         """Have the cluster synced soon; `reason` goes to the trail. From any thread."""
@@ -193,6 +194,11 @@ class ClusterWorker:
                     "stands in spite of a guard", guard=each.guard, detail=each.message
                 )
         self._stands = stands
+        warnings = result.plan.warnings if result.plan else self._warnings
+        for warning in warnings:
+            if warning not in self._warnings:
+                self._log.warning("what is written may fail in this cluster", detail=warning)
+        self._warnings = warnings
 
     def _plan_next(self, result: Result, started: float) -> None:
         """Failures and repairs are tried again ever less often; a block is looked at in a while.

@@ -27,7 +27,7 @@ from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
 from sync.clusters import kubernetes
 from sync.clusters.api import Api
-from sync.clusters.cluster import ClusterFacts, Key, NotWrittenError
+from sync.clusters.cluster import ClusterFacts, FelixSettings, Key, NotWrittenError
 from sync.clusters.watch import SELECTABLE, KubernetesWatcher
 from sync.net.addresses import AddressSet, network
 from sync.plan.differences import differences
@@ -299,6 +299,24 @@ def test_sets_that_may_not_be_read_are_unknown_and_the_right_is_named(
     assert "grant the user this in the cluster" in found.selectable_because
 
 
+def says(plane: ControlPlane, kind: str, name: str, **spec: Any) -> None:
+    document = {"apiVersion": NATIVE, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    plane.request("POST", f"{CALICO}/{kind.lower()}s", document)
+
+
+def test_the_calico_and_its_data_plane_are_told(prod: Api, calico: ControlPlane) -> None:
+    says(calico, "ClusterInformation", "default", calicoVersion="v3.32.0")
+    says(calico, "FelixConfiguration", "default", nftablesMode="Auto")
+    says(calico, "FelixConfiguration", "node.a", bpfEnabled=True)
+    found = facts(prod)
+    assert found.calico_version == "v3.32.0"
+    assert found.felix == {
+        "default": FelixSettings("Auto"),
+        "node.a": FelixSettings(bpf_enabled=True),
+    }
+    assert found.calico_because == ""
+
+
 # --- rights ---------------------------------------------------------------------------------------
 
 
@@ -311,11 +329,14 @@ def test_the_rights_of_the_example_are_enough_for_all_facts(
     namespaced(calico, "NetworkPolicy", "db")
     labelled(calico, "NetworkSet", "pods", role="web")
     labelled(calico, "HostEndpoint", "hand", HOST)
+    says(calico, "ClusterInformation", "default", calicoVersion="v3.32.0")
+    says(calico, "FelixConfiguration", "default", nftablesMode="Auto")
     grant(calico, example_rights())
     guest = api(calico, kubeconfig=calico.kubeconfig(calico.guest_token))
     assert facts(guest) == facts(prod)
     assert facts(guest).pod_networks
     assert len(facts(guest).selectable) == 2
+    assert facts(guest).felix
 
 
 def test_a_right_that_is_missing_leaves_one_fact_unknown_and_says_so(calico: ControlPlane) -> None:
@@ -327,6 +348,7 @@ def test_a_right_that_is_missing_leaves_one_fact_unknown_and_says_so(calico: Con
         (found.nodes_because, "nodes"),
         (found.foreign_policies_because, "networkpolicies"),
         (found.foreign_policies_because, "stagednetworkpolicies"),
+        (found.calico_because, "clusterinformations"),
     ):
         assert f'cannot list resource "{resource}"' in because
         assert "grant the user this in the cluster" in because

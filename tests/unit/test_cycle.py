@@ -1158,6 +1158,29 @@ def test_a_label_on_pods_that_names_no_zone_is_told(world: World) -> None:
     )
 
 
+def test_a_calico_that_is_known_to_fail_is_warned_of_and_written(world: World) -> None:
+    cluster = world.keep_in_memory()
+    cluster.known = ClusterFacts(calico_version="v3.32.0")
+    world.export(A, B, WEB)
+    result = world.only()
+    assert (result.state, result.plan is not None and len(result.plan.warnings)) == ("in sync", 1)
+    assert "runs Calico v3.32.0 with nftablesMode Auto" in result.detail
+    assert result.detail.startswith("3 written, 0 unchanged; cluster prod runs ")
+
+
+def test_a_warning_is_no_other_plan_to_approve(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    plans = []
+    for version in ("v3.32.2", "v3.32.0"):
+        cluster.known = ClusterFacts(calico_version=version)
+        plan = world.sync(dry=True)["prod"].plan
+        assert plan is not None
+        plans.append(plan)
+    assert [len(plan.warnings) for plan in plans] == [0, 1]
+    assert plans[0].digest == plans[1].digest
+
+
 def test_a_cluster_whose_facts_cannot_be_had_is_left_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync.clusters.api import Api, ApiError
-from sync.clusters.cluster import ClusterFacts
+from sync.clusters.cluster import ClusterFacts, FelixSettings
 from sync.clusters.facts import read_facts
 from sync.clusters.kubernetes import KubernetesReader
 from sync.clusters.manifests import ManifestsReader
@@ -174,6 +174,52 @@ def test_what_is_refused_or_not_served_is_unknown(status: int) -> None:
     assert found == ClusterFacts(
         pod_networks_because="no", nodes_because="no", foreign_policies_because="no"
     )
+
+
+def felix(name: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def test_the_calico_is_told_with_what_each_configuration_of_felix_says_of_nftables() -> None:
+    found = facts(
+        Told(
+            clusterinformations=[felix("default", calicoVersion="v3.32.0")],
+            felixconfigurations=[
+                felix("node.b", bpfEnabled=True),
+                felix("default", nftablesMode="Auto", bpfEnabled=False),
+                {"metadata": {"name": "node.a"}},
+            ],
+        )
+    )
+    assert found.calico_version == "v3.32.0"
+    assert found.felix == {
+        "default": FelixSettings("Auto", bpf_enabled=False),
+        "node.a": FelixSettings(),
+        "node.b": FelixSettings(bpf_enabled=True),
+    }
+    assert found.calico_because == ""
+
+
+@pytest.mark.parametrize("spec", [{}, {"spec": None}, {"spec": {"calicoVersion": None}}])
+def test_a_calico_that_has_not_said_its_version_yet_has_none(spec: dict[str, Any]) -> None:
+    told = Told(clusterinformations=[{"metadata": {"name": "default"}} | spec])
+    assert facts(told).calico_version == ""
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("kind", ["clusterinformations", "felixconfigurations"])
+def test_half_of_what_a_calico_is_tells_nothing(kind: str, status: int) -> None:
+    """A version without its mode, or the other way round, warns of nothing."""
+
+    def refused(query: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("no", status)
+
+    answers: dict[str, Any] = {
+        "clusterinformations": [felix("default", calicoVersion="v3.32.0")],
+        "felixconfigurations": [felix("default", nftablesMode="Enabled")],
+    }
+    found = facts(Told(**answers | {kind: refused}))
+    assert (found.calico_version, found.felix, found.calico_because) == ("", {}, "no")
 
 
 @pytest.mark.parametrize("status", [0, 401, 500])

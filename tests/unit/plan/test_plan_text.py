@@ -187,6 +187,16 @@ def test_firewalls_that_lag_behind_are_named() -> None:
     }
 
 
+def test_warnings_stand_below_all_else_and_hold_nothing_back() -> None:
+    warned = replace(plan(), warnings=("a warning", "another"))
+    summary = "Cluster prod: no changes; 4 unchanged."
+    shown = ["Warnings", "  ! a warning", "  ! another"]
+    assert text(warned).splitlines() == [summary, "", *shown, "", summary]
+    assert "### Warnings\n\n```diff\n! a warning\n! another\n```\n" in markdown(warned)
+    assert warned.document()["warnings"] == ["a warning", "another"]
+    assert plan().document()["warnings"] == []
+
+
 # --- colours --------------------------------------------------------------------------------------
 
 
@@ -207,7 +217,7 @@ HOSTILE = "a\x1b[2Jb\x07\r\nc\x9bd‮e\x00"
 
 
 def hostile() -> Plan:
-    return plan(
+    shown = plan(
         change(None, made(HOSTILE, HOSTILE, **{"x" + HOSTILE: HOSTILE})),
         change(made("x", HOSTILE, a=HOSTILE), made("x", "10.0.0.1/32", a="b")),
         cluster=HOSTILE,
@@ -221,6 +231,7 @@ def hostile() -> Plan:
         not_pushed=(NotPushed(HOSTILE, HOSTILE, (HOSTILE,)),),
         compared_with=(Origin(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE),),
     )
+    return replace(shown, warnings=(HOSTILE,))
 
 
 @pytest.mark.parametrize("verbose", [False, True])

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import NotWrittenError, Selectable
+from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable
 from sync.desired import Cluster
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
@@ -399,6 +399,21 @@ def test_a_set_of_others_that_counts_as_a_group_of_ours_is_noticed_as_it_comes_a
         told("theirs", None)
         until(lambda: "theirs" not in detail())
         assert world.syncs() == syncs + 1
+
+
+def test_a_calico_that_is_known_to_fail_is_warned_of_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = ClusterFacts(calico_version="v3.32.0")
+    monkeypatch.setattr(world.cluster, "facts", lambda zone_label: facts)
+    with capture_logs() as log, world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        settled(world, web=["10.0.0.1/32"])
+    [warned] = [each["detail"] for each in log if each["log_level"] == "warning"]
+    assert "cluster prod runs Calico v3.32.0 with nftablesMode Auto" in warned
+    [standing] = world.store.standings()
+    assert (standing.state, warned in standing.detail) == ("in sync", True)
 
 
 def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:
