@@ -506,7 +506,7 @@ def _end_outage(plane: ControlPlane) -> None:
 def _documents(part: str) -> list[dict[str, Any]]:
     """The documents of a part; kinds that a folder of Calico's lacks are there as in our own."""
     found = {
-        document["metadata"]["name"]: document
+        (document["kind"], document["metadata"]["name"]): document
         for folder in ((OWN_DEFINITIONS, definitions()) if part == "v3" else (definitions(),))
         for file in sorted((folder / part).glob("*.yaml"))
         for document in yaml.safe_load_all(file.read_text())
