@@ -260,6 +260,8 @@ def test_the_rights_of_the_example_are_needed_and_bound_to_its_account() -> None
         **{(calico, f"tier.{resource}", ""): look for resource in (*ours, *others)},
         **{(calico, f"tier.{resource}", "firewallpolicy.*"): write for resource in ours},
         (calico, "ippools", ""): {"get", "list"},
+        (calico, "clusterinformations", ""): {"get", "list"},
+        (calico, "felixconfigurations", ""): {"get", "list"},
         ("", "pods", ""): {"get", "list"},
         ("", "nodes", ""): {"get", "list"},
         ("", "namespaces", ""): {"get", "list"},
