@@ -9,8 +9,18 @@ from dataclasses import dataclass
 from functools import cache
 
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
-from sync.firewall.predefined import DEFAULTS, SECURE
-from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic, expanded, merged
+from sync.firewall.predefined import DEFAULTS, DENIED_BESIDES
+from sync.firewall.services import (
+    ANY_TRAFFIC,
+    ICMP,
+    ICMPV6,
+    TCP,
+    UDP,
+    Traffic,
+    expanded,
+    merged,
+)
+from sync.net import intervals
 from sync.net.ports import PortSet, ports
 
 _Named = Mapping[str, Application | ApplicationGroup | ApplicationFilter]
@@ -21,11 +31,14 @@ class Applications:
     """The default traffic of a list of applications, and what keeps the list open.
 
     `open_because` has a clause for each thing that is not known of it: an application without
-    known ports, or of unknown content. A list that is not open has no other default traffic.
+    known ports, or of unknown content. A list that is not open has no other default traffic, but
+    for the applications in `bundled`: nothing is known of them but the bundled table, and a
+    firewall's content may be newer.
     """
 
     traffic: tuple[Traffic, ...]
     open_because: tuple[str, ...] = ()
+    bundled: tuple[str, ...] = ()
 
 
 def resolve_applications(
@@ -35,7 +48,7 @@ def resolve_applications(
 
     A custom application takes the place of a predefined one of its name. An application filter
     asks about every application there is, so it is always open: of its applications only the
-    custom ones are known. Of a predefined one `denied` takes the secure ports along.
+    custom ones are known. Of a predefined one `denied` takes along what a deny has to cover.
     """
     because: set[str] = set()
 
@@ -53,6 +66,7 @@ def resolve_applications(
         return _chosen(found, objects)
 
     traffic: list[Traffic] = []
+    bundled: list[str] = []
     known: tuple[Traffic, ...]
     ends, circles = expanded(names, members)
     because.update(f"application group {name!r} holds itself" for name in circles)
@@ -62,22 +76,23 @@ def resolve_applications(
             if found.problem:
                 because.add(f"App-ID {name} {found.problem}")
                 continue
-            secure = SECURE.get(name, "") if denied and found.predefined else ""
+            more = DENIED_BESIDES.get(name, "") if denied and found.predefined else ""
             # An allow without the extended ports is only smaller.
             given = [
                 ("port" if kind == "extended-port" else kind, value)
                 for kind, value in found.default
                 if denied or kind != "extended-port"
             ]
-            known, problem = _default((*given, *_items(secure)))
+            known, problem = _default((*given, *_items(more)))
         elif name in DEFAULTS:
-            known, problem = _predefined(name, denied=denied)
+            known, problem = _bundled(name, denied=denied)
+            bundled.append(name)
         else:
             known, problem = (), "is not known here, so neither are its ports"
         traffic += known
         if problem:
             because.add(f"App-ID {name} {problem}")
-    return Applications(merged(traffic), tuple(sorted(because)))
+    return Applications(merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)))
 
 
 # Of what a filter may ask, the questions that applications answer under the same name.
@@ -99,8 +114,9 @@ def _chosen(asked: ApplicationFilter, objects: _Named) -> tuple[str, ...]:
 
 
 @cache
-def _predefined(name: str, *, denied: bool) -> tuple[tuple[Traffic, ...], str]:
-    return _default((*_items(DEFAULTS[name]), *_items(SECURE.get(name, "") if denied else "")))
+def _bundled(name: str, *, denied: bool) -> tuple[tuple[Traffic, ...], str]:
+    more = DENIED_BESIDES.get(name, "") if denied else ""
+    return _default((*_items(DEFAULTS[name]), *_items(more)))
 
 
 def _items(words: str) -> Iterator[tuple[str, str]]:
@@ -128,48 +144,71 @@ def _default(items: Iterable[tuple[str, str]]) -> tuple[tuple[Traffic, ...], str
     problem = ""
     for kind, value in items:
         try:
-            traffic, dynamic = _on_ports(value) if kind == "port" else (_other(kind, value), False)
+            traffic, missing = _read(kind, value)
         except ValueError:
             problem = f"has a default that cannot be read ({value!r})"
             continue
-        if dynamic:
-            problem = problem or "has dynamic ports"
-        if traffic is not None:
-            found.append(traffic)
+        problem = problem or missing
+        found += traffic
     if not found and not problem:
         problem = "has no default ports"
     return tuple(found), problem
 
 
-def _on_ports(value: str) -> tuple[Traffic | None, bool]:
-    """`tcp/80,443`; `udp/dynamic`: no ports of its own, which the second value tells."""
+def _read(kind: str, value: str) -> tuple[Sequence[Traffic], str]:
+    """One item: its traffic, and what of it is not in that."""
+    if kind == "port":
+        return _on_ports(value)
+    return _of_icmp(_ICMP[kind], value) if kind in _ICMP else _of_protocols(value)
+
+
+def _on_ports(value: str) -> tuple[Sequence[Traffic], str]:
+    """`tcp/80,443`; `udp/dynamic` has no ports of its own."""
     protocol, _, listed = value.partition("/")
     if protocol.strip() not in _PORTED:
         raise ValueError(value)
     items = [item.strip() for item in listed.split(",")]
     fixed = [item for item in items if item != "dynamic"]
     known: PortSet | None = ports(",".join(fixed)) if fixed else None
-    traffic = Traffic(_PORTED[protocol.strip()], known) if known else None
-    return traffic, len(fixed) < len(items)
+    missing = "has dynamic ports" if len(fixed) < len(items) else ""
+    return ([Traffic(_PORTED[protocol.strip()], known)] if known else []), missing
 
 
-def _other(kind: str, value: str) -> Traffic:
-    """An IP protocol by number, or an ICMP type with its code: `8,0`, or `8` for any code."""
-    if kind not in _ICMP:
-        # 0 is no protocol of its own: IPv6 has hop-by-hop options there.
-        return Traffic(_number(value, 1, 255))
-    kind_of, comma, code = value.partition(",")
-    # Type 255 is reserved (RFC 4443), and Calico does not know it.
-    return Traffic(
-        _ICMP[kind],
-        icmp=(_number(kind_of, 0, 254), _number(code, 0, 255) if comma else None),
-    )
+def _of_protocols(value: str) -> tuple[Sequence[Traffic], str]:
+    """IP protocols by number: `47`, `50-51`."""
+    numbers = intervals.listed(value, _LAST)
+    if numbers == _ALL:
+        return [ANY_TRAFFIC], ""
+    # Calico's protocols begin with 1; IPv6 has hop-by-hop options at 0.
+    missing = "has IP protocol 0, which Calico cannot tell" if 0 in _each(numbers) else ""
+    return [Traffic(each) for each in _each(numbers) if each], missing
 
 
-def _number(text: str, least: int, most: int) -> int:
-    text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 3):
-        raise ValueError(text)
-    if not least <= int(text) <= most:
-        raise ValueError(text)
-    return int(text)
+def _of_icmp(protocol: int, value: str) -> tuple[Sequence[Traffic], str]:
+    """ICMP types, and codes of each of them: `13,14`, `3/0-1`; without codes it is any code."""
+    types, slash, codes = value.partition("/")
+    kinds = intervals.listed(types, _LAST)
+    with_codes = intervals.listed(codes, _LAST) if slash else _ALL
+    numbers = [None] if with_codes == _ALL else [*_each(with_codes)]
+    if (kinds, numbers) == (_ALL, [None]):
+        return [Traffic(protocol)], ""
+    found = [
+        Traffic(protocol, icmp=(kind, code))
+        for kind in _each(kinds)
+        if kind != _RESERVED
+        for code in numbers
+    ]
+    if len(found) > _MOST_ICMP:
+        return [], f"has more than {_MOST_ICMP} pairs of ICMP types and codes"
+    missing = f"has ICMP type {_RESERVED}, which Calico cannot tell"
+    return found, missing if _RESERVED in _each(kinds) else ""
+
+
+_LAST = 255
+_ALL = (0, _LAST + 1)
+_RESERVED = 255  # by RFC 4443; Calico's types end before it
+_MOST_ICMP = 512  # each becomes a rule of its own
+
+
+def _each(numbers: intervals.Bounds) -> Sequence[int]:
+    return [number for first, past in intervals.to_ranges(numbers) for number in range(first, past)]

@@ -63,11 +63,11 @@ class ServiceGroup:
 class Application:
     """An application. `default` holds what `application-default` stands for.
 
-    Its items are as PAN-OS writes them: (`port`, `tcp/80,443`), (`ident-by-ip-protocol`, `47`),
-    (`ident-by-icmp-type`, `8,0`), (`ident-by-icmp6-type`, `128,0`); (`extended-port`, `tcp/443`) is
-    one that it means besides where traffic is decrypted. `attributes` are the other
-    single-valued elements, in name order, which application filters ask about. `predefined`: it is
-    one of the Panorama's own content.
+    Its items are as PAN-OS writes them, lists and ranges all: (`port`, `tcp/80,443`),
+    (`ident-by-ip-protocol`, `47,50-51`), (`ident-by-icmp-type`, `13,14`), with codes after a slash
+    (`ident-by-icmp6-type`, `1/0-4`); (`extended-port`, `tcp/443`) is one that it means besides
+    where traffic is decrypted. `attributes` are the other single-valued elements, in name order,
+    which application filters ask about. `predefined`: it is one of the Panorama's own content.
     """
 
     name: str

@@ -1,11 +1,19 @@
-"""Default ports of common App-IDs, after the vendor's public list (Applipedia).
+"""Default ports of common App-IDs, as far as they are known without a Panorama's own content.
 
-A stand-in for where a Panorama's own predefined content is not to be had, as with an exported
-file: content updates change App-IDs weekly, and there are thousands. An App-ID that is not in it
-is not guessed at: a rule that names it is unsayable so far.
+A stand-in where that is not to be had, as with an exported file: content updates change App-IDs
+weekly, and there are thousands. An App-ID that is not in it is not guessed at: a rule that names
+it is unsayable.
 
-Each value is a list of `tcp/<ports>`, `udp/<ports>`, `ip/<protocol>`, `icmp/<type>` and
-`icmp6/<type>`; `dynamic` among the ports says that the application chooses some itself.
+The values are after the vendor's public list (Applipedia), partly as others quote it: the built-in
+applications of Batfish (`ApplicationBuiltIn.java` in batfish/batfish, and the review of its pull
+request 6343). Nobody checks them against a firewall, and no table in a wheel is as new as the
+firewall's content. For an allow a port too many opens, so one on which sources differ is not in
+`DEFAULTS`; an allow of an App-ID by its ports is a loss that a setting accepts anyway. For a deny
+a port too few opens, so no deny rests on the table unless `rules.deny_applications: ports` accepts
+it, and then it covers `DENIED_BESIDES` too.
+
+Each value is a list of `tcp/<ports>`, `udp/<ports>`, `ip/<protocols>`, `icmp/<types>` and
+`icmp6/<types>`; `dynamic` among the ports says that the application chooses some itself.
 """
 
 from collections.abc import Mapping
@@ -13,7 +21,7 @@ from collections.abc import Mapping
 _WEB = "tcp/80,443"
 _DYNAMIC = "tcp/dynamic udp/dynamic"
 
-SECURE: Mapping[str, str] = {
+DENIED_BESIDES: Mapping[str, str] = {
     "web-browsing": "tcp/443",
     "smtp": "tcp/465",
     "smtp-base": "tcp/465",
@@ -21,10 +29,13 @@ SECURE: Mapping[str, str] = {
     "pop3": "tcp/995",
     "imap": "tcp/993",
     "ldap": "tcp/636",
+    "google-base": "tcp/5223",
+    "syslog": "tcp/514",
 }
-"""Ports that `application-default` means besides where traffic is decrypted (PAN-OS 9.0 and later).
+"""Ports that a deny has to cover besides; an allow without them is only smaller.
 
-A deny has to cover them; an allow without them is only smaller.
+Those that `application-default` means where traffic is decrypted (PAN-OS 9.0 and later), and those
+on which the sources differ.
 """
 
 DEFAULTS: Mapping[str, str] = {
@@ -34,7 +45,7 @@ DEFAULTS: Mapping[str, str] = {
     "quic": "udp/443",
     "soap": _WEB,
     "webdav": _WEB,
-    "websocket": _WEB,
+    "websocket": "tcp/80,443,8080",
     "http-audio": _WEB,
     "http-video": _WEB,
     "ocsp": "tcp/80",
@@ -126,7 +137,7 @@ DEFAULTS: Mapping[str, str] = {
     "snmpv2": "tcp/161 udp/161",
     "snmpv3": "tcp/161 udp/161",
     "snmp-trap": "tcp/162 udp/162",
-    "syslog": "tcp/514,1468,6514 udp/514",
+    "syslog": "tcp/1468,1514,6514 udp/514,1514",
     "netflow": "udp/2055,9995,9996",
     "sflow": "udp/6343",
     "netconf": "tcp/830",
@@ -167,7 +178,7 @@ DEFAULTS: Mapping[str, str] = {
     "vxlan": "udp/4789",
     # Routing
     "bgp": "tcp/179 udp/179",
-    "bfd": "udp/3784,3785",
+    "bfd": "udp/3784,3785,4784",
     "eigrp": "ip/88",
     "hsrp": "udp/1985",
     "igmp": "ip/2",
@@ -239,7 +250,7 @@ DEFAULTS: Mapping[str, str] = {
     "github-uploading": _WEB,
     "gmail-base": _WEB,
     "google-analytics": _WEB,
-    "google-base": _WEB,
+    "google-base": "tcp/80,443,5222,5224,5228,5229",
     "google-cloud-storage-base": _WEB,
     "google-docs-base": _WEB,
     "google-drive-web": _WEB,

@@ -1,5 +1,6 @@
 """The objects of one scope, from its XML."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -243,9 +244,10 @@ def _address_group(name: str, entry: _Element, remarks: Remarks) -> AddressGroup
     tag_filter = None
     if "dynamic" in fields.found:
         dynamic = _Fields(fields.found["dynamic"], _known("filter"), remarks)
+        written = dynamic.text("filter")
         fields.problem = fields.problem or dynamic.problem
         try:
-            tag_filter = tagfilter.parse(dynamic.text("filter"))
+            tag_filter = tagfilter.parse(written)
         except ValueError as error:
             fields.fail(fields.found["dynamic"], f"has a filter that cannot be read: {error}")
     listed = fields.list_of("static")
@@ -263,14 +265,14 @@ def _service(name: str, entry: _Element, remarks: Remarks) -> Service:
         fields.fail(entry, "is not a TCP or UDP service")
         return Service(name, "", ports.PortSet(()), problem=fields.problem)
     inner = _Fields(protocols[0], _known("port", "source-port", "override"), remarks)
+    written = {tag: inner.text(tag) for tag in ("port", "source-port") if tag in inner.found}
     fields.problem = fields.problem or inner.problem
     found: dict[str, ports.PortSet] = {}
-    for tag in ("port", "source-port"):
-        if tag in inner.found or tag == "port":
-            try:
-                found[tag] = ports.ports(inner.text(tag))
-            except ValueError as error:
-                fields.fail(protocols[0], f"has a <{tag}> that cannot be read: {error}")
+    for tag, value in {"port": "", **written}.items():
+        try:
+            found[tag] = _ports(value)
+        except ValueError as error:
+            fields.fail(protocols[0], f"has a <{tag}> that cannot be read: {error}")
     return Service(
         name,
         protocols[0].tag,
@@ -278,6 +280,11 @@ def _service(name: str, entry: _Element, remarks: Remarks) -> Service:
         found.get("source-port"),
         fields.problem,
     )
+
+
+def _ports(value: str) -> ports.PortSet:
+    """Ports as a service lists them; older versions of PAN-OS write every port as `any` too."""
+    return ports.ALL_PORTS if value == "any" else ports.ports(value)
 
 
 _LIST = _known("members", "member", "tag")
@@ -322,14 +329,40 @@ def _application(name: str, entry: _Element, remarks: Remarks) -> Application:
             for member in fields.members("extended-port") or ()
             if member not in usual
         ]
-        for tag in _IDENTIFIED_BY:
-            if tag in fields.found:
-                # `type` before `code`, whichever the document has first.
-                parts = sorted(fields.found[tag].iter(), key=lambda each: each.tag == "code")
-                inner = [text(each) for each in parts if text(each)]
-                default.append((tag, ",".join(inner)))
+        default += [
+            (tag, _identity(fields, tag, remarks)) for tag in _IDENTIFIED_BY if tag in fields.found
+        ]
         problem = problem or fields.problem
-    return Application(name, tuple(default), tuple(sorted(attributes)), problem)
+    # Of two values of one attribute nothing says which a filter would find.
+    tags = Counter(tag for tag, _ in attributes)
+    single = sorted(each for each in attributes if tags[each[0]] == 1)
+    return Application(name, tuple(default), tuple(single), problem)
+
+
+_ICMP_PARTS = frozenset({"type", "code"})
+
+
+def _identity(fields: _Fields, tag: str, remarks: Remarks) -> str:
+    """A list of IP protocols or ICMP types as text, or as elements `type` and `code`: `8/0`.
+
+    Sources: the PAN-OS configuration schema (`application/entry/default`), where all three are
+    lists of ranges from 0 to 255; the text alone is how PAN-OS 4 writes ICMP types.
+    """
+    element = fields.found[tag]
+    if tag == "ident-by-ip-protocol" or not len(element):
+        value = fields.text(tag)
+        if "/" not in value:
+            return value
+    else:
+        parts = _Fields(element, _ICMP_PARTS, remarks)
+        values = [parts.text(part) for part in ("type", "code") if part in parts.found]
+        fields.problem = fields.problem or parts.problem
+        beside = [element.text, *(part.tail for part in element)]
+        stray = any(each and each.strip() for each in beside)
+        if "type" in parts.found and not stray and "/" not in "".join(values):
+            return "/".join(values)
+    fields.fail(element, "is no list of numbers")
+    return ""
 
 
 def _predefined(name: str, entry: _Element, remarks: Remarks) -> Application:

@@ -62,13 +62,16 @@ def text(element: _Element) -> str:
 def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
     """The texts of the `member` children in order; None, remarked, if anything else is there."""
     found: list[str] = []
+    beside = text(element)
     for child in element:
         member = (child.text or "").strip(_SPACE)
         if not member or child.tag != "member" or len(child):
             remarks.add(child, "is not a member with a name; the list counts as unreadable")
             return None
         found.append(member)
-    if not found and text(element):
+        if child.tail:
+            beside = beside or child.tail.strip(_SPACE)
+    if beside:
         remarks.add(element, "holds text where members should stand; the list counts as unreadable")
         return None
     return tuple(found)

@@ -31,6 +31,36 @@ def from_ranges(ranges: Iterable[tuple[int, int]]) -> Bounds:
     return tuple(bounds)
 
 
+# What XML calls white space; any other stands in no number.
+_SPACE = " \t\r\n"
+
+
+def listed(text: str, last: int, what: str = "number") -> Bounds:
+    """Numbers from 0 to `last` and ranges of them, separated by commas: `80`, `13,14,30-40`.
+
+    White space around a number says nothing. `ValueError` names the item that is not a number, or a
+    rising range of two, in plain decimal: a leading zero might mean an octal number.
+    """
+    ranges: list[tuple[int, int]] = []
+    for item in (each.strip(_SPACE) for each in text.split(",")):
+        first, dash, end = (each.strip(_SPACE) for each in item.partition("-"))
+        numbers = [_number(each, last) for each in ((first, end) if dash else (first,))]
+        start, stop = numbers[0], numbers[-1]
+        if start is None or stop is None:
+            raise ValueError(f"{item!r} is not a {what} or a range of {what}s")
+        if stop < start:
+            raise ValueError(f"{item!r} is a range that falls")
+        ranges.append((start, stop + 1))
+    return from_ranges(ranges)
+
+
+def _number(text: str, last: int) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(last))):
+        return None
+    number = int(text)
+    return number if number <= last and str(number) == text else None
+
+
 def to_ranges(bounds: Bounds) -> Iterable[tuple[int, int]]:
     """The half-open ranges of a set, in order."""
     return zip(bounds[::2], bounds[1::2], strict=True)

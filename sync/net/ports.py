@@ -56,22 +56,4 @@ def ports(text: str) -> PortSet:
 
     `ValueError` names the item that is not a port or a rising range.
     """
-    ranges: list[tuple[int, int]] = []
-    for item in text.split(","):
-        first, dash, last = item.strip().partition("-")
-        try:
-            start = _port(first)
-            end = _port(last) if dash else start
-        except ValueError:
-            raise ValueError(f"{item.strip()!r} is not a port or a range of ports") from None
-        if end < start:
-            raise ValueError(f"{item.strip()!r} is a range that falls")
-        ranges.append((start, end + 1))
-    return PortSet(intervals.from_ranges(ranges))
-
-
-def _port(text: str) -> int:
-    text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 5) or int(text) > LAST_PORT:
-        raise ValueError(text)
-    return int(text)
+    return PortSet(intervals.listed(text, LAST_PORT, "port"))

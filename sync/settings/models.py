@@ -152,8 +152,9 @@ class Rules(Section):
     devices: tuple[Text, ...] = ()
     """Serial numbers that the clusters stand for, for rules with a target."""
     deny_applications: Literal["widen", "ports"] = "widen"
-    """widen: a deny of an App-ID without ports denies every service. ports: it is left at its
-    ports, which is more permissive."""
+    """widen: a deny of an App-ID whose ports are not surely known, or known from zonebridge's own
+    table alone, denies every service. ports: it is left at the known ones, which is more
+    permissive."""
     filter_denies: bool = False
     """true: filter leaves out deny rules too, which is more permissive."""
     allow_as: Literal["Pass", "Allow"] = "Pass"

@@ -8,8 +8,8 @@
 Calico sees no applications, so an allow of one lets everything on its ports through: a loss that
 `rules.applications: ports` accepts (`*` too) and `strict` does not. A deny of one must hold at
 least what the application can be on, so it takes its services whole, and the default ports only
-with `application-default`; where those are not all known it denies any traffic, unless
-`rules.deny_applications: ports` accepts less.
+with `application-default`; where those are not all known, or from the bundled table alone, it
+denies any traffic, unless `rules.deny_applications: ports` accepts less.
 """
 
 from collections.abc import Iterable, Sequence
@@ -150,14 +150,24 @@ def _denied(
             return _EVERYTHING, ()
         reason = "application-default is more than Calico can tell of any application"
         return _EVERYTHING, (Loss(Status.WIDENED, f"{reason}, so any traffic is denied"),)
-    if _BY_DEFAULT in rule.services and not applications.open_because:
+    unknown = [_listed(applications.open_because)] if applications.open_because else []
+    if _BY_DEFAULT not in rule.services:
+        unknown = unknown or [f"{_named(rule)} may be on any port"]
+    elif applications.bundled:
+        unknown.append(
+            f"the ports of {_apps(applications.bundled)} are from a table that zonebridge brings, "
+            "which may lack some"
+        )
+    if not unknown:
         return applications.traffic, (_by_ports(rule, Status.WIDENED, applications.traffic),)
-    because = _listed(applications.open_because) or f"{_named(rule)} may be on any port"
+    because = ", ".join(unknown)
     if options.deny_applications == "ports":
         left = _spoken(applications.traffic) or "nothing"
         return applications.traffic, (
             Loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied"),
         )
+    if _BY_DEFAULT in rule.services and applications.bundled:
+        because += " (rules.deny_applications: ports accepts it)"
     return _EVERYTHING, (Loss(Status.WIDENED, f"{because}, so any traffic is denied"),)
 
 
@@ -198,7 +208,11 @@ def _one(rule: Rule) -> bool:
 
 
 def _named(rule: Rule) -> str:
-    return f"App-ID{'' if _one(rule) else 's'} {_listed(sorted(set(rule.applications)))}"
+    return _apps(sorted(set(rule.applications)))
+
+
+def _apps(names: Sequence[str]) -> str:
+    return f"App-ID{'' if len(names) == 1 else 's'} {_listed(names)}"
 
 
 def _is(what: Rule | tuple[Traffic, ...]) -> str:

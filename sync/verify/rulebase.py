@@ -364,7 +364,9 @@ class Rulebase:
             return served.served, named is None and not served.open_because, named is not None
         if named is None:
             return _ANY_TRAFFIC, _ANY in services, _BY_DEFAULT in services
-        if _BY_DEFAULT in services and not named.open_because:
+        # A firewall's content may have ports that the bundled table lacks: no deny rests on it.
+        by_table = bool(named.bundled) and action_of(rule) == "deny"
+        if _BY_DEFAULT in services and not named.open_because and not by_table:
             return named.traffic, False, True
         if self._rules.deny_applications == "ports":
             return named.traffic, False, False

@@ -126,7 +126,7 @@ def their_application(found: theirs.ApplicationObject) -> Said:
             default = [(found.default_type, str(found.default_ip_protocol))]
         case "ident-by-icmp-type" | "ident-by-icmp6-type":
             both_numbers = (found.default_icmp_type, found.default_icmp_code)
-            said = ",".join(str(each) for each in both_numbers if each is not None)
+            said = "/".join(str(each) for each in both_numbers if each is not None)
             default = [(found.default_type, said)]
     attributes = {name: attribute(found, name) for name in _APPLICATION}
     return {

@@ -7,7 +7,7 @@ import pytest
 from sync.firewall.applications import Applications, resolve_applications
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
 from sync.firewall.predefined import DEFAULTS
-from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic
+from sync.firewall.services import ANY_TRAFFIC, ICMP, ICMPV6, TCP, UDP, Traffic
 from sync.net.ports import ports
 
 
@@ -48,7 +48,44 @@ def custom(*default: tuple[str, str], name: str = "x", **attributes: str) -> App
 def test_common_applications_have_their_default_traffic(
     name: str, expected: tuple[Traffic, ...]
 ) -> None:
-    assert resolved([name]) == Applications(expected)
+    assert resolved([name]) == Applications(expected, bundled=(name,))
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "denied"),
+    [
+        ("bfd", [udp("3784,3785,4784")], [udp("3784,3785,4784")]),
+        (
+            "google-base",
+            [tcp("80,443,5222,5224,5228,5229")],
+            [tcp("80,443,5222-5224,5228,5229")],
+        ),
+        (
+            "syslog",
+            [tcp("1468,1514,6514"), udp("514,1514")],
+            [tcp("514,1468,1514,6514"), udp("514,1514")],
+        ),
+        ("websocket", [tcp("80,443,8080")], [tcp("80,443,8080")]),
+    ],
+)
+def test_where_sources_differ_an_allow_has_the_fewest_ports_and_a_deny_the_most(
+    name: str, allowed: list[Traffic], denied: list[Traffic]
+) -> None:
+    assert resolve_applications([name], {}).traffic == tuple(allowed)
+    assert resolve_applications([name], {}, denied=True).traffic == tuple(denied)
+
+
+def test_what_is_known_of_the_bundled_table_alone_is_named() -> None:
+    objects = (
+        ApplicationGroup("g", ("h", "ssl", "x")),
+        ApplicationGroup("h", ("dns", "y")),
+        custom(("port", "tcp/1")),
+        Application("y", (("port", "tcp/2"),), predefined=True),
+    )
+    assert resolved(["g"], *objects).bundled == ("dns", "ssl")
+    assert resolved(["x", "y"], *objects).bundled == ()
+    shadow = Application("ssl", (("port", "tcp/443"),), predefined=True)
+    assert resolved(["ssl"], shadow).bundled == ()
 
 
 @pytest.mark.parametrize("name", sorted(DEFAULTS))
@@ -71,7 +108,7 @@ def test_an_application_with_fixed_and_dynamic_ports_has_the_fixed_ones() -> Non
 
 def test_an_application_that_nobody_knows_keeps_the_list_open() -> None:
     assert resolved(["ssl", "new-app"]) == Applications(
-        (tcp("443"),), ("App-ID new-app is not known here, so neither are its ports",)
+        (tcp("443"),), ("App-ID new-app is not known here, so neither are its ports",), ("ssl",)
     )
 
 
@@ -87,9 +124,21 @@ def test_an_application_that_nobody_knows_keeps_the_list_open() -> None:
         ([("port", "tcp/0-65535")], [Traffic(TCP)]),
         ([("ident-by-ip-protocol", "47")], [Traffic(47)]),
         ([("ident-by-ip-protocol", "6")], [Traffic(TCP)]),
-        ([("ident-by-icmp-type", "8,0")], [Traffic(ICMP, icmp=(8, 0))]),
+        ([("ident-by-ip-protocol", "47, 50-51")], [Traffic(47), Traffic(50), Traffic(51)]),
+        ([("ident-by-ip-protocol", "0-255")], [ANY_TRAFFIC]),
+        ([("ident-by-icmp-type", "8/0")], [Traffic(ICMP, icmp=(8, 0))]),
+        (
+            [("ident-by-icmp-type", " 13 , 14 ")],
+            [Traffic(ICMP, icmp=(13, None)), Traffic(ICMP, icmp=(14, None))],
+        ),
+        (
+            [("ident-by-icmp6-type", "1,3-4/0-1")],
+            [Traffic(ICMPV6, icmp=(kind, code)) for kind in (1, 3, 4) for code in (0, 1)],
+        ),
+        ([("ident-by-icmp-type", "8/0-255")], [Traffic(ICMP, icmp=(8, None))]),
+        ([("ident-by-icmp-type", "0-255")], [Traffic(ICMP)]),
         ([("ident-by-icmp-type", "8")], [Traffic(ICMP, icmp=(8, None))]),
-        ([("ident-by-icmp6-type", "128,0")], [Traffic(ICMPV6, icmp=(128, 0))]),
+        ([("ident-by-icmp6-type", "128/0")], [Traffic(ICMPV6, icmp=(128, 0))]),
     ],
 )
 def test_a_custom_application_has_the_defaults_it_states(
@@ -127,14 +176,17 @@ def test_an_application_without_defaults_is_open() -> None:
         ("port", "TCP/80"),
         ("port", "80"),
         ("ident-by-ip-protocol", ""),
-        ("ident-by-ip-protocol", "0"),
+        ("ident-by-ip-protocol", "047"),
+        ("ident-by-ip-protocol", "50-47"),
         ("ident-by-ip-protocol", "256"),
         ("ident-by-ip-protocol", "gre"),
         ("ident-by-icmp-type", ""),
-        ("ident-by-icmp-type", "255"),
         ("ident-by-icmp-type", "8,"),
         ("ident-by-icmp-type", "8,256"),
-        ("ident-by-icmp-type", "8,0,1"),
+        ("ident-by-icmp-type", "8/"),
+        ("ident-by-icmp-type", "/0"),
+        ("ident-by-icmp-type", "8/256"),
+        ("ident-by-icmp-type", "8/0/1"),
         ("ident-by-icmp6-type", "any"),
     ],
 )
@@ -142,6 +194,34 @@ def test_a_default_that_cannot_be_read_keeps_the_list_open(item: tuple[str, str]
     found = resolved(["x"], custom(("port", "tcp/1"), item))
     reason = f"App-ID x has a default that cannot be read ({item[1]!r})"
     assert found == Applications((tcp("1"),), (reason,))
+
+
+@pytest.mark.parametrize(
+    ("item", "known", "reason"),
+    [
+        (
+            ("ident-by-icmp-type", "254-255"),
+            [Traffic(ICMP, icmp=(254, None))],
+            "has ICMP type 255, which Calico cannot tell",
+        ),
+        (("ident-by-icmp6-type", "255/0"), [], "has ICMP type 255, which Calico cannot tell"),
+        (("ident-by-ip-protocol", "0"), [], "has IP protocol 0, which Calico cannot tell"),
+        (
+            ("ident-by-ip-protocol", "0,47"),
+            [Traffic(47)],
+            "has IP protocol 0, which Calico cannot tell",
+        ),
+        (
+            ("ident-by-icmp-type", "0-100/0-100"),
+            [],
+            "has more than 512 pairs of ICMP types and codes",
+        ),
+    ],
+)
+def test_what_calico_cannot_tell_keeps_the_list_open(
+    item: tuple[str, str], known: list[Traffic], reason: str
+) -> None:
+    assert resolved(["x"], custom(item)) == Applications(tuple(known), (f"App-ID x {reason}",))
 
 
 def test_a_custom_application_takes_the_place_of_a_predefined_one() -> None:
@@ -161,7 +241,9 @@ def test_groups_hold_groups_and_applications() -> None:
         ApplicationGroup("h", ("x", "dns", "ssl")),
         custom(("port", "tcp/1")),
     )
-    assert resolved(["g"], *objects) == Applications((tcp("1,53,443"), udp("53,5353")))
+    assert resolved(["g"], *objects) == Applications(
+        (tcp("1,53,443"), udp("53,5353")), bundled=("dns", "ssl")
+    )
 
 
 def test_a_group_deeper_than_the_stack_is_read() -> None:
@@ -172,7 +254,7 @@ def test_a_group_deeper_than_the_stack_is_read() -> None:
 def test_a_circle_of_groups_is_open() -> None:
     objects = (ApplicationGroup("g", ("h", "ssl")), ApplicationGroup("h", ("g",)))
     assert resolved(["g"], *objects) == Applications(
-        (tcp("443"),), ("application group 'g' holds itself",)
+        (tcp("443"),), ("application group 'g' holds itself",), ("ssl",)
     )
 
 

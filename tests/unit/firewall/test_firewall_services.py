@@ -164,13 +164,15 @@ def test_an_application_has_default_ports_and_attributes() -> None:
         (text("ident-by-ip-protocol", "47"), ("ident-by-ip-protocol", "47")),
         (
             tag("ident-by-icmp-type", text("type", "8"), text("code", "0")),
-            ("ident-by-icmp-type", "8,0"),
+            ("ident-by-icmp-type", "8/0"),
         ),
         (
             tag("ident-by-icmp-type", text("code", "0"), text("type", "8")),
-            ("ident-by-icmp-type", "8,0"),
+            ("ident-by-icmp-type", "8/0"),
         ),
         (tag("ident-by-icmp6-type", text("type", "128")), ("ident-by-icmp6-type", "128")),
+        (tag("ident-by-icmp-type", text("type", "13,14")), ("ident-by-icmp-type", "13,14")),
+        (text("ident-by-icmp-type", "13,14"), ("ident-by-icmp-type", "13,14")),
     ],
 )
 def test_an_application_may_be_known_by_protocol_or_icmp_type(
@@ -184,6 +186,13 @@ def test_an_application_may_be_known_by_protocol_or_icmp_type(
     "inner",
     [
         tag("default", tag("ident-by-signature")),
+        tag("default", tag("ident-by-icmp-type", text("code", "0"))),
+        tag("default", tag("ident-by-icmp-type", "13", text("type", "14"))),
+        tag("default", tag("ident-by-icmp-type", text("type", "13"), text("type", "14"))),
+        tag("default", tag("ident-by-icmp-type", text("type", "13"), text("subtype", "1"))),
+        tag("default", tag("ident-by-icmp-type", text("type", "13/0"))),
+        tag("default", tag("ident-by-icmp-type", tag("type", text("member", "13")))),
+        tag("default", tag("ident-by-ip-protocol", text("member", "47"))),
         tag("default", tag("port", "tcp/80")),
         tag("default", members("port", ["tcp/80"]), members("port", ["tcp/81"])),
         tag("default", members("port", ["tcp/80"])) + tag("default", members("port", ["tcp/81"])),

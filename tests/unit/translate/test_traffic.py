@@ -15,7 +15,7 @@ from sync.firewall.objects import (
     ServiceGroup,
 )
 from sync.firewall.rules import Rule
-from sync.firewall.services import ANY_TRAFFIC, ICMP, TCP, UDP, Traffic, shared
+from sync.firewall.services import ANY_TRAFFIC, ICMP, ICMPV6, TCP, UDP, Traffic, shared
 from sync.net.ports import PortSet, ports
 from sync.options import RuleOptions
 from sync.translate.fidelity import Status, worst
@@ -45,6 +45,13 @@ OBJECTS = Objects(
         for each in (
             Application("ours", (("port", "tcp/443"),)),
             Application("half", (("port", "tcp/443,dynamic"),)),
+            Application("theirs", (("port", "udp/9"),), predefined=True),
+            Application(
+                "timestamps", (("ident-by-icmp-type", "13,14"), ("ident-by-icmp6-type", "1/0"))
+            ),
+            Application("reserved", (("ident-by-icmp-type", "254,255"),)),
+            ApplicationGroup("known", ("ours", "theirs")),
+            ApplicationGroup("mixed", ("known", "bfd")),
             ApplicationGroup("browsing", ("web-browsing", "ssl")),
             ApplicationGroup("no-apps", ()),
             ApplicationFilter("media", (("category", ("media",)),)),
@@ -65,6 +72,11 @@ ALL = (ANY_TRAFFIC,)
 WEB = (tcp("80,443"),)
 NOTHING: tuple[Traffic, ...] = ()
 PING = Traffic(ICMP, icmp=(8, None))
+STAMPS = (
+    Traffic(ICMP, icmp=(13, None)),
+    Traffic(ICMP, icmp=(14, None)),
+    Traffic(ICMPV6, icmp=(1, 0)),
+)
 
 # Applications, services, what is left of them, and how the rule fares.
 Row = tuple[str, str, tuple[Traffic, ...], list[Status]]
@@ -180,10 +192,18 @@ ALLOWED: list[Row] = [
     ("ours", "application-default", (tcp("443"),), [MORE_PERMISSIVE]),
     ("dns ping", "application-default", (PING, tcp("53"), udp("53,5353")), [MORE_PERMISSIVE]),
     ("ssl", "any", (tcp("443"),), [NARROWED, MORE_PERMISSIVE]),
+    ("timestamps", "application-default", STAMPS, [MORE_PERMISSIVE]),
+    ("mixed", "application-default", (tcp("443"), udp("9,3784,3785,4784")), [MORE_PERMISSIVE]),
     # Not all of them are known.
     ("ssl new-app", "application-default", (tcp("443"),), [NARROWED, MORE_PERMISSIVE]),
     ("half", "application-default", (tcp("443"),), [NARROWED, MORE_PERMISSIVE]),
     ("ssl media", "any", (tcp("443"),), [NARROWED, NARROWED, MORE_PERMISSIVE]),
+    (
+        "reserved",
+        "application-default",
+        (Traffic(ICMP, icmp=(254, None)),),
+        [NARROWED, MORE_PERMISSIVE],
+    ),
     ("new-app", "application-default", NOTHING, [LEFT_OUT]),
     ("msrpc", "any", NOTHING, [LEFT_OUT]),
     ("media", "http", NOTHING, [LEFT_OUT]),
@@ -234,8 +254,10 @@ DENIED: list[Row] = [
     ("ssl", "gone", ALL, [WIDENED, WIDENED]),
     ("ssl", "empty", NOTHING, []),
     ("no-apps", "any", NOTHING, []),
-    ("ssl", "application-default", (tcp("443"),), [WIDENED]),
-    ("dns ping", "application-default", (PING, tcp("53"), udp("53,5353")), [WIDENED]),
+    ("mixed", "http", (tcp("80"),), [WIDENED]),
+    ("ours", "application-default", (tcp("443"),), [WIDENED]),
+    ("known", "application-default", (tcp("443"), udp("9")), [WIDENED]),
+    ("timestamps", "application-default", STAMPS, [WIDENED]),
 ]
 # Where `rules.deny_applications: ports` accepts less: what is left then.
 DENIED_BY_PORTS: list[tuple[str, str, tuple[Traffic, ...]]] = [
@@ -243,6 +265,12 @@ DENIED_BY_PORTS: list[tuple[str, str, tuple[Traffic, ...]]] = [
     ("dns ping", "any", (PING, tcp("53"), udp("53,5353"))),
     ("half", "any", (tcp("443"),)),
     ("half", "application-default", (tcp("443"),)),
+    # What only the bundled table knows, alone and among others.
+    ("ssl", "application-default", (tcp("443"),)),
+    ("dns ping", "application-default", (PING, tcp("53"), udp("53,5353"))),
+    ("bfd", "application-default", (udp("3784,3785,4784"),)),
+    ("mixed", "application-default", (tcp("443"), udp("9,3784,3785,4784"))),
+    ("reserved", "application-default", (Traffic(ICMP, icmp=(254, None)),)),
     ("ssl new-app", "application-default", (tcp("443"),)),
     ("ssl media", "application-default", (tcp("443"),)),
     ("new-app", "application-default", NOTHING),
@@ -366,6 +394,36 @@ def test_a_rule_that_is_left_out_is_reported_so() -> None:
         ),
         ("ssl", "any", "deny", ["App-ID ssl may be on any port, so any traffic is denied"]),
         ("sip", "any", "deny", ["App-ID sip has dynamic ports, so any traffic is denied"]),
+        (
+            "mixed",
+            "application-default",
+            "deny",
+            [
+                (
+                    "the ports of App-ID bfd are from a table that zonebridge brings, which may "
+                    "lack some (rules.deny_applications: ports accepts it), so any traffic is "
+                    "denied"
+                )
+            ],
+        ),
+        (
+            "ssl dns sip",
+            "application-default",
+            "deny",
+            [
+                (
+                    "App-ID sip has dynamic ports, the ports of App-IDs dns, sip, ssl are from a "
+                    "table that zonebridge brings, which may lack some (rules.deny_applications: "
+                    "ports accepts it), so any traffic is denied"
+                )
+            ],
+        ),
+        (
+            "known",
+            "application-default",
+            "deny",
+            ["App-ID known is taken by its default ports (tcp/443, udp/9)"],
+        ),
         ("ssl", "http", "deny", ["App-ID ssl cannot be told from others on its services"]),
     ],
 )
@@ -405,12 +463,28 @@ def test_the_order_of_names_does_not_show() -> None:
         assert of("ssl", "gone web high", action) == of("ssl", "high gone web", action)
 
 
+def test_a_deny_by_the_bundled_table_that_is_accepted_says_what_it_denies() -> None:
+    found = of("bfd", "application-default", "deny", {"deny_applications": "ports"})
+    assert found[2] == [
+        (
+            "the ports of App-ID bfd are from a table that zonebridge brings, which may lack some, "
+            "and only udp/3784-3785,4784 is denied"
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("action", "expected"), [("allow", (tcp("80"),)), ("deny", (tcp("80,443"),))]
 )
+@pytest.mark.parametrize("predefined", [True, False])
 def test_a_deny_takes_the_secure_ports_along_that_decryption_adds(
-    action: str, expected: tuple[Traffic, ...]
+    action: str, expected: tuple[Traffic, ...], *, predefined: bool
 ) -> None:
     rule = Rule("r", action=action, applications=("web-browsing",))
-    traffic, _ = traffic_of(rule, OBJECTS, RuleOptions(), accepted=False)
+    web = Application("web-browsing", (("port", "tcp/80"),), predefined=True)
+    objects = Objects(applications={"web-browsing": web} if predefined else {})
+    options = RuleOptions(deny_applications="ports")
+    traffic, losses = traffic_of(rule, objects, options, accepted=False)
     assert traffic == expected
+    by_table = action == "allow" or not predefined
+    assert worst(losses) is (MORE_PERMISSIVE if by_table else WIDENED)

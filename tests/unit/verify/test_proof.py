@@ -7,12 +7,12 @@ import pytest
 
 from sync.firewall.networks import NOTHING
 from sync.net.addresses import AddressSet, network
-from sync.options import Essential, ZoneDefinition, ZoneOptions
+from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.translate.sets import Target
 from sync.translate.translation import Options, translate
 from sync.verify.places import DeviceGroup
 from sync.verify.proof import Proof, Settings, prove
-from tests.words import Word, rule, seen_by
+from tests.words import Word, entry, members, rule, seen_by, tag, text
 
 LABEL = "firewall.tigera.io/zone"
 RULES = (
@@ -156,3 +156,41 @@ def test_pods_labelled_with_a_zone_that_no_device_group_names_are_denied_everyth
     assert {egress.flow.direction, ingress.flow.direction} == {"egress", "ingress"}
     assert egress.flow.local == "a pod of zone lab"
     assert egress.rule == "a zone that no device group names"
+
+
+APPLICATION_RULES = {
+    "the bundled table": rule("d", from_=["web"], application=["bfd"], action="deny"),
+    "among known ones": rule("d", from_=["web"], application=["mixed"], action="deny"),
+    "ICMP types": rule("d", from_=["web"], application=["stamps"], action="deny"),
+}
+OWN = (
+    Word(
+        "application",
+        entry("stamps", tag("default", tag("ident-by-icmp-type", text("type", "13,14"))), ""),
+    ),
+    Word("application-group", entry("mixed", members("members", ["stamps", "websocket"]))),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "rests_on_the_table"),
+    [("the bundled table", True), ("among known ones", True), ("ICMP types", False)],
+)
+def test_a_deny_by_the_bundled_table_is_proven_only_where_that_is_accepted(
+    name: str, *, rests_on_the_table: bool
+) -> None:
+    allow = rule("a", from_=["web"], to=["db"], service=["any"])
+    of = targets((*OWN, APPLICATION_RULES[name], allow))
+    zones = ZoneOptions(definitions={each: ZoneDefinition(networks=()) for each in ("web", "db")})
+    groups = [DeviceGroup(each.source, each.device_group, NOTHING, each.tier) for each in of]
+
+    def holds(written_with: RuleOptions, proven_with: RuleOptions) -> bool:
+        options = Options((), True, (), zones=zones, rules=written_with)
+        manifests = translate("c", of, options, {}).manifests.values()
+        documents = [each.document() for each in manifests]
+        return prove(groups, documents, Settings(zones=zones, rules=proven_with)).holds
+
+    widened, by_ports = RuleOptions(), RuleOptions(deny_applications="ports")
+    assert holds(widened, widened)
+    assert holds(by_ports, by_ports)
+    assert holds(by_ports, widened) is not rests_on_the_table
