@@ -13,12 +13,13 @@ translation that accepts no loss must not allow more than this does.
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sync.calico.names import label_value
 from sync.firewall.configuration import Configuration
@@ -33,16 +34,21 @@ from sync.firewall.objects import (
 )
 from sync.firewall.rules import Rule, Target
 from sync.options import Essential, RuleOptions, ZoneOptions
+from tests.naive import contents
 from tests.naive.calico_verdict import Verdict, labels_of, selector
-from tests.naive.flows import ICMP, ICMP6, TCP, UDP, End, Flow, Oracle, Pod, span
+from tests.naive.flows import TCP, UDP, End, Flow, Oracle, Pod, span
+from tests.naive.reader import visible_scopes
 from tests.naive.routers import Router
+
+_Read = TypeVar("_Read")
 
 MULTICAST = "multicast"
 MULTICAST_NETWORKS = ("224.0.0.0/4", "ff00::/8")
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 _PREDEFINED_SERVICES = {"service-http": (80, 8080), "service-https": (443,)}
 
-# A few applications of the predefined content, with their default ports.
+# A few applications of the predefined content, with some of their default ports: newer content may
+# have others, which no document says.
 PREDEFINED: Mapping[str, Mapping[int, tuple[int, ...]]] = {
     "web-browsing": {TCP: (80,)},
     "ssl": {TCP: (443,)},
@@ -121,6 +127,8 @@ class Firewall:
     """A firewall of a device group, in a cluster.
 
     `names` are the zones of all the cluster's device groups: those that rules and templates name.
+    `document` is what the configuration was read from: what services and applications are is read
+    from it once more.
     """
 
     configuration: Configuration
@@ -132,6 +140,7 @@ class Firewall:
     registered_known: bool = True
     top_down_wildcards: bool = False
     told: Told = field(default_factory=Told)
+    document: bytes = b""
 
     @cached_property
     def seen(self) -> EffectiveDeviceGroup:
@@ -432,16 +441,9 @@ class Firewall:
                 self._service_holds(each, flow, oracle, above | {name}) for each in found.members
             )
         if isinstance(found, Service):
-            if found.problem:
-                return oracle.says("service", *asked)
-            return (
-                _PROTOCOLS[found.protocol] == flow.protocol
-                and _in_bounds(found.ports.bounds, flow.port)
-                and (
-                    found.source_ports is None
-                    or _in_bounds(found.source_ports.bounds, flow.source_port)
-                )
-            )
+            service = self._service(found)
+            holds = None if service is None else contents.service_holds(service, flow)
+            return oracle.says("service", *asked) if holds is None else holds
         if name in _PREDEFINED_SERVICES:
             return flow.protocol == TCP and flow.port in _PREDEFINED_SERVICES[name]
         return oracle.says("service", *asked)
@@ -453,14 +455,53 @@ class Firewall:
             return oracle.says(*asked)
         found = self.seen.objects.applications.get(flow.application)
         if isinstance(found, Application):
-            if found.problem or not found.default:
-                return oracle.says(*asked)
-            return any(_is_default(kind, text, flow, oracle) for kind, text in found.default)
+            default = self._default(found)
+            holds = None if default is None else contents.default_holds(default, flow)
+            return oracle.says(*asked) if holds is None else holds
         if found is None and flow.application in PREDEFINED:
-            return flow.port in PREDEFINED[flow.application].get(flow.protocol, ())
+            known = flow.port in PREDEFINED[flow.application].get(flow.protocol, ())
+            return known or oracle.says(*asked)
         if found is None and flow.application == "ping":
-            return flow.icmp is not None and flow.icmp[0] in (8, 128)
+            return (flow.icmp is not None and flow.icmp[0] in (8, 128)) or oracle.says(*asked)
         return oracle.says(*asked)
+
+    def _service(self, found: Service) -> contents.Service | None:
+        if self.document:
+            return self._written("service", found.name, contents.written_service)
+        if found.problem:
+            return None
+        sources = None if found.source_ports is None else str(found.source_ports)
+        return contents.Service(found.protocol, str(found.ports), sources)
+
+    def _default(self, found: Application) -> Sequence[contents.Item] | None:
+        if self.document and not found.predefined:
+            return self._written("application", found.name, contents.written_default)
+        if found.problem:
+            return None
+        icmp = ("ident-by-icmp-type", "ident-by-icmp6-type")
+        return [
+            contents.Item(kind, *value.split("/")) if kind in icmp else contents.Item(kind, value)
+            for kind, value in found.default
+        ]
+
+    def _written(
+        self, kind: str, name: str, read: Callable[[ET.Element], _Read | None]
+    ) -> _Read | None:
+        """What the document has by a name in the scope that counts; None if nobody can read it."""
+        if (kind, name) not in self._entries:
+            scopes = visible_scopes(self.document.decode(), self.device_group)
+            by_scope = (
+                [entry for element in scope for entry in element.findall(f"{kind}/entry")]
+                for scope in scopes
+            )
+            named = ([each for each in scope if each.get("name") == name] for scope in by_scope)
+            self._entries[kind, name] = next(filter(None, named), [])
+        entries = self._entries[kind, name]
+        return read(entries[0]) if len(entries) == 1 else None
+
+    @cached_property
+    def _entries(self) -> dict[tuple[str, str], list[ET.Element]]:
+        return {}
 
     def _application(self, names: Sequence[str], flow: Flow, oracle: Oracle) -> bool:
         waiting, met = list(names), set(names)
@@ -751,27 +792,3 @@ def _value_holds(found: Address, end: End) -> bool:
         return _within(found.value, end)
     base, mask = (int(ip_address(part)) for part in found.value.split("/"))
     return end.family == 4 and (base ^ end.address) & ~mask & 0xFFFFFFFF == 0
-
-
-def _in_bounds(bounds: Sequence[int], port: int) -> bool:
-    return any(first <= port < past for first, past in zip(bounds[::2], bounds[1::2], strict=True))
-
-
-def _is_default(kind: str, text: str, flow: Flow, oracle: Oracle) -> bool:
-    if kind == "port":
-        protocol, _, ports = text.partition("/")
-        if _PROTOCOLS.get(protocol) != flow.protocol:
-            return False
-        if ports == "dynamic":
-            return oracle.says("dynamic", flow.application, flow.protocol, flow.port)
-        ends = (each.partition("-") for each in ports.split(","))
-        return any(int(first) <= flow.port <= int(last or first) for first, _, last in ends)
-    numbers = [int(each) for each in text.split(",")]
-    if kind == "ident-by-ip-protocol":
-        return flow.protocol == numbers[0]
-    wanted = ICMP if kind == "ident-by-icmp-type" else ICMP6
-    return (
-        flow.protocol == wanted
-        and flow.icmp is not None
-        and list(flow.icmp[: len(numbers)]) == numbers
-    )

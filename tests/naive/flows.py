@@ -139,6 +139,13 @@ def edges(text: str) -> list[Place]:
     ]
 
 
+# Types and codes, of errors and questions, that applications are told by.
+_ICMP_KINDS = (
+    *((0, 0), (1, 0), (3, 0), (3, 1), (3, 3), (4, 0)),
+    *((13, 0), (13, 14), (14, 0), (134, 0), (134, 3), (250, 1), (255, 0)),
+)
+
+
 # --- flows ----------------------------------------------------------------------------------------
 
 
@@ -228,7 +235,7 @@ def _flow(random: Random, source: End, destination: End, contents: Contents) -> 
     if protocol == icmp:
         # An echo request is what App-ID calls ping, and nothing else is.
         echo = 8 if protocol == ICMP else 128
-        kind = random.choice(((echo, 0), (0, 0), (3, 1), (3, 3), (134, 0), (echo, 0)))
+        kind = random.choice(((echo, 0), (echo, 0), *_ICMP_KINDS))
         if kind[0] == echo:
             application = "ping"
         elif application == "ping":

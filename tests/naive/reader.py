@@ -145,6 +145,14 @@ def ancestry(xml_text: str, device_group: str) -> list[str]:
     return _ancestry(_config(xml_text), device_group)
 
 
+def visible_scopes(xml_text: str, device_group: str) -> list[list[ET.Element]]:
+    """The elements that hold each scope's objects: of two of one name the earlier counts."""
+    config = _config(xml_text)
+    scopes = [] if device_group == "shared" else _scopes(config, device_group)
+    scopes.append(config.findall("shared"))
+    return scopes[::-1] if _ancestors_first(config) else scopes
+
+
 # --- the document ---------------------------------------------------------------------------------
 
 

@@ -145,6 +145,7 @@ class Case:
                 self.registered_known,
                 self.tame,
                 self.told,
+                self.document,
             )
             for group in self.groups
         ]
@@ -160,14 +161,17 @@ class _Firewall(Firewall):
 
 @dataclass(frozen=True)
 class _Informed(Oracle):
-    """An oracle that knows the default ports of these applications, and that each is only one."""
+    """An oracle that knows default ports of these applications, and that each is only one.
+
+    They may have others besides, which a firewall's content knows.
+    """
 
     known: frozenset[str] = frozenset()
 
     def says(self, *question: object) -> bool:
         match question:
             case ("default", str(name), int(protocol), int(port), _) if name in self.known:
-                return port in _PORTS[name].get(protocol, ())
+                return port in _PORTS[name].get(protocol, ()) or super().says(*question)
             case ("application", str(name), *_) if name in self.known:
                 return False
         return super().says(*question)
@@ -214,7 +218,11 @@ def case(
     world = tuple(pods_at(random, places, _pods(random, zones), pod_cidrs, 18))
     contents = Contents(
         writer.ports(),
-        [("ping", 1), ("gre", 47), *((name, None) for name in (*PREDEFINED, "own-app"))],
+        [
+            *(("ping", 1), ("gre", 47)),
+            *((name, None) for name in (*PREDEFINED, "own-app")),
+            *(("own-ident", protocol) for protocol in (None, 1, 58, 47, 132)),
+        ],
     )
     made = replace(made, world=world)
     return replace(made, flows=tuple(_flows(random, made, places, contents, number)))
@@ -666,6 +674,7 @@ class _Writer:
     def __init__(self, random: Random, tame: bool) -> None:
         self._random = random
         self._lists = Random(f"lists {random.getstate()[1][:3]}")
+        self._apps = Random(f"applications {random.getstate()[1][:3]}")
         self._tame = tame
         self._addresses = [
             "net-1",
@@ -753,6 +762,11 @@ class _Writer:
             made.append(words.address("wild-2", f"{self.v4()}/{mask}", kind="ip-wildcard"))
         if self.wild(share * 0.3):
             made.append(_application("own-app", self._random.choice(("tcp/8080", "udp/dynamic"))))
+        if not self._tame and self._apps.random() < share:
+            made.append(_identified("own-ident", self._apps.choice(_DEFAULTS)))
+        if share == 1 or self._apps.random() < share * 0.5:
+            spelled = _PORT_LISTS[:4] if self._tame else _PORT_LISTS
+            made.append(words.service("spelled", self._apps.choice(spelled)))
         made += [
             words.external_list(name, url)
             for name, url in zip(("edl-a", "EDL b"), LISTS, strict=True)
@@ -830,6 +844,12 @@ class _Writer:
             "application": self.applications(),
             "action": random.choice(("allow", "allow", "allow", "deny", "drop", "reset-both")),
         }
+        if not self._tame and self._apps.random() < 0.12:
+            named = ("own-ident", "own-ident", *PREDEFINED, "ping")
+            lists["application"] = [self._apps.choice(named)]
+            lists["service"] = ["application-default"]
+        elif self._apps.random() < 0.06:
+            lists["service"] = ["spelled"]
         if self.chance(0.12):
             lists["negate_source"] = "yes"
         if self.chance(0.12):
@@ -945,6 +965,38 @@ _ODDITIES = (
     words.members("service", ["web"]),
     words.tag("target", "<negate>no</negate><shape>round</shape>"),
 )
+
+
+# What an application may be on by default, in every spelling.
+_DEFAULTS = (
+    *(
+        words.tag(f"ident-by-icmp{family}-type", inner)
+        for family in ("", "6")
+        for inner in (
+            "13,14",
+            " 134 ",
+            words.text("type", "13,14"),
+            words.text("type", " 1 , 3-4 "),
+            words.text("type", "3,134") + words.text("code", "0,3"),
+            words.text("code", "1-3") + words.text("type", "0-3"),
+            words.text("type", "250-255"),
+            words.text("type", "0-255"),
+            words.text("type", "13,any"),
+            words.text("type", "014"),
+            words.text("code", "0"),
+        )
+    ),
+    *(words.text("ident-by-ip-protocol", each) for each in ("47", "47,132", "40-50", "0-255", "0")),
+    words.text("ident-by-ip-protocol", "gre"),
+    words.members("port", ["tcp/0-1024,8080", "udp/53"]),
+    words.members("port", ["tcp/443,dynamic"]),
+    words.members("port", ["tcp/any"]),
+)
+_PORT_LISTS = ("any", " any ", " 80 , 443-8080 ", "0-65535", "0", "0,22,1024-65535")
+
+
+def _identified(name: str, default: str) -> Word:
+    return Word("application", words.entry(name, words.tag("default", default)))
 
 
 def _service_group(name: str, listed: Sequence[str]) -> Word:
