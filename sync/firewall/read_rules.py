@@ -55,9 +55,15 @@ _CONSTRAINTS = frozenset(
         "source-imsi",
         "source-imei",
         "source-nw-slice",
+        "saas-user-list",
+        "saas-tenant-list",
         "schedule",
     }
 )
+# What a list says instead of members. Older versions of PAN-OS accepted it beside others, and which
+# of both counts no document says (PaloAltoNetworks/pan-os-php, issue 619).
+_ALONE = {"service": frozenset({"any", "application-default"})}
+_ANY_ALONE = frozenset(ANY)
 _FLAGS = {
     "negate-source": "negate_source",
     "negate-destination": "negate_destination",
@@ -151,8 +157,10 @@ def _rule(name: str, entry: _Element, remarks: Remarks) -> Rule:
         if listed is None:
             problems.append((tag, f"<{tag}> cannot be read"))
         elif listed:
+            if tag != "tag":
+                problems += _not_alone(tag, listed)
             # One tuple for the many lists that say any.
-            fields[_LISTS[tag]] = ANY if listed == ANY else listed
+            fields[_LISTS[tag]] = ANY if {*listed} == _ANY_ALONE else listed
     _read_switches(found, fields, problems)
     constraints = _constraints(found, problems, remarks)
     if "target" in found:
@@ -216,9 +224,21 @@ def _constraints(
         listed = members(child, remarks) if len(child) else _single(child)
         if listed is None:
             problems.append((tag, f"<{tag}> cannot be read"))
-        elif listed and listed != ANY:
+        elif beside := _not_alone(tag, listed):
+            problems += beside
+        elif {*listed} - _ANY_ALONE:
             constraints.append((tag, listed))
     return tuple(constraints)
+
+
+def _not_alone(tag: str, listed: Sequence[str]) -> _Problems:
+    """What stands beside others although it says what all of the list is."""
+    if len({*listed}) < 2:
+        return []
+    found = _ALONE.get(tag, _ANY_ALONE).intersection(listed)
+    # Zones that it lists are known for that: their pods are judged.
+    counts = "" if tag in ("from", "to") else tag
+    return [(counts, f"<{tag}> lists {word} beside others") for word in sorted(found)]
 
 
 def _single(element: _Element) -> tuple[str, ...]:

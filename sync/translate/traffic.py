@@ -38,7 +38,8 @@ _Answer = tuple[tuple[Traffic, ...], tuple[Loss, ...]]
 def traffic_of(rule: Rule, objects: Objects, options: RuleOptions, *, accepted: bool) -> _Answer:
     """The traffic that the Calico rules of a rule match, and what is lost on the way.
 
-    Only its action, services and applications count; every action but `allow` is a deny.
+    Only its action, services and applications count; every action but `allow` is a deny. Neither
+    list says `any` beside others (`sync.firewall.read_rules`).
     `objects` are what the device group sees (`sync.firewall.effective`). `accepted`: the
     configuration takes a deny's services for what of them can be said. No traffic at all means that
     the rule matches nothing that can be said: an allow is then left out, and says so as a loss
@@ -48,8 +49,6 @@ def traffic_of(rule: Rule, objects: Objects, options: RuleOptions, *, accepted: 
     services = None
     if not names & _WITHOUT_SERVICES:
         services = resolve_services(sorted(names), objects.services)
-    elif len(names) > 1:
-        return _unsayable(rule, f"{_listed(sorted(names))} cannot stand together as services")
     applications = None
     if _ANY not in rule.applications:
         applications = resolve_applications(
@@ -57,17 +56,9 @@ def traffic_of(rule: Rule, objects: Objects, options: RuleOptions, *, accepted: 
         )
         if not applications.traffic and not applications.open_because:
             return (), ()
-    elif len(set(rule.applications)) > 1:
-        return _unsayable(rule, "any application stands beside named ones")
     if rule.action == "allow":
         return _allowed(rule, services, applications, options)
     return _denied(rule, services, applications, options, accepted=accepted)
-
-
-def _unsayable(rule: Rule, reason: str) -> _Answer:
-    if rule.action == "allow":
-        return (), (Loss(Status.LEFT_OUT, reason),)
-    return _EVERYTHING, (Loss(Status.WIDENED, f"{reason}, so any traffic is denied"),)
 
 
 def _allowed(

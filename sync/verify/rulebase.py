@@ -335,8 +335,6 @@ class Rulebase:
         unsayable: tuple[tuple[Traffic, ...], bool, bool]
         unsayable = ((), False, False) if surely else (_ANY_TRAFFIC, False, True)
         explicit = not services & {_ANY, _BY_DEFAULT}
-        if (not explicit and len(services) > 1) or (_ANY in applications and len(applications) > 1):
-            return unsayable
         served = resolve_services(sorted(services), self._objects.services) if explicit else None
         named = None
         if _ANY not in applications:
@@ -403,7 +401,7 @@ class Rulebase:
             whole = external.addresses is not None and not external.problem
             at_most = EVERYWHERE if external.at_most is None else external.at_most
             return Listed(external.addresses or NOWHERE, not whole, NOWHERE, at_most)
-        addresses = None if name in self._objects.regions else literal(name)
+        addresses = literal(name)
         return Listed(addresses or NOWHERE, addresses is None, NOWHERE)
 
     def _wildcard_rules(self) -> Iterator[tuple[Rule, str, AddressSet]]:

@@ -123,6 +123,15 @@ def test_constraints_are_kept_unless_they_are_any(name: str) -> None:
     assert one(tag(name)) == Rule("r")
 
 
+@pytest.mark.parametrize(
+    ("inner", "field"),
+    [("source", "sources"), ("to", "to_zones"), ("application", "applications")],
+)
+def test_any_twice_is_any(inner: str, field: str) -> None:
+    assert one(members(inner, ["any", "any"])) == Rule("r", **{field: ("any",)})
+    assert one(members("category", ["any", " any "])) == Rule("r")
+
+
 def test_a_schedule_is_a_constraint() -> None:
     assert one(text("schedule", "nights")) == Rule("r", constraints=(("schedule", ("nights",)),))
 
@@ -189,6 +198,38 @@ def test_a_list_that_cannot_be_read_makes_a_rule_unsayable(
     assert found.unreadable == (problem,)
     assert remarks.keys() == {RULE, f"{RULE}{where}"}
     assert remarks[RULE] == f"{problem}; the rule counts as unsayable"
+
+
+@pytest.mark.parametrize(
+    ("tag_", "field", "default"),
+    [
+        ("source", "sources", ("any",)),
+        ("destination", "destinations", ("any",)),
+        ("application", "applications", ("any",)),
+        ("service", "services", ("any",)),
+        # The zones that they list are still named.
+        ("from", "from_zones", ("x", "any")),
+        ("to", "to_zones", ("x", "any")),
+        ("source-user", "constraints", ()),
+        ("category", "constraints", ()),
+        ("hip-profiles", "constraints", ()),
+        ("saas-tenant-list", "constraints", ()),
+    ],
+)
+def test_any_beside_others_makes_a_rule_unsayable_and_is_any(
+    tag_: str, field: str, default: tuple[str, ...]
+) -> None:
+    found, _ = spoiled(members(tag_, ["x", "any"]), text("negate-source", "yes"))
+    assert found.unreadable == (f"<{tag_}> lists any beside others",)
+    assert getattr(found, field) == default
+    assert found.negate_source == (tag_ != "source")
+
+
+@pytest.mark.parametrize("beside", ["http", "any"])
+def test_application_default_beside_others_is_any_service(beside: str) -> None:
+    found, _ = spoiled(members("service", ["application-default", beside]))
+    assert "<service> lists application-default beside others" in found.unreadable
+    assert found.services == ("any",)
 
 
 def test_every_reason_is_kept_sorted() -> None:

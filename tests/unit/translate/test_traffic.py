@@ -165,24 +165,6 @@ def test_application_default_of_any_application_is_any_traffic() -> None:
         assert found[:2] == (ALL, [WIDENED])
 
 
-@pytest.mark.parametrize(
-    "services", ["any http", "http application-default", "any application-default", "any gone"]
-)
-@pytest.mark.parametrize("applications", ["any", "ssl", "new-app"])
-def test_any_beside_other_services_is_unsayable(services: str, applications: str) -> None:
-    options = {"deny_applications": "ports"}
-    assert of(applications, services, "allow", options)[:2] == (NOTHING, [LEFT_OUT])
-    assert of(applications, services, "deny", options)[:2] == (ALL, [WIDENED])
-
-
-@pytest.mark.parametrize("services", ["any", "application-default", "http", "gone"])
-def test_any_beside_other_applications_is_unsayable(services: str) -> None:
-    options = {"deny_applications": "ports"}
-    assert of("any ssl", services, "allow", options)[:2] == (NOTHING, [LEFT_OUT])
-    assert of("any ssl", services, "deny", options)[:2] == (ALL, [WIDENED])
-    assert of("any any", "any", "allow") == (ALL, [], [])
-
-
 # --- an allow of named applications ---------------------------------------------------------------
 
 ALLOWED: list[Row] = [
@@ -373,18 +355,6 @@ def test_a_rule_that_is_left_out_is_reported_so() -> None:
             "http",
             "allow",
             ["the default ports of App-ID ssl (tcp/443) are not among its services"],
-        ),
-        (
-            "any",
-            "any http",
-            "allow",
-            ["any, http cannot stand together as services"],
-        ),
-        (
-            "any",
-            "any http",
-            "deny",
-            ["any, http cannot stand together as services, so any traffic is denied"],
         ),
         (
             "any",
