@@ -42,7 +42,7 @@ class DeviceGroup:
 
     `devices` are (serial, virtual systems; none means all); `references` name the templates and
     stacks it takes zones from besides those of its devices. `unreadable` says that some of
-    either were left out.
+    either were left out. `parent_unknown` is a clause on why nobody knows its parent.
     """
 
     name: str
@@ -51,6 +51,7 @@ class DeviceGroup:
     devices: tuple[tuple[str, tuple[str, ...]], ...] = ()
     references: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    parent_unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,12 @@ class Configuration:
 
 
 def family_of(configuration: Configuration, device_group: str) -> list[DeviceGroup]:
-    """A device group and all below it."""
+    """A device group and all below it; those whose parent nobody knows may be."""
     groups = configuration.device_groups
     below: dict[str, list[str]] = {}
     for group in groups.values():
-        below.setdefault(group.parent, []).append(group.name)
+        parent = device_group if group.parent_unknown else group.parent
+        below.setdefault(parent, []).append(group.name)
     family = {device_group: groups[device_group]}
     names = [device_group]
     for name in names:

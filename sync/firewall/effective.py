@@ -1,19 +1,36 @@
 """What a configuration means for one device group: the objects it sees and the rules it obeys."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sync.errors import SourceError
+from sync.firewall import predefined, regions
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
-from sync.firewall.objects import Address, AddressGroup, ExternalList, Objects
+from sync.firewall.objects import (
+    Address,
+    AddressGroup,
+    Application,
+    ApplicationFilter,
+    ApplicationGroup,
+    ExternalList,
+    Objects,
+    Service,
+    ServiceGroup,
+    unusable,
+)
 from sync.firewall.rules import NatRule, Rule
 from sync.firewall.runtime import External, Registrations
 from sync.firewall.xml import brief
-from sync.net.addresses import AddressSet
+from sync.net.addresses import NOWHERE, AddressSet
 
 _Object = TypeVar("_Object")
+_Application = ApplicationFilter | ApplicationGroup | Application
+_Of = TypeVar(
+    "_Of",
+    bound=Address | AddressGroup | Service | ServiceGroup | _Application,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +50,8 @@ class EffectiveDeviceGroup:
     `lineage` runs from the device group up to `shared`; `filled` are those of it that hold rules,
     addresses or address groups of their own, sorted. `objects` holds one object a name: names
     are resolved here for every rule, inherited ones included (an override in a device group
-    changes what the rules of its ancestors mean for it). `rules` and `nat`, the NAT rules that
+    changes what the rules of its ancestors mean for it). Regions, predefined ones too, stand among
+    its addresses; `regions` is empty. `rules` and `nat`, the NAT rules that
     translate destinations, are in the order of evaluation. `registered` is None where nothing is
     known of it.
     """
@@ -115,8 +133,10 @@ def as_known(seen: EffectiveDeviceGroup, snapshot: Snapshot) -> EffectiveDeviceG
             objects,
             addresses=addresses,
             external_lists=lists,
-            # What a configuration says takes the place of what is predefined.
-            applications={**snapshot.predefined, **objects.applications},
+            applications={
+                **snapshot.predefined,
+                **_not_predefined(objects.applications, snapshot.predefined),
+            },
         ),
         registered=snapshot.registered.get(seen.name),
     )
@@ -125,9 +145,10 @@ def as_known(seen: EffectiveDeviceGroup, snapshot: Snapshot) -> EffectiveDeviceG
 def _answered(
     found: Address | AddressGroup, names: Mapping[str, AddressSet]
 ) -> Address | AddressGroup:
-    if isinstance(found, Address) and found.kind == "fqdn" and found.value in names:
-        return replace(found, answers=names[found.value])
-    return found
+    # What has a problem may be another object than the one that this value is of.
+    if isinstance(found, AddressGroup) or found.kind != "fqdn" or found.problem:
+        return found
+    return replace(found, answers=names.get(found.value, NOWHERE))
 
 
 def _fetched(found: ExternalList, external: External) -> ExternalList:
@@ -167,22 +188,133 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
                 f"the parents of device group {device_group!r} go round in a circle "
                 f"({brief(' > '.join([*lineage, name]))}); correct the hierarchy in Panorama"
             )
+        if groups[name].parent_unknown:
+            raise SourceError(
+                f"nobody knows the parent of device group {name!r}, nor what it inherits: "
+                f"{brief(groups[name].parent_unknown)}; export the whole configuration "
+                "(Panorama > Setup > Operations)"
+            )
         lineage.append(name)
         name = groups[name].parent
     return (*lineage, SHARED)
 
 
 def _merged(scopes: Iterable[Scope]) -> Objects:
-    """One object a name; later scopes win."""
+    """One object a name; later scopes win among objects of one kind.
+
+    Where one name stands for objects of several kinds, in one scope or in several, the vendor
+    documents nowhere which of them counts. A maintainer of its own tool says that a region goes
+    before an external list, that before an address group and that before an address, at whatever
+    level, and a service group before a service (PaloAltoNetworks/pan-os-php, issue 279). None of
+    them is believed here: what uses such a name is unsayable, whichever counts.
+    """
     layers = [scope.objects for scope in scopes]
+    lists = _laid(each.external_lists for each in layers)
     return Objects(
-        addresses=_laid(each.addresses for each in layers),
-        services=_laid(each.services for each in layers),
-        applications=_laid(each.applications for each in layers),
-        external_lists=_laid(each.external_lists for each in layers),
-        regions=_laid(each.regions for each in layers),
+        addresses=_addresses(layers, lists),
+        services=_of_one_kind([each.services for each in layers], _SERVICES),
+        applications=_not_predefined(
+            _of_one_kind([each.applications for each in layers], _APPLICATIONS),
+            predefined.DEFAULTS,
+        ),
+        external_lists=lists,
         tags=_laid(each.tags for each in layers),
     )
+
+
+_ADDRESSES: Final = {AddressGroup: "an address group", Address: "an address"}
+_SERVICES: Final = {ServiceGroup: "a service group", Service: "a service"}
+_APPLICATIONS: Final = {
+    ApplicationFilter: "an application filter",
+    ApplicationGroup: "an application group",
+    Application: "a custom application",
+}
+_EXTERNAL: Final = "an external dynamic list"
+# Lists of these types hold no addresses, so no source or destination means one.
+_OTHER_LISTS: Final = frozenset({"domain", "predefined-url", "url"})
+_PREDEFINED: Final[Mapping[str, Address | AddressGroup]] = {
+    name: Address(name, kind, "", None, problem=problem)
+    for kind, problem, names in (
+        ("region", "is a predefined region", regions.COUNTRIES),
+        ("external-list", "is a predefined external dynamic list", regions.LISTS),
+    )
+    for name in names
+}
+
+
+def _addresses(
+    layers: Sequence[Objects], lists: Mapping[str, ExternalList]
+) -> Mapping[str, Address | AddressGroup]:
+    """What sources and destinations name, but for external lists that nothing else is called."""
+    named = _of_one_kind([each.addresses for each in layers], _ADDRESSES)
+    custom = _laid(each.regions for each in layers)
+    found: dict[str, Address | AddressGroup] = {
+        **_PREDEFINED,
+        **{
+            name: Address(name, "region", ", ".join(each.members), each.addresses, (), each.problem)
+            for name, each in custom.items()
+        },
+        **named,
+    }
+    kinds: dict[str, list[str]] = {name: [each.problem[3:]] for name, each in _PREDEFINED.items()}
+    for name in custom:
+        kinds.setdefault(name, []).append("a region")
+    for name, external in lists.items():
+        if external.type not in _OTHER_LISTS:
+            kinds.setdefault(name, []).append(_EXTERNAL)
+    for name, others in kinds.items():
+        if name in named:
+            others.append(_ADDRESSES[type(named[name])])
+        elif others == [_EXTERNAL] and literal(name) is not None:
+            others.append(_ADDRESSES[Address])
+        if len(others) > 1:
+            each = found.get(name) or Address(name, "external-list", "", None)
+            found[name] = unusable(each, _of_several(others))
+    return found
+
+
+def _of_one_kind(
+    layers: Sequence[Mapping[str, _Of]], kinds: Mapping[type[_Of], str]
+) -> dict[str, _Of]:
+    """One mapping of several, later ones before earlier ones, where objects of a name are alike.
+
+    What has several of `kinds` in different layers is the first of them, with a problem.
+    """
+    laid: dict[str, _Of] = {}
+    mixed: dict[str, dict[type[_Of], _Of]] = {}
+    for layer in layers:
+        for name in laid.keys() & layer.keys():
+            one, other = laid[name], layer[name]
+            if name in mixed or type(one) is not type(other):
+                mixed.setdefault(name, {type(one): one})[type(other)] = other
+        laid.update(layer)
+    for name, by_kind in mixed.items():
+        found = [by_kind[kind] for kind in kinds if kind in by_kind]
+        unclear = unusable(found[0], _of_several([kinds[type(each)] for each in found]))
+        tags = {getattr(each, "tags", None) for each in found}
+        if isinstance(unclear, AddressGroup) and len(tags) > 1:
+            unclear = replace(unclear, tags=None)
+        laid[name] = unclear
+    return laid
+
+
+def _not_predefined(
+    named: Mapping[str, _Application], known: Collection[str]
+) -> Mapping[str, _Application]:
+    """The same; what is called as a predefined App-ID is, has a problem."""
+    return {
+        **named,
+        **{
+            name: unusable(
+                named[name], _of_several(["a predefined App-ID", _APPLICATIONS[type(named[name])]])
+            )
+            for name in named.keys() & set(known)
+        },
+    }
+
+
+def _of_several(kinds: Iterable[str]) -> str:
+    return f"is the name of {' and of '.join(kinds)}"
 
 
 def _laid(layers: Iterable[Mapping[str, _Object]]) -> Mapping[str, _Object]:

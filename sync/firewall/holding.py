@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sync.firewall.addressing import literal
-from sync.firewall.objects import Address, AddressGroup
+from sync.firewall.objects import UNTAGGED, Address, AddressGroup
 from sync.firewall.resolution import Resolved, resolve_groups
 from sync.firewall.runtime import Registrations
 from sync.net.addresses import AddressSet
@@ -203,8 +203,9 @@ class _Holders:
     def of(self, name: str) -> Iterator[str]:
         """The groups that have an object, a group or a literal as a member."""
         yield from self._static.get(name, ())
-        if name in self._objects:
-            yield from (group for group in self._tagged(self._objects[name].tags) if group != name)
+        found = self._objects.get(name)
+        if found and not (isinstance(found, Address) and found.kind in UNTAGGED):
+            yield from (group for group in self._tagged(found.tags) if group != name)
 
     def _tagged(self, tags: tuple[str, ...] | None) -> list[str]:
         """The dynamic groups of what has these tags; with unreadable ones it may be in any."""

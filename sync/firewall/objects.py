@@ -6,17 +6,23 @@ used: it is never taken for empty and never for any. `tags` are None where they 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 from sync.firewall.tagfilter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.net.ports import PortSet
+
+# Kinds of addresses that have no tags, and are in no dynamic group for lack of one.
+UNTAGGED: Final = frozenset({"region", "external-list"})
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """An address object: `kind` is `ip-netmask`, `ip-range`, `ip-wildcard` or `fqdn`.
 
+    Where names are resolved (`sync.firewall.effective`) it is also a `region`, or a predefined
+    `external-list`.
     `addresses` is what it stands for when a rule is matched; None with a problem, and for an FQDN.
     Of that `answers` are what DNS says here, which may be other than what a firewall is told.
     """
@@ -115,8 +121,11 @@ class ExternalList:
 
 @dataclass(frozen=True, slots=True)
 class Region:
+    """A custom region; `addresses` are those of its members, None with a problem."""
+
     name: str
     members: tuple[str, ...] = ()
+    addresses: AddressSet | None = None
     problem: str = ""
 
 
@@ -144,3 +153,25 @@ class Objects:
     external_lists: Mapping[str, ExternalList] = field(default_factory=dict)
     regions: Mapping[str, Region] = field(default_factory=dict)
     tags: Mapping[str, Tag] = field(default_factory=dict)
+
+
+_Object = TypeVar(
+    "_Object",
+    bound=Address
+    | AddressGroup
+    | Service
+    | ServiceGroup
+    | Application
+    | ApplicationGroup
+    | ApplicationFilter
+    | ExternalList
+    | Region
+    | Tag,
+)
+
+
+def unusable(found: _Object, problem: str) -> _Object:
+    """The object with a problem, of whose contents nothing counts; its tags are kept."""
+    if isinstance(found, Address | Region):
+        return replace(found, addresses=None, problem=problem)
+    return replace(found, problem=problem)

@@ -21,6 +21,7 @@ from sync.firewall.objects import (
     Service,
     ServiceGroup,
     Tag,
+    unusable,
 )
 from sync.firewall.xml import Remarks, brief, members, named, text
 from sync.net import ports
@@ -127,12 +128,9 @@ def _ambiguous(first: _Object, second: _Object) -> _Object:
 
 
 def _unusable(read: _Object, problem: str) -> _Object:
-    """The object with a problem, of whose contents nothing counts."""
-    if isinstance(read, Address):
-        return replace(read, addresses=None, tags=None, problem=problem)
-    if isinstance(read, AddressGroup):
-        return replace(read, tags=None, problem=problem)
-    return replace(read, problem=problem)
+    """The object with a problem, of which nothing counts, its tags neither."""
+    found = unusable(read, problem)
+    return replace(found, tags=None) if isinstance(found, Address | AddressGroup) else found
 
 
 _NONE: frozenset[str] = frozenset()
@@ -423,7 +421,16 @@ def _external_list(name: str, entry: _Element, remarks: Remarks) -> ExternalList
 
 def _region(name: str, entry: _Element, remarks: Remarks) -> Region:
     fields = _Fields(entry, _known("address", "geo-location"), remarks)
-    return Region(name, fields.members("address") or (), fields.problem)
+    listed = fields.members("address") or ()
+    found = [addressing.literal(member) for member in listed]
+    if not listed and not fields.problem:
+        # An entry may give no more than its place on the map.
+        fields.fail(entry, "is a region without addresses")
+    for member, held in zip(listed, found, strict=True):
+        if held is None:
+            fields.fail(entry, f"is a region with a member that is no address ({member!r})")
+    addresses = AddressSet.union(each for each in found if each is not None)
+    return Region(name, listed, None if fields.problem else addresses, fields.problem)
 
 
 def _tag(name: str, entry: _Element, remarks: Remarks) -> Tag:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from lxml.etree import _Element
 
-from sync.firewall.configuration import Configuration, DeviceGroup, Scope
+from sync.firewall.configuration import SHARED, Configuration, DeviceGroup, Scope
 from sync.firewall.read_objects import read_objects
 from sync.firewall.read_rules import read_devices, read_rulebases
 from sync.firewall.read_templates import read_network
@@ -18,8 +18,6 @@ _HIERARCHY = (
     # Where PAN-OS 7.1 and older keep it.
     "readonly/dg-meta-data/dginfo",
 )
-# No device group has this name, so a parent that nobody knows is not resolved by a guess.
-_NOBODY = "\0"
 # Rules that send packets another way than routes do.
 _FORWARDING = tuple(
     f"{rulebase}-rulebase/{kind}/rules/*"
@@ -67,7 +65,7 @@ def _read(config: _Element) -> Configuration:
         version=config.get("detail-version") or config.get("version") or "",
         shared=_scope(list(config.iterchildren("shared")), remarks),
         device_groups={
-            name: _device_group(name, parents.get(name, ""), elements, remarks)
+            name: _device_group(name, *parents[name], elements, remarks)
             for name, elements in sorted(groups.items())
         },
         templates={
@@ -101,30 +99,49 @@ def _entries_by_name(
 
 def _parents(
     config: _Element, groups: Mapping[str, list[_Element]], remarks: Remarks
-) -> dict[str, str]:
-    """Each device group's parent by name; those directly under Shared have none."""
+) -> dict[str, tuple[str, str]]:
+    """Each device group's parent, empty for Shared, and a clause where nobody knows it.
+
+    A Panorama has the hierarchy in `readonly`, where every device group stands, with its parent
+    unless that is Shared. Tools that write configurations have parents in the entries of the
+    device groups instead.
+    """
+    said: dict[str, set[str]] = {name: set() for name in groups}
     containers = [each for place in _HIERARCHY for each in config.iterfind(place)]
-    if len(groups) > 1 and not containers:
-        remarks.add(
-            config,
-            "holds no hierarchy (/config/readonly); every device group is taken to be directly "
-            "under Shared",
-        )
-    parents: dict[str, str] = {}
-    listed: set[str] = set()
-    for name, entry in entries(containers, remarks):
-        listed.add(name)
-        for parent in entry.iterchildren("parent-dg"):
-            said = text(parent) or _NOBODY
-            if parents.setdefault(name, said) != said:
-                remarks.add(parent, f"is a second parent of device group {name!r}")
-                parents[name] = _NOBODY
-    for name in groups.keys() - listed if containers else ():
-        remarks.add(
-            groups[name][0],
-            "is not in the hierarchy (/config/readonly); it is taken to be directly under Shared",
-        )
+    listed = list(entries(containers, remarks))
+    for name, entry in listed:
+        said.setdefault(name, set()).update(_told(entry) or {SHARED})
+    for name, elements in groups.items():
+        for entry in elements:
+            said[name].update(_told(entry))
+    named = {parent for each in said.values() for parent in each}
+    # One alone can have no parent but Shared. Where entries tell parents, one without is there too.
+    at_top = len(groups) < 2 or _is_flat(config) or (bool(named) and not listed)
+    parents: dict[str, tuple[str, str]] = {}
+    for name, elements in groups.items():
+        ways, unknown = said[name], ""
+        if not ways and not at_top and name not in named:
+            place = "the hierarchy (/config/readonly)"
+            unknown = f"{place} does not list it" if listed else f"{place} is missing"
+        elif len(ways) > 1:
+            unknown = f"it is said to be {' and '.join(map(repr, sorted(ways)))}"
+        elif "" in ways:
+            unknown = "it is said to be nothing"
+        if unknown:
+            remarks.add(elements[0], f"has a parent that nobody knows: {unknown}")
+        (parent,) = ways if len(ways) == 1 else (SHARED,)
+        parents[name] = ("" if unknown or parent == SHARED else parent, unknown)
     return parents
+
+
+def _told(entry: _Element) -> set[str]:
+    return {text(each) for each in entry.iterchildren("parent-dg")}
+
+
+def _is_flat(config: _Element) -> bool:
+    """Whether its version is known to have no hierarchy: it came with PAN-OS 7.0."""
+    major = config.get("version", "").partition(".")[0]
+    return major.isdecimal() and int(major) < 7
 
 
 def _scope(elements: list[_Element], remarks: Remarks) -> Scope:
@@ -141,7 +158,7 @@ def _scope(elements: list[_Element], remarks: Remarks) -> Scope:
 
 
 def _device_group(
-    name: str, parent: str, elements: list[_Element], remarks: Remarks
+    name: str, parent: str, parent_unknown: str, elements: list[_Element], remarks: Remarks
 ) -> DeviceGroup:
     containers = [each for element in elements for each in element.iterchildren("devices")]
     before = len(remarks)
@@ -150,7 +167,8 @@ def _device_group(
     unreadable = (
         ("its devices or reference templates cannot be read",) if len(remarks) > before else ()
     )
-    return DeviceGroup(name, parent, _scope(elements, remarks), devices, references, unreadable)
+    scope = _scope(elements, remarks)
+    return DeviceGroup(name, parent, scope, devices, references, unreadable, parent_unknown)
 
 
 def _stack(name: str, elements: list[_Element], remarks: Remarks) -> TemplateStack:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sync.firewall import addressing
-from sync.firewall.objects import Address, AddressGroup
+from sync.firewall.objects import UNTAGGED, Address, AddressGroup
 from sync.firewall.runtime import Registrations
 from sync.firewall.xml import brief
 from sync.net.addresses import NOWHERE, AddressSet
@@ -61,6 +61,11 @@ def resolve_groups(
         for name in circle:
             group = members.groups[name]
             because = reasons[name]
+            if group.problem:
+                # Its filter may be that of another group of its name, or of none.
+                because.add(f"it {group.problem}")
+                bounded = False
+                continue
             if group.filter is not None and registered is not None:
                 held = registered.held(group.filter)
                 found.append(held.surely)
@@ -70,10 +75,6 @@ def resolve_groups(
             elif group.filter is not None:
                 because.add("it is dynamic, and registered addresses are not known here")
                 bounded = False
-            if group.problem:
-                because.add(f"it {group.problem}")
-                bounded = False
-                continue
             for member in members.of(group):
                 if member in members.leaves:
                     found.append(members.leaves[member])
@@ -145,7 +146,8 @@ class _Members:
         """The names of the objects with each set of tags; None: with unreadable ones."""
         found: dict[tuple[str, ...] | None, list[str]] = {}
         for name, each in self._objects.items():
-            found.setdefault(each.tags, []).append(name)
+            if not (isinstance(each, Address) and each.kind in UNTAGGED):
+                found.setdefault(each.tags, []).append(name)
         return found
 
     def of(self, group: AddressGroup) -> Sequence[str]:

@@ -231,8 +231,6 @@ class Lists:
             problem = self._objects.external_lists[member].problem
             unknown = f" that {problem}" if problem else ""
             return NOWHERE, f"{member!r} is an external dynamic list{unknown}"
-        if member in self._objects.regions:
-            return NOWHERE, f"{member!r} is a region"
         if (addresses := literal(member)) is not None:
             return addresses, ""
         return NOWHERE, f"{member!r} is no address object, group or address that is known here"

@@ -357,7 +357,7 @@ def _without_object(member: str, objects: Objects) -> AddressSet | None:
     """What a member holds that is no address object or group; None where that is not known."""
     if member in objects.external_lists:
         return objects.external_lists[member].addresses
-    return None if member in objects.regions else literal(member)
+    return literal(member)
 
 
 def _lists(rule: Rule) -> tuple[tuple[str, tuple[str, ...], bool], ...]:

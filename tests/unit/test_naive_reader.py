@@ -174,15 +174,35 @@ def test_ancestors_can_take_precedence(device_group: str) -> None:
     assert held(naive_groups(shadowed(ancestors_first=True), device_group)["g"]) == {"10.0.0.1"}
 
 
-def test_an_address_hides_a_group_of_its_name() -> None:
+def test_a_name_of_an_address_and_of_a_group_is_neither() -> None:
     document = panorama(
         shared=scope("", static("x", "10.0.0.1") + static("g", "x")),
         child=scope(address("x", "ip-netmask", "10.0.0.2")),
     )
     below = naive_groups(document, "child")
-    assert set(below) == {"g"}
-    assert held(below["g"]) == {"10.0.0.2"}
+    assert set(below) == {"g", "x"}
+    assert all(each.open and not held(each) for each in below.values())
     assert held(naive_groups(document, "parent")["g"]) == {"10.0.0.1"}
+
+
+def test_a_region_is_its_addresses_unless_a_country_has_its_name() -> None:
+    region = (
+        "<region><entry name='{}'><address><member>10.0.0.3</member></address></entry></region>"
+    )
+    for name, expected in (("r", {"10.0.0.3"}), ("DE", set())):
+        document = panorama(shared=scope("", static("g", name)) + region.format(name))
+        found = naive_groups(document, "child")["g"]
+        assert (held(found), found.open) == (expected, not expected)
+
+
+def test_a_member_that_is_a_list_is_not_known_whatever_its_name_looks_like() -> None:
+    listed = (
+        "<external-list><entry name='10.0.0.3'><type><ip><url>https://lists.example</url></ip>"
+        "</type></entry></external-list>"
+    )
+    document = panorama(shared=scope("", static("g", "10.0.0.3")) + listed)
+    found = naive_groups(document, "child")["g"]
+    assert (held(found), found.open) == (set(), True)
 
 
 def test_the_hierarchy_is_read_from_its_older_place_too() -> None:

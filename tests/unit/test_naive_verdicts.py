@@ -578,7 +578,7 @@ def test_a_configured_zone_that_no_group_names_is_a_zone_to_others_only() -> Non
 def test_essentials_come_before_all_rules_in_their_direction() -> None:
     essential = Essential("egress", "all()", "role == 'dns'", (), ("53/udp",))
     options = ZoneOptions(essentials=(essential,))
-    deny = rule("r", action="deny", from_=["trust", "any"], service=["any"])
+    deny = rule("r", action="deny", from_=["trust"], service=["any"])
     found = [firewall(deny, zone_options=options)]
     dns = pod("10.0.0.53", role="dns")
     assert cluster_verdict(found, flow(TRUST, dns, 53, UDP), NO).allow

@@ -3,19 +3,24 @@
 import pytest
 
 from sync.errors import SourceError
-from sync.firewall.configuration import Configuration
+from sync.firewall.addressing import literal
+from sync.firewall.configuration import Configuration, family_of
 from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.objects import Address
+from sync.firewall.objects import Address, Objects
 from sync.firewall.reading import read_configuration
 from sync.firewall.resolution import resolve_groups
+from sync.firewall.runtime import Registrations, tagged
+from sync.net.addresses import AddressSet
 from tests.words import (
     PANORAMA,
     Word,
     address,
     default_rule,
     document,
+    dynamic,
     entry,
+    external_list,
     group,
     hierarchy,
     members,
@@ -23,18 +28,31 @@ from tests.words import (
     remarked,
     rule,
     seen_by,
+    service,
     tag,
     text,
 )
 
 LINE = {"leaf": (), "middle": (), "top": (), "aside": ()}
-PARENTS = {"leaf": "middle", "middle": "top"}
+PARENTS = {"leaf": "middle", "middle": "top", "top": "", "aside": ""}
 
 
 def old_place(parents: dict[str, str]) -> str:
     """Where PAN-OS 7.1 and older keep the hierarchy."""
-    entries = (entry(name, text("parent-dg", parent)) for name, parent in parents.items())
+    entries = (
+        entry(name, text("parent-dg", parent) if parent else text("dg-id", "11"))
+        for name, parent in parents.items()
+    )
     return tag("dg-meta-data", tag("dginfo", *entries))
+
+
+def in_entries(parents: dict[str, str], *, readonly: str = "", version: str = "11.1.0") -> bytes:
+    """A document where the entries of device groups tell their parents."""
+    words = {
+        name: [Word("parent-dg", parent)] if parent else [] for name, parent in parents.items()
+    }
+    data = document((), words, readonly=readonly)
+    return data.replace(b'version="11.1.0"', f'version="{version}"'.encode())
 
 
 def value(configuration: Configuration, device_group: str, name: str) -> str:
@@ -46,20 +64,82 @@ def value(configuration: Configuration, device_group: str, name: str) -> str:
 # --- where the hierarchy stands -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("readonly", [hierarchy({**PARENTS, "top": ""}), old_place(PARENTS)])
-def test_parents_are_read_from_either_place(readonly: str) -> None:
-    configuration = read(document((), LINE, readonly=readonly))
+@pytest.mark.parametrize(
+    "data",
+    [
+        document((), LINE, readonly=hierarchy(PARENTS)),
+        document((), LINE, readonly=old_place(PARENTS)),
+        # What is named as a parent, or where entries tell parents, is known to be there.
+        document((), LINE, readonly=hierarchy({"leaf": "middle", "middle": "top", "aside": ""})),
+        in_entries(PARENTS),
+        in_entries({**PARENTS, "aside": "shared"}),
+        in_entries(PARENTS, readonly=hierarchy(PARENTS)),
+        in_entries({**PARENTS, "middle": ""}, readonly=hierarchy(PARENTS)),
+        in_entries(PARENTS, readonly=hierarchy({"middle": "top", "aside": ""})),
+    ],
+)
+def test_parents_are_read_from_every_place(data: bytes) -> None:
+    configuration = read(data)
     assert effective(configuration, "leaf").lineage == ("leaf", "middle", "top", "shared")
     assert effective(configuration, "aside").lineage == ("aside", "shared")
-    assert not told(configuration)
+    assert not configuration.remarks
 
 
-def test_without_a_hierarchy_all_are_under_shared_and_that_is_said() -> None:
+def test_without_a_hierarchy_nobody_knows_what_a_device_group_inherits() -> None:
+    """It might lose the denies of its ancestors."""
     configuration = read(document((), LINE, readonly=""))
+    for name in LINE:
+        with pytest.raises(SourceError) as refused:
+            effective(configuration, name)
+        assert str(refused.value) == (
+            f"nobody knows the parent of device group {name!r}, nor what it inherits: the "
+            "hierarchy (/config/readonly) is missing; export the whole configuration "
+            "(Panorama > Setup > Operations)"
+        )
+    assert len(configuration.remarks) == len(LINE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # One alone can have no parent but Shared.
+        document((), {"leaf": ()}, readonly=""),
+        document((), {"leaf": ()}, readonly=hierarchy({"other": ""})),
+        # Device groups had no parents before PAN-OS 7.0.
+        in_entries({"leaf": "", "aside": ""}, version="6.1.0"),
+    ],
+)
+def test_where_no_other_parent_can_be_it_is_shared(data: bytes) -> None:
+    configuration = read(data)
     assert effective(configuration, "leaf").lineage == ("leaf", "shared")
-    (message,) = remarked(configuration).values()
-    assert "holds no hierarchy" in message
-    assert not read(document((), {"only": ()}, readonly="")).remarks
+    assert not configuration.remarks
+
+
+@pytest.mark.parametrize(
+    ("parents", "said"),
+    [
+        ({"leaf": "aside"}, "it is said to be 'aside' and 'middle'"),
+        ({"top": "aside"}, "it is said to be 'aside' and 'shared'"),
+    ],
+)
+def test_places_that_disagree_are_an_error(parents: dict[str, str], said: str) -> None:
+    configuration = read(in_entries({**PARENTS, **parents}, readonly=hierarchy(PARENTS)))
+    with pytest.raises(SourceError, match=said):
+        effective(configuration, "leaf")
+    assert effective(configuration, "aside").lineage == ("aside", "shared")
+
+
+def test_parents_in_entries_may_be_missing_or_in_a_circle() -> None:
+    for parents in ({"leaf": "gone", "top": ""}, {"leaf": "top", "top": "leaf"}):
+        with pytest.raises(SourceError):
+            effective(read(in_entries(parents)), "leaf")
+
+
+def test_whose_parent_nobody_knows_may_be_below_any_other() -> None:
+    """So its firewalls count among those of every other."""
+    configuration = read(document((), LINE, readonly=hierarchy({"top": "", "leaf": "top"})))
+    family = {each.name for each in family_of(configuration, "top")}
+    assert family == {"top", "leaf", "middle", "aside"}
 
 
 def test_the_mirrors_in_readonly_are_never_taken_for_the_things_themselves() -> None:
@@ -82,23 +162,13 @@ def test_the_mirrors_in_readonly_are_never_taken_for_the_things_themselves() -> 
 # --- lines that are broken ------------------------------------------------------------------------
 
 
-def told(configuration: Configuration) -> dict[str, str]:
-    """The remarks, but for those on device groups that the hierarchy does not list."""
-    return {
-        path: message
-        for path, message in remarked(configuration).items()
-        if "is not in the hierarchy" not in message
-    }
-
-
-def test_a_device_group_that_the_hierarchy_does_not_list_is_under_shared_and_that_is_said() -> None:
-    configuration = read(document((), LINE, readonly=hierarchy(PARENTS)))
-    unlisted = remarked(configuration).keys() - told(configuration).keys()
-    assert any("[@name='aside']" in path for path in unlisted)
+def test_a_device_group_that_the_hierarchy_does_not_list_has_a_parent_that_nobody_knows() -> None:
+    message = refusal(hierarchy({"middle": "top", "aside": ""}))
+    assert "the hierarchy (/config/readonly) does not list it" in message
 
 
 def test_an_empty_parent_is_unknown_and_not_shared() -> None:
-    empty = hierarchy({"leaf": "gone"}).replace("gone", "")
+    empty = hierarchy({**PARENTS, "leaf": "gone"}).replace("gone", "")
     assert "the parent of device group 'leaf'" in refusal(empty)
 
 
@@ -112,12 +182,12 @@ def refusal(parents: str, device_group: str = "leaf") -> str:
 
 
 def test_a_parent_that_is_missing_is_told_with_what_to_do() -> None:
-    message = refusal(hierarchy({"leaf": "gone"}))
+    message = refusal(hierarchy({**PARENTS, "leaf": "gone"}))
     assert message == (
         "the parent of device group 'leaf' is not a device group of this configuration, so nobody "
         "knows which objects it inherits; export it again"
     )
-    assert "'middle'" in refusal(hierarchy({"leaf": "middle", "middle": "gone"}))
+    assert "'middle'" in refusal(hierarchy({**PARENTS, "middle": "gone"}))
 
 
 @pytest.mark.parametrize(
@@ -129,22 +199,22 @@ def test_a_parent_that_is_missing_is_told_with_what_to_do() -> None:
     ],
 )
 def test_parents_in_a_circle_are_told_with_the_circle(parents: dict[str, str], circle: str) -> None:
-    message = refusal(hierarchy(parents))
+    message = refusal(hierarchy({**PARENTS, **parents}))
     assert f"go round in a circle ({circle})" in message
     assert "correct the hierarchy in Panorama" in message
 
 
 def test_two_parents_are_none() -> None:
-    twice = hierarchy({"leaf": "middle"}).replace(
-        "<parent-dg>", "<parent-dg>top</parent-dg><parent-dg>"
+    twice = hierarchy(PARENTS).replace(
+        "<parent-dg>middle", "<parent-dg>top</parent-dg><parent-dg>middle"
     )
     assert "the parent of device group 'leaf'" in refusal(twice)
-    both_places = hierarchy({"leaf": "middle"}) + old_place({"leaf": "top"})
+    both_places = hierarchy(PARENTS) + old_place({"leaf": "top"})
     assert "the parent of device group 'leaf'" in refusal(both_places)
     configuration = read(document((), LINE, readonly=both_places))
-    assert told(configuration) == {
-        "/config/readonly/dg-meta-data/dginfo/entry[@name='leaf']/parent-dg": (
-            "is a second parent of device group 'leaf'"
+    assert remarked(configuration) == {
+        f"{PANORAMA}/device-group/entry[@name='leaf']": (
+            "has a parent that nobody knows: it is said to be 'middle' and 'top'"
         )
     }
 
@@ -152,7 +222,7 @@ def test_two_parents_are_none() -> None:
 def test_the_same_parent_in_both_places_is_one() -> None:
     configuration = read(document((), LINE, readonly=hierarchy(PARENTS) + old_place(PARENTS)))
     assert effective(configuration, "leaf").lineage == ("leaf", "middle", "top", "shared")
-    assert not told(configuration)
+    assert not configuration.remarks
 
 
 def test_a_missing_device_group_is_told_with_those_there_are() -> None:
@@ -192,7 +262,7 @@ def test_the_highest_object_wins_where_ancestors_take_precedence() -> None:
 
 def test_a_setting_that_is_neither_yes_nor_no_is_not_guessed() -> None:
     found = overridden("on")
-    (message,) = told(found).values()
+    (message,) = remarked(found).values()
     assert "neither yes nor no" in message
     with pytest.raises(SourceError, match="ancestor-objects-take-precedence"):
         effective(found, "leaf")
@@ -209,13 +279,140 @@ def test_inherited_groups_are_resolved_with_the_names_of_the_leaf() -> None:
         assert resolve_groups(objects, registered_known=True)["g"].addresses.cidrs() == [expected]
 
 
-def test_an_address_hides_a_group_of_its_name_and_the_other_way_round() -> None:
-    words: dict[str, list[Word]] = {
-        "leaf": [address("x", "10.0.0.1"), group("y", "x")],
-        "top": [group("x", "y"), address("y", "10.0.0.3")],
-    }
-    found = seen_by("leaf", words, parents={"leaf": "top"})
-    assert [each.name for each in found.groups()] == ["y"]
+# --- one name for objects of several kinds --------------------------------------------------------
+
+LIST = external_list("x", "https://lists.example/x")
+REGION = Word("region", entry("x", members("address", ["10.0.9.0/24", "10.0.8.1-10.0.8.3"])))
+SERVICE_GROUP = Word("service-group", entry("x", members("members", ["service-http"])))
+APP = Word("application", entry("x", tag("default", members("port", ["tcp/8080"]))))
+APP_GROUP = Word("application-group", entry("x", members("members", ["ssl"])))
+APP_FILTER = Word("application-filter", entry("x", members("category", ["media"])))
+
+
+def literals(*texts: str) -> AddressSet:
+    return AddressSet.union(literal(each) or AddressSet() for each in texts)
+
+
+def line(lower: list[Word], upper: list[Word], *, ancestors: bool = False) -> Objects:
+    """The objects of a device group that has these words itself, and these above it."""
+    setting = text("ancestor-objects-take-precedence", "yes" if ancestors else "no")
+    management = tag("setting", tag("management", setting))
+    data = document(
+        (),
+        {"leaf": lower, "top": upper},
+        parents={"leaf": "top"},
+        devices=tag("deviceconfig", management),
+    )
+    return effective(read(data), "leaf").objects
+
+
+@pytest.mark.parametrize("ancestors", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("one", "other", "kinds"),
+    [
+        (address("x", "10.0.0.1"), group("x", "y"), "an address group and of an address"),
+        (address("x", "10.0.0.1"), REGION, "a region and of an address"),
+        (group("x", "y"), REGION, "a region and of an address group"),
+        (LIST, address("x", "10.0.0.1"), "an external dynamic list and of an address"),
+        (LIST, group("x", "y"), "an external dynamic list and of an address group"),
+        (LIST, REGION, "a region and of an external dynamic list"),
+        (service("x", "22"), SERVICE_GROUP, "a service group and of a service"),
+        (APP, APP_GROUP, "an application group and of a custom application"),
+        (APP, APP_FILTER, "an application filter and of a custom application"),
+        (APP_GROUP, APP_FILTER, "an application filter and of an application group"),
+    ],
+)
+def test_a_name_of_several_kinds_is_none_of_them(
+    one: Word, other: Word, kinds: str, turned: bool, ancestors: bool
+) -> None:
+    lower, upper = ([other], [one]) if turned else ([one], [other])
+    objects = line(lower, upper, ancestors=ancestors)
+    (found,) = (
+        found
+        for each in (objects.addresses, objects.services, objects.applications)
+        if (found := each.get("x"))
+    )
+    assert found.problem == f"is the name of {kinds}"
+    assert getattr(found, "addresses", None) is None
+
+
+def test_a_name_of_one_kind_is_that_of_the_nearest_level_or_of_the_first_ancestor() -> None:
+    far = Word("region", entry("x", members("address", ["10.7.0.0/16"])))
+    for ancestors, held in (
+        (False, literals("10.0.9.0/24", "10.0.8.1-10.0.8.3")),
+        (True, literals("10.7.0.0/16")),
+    ):
+        found = line([REGION], [far], ancestors=ancestors).addresses["x"]
+        assert isinstance(found, Address)
+        assert (found.kind, found.addresses) == ("region", held)
+
+
+def test_a_country_is_a_region_whatever_else_has_its_name() -> None:
+    assert line([], []).addresses["DE"].problem == "is a predefined region"
+    for word, kind in (
+        (address("DE", "10.0.0.1"), "an address"),
+        (group("DE", "10.0.0.1"), "an address group"),
+        (Word("region", entry("DE", members("address", ["10.0.0.1"]))), "a region"),
+        (external_list("DE", "https://lists.example/x"), "an external dynamic list"),
+    ):
+        found = line([], [word]).addresses["DE"]
+        assert found.problem == f"is the name of a predefined region and of {kind}"
+        assert getattr(found, "addresses", None) is None
+
+
+def test_a_predefined_list_is_one_whatever_else_has_its_name() -> None:
+    name = "panw-highrisk-ip-list"
+    assert line([], []).addresses[name].problem == "is a predefined external dynamic list"
+    found = line([address(name, "10.0.0.1")], []).addresses[name]
+    assert found.problem == "is the name of a predefined external dynamic list and of an address"
+
+
+def test_a_list_that_is_called_like_an_address_is_not_read_as_one() -> None:
+    listed = external_list("10.0.0.4", "https://lists.example/x")
+    objects = line([listed, group("g", "10.0.0.4")], [])
+    assert objects.addresses["10.0.0.4"].problem
+    found = resolve_groups(objects.addresses, registered_known=True)["g"]
+    assert (bool(found.addresses), bool(found.open_because)) == (False, True)
+
+
+def test_a_list_of_other_things_than_addresses_takes_no_name() -> None:
+    listed = external_list("x", "https://lists.example/x", kind="url")
+    assert not line([listed], [address("x", "10.0.0.1")]).addresses["x"].problem
+
+
+@pytest.mark.parametrize("word", [APP, APP_GROUP, APP_FILTER])
+def test_of_the_name_of_a_predefined_app_nothing_else_is_believed(word: Word) -> None:
+    named = Word(word.place, word.xml.replace('name="x"', 'name="ssl"'))
+    found = line([named], []).applications["ssl"]
+    assert found.problem.startswith("is the name of a predefined App-ID and of a")
+
+
+def test_a_member_with_two_meanings_adds_nothing_to_a_group_and_keeps_it_open() -> None:
+    objects = line(
+        [group("g", "x", "10.0.0.9"), address("x", "10.0.0.1")], [group("x", "10.0.0.2")]
+    )
+    found = resolve_groups(objects.addresses, registered_known=True)
+    assert (found["g"].addresses, found["g"].at_most) == (literals("10.0.0.9"), None)
+    assert found["g"].open_because == ("its member group 'x' is not wholly known",)
+
+
+def test_a_dynamic_group_holds_no_region() -> None:
+    objects = line([dynamic("g", "not 'web'"), REGION, address("y", "10.0.0.1")], [])
+    found = resolve_groups(objects.addresses, registered_known=True)["g"]
+    assert (found.addresses, found.open_because) == (literals("10.0.0.1"), ())
+
+
+@pytest.mark.parametrize("other", [address("x", "10.0.0.1"), dynamic("x", "'db'")])
+def test_a_dynamic_group_with_two_meanings_surely_holds_nothing_that_is_registered(
+    other: Word,
+) -> None:
+    words = [other, dynamic("x", "'web'")]
+    objects = line(words, []) if "dynamic" in other.xml else line(words[:1], words[1:])
+    told = Registrations((tagged([(literals("10.0.0.7"), ("web",))]),))
+    found = resolve_groups(objects.addresses, registered_known=True, registered=told)["x"]
+    assert not found.addresses
+    assert found.open_because
 
 
 # --- rules ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from sync.firewall.objects import (
     ServiceGroup,
     Tag,
 )
+from sync.net.addresses import network
 from sync.net.ports import PortSet, ports
 from tests.words import Word, entry, members, remarked, service, shared, tag, text
 
@@ -265,8 +266,25 @@ def test_a_region_has_addresses_and_a_tag_its_words() -> None:
         ),
         Word("tag", entry("x", text("color", "color1"), text("comments", "hot"))),
     ).shared.objects
-    assert objects.regions == {"x": Region("x", ("1.1.1.1", "10.0.0.0/8"))}
+    held = network("1.1.1.1") | network("10.0.0.0/8")
+    assert objects.regions == {"x": Region("x", ("1.1.1.1", "10.0.0.0/8"), held)}
     assert objects.tags == {"x": Tag("x", "color1", "hot")}
+
+
+@pytest.mark.parametrize(
+    ("inner", "problem"),
+    [
+        (tag("geo-location"), "is a region without addresses"),
+        (members("address", ["10.0.0.1", "$x"]), "is a region with a member that is no address"),
+        (tag("address", "10.0.0.1"), "has an unreadable <address>"),
+        (members("address", ["10.0.0.1"]) * 2, "has <address> more than once"),
+        (members("address", ["10.0.0.1"]) + tag("new"), "has an element <new>"),
+    ],
+)
+def test_a_region_that_cannot_be_read_whole_has_no_addresses(inner: str, problem: str) -> None:
+    region = shared(Word("region", entry("x", inner))).shared.objects.regions["x"]
+    assert region.problem.startswith(problem)
+    assert region.addresses is None
 
 
 def test_unknown_kinds_of_objects_are_none_of_ours() -> None:

@@ -163,6 +163,18 @@ def test_what_dns_says_is_apart_from_what_a_group_surely_holds() -> None:
         assert found[name].open_because
 
 
+@pytest.mark.parametrize("other", ["db.example.com", ""])
+def test_dns_says_nothing_of_a_name_that_may_mean_something_else(other: str) -> None:
+    words = (
+        address("name", "www.example.com", kind="fqdn"),
+        address("name", other, kind="fqdn") if other else external_list("name", "https://l"),
+        group("outer", "name"),
+    )
+    found = resolved(*words, names={"www.example.com": addresses("10.9.0.1")})["outer"]
+    assert not found.answers
+    assert found.open_because
+
+
 # --- lists and App-IDs ----------------------------------------------------------------------------
 
 
@@ -182,7 +194,7 @@ def test_a_list_holds_what_was_fetched_from_its_url(
     assert (found["bad"].addresses, found["bad"].problem) == (expected, problem)
 
 
-def test_a_custom_app_takes_the_place_of_a_predefined_one() -> None:
+def test_an_app_of_the_name_of_a_predefined_one_is_neither() -> None:
     predefined = {
         "own": Application("own", (("port", "tcp/1"),), predefined=True),
         "told": Application("told", (("port", "tcp/2"),), predefined=True),
@@ -193,7 +205,11 @@ def test_a_custom_app_takes_the_place_of_a_predefined_one() -> None:
         '<entry name="own"><default><port><member>tcp/9</member></port></default></entry>',
     )
     objects = known(own, predefined=predefined).objects.applications
-    assert [str(each) for each in resolve_applications(["box"], objects).traffic] == ["tcp/2,9"]
+    found = resolve_applications(["box"], objects)
+    assert [str(each) for each in found.traffic] == ["tcp/2"]
+    assert found.open_because == (
+        "App-ID own is the name of a predefined App-ID and of a custom application",
+    )
 
 
 def test_a_deny_covers_the_secure_ports_of_predefined_content() -> None:

@@ -541,8 +541,90 @@ CONSTRAINTS = (
     members("source-hip", ["managed"]),
     members("category", ["gambling"]),
     text("schedule", "nights"),
+    members("saas-user-list", ["staff"]),
+    members("saas-tenant-list", ["ours"]),
     members("from-the-future", ["x"]),
+    # What nobody knows the meaning of.
+    members("source-user", ["any", "corp\\alice"]),
 )
+NO_CONSTRAINTS = (
+    "source-user",
+    "category",
+    "hip-profiles",
+    "source-hip",
+    "destination-hip",
+    "source-imsi",
+    "source-imei",
+    "source-nw-slice",
+    "saas-user-list",
+    "saas-tenant-list",
+)
+
+
+@pytest.mark.parametrize("tag_", NO_CONSTRAINTS)
+@pytest.mark.parametrize("action", ["allow", "deny"])
+def test_a_constraint_that_says_any_or_nothing_restricts_nothing(tag_: str, action: str) -> None:
+    for inner in (members(tag_, ["any"]), members(tag_, ["any", "any"]), tag(tag_)):
+        found = translated(one("it", inner, action=action, source=["10.0.0.1"]))
+        assert line(found).status is Status.EXACT
+        assert line(found).calico
+
+
+@pytest.mark.parametrize(
+    "field", ["from_", "to", "source", "destination", "application", "service"]
+)
+def test_any_beside_others_leaves_out_an_allow_and_is_any_for_a_deny(field: str) -> None:
+    listed = {
+        "from_": ["trust", "any"],
+        "to": ["any", "dmz"],
+        "application": ["ssl", "any"],
+        "service": ["service-http", "any"],
+    }.get(field, ["10.0.0.1", "any"])
+    found = translated(
+        one("named", from_=["trust"], to=["dmz"], disabled="yes"),
+        one("it", **{field: listed}),
+        one("deny", action="deny", **{field: listed}),
+    )
+    assert (line(found).status, line(found).calico) == (Status.LEFT_OUT, ())
+    assert line(found, "deny").status is Status.WIDENED
+    assert written(found, "trust", "egress", "deny") == [says("Deny")]
+
+
+REGION = Word(
+    "region",
+    entry("branch", members("address", ["10.7.0.0/24", "10.8.0.0-10.8.0.1"])),
+)
+
+
+@pytest.mark.parametrize("action", ["allow", "deny"])
+@pytest.mark.parametrize("negated", ["no", "yes"])
+def test_a_custom_region_is_its_addresses(action: str, negated: str) -> None:
+    found = translated(REGION, one("it", source=["branch"], negate_source=negated, action=action))
+    assert line(found).status is Status.EXACT
+    literals = one("it", source=list(REGION_NETS), negate_source=negated, action=action)
+    assert written(found, "trust", "egress") == written(translated(literals), "trust", "egress")
+
+
+REGION_NETS = ("10.7.0.0/24", "10.8.0.0/31")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "'DE' is a predefined region"),
+        ([address("DE", "10.0.0.1")], "'DE' is the name of a predefined region and of an address"),
+        (
+            [group("DE", "10.0.0.1")],
+            "in 'DE', it is the name of a predefined region and of an address group",
+        ),
+    ],
+)
+def test_what_a_country_is_called_is_not_sayable(words: list[Word], said: str) -> None:
+    found = translated(*words, one("it", source=["DE"]), one("deny", source=["DE"], action="deny"))
+    assert line(found).status is Status.LEFT_OUT
+    assert said in "".join(line(found).reasons)
+    assert line(found, "deny").status is Status.WIDENED
+    assert written(found, "trust", "egress", "deny") == [says("Deny")]
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
