@@ -56,11 +56,26 @@ PROBES: tuple[Address, ...] = (
 
 TAGS = ("web", "db", "prod", "Web Tier", "k8s.io/app", "a (b)", "and", "R&D")
 DEVICE_GROUPS = ("leaf", "branch", "DC EU", "global", "emea", "lab")
-# Addresses and groups take names from one pool: the same name is an address here and a group there.
-NAMES = ("x", "y", "z", "web-1", "Web 2", "db.1", "grp", "all & more", "10.0.0.4", "2001:db8::7")
+# All take names from one pool: the same name is an address here, a group or a region there. One of
+# them is a country's.
+NAMES = (
+    "x",
+    "y",
+    "z",
+    "web-1",
+    "Web 2",
+    "db.1",
+    "grp",
+    "all & more",
+    "10.0.0.4",
+    "2001:db8::7",
+    "DE",
+)
 # Names that no object has: missing, or literals.
 STRAYS = (
     "nowhere",
+    "r",
+    "IN",
     "10.0.0.9",
     "10.0.0.13/30",
     "10.0.0.2-10.0.0.5",
@@ -76,8 +91,8 @@ def documents(*, min_device_groups: int = 2, max_device_groups: int = 6) -> st.S
 
     Beside what is common they hold what is legal and rare: names shadowed between scopes, an
     address and a group of one name in two scopes, groups in cycles, members that are missing,
-    filters that cannot be read, host bits, wildcards, the older place of the hierarchy and the
-    older shape of groups.
+    filters that cannot be read, host bits, wildcards, other places of the hierarchy and the older
+    shape of groups.
     """
     return _documents(min_device_groups, max_device_groups)
 
@@ -239,11 +254,17 @@ def _scopes(draw: st.DrawFn, tag: str, name: str | None) -> ET.Element:
     scope = ET.Element(tag) if name is None else ET.Element(tag, name=name)
     addresses, groups = ET.Element("address"), ET.Element("address-group")
     for chosen in draw(st.lists(st.sampled_from(NAMES), max_size=5, unique=True)):
-        if draw(st.booleans()):
+        # Most names are of one kind everywhere, or nothing would be known of anything.
+        usual = NAMES.index(chosen) % 2 == 0
+        if usual == (draw(st.integers(0, 4)) > 0):
             groups.append(draw(_groups(chosen)))
         else:
             addresses.append(draw(_addresses(chosen)))
     scope.extend(part for part in (addresses, groups) if len(part) or draw(st.booleans()))
+    for kind, made in (("region", _regions), ("external-list", _lists)):
+        if draw(st.integers(0, 4)) == 4:
+            name_of_it = draw(st.sampled_from(("r", "10.0.0.9", *NAMES)))
+            ET.SubElement(scope, kind).append(draw(made(name_of_it)))
     for rulebase in ("pre-rulebase", "post-rulebase"):
         rules = ET.Element("rules")
         for number in range(draw(st.integers(0, 1))):
@@ -251,6 +272,23 @@ def _scopes(draw: st.DrawFn, tag: str, name: str | None) -> ET.Element:
         if len(rules):
             ET.SubElement(ET.SubElement(scope, rulebase), "security").append(rules)
     return scope
+
+
+@st.composite
+def _regions(draw: st.DrawFn, name: str) -> ET.Element:
+    entry = ET.Element("entry", name=name)
+    values = st.one_of(_netmasks, _ranges).filter(bool)
+    _add_members(entry, "address", draw(st.lists(values, max_size=3, unique=True)))
+    return entry
+
+
+@st.composite
+def _lists(draw: st.DrawFn, name: str) -> ET.Element:
+    entry = ET.Element("entry", name=name)
+    kind = draw(st.sampled_from(("ip", "ip", "predefined-ip", "url", "domain")))
+    inner = ET.SubElement(ET.SubElement(entry, "type"), kind)
+    ET.SubElement(inner, "url").text = "https://lists.example/x"
+    return entry
 
 
 @st.composite
@@ -288,7 +326,16 @@ def _documents(draw: st.DrawFn, fewest: int, most: int) -> str:
         container.append(draw(_scopes("entry", name)))
     _add_template(here)
     parents = _draw_parents(draw, names)
-    config.append(_old_readonly(parents) if draw(st.booleans()) else _readonly(parents))
+    place = draw(st.sampled_from((_readonly, _old_readonly, None)))
+    if place is not None:
+        config.append(place(parents))
+    elif any(parents.values()):
+        for entry in container:
+            if parent := parents[entry.attrib["name"]]:
+                ET.SubElement(entry, "parent-dg").text = parent
+    else:
+        # Where nobody has a parent, entries could not tell.
+        config.append(_readonly(parents))
     # A seed is one draw; hypothesis' own randoms would be one for each place.
     return shuffled(_text(config), Random(draw(st.integers(0, 2**32))))
 

@@ -4,8 +4,9 @@ Sources: the vendor's administrator's guide and configuration schema (PAN-OS 10.
 match wins over the effective rulebase; a flow has one zone at each end. Everything is a lookup, a
 recursion over names or a comparison of numbers.
 
-What nobody here can know is asked of an oracle, and only that: what lies behind an FQDN, a region,
-an external list, a missing name; users and schedules; what an element means that is not known;
+What nobody here can know is asked of an oracle, and only that: what lies behind an FQDN, a country,
+an external list, a missing name, a name for objects of several kinds; what `any` beside others
+means; users and schedules; what an element means that is not known;
 which firewall it is; which zone of unknown networks an address is in. Whatever the oracle says, a
 translation that accepts no loss must not allow more than this does.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import islice
@@ -29,6 +30,9 @@ from sync.firewall.objects import (
     AddressGroup,
     Application,
     ApplicationGroup,
+    ExternalList,
+    Objects,
+    Region,
     Service,
     ServiceGroup,
 )
@@ -37,7 +41,7 @@ from sync.options import Essential, RuleOptions, ZoneOptions
 from tests.naive import contents
 from tests.naive.calico_verdict import Verdict, labels_of, selector
 from tests.naive.flows import TCP, UDP, End, Flow, Oracle, Pod, span
-from tests.naive.reader import visible_scopes
+from tests.naive.reader import ancestry, visible_scopes
 from tests.naive.routers import Router
 
 _Read = TypeVar("_Read")
@@ -77,6 +81,19 @@ _UNDERSTOOD = frozenset(
         "description",
     }
 )
+# Countries are regions that no configuration holds. Among the names of tests they alone look so.
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_LISTS_OF_ADDRESSES = ("ip", "predefined-ip")
+# What stands for all of a list, so nobody knows what it means beside others.
+_FOR_ALL = ("any", "application-default")
+_FIELDS = {
+    "from": "from_zones",
+    "to": "to_zones",
+    "source": "sources",
+    "destination": "destinations",
+    "application": "applications",
+    "service": "services",
+}
 _RULE_TYPES = ("intrazone", "interzone", "universal")
 
 
@@ -126,9 +143,10 @@ class Told:
 class Firewall:
     """A firewall of a device group, in a cluster.
 
-    `names` are the zones of all the cluster's device groups: those that rules and templates name.
     `document` is what the configuration was read from: what services and applications are is read
-    from it once more.
+    from it once more. Without it the hierarchy, and lists that say any beside others, are believed
+    as they were read. `names` are the zones of all the cluster's device groups: those that rules
+    and templates name.
     """
 
     configuration: Configuration
@@ -145,6 +163,64 @@ class Firewall:
     @cached_property
     def seen(self) -> EffectiveDeviceGroup:
         return effective(self.configuration, self.device_group)
+
+    # --- names ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _scopes(self) -> list[Objects]:
+        """The objects of each level, those first that win among objects of one kind."""
+        lineage = self.seen.lineage[:-1]
+        if self.document:
+            assert lineage == tuple(ancestry(self.document.decode(), self.device_group))
+        groups = self.configuration.device_groups
+        found = [groups[name].scope.objects for name in lineage]
+        found.append(self.configuration.shared.objects)
+        return found[::-1] if self.configuration.ancestors_take_precedence else found
+
+    @cached_property
+    def _ends(self) -> dict[str, dict[type, Address | AddressGroup | Region | ExternalList]]:
+        """What sources and destinations may name: the object of each kind that has a name."""
+        found: dict[str, dict[type, Address | AddressGroup | Region | ExternalList]] = {}
+        for scope in self._scopes:
+            for each in (
+                *scope.addresses.values(),
+                *scope.regions.values(),
+                *(
+                    each
+                    for each in scope.external_lists.values()
+                    if each.type in _LISTS_OF_ADDRESSES
+                ),
+            ):
+                found.setdefault(each.name, {}).setdefault(type(each), each)
+        return found
+
+    def _end(self, name: str) -> Address | AddressGroup | Region | ExternalList | str | None:
+        """What an end of a rule names: an object, a country, or nobody knows which of several."""
+        kinds = self._ends.get(name, {})
+        if _COUNTRY.fullmatch(name):
+            return "several kinds" if kinds else "country"
+        if len(kinds) > 1 or (ExternalList in kinds and _is_literal(name)):
+            return "several kinds"
+        return next(iter(kinds.values()), None)
+
+    @cached_property
+    def _services(self) -> dict[str, dict[type, Service | ServiceGroup]]:
+        found: dict[str, dict[type, Service | ServiceGroup]] = {}
+        for scope in self._scopes:
+            for each in scope.services.values():
+                found.setdefault(each.name, {}).setdefault(type(each), each)
+        return found
+
+    @cached_property
+    def _unclear_applications(self) -> frozenset[str]:
+        """The names that applications of several kinds have, predefined ones among them."""
+        found: dict[str, set[type]] = {}
+        for scope in self._scopes:
+            for each in scope.applications.values():
+                found.setdefault(each.name, set()).add(type(each))
+        return frozenset(
+            name for name, kinds in found.items() if len(kinds) > 1 or name in (*PREDEFINED, "ping")
+        )
 
     # --- zones ------------------------------------------------------------------------------------
 
@@ -308,14 +384,16 @@ class Firewall:
         )
 
     def _answered(self, name: str, end: End) -> bool:
-        found = self.seen.objects.addresses.get(name)
-        answers = self.told.names.get(getattr(found, "value", ""), ())
+        found = self._end(name)
+        if not isinstance(found, Address) or found.problem:
+            return False
+        answers = self.told.names.get(found.value, ())
         return any(_within(text, end) for text in answers)
 
     def _external_holds(self, name: str, end: End, oracle: Oracle) -> bool:
         """Whether an external dynamic list of this name holds an address, if there is one."""
-        found = self.seen.objects.external_lists.get(name)
-        if found is None or name in self.seen.objects.addresses:
+        found = self._end(name)
+        if not isinstance(found, ExternalList):
             return False
         lines = self.told.lists.get(found.url)
         if lines is None:
@@ -376,26 +454,32 @@ class Firewall:
         return any(
             isinstance(found, AddressGroup) and found.filter is not None
             for name in self._reached((*rule.sources, *rule.destinations))
-            for found in (self.seen.objects.addresses.get(name),)
+            for found in self._ends.get(name, {}).values()
         )
 
     def has_answers(self, rule: Rule) -> bool:
         """Whether DNS says something here of an FQDN that a rule names."""
         return any(
-            getattr(self.seen.objects.addresses.get(name), "value", None) in self.told.names
+            getattr(self._end(name), "value", None) in self.told.names
             for name in self._reached((*rule.sources, *rule.destinations))
         )
 
     def _members_of(self, name: str) -> Sequence[str]:
-        found = self.seen.objects.addresses.get(name)
+        found = self._end(name)
         if not isinstance(found, AddressGroup) or found.problem:
             return ()
         if found.filter is None:
             return found.members
         return [
             other
-            for other, each in self.seen.objects.addresses.items()
-            if other != name and each.tags is not None and found.filter.matches(set(each.tags))
+            for other, kinds in self._ends.items()
+            if other != name
+            and any(
+                isinstance(each, Address | AddressGroup)
+                and each.tags is not None
+                and found.filter.matches(set(each.tags))
+                for each in kinds.values()
+            )
         ]
 
     def _leaf_holds(self, name: str, end: End, oracle: Oracle) -> bool:
@@ -403,24 +487,30 @@ class Firewall:
         place = (end.family, end.address)
         if name == "any":
             return True
-        found = self.seen.objects.addresses.get(name)
+        found = self._end(name)
+        if isinstance(found, str):
+            return oracle.says(found, name, place)
         if isinstance(found, AddressGroup):
             if found.problem:
                 return oracle.says("unreadable group", name, place)
             unreadable = found.filter is not None and any(
-                each.tags is None for each in self.seen.objects.addresses.values()
+                isinstance(each, Address | AddressGroup) and each.tags is None
+                for kinds in self._ends.values()
+                for each in kinds.values()
             )
             circular = name in self._reached(tuple(self._members_of(name)))
             if (unreadable or circular) and oracle.says("more", name, place):
                 return True
             return found.filter is not None and self._registered_holds(found, end, oracle)
+        if isinstance(found, ExternalList):
+            return False
         if found is None:
-            if name in self.seen.objects.external_lists:
-                return False
-            try:
-                return _within(name, end)
-            except ValueError:
-                return oracle.says("name", name, place)
+            return _within(name, end) if _is_literal(name) else oracle.says("name", name, place)
+        if isinstance(found, Region):
+            readable = found.members and all(map(_is_literal, found.members)) and not found.problem
+            if not readable:
+                return oracle.says("region", name, place)
+            return any(_within(member, end) for member in found.members)
         if found.problem or found.kind == "fqdn":
             return oracle.says("object", name, place)
         return _value_holds(found, end)
@@ -433,7 +523,10 @@ class Firewall:
             return True
         if name == "application-default":
             return self._at_default(flow, oracle)
-        found = self.seen.objects.services.get(name)
+        kinds = self._services.get(name, {})
+        if len(kinds) > 1:
+            return oracle.says("service", *asked)
+        found = next(iter(kinds.values()), None)
         if isinstance(found, ServiceGroup):
             if found.problem or name in above:
                 return oracle.says("service", *asked)
@@ -452,6 +545,8 @@ class Firewall:
         """Whether a flow is where its own application is by default."""
         asked = ("default", flow.application, flow.protocol, flow.port, flow.icmp)
         if flow.application is None:
+            return oracle.says(*asked)
+        if flow.application in self._unclear_applications:
             return oracle.says(*asked)
         found = self.seen.objects.applications.get(flow.application)
         if isinstance(found, Application):
@@ -507,6 +602,10 @@ class Firewall:
         waiting, met = list(names), set(names)
         while waiting:
             name = waiting.pop()
+            if name in self._unclear_applications:
+                if oracle.says("application", name, flow.application, flow.protocol, flow.port):
+                    return True
+                continue
             found = self.seen.objects.applications.get(name)
             if name == "any" or (
                 name == flow.application and not isinstance(found, ApplicationGroup)
@@ -548,6 +647,9 @@ class Firewall:
         def guess(element: str) -> bool:
             return oracle.says("unreadable", placed.device_group, rule.name, element)
 
+        raw = self._beside.get((placed.device_group, placed.rulebase, placed.position), {})
+        unread -= raw.keys()
+        rule, constraints = self._without_beside(rule, raw, oracle)
         if "disabled" in unread:
             if guess("disabled"):
                 return False
@@ -560,8 +662,45 @@ class Firewall:
             and self._ends_match(rule, unread, guess, flow, oracle)
             and self._contents_match(rule, unread, guess, flow, oracle)
             and all(map(guess, sorted(unread - _UNDERSTOOD)))
-            and all(oracle.says("constraint", each, str(flow)) for each in rule.constraints)
+            and all(oracle.says("constraint", each, str(flow)) for each in constraints)
         )
+
+    @cached_property
+    def _beside(self) -> dict[tuple[str, str, int], dict[str, tuple[tuple[str, ...], bool]]]:
+        """The lists that hold any beside others, with their rules' negations, as they are written.
+
+        Nobody knows whether such a list is any or the others.
+        """
+        found: dict[tuple[str, str, int], dict[str, tuple[tuple[str, ...], bool]]] = {}
+        if not self.document:
+            return found
+        config = ET.fromstring(self.document)
+        groups = config.findall("devices/entry/device-group/entry")
+        for scope in (*config.findall("shared"), *groups):
+            name = scope.get("name", "shared")
+            for rulebase in ("pre", "post"):
+                rules = scope.findall(f"{rulebase}-rulebase/security/rules/entry")
+                for position, rule in enumerate(rules, 1):
+                    found[name, rulebase, position] = _beside_of(rule)
+        return found
+
+    def _without_beside(
+        self, rule: Rule, raw: Mapping[str, tuple[tuple[str, ...], bool]], oracle: Oracle
+    ) -> tuple[Rule, list[object]]:
+        """A rule and its constraints where the oracle has said what any beside others means."""
+        constraints: list[object] = list(rule.constraints)
+        for tag, (listed, negated) in raw.items():
+            for_all = [word for word in _FOR_ALL if word in listed]
+            others = tuple(word for word in listed if word not in for_all)
+            options = [*((word,) for word in for_all), *([others] if others else [])]
+            meant = oracle.picks(options, "beside", rule.name, tag)
+            if tag in _FIELDS:
+                rule = replace(rule, **{_FIELDS[tag]: meant})
+                if tag in ("source", "destination"):
+                    rule = replace(rule, **{f"negate_{tag}": negated})
+            elif meant == others:
+                constraints.append((tag, others))
+        return rule, constraints
 
     def _contents_match(
         self, rule: Rule, unread: set[str], guess: Callable[[str], bool], flow: Flow, oracle: Oracle
@@ -647,7 +786,7 @@ class Firewall:
                 (rule.sources, rule.negate_source, flow.source),
                 (rule.destinations, rule.negate_destination, flow.destination),
             )
-            for found in map(self.seen.objects.addresses.get, members)
+            for found in map(self._end, members)
         )
 
     def _candidates(self, flow: Flow, oracle: Oracle) -> Sequence[tuple[EffectiveRule | None, str]]:
@@ -678,7 +817,8 @@ class Firewall:
     def _has_wildcards(self) -> bool:
         return any(
             isinstance(found, Address) and found.kind == "ip-wildcard"
-            for found in self.seen.objects.addresses.values()
+            for kinds in self._ends.values()
+            for found in kinds.values()
         )
 
     def verdict(self, flow: Flow, oracle: Oracle) -> Verdict:
@@ -785,6 +925,31 @@ def _within(text: str, end: End) -> bool:
     return (family == end.family or (family == 6 and end.family == 4)) and (
         first <= end.address <= last
     )
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        span(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _beside_of(rule: ET.Element) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """The lists of a rule that hold any beside others, and whether each is negated."""
+    found = {}
+    for element in rule:
+        listed = tuple({(member.text or "").strip(): None for member in element.findall("member")})
+        words = _FOR_ALL if element.tag == "service" else _FOR_ALL[:1]
+        if (
+            element.tag != "tag"
+            and len(listed) > 1
+            and set(words) & set(listed)
+            and "" not in listed
+        ):
+            negated = (rule.findtext(f"negate-{element.tag}") or "").strip() == "yes"
+            found[element.tag] = (listed, negated)
+    return found
 
 
 def _value_holds(found: Address, end: End) -> bool:

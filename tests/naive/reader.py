@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal
 
@@ -108,14 +108,50 @@ class NaiveGroup:
         return frozenset(every)
 
 
+# What an end of a rule may name. Where a name has objects of several kinds, nobody knows which of
+# them counts. Names of two capital letters are countries: regions of which no document tells.
+_KINDS = ("address", "address-group", "region", "external-list")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_OTHER_LISTS = ("url", "domain", "predefined-url")
+
+
 @dataclass
 class _Object:
-    """An address or an address group as it stands in the document."""
+    """What has a name: an entry that wins among those of its kind, or one of each kind.
+
+    `tags` are None where it has one set of them or another.
+    """
 
     name: str
-    entry: ET.Element
-    is_group: bool
-    tags: frozenset[str] = field(default_factory=frozenset)
+    entries: dict[str, ET.Element]
+
+    @property
+    def is_group(self) -> bool:
+        return "address-group" in self.entries
+
+    @property
+    def is_tagged(self) -> bool:
+        return self.is_group or "address" in self.entries
+
+    @property
+    def unclear(self) -> bool:
+        if _COUNTRY.fullmatch(self.name) or len(self.entries) > 1:
+            return True
+        return "external-list" in self.entries and _literal(self.name) is not None
+
+    @property
+    def entry(self) -> ET.Element:
+        (entry,) = self.entries.values()
+        return entry
+
+    @property
+    def tags(self) -> frozenset[str] | None:
+        every = {
+            frozenset(_texts(entry, "tag/member"))
+            for kind, entry in self.entries.items()
+            if kind in ("address", "address-group")
+        }
+        return every.pop() if len(every) == 1 else None
 
 
 def naive_groups(
@@ -123,7 +159,7 @@ def naive_groups(
 ) -> dict[str, NaiveGroup]:
     """Every address group that `device_group` can see, by name.
 
-    A name that an address in a winning scope has taken is no group and is not in the answer.
+    A name that is a group's in one scope and something else's in another is an open group.
     `device_group` may be "shared". `registered` says whether a dynamic group without the addresses
     registered at run time is open.
 
@@ -172,10 +208,15 @@ def _device_group_entries(config: ET.Element) -> list[ET.Element]:
 
 
 def _parents(config: ET.Element) -> dict[str, str]:
-    """Child -> parent, from the newer place if the document has it, else from the older."""
+    """Child -> parent, from the newer place if the document has it, else from an older one.
+
+    Tools that write documents have it in the device groups themselves.
+    """
     entries = config.findall("readonly/devices/entry/device-group/entry")
     if not entries:
         entries = config.findall("readonly/dg-meta-data/dginfo/entry")
+    if not entries:
+        entries = _device_group_entries(config)
     return {
         entry.attrib["name"]: parent
         for entry in entries
@@ -195,7 +236,7 @@ def _ancestry(config: ET.Element, device_group: str) -> list[str]:
 
 
 def _visible(config: ET.Element, device_group: str) -> dict[str, _Object]:
-    """Name -> the address or group that wins, addresses and groups being one namespace."""
+    """Name -> the object of each kind that wins among those of its kind."""
     scopes = [] if device_group == "shared" else _scopes(config, device_group)
     scopes.append(config.findall("shared"))
     if _ancestors_first(config):
@@ -203,10 +244,12 @@ def _visible(config: ET.Element, device_group: str) -> dict[str, _Object]:
     visible: dict[str, _Object] = {}
     for scope in scopes:
         for element in scope:
-            for entry in element.findall("address/entry"):
-                _put(visible, entry, is_group=False)
-            for entry in element.findall("address-group/entry"):
-                _put(visible, entry, is_group=True)
+            for kind in _KINDS:
+                for entry in element.findall(f"{kind}/entry"):
+                    if kind != "external-list" or entry.find("type")[0].tag not in _OTHER_LISTS:
+                        name = entry.attrib["name"]
+                        found = visible.setdefault(name, _Object(name, {}))
+                        found.entries.setdefault(kind, entry)
     return visible
 
 
@@ -216,13 +259,6 @@ def _scopes(config: ET.Element, device_group: str) -> list[list[ET.Element]]:
         [entry for entry in _device_group_entries(config) if entry.attrib["name"] == name]
         for name in _ancestry(config, device_group)
     ]
-
-
-def _put(visible: dict[str, _Object], entry: ET.Element, *, is_group: bool) -> None:
-    """Keep the entry unless an earlier scope has the name already."""
-    name = entry.attrib["name"]
-    tags = frozenset(_texts(entry, "tag/member"))
-    visible.setdefault(name, _Object(name, entry, is_group, tags))
 
 
 def _ancestors_first(config: ET.Element) -> bool:
@@ -252,18 +288,23 @@ def _group(
     is_open = False
     for step in {name} | _below(name, members):
         thing = objects.get(step)
+        if thing is not None and (thing.unclear or "external-list" in thing.entries):
+            is_open = True
+            continue
         if thing is not None and thing.is_group:
             unreadable = members[step] is None
             on_cycle = step in _below(step, members)
             unfinished = registered == "required" and thing.entry.find("dynamic") is not None
             is_open = is_open or unreadable or on_cycle or unfinished
             continue
-        value = _literal(step) if thing is None else _value(thing.entry)
-        if value is None:
-            is_open = True
+        if thing is not None and "region" in thing.entries:
+            listed = [_literal(text) for text in _texts(thing.entry, "address/member")]
+            held = set() if not listed or None in listed else set(listed)
         else:
-            values.add(value)
-    return NaiveGroup(name, frozenset(values), is_open, objects[name].tags)
+            held = {_literal(step) if thing is None else _value(thing.entry)} - {None}
+        is_open = is_open or not held
+        values |= held
+    return NaiveGroup(name, frozenset(values), is_open, objects[name].tags or frozenset())
 
 
 def _below(name: str, members: dict[str, set[str] | None]) -> set[str]:
@@ -280,6 +321,8 @@ def _below(name: str, members: dict[str, set[str] | None]) -> set[str]:
 
 def _members(group: _Object, objects: dict[str, _Object]) -> set[str] | None:
     """The names that a group lists or matches; None if what it holds cannot be read."""
+    if group.unclear:
+        return None
     dynamic = group.entry.find("dynamic")
     if dynamic is not None:
         return _matched(group.name, dynamic.findtext("filter") or "", objects)
@@ -291,13 +334,15 @@ def _members(group: _Object, objects: dict[str, _Object]) -> set[str] | None:
 
 
 def _matched(name: str, expression: str, objects: dict[str, _Object]) -> set[str] | None:
-    """Every visible object but the group itself whose tags satisfy the filter."""
+    """Every visible object but the group itself whose tags satisfy the filter, or may."""
     if satisfies(expression, frozenset()) is None:
         return None
     return {
         other.name
         for other in objects.values()
-        if other.name != name and satisfies(expression, other.tags)
+        if other.name != name
+        and other.is_tagged
+        and (other.tags is None or satisfies(expression, other.tags))
     }
 
 

@@ -648,7 +648,7 @@ def _places(random: Random, case: Case, more: Iterable[str] = ()) -> list[Place]
     for group in case.groups:
         seen = effective(case.configuration, group.name)
         for found in seen.objects.addresses.values():
-            texts.add(getattr(found, "value", ""))
+            texts |= {*getattr(found, "value", "").split(", ")}
             texts |= set(getattr(found, "members", ()))
         for placed in seen.rules:
             texts |= {*placed.rule.sources, *placed.rule.destinations}
@@ -675,6 +675,7 @@ class _Writer:
         self._random = random
         self._lists = Random(f"lists {random.getstate()[1][:3]}")
         self._apps = Random(f"applications {random.getstate()[1][:3]}")
+        self._names = Random(f"names {random.getstate()[1][:3]}")
         self._tame = tame
         self._addresses = [
             "net-1",
@@ -727,6 +728,11 @@ class _Writer:
             made.sort(key=lambda word: word.place)
             scopes[scope] = made
         shared = scopes.pop("shared")
+        parents = {"leaf": "top", "branch": "top"}
+        # Tools have parents in the entries of device groups, where no Panorama has them.
+        in_entries = self._names.random() < 0.3
+        for name, parent in parents.items():
+            scopes[name] += [Word("parent-dg", parent)] if in_entries else []
         devices = ""
         if self.chance(0.2):
             devices = words.tag(
@@ -735,9 +741,8 @@ class _Writer:
                 "</ancestor-objects-take-precedence></management></setting>",
             )
         devices += templates.devices if templates else ""
-        return words.document(
-            shared, scopes, parents={"leaf": "top", "branch": "top"}, devices=devices
-        )
+        readonly = "" if in_entries else None
+        return words.document(shared, scopes, parents=parents, devices=devices, readonly=readonly)
 
     # --- objects ----------------------------------------------------------------------------------
 
@@ -772,7 +777,50 @@ class _Writer:
             for name, url in zip(("edl-a", "EDL b"), LISTS, strict=True)
             if share == 1 or self._lists.random() < share * 0.5
         ]
+        if self._names.random() < share:
+            made.append(self.region("branch-office"))
+        if not self._tame and self._names.random() < 0.3:
+            made.append(self.of_another_kind())
         return made
+
+    def region(self, name: str) -> Word:
+        """A custom region; outside tame cases of members that cannot be read, or of none."""
+        random = self._names
+        first = random.randrange(60)
+        listed = [
+            str(IPv4Address(_V4 + random.randrange(128))),
+            f"{IPv4Address(_V4 + first)}-{IPv4Address(_V4 + first + random.randrange(40))}",
+            f"{IPv6Address(_V6 + random.randrange(64))}/124",
+            f"{IPv4Address(_V4 + random.randrange(128))}/28",
+        ]
+        listed = random.sample(listed, random.randint(1, 3))
+        if not self._tame and random.random() < 0.2:
+            listed = [*listed[1:], "$variable"]
+        return Word("region", words.entry(name, words.members("address", listed)))
+
+    def of_another_kind(self) -> Word:
+        """An object of a name that objects of another kind have at this level or another."""
+        random = self._names
+        names = (*self._addresses, *self._groups, "branch-office", "edl-a", "DE", "name")
+        name = random.choice(names)
+        number = str(IPv4Address(_V4 + random.randrange(64)))
+        return random.choice(
+            (
+                lambda: words.address(name, number),
+                lambda: words.group(name, number, "net-1"),
+                lambda: words.dynamic(name, "'prod'"),
+                lambda: self.region(name),
+                lambda: words.external_list(name, LISTS[0]),
+                lambda: words.service("svc-group", "22"),
+                lambda: _service_group("web", ["dns-udp", "service-https"]),
+                lambda: _service_group("high", ["web", "listed"]),
+                lambda: _application("ssh", "tcp/8080"),
+                lambda: Word(
+                    "application-group",
+                    words.entry("own-app", words.members("members", ["ssl", "dns"])),
+                ),
+            )
+        )()
 
     def address(self, name: str) -> Word:
         tags = self.tags()
@@ -807,6 +855,8 @@ class _Writer:
         listed += self.sample(inner, 1) if inner and self.chance(0.5) else []
         if self.wild(0.25):
             listed.append(self._random.choice(("name", "nowhere", "strange", "wild")))
+        if not self._tame and self._names.random() < 0.15:
+            listed.append(self._names.choice(_REGIONS))
         return words.group(name, *listed, tags=tags)
 
     def service(self, name: str) -> Word:
@@ -860,10 +910,26 @@ class _Writer:
             lists["disabled"] = "yes"
         if self.chance(0.4):
             lists["tag"] = self.sample(TAGS, 2)
+        self.say_any_beside(lists)
         extra = [self.target()] if self.chance(0.5) else []
+        if self._names.random() < 0.1:
+            extra.append(words.members("saas-user-list", ["any"]))
         if self.wild(0.12):
             extra.append(random.choice(_ODDITIES))
         return words.rule(name, *extra, rulebase=rulebase, **lists)
+
+    def say_any_beside(self, lists: dict[str, Sequence[str] | str]) -> None:
+        """Say any twice, or outside tame cases also beside others."""
+        random = self._names
+        field = random.choice(("from_", "to", "source", "destination", "service", "application"))
+        listed = lists[field]
+        if random.random() > 0.3 or (self._tame and [*listed] != ["any"]):
+            return
+        words_for_all = ["any", "application-default"] if field == "service" else ["any"]
+        named = {"service": ["web"], "application": ["ssl"]}.get(field, [])
+        more = [random.choice(words_for_all), *random.sample(named, len(named))]
+        mixed = [*listed, *(["any"] if self._tame else more)]
+        lists[field] = random.sample(mixed, len(mixed))
 
     def zones(self) -> list[str]:
         return ["any"] if self.chance(0.35) else self.sample(ZONES, 4)
@@ -878,6 +944,8 @@ class _Writer:
             listed.append(self._lists.choice(("edl-a", "EDL b")))
         if self._lists.random() < 0.15:
             listed.append("dyn" if self._tame else self._lists.choice(("dyn", "name")))
+        if self._names.random() < 0.15:
+            listed.append("branch-office" if self._tame else self._names.choice(_REGIONS))
         if self.chance(0.25):
             listed += self.literals(2)
         if self.wild(0.08):
@@ -949,10 +1017,14 @@ class _Writer:
         return made
 
 
+_REGIONS = ("branch-office", "branch-office", "DE", "panw-highrisk-ip-list")
 # What a rule may hold that Calico cannot say, or that nobody can read.
 _ODDITIES = (
     words.members("source-user", ["domain\\admins"]),
     words.members("category", ["gambling"]),
+    words.members("category", ["any", "any"]),
+    words.members("source-user", ["any", "domain\\admins"]),
+    words.members("saas-tenant-list", ["tenants"]),
     words.members("source-hip", ["managed"]),
     words.text("schedule", "nights"),
     words.members("from-the-future", ["x"]),
