@@ -4,10 +4,14 @@ Sources: PAN-OS administrator's guide, "Use Case: ... address objects" (host bit
 wildcards); the configuration schema of PAN-OS 10.0 (`address/entry`).
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 from sync.net import addresses, intervals
 from sync.net.addresses import AddressSet
 
 MAX_WILDCARD_BLOCKS = 65_536
+_AROUND_BLOCKS = 256  # of what stands for a part of one with more; as many as one rule holds
 
 
 def ip_netmask(text: str) -> AddressSet:
@@ -34,11 +38,68 @@ def literal(text: str) -> AddressSet | None:
         return None
 
 
-def ip_wildcard(text: str) -> AddressSet:
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """An IPv4 wildcard: a bit that is 1 in the mask does not matter, and is 0 in the base."""
+
+    base: int
+    mask: int
+
+    @property
+    def length(self) -> int:
+        """The length of its prefix: the bits at the front that all count."""
+        return 32 - self.mask.bit_length()
+
+    @property
+    def prefix(self) -> AddressSet:
+        """The network of its prefix, which holds all of it."""
+        size = 1 << self.mask.bit_length()
+        first = self.base & -size
+        return AddressSet(v4=(first, first + size))
+
+    @property
+    def blocks(self) -> int:
+        """How many CIDRs it is: free bits at the low end make one, each one above doubles them."""
+        return 1 << (self.mask & (self.mask + 1)).bit_count()
+
+    def addresses(self) -> AddressSet:
+        """Its addresses; `ValueError` where they are more than 65,536 CIDRs."""
+        return _expanded(self)
+
+    def within(self, first: int, free: int) -> "Wildcard | None":
+        """What it shares with the CIDR that begins at `first` and has this many free bits."""
+        return self.shared_with(Wildcard(first, (1 << free) - 1))
+
+    def shared_with(self, other: "Wildcard") -> "Wildcard | None":
+        """What two wildcards share, which is one again."""
+        if (self.base ^ other.base) & ~self.mask & ~other.mask:
+            return None
+        return Wildcard(self.base | other.base, self.mask & other.mask)
+
+    def among(self, found: AddressSet) -> AddressSet:
+        """What of some IPv4 addresses it holds; of one too large to be expanded more than that.
+
+        Such a one shares a wildcard with every CIDR. Where that is more than 256 CIDRs, low bits
+        are taken for free until it is not.
+        """
+        if self.blocks <= MAX_WILDCARD_BLOCKS:
+            return found & self.addresses()
+        shared = (self.within(first, free) for first, free in found.blocks_v4())
+        return AddressSet.union(each._around().addresses() for each in shared if each)  # noqa: SLF001 - its own
+
+    def _around(self) -> "Wildcard":
+        """The least one of at most 256 CIDRs that holds it and differs in low bits alone."""
+        if self.blocks <= _AROUND_BLOCKS:
+            return self
+        free = [bit for bit in range(32) if self.mask >> bit & 1]
+        low = (2 << free[-_AROUND_BLOCKS.bit_length()]) - 1
+        return Wildcard(self.base & ~low, self.mask | low)
+
+
+def wildcard(text: str) -> Wildcard:
     """`10.20.1.1/0.0.248.0`: a 1 in the mask is a bit that does not matter.
 
-    `ValueError` if it is not that, if the mask's first bit is 1, which PAN-OS refuses, or if it
-    stands for more than 65,536 separate blocks of addresses.
+    `ValueError` if it is not that, or if the mask's first bit is 1, which PAN-OS refuses.
     """
     base_text, _, mask_text = text.partition("/")
     family, base = addresses.address(base_text)
@@ -47,17 +108,29 @@ def ip_wildcard(text: str) -> AddressSet:
         raise ValueError(f"{text!r} is not an IPv4 address and an IPv4 wildcard mask")
     if mask >> 31:
         raise ValueError(f"the wildcard mask {mask_text} does not begin with 0")
-    # The free bits at the low end make one block; each free bit above them doubles the blocks.
-    tail = ((mask + 1) & ~mask).bit_length() - 1
-    scattered = [1 << bit for bit in range(tail, 32) if mask >> bit & 1]
-    if 1 << len(scattered) > MAX_WILDCARD_BLOCKS:
+    return Wildcard(base & ~mask, mask)
+
+
+def ip_wildcard(text: str) -> AddressSet:
+    """The addresses of a wildcard; `ValueError` if it is none or more than 65,536 CIDRs."""
+    found = wildcard(text)
+    if found.blocks > MAX_WILDCARD_BLOCKS:
         raise ValueError(
-            f"{text!r} stands for {1 << len(scattered):,} separate blocks, more than "
+            f"{text!r} stands for {found.blocks:,} separate blocks, more than "
             f"{MAX_WILDCARD_BLOCKS:,}"
         )
-    starts = [base & ~mask]
-    for bit in scattered:
-        starts += [start | bit for start in starts]
+    return found.addresses()
+
+
+@lru_cache(64)  # one may be large, and is asked for by many rules
+def _expanded(found: Wildcard) -> AddressSet:
+    if found.blocks > MAX_WILDCARD_BLOCKS:
+        raise ValueError(f"{found} is too much to be expanded")
+    tail = ((found.mask + 1) & ~found.mask).bit_length() - 1
+    starts = [found.base]
+    for bit in range(tail, 32):
+        if found.mask >> bit & 1:
+            starts += [start | 1 << bit for start in starts]
     return AddressSet(v4=intervals.from_ranges((start, start + (1 << tail)) for start in starts))
 
 

@@ -4,7 +4,7 @@ A group is *open* where something in it cannot be said in addresses; then `addre
 surely belongs to it and `open_because` says what is missing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -109,6 +109,37 @@ def resolve_groups(
                 AddressSet.union((union, *more)) if bounded else None,
             )
     return resolved
+
+
+class WildcardObjects:
+    """The wildcard objects that lists of members hold, also in groups of any depth.
+
+    PAN-OS takes none into a group, but a file may say so.
+    """
+
+    def __init__(self, objects: _Named) -> None:
+        self._objects = objects
+        some = any(
+            isinstance(each, Address) and each.kind == "ip-wildcard" for each in objects.values()
+        )
+        self._members = _Members(objects) if some else None
+
+    def reached(self, listed: Collection[str]) -> tuple[Address, ...]:
+        """Those of one list, by name."""
+        if self._members is None:
+            return ()
+        met = {*listed}
+        waiting = [*met]
+        while waiting:
+            group = self._members.groups.get(waiting.pop())
+            if group is not None and not group.problem:
+                new = {*self._members.of(group)} - met
+                met |= new
+                waiting += new
+        found = (self._objects.get(name) for name in sorted(met))
+        return tuple(
+            each for each in found if isinstance(each, Address) and each.kind == "ip-wildcard"
+        )
 
 
 def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[AddressSet, str]:

@@ -82,6 +82,11 @@ class AddressSet:
         v6 = chain.from_iterable(starmap(_cidrs_v6, intervals.to_ranges(self.v6)))
         return [*v4, *v6]
 
+    def blocks_v4(self) -> Iterator[tuple[int, int]]:
+        """The CIDRs of its IPv4 addresses as (first address, number of free bits), ascending."""
+        for first, past in intervals.to_ranges(self.v4):
+            yield from _blocks(first, past, V4_END)
+
 
 # The same ranges stand in many groups and rules.
 @lru_cache(1 << 16)

@@ -128,7 +128,7 @@ class Ends:
         match: AddressMatch,
         allow: bool,  # noqa: FBT001 - called by key
     ) -> Iterator[End]:
-        trusted = self.trust_addresses and not match.negated
+        trusted = self.trust_addresses and match.lists_its_own
         place = self._place(zones, everywhere=trusted or not allow)
         for selector in place.pods:
             yield from self._pods(selector, match, allow=allow)

@@ -10,11 +10,12 @@ allow from growing and a deny from shrinking, whatever the unsayable part holds.
 of FQDNs is sayable in a plain allow alone, for a firewall may be told something else.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sync.firewall.addressing import literal
 from sync.firewall.objects import Address, AddressGroup, Objects
+from sync.firewall.resolution import WildcardObjects
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.translate.fidelity import Loss, Status
 from sync.translate.sets import GroupSet, external_name, without_mapped
@@ -25,13 +26,20 @@ class AddressMatch:
     """The addresses at one end of a rule: those listed, or with `negated` all but those.
 
     Listed are `rest` and what the address groups hold whose identities are `groups`, each of which
-    has its addresses in `held`. Any address is all but none.
+    has its addresses in `held`. Any address is all but none. `left_over`: it is what was left of
+    such a match without some addresses, and nothing that a rule lists.
     """
 
     rest: AddressSet
     negated: bool = False
     groups: tuple[str, ...] = ()
     held: tuple[AddressSet, ...] = field(default=(), hash=False)  # `groups` say it, and shorter
+    left_over: bool = False
+
+    @property
+    def lists_its_own(self) -> bool:
+        """Whether the rule itself lists the addresses, for which it may be trusted."""
+        return not (self.negated or self.left_over)
 
     @property
     def is_empty(self) -> bool:
@@ -158,6 +166,7 @@ class Lists:
         self._registered_accepted = registered_accepted
         self._objects = objects
         self._sets = sets
+        self._wildcards = WildcardObjects(objects.addresses)
         self._known: dict[tuple[str, ...], Listed | None] = {}
 
     def listed(self, members: tuple[str, ...]) -> Listed | None:
@@ -166,14 +175,9 @@ class Lists:
             self._known[members] = None if "any" in members else self._read(members)
         return self._known[members]
 
-    def wildcards(self, members: Collection[str]) -> AddressSet:
-        """The addresses of the wildcard objects in a list."""
-        found = (self._objects.addresses.get(member) for member in members)
-        return AddressSet.union(
-            each.addresses
-            for each in found
-            if isinstance(each, Address) and each.kind == "ip-wildcard" and each.addresses
-        )
+    def wildcards(self, members: tuple[str, ...]) -> tuple[Address, ...]:
+        """The wildcard objects in a list, also in its groups."""
+        return self._wildcards.reached(members)
 
     def _read(self, members: Sequence[str]) -> Listed:
         groups: dict[str, GroupSet] = {}

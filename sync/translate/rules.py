@@ -22,13 +22,13 @@ from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
-from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.net.ports import LAST_PORT, PortSet
 from sync.options import RuleOptions
 from sync.translate.ends import ANYWHERE, End, Ends
 from sync.translate.fidelity import Loss, Status
-from sync.translate.matches import NOTHING, AddressMatch, Lists, match
+from sync.translate.matches import ANY, NOTHING, AddressMatch, Lists, match
 from sync.translate.traffic import traffic_of
+from sync.translate.wildcards import WildcardRules
 from sync.translate.zones import Zone, Zones
 
 Action = Literal["Allow", "Deny", "Pass"]
@@ -41,6 +41,9 @@ _UNKNOWN_NETWORKS: Final = {
     Status.MORE_PERMISSIVE: "zones.trust_addresses takes its addresses for theirs",
 }
 _DEVICES: Final = "name their serial numbers in rules.devices"
+OVERLAP: Final = "wildcard-overlap"
+"""What is called the rule of what two rules' wildcards share, which no default may allow."""
+
 _NO_PORT: Final = (f"1:{LAST_PORT}",)
 
 
@@ -95,8 +98,23 @@ class Sayer:
                 self._filter = tagfilter.parse(options.filter)
             except ValueError as error:
                 raise UsageError(f"rules.filter cannot be read: {error}; correct it") from error
-        self._wildcards = _Wildcards(device_group.rules, lists)
+        there = (placed.rule for placed in device_group.rules if self._may_count(placed.rule))
+        self._wildcards = WildcardRules(there, lists)
+        self._overlapping = [
+            AddressMatch(self._wildcards.overlap(end)) for end in ("source", "destination")
+        ]
         self._traffic_known: dict[object, tuple[tuple[Traffic, ...], tuple[Loss, ...]]] = {}
+
+    def overlaps(self, zone: str, others: tuple[str, ...]) -> Iterator[tuple[Said, Said]]:
+        """What is denied to others and from them before any default: where wildcards overlap."""
+        placed = EffectiveRule(Rule(OVERLAP, action="deny"), "", "", 0)
+        source, destination = self._overlapping
+        for ends in ((source, ANY), (ANY, destination)):
+            if NOTHING not in ends:
+                yield (
+                    Said(placed, False, (zone,), others, *ends, (Traffic(),), ()),  # noqa: FBT003 - a deny
+                    Said(placed, False, others, (zone,), *ends, (Traffic(),), ()),  # noqa: FBT003
+                )
 
     def say(self, placed: EffectiveRule) -> Said:
         """What is left of a rule."""
@@ -205,6 +223,11 @@ class Sayer:
         reason = "its target may be only some of the firewalls that the clusters stand for"
         return True, (Loss(Status.WIDENED, f"{reason}; {_DEVICES}"),)
 
+    def _may_count(self, rule: Rule) -> bool:
+        """Whether a firewall that the clusters stand for may have a rule."""
+        there, lost = self._targeted(rule, allow=True)
+        return not rule.disabled and (there or bool(lost))
+
     def _zone_losses(
         self,
         rule: Rule,
@@ -219,7 +242,7 @@ class Sayer:
             from_zones = to_zones = tuple(self._zones.own)
         lost: dict[Status, set[str]] = {}
         for zones, end in ((from_zones, ends[0]), (to_zones, ends[1])):
-            trusted = self._trust_addresses and not end.negated
+            trusted = self._trust_addresses and end.lists_its_own
             for name in zones or ():
                 if self._zones.remote[name].networks is None:
                     status = Status.MORE_PERMISSIVE if trusted else Status.NARROWED
@@ -228,95 +251,6 @@ class Sayer:
             many = "s" if len(found) > 1 else ""
             zones_lost = f"the networks of zone{many} {', '.join(map(repr, sorted(found)))}"
             yield Loss(status, f"{zones_lost} are not known: {_UNKNOWN_NETWORKS[status]}")
-
-
-class _Wildcards:
-    """The addresses that an allow loses to wildcard objects.
-
-    Unless a firewall's wildcard top-down match mode is on, which a Panorama's configuration of
-    rules does not say, overlapping wildcard rules match by their longest prefix and not in order
-    (PAN-OS administrator's guide, "Wildcard Top Down Match Mode").
-    """
-
-    def __init__(self, rules: Sequence[EffectiveRule], lists: Lists) -> None:
-        self._found: list[tuple[Rule, str, AddressSet]] = []
-        self._taken: dict[str, tuple[dict[int, AddressSet], AddressSet]] = {}
-        self._left: dict[tuple[str, AddressMatch], AddressMatch] = {}
-        for placed in rules:
-            rule = placed.rule
-            if rule.disabled:
-                continue
-            for end, members, negated in (
-                ("source", rule.sources, rule.negate_source),
-                ("destination", rule.destinations, rule.negate_destination),
-            ):
-                wild = lists.wildcards(members)
-                listed = lists.listed(members)
-                if wild and listed:
-                    said = AddressMatch(listed.rest, negated, listed.groups, listed.held)
-                    self._found.append((rule, end, said.among(EVERYWHERE) if negated else wild))
-
-    def left(self, rule: Rule, end: str, match: AddressMatch) -> AddressMatch:
-        """What a rule keeps at one end: it loses to denies, and where two other rules overlap."""
-        if not self._found:
-            return match
-        if end not in self._taken:
-            self._taken[end] = _without_each([each for each in self._found if each[1] == end])
-        of_rule, usual = self._taken[end]
-        if id(rule) in of_rule:
-            return _without(match, of_rule[id(rule)])
-        if (end, match) not in self._left:
-            self._left[end, match] = _without(match, usual)
-        return self._left[end, match]
-
-
-def _without(match: AddressMatch, taken: AddressSet) -> AddressMatch:
-    matched = match.among(EVERYWHERE)
-    kept = matched - taken
-    return match if kept == matched else AddressMatch(kept)
-
-
-def _without_each(
-    found: Sequence[tuple[Rule, str, AddressSet]],
-) -> tuple[dict[int, AddressSet], AddressSet]:
-    """What all others take from each of these rules, and what they all take from any other.
-
-    Of the rules before and of those behind each one: what denies hold, what any holds, and what
-    two of them hold.
-    """
-    ahead = [_NO_WILDCARDS]
-    for rule, _, wild in found:
-        ahead.append(ahead[-1].with_rule(rule, wild))
-    behind = [_NO_WILDCARDS]
-    for rule, _, wild in reversed(found):
-        behind.append(behind[-1].with_rule(rule, wild))
-    behind.reverse()
-    of_rule = {
-        id(rule): ahead[index].taken_with(behind[index + 1])
-        for index, (rule, _, _) in enumerate(found)
-    }
-    return of_rule, ahead[-1].taken_with(_NO_WILDCARDS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Covered:
-    """What some wildcard rules hold: the denies among them, any of them, two of them."""
-
-    denied: AddressSet = NOWHERE
-    once: AddressSet = NOWHERE
-    twice: AddressSet = NOWHERE
-
-    def with_rule(self, rule: Rule, wild: AddressSet) -> "_Covered":
-        denied = self.denied if rule.action == "allow" else self.denied | wild
-        return _Covered(denied, self.once | wild, self.twice | (self.once & wild))
-
-    def taken_with(self, other: "_Covered") -> AddressSet:
-        return AddressSet.union(
-            [self.denied, other.denied, self.twice, other.twice, self.once & other.once]
-        )
-
-
-_NO_WILDCARDS: Final = _Covered()
 
 
 def _names(accepted: Sequence[str], rule: Rule) -> bool:

@@ -38,7 +38,7 @@ from sync.translate.fidelity import (
 )
 from sync.translate.matches import ANY, Lists
 from sync.translate.nat import nat_rules
-from sync.translate.rules import Action, Said, Sayer, calico_rules, whole
+from sync.translate.rules import OVERLAP, Action, Said, Sayer, calico_rules, whole
 from sync.translate.sets import GroupSet, Target, group_sets, network_sets, parts
 from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods, own_zones, zones_of
 
@@ -280,10 +280,13 @@ class _Tier:
         unzoned: Action = "Pass" if self._options.zones.unzoned_pods == "pass" else "Deny"
         unknown: Action = "Pass" if self._options.zones.unknown_addresses == "pass" else "Deny"
         ends = self._ends
+        others = tuple(name for name in self._zones.remote if name != zone.name)
+        allowed = ((zone.name,) if within != "Deny" else ()) + (others if between != "Deny" else ())
+        if allowed:
+            yield from self._overlaps(zone, allowed)
         yield self._end(
             "intrazone-default", within, ends.in_zones((zone.name,), ANY, allow=within != "Deny")
         )
-        others = tuple(name for name in self._zones.remote if name != zone.name)
         yield self._end(
             "interzone-default", between, ends.in_zones(others, ANY, allow=between != "Deny")
         )
@@ -293,16 +296,26 @@ class _Tier:
     def _default(self, action: str) -> Action:
         return self._allowed if action == "allow" else "Deny"
 
+    def _overlaps(self, zone: Zone, others: tuple[str, ...]) -> Iterator[Entry]:
+        """What no default may allow between a zone and others: where wildcards overlap."""
+        for out, back in self._sayer.overlaps(zone.name, others):
+            egress = calico_rules(out, zone, "Egress", self._ends, "Deny")
+            ingress = calico_rules(back, zone, "Ingress", self._ends, "Deny")
+            annotations = self._default_annotations(OVERLAP)
+            yield Entry(-1, OVERLAP, tuple(egress), tuple(ingress), annotations)
+
+    def _default_annotations(self, name: str) -> Pairs:
+        return (
+            (names.RULE_ANNOTATION, name),
+            (names.DEVICE_GROUP_ANNOTATION, self._target.device_group.name),
+        )
+
     def _end(self, name: str, action: Action, far: Iterable[End]) -> Entry:
         far = tuple(far)
         egress, ingress = (
             tuple(whole(action, direction, end) for end in far) for direction in _EACH_WAY
         )
-        annotations = (
-            (names.RULE_ANNOTATION, name),
-            (names.DEVICE_GROUP_ANNOTATION, self._target.device_group.name),
-        )
-        return Entry(-1, name, egress, ingress, annotations)
+        return Entry(-1, name, egress, ingress, self._default_annotations(name))
 
     def _essentials(self) -> Iterator[Manifest]:
         """The flows that zoned pods keep, one policy for each choice of pods, before all else."""

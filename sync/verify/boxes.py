@@ -15,13 +15,16 @@ from typing import Final, Literal, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net import intervals
-from sync.net.addresses import V4_END, V6_END, AddressSet
+from sync.net.addresses import EVERYWHERE, V4_END, V6_END, AddressSet, network
 from sync.net.intervals import Bounds
 from sync.net.ports import PortSet
 
 Family = Literal[4, 6]
 FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 WHOLE: Final[dict[Family, Bounds]] = {4: (0, V4_END), 6: (0, V6_END)}
+
+# No packet has an IPv4-mapped address (RFC 4291, section 2.5.5.2), and Calico reads them as IPv4.
+ON_THE_WIRE: Final = EVERYWHERE - network("::ffff:0:0/96")
 
 _LAST_PORT: Final = 65535
 PORTED: Final = (6, 17, 132)

@@ -12,10 +12,11 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from sync.firewall.services import Traffic
-from sync.net.addresses import EVERYWHERE, AddressSet, network
+from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.net.intervals import Bounds, from_ranges, intersection, to_ranges
 from sync.verify.boxes import (
     FAMILIES,
+    ON_THE_WIRE,
     Box,
     Ends,
     Entry,
@@ -33,9 +34,6 @@ from sync.verify.policies import Direction
 _LOOKS: Final = 1_000_000  # at a box beside another one, for one list; past that nothing is said
 _SAMPLE_LOOKS: Final = 100_000  # the same, for the flows that are shown of rules
 _SHOWN: Final = 20  # differences of one kind
-
-# No packet has an IPv4-mapped address (RFC 4291, section 2.5.5.2), and Calico reads them as IPv4.
-_ON_THE_WIRE: Final = EVERYWHERE - network("::ffff:0:0/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +305,7 @@ class Pods:
 
     def __init__(self, profiles: Profiles, pods: AddressSet | None) -> None:
         self._profiles = profiles
-        pods = _ON_THE_WIRE if pods is None else pods & _ON_THE_WIRE
+        pods = ON_THE_WIRE if pods is None else pods & ON_THE_WIRE
         self._cidrs: dict[Family, Bounds] = {4: pods.v4, 6: pods.v6}
         self._local: dict[tuple[AddressSet, Family], Bounds] = {}
         self._far: dict[tuple[Ends, Family], tuple[tuple[int, Bounds], ...]] = {}
@@ -331,7 +329,7 @@ class Pods:
     def _clipped(self, ends: Ends, family: Family) -> Iterator[tuple[int, Bounds]]:
         for profiles, addresses in ends:
             bounds = of_family(addresses, family)
-            others = intersection(bounds, of_family(_ON_THE_WIRE, family))
+            others = intersection(bounds, of_family(ON_THE_WIRE, family))
             yield profiles & self._profiles.no_pod, others
             pods = self._profiles.pods & ~self._profiles.impossible
             yield profiles & pods, self._held(bounds, family)

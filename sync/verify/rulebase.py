@@ -8,7 +8,7 @@ To say which rule decides a flow on the firewall, all rules can be read for what
 or all for what they may match.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -16,16 +16,17 @@ from sync.firewall import tagfilter
 from sync.firewall.addressing import literal
 from sync.firewall.applications import resolve_applications
 from sync.firewall.effective import EffectiveRule
-from sync.firewall.objects import Address, AddressGroup
-from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.objects import AddressGroup
+from sync.firewall.resolution import Resolved, WildcardObjects, resolve_groups
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic, resolve_services, shared
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
 from sync.options import RuleOptions, ZoneOptions
-from sync.verify.boxes import Ends, Entry, Place
+from sync.verify.boxes import ON_THE_WIRE, Ends, Entry, Place
 from sync.verify.places import MULTICAST, DeviceGroup, Networks, Profiles, zones_named
 from sync.verify.policies import Direction
+from sync.verify.wildcards import ALL_IPV4, WildcardList, WildcardLists, pattern
 
 Action = Literal["allow", "deny"]
 Bound = Literal["by action", "surely", "perhaps"]
@@ -109,10 +110,8 @@ class Rulebase:
         self._lists: dict[tuple[str, ...], Listed | None] = {}
         self._far: dict[object, Ends] = {}
         self._filter = tagfilter.parse(rules.filter) if rules.filter.strip() else None
-        self._wild = {
-            end: _Wild([each for each in self._wildcard_rules() if each[1] == end])
-            for end in ("source", "destination")
-        }
+        self._wild = (self._wildcard_lists("source"), self._wildcard_lists("destination"))
+        self._overlapping = tuple(each.overlap() for each in self._wild)
         self.meant = [self._meant(placed) for placed in group.seen.rules]
 
     def decided(self, zone: str, direction: Direction) -> Iterator[Entry]:
@@ -149,7 +148,7 @@ class Rulebase:
                     place=each.place,
                     exact=each.exact,
                 )
-        yield from self._defaults(zone)
+        yield from self._defaults(zone, direction)
 
     def _place(self, at: EffectiveRule) -> Place:
         group = self._group
@@ -211,10 +210,28 @@ class Rulebase:
             outside = networks.perhaps(there) if perhaps else networks.surely(there)
         yield from _at(pods, addresses, profiles.no_pod, outside & addresses)
 
-    def _defaults(self, zone: str) -> Iterator[Entry]:
+    def _overlaps(self, direction: Direction, zones: frozenset[str]) -> Iterator[Entry]:
+        """What no default decides between a zone and others: wildcards of two rules overlap."""
+        profiles = self._profiles
+        pods = sum(profiles.zones.get(each, 0) for each in zones)
+        networks = self._networks.perhaps(zones)
+        local, far = self._overlapping if direction == "egress" else self._overlapping[::-1]
+        for here, there in ((local, EVERYWHERE), (EVERYWHERE, far)):
+            ends = tuple(_at(pods, there, profiles.no_pod, networks & there))
+            if here and there:
+                yield Entry(here, ends, _ANY_TRAFFIC, "deny", "wildcard-overlap")
+
+    def _defaults(self, zone: str, direction: Direction) -> Iterator[Entry]:
         profiles = self._profiles
         defaults = self._group.seen.defaults
         others = frozenset((profiles.every | {MULTICAST}) - {zone})
+        allowed = frozenset[str]()
+        if defaults["intrazone-default"] == "allow":
+            allowed |= {zone}
+        if defaults["interzone-default"] == "allow":
+            allowed |= others
+        if allowed and self._bound != "surely":
+            yield from self._overlaps(direction, allowed)
         for name, zones in (
             ("intrazone-default", frozenset({zone})),
             ("interzone-default", others),
@@ -262,9 +279,11 @@ class Rulebase:
         accepted = _accepted(self._rules.accept_dropped_members, rule)
         traffic, exact_traffic, open_traffic = self._traffic(rule, accepted=accepted)
         ends = []
-        for end, members, negated in (
-            ("source", rule.sources, rule.negate_source),
-            ("destination", rule.destinations, rule.negate_destination),
+        for wild, members, negated in zip(
+            self._wild,
+            (rule.sources, rule.destinations),
+            (rule.negate_source, rule.negate_destination),
+            strict=True,
         ):
             listed = self._listed(members)
             if listed is None:
@@ -278,8 +297,8 @@ class Rulebase:
                 )
                 exact = exact and not listed.open
             if surely:
-                kept = found - self._wild[end].taken_from(rule)
-                exact = exact and kept == found
+                kept = wild.surely(place, found)
+                exact = exact and not (found - kept) & ON_THE_WIRE
                 found = kept
             ends.append(found)
         opened = open_traffic or any(
@@ -404,55 +423,27 @@ class Rulebase:
         addresses = literal(name)
         return Listed(addresses or NOWHERE, addresses is None, NOWHERE)
 
-    def _wildcard_rules(self) -> Iterator[tuple[Rule, str, AddressSet]]:
-        """The rules with wildcard objects, at which end, and what such a rule takes there."""
+    def _wildcard_lists(self, end: Literal["source", "destination"]) -> WildcardLists:
+        """The lists with wildcard objects at one end, of all rules that a firewall may have."""
+        objects = WildcardObjects(self._objects.addresses)
+        found: dict[Hashable, WildcardList] = {}
         for placed in self._group.seen.rules:
             rule = placed.rule
-            for end, members, negated in (
-                ("source", rule.sources, rule.negate_source),
-                ("destination", rule.destinations, rule.negate_destination),
-            ):
-                if rule.disabled or _ANY in members:
-                    continue
-                wild = AddressSet.union(
-                    each.addresses
-                    for name in members
-                    for each in [self._objects.addresses.get(name)]
-                    if isinstance(each, Address) and each.kind == "ip-wildcard" and each.addresses
-                )
-                listed = self._listed(members)
-                if wild and listed is not None:
-                    yield rule, end, EVERYWHERE - listed.surely if negated else wild
-
-
-class _Wild:
-    """What rules lose to wildcard rules: to those of the other action, and where two overlap.
-
-    Such rules match by their longest prefix and not in order, unless a firewall's wildcard
-    top-down match mode is on (PAN-OS administrator's guide), which a Panorama does not say.
-    """
-
-    def __init__(self, rules: Sequence[tuple[Rule, str, AddressSet]]) -> None:
-        self._rules = rules
-        self._usual: dict[Action, AddressSet] = {
-            "allow": self._taken(rules, "allow"),
-            "deny": self._taken(rules, "deny"),
-        }
-
-    def taken_from(self, rule: Rule) -> AddressSet:
-        """What a rule does not surely match."""
-        action = action_of(rule)
-        others = [each for each in self._rules if each[0] is not rule]
-        known = len(others) == len(self._rules)
-        return self._usual[action] if known else self._taken(others, action)
-
-    @staticmethod
-    def _taken(rules: Sequence[tuple[Rule, str, AddressSet]], action: Action) -> AddressSet:
-        taken, seen = [], NOWHERE
-        for rule, _, wild in rules:
-            taken.append(seen & wild if action_of(rule) == action else wild)
-            seen |= wild
-        return AddressSet.union(taken)
+            members = rule.sources if end == "source" else rule.destinations
+            negated = rule.negate_source if end == "source" else rule.negate_destination
+            values = [pattern(each.value) for each in objects.reached(members)]
+            if not values or rule.disabled or not self._targeted(rule)[0]:
+                continue
+            more = ALL_IPV4 if None in values else NOWHERE
+            listed = self._listed(members)
+            if negated and listed:
+                more |= EVERYWHERE - listed.surely
+            found[self._place(placed)] = WildcardList(
+                frozenset(each for each in values if each),
+                more,
+                plain=not negated and listed is not None,
+            )
+        return WildcardLists(found)
 
 
 def action_of(rule: Rule) -> Action:

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from ipaddress import ip_address
-from itertools import islice
+from ipaddress import IPv4Address
 from typing import Literal, TypeVar
 
 from sync.calico.names import label_value
@@ -46,6 +45,7 @@ from tests.naive.routers import Router
 
 _Read = TypeVar("_Read")
 
+DROPPED = "dropped"
 MULTICAST = "multicast"
 MULTICAST_NETWORKS = ("224.0.0.0/4", "ff00::/8")
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
@@ -137,6 +137,39 @@ class Told:
     )
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     lists: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Through:
+    """A wildcard (base and mask) in a rule's list at one end; `end` None: it holds any address.
+
+    `by_itself`: what the list matches it matches by what is in it, and not by what is not.
+    """
+
+    placed: EffectiveRule
+    wildcard: tuple[int, int]
+    end: End | None
+    by_itself: bool
+
+    @property
+    def length(self) -> int:
+        """The length of its prefix."""
+        return 32 - self.wildcard[1].bit_length()
+
+    @property
+    def holds(self) -> bool:
+        if self.end is None:
+            return True
+        base, mask = self.wildcard
+        return self.end.family == 4 and (base ^ self.end.address) & ~mask & 0xFFFFFFFF == 0
+
+    @property
+    def around(self) -> bool:
+        """Whether an address has the bits of its prefix."""
+        if self.end is None:
+            return True
+        free = self.wildcard[1].bit_length()
+        return self.end.family == 4 and self.wildcard[0] >> free == self.end.address >> free
 
 
 @dataclass(frozen=True)
@@ -511,7 +544,8 @@ class Firewall:
             if not readable:
                 return oracle.says("region", name, place)
             return any(_within(member, end) for member in found.members)
-        if found.problem or found.kind == "fqdn":
+        # A wildcard is too much to be written long before it is too much to be asked.
+        if (found.problem and not _wildcard(found)) or found.kind == "fqdn":
             return oracle.says("object", name, place)
         return _value_holds(found, end)
 
@@ -772,46 +806,71 @@ class Firewall:
             return oracle.says("action", placed.device_group, rule.name)
         return rule.action == "allow"
 
-    def _through_wildcard(self, rule: Rule, flow: Flow) -> bool:
-        """Whether it is by a wildcard object that one of the rule's lists holds an address.
+    def _wildcards(self, members: Sequence[str]) -> list[tuple[int, int]]:
+        """The base and the mask of each wildcard object that a list leads to."""
+        found = []
+        for name in self._reached(tuple(members)):
+            each = self._end(name)
+            if isinstance(each, Address) and (wildcard := _wildcard(each)):
+                found.append(wildcard)
+        return found
 
-        A negated list with a wildcard object in it is taken to match by it, whatever it matches.
-        """
-        return any(
-            isinstance(found, Address)
-            and found.kind == "ip-wildcard"
-            and not found.problem
-            and (negate or _value_holds(found, end))
-            for members, negate, end in (
-                (rule.sources, rule.negate_source, flow.source),
-                (rule.destinations, rule.negate_destination, flow.destination),
-            )
-            for found in map(self._end, members)
-        )
+    def _at_one_end(
+        self, flow: Flow, oracle: Oracle, side: Literal["source", "destination"]
+    ) -> list[_Through]:
+        """What the firewall's rules have of wildcards at one end of a flow."""
+        found = []
+        for placed in self.seen.rules:
+            rule = placed.rule
+            source = side == "source"
+            wildcards = self._wildcards(rule.sources if source else rule.destinations)
+            if not wildcards or rule.disabled or not self._targeted(rule.target, oracle):
+                continue
+            end = flow.source if source else flow.destination
+            negate = rule.negate_source if source else rule.negate_destination
+            members = rule.sources if source else rule.destinations
+            found += [_Through(placed, each, end, by_itself=not negate) for each in wildcards]
+            if negate and not self._holds(members, end, oracle):
+                # It matches by a list that has a wildcard in it: taken to match by that.
+                found.append(_Through(placed, (0, 2**32 - 1), None, by_itself=False))
+        return found
 
-    def _candidates(self, flow: Flow, oracle: Oracle) -> Sequence[tuple[EffectiveRule | None, str]]:
-        """The rules that may decide; more than one only where wildcards are not taken top-down.
+    def _readings(self, flow: Flow, oracle: Oracle) -> Iterator[tuple[EffectiveRule | None, str]]:
+        """The rules that may decide, by all that the vendor's pages may mean.
 
         Unless the firewall's wildcard top-down match mode is on, rules with wildcards match by
-        longest prefix and not in order: such a rule may decide although an earlier one matches,
-        and where several hold the addresses of a flow, only they may count.
+        longest prefix and not in order: where wildcards hold an address, one of their rules is
+        judged alone. Which the pages leave open: that of the longest prefix of those that hold the
+        address, or of the longest prefix around it, whose wildcards are then asked; of rules alike
+        any; whatever rule has a negated list. Where the rules of several overlap, what the one does
+        not match is dropped, by no rule and no default.
         """
-        matching = (each for each in self.seen.rules if self.matches(each, flow, oracle))
+        in_order = (each for each in self.seen.rules if self.matches(each, flow, oracle))
+        first = next(in_order, None)
+        yield first, _place(first) if first else ""
         if self.top_down_wildcards or not self._has_wildcards:
-            return [(each, _place(each)) for each in islice(matching, 1)] or [(None, "")]
-        found = list(matching)
-        first: list[tuple[EffectiveRule | None, str]] = [(each, _place(each)) for each in found[:1]]
-        wild = [
-            each
-            for each in self.seen.rules
-            if not each.rule.disabled
-            and self._through_wildcard(each.rule, flow)
-            and self._ends_match(each.rule, set(), lambda _: True, flow, oracle)
-        ]
-        others = [(each, f"{_place(each)} (wildcard)") for each in wild if each in found[1:]]
-        if len(wild) > 1 and not any(each in found for each in wild):
-            return [*(first or [(None, "")]), (None, "overlap of wildcards")]
-        return [*(first or [(None, "")]), *others]
+            return
+        matching = [*([first] if first else []), *in_order]
+        for side in ("source", "destination"):
+            all_of_it = self._at_one_end(flow, oracle, side)
+            holding = [each for each in all_of_it if each.holds]
+            if not holding:
+                continue
+            negated = [each for each in holding if not each.by_itself]
+            longest = max(each.length for each in holding)
+            alone = [each for each in holding if each.length == longest]
+            leaf = max(each.length for each in all_of_it if each.around)
+            asked = [each for each in holding if each.length == leaf]
+            rules = {id(each.placed) for each in holding}
+            for each in (*alone, *asked, *negated):
+                where = f"{_place(each.placed)} (wildcard)"
+                if any(each.placed is other for other in matching):
+                    yield each.placed, where
+                else:
+                    yield None, f"{DROPPED} beside {where}" if len(rules) > 1 else where
+            if not asked:
+                others = [each for each in matching if id(each) not in rules]
+                yield next(iter(others), None), "none with a wildcard"
 
     @cached_property
     def _has_wildcards(self) -> bool:
@@ -822,14 +881,23 @@ class Firewall:
         )
 
     def verdict(self, flow: Flow, oracle: Oracle) -> Verdict:
-        """What the firewall does with a flow; where it is silent, the settings' world decides."""
-        options = self._candidates(flow, oracle)
-        rule, where = oracle.picks(options, "wildcards", str(flow))
+        """What the firewall does with a flow; where it is silent, the settings' world decides.
+
+        What it may deny by any reading of the vendor's pages it denies.
+        """
+        verdicts = [self._verdict(*each, flow, oracle) for each in self._readings(flow, oracle)]
+        return next((each for each in verdicts if not each.allow), verdicts[0])
+
+    def _verdict(
+        self, rule: EffectiveRule | None, where: str, flow: Flow, oracle: Oracle
+    ) -> Verdict:
         if rule is not None:
             return Verdict(self._allows(rule, oracle), where)
         source, destination = self._zone(flow.source, oracle), self._zone(flow.destination, oracle)
         if source is None or destination is None:
             return self.unplaced(flow, source, destination)
+        if where.startswith(DROPPED):
+            return Verdict(allow=False, by=where)
         name = "intrazone-default" if source == destination else "interzone-default"
         return Verdict(self.seen.defaults[name] == "allow", name)
 
@@ -952,8 +1020,19 @@ def _beside_of(rule: ET.Element) -> dict[str, tuple[tuple[str, ...], bool]]:
     return found
 
 
+def _wildcard(found: Address) -> tuple[int, int] | None:
+    """The base and the mask of a wildcard object; None for any other, and for what is none."""
+    base, _, mask = found.value.partition("/")
+    try:
+        read = int(IPv4Address(base)), int(IPv4Address(mask))
+    except ValueError:
+        return None
+    return read if found.kind == "ip-wildcard" and not read[1] >> 31 else None
+
+
 def _value_holds(found: Address, end: End) -> bool:
-    if found.kind != "ip-wildcard":
+    wildcard = _wildcard(found)
+    if wildcard is None:
         return _within(found.value, end)
-    base, mask = (int(ip_address(part)) for part in found.value.split("/"))
+    base, mask = wildcard
     return end.family == 4 and (base ^ end.address) & ~mask & 0xFFFFFFFF == 0

@@ -8,7 +8,7 @@ Configurations from elsewhere become cases too, with settings, pods and flows th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
@@ -178,14 +178,21 @@ class _Informed(Oracle):
 
 
 def case(
-    seed: int, *, tame: bool = False, number: int = 200, size: int = 1, routed: bool = False
+    seed: int,
+    *,
+    tame: bool = False,
+    number: int = 200,
+    size: int = 1,
+    routed: bool = False,
+    wild: bool = False,
 ) -> Case:
     """The case of a seed, with this many flows; `size` multiplies the number of its rules.
 
-    Of a `routed` case templates say which networks zones have, router by router.
+    Of a `routed` case templates say which networks zones have, router by router. Of a `wild` one
+    most rules are about wildcard objects that overlap, or about all and nothing.
     """
-    random = Random(f"{tame} {seed}")
-    writer = _Writer(random, tame)
+    random = Random(f"wild {seed}" if wild else f"{tame} {seed}")
+    writer = _Wildcards(random) if wild else _Writer(random, tame)
     made_of = _templates_of(Random(f"templates {tame} {seed}"), tame) if routed else None
     document = writer.document(size, made_of)
     configuration = words.read(document)
@@ -645,10 +652,13 @@ def _places(random: Random, case: Case, more: Iterable[str] = ()) -> list[Place]
         texts |= {*rows}
     for lines in (*told.names.values(), *told.lists.values()):
         texts |= {*(lines or ())}
+    values = set()
     for group in case.groups:
         seen = effective(case.configuration, group.name)
         for found in seen.objects.addresses.values():
             texts |= {*getattr(found, "value", "").split(", ")}
+            if isinstance(found, Address) and found.kind == "ip-wildcard":
+                values.add(found.value)
             texts |= set(getattr(found, "members", ()))
         for placed in seen.rules:
             texts |= {*placed.rule.sources, *placed.rule.destinations}
@@ -658,11 +668,31 @@ def _places(random: Random, case: Case, more: Iterable[str] = ()) -> list[Place]
             places += edges(text)
         except ValueError:
             continue
+    places += _wildcard_places(random, sorted(values))
     # Of the members of a long list a few are as good as all.
     usual = list(dict.fromkeys(places))
     crowd = [place for place in usual if _V4 + 0x20000 <= place[1] < _V4 + 0x30000]
     kept = set(random.sample(crowd, min(12, len(crowd))))
     return [place for place in usual if place in kept or place not in set(crowd)]
+
+
+def _wildcard_places(random: Random, values: Sequence[str]) -> Iterator[Place]:
+    """Places that wildcards hold, share, and just do not hold."""
+    wildcards = []
+    for value in values:
+        base, mask = (int(IPv4Address(part)) for part in value.split("/"))
+        wildcards.append((base & ~mask, mask))
+    for base, mask in wildcards:
+        near = [number for number in range(_V4, _V4 + 256) if not (number ^ base) & ~mask]
+        some = random.sample(near, min(4, len(near)))
+        for number in (*some, base, base | mask, base | random.getrandbits(32) & mask):
+            yield 4, number
+            yield 4, number ^ 1
+    for base, mask in wildcards:
+        for other, its in wildcards:
+            if not (base ^ other) & ~mask & ~its:
+                yield 4, base | other
+                yield 4, base | other | random.getrandbits(32) & mask & its
 
 
 # --- documents ------------------------------------------------------------------------------------
@@ -1018,6 +1048,47 @@ class _Writer:
 
 
 _REGIONS = ("branch-office", "branch-office", "DE", "panw-highrisk-ip-list")
+
+
+class _Wildcards(_Writer):
+    """Writes documents whose rules overlap in wildcards, or match all or nothing."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random, tame=False)
+        self._wildcards = [f"w-{number}" for number in range(random.randint(2, 6))]
+
+    def objects(self, share: float) -> list[Word]:
+        random = self._random
+        made = super().objects(share)
+        made += [
+            words.address(name, self.wildcard(), kind="ip-wildcard", tags=self.tags())
+            for name in self._wildcards
+            if self.chance(share)
+        ]
+        if self.chance(share):
+            listed = self.sample([*self._wildcards, "net-1", "nowhere"], 2)
+            made.append(words.group("w-group", *listed, tags=self.tags()))
+        if self.chance(share):
+            made.append(words.address("all", random.choice(("::/0", "::/96", "0.0.0.0/0"))))
+        return made
+
+    def wildcard(self) -> str:
+        """One of about as many CIDRs as can be told apart soon, or of far too many."""
+        masks = ("0.0.0.5", "0.0.0.40", "0.0.0.63", "0.0.0.0", "0.0.0.254", "0.0.1.3", "0.0.4.15")
+        many = ("0.0.16.62", "0.3.255.254", "0.31.255.250", "0.127.255.254")
+        return f"{self.v4()}/{self._random.choice((*masks, *masks, *many))}"
+
+    def ends(self) -> list[str]:
+        if self.chance(0.4):
+            return super().ends()
+        if self.chance(0.1):
+            return self._random.choice((["all"], ["all", "nowhere"], ["any", *self._wildcards[:1]]))
+        listed = self.sample([*self._wildcards, *self._wildcards, "w-group"], 2)
+        if self.chance(0.2):
+            listed += self._random.choice((["net-1"], ["dyn"], ["four-six"], self.literals(1)))
+        return listed
+
+
 # What a rule may hold that Calico cannot say, or that nobody can read.
 _ODDITIES = (
     words.members("source-user", ["domain\\admins"]),

@@ -45,8 +45,10 @@ class Judged:
 
 
 @cache
-def judged(seed: int, *, tame: bool = False, size: int = 1, routed: bool = False) -> Judged:
-    return translated(case(seed, tame=tame, size=size, routed=routed))
+def judged(
+    seed: int, *, tame: bool = False, size: int = 1, routed: bool = False, wild: bool = False
+) -> Judged:
+    return translated(case(seed, tame=tame, size=size, routed=routed, wild=wild))
 
 
 def translated(made: Case, standing: Mapping[Key, Manifest] | None = None) -> Judged:
