@@ -1,15 +1,17 @@
 """Whether what shall be written gives the firewall's verdicts, in the words of plans.
 
-device groups, desired objects  ->  proof  ->  guards verification, undecided
+device groups, desired objects  ->  proof  ->  guards verification, report-mismatch,
+                                                undecided
 """
 
 from collections.abc import Sequence
 
 from sync.net.addresses import written
-from sync.plan.guards import Blocker, undecided, verification
+from sync.plan.guards import Blocker, report_mismatch, undecided, verification
 from sync.translate.fidelity import Report, Status
 from sync.translate.sets import Target
 from sync.translate.translation import Options, Translated
+from sync.verify.boxes import Place
 from sync.verify.lists import Difference, Witness
 from sync.verify.places import DeviceGroup
 from sync.verify.proof import Proof, Settings, prove
@@ -22,10 +24,15 @@ def proof_of(
 ) -> Proof:
     """Hold what a cluster shall have against the rulebases of its device groups.
 
-    `samples` looks for a flow of each rule that Calico cannot say as it is.
+    `samples` looks for a flow of each rule that Calico cannot say as it is; where the report does
+    not say so of one, they are looked for anyway.
     """
     documents = [each.document() for each in translated.manifests.values()]
-    return prove(judged_groups(targets), documents, settings_of(options), samples=samples)
+    groups, settings = judged_groups(targets), settings_of(options)
+    proof = prove(groups, documents, settings, samples=samples)
+    if _overstated(proof, translated.report) and not samples:
+        return prove(groups, documents, settings, samples=True)
+    return proof
 
 
 def judged_groups(targets: Sequence[Target]) -> list[DeviceGroup]:
@@ -44,17 +51,16 @@ def settings_of(options: Options) -> Settings:
 
 
 def disagreements(proof: Proof, report: Report) -> list[str]:
-    """What must not be: a clause for each.
+    """What must not be: a clause for each."""
+    return [*_misjudged(proof, report), *_overstated(proof, report)]
+
+
+def _misjudged(proof: Proof, report: Report) -> list[str]:
+    """Flows that the cluster would judge otherwise than the firewall.
 
     That a cluster denies more is no disagreement where the report says so of a deciding rule.
     """
-    overstated = [
-        f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
-        "is not"
-        for each in report.rules
-        if each.status is Status.EXACT and each.place in proof.inexact
-    ]
-    return [*map(said, (*proof.allowed, *unsaid(proof, report))), *overstated]
+    return [*map(said, (*proof.allowed, *unsaid(proof, report)))]
 
 
 def unsaid(proof: Proof, report: Report) -> list[Difference]:
@@ -64,12 +70,34 @@ def unsaid(proof: Proof, report: Report) -> list[Difference]:
     return [each for each in proof.denied if each.place not in inexact and each.says not in names]
 
 
+def _overstated(proof: Proof, report: Report) -> list[str]:
+    """Rules that the report says are exact, and the proof says are not."""
+    return [
+        f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
+        f"is not: by the proof {'; '.join(proof.inexact[each.place])}{_as_in(proof, each.place)}"
+        for each in report.rules
+        if each.status is Status.EXACT and each.place in proof.inexact
+    ]
+
+
+def _as_in(proof: Proof, place: Place) -> str:
+    sample = proof.samples.get(place)
+    return f", as in {flow_said(sample)}" if sample else ""
+
+
 def blockers(proof: Proof, report: Report) -> list[Blocker]:
     """The guards that a proof raises."""
-    found = disagreements(proof, report)
-    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    refused = [verification("; ".join([*found[:_SHOWN], *more]))] if found else []
-    return [*refused, *map(undecided, proof.undecided)]
+    refused, overstated = _misjudged(proof, report), _overstated(proof, report)
+    if refused:
+        found = [verification(_some([*refused, *overstated]))]
+    else:
+        found = [report_mismatch(_some(overstated), overstated)] if overstated else []
+    return [*found, *map(undecided, proof.undecided)]
+
+
+def _some(clauses: Sequence[str]) -> str:
+    more = [f"and {len(clauses) - _SHOWN} more"] if len(clauses) > _SHOWN else []
+    return "; ".join([*clauses[:_SHOWN], *more])
 
 
 def said(difference: Difference) -> str:

@@ -8,6 +8,7 @@
     empty-source       what a tier is made from holds nothing any more, or is elsewhere  approvable
     essentials         pods would lose DNS or the API server, as rules first come to them approvable
     verification       what would be written does not give the firewall's verdicts        never
+    report-mismatch    it does, but of some rule the report says more than is true       approvable
     undecided          nobody can tell whether it does                                    approvable
 
 What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
@@ -162,6 +163,20 @@ def verification(disagreement: str) -> Blocker:
         "verification",
         f"{disagreement}; nothing in this cluster is written, please report this",
         approvable=False,
+    )
+
+
+def report_mismatch(disagreement: str, covers: Sequence[str]) -> Blocker:
+    """The report says that rules are exact and the proof does not, though no flow is misjudged.
+
+    `disagreement` is a clause for people, `covers` all that is seen with an approval.
+    """
+    return Blocker(
+        "report-mismatch",
+        f"{disagreement}; the proof found no flow that would be judged otherwise than by the "
+        "firewall, so nothing is opened, and the report alone is wrong: please report this",
+        approvable=True,
+        covers=hashlib.sha256(repr(sorted(covers)).encode()).hexdigest(),
     )
 
 

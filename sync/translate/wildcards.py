@@ -107,9 +107,8 @@ class WildcardRules:
         takers = self._takers[end]
         mine = takers[own] if own is not None else None
         its = mine.wildcards if mine else frozenset()
-        sayable = [
-            each for each in its if mine and mine.decides and each.blocks <= MAX_WILDCARD_BLOCKS
-        ]
+        own_ones = its if mine and mine.decides else frozenset()
+        sayable = [each for each in own_ones if each.blocks <= MAX_WILDCARD_BLOCKS]
         taken = [each.beyond for rule, each in takers.items() if rule != own]
         for wild, users in self._users[end].items():
             near = matched & wild.prefix
@@ -118,10 +117,10 @@ class WildcardRules:
             if users > (wild in its):
                 longer = (each.addresses() for each in sayable if each.length > wild.length)
                 taken.append(wild.among(near) - AddressSet.union(longer))
-            shorter = [each.addresses() for each in sayable if each.length < wild.length]
+            shorter = [each.among(near) for each in own_ones if each.length < wild.length]
             if shorter:
                 others = (each.addresses() for each in sayable if each.length >= wild.length)
-                taken.append((near & AddressSet.union(shorter)) - AddressSet.union(others))
+                taken.append(AddressSet.union(shorter) - AddressSet.union(others))
         return AddressSet.union(taken)
 
 

@@ -40,7 +40,8 @@ class Proof:
     `allowed` are flows that the cluster allows and the firewall denies, `denied` those that the
     cluster denies though the firewall's list allows them. `undecided` has a clause for each part
     that was not proven; `lists` counts those that were, `rules` the Calico rules in them. `inexact`
-    are the rules that Calico cannot say as they are on the firewall; `samples` has a flow that
+    are the rules that Calico cannot say as they are on the firewall, each with clauses that say
+    why; `samples` has a flow that
     it decides of each that is an allow, as far as there is one that is found soon.
     """
 
@@ -49,7 +50,7 @@ class Proof:
     undecided: tuple[str, ...] = ()
     lists: int = 0
     rules: int = 0
-    inexact: frozenset[Place] = frozenset()
+    inexact: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
     samples: Mapping[Place, Witness] = field(default_factory=dict)
 
     @property
@@ -156,7 +157,7 @@ class _Tier:
                 said = self._policies.said_to(bit, direction, frozenset())
                 wanted = [self._everything(action, who)]
                 proofs.append(self._compared(who, direction, wanted, said))
-        inexact = frozenset(meant.place for meant in self._rulebase.meant if not meant.exact)
+        inexact = {each.place: each.inexact for each in self._rulebase.meant if each.inexact}
         return merged([*proofs, Proof(inexact=inexact, samples=self._samples or {})])
 
     def _everything(self, action: Literal["allow", "deny"], why: str) -> Entry:
@@ -199,6 +200,6 @@ def merged(proofs: Sequence[Proof]) -> Proof:
         undecided=tuple(each for proof in proofs for each in proof.undecided),
         lists=sum(proof.lists for proof in proofs),
         rules=sum(proof.rules for proof in proofs),
-        inexact=frozenset().union(*(proof.inexact for proof in proofs)),
+        inexact={place: why for proof in proofs for place, why in proof.inexact.items()},
         samples={place: flow for proof in proofs for place, flow in proof.samples.items()},
     )

@@ -63,8 +63,8 @@ class Listed:
 class Meant:
     """What one rule stands for. Zones are None for any; without traffic it matches nothing.
 
-    `surely`: it is what the rule surely matches, not what it may match. `exact`: it stands for
-    neither more nor less than the rule on the firewall.
+    `surely`: it is what the rule surely matches, not what it may match. `inexact` has a clause for
+    each thing by which it may stand for more or less than the rule on the firewall.
     """
 
     placed: EffectiveRule
@@ -75,7 +75,7 @@ class Meant:
     source: AddressSet
     destination: AddressSet
     traffic: tuple[Traffic, ...]
-    exact: bool
+    inexact: tuple[str, ...]
 
 
 class Rulebase:
@@ -146,7 +146,7 @@ class Rulebase:
                     action_of(rule),
                     rule.name,
                     place=each.place,
-                    exact=each.exact,
+                    exact=not each.inexact,
                 )
         yield from self._defaults(zone, direction)
 
@@ -257,29 +257,30 @@ class Rulebase:
         allow = rule.action == "allow"
         surely = self._surely(action_of(rule))
         place = self._place(placed)
-        nothing = Meant(
-            placed, place, surely, None, None, NOWHERE, NOWHERE, (), exact=rule.disabled
-        )
+        nothing = Meant(placed, place, surely, None, None, NOWHERE, NOWHERE, (), ())
         if rule.disabled:
             return nothing
         there, surely_there = self._targeted(rule)
+        inexact = ["only some firewalls may have it"] if there != surely_there else []
         if not (surely_there if surely else there):
-            return replace(nothing, exact=not there)
-        exact = there == surely_there
+            return replace(nothing, inexact=tuple(inexact))
         if (
             self._filter
             and not self._filter.matches(frozenset(rule.tags))
             and (allow or (self._rules.filter_denies and not rule.unreadable))
         ):
-            return nothing
+            return replace(nothing, inexact=("rules.filter leaves it out",))
         if rule.constraints or rule.unreadable:
+            inexact.append("it asks for what Calico cannot see")
             if surely or _accepted(self._rules.accept_dropped_denies, rule):
-                return nothing
-            exact = False
+                return replace(nothing, inexact=tuple(inexact))
         accepted = _accepted(self._rules.accept_dropped_members, rule)
         traffic, exact_traffic, open_traffic = self._traffic(rule, accepted=accepted)
+        if not exact_traffic:
+            inexact.append("its services and applications are not wholly known")
         ends = []
-        for wild, members, negated in zip(
+        for end, wild, members, negated in zip(
+            ("source", "destination"),
             self._wild,
             (rule.sources, rule.destinations),
             (rule.negate_source, rule.negate_destination),
@@ -295,10 +296,11 @@ class Rulebase:
                     accepted=accepted,
                     answered=self._bound == "by action",
                 )
-                exact = exact and not listed.open
+                inexact += [f"its {end} is not wholly known"] if listed.open else []
             if surely:
                 kept = wild.surely(place, found)
-                exact = exact and not (found - kept) & ON_THE_WIRE
+                if (found - kept) & ON_THE_WIRE:
+                    inexact.append(f"its {end} shares addresses with wildcard objects")
                 found = kept
             ends.append(found)
         opened = open_traffic or any(
@@ -306,10 +308,11 @@ class Rulebase:
             for listed in map(self._listed, (rule.sources, rule.destinations))
         )
         if not surely and opened and _accepted(self._rules.accept_dropped_denies, rule):
-            return nothing
+            return replace(nothing, inexact=("rules.accept_dropped_denies leaves it out",))
         from_zones = _zones(rule.from_zones)
         # An intrazone rule has no destination zones of its own.
         to_zones = from_zones if rule.rule_type == "intrazone" else _zones(rule.to_zones)
+        inexact += self._unknown(rule, from_zones, to_zones)
         return Meant(
             placed,
             place,
@@ -319,17 +322,18 @@ class Rulebase:
             ends[0],
             ends[1],
             traffic if ends[0] and ends[1] else (),
-            exact and exact_traffic and self._knows(rule, from_zones, to_zones),
+            tuple(inexact),
         )
 
-    def _knows(
+    def _unknown(
         self, rule: Rule, from_zones: frozenset[str] | None, to_zones: frozenset[str] | None
-    ) -> bool:
-        """Whether the networks of all zones that a rule speaks of are known."""
+    ) -> Iterator[str]:
+        """A clause for each zone that a rule speaks of and whose networks are not known."""
         spoken = (from_zones or frozenset()) | (to_zones or frozenset())
         if rule.rule_type != "universal" and from_zones is None and to_zones is None:
             spoken = zones_named(self._group)
-        return all(zone in self._networks.of for zone in spoken)
+        for zone in sorted(spoken - self._networks.of.keys()):
+            yield f"the networks of zone {zone!r} are not known"
 
     def _targeted(self, rule: Rule) -> tuple[bool, bool]:
         """Whether a firewall that the clusters stand for may have a rule, and all surely have."""

@@ -9,7 +9,7 @@ All prefixes cut the addresses into regions, each where one of them is the longe
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 
@@ -40,10 +40,15 @@ class Pattern:
         first = self.bits // self.size * self.size
         return AddressSet((first, first + self.size))
 
+    @property
+    def too_large(self) -> bool:
+        """Whether it is too many CIDRs to be said: each free bit above a fixed one doubles them."""
+        free = ~self.counts & _WHOLE
+        return 1 << (free & (free + 1)).bit_count() > _MOST
+
     def holds(self, found: AddressSet) -> AddressSet:
         """What of these addresses it holds, or rather more than too many CIDRs."""
-        free = ~self.counts & _WHOLE
-        most = _MOST if 1 << (free & (free + 1)).bit_count() <= _MOST else _FEW
+        most = _FEW if self.too_large else _MOST
         parts = (part for block in found.blocks_v4() for part in self._in_block(*block, most))
         return AddressSet.union(AddressSet(part) for part in parts)
 
@@ -130,13 +135,13 @@ class WildcardLists:
             if not here:
                 continue
             taken = self._all(foreign & leaf, here)
-            decided = self._all(its & leaf, here) - taken
+            decided = self._all({each for each in its & leaf if not each.too_large}, here) - taken
             lost += [taken, self._all(foreign & around, here) - decided]
             lost.append(self._all(its & around, here) - decided)
         return matched - AddressSet.union(lost)
 
     @staticmethod
-    def _all(patterns: frozenset[Pattern], found: AddressSet) -> AddressSet:
+    def _all(patterns: Collection[Pattern], found: AddressSet) -> AddressSet:
         return AddressSet.union(each.holds(found) for each in patterns)
 
 
