@@ -56,15 +56,15 @@ def disagreements(proof: Proof, report: Report) -> list[str]:
 
 
 def _misjudged(proof: Proof, report: Report) -> list[str]:
-    """Flows that the cluster would judge otherwise than the firewall.
-
-    That a cluster denies more is no disagreement where the report says so of a deciding rule.
-    """
+    """Flows that the cluster would judge otherwise than the firewall, and no report says so."""
     return [*map(said, (*proof.allowed, *unsaid(proof, report)))]
 
 
 def unsaid(proof: Proof, report: Report) -> list[Difference]:
-    """What a cluster denies though the firewall allows it, by rules that the report calls exact."""
+    """What a cluster denies though the firewall allows it, by rules that the report calls exact.
+
+    That a cluster denies more is no disagreement where the report says so of a deciding rule.
+    """
     inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
     names = frozenset(inexact.values())  # a Calico rule says no more of the firewall's
     return [each for each in proof.denied if each.place not in inexact and each.says not in names]

@@ -4,7 +4,7 @@ A group is *open* where something in it cannot be said in addresses; then `addre
 surely belongs to it and `open_because` says what is missing.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -111,37 +111,6 @@ def resolve_groups(
     return resolved
 
 
-class WildcardObjects:
-    """The wildcard objects that lists of members hold, also in groups of any depth.
-
-    PAN-OS takes none into a group, but a file may say so.
-    """
-
-    def __init__(self, objects: _Named) -> None:
-        self._objects = objects
-        some = any(
-            isinstance(each, Address) and each.kind == "ip-wildcard" for each in objects.values()
-        )
-        self._members = _Members(objects) if some else None
-
-    def reached(self, listed: Collection[str]) -> tuple[Address, ...]:
-        """Those of one list, by name."""
-        if self._members is None:
-            return ()
-        met = {*listed}
-        waiting = [*met]
-        while waiting:
-            group = self._members.groups.get(waiting.pop())
-            if group is not None and not group.problem:
-                new = {*self._members.of(group)} - met
-                met |= new
-                waiting += new
-        found = (self._objects.get(name) for name in sorted(met))
-        return tuple(
-            each for each in found if isinstance(each, Address) and each.kind == "ip-wildcard"
-        )
-
-
 def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[AddressSet, str]:
     """What a member stands for that has no addresses of its own, and what is missing of it."""
     if isinstance(found, Address):
@@ -206,6 +175,48 @@ class _Members:
         """The members of a group that are groups themselves."""
         group = self.groups[name]
         return iter(()) if group.problem else filter(self.groups.__contains__, self.of(group))
+
+
+class WildcardObjects:
+    """The wildcard objects that lists of members hold, also in groups of any depth.
+
+    PAN-OS takes none into a group, but a file may say so.
+    """
+
+    def __init__(self, objects: _Named) -> None:
+        self._wildcards = {
+            name: each
+            for name, each in objects.items()
+            if isinstance(each, Address) and each.kind == "ip-wildcard"
+        }
+        self._leading = {name: (name,) for name in self._wildcards}
+        if self._wildcards:
+            self._climb(_Members(objects))
+
+    def _climb(self, members: _Members) -> None:
+        """Find the groups that lead to wildcards, each with those of its members that do."""
+        above: dict[str, list[str]] = {}
+        for name, group in members.groups.items():
+            for member in () if group.problem else members.of(group):
+                above.setdefault(member, []).append(name)
+        waiting = [*self._wildcards]
+        while waiting:
+            member = waiting.pop()
+            for name in above.get(member, ()):
+                if name not in self._leading:
+                    waiting.append(name)
+                self._leading[name] = (*self._leading.get(name, ()), member)
+
+    def reached(self, listed: Iterable[str]) -> tuple[Address, ...]:
+        """Those of one list, by name."""
+        met: set[str] = set()
+        waiting = [name for name in listed if name in self._leading]
+        while waiting:
+            name = waiting.pop()
+            if name not in met:
+                met.add(name)
+                waiting += self._leading[name]
+        return tuple(self._wildcards[name] for name in sorted(met & self._wildcards.keys()))
 
 
 def _circles(members: _Members) -> Iterator[tuple[str, ...]]:

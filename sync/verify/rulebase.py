@@ -277,7 +277,7 @@ class Rulebase:
         accepted = _accepted(self._rules.accept_dropped_members, rule)
         traffic, exact_traffic, open_traffic = self._traffic(rule, accepted=accepted)
         if not exact_traffic:
-            inexact.append("its services and applications are not wholly known")
+            inexact.append("its applications and services are not all ports")
         ends = []
         for end, wild, members, negated in zip(
             ("source", "destination"),

@@ -717,23 +717,50 @@ def test_what_allows_more_than_the_firewall_is_never_written(
     assert world.only().state == "in sync"
 
 
-def test_what_is_less_than_exact_where_the_report_says_exact_is_never_written(
+def praised(*given: Any) -> Translated:
+    """A translation whose report says that every rule is exact."""
+    found = translate(*given)
+    rules = [replace(each, status=Status.EXACT, reasons=()) for each in found.report.rules]
+    return replace(found, report=replace(found.report, rules=tuple(rules)))
+
+
+def test_what_is_less_than_exact_where_the_report_says_exact_waits_for_an_approval(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def praised(*given: Any) -> Translated:
-        found = translate(*given)
-        rules = [replace(each, status=Status.EXACT, reasons=()) for each in found.report.rules]
-        return replace(found, report=replace(found.report, rules=tuple(rules)))
-
     cluster = world.keep_in_memory()
     monkeypatch.setattr("sync.desired.translate", praised)
     world.export(allow("by name", from_=["web"], to=["db"], application=["ssl"]))
     result = world.only()
     assert result.plan is not None
-    assert "the report says that rule 'by name' of device group dg is exact, and it is not" in (
-        result.plan.blockers[0].message
+    (blocker,) = result.plan.blockers
+    assert (blocker.guard, blocker.approvable) == ("report-mismatch", True)
+    said = "the report says that rule 'by name' of device group dg is exact, and it is not: by the "
+    assert blocker.message.startswith(
+        f"{said}proof its applications and services are not all ports"
     )
+    assert ", as in ingress of a pod of zone db (" in blocker.message
+    assert "nothing is opened" in blocker.message
+    assert exit_code([result], detailed=False) == 3
     assert cluster.documents == {}
+    world.store.run("somebody").approve(result.plan.digest)
+    assert world.only().error is None
+    assert (STAGED, WEB_CHAIN) in cluster.documents
+
+
+def test_no_approval_lets_through_what_opens_a_flow_where_the_report_is_wrong_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.keep_in_memory()
+    monkeypatch.setattr("sync.desired.translate", lambda *given: widened(praised(*given)))
+    world.export(
+        allow("web to db", from_=["web"], to=["db"], service=["service-https"]),
+        allow("by name", from_=["web"], to=["db"], application=["ssl"]),
+    )
+    result = world.only()
+    assert result.plan is not None
+    (blocker,) = result.plan.blockers
+    assert (blocker.guard, blocker.approvable) == ("verification", False)
+    assert exit_code([result], detailed=False) == 6
 
 
 def test_what_the_proof_cannot_decide_waits_for_an_approval(
