@@ -869,7 +869,9 @@ class Firewall:
                 else:
                     yield None, f"{DROPPED} beside {where}" if len(rules) > 1 else where
             if not asked:
-                others = [each for each in matching if id(each) not in rules]
+                # A negated list matches by what is not found.
+                found = {id(each.placed) for each in holding if each.by_itself}
+                others = [each for each in matching if id(each) not in found]
                 yield next(iter(others), None), "none with a wildcard"
 
     @cached_property

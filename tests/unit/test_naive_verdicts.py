@@ -401,15 +401,70 @@ def test_targets() -> None:
     assert says(named + text("negate", "yes"), ["002"])
 
 
-def test_wildcards_may_decide_before_their_turn() -> None:
-    words = (
-        rule("allow", **ALLOW),
-        rule("deny", action="deny", service=["any"], destination=["wild"]),
-        address("wild", "10.0.0.2/0.0.0.4", kind="ip-wildcard"),
-    )
-    assert allowed(firewall(*words), NO)
-    assert not allowed(firewall(*words), YES)
-    assert allowed(firewall(*words, top_down_wildcards=True), YES)
+SSH = {**ALLOW, "service": ["ssh"]}
+WILDCARDS = (
+    service("ssh", "22"),
+    # 10.0.0.2 is in all but the last two, which are in the prefixes of those before them.
+    address("broad", "10.0.0.0/0.0.255.254", kind="ip-wildcard"),
+    address("narrow", "10.0.0.2/0.0.0.252", kind="ip-wildcard"),
+    address("huge", "10.0.0.0/0.127.255.254", kind="ip-wildcard"),
+    address("odd", "10.0.0.1/0.0.0.254", kind="ip-wildcard"),
+    address("other", "10.1.0.1/0.0.0.254", kind="ip-wildcard"),
+    group("grouped", "narrow"),
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        # An allow of all services at one list, and one of ssh alone at another: is http allowed?
+        (["broad"], ["narrow"], False),
+        (["narrow"], ["broad"], True),
+        (["narrow"], ["narrow"], False),
+        (["broad"], ["grouped"], False),
+        (["grouped"], ["broad"], True),
+        (["broad"], ["huge"], True),
+        (["huge"], ["broad"], False),
+        (["broad", "narrow"], ["narrow"], False),
+        # The longest prefix around the address is of a wildcard that does not hold it.
+        (["broad"], ["odd"], False),
+        (["broad", "odd"], ["other"], False),
+        (["narrow"], ["odd"], True),
+        (["broad"], ["other"], True),
+        # What has no wildcard has no prefix.
+        (["any"], ["narrow"], False),
+        (["10.0.0.2"], ["narrow"], False),
+        (["any"], ["other"], True),
+    ],
+)
+def test_of_overlapping_wildcards_the_longest_prefix_alone_decides(
+    first: Sequence[str], second: Sequence[str], expected: bool
+) -> None:
+    rules = [rule("all", **ALLOW, destination=first), rule("ssh", **SSH, destination=second)]
+    for order in (rules, rules[::-1]):
+        found = firewall(*order, *WILDCARDS)
+        assert allowed(found, port=80) is expected
+        in_order = firewall(*order, *WILDCARDS, top_down_wildcards=True)
+        assert allowed(in_order, port=80)
+
+
+@pytest.mark.parametrize("negated", [False, True])
+def test_a_wildcard_deny_may_decide_before_its_turn(negated: bool) -> None:
+    listed: dict[str, Any] = {"destination": ["other" if negated else "narrow"]}
+    listed |= {"negate_destination": "yes"} if negated else {}
+    deny = rule("deny", action="deny", service=["any"], **listed)
+    found = firewall(rule("allow", **ALLOW), deny, *WILDCARDS)
+    assert not allowed(found)
+    assert allowed(firewall(rule("allow", **ALLOW), deny, *WILDCARDS, top_down_wildcards=True))
+
+
+def test_what_the_deciding_wildcard_rule_does_not_match_no_default_allows() -> None:
+    within = {"from_": ["dmz"], "to": ["dmz"], "service": ["ssh"]}
+    broad = rule("broad", **within, destination=["broad"])
+    narrow = rule("narrow", **within, destination=["narrow"])
+    there = pod("10.0.0.4", "dmz")
+    assert allowed(firewall(broad, *WILDCARDS), source=there)
+    assert not allowed(firewall(broad, narrow, *WILDCARDS), source=there)
 
 
 # --- zones ----------------------------------------------------------------------------------------
