@@ -178,6 +178,7 @@ def _placed(rule: str, place: Place | None) -> str:
 
 # What decides where no rule of the firewall is about an end.
 _DEFAULTS: Final = {
+    "wildcard-overlap": "wildcards of two rules overlap, and neither rule allows it",
     "unzoned-pods": "no zone of the far pod is known (zones.unzoned_pods)",
     "unknown-addresses": "no zone is known to hold the far end (zones.unknown_addresses)",
 }
