@@ -707,6 +707,7 @@ class _Writer:
         self._apps = Random(f"applications {random.getstate()[1][:3]}")
         self._names = Random(f"names {random.getstate()[1][:3]}")
         self._tame = tame
+        self._negations = 0.12
         self._addresses = [
             "net-1",
             "net-2",
@@ -930,9 +931,9 @@ class _Writer:
             lists["service"] = ["application-default"]
         elif self._apps.random() < 0.06:
             lists["service"] = ["spelled"]
-        if self.chance(0.12):
+        if self.chance(self._negations):
             lists["negate_source"] = "yes"
-        if self.chance(0.12):
+        if self.chance(self._negations):
             lists["negate_destination"] = "yes"
         if self.chance(0.3):
             lists["rule_type"] = random.choice(("intrazone", "interzone", "universal"))
@@ -1055,6 +1056,7 @@ class _Wildcards(_Writer):
 
     def __init__(self, random: Random) -> None:
         super().__init__(random, tame=False)
+        self._negations = 0.25
         self._wildcards = [f"w-{number}" for number in range(random.randint(2, 6))]
 
     def objects(self, share: float) -> list[Word]:
@@ -1081,8 +1083,10 @@ class _Wildcards(_Writer):
     def ends(self) -> list[str]:
         if self.chance(0.4):
             return super().ends()
-        if self.chance(0.1):
-            return self._random.choice((["all"], ["all", "nowhere"], ["any", *self._wildcards[:1]]))
+        if self.chance(0.2):
+            return self._random.choice(
+                (["all"], ["all"], ["all", "nowhere"], ["any", *self._wildcards[:1]])
+            )
         listed = self.sample([*self._wildcards, *self._wildcards, "w-group"], 2)
         if self.chance(0.2):
             listed += self._random.choice((["net-1"], ["dyn"], ["four-six"], self.literals(1)))
