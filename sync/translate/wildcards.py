@@ -135,7 +135,8 @@ def _taker(
             beyond = _IPV4  # nobody knows what it holds
     listed = lists.listed(members)
     if negated and listed:
-        # All that it matches it may match by its wildcards, longest or not.
+        # What it matches, and what its wildcards keep it from, it may decide, longest or not.
         plain = AddressMatch(listed.rest, groups=listed.groups, held=listed.held)
         beyond |= EVERYWHERE - plain.listed
+        beyond |= AddressSet.union(each.among(_IPV4) for each in wildcards)
     return _Taker(frozenset(wildcards), beyond, decides=not negated and listed is not None)

@@ -442,6 +442,7 @@ class Rulebase:
             listed = self._listed(members)
             if negated and listed:
                 more |= EVERYWHERE - listed.surely
+                more |= AddressSet.union(each.holds(ALL_IPV4) for each in values if each)
             found[self._place(placed)] = WildcardList(
                 frozenset(each for each in values if each),
                 more,

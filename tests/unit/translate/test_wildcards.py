@@ -235,6 +235,14 @@ def test_a_negated_list_with_a_wildcard_takes_all_that_it_may_match(action: str)
     assert kept(found, "plain", "destination") == {"11.0.0.1"}
 
 
+def test_what_a_negated_list_spares_by_a_wildcard_it_takes_from_longer_prefixes_too() -> None:
+    found = translated(
+        one("n", destination=["narrow"]),
+        one("but", destination=["broad"], negate_destination="yes", action="deny"),
+    )
+    assert not kept(found, "n", "destination")
+
+
 @pytest.mark.parametrize(
     ("extra", "rules"),
     [
