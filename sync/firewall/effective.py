@@ -270,7 +270,31 @@ def _addresses(
         if len(others) > 1:
             each = found.get(name) or Address(name, "external-list", "", None)
             found[name] = unusable(each, _of_several(others))
+    for name in _may_be_wildcards(layers):
+        unclear = found[name]
+        if len(kinds.get(name, ())) > 1 or type(unclear) is not Address:
+            # What is judged out of order by it, nobody knows: an unreadable wildcard.
+            tags, problem = unclear.tags, unclear.problem
+            found[name] = Address(name, "ip-wildcard", "", None, tags, problem=problem)
     return found
+
+
+def _may_be_wildcards(layers: Sequence[Objects]) -> set[str]:
+    """The names that a wildcard object and an object of another kind have."""
+    wild = {
+        name
+        for layer in layers
+        for name, each in layer.addresses.items()
+        if isinstance(each, Address) and each.kind == "ip-wildcard"
+    }
+    others = {
+        name
+        for layer in layers
+        for name, each in layer.addresses.items()
+        if isinstance(each, AddressGroup)
+    }
+    named = {name for layer in layers for name in (*layer.regions, *layer.external_lists)}
+    return wild & (others | named | _PREDEFINED.keys())
 
 
 def _of_one_kind(

@@ -334,3 +334,25 @@ def test_a_rule_of_any_address_has_none_of_its_own_to_be_trusted() -> None:
     assert status(found, "any") is Status.NARROWED
     assert status(found, "but") is Status.NARROWED
     assert status(found, "own") is Status.MORE_PERMISSIVE
+
+
+@pytest.mark.parametrize(
+    "other",
+    [group("w", "a"), Word("region", entry("w", tag("address", text("member", "1.1.1.1"))))],
+    ids=["group", "region"],
+)
+def test_a_name_that_may_be_a_wildcard_takes_what_an_unreadable_one_would(other: Word) -> None:
+    """Of an address and another object of its name nobody knows which one counts."""
+    words = (
+        *WORDS,
+        address("w", "10.0.5.1/0.0.0.254", kind="ip-wildcard"),
+        one("allows", destination=["10.0.0.0/8"]),
+        one("denies", destination=["w"], action="deny"),
+    )
+    seen = seen_by("dg", {"top": [other], "dg": words}, parents={"dg": "top"})
+    of = [Target("main", seen, "fw", 100, "enforced", NOTHING)]
+    options = Options(("none",), True, (), zones=ZoneOptions(definitions=DEFINED))
+    found = translate("cluster", of, options, {})
+    assert [each.status for each in found.report.rules] == [Status.NARROWED, Status.WIDENED]
+    assert found.report.rules[0].calico == ()
+    assert blockers(proof_of(of, found, options, samples=False), found.report) == []
