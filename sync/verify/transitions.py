@@ -10,7 +10,7 @@ tiers agree at one end, the order of the others does not matter.
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import product
 from typing import Any
 
 from sync.firewall.services import Traffic
@@ -91,7 +91,9 @@ def meetings(
     space, held = TrafficSpace(spoken), Pods(profiles, pods)
     moved = {place: _moved(place, lists, profiles, held, space) for place, lists in changed.items()}
     found: dict[tuple[tuple[str, str], tuple[str, str]], Meeting] = {}
-    for denies, passes in permutations(moved, 2):
+    denying = [place for place, each in moved.items() if each.denied]
+    passing = [place for place, each in moved.items() if each.passed]
+    for denies, passes in product(denying, passing):
         if denies[0] == passes[0]:
             continue
         pieces = _met(denies, passes, moved, profiles)
