@@ -137,7 +137,8 @@ class Plan:
 
     def unwritten(self) -> Unwritten:
         """What is not written of the plan: nothing, to begin with."""
-        kept = tuple(each for each in self.precedence if each not in self.unordered)
+        unordered = frozenset(self.unordered)
+        kept = tuple(each for each in self.precedence if each not in unordered)
         return Unwritten(self._selections, kept)
 
     @cached_property

@@ -7,7 +7,6 @@ before and after.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from sync.plan.changes import Change
 from sync.plan.references import mapping
@@ -39,7 +38,7 @@ def arranged(
 
     `written` are the new policies of each chain and `removed` the old ones. The second list is what
     is left to be removed when all is written. Chains that would each have to go before the other
-    have no order: the least of what stands in the way is left out, and comes back last.
+    have no order: what is least of that is left out, and comes back last.
     """
     events = [(chain, False) for chain in written] + [(chain, True) for chain in removed]
     waits: dict[Event, set[Event]] = {event: set() for event in events}
@@ -49,26 +48,23 @@ def arranged(
         if not _same_pods(written.get(chain, ()), removed[chain]):
             # Its pods go to other chains, or to what stands behind all chains.
             waits[chain, True] |= {event for event in events if not event[1]}
-    because: dict[tuple[Event, Event], Precedence] = {}
-    for each in precedence:
-        if each.first in (written.keys() | removed.keys()) and each.then in (
-            written.keys() | removed.keys()
-        ):
-            first = _effects(each.first, written, removed)[-1]
-            then = _effects(each.then, written, removed)[0]
-            waits[then].add(first)
-            because[first, then] = each
+    # All that an event waits for, directly or not, and itself: a bit each.
+    bits = {event: 1 << number for number, event in enumerate(events)}
+    behind = {event: bits[event] | sum(bits[each] for each in waits[event]) for event in events}
     unordered: list[Precedence] = []
-    while circle := _circle(waits):
-        # What stands in the way of itself without any precedence is no circle of ours.
-        least = min(
-            (because[edge] for edge in circle if edge in because), key=lambda each: each.size
-        )
-        unordered.append(least)
-        first = _effects(least.first, written, removed)[-1]
-        then = _effects(least.then, written, removed)[0]
-        waits[then].discard(first)
-        del because[first, then]
+    for each in sorted(precedence, key=lambda each: (-each.size, each.first, each.then)):
+        if not {each.first, each.then} <= written.keys() | removed.keys():
+            continue
+        first = _effects(each.first, written, removed)[-1]
+        then = _effects(each.then, written, removed)[0]
+        if behind[first] & bits[then]:
+            unordered.append(each)
+            continue
+        waits[then].add(first)
+        if not behind[then] & bits[first]:
+            for event, found in behind.items():
+                if found & bits[then]:
+                    behind[event] = found | behind[first]
     return *_layers(waits), tuple(unordered)
 
 
@@ -96,27 +92,6 @@ def _selector(change: Change) -> str:
     side = change.after or change.before
     assert side is not None
     return str(mapping(side.document(), "spec").get("selector"))
-
-
-def _circle(waits: Mapping[Event, set[Event]]) -> list[tuple[Event, Event]]:
-    """The steps (first, then) of one circle; none if there is no circle."""
-    done: set[Event] = set()
-    for start in waits:
-        trail: list[Event] = []
-        open_ = [iter([start])]
-        while open_:
-            event = next(open_[-1], None)
-            if event is None:
-                open_.pop()
-                if trail:
-                    done.add(trail.pop())
-            elif event in trail:
-                ring = [*trail[trail.index(event) :], event]
-                return [(after, before) for before, after in pairwise(ring)]
-            elif event not in done:
-                trail.append(event)
-                open_.append(iter(sorted(waits[event])))
-    return []
 
 
 def _layers(waits: Mapping[Event, set[Event]]) -> tuple[list[list[Event]], list[list[Event]]]:
