@@ -65,7 +65,8 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
         if stands and comes and group[0] != LIST_LABEL:
             by_group[group].append(change)
         elif change.action is Action.DELETE:
-            going.append(change)
+            # What is left of a group is not for the policies that are to select it.
+            (losing if comes and group[0] != LIST_LABEL else going).append(change)
         elif group[0] == LIST_LABEL or not stands:
             ahead.append(change)
         else:
@@ -92,9 +93,10 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
 
 
 def only_loses(change: Change) -> bool:
-    """Whether a set stays, and gains no address."""
-    stays = change.before is not None and change.after is not None
-    return stays and not _addresses(change.after) - _addresses(change.before)
+    """Whether a set stays, and gains no address: nor does what selects it by its label."""
+    if change.before is None or change.after is None:
+        return False
+    return not _addresses(change.after) - _held(_group(change.after), [change])
 
 
 def _at_once(by_group: dict[Group, list[Change]]) -> Group | None:
@@ -163,15 +165,19 @@ def _joined(some: Sequence[str], more: Iterable[str]) -> list[str]:
 
 
 def _going(change: Change, held: AddressSet, kept: AddressSet) -> SetWrites:
-    """The writes of a part that goes: what the group keeps of it has to stand elsewhere first."""
+    """The writes of a part that goes: what the group keeps of it has to stand elsewhere first.
+
+    It goes when others lose what moves: other nets may come to stand for what it holds.
+    """
     nothing = ((), (), ())
     if not kept:
         return SetWrites((), (change,), nothing, ())
     if kept == held:
-        return SetWrites((), (), nothing, (change,))
+        return SetWrites((), (), ((), (change,), ()), ())
     assert change.before is not None
     less = _with(change.before, cidrs.of_set(kept))
-    return SetWrites((), (replace(change, after=less),), nothing, (replace(change, before=less),))
+    at_last = replace(change, before=less)
+    return SetWrites((), (replace(change, after=less),), ((), (at_last,), ()), ())
 
 
 def _staying(change: Change, held: Sequence[str], contents: Sequence[Sequence[str]]) -> SetWrites:

@@ -96,6 +96,8 @@ class Unwritten:
             self._first[each.then].add(each.first)
         self._left: set[ChainKey] = set()
         self._chains: set[ChainKey] = set()
+        self._late: set[ChainKey] = set()
+        self._tiers_kept: set[str] = set()
         self._zones: set[str] = set()
         self._broken_tiers: set[str] = set()
         self._missing_tiers: set[str] = set()
@@ -110,7 +112,7 @@ class Unwritten:
         self._left.add(chain_of(change))
         if change.kind in POLICIES:
             self._chains.add(chain_of(change))
-            self._kept_labels |= self._selections.of_chain(chain_of(change))
+            self._keep(chain_of(change))
             if change.after:
                 self._zones |= {change.place.chain} - {""}
                 self._broken_tiers.add(change.place.tier)
@@ -122,8 +124,20 @@ class Unwritten:
             # Until it is as it shall be, nothing changes that selects it, or does beside it.
             labels = _labels(change)
             self._missing_labels |= labels
-            for key in self._selections.chains(labels):
-                self._kept_labels |= self._selections.of_chain(key)
+            for key in self._selections.chains(labels) - self._late:
+                self._keep(key)
+
+    def _keep(self, chain: ChainKey) -> None:
+        """Keep from gaining what is used with a chain that may not deny yet all that it shall.
+
+        Other tiers too: what they let by anew, this one may have to deny.
+        """
+        self._late.add(chain)
+        self._kept_labels |= self._selections.of_chain(chain)
+        _, tier, _ = chain
+        if tier not in self._tiers_kept:
+            self._tiers_kept.add(tier)
+            self._kept_labels |= self._selections.of_other_tiers(tier)
 
     def stops(self, change: Change) -> str:
         """Why a change has to be left; "" if it may be written."""
@@ -148,14 +162,16 @@ class Unwritten:
         key = chain_of(change)
         if not self._missing_labels.isdisjoint(self._selections.of_chain(key)):
             return "a set that its chain selects was not written"
-        if not self._chains.isdisjoint(self._first[key]):
-            return "a chain of another tier that denies what this one passes was not written"
+        # What stands around the chains of a tier speaks for zones that have none there.
+        around = ((kind, tier, "") for kind, tier, _ in self._first[key])
+        if not self._late.isdisjoint((*self._first[key], *around)):
+            return "what denies in another tier what this one passes was not written"
         if change.after is None:
             # Its successor may stand in another tier, or be of the other kind; and its pods may
             # have moved to another zone. Around the chains any policy may be the successor.
-            around = not change.place.chain and (self._broken_tiers or self._missing_tiers)
+            unchained = not change.place.chain and (self._broken_tiers or self._missing_tiers)
             replaced = change.place.chain in self._zones
-            if around or replaced or change.place.tier in self._broken_tiers:
+            if unchained or replaced or change.place.tier in self._broken_tiers:
                 return "what replaces it was not written"
             return ""
         if change.place.tier in self._missing_tiers:

@@ -56,15 +56,31 @@ class Selections:
 
     def of_chain(self, chain: ChainKey) -> frozenset[Label]:
         """What any policy of a chain names, before or after."""
-        return self.before.get(chain, frozenset()) | self.after.get(chain, frozenset())
+        return self._of_chains.get(chain, frozenset())
+
+    def of_other_tiers(self, tier: str) -> frozenset[Label]:
+        """What the policies of all other tiers name, before or after."""
+        others = (labels for chain, labels in self._of_chains.items() if chain[1] != tier)
+        return frozenset().union(*others)
 
     def chains(self, labels: frozenset[Label]) -> set[ChainKey]:
         """The chains that name one of some labels, before or after."""
+        return {chain for label in labels for chain in self._naming.get(label, ())}
+
+    @cached_property
+    def _of_chains(self) -> Mapping[ChainKey, frozenset[Label]]:
         return {
-            chain
+            chain: self.before.get(chain, frozenset()) | self.after.get(chain, frozenset())
             for chain in self.before.keys() | self.after.keys()
-            if not labels.isdisjoint(self.of_chain(chain))
         }
+
+    @cached_property
+    def _naming(self) -> Mapping[Label, set[ChainKey]]:
+        found: defaultdict[Label, set[ChainKey]] = defaultdict(set)
+        for chain, labels in self._of_chains.items():
+            for label in labels:
+                found[label].add(chain)
+        return found
 
     def stands(self, manifest: Manifest) -> bool:
         """Whether a policy that stands selects a set."""

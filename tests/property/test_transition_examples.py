@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from sync.calico import limits
 from sync.targets import DeviceGroupHere
 from tests.transitions import Firm, Says, Trace, complaints, ended, journey, synced
 
@@ -324,5 +325,68 @@ def test_a_network_comes_to_another_zone() -> None:
             },
         ),
     )
+    opens_nothing(old, new)
+    opens_nothing(new, old)
+
+
+# --- what a cluster refuses of one tier, another one waits for ------------------------------------
+
+BOTH = (
+    DeviceGroupHere("main", "a", "tier-a", 101, mode="enforced"),
+    DeviceGroupHere("main", "b", "tier-b", 102, mode="enforced"),
+)
+ONE = Says("one", "allow", ("users",), ("web",), ("one",))
+OTHER = Says("other", "allow", ("users",), ("web",), ("other",))
+ALL = Says("all", "allow", ("users",), ("web",))
+
+
+def of_both(a: tuple[Says, ...], b: tuple[Says, ...], **groups: tuple[str, ...]) -> Firm:
+    zones = ("web", "db", "users", "lab")
+    return Firm({"a": a, "b": b}, groups, zones={"a": zones, "b": zones}, here=BOTH)
+
+
+def refused(old: Firm, new: Firm, start: str) -> None:
+    """Every write of an object whose name begins so is refused, and later it is not."""
+    trace = synced(new, old.first.end, lambda name, time: name.startswith(start))
+    assert trace.refused
+    hold(complaints((trace,), (old, new), Random(1)))
+    last = synced(new, trace.end)
+    hold(complaints((trace, last), (old, new, new), Random(1)))
+    hold(ended(last, new))
+
+
+def test_a_set_that_could_not_lose_keeps_another_tiers_set_from_gaining() -> None:
+    old = of_both((ONE,), (OTHER,), one=("h1",), other=("h1", "h2", "h7"))
+    refused(old, replace(old, groups={"one": ("h1", "h7"), "other": ("h1", "h2")}), "pan.other")
+
+
+def test_a_set_that_could_not_lose_keeps_another_tiers_policy_from_passing() -> None:
+    old = of_both((ONE,), (OTHER,), one=("h1",), other=("h1", "h2", "h7"))
+    refused(old, of_both((ALL,), (OTHER,), one=("h1",), other=("h1", "h2")), "pan.other")
+
+
+def test_a_policy_that_could_not_deny_keeps_another_tiers_set_from_gaining() -> None:
+    deny = replace(ALL, name="deny", action="deny", source=("h7",))
+    old = of_both((ONE,), (ALL,), one=("h1",))
+    refused(old, of_both((ONE,), (deny, ALL), one=("h1", "h7")), "tier-b.")
+
+
+def test_a_zone_goes_with_its_device_group() -> None:
+    """Its pods' label names none then; as long as the other tier lets them by, the chain stays."""
+    within = Says("within", "allow", ("users",), ("users",))
+    old = replace(of_both((within,), (ALL,)), zones={"a": ("users",), "b": ("users", "web")})
+    new = replace(old, here=BOTH[:1], rules={"a": (within,)}, zones={"a": ("users",)})
+    refused(old, new, "tier-a.pan-elsewhere")
+    opens_nothing(old, new)
+
+
+# --- sets in parts --------------------------------------------------------------------------------
+
+
+def test_a_group_has_fewer_parts_when_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No policy selects a group that is denied; what was left of it would be allowed at once."""
+    monkeypatch.setattr(limits, "NETS_PER_SET", 1)
+    old = of_one_rule(replace(CLIENTS, action="deny"), "h1", "h3", "h7")
+    new = of_one_rule(CLIENTS, "h1")
     opens_nothing(old, new)
     opens_nothing(new, old)
