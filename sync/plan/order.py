@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import chain as joined
 
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Action, Change
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.growth import only_loses, set_writes
 from sync.plan.precedence import Event, Precedence, arranged
 from sync.plan.references import DIRECTIONS, Label, carried, mapping, rules
@@ -49,6 +49,9 @@ def order(
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections)
     front, chains, behind = _around_chains(stay)
+    # What denies behind all chains, and another hand took away, denies again before chains change.
+    repaired = [each for each in behind if each.cause is Cause.DRIFT and not _passes(each)]
+    behind = [each for each in behind if each not in repaired]
     gone_front, gone_chains, gone_behind = _around_chains(go)
     written, removed = _by_chain(chains), _by_chain(gone_chains)
     writing, removing, unordered = arranged(written, removed, precedence)
@@ -64,6 +67,7 @@ def order(
         _alone(change for change in tiers if not _opens(change)),
         _alone(sets.ahead),
         _alone(sets.losing),
+        _chains(repaired),
         _chains(front),
         *map(step, writing),
         _chains(behind),

@@ -502,6 +502,15 @@ def stops(
     return [bool(unwritten.stops(change)) for change in changes]
 
 
+def test_what_denies_behind_all_chains_is_repaired_before_they_change() -> None:
+    changed = update(policy("c", chain="z"), policy("c", 1, chain="z"))
+    repaired = create(policy("pan-unknown-zone", 9, groups=("x",)), DRIFT)
+    assert written(changed, repaired) == [
+        in_one_step("+fw.pan-unknown-zone"),
+        in_one_step("~fw.c"),
+    ]
+
+
 def test_many_chains_that_all_stand_in_each_others_way_are_soon_arranged() -> None:
     zones = [f"z{number}" for number in range(80)]
     changes = [create(policy(zone, chain=zone, tier=tier)) for zone in zones for tier in "ab"]
