@@ -5,7 +5,7 @@ denies goes before the one that newly passes; else the flow is allowed in betwee
 before and after.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.plan.changes import Change
@@ -44,10 +44,10 @@ def arranged(
     waits: dict[Event, set[Event]] = {event: set() for event in events}
     for chain in written.keys() & removed.keys():
         waits[chain, True].add((chain, False))
-    for chain in removed:
-        if not _same_pods(written.get(chain, ()), removed[chain]):
-            # Its pods go to other chains, or to what stands behind all chains.
-            waits[chain, True] |= {event for event in events if not event[1]}
+    moving = {chain for chain in removed if not _same_pods(written.get(chain, ()), removed[chain])}
+    for chain in moving:
+        # Its pods go to other chains of its tier, or to what stands behind all of them.
+        waits[chain, True] |= {(each, False) for each in written if each[:2] == chain[:2]}
     # All that an event waits for, directly or not, and itself: a bit each.
     bits = {event: 1 << number for number, event in enumerate(events)}
     behind = {event: bits[event] | sum(bits[each] for each in waits[event]) for event in events}
@@ -55,32 +55,53 @@ def arranged(
     for each in sorted(precedence, key=lambda each: (-each.size, each.first, each.then)):
         if not {each.first, each.then} <= written.keys() | removed.keys():
             continue
-        first = _effects(each.first, written, removed)[-1]
-        then = _effects(each.then, written, removed)[0]
-        if behind[first] & bits[then]:
+        first = _denying(each.first, written, removed, moving)
+        then = _passing(each.then, written, removed)
+        ahead = 0
+        for event in first:
+            ahead |= behind[event]
+        if ahead & bits[then]:
             unordered.append(each)
             continue
-        waits[then].add(first)
-        if not behind[then] & bits[first]:
+        waits[then] |= first
+        if ahead & ~behind[then]:
             for event, found in behind.items():
                 if found & bits[then]:
-                    behind[event] = found | behind[first]
+                    behind[event] = found | ahead
     return *_layers(waits), tuple(unordered)
 
 
-def _effects(
+def _passing(
     chain: ChainKey,
     written: Mapping[ChainKey, Sequence[Change]],
     removed: Mapping[ChainKey, Sequence[Change]],
-) -> list[Event]:
-    """When a chain's verdicts change, first and last: as it is written, or as the old one goes."""
+) -> Event:
+    """When a chain first passes what it denied: as it is written, or as the old one goes."""
     new, old = written.get(chain), removed.get(chain)
-    if not new or not old:
-        return [(chain, not new)]
-    if not _same_pods(new, old):
-        return [(chain, False), (chain, True)]
-    in_front = max(each.place.order for each in old) < min(each.place.order for each in new)
-    return [(chain, in_front)]
+    in_front = bool(new and old and _same_pods(new, old) and _is_before(old, new))
+    return chain, in_front or not new
+
+
+def _denying(
+    chain: ChainKey,
+    written: Mapping[ChainKey, Sequence[Change]],
+    removed: Mapping[ChainKey, Sequence[Change]],
+    moving: Collection[ChainKey],
+) -> set[Event]:
+    """What has to have happened before a chain denies all that it newly denies."""
+    new, old = written.get(chain), removed.get(chain)
+    found = {(chain, False)} if new else set()
+    if old and (not new or _is_before(old, new)):
+        found.add((chain, True))
+    if not (new and old and _same_pods(new, old)):
+        # Its pods may still be another chain's.
+        found |= {(each, True) for each in moving if each[:2] == chain[:2]}
+    return found
+
+
+def _is_before(old: Sequence[Change], new: Sequence[Change]) -> bool:
+    """Whether old policies of a chain stand before the new ones, and decide until they go."""
+    return max(each.place.order for each in old) < min(each.place.order for each in new)
 
 
 def _same_pods(new: Sequence[Change], old: Sequence[Change]) -> bool:

@@ -26,6 +26,11 @@ _Place = tuple[str, str, Direction]
 """A tier, a zone, and a direction of its pods' flows."""
 
 
+_Bounds = tuple[tuple[Entry, ...], tuple[Entry, ...]]
+"""What a place says at most allowed, and at most denied: they differ where labels count that no
+zone says, as those of pods that come to another zone by its definition."""
+
+
 @dataclass(frozen=True, slots=True)
 class Meeting:
     """Flows that one chain newly denies and one of another tier newly passes.
@@ -79,13 +84,14 @@ def meetings(
     ]
     said = {place: (before.at(place), after.at(place)) for place in places if len(tiers) > 1}
     changed = {
-        place: lists for place, lists in said.items() if None in lists or lists[0] != lists[1]
+        place: sides for place, sides in said.items() if None in sides or sides[0] != sides[1]
     }
     spoken = {
         traffic
-        for lists in changed.values()
-        for some in lists
-        for entry in some or ()
+        for sides in changed.values()
+        for bounds in sides
+        for entries in bounds or ()
+        for entry in entries
         for traffic in entry.traffic
     }
     space, held = TrafficSpace(spoken), Pods(profiles, pods)
@@ -127,43 +133,58 @@ class _Said:
             except UnreadableError:
                 self._policies[tier] = None
 
-    def at(self, place: _Place) -> list[Entry] | None:
+    def at(self, place: _Place) -> _Bounds | None:
         """The rules that pods of a zone meet; None where they cannot be judged."""
         tier, zone, direction = place
-        found: list[Entry] | None = None
-        if tier in self.tiers:
-            policies = self._policies[tier]
-            if policies is None:
-                return None
-            try:
-                found = policies.said_to(self._profiles.zones[zone], direction, frozenset())
-            except UnreadableError:
-                return None
-        if found is None:
-            everyone = ((self._profiles.everyone, EVERYWHERE),)
-            return [Entry(EVERYWHERE, everyone, (Traffic(),), "allow", "", f"no policy of {tier}")]
-        # Where labels count that no zone says, a rule may be for others than it seems.
-        return None if any(each.rough or not each.action for each in found) else found
+        everyone = ((self._profiles.everyone, EVERYWHERE),)
+        nothing = Entry(EVERYWHERE, everyone, (Traffic(),), "allow", "")
+        if tier not in self.tiers:
+            return (nothing,), (nothing,)
+        policies = self._policies[tier]
+        if policies is None:
+            return None
+        allowing: list[Entry] = []
+        denying: list[Entry] = []
+        selecting = [*policies.selecting(self._profiles.zones[zone], direction)]
+        try:
+            for policy in selecting:
+                for surely, perhaps in policies.bounds(policy, direction):
+                    for entries, action in ((allowing, "allow"), (denying, "deny")):
+                        grows = perhaps is not None and perhaps.action == action
+                        found = perhaps if grows else surely if policy.surely else None
+                        entries += [found] if found else []
+        except UnreadableError:
+            return None
+        surely_selected = any(policy.surely for policy in selecting)
+        return (
+            (*allowing, policies.default if surely_selected else nothing),
+            (*denying, policies.default if selecting else nothing),
+        )
 
 
 def _moved(
     place: _Place,
-    lists: tuple[list[Entry] | None, list[Entry] | None],
+    sides: tuple[_Bounds | None, _Bounds | None],
     profiles: Profiles,
     pods: Pods,
     space: TrafficSpace,
 ) -> _Moved:
     """What changes at a place."""
     _, zone, direction = place
-    before, after = lists
+    before, after = sides
+
+    def compared(one: Sequence[Entry], other: Sequence[Entry]) -> Lists:
+        return Lists(f"a pod of zone {zone}", direction, one, other, profiles, pods, space)
+
     if before is not None and after is not None:
-        compared = Lists(f"a pod of zone {zone}", direction, before, after, profiles, pods, space)
+        (allowed_before, denied_before), (allowed_after, denied_after) = before, after
+        passing = compared(denied_before, allowed_after)
+        denying = compared(allowed_before, denied_after)
         with suppress(UnreadableError):
-            apart = [*compared.apart()]
             return _Moved(
-                tuple(piece for piece, _, action in apart if action == "deny"),
-                tuple(piece for piece, action, _ in apart if action == "deny"),
-                compared,
+                tuple(piece for piece, _, action in denying.apart() if action == "deny"),
+                tuple(piece for piece, action, _ in passing.apart() if action == "deny"),
+                passing,
             )
     everything = tuple(
         Box(family, WHOLE[family], profiles.everyone, WHOLE[family], space.everything[family])

@@ -380,7 +380,6 @@ def test_a_zone_goes_with_its_device_group() -> None:
     opens_nothing(old, new)
 
 
-@pytest.mark.xfail(strict=True, reason="chains whose selectors change are not judged, nor ordered")
 def test_a_deny_moves_to_the_other_device_group_while_a_zone_is_defined() -> None:
     """Every later zone's selector changes with that, and says of its pods what it did."""
     one, two = (of_two("xy", (101, 102), denies, SIDES["from a network"]) for denies in "ab")
