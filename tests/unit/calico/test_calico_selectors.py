@@ -1,6 +1,5 @@
 """Calico's selector grammar."""
 
-import time
 
 import pytest
 
@@ -90,24 +89,27 @@ def test_anything_else_is_a_problem_at_its_position(selector: str, position: int
     assert problem.position == position
 
 
+SOME, MANY = 100_000, 3_000_000
+
+
 @pytest.mark.parametrize(
-    "hostile",
+    ("hostile", "whole"),
     [
-        "(" * 200_000,
-        "(" * 100_000 + "all()" + ")" * 100_000,
-        "!" * 200_000,
-        "a" * 200_000,
-        "a in {" + "'x'," * 50_000,
-        "a in {'x'" + " " * 200_000,
-        "a == '" + "x" * 200_000,
-        "starts" + " starts" * 30_000,
-        " " * 200_000,
+        ("(" * SOME, False),
+        ("(" * SOME + "all()" + ")" * SOME, True),
+        ("!" * SOME, False),
+        ("a" * MANY, False),
+        ("a in {" + "'x'," * MANY, False),
+        ("a in {'x'" + " " * MANY, False),
+        ("a == '" + "x" * MANY, False),
+        ("starts" + " starts" * MANY, False),
+        (" " * MANY, False),
     ],
+    ids=["open", "nested", "not", "key", "set", "spaces in a set", "string", "words", "spaces"],
 )
-def test_hostile_input_costs_linear_time_and_no_stack(hostile: str) -> None:
-    start = time.perf_counter()
-    selectors.problem(hostile)
-    assert time.perf_counter() - start < 2
+def test_hostile_input_costs_linear_time_and_no_stack(hostile: str, whole: bool) -> None:
+    """Were it the square of that, the test would not end before its time is up."""
+    assert (selectors.problem(hostile) is None) == whole
 
 
 def test_a_value_is_quoted_with_the_quote_that_it_does_not_hold() -> None:
