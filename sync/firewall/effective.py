@@ -192,7 +192,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
             raise SourceError(
                 f"nobody knows the parent of device group {name!r}, nor what it inherits: "
                 f"{brief(groups[name].parent_unknown)}; export the whole configuration "
-                "(Panorama > Setup > Operations)"
+                "(Panorama > Setup > Operations) and let no tool edit it"
             )
         lineage.append(name)
         name = groups[name].parent

@@ -115,12 +115,18 @@ def _parents(
         for entry in elements:
             said[name].update(_told(entry))
     named = {parent for each in said.values() for parent in each}
-    # One alone can have no parent but Shared. Where entries tell parents, one without is there too.
-    at_top = len(groups) < 2 or _is_flat(config) or (bool(named) and not listed)
+    # One alone can have no parent but Shared. Where entries tell parents, one without is there too;
+    # so it is where some tool lists those with parents alone, and all the others are parents.
+    if listed:
+        with_parents = all(_told(entry) for _, entry in listed)
+        at_top = with_parents and groups.keys() <= {name for name, _ in listed} | named
+    else:
+        at_top = len(groups) < 2 or bool(named)
+    at_top = at_top or _is_flat(config)
     parents: dict[str, tuple[str, str]] = {}
     for name, elements in groups.items():
         ways, unknown = said[name], ""
-        if not ways and not at_top and name not in named:
+        if not ways and not at_top:
             place = "the hierarchy (/config/readonly)"
             unknown = f"{place} does not list it" if listed else f"{place} is missing"
         elif len(ways) > 1:

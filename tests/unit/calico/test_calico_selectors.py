@@ -1,6 +1,5 @@
 """Calico's selector grammar."""
 
-
 import pytest
 
 from sync.calico import selectors

@@ -69,13 +69,11 @@ def value(configuration: Configuration, device_group: str, name: str) -> str:
     [
         document((), LINE, readonly=hierarchy(PARENTS)),
         document((), LINE, readonly=old_place(PARENTS)),
-        # What is named as a parent, or where entries tell parents, is known to be there.
-        document((), LINE, readonly=hierarchy({"leaf": "middle", "middle": "top", "aside": ""})),
         in_entries(PARENTS),
         in_entries({**PARENTS, "aside": "shared"}),
         in_entries(PARENTS, readonly=hierarchy(PARENTS)),
         in_entries({**PARENTS, "middle": ""}, readonly=hierarchy(PARENTS)),
-        in_entries(PARENTS, readonly=hierarchy({"middle": "top", "aside": ""})),
+        in_entries(PARENTS, readonly=hierarchy({"middle": "top", "top": "", "aside": ""})),
     ],
 )
 def test_parents_are_read_from_every_place(data: bytes) -> None:
@@ -83,6 +81,34 @@ def test_parents_are_read_from_every_place(data: bytes) -> None:
     assert effective(configuration, "leaf").lineage == ("leaf", "middle", "top", "shared")
     assert effective(configuration, "aside").lineage == ("aside", "shared")
     assert not configuration.remarks
+
+
+def test_where_all_that_are_listed_have_parents_one_that_is_a_parent_alone_is_under_shared() -> (
+    None
+):
+    line = {name: LINE[name] for name in ("leaf", "middle", "top")}
+    configuration = read(
+        document((), line, readonly=hierarchy({"leaf": "middle", "middle": "top"}))
+    )
+    assert effective(configuration, "leaf").lineage == ("leaf", "middle", "top", "shared")
+    assert not configuration.remarks
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"leaf": "middle", "top": "", "aside": ""},
+        {"leaf": "middle"},
+        {"leaf": "middle", "middle": "top", "aside": ""},
+    ],
+)
+def test_a_parent_that_is_named_and_not_listed_may_have_parents_itself(
+    listed: dict[str, str],
+) -> None:
+    """Their denies would be lost: where some are listed without a parent, all would be listed."""
+    configuration = read(document((), LINE, readonly=hierarchy(listed)))
+    with pytest.raises(SourceError, match="does not list it"):
+        effective(configuration, "leaf")
 
 
 def test_without_a_hierarchy_nobody_knows_what_a_device_group_inherits() -> None:
@@ -94,7 +120,7 @@ def test_without_a_hierarchy_nobody_knows_what_a_device_group_inherits() -> None
         assert str(refused.value) == (
             f"nobody knows the parent of device group {name!r}, nor what it inherits: the "
             "hierarchy (/config/readonly) is missing; export the whole configuration "
-            "(Panorama > Setup > Operations)"
+            "(Panorama > Setup > Operations) and let no tool edit it"
         )
     assert len(configuration.remarks) == len(LINE)
 
@@ -104,7 +130,6 @@ def test_without_a_hierarchy_nobody_knows_what_a_device_group_inherits() -> None
     [
         # One alone can have no parent but Shared.
         document((), {"leaf": ()}, readonly=""),
-        document((), {"leaf": ()}, readonly=hierarchy({"other": ""})),
         # Device groups had no parents before PAN-OS 7.0.
         in_entries({"leaf": "", "aside": ""}, version="6.1.0"),
     ],
