@@ -13,16 +13,21 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from sync.errors import StoreError, UsageError
+from sync.store.continuity import Continuity
 from sync.store.errors import WAIT_SECONDS, explained
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An engine, and the name by which messages call it (never with a password)."""
+    """An engine, and the name by which messages call it (never with a password).
+
+    `continuity` is what this process knows of the store there.
+    """
 
     engine: Engine
     place: str
     read_only: bool
+    continuity: Continuity
     password: str | None = field(default=None, repr=False)
 
     @contextmanager
@@ -37,16 +42,24 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end; on SQLite it keeps other writers out."""
+        """A transaction that is committed at the end; on SQLite it keeps other writers out.
+
+        Raises `StoreReplacedError` for a store that lost what it held; then nothing is written.
+        """
         if self.read_only:
             message = (
                 f"the store {self.place} was opened for reading only; this is a mistake of ours"
             )
             raise StoreError(message)
+        # Asked before the transaction begins, which then must see at least as much.
+        expected = self.continuity.expected()
         with explained(self.place, self.password), self.engine.connect() as connection:
             connection.execution_options(writing=True)
             with connection.begin():
+                self.continuity.require(connection, expected)
                 yield connection
+                seen = self.continuity.seen(connection)
+            self.continuity.committed(seen)
 
     def close(self) -> None:
         """Close every connection."""
@@ -80,7 +93,10 @@ def open_database(url: str, password: str | None = None, *, read_only: bool = Fa
     engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine, str(path), read_only=False)
+    continuity = Continuity(str(path), path)
+    # A new connection to a file that is gone would make an empty one in its place.
+    event.listen(engine, "do_connect", lambda *_: continuity.require_file())
+    return Database(engine, str(path), read_only=False, continuity=continuity)
 
 
 def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
@@ -98,7 +114,7 @@ def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
     password = url.password if password is None else password
     engine = create_engine(url.set(password=password), hide_parameters=True, pool_pre_ping=True)
     place = f"{url.host or url.query.get('host', 'localhost')}/{url.database or url.username}"
-    return Database(engine, place, read_only, password)
+    return Database(engine, place, read_only, Continuity(place), password)
 
 
 def _sqlite_read_only(path: Path) -> Database:
@@ -137,7 +153,7 @@ def _sqlite_read_only(path: Path) -> Database:
 
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine, str(path), read_only=True)
+    return Database(engine, str(path), read_only=True, continuity=Continuity(str(path)))
 
 
 def nothing(place: str) -> Database:
@@ -146,7 +162,7 @@ def nothing(place: str) -> Database:
     engine = create_engine(
         "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
     )
-    return Database(engine, place, read_only=True)
+    return Database(engine, place, read_only=True, continuity=Continuity(place))
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

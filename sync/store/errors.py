@@ -52,6 +52,20 @@ class BrokenRecordError(AuditBrokenError):
         self.reason = reason
 
 
+class StoreReplacedError(AuditBrokenError, StoreError):
+    """The store is not the one that was opened, or has lost what it held; nothing was written.
+
+    `what` is a clause about the store in `place`.
+    """
+
+    def __init__(self, place: str, what: str) -> None:
+        super().__init__(
+            f"the store {place} {what}: the store was replaced, or restored from an older copy; "
+            "nothing is written any more; stop zonebridge, bring the newest copy back and start it "
+            "again; to go on without what is lost, move audit.head_file away before that"
+        )
+
+
 @contextmanager
 def explained(place: str, password: str | None) -> Iterator[None]:
     """Turn what the database and its driver raise into a `StoreError` about `place`.

@@ -5,12 +5,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from sync.errors import AuditBrokenError, StoreError, UsageError
+from sync.errors import StoreError, UsageError
 from sync.store.chain import Head
+from sync.store.errors import StoreReplacedError
 from sync.store.store import Store
 
 
@@ -26,36 +28,50 @@ def read_heads(file: Path) -> tuple[Head, ...]:
 
 
 def hold_to_heads(store: Store, file: Path | None) -> None:
-    """Refuse to go on with a store that lacks what was published: it would be published over.
+    """Refuse to go on with a store that lacks what was published, now and whenever it is written.
 
-    Raises `AuditBrokenError` for such a store; no file is none published.
+    Raises `StoreReplacedError` for such a store; no file is none published.
     """
-    if file is None or not file.exists():
+    if file is None:
         return
-    for head in read_heads(file):
+    _require(store, file)
+    store.database.continuity.hold_to(partial(_published, file))
+
+
+def _published(file: Path) -> tuple[Head, ...]:
+    """The heads in a file, none if there is none; `UsageError` if they cannot be read."""
+    return read_heads(file) if file.exists() else ()
+
+
+def _require(store: Store, file: Path) -> None:
+    for head in _published(file):
         if not store.reaches(head):
-            raise AuditBrokenError(
-                f"{file} says that chain {head.chain} had record {head.sequence}, and the store "
-                f"{store.database.place} does not hold it: the store was replaced, or restored "
-                "from an older copy; nothing was written; restore the newest copy, or move "
-                f"{file.name} away to go on without those records"
+            raise StoreReplacedError(
+                store.database.place,
+                f"does not hold record {head.sequence} of chain {head.chain}, which {file} says "
+                "it had",
             )
 
 
 def publish_heads(store: Store, file: Path | None) -> None:
     """Tell the heads of all chains to the file, which appears whole or not at all, and to the log.
 
-    Raises `StoreError` if the file cannot be written.
+    Raises `StoreReplacedError` if the store lacks what the file says or is not the one opened, and
+    `StoreError` if the file cannot be written; then it stays as it is.
     """
+    store.database.continuity.require_file()
     if file:
         try:
             with _alone(file.parent):
+                _require(store, file)
                 heads = store.heads()
                 _replace(file, "".join(f"{head}\n" for head in heads))
         except OSError as error:
             raise StoreError(
                 f"cannot write the heads to {file}: {error.strerror}; correct audit.head_file"
             ) from error
+        except UsageError as error:
+            raise StoreError(f"the heads are not published: {error}") from error
     else:
         heads = store.heads()
     structlog.get_logger().info("audit heads", heads=[str(head) for head in heads])

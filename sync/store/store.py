@@ -179,10 +179,12 @@ def open_store(url: str, *, password: str | None = None, clock: Clock = now) -> 
     """
     database = open_database(url, password)
     try:
-        return Store(schema.prepare(database, clock), database, clock)
+        store = Store(schema.prepare(database, clock), database, clock)
+        database.continuity.begin(store.uuid, store.heads())
     except BaseException:
         database.close()
         raise
+    return store
 
 
 def open_store_read_only(url: str, *, password: str | None = None) -> Store:

@@ -1,0 +1,154 @@
+"""Whether the store still is the one that this process opened, and holds all that it held.
+
+    opened ── uuid, heads ─┐
+    committed ── heads ────┼─> before each writing transaction: does the store reach them?
+    audit.head_file ───────┘   after it (SQLite): is the file at the path the one that is open?
+
+A store that was restored from an older copy, replaced or deleted is written no more: what is
+recorded there would fork the chains, or go with the process.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import Connection, select, text
+
+from sync.errors import StoreError, UsageError
+from sync.store.chain import Head
+from sync.store.errors import StoreReplacedError
+from sync.store.models import Records
+
+_HEADS = text(
+    "SELECT chain, sequence, hash FROM heads UNION ALL SELECT '' AS chain, 0 AS sequence, uuid"
+    " FROM store"
+)
+"""Every head, and the store's UUID as that of no chain: one question in each transaction."""
+
+_DESCRIPTORS = Path("/proc/self/fd")  # Linux
+
+
+class Continuity:
+    """What a process knows of the store that it has open. Any thread may ask.
+
+    Until `begin` nothing is known, and nothing is held against the store.
+    """
+
+    def __init__(self, place: str, path: Path | None = None) -> None:
+        self._place = place
+        self._path = path.absolute() if path else None
+        self._file: tuple[int, int] | None = None
+        self._uuid = ""
+        self._heads: dict[str, Head] = {}
+        self._published: Callable[[], Iterable[Head]] = tuple
+        self._knowing = Lock()
+
+    def begin(self, uuid: str, heads: Iterable[Head]) -> None:
+        """The store was opened, with these heads; from now on it is held to them."""
+        self._file = _identity(self._path) if self._path else None
+        self._uuid = uuid
+        self._keep(heads)
+
+    def hold_to(self, published: Callable[[], Iterable[Head]]) -> None:
+        """Hold the store to what is published too, as it is each time."""
+        self._published = published
+
+    def expected(self) -> tuple[Head, ...]:
+        """What the store must reach in a transaction that begins after this was asked.
+
+        Raises `StoreReplacedError` if the file was replaced, and `StoreError` if the published
+        heads cannot be read.
+        """
+        self.require_file()
+        try:
+            published = tuple(self._published())
+        except UsageError as error:
+            raise StoreError(f"nothing is written: {error}") from error
+        with self._knowing:
+            return (*self._heads.values(), *published)
+
+    def require(self, connection: Connection, expected: Iterable[Head]) -> None:
+        """Raise `StoreReplacedError` unless this transaction sees all that was expected."""
+        if not self._uuid:
+            return
+        uuid, heads = _look(connection)
+        if uuid != self._uuid:
+            raise StoreReplacedError(
+                self._place, f"is another store ({uuid}) than the one opened ({self._uuid})"
+            )
+        for head in expected:
+            if heads.get(head.chain) == Head(head.chain, head.sequence, head.hash):
+                continue
+            query = select(Records.hash).where(
+                Records.chain == head.chain, Records.sequence == head.sequence
+            )
+            if connection.scalar(query) != head.hash:
+                raise StoreReplacedError(
+                    self._place,
+                    f"no longer holds record {head.sequence} of chain {head.chain}, which this "
+                    "process or audit.head_file has seen there",
+                )
+
+    def seen(self, connection: Connection) -> tuple[Head, ...]:
+        """The heads that stand when this transaction is committed."""
+        return tuple(_look(connection)[1].values()) if self._uuid else ()
+
+    def committed(self, seen: Iterable[Head]) -> None:
+        """A transaction that saw these heads is committed; `StoreReplacedError` if not to the path.
+
+        Then the records may be in a file that nobody finds, and nothing may rest on them.
+        """
+        self._keep(seen)
+        self.require_file()
+
+    def require_file(self) -> None:
+        """Raise `StoreReplacedError` unless the SQLite file at the path is the one opened."""
+        if self._path is None or self._file is None:
+            return
+        if _identity(self._path) != self._file or _unlinked(self._path):
+            raise StoreReplacedError(
+                self._place, "is not the file that this process has open: it was moved or deleted"
+            )
+
+    def _keep(self, heads: Iterable[Head]) -> None:
+        with self._knowing:
+            for head in heads:
+                known = self._heads.get(head.chain)
+                # Two threads may tell in another order than they have seen.
+                if head.sequence and (known is None or known.sequence < head.sequence):
+                    self._heads[head.chain] = head
+
+
+def _look(connection: Connection) -> tuple[str, dict[str, Head]]:
+    """The store's UUID, "" if it has none, and the head of every chain."""
+    heads = {row[0]: Head(*row) for row in connection.execute(_HEADS)}
+    store = heads.pop("", None)
+    return store.hash if store else "", heads
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _unlinked(path: Path) -> bool:
+    """Whether this process has the file, its write-ahead log or its index open and deleted.
+
+    SQLite removes none of them while a connection is open, so somebody else did.
+    """
+    names = {f"{path}{suffix} (deleted)" for suffix in ("", "-wal", "-shm")}
+    try:
+        opened = list(_DESCRIPTORS.iterdir())
+    except OSError:
+        return False  # no Linux: the file itself is looked at all the same
+    for descriptor in opened:
+        try:
+            if str(descriptor.readlink()) in names:
+                return True
+        except OSError:
+            continue  # closed meanwhile
+    return False

@@ -1,0 +1,204 @@
+"""A store that is restored, replaced or deleted under a running process, on both databases."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from sync.errors import AuditBrokenError, StoreError
+from sync.store import Store, open_store
+from sync.store.published import hold_to_heads, publish_heads
+from tests.postgresql import Server
+from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group
+
+WEB = group("web", "10.0.0.0/8")
+DATABASE = group("db", "10.1.0.0/16")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place.of(request, tmp_path)
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with place.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+def copied(place: Place, request: pytest.FixtureRequest) -> Callable[[], Callable[[], None]]:
+    """Copies the store as it is now; what is given back restores it from that, in place."""
+
+    def sqlite() -> Callable[[], None]:
+        path = make_url(place.url).database or ""
+        copy = Path(f"{path}.copy")
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+
+        def restore() -> None:
+            with (
+                closing(sqlite3.connect(copy)) as source,
+                closing(sqlite3.connect(path)) as target,
+            ):
+                source.backup(target)
+
+        return restore
+
+    def postgresql() -> Callable[[], None]:
+        server: Server = request.getfixturevalue("postgresql_server")
+        name = make_url(place.url).database
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        with server.connect() as connection:
+            connection.execute(ended, [name])
+            connection.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+
+        def restore() -> None:
+            with server.connect() as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                connection.execute(f"ALTER DATABASE {name}_copy RENAME TO {name}")
+
+        return restore
+
+    return sqlite if place.password is None else postgresql
+
+
+def refuses(store: Store, file: Path | None = None) -> None:
+    """Nothing is written to the store, nor published of it."""
+    before = file.read_bytes() if file else b""
+    run = store.run("late")
+    with pytest.raises(AuditBrokenError, match=r"restored from an older copy.*bring the newest"):
+        run.begin()
+    with pytest.raises(StoreError, match="nothing is written"), store.lease("eu", "me", LONG):
+        pytest.fail("a lease of a store that is not the one opened")
+    if file:
+        with pytest.raises(AuditBrokenError):
+            publish_heads(store, file)
+        assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_store_restored_from_an_older_copy_is_not_written_on(
+    store: Store,
+    copied: Callable[[], Callable[[], None]],
+    tmp_path: Path,
+    *,
+    published: bool,
+) -> None:
+    apply(store.run("test"), "eu", create(WEB))
+    restore = copied()
+    apply(store.run("test"), "eu", create(DATABASE))
+    file = tmp_path / "heads.txt" if published else None
+    hold_to_heads(store, file)
+    publish_heads(store, file)
+    restore()
+    refuses(store, file)
+
+
+def test_an_intent_under_a_lease_is_refused_where_the_store_lost_records(
+    store: Store, copied: Callable[[], Callable[[], None]]
+) -> None:
+    restore = copied()
+    run = store.run("test")
+    with store.lease("eu", "me", LONG) as lease:
+        run.intend(lease, [create(WEB)], ORIGINS)
+        restore()
+        with pytest.raises(AuditBrokenError, match="which this process or"):
+            run.intend(lease, [create(DATABASE)], ORIGINS)
+
+
+def test_the_newest_copy_is_written_on(
+    store: Store, copied: Callable[[], Callable[[], None]]
+) -> None:
+    apply(store.run("test"), "eu", create(WEB))
+    copied()()
+    apply(store.run("test"), "eu", create(DATABASE))
+
+
+def test_what_another_process_published_is_held_to(
+    place: Place, store: Store, copied: Callable[[], Callable[[], None]], tmp_path: Path
+) -> None:
+    apply(store.run("test"), "us", create(WEB))
+    file = tmp_path / "heads.txt"
+    hold_to_heads(store, file)
+    publish_heads(store, file)
+    restore = copied()
+    with place.open() as other:
+        apply(other.run("other"), "eu", create(WEB))
+        publish_heads(other, file)
+    restore()
+    refuses(store, file)
+
+
+def test_heads_that_the_store_lacks_are_never_published_over(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "heads.txt"
+    file.write_text(f"eu 7:{'a' * 64}\n")
+    apply(store.run("test"), "eu", create(WEB))
+    with pytest.raises(AuditBrokenError, match="record 7 of chain eu"):
+        publish_heads(store, file)
+    assert file.read_text() == f"eu 7:{'a' * 64}\n"
+
+
+def test_another_store_in_its_place_is_not_written_on(store: Store) -> None:
+    with store.database.engine.connect() as connection:
+        off = "DROP TRIGGER store_update"
+        if connection.dialect.name == "postgresql":
+            off = "ALTER TABLE store DISABLE TRIGGER USER"
+        connection.execute(text(off))
+        connection.execute(text("UPDATE store SET uuid = 'another'"))
+        connection.commit()
+    refuses(store)
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+
+
+def copied_over(path: Path) -> None:
+    shutil.copy(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+
+
+def without_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+@pytest.mark.parametrize("lose", [gone, moved, copied_over, without_log])
+def test_a_file_that_is_no_longer_at_its_path_is_not_written_on(
+    tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "store.db"
+    heads = tmp_path / "heads.txt"
+    with open_store(f"sqlite:///{path}") as store:
+        apply(store.run("test"), "eu", create(WEB))
+        publish_heads(store, heads)
+        lose(path)
+        there = path.exists()
+        refuses(store, heads)
+        store.close()
+        # Nor is an empty file made in its place.
+        if lose is not without_log:
+            with pytest.raises(StoreError):
+                store.heads()
+        assert path.exists() == there
+
+
+def test_a_file_that_goes_while_a_batch_is_committed_lets_nothing_be_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.db"
+    with open_store(f"sqlite:///{path}") as store:
+        begins = store.database.writing()
+        connection = begins.__enter__()
+        connection.execute(text("INSERT INTO bodies (sha256, zlib) VALUES ('a', 'b')"))
+        path.unlink()
+        with pytest.raises(AuditBrokenError, match="moved or deleted"):
+            begins.__exit__(None, None, None)
