@@ -7,7 +7,7 @@ import click
 
 from sync.cli.context import Context, print_json, until_closed
 from sync.printing import counted, printable
-from sync.store import Approval, HalfWritten, Standing, Store
+from sync.store import Approval, HalfWritten, Holding, Standing, Store
 from sync.translate.sets import shortened
 
 _DIGITS = 12  # of a digest: enough to name a plan
@@ -37,6 +37,7 @@ def _document(
 ) -> dict[str, Any]:
     stand = {(each.kind, each.name): each for each in standings}
     leases = {each.name: each for each in store.leases() if each.seconds > 0}
+    service = store.service()
     # One that nobody has approved is over when the cluster is no longer blocked.
     approvals = [
         each
@@ -46,8 +47,11 @@ def _document(
     return {
         "clusters": [
             {
-                **_cluster(stand.get(("cluster", name)), name, store.half_written(name)),
+                **_cluster(stand.get(("cluster", name)), name, store.half_written(name), service),
                 "holder": leases[name].holder if name in leases else None,
+                "held_since": (leases[name].since or None) if name in leases else None,
+                "lease_seconds": leases[name].seconds if name in leases else None,
+                "clock_was_ahead": name in leases and leases[name].ahead,
                 "objects": len(store.digests(name)),
                 "open_intents": len(store.open_intents(name)),
                 "approvals": [_approval(each) for each in approvals if each.cluster == name],
@@ -55,15 +59,39 @@ def _document(
             for name in clusters
         ],
         "sources": [_standing(stand.get(("source", name)), name) for name in sources],
+        "service": _service(service),
     }
 
 
-def _cluster(found: Standing | None, name: str, half: HalfWritten | None) -> dict[str, Any]:
+def _service(found: Holding | None) -> dict[str, Any]:
+    """Whether a service runs; one that is `silent` neither runs as it should nor has ended so."""
+    if not found or found.released:
+        state = "ended" if found else "never ran"
+    else:
+        state = "runs" if found.seconds else "silent"
+    return {
+        "state": state,
+        "holder": found.holder if found else None,
+        "last_write": (found.since or None) if found else None,
+    }
+
+
+def _cluster(
+    found: Standing | None, name: str, half: HalfWritten | None, service: Holding | None
+) -> dict[str, Any]:
     """How a cluster stands; the trail knows that it is half-written even where a sync was killed.
 
-    What the last sync noted is behind it, unless that was before anything was written.
+    What the last sync noted is behind it, unless that was before anything was written. What a
+    service noted that has become silent since counts for nothing: it may have tried in vain.
     """
     known = _standing(found, name)
+    silent = service and not service.released and not service.seconds
+    if found and service and silent and found.attempted <= service.since:
+        known["state"] = "failed"
+        known["detail"] = (
+            f"the service has not written to the store since {service.since}; the last sync that "
+            f"could be noted: {': '.join(filter(None, (found.state, found.detail)))}"
+        )
     if half:
         known["state"] = "half-written"
         if not found or found.attempted < half.since:
@@ -112,10 +140,7 @@ def _print(document: dict[str, Any]) -> None:
             _say("  not known to be written", shortened(unwritten) or "none")
         _say("  last success", cluster["succeeded"] or "never")
         _say("  last attempt", cluster["attempted"] or "never")
-        _say(
-            "  kept by",
-            cluster["holder"] or "nobody now; run `zonebridge sync` or `zonebridge run`",
-        )
+        _say("  kept by", _kept_by(cluster))
         _say("  objects", str(cluster["objects"]))
         if cluster["open_intents"]:
             _say("  open intents", f"{cluster['open_intents']}, closed by the next sync")
@@ -131,6 +156,25 @@ def _print(document: dict[str, Any]) -> None:
         _say(f"Source {source['name']}: {source['state']}", source["detail"])
         _say("  last success", source["succeeded"] or "never")
         _say("  last attempt", source["attempted"] or "never")
+
+    service = document["service"]
+    if service["state"] == "silent":
+        _say(
+            f"Service: silent since {service['last_write']}",
+            f"{service['holder']} was killed, or the store is full, locked or read-only; see its "
+            "log and /readyz",
+        )
+
+
+def _kept_by(cluster: dict[str, Any]) -> str:
+    if not cluster["holder"]:
+        return "nobody now; run `zonebridge sync` or `zonebridge run`"
+    since = f", since {cluster['held_since']}" if cluster["held_since"] else ""
+    ahead = (
+        f"; the lease ends in {cluster['lease_seconds']:.0f} s by the database, whose clock was "
+        "ahead: who waits for it takes it once it is not renewed"
+    )
+    return f"{cluster['holder']}{since}{ahead if cluster['clock_was_ahead'] else ''}"
 
 
 def _say(what: str, value: str) -> None:

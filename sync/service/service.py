@@ -18,6 +18,7 @@ from sync.cycle import lagging, note_source, source_detail
 from sync.desired import Cluster
 from sync.errors import StoreError
 from sync.service.health import Check, serving
+from sync.service.heartbeat import Heartbeat
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
@@ -27,6 +28,7 @@ from sync.store.published import publish_heads
 from sync.translate.translation import Options
 
 _NOTE_SECONDS = 60
+_LAST_BEAT_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,9 @@ class Service:
         self._metrics = Metrics()
         self._publishing = threading.Lock()
         self._noted: dict[str, tuple[str, float]] = {}
-        self._forgotten: set[str] = set()  # sources whose last answer could not be remembered
+        # Sources whose last answer could not be remembered, and why.
+        self._forgotten: dict[str, str] = {}
+        self._heartbeat = Heartbeat(store, holder)
         self._workers = [
             ClusterWorker(
                 cluster=cluster,
@@ -100,6 +104,10 @@ class Service:
         self._recall()
         with serving(bind, self._live, self._ready, self._metrics.exposition) as port:
             self._schedule()
+            beating = threading.Thread(
+                target=self._heartbeat.work, args=[self._stopping], name="heartbeat", daemon=True
+            )
+            beating.start()
             for thread in self._threads:
                 thread.start()
             log.info("serving", port=port, clusters=len(self._workers))
@@ -112,6 +120,8 @@ class Service:
             self._scheduler.shutdown(wait=True)
             for thread in self._threads:
                 thread.join()
+            # A store that is locked shall not hold up the end.
+            beating.join(_LAST_BEAT_SECONDS)
         log.info("stopped")
 
     def _recall(self) -> None:
@@ -184,9 +194,9 @@ class Service:
                 structlog.get_logger().error(
                     "the last answer is not remembered", source=source.name, error=str(error)
                 )
-            self._forgotten.add(source.name)
+            self._forgotten[source.name] = str(error)
         else:
-            self._forgotten.discard(source.name)
+            self._forgotten.pop(source.name, None)
 
     def _note(self, source: PolledSource) -> None:
         """Note how a source stands when that changes, and once in a while."""
@@ -226,13 +236,13 @@ class Service:
             if source.error:
                 says += f"; {source.error}"
             checks.append(Check(f"source {source.name}", age <= oldest, says))
-        try:
-            self._store.leases()
-        except StoreError as error:
-            checks.append(Check("store", holds=False, says=str(error)))
-        else:
-            checks.append(Check("store", holds=True, says="answers"))
-        return checks
+        checks.append(self._heartbeat.check)
+        # What is small may still find its place on a disk that is full.
+        checks += [
+            Check(f"memory of source {name}", holds=False, says=error)
+            for name, error in sorted(self._forgotten.copy().items())
+        ]
+        return [*checks, *(each for worker in self._workers for each in worker.checks())]
 
 
 def _tell_failure(event: JobExecutionEvent) -> None:

@@ -24,6 +24,7 @@ from sync.errors import AuditBrokenError, LeaseError, StoreError
 from sync.foreign_sets import Watched
 from sync.plan.changes import Cause
 from sync.plan.guards import Blocker
+from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Lease, LeaseHeldError, Store
@@ -66,6 +67,18 @@ class ClusterWorker:
     _stands: tuple[Blocker, ...] = ()
     _watched: Watched = field(default_factory=Watched)
     _warnings: tuple[str, ...] = ()
+    _waits: tuple[str, float] | None = None
+    _store_error: str = ""
+
+    def checks(self) -> list[Check]:
+        """Whether what the cluster needs of the store works, and for whom we stand by."""
+        name = f"cluster {self.cluster.name}"
+        checks = [Check(name, holds=False, says=self._store_error)] if self._store_error else []
+        if waits := self._waits:
+            holder, since = waits
+            says = f"stands by for {holder}, for {time.monotonic() - since:.0f} s"
+            checks.append(Check(name, holds=True, says=says))
+        return checks
 
     def wake(self, reason: str) -> None:
         """Have the cluster synced soon; `reason` goes to the trail. From any thread."""
@@ -89,21 +102,22 @@ class ClusterWorker:
     def _work(self) -> None:
         assert self.cluster.watcher is not None
         self.cluster.watcher.watch(self._changed, self._labelled, self._missed, self.stopping)
-        holder = ""
         while not self.stopping.is_set():
             try:
                 with self.store.lease(self.cluster.name, self.holder, self.lease_ttl) as lease:
-                    holder = ""
+                    self._waits = None
                     self._log.info("lease taken", epoch=lease.epoch)
                     self.metrics.held(self.cluster.name, held=True)
                     self.wake("lease taken")
                     self._lead(lease)
             except LeaseHeldError as error:
-                if error.holder != holder:
+                if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
-                holder = error.holder
+                    self._waits = error.holder, time.monotonic()
             except (StoreError, AuditBrokenError) as error:
-                self._log.error("the store fails", error=str(error))
+                if str(error) != self._store_error:
+                    self._log.error("the store fails", error=str(error))
+                self._waits, self._store_error = None, str(error)
             self.metrics.held(self.cluster.name, held=False)
             self.stopping.wait(self.lease_ttl.total_seconds() / 3)
 
@@ -169,6 +183,7 @@ class ClusterWorker:
         outcome = "done" if result.succeeded else result.state
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
+        self._store_error = ""
         self.metrics.synced(result, time.monotonic() - started)
         if run.begun:
             self.publish_heads()

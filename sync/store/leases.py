@@ -4,15 +4,20 @@
                      └─ no renewal for the time to live: the next one takes it (epoch + 1)
 
 An epoch belongs to one holder for ever. Intents commit only under the current one.
+
+Where the database's clock was ahead once, a lease ends far in the future. Who waits for it takes
+it all the same when it has seen it unchanged for the holder's time to live, by its own monotonic
+clock: each renewal changes when it ends, so by then nothing remains by the holder's count either.
 """
 
 import math
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from threading import Event, Thread
+from datetime import UTC, datetime, timedelta
+from threading import Event, Lock, Thread
 
 from sqlalchemy import (
     BigInteger,
@@ -28,7 +33,7 @@ from sqlalchemy import (
 from sync.errors import LeaseError, StoreError
 from sync.store.database import Database
 from sync.store.models import Leases
-from sync.store.records import storable
+from sync.store.records import SERVICE, stamp, storable
 
 # Milliseconds since 1970. SQLite knows `unixepoch('subsec')` from 3.42 only.
 _NOW = {
@@ -41,14 +46,30 @@ _HELD = select(Leases.holder, Leases.epoch).where(Leases.name == bindparam("of")
 # What cutting both ends of a lease to whole milliseconds can take from it.
 _CUT = 2
 
+# By how much two monotonic clocks may differ: far more than any clock that a kernel corrects.
+_APART = 1.01
+
+# How a holder is stored: with when it took the lease, by the database, and its time to live.
+_SIGNED = re.compile(r"(.*) \[since (\d{1,14}) ms, ttl (\d{1,12}) ms\]", re.DOTALL)
+
 
 class LeaseHeldError(LeaseError):
-    """`holder` has the cluster's lease."""
+    """`holder` has the cluster's lease.
 
-    def __init__(self, cluster: str, holder: str, seconds: float) -> None:
+    It lasts `seconds` more; by the database it `ends` after more than that where its clock was
+    ahead once.
+    """
+
+    def __init__(self, cluster: str, holder: str, seconds: float, ends: float) -> None:
+        ahead = (
+            f" (it ends in {ends:.0f} s by the database, whose clock was ahead; who waits for it, "
+            "as `zonebridge sync --lease-timeout` does, takes it once it has not been renewed for "
+            "its time to live)"
+        )
         super().__init__(
             f"cluster {cluster} is in the hands of {holder}, whose lease lasts {seconds:.0f} s "
-            "more unless it is renewed; wait, or stop that process"
+            f"more unless it is renewed{ahead if ends > _APART * seconds + 1 else ''}; wait, or "
+            "stop that process"
         )
         self.holder = holder
 
@@ -59,12 +80,46 @@ class LeaseLostError(LeaseError):
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A lease as the database has it: its last holder, and the seconds left (0.0: it is free)."""
+    """A lease as the database has it: its last holder, and the seconds left (0.0: it is free).
+
+    `since` is when it was taken, by the database, UTC as in a record; "" where that is not known.
+    More seconds are left than its `ttl` where the database's clock was ahead. `released`: its
+    holder let it go, and did not just stop renewing it.
+    """
 
     name: str
     holder: str
     epoch: int
     seconds: float
+    since: str = ""
+    ttl: float = math.inf
+    released: bool = False
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it ends later than it can where the database's clock was always right."""
+        return self.seconds > _APART * self.ttl + 1
+
+
+class Waits:
+    """Leases of others as this process has seen them, by its own clock. Any thread may ask."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[tuple[str, int, int], float]] = {}
+        self._looking = Lock()
+
+    def unchanged(self, cluster: str, lease: tuple[str, int, int]) -> float:
+        """The seconds for which a lease (its holder, epoch and end) has stood as it stands now.
+
+        Asked after it was read: what changes it is later than the first time it was seen so.
+        """
+        with self._looking:
+            now = self._monotonic()
+            seen, since = self._seen.get(cluster, (lease, now))
+            since = since if seen == lease else now
+            self._seen[cluster] = lease, since
+            return now - since
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +162,8 @@ class Lease:
         Raises `LeaseLostError` if somebody has.
         """
         row = connection.execute(_HELD, {"of": self.cluster}).one_or_none()
-        holder, epoch = row or ("nobody", 0)
+        stored, epoch = row or ("nobody", 0)
+        holder, _, _ = _signed(stored)
         if epoch != self.epoch:
             raise LeaseLostError(
                 f"the lease of cluster {self.cluster} went to {holder} meanwhile (epoch {epoch}, "
@@ -145,15 +201,18 @@ class Lease:
 
 
 @contextmanager
-def taken(database: Database, cluster: str, holder: str, ttl: timedelta) -> Iterator[Lease]:
+def taken(
+    database: Database, cluster: str, holder: str, ttl: timedelta, waits: Waits | None = None
+) -> Iterator[Lease]:
     """Take a cluster's lease, renew it every third of `ttl`, and release it at the end.
 
-    Always taken anew: the same `holder` does not get in twice. Raises `LeaseHeldError` if it is
+    Always taken anew: the same `holder` does not get in twice. `waits` is what this process has
+    seen of leases that it waits for. Raises `LeaseHeldError` if it is
     held, `StoreError` if the store cannot be written.
     """
     sent = time.monotonic()
     with database.writing() as connection:
-        epoch = _take(connection, cluster, holder, ttl)
+        epoch = _take(connection, cluster, holder, ttl, waits or Waits())
     lease = Lease(cluster, holder, epoch, database, ttl, sent + ttl.total_seconds())
     stop = Event()
     renewing = Thread(
@@ -169,16 +228,66 @@ def taken(database: Database, cluster: str, holder: str, ttl: timedelta) -> Iter
 
 
 def holdings(connection: Connection) -> tuple[Holding, ...]:
-    """Every lease that was ever taken, sorted by name."""
+    """Every lease that was ever taken, sorted by name, and the service's sign of life."""
     left = Leases.expires_at - _now(connection)
-    query = select(Leases.name, Leases.holder, Leases.epoch, left).order_by(Leases.name)
+    query = select(Leases.name, Leases.holder, Leases.epoch, left, Leases.expires_at)
     return tuple(
-        Holding(name, holder, epoch, max(milliseconds, 0) / 1000)
-        for name, holder, epoch, milliseconds in connection.execute(query)
+        _holding(name, stored, epoch, milliseconds, released=not ends)
+        for name, stored, epoch, milliseconds, ends in connection.execute(
+            query.order_by(Leases.name)
+        )
     )
 
 
-def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta) -> int:
+def _holding(
+    name: str, stored: str, epoch: int, milliseconds: int, *, released: bool = False
+) -> Holding:
+    holder, since, ttl = _signed(stored)
+    return Holding(name, holder, epoch, max(milliseconds, 0) / 1000, since, ttl, released)
+
+
+def beat(connection: Connection, holder: str, lasts: timedelta) -> None:
+    """Set the service's sign of life, which is a lease that anybody may take at any time."""
+    now = _now(connection)
+    row = {
+        "name": SERVICE,
+        "holder": _sign(holder, connection.scalar(select(now)), lasts),
+        "lasts": _milliseconds(lasts),
+    }
+    connection.execute(
+        text(
+            "INSERT INTO leases (name, holder, epoch, expires_at)"  # noqa: S608 - our own words
+            f" VALUES (:name, :holder, 0, {now} + :lasts) ON CONFLICT (name)"
+            " DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at"
+        ),
+        row,
+    )
+
+
+def end(connection: Connection) -> None:
+    """Take the service's sign of life away: it ended as it should."""
+    connection.execute(update(Leases).where(Leases.name == SERVICE).values(expires_at=0))
+
+
+def _sign(holder: str, since: int | None, ttl: timedelta) -> str:
+    """A holder as it is stored."""
+    return f"{storable(holder)} [since {since} ms, ttl {_milliseconds(ttl)} ms]"
+
+
+def _signed(stored: str) -> tuple[str, str, float]:
+    """A holder as it was given, since when it holds, and its time to live in seconds."""
+    found = _SIGNED.fullmatch(stored)
+    if not found:
+        return stored, "", math.inf
+    holder, since, ttl = found.groups()
+    try:
+        taken_at = stamp(datetime.fromtimestamp(int(since) / 1000, UTC))
+    except (OverflowError, ValueError, OSError):
+        taken_at = ""
+    return holder, taken_at, int(ttl) / 1000
+
+
+def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta, waits: Waits) -> int:
     """The new epoch."""
     connection.execute(
         text(
@@ -188,21 +297,36 @@ def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta) -> 
         {"name": cluster},
     )
     now = _now(connection)
+    since = connection.scalar(select(now))
     # One statement looks and takes: it locks the row, so no two can take the same epoch.
-    epoch: int | None = connection.scalar(
+    take = (
         update(Leases)
-        .where(Leases.name == cluster, Leases.expires_at <= now)
+        .where(Leases.name == cluster)
         .values(
-            holder=storable(holder),
+            holder=_sign(holder, since, ttl),
             epoch=Leases.epoch + 1,
             expires_at=now + _milliseconds(ttl),
         )
         .returning(Leases.epoch)
     )
-    if epoch is None:
-        [held] = [each for each in holdings(connection) if each.name == cluster]
-        raise LeaseHeldError(cluster, held.holder, held.seconds)
-    return epoch
+    epoch: int | None = connection.scalar(take.where(Leases.expires_at <= now))
+    if epoch is not None:
+        return epoch
+    query = select(Leases.holder, Leases.epoch, Leases.expires_at, Leases.expires_at - now)
+    stored, held_epoch, ends, left = connection.execute(query.where(Leases.name == cluster)).one()
+    stood = waits.unchanged(cluster, (stored, held_epoch, ends))
+    held = _holding(cluster, stored, held_epoch, left)
+    # Who stored none has ours: all that share a store have one configuration.
+    lasts = (held.ttl if held.ttl < math.inf else ttl.total_seconds()) * _APART
+    if stood >= lasts:
+        epoch = connection.scalar(
+            take.where(
+                Leases.holder == stored, Leases.epoch == held_epoch, Leases.expires_at == ends
+            )
+        )
+        if epoch is not None:
+            return epoch
+    raise LeaseHeldError(cluster, held.holder, min(held.seconds, lasts - stood), held.seconds)
 
 
 def _now(connection: Connection) -> ColumnElement[int]:

@@ -2,7 +2,7 @@
 
 import uuid
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Literal, Self
@@ -35,6 +35,7 @@ class Store:
     uuid: str
     database: Database
     clock: Clock
+    waits: leases.Waits = field(default_factory=leases.Waits, repr=False)
 
     def written(self, cluster: str) -> dict[tuple[str, str], Manifest]:
         """What we believe the cluster holds of ours, by (kind, name).
@@ -98,14 +99,34 @@ class Store:
         """Take the cluster's lease, renew it every third of `ttl`, and release it at the end.
 
         Always taken anew: the same `holder` does not get in twice. Entering raises
-        `LeaseHeldError` if it is held.
+        `LeaseHeldError` if it is held. Who goes on asking gets it when nobody has renewed it for
+        its time to live, whatever the database's clock says.
         """
-        return leases.taken(self.database, cluster, holder, ttl)
+        return leases.taken(self.database, cluster, holder, ttl, self.waits)
 
     def leases(self) -> tuple[Holding, ...]:
-        """Every lease that was ever taken, sorted by name."""
+        """The lease of each cluster that was ever taken, sorted by name."""
         with self.database.reading() as connection:
-            return leases.holdings(connection)
+            return tuple(each for each in leases.holdings(connection) if each.name != SERVICE)
+
+    def beat(self, holder: str, lasts: timedelta) -> None:
+        """Write the service's sign of life, for others to see; it also is held to all it has seen.
+
+        A standby learns by this what others recorded, before it may have to go on from there.
+        """
+        with self.database.writing() as connection:
+            leases.beat(connection, holder, lasts)
+
+    def end_service(self) -> None:
+        """Say that the service ended as it should."""
+        with self.database.writing() as connection:
+            leases.end(connection)
+
+    def service(self) -> Holding | None:
+        """The last sign of life of a service, `since` when; None where none ever ran."""
+        with self.database.reading() as connection:
+            found = [each for each in leases.holdings(connection) if each.name == SERVICE]
+        return found[0] if found else None
 
     def approved(self, cluster: str, plan: str) -> bool:
         """Whether a plan was approved, and neither written since nor is that too long ago."""

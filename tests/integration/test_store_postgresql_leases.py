@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Thread
@@ -29,6 +30,7 @@ from sync.store import (
     open_store_read_only,
 )
 from sync.store.audit import Filter
+from sync.store.leases import Waits
 from sync.store.models import Bodies, Leases
 from sync.store.verification import verify
 from tests.postgresql import PASSWORD, USER
@@ -341,3 +343,82 @@ def test_threads_that_race_for_a_free_lease_let_one_of_them_in(store: Store) -> 
 
     with ThreadPoolExecutor(6) as threads:
         assert sorted(threads.map(attempt, range(6))) == [0, 0, 0, 0, 0, 1]
+
+
+class Waiter:
+    """A monotonic clock that moves when it is told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ahead(store: Store, ttl: timedelta, by: str = "4000000000") -> None:
+    """A lease that was taken and left while the database's clock was ahead."""
+    with store.lease("eu", "alice", ttl) as lease:
+        lease.leave()
+    with store.database.writing() as connection:
+        connection.execute(text(f"UPDATE leases SET expires_at = expires_at + {by}"))
+
+
+def test_a_lease_from_the_future_is_taken_when_it_stood_for_its_time_to_live(
+    place: Place, store: Store
+) -> None:
+    clock = Waiter()
+    ahead(store, timedelta(seconds=30))
+    with place.open() as opened:
+        other = replace(opened, waits=Waits(clock))
+        # The holder's time to live counts, not the waiter's own.
+        mine = timedelta(seconds=5)
+        for seconds in (0.0, 15.0, 15.2):
+            clock.now += seconds
+            with pytest.raises(LeaseHeldError, match="ahead") as held, other.lease("eu", "b", mine):
+                pass
+        assert "lasts 0 s more" in str(held.value)
+        clock.now += 0.2
+        with other.lease("eu", "bob", mine) as lease:
+            assert lease.epoch == 2
+    assert other.waits.unchanged("eu", ("", 0, 0)) == 0.0
+
+
+def test_a_lease_from_the_future_that_is_renewed_is_not_taken(place: Place, store: Store) -> None:
+    clock = Waiter()
+    with store.lease("eu", "alice", timedelta(hours=1)) as lease, place.open() as opened:
+        other = replace(opened, waits=Waits(clock))
+        for _ in range(5):
+            with pytest.raises(LeaseHeldError), other.lease("eu", "bob", LONG):
+                pass
+            clock.now += 0.9 * 3600
+            with store.database.writing() as connection:
+                connection.execute(text("UPDATE leases SET expires_at = expires_at + 1"))
+        assert other.leases()[0].epoch == lease.epoch
+        # It let nobody in, and so it may still write.
+        store.run("alice").intend(lease, [create(WEB)], ORIGINS)
+
+
+def test_who_held_a_lease_from_the_future_writes_no_more(place: Place, store: Store) -> None:
+    clock = Waiter()
+    with store.lease("eu", "alice", LONG) as lease, place.open() as opened:
+        with store.database.writing() as connection:
+            connection.execute(text("UPDATE leases SET expires_at = expires_at + 4000000000"))
+        other = replace(opened, waits=Waits(clock))
+        with pytest.raises(LeaseHeldError), other.lease("eu", "bob", LONG):
+            pass
+        clock.now += 3640
+        with (
+            other.lease("eu", "bob", LONG),
+            pytest.raises(LeaseLostError, match="went to bob"),
+        ):
+            store.run("alice").intend(lease, [create(WEB)], ORIGINS)
+
+
+def test_status_has_since_when_a_lease_is_held_and_that_the_clock_was_ahead(store: Store) -> None:
+    with store.lease("eu", "alice", LONG):
+        [held] = store.leases()
+        assert (held.holder, held.ahead, held.ttl) == ("alice", False, 3600.002)
+        assert held.since.startswith("20")
+        assert held.since.endswith("Z")
+    ahead(store, LONG)
+    [held] = store.leases()
+    assert held.ahead

@@ -17,9 +17,9 @@ from sync.calico.ownership import owner_labels
 from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
 from sync.last_good import keep, kept
-from sync.service import worker
+from sync.service import heartbeat, worker
 from sync.service.service import Service, Timing
-from sync.store import Store, open_store
+from sync.store import Run, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.memories import StoredMemory
 from sync.store.verification import verify
@@ -188,17 +188,61 @@ def test_a_poll_that_fails_as_nobody_foresaw_is_logged_and_tried_again(
 def test_a_store_that_cannot_be_asked_makes_it_not_ready(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leases(self: Store) -> Any:
+    def beat(self: Store, *_: object) -> Any:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(heartbeat, "_EVERY", 0.02)
+    with serving(world):
+        until(lambda: world.ask("/readyz")[0] == 200)
+        with monkeypatch.context() as failing:
+            failing.setattr(Store, "beat", beat)
+            until(lambda: world.ask("/readyz")[0] == 503)
+            assert "s ago; the disk is full" in world.ask("/readyz")[1]
+            assert world.ask("/livez")[0] == 200
+        until(lambda: world.ask("/readyz")[0] == 200)
+        assert world.store.service() is not None
+    ended = world.store.service()
+    assert ended
+    assert ended.released
+
+
+def test_it_says_for_whom_it_stands_by(world: World) -> None:
+    with world.store.lease("prod", "another service", timedelta(hours=1)), serving(world):
+        until(lambda: "standing by" in world.events())
+        until(lambda: "stands by for another service, for " in world.ask("/readyz")[1])
+        until(lambda: world.ask("/readyz")[0] == 200)
+
+
+def test_a_write_that_fails_makes_it_not_ready_though_smaller_ones_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def intend(self: Run, *_: object, **__: object) -> Any:
         raise StoreError("the disk is full")
 
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
-        monkeypatch.setattr(Store, "leases", leases)
-        status, said = world.ask("/readyz")
-        assert (status, "[-] store: the disk is full" in said) == (503, True)
+        with monkeypatch.context() as failing:
+            failing.setattr(Run, "intend", intend)
+            world.source.says(address("a", "10.0.0.2"), group("web", "a"), version="2")
+            until(lambda: "[-] cluster prod: the disk is full" in world.ask("/readyz")[1])
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.2/32"]})
+        until(lambda: world.ask("/readyz")[0] == 200)
+
+
+def test_a_store_that_goes_under_it_lets_nothing_more_be_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "_EVERY", 0.02)
+    with serving(world):
+        until(lambda: world.ask("/readyz")[0] == 200)
+        until(lambda: world.cluster.nets())
+        (tmp_path / "store.db").unlink()
+        until(lambda: "the store was replaced" in world.ask("/readyz")[1])
+        world.source.says(address("a", "10.0.0.2"), group("web", "a"), version="2")
+        until(lambda: "[-] cluster prod: " in world.ask("/readyz")[1])
         assert world.ask("/livez")[0] == 200
-        monkeypatch.undo()
-        assert world.ask("/readyz")[0] == 200
+    assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
+    assert not (tmp_path / "store.db").exists()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -1,0 +1,64 @@
+"""The service's sign of life: a small write to the store every few seconds.
+
+Reading works on a store that is full, locked or read-only, and a service that cannot write there
+can record nothing, so that it changes nothing in any cluster: it is not ready.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from sync.errors import StoreError
+from sync.service.health import Check
+from sync.store import Store
+
+_EVERY = 10.0
+_LATELY = 30.0
+"""Seconds: as long as writers wait for a lock."""
+
+_LASTS = timedelta(minutes=1)
+"""How long others believe that a service is there."""
+
+
+class Heartbeat:
+    """Beats from a thread of its own (`work`); any thread may ask for the `check`."""
+
+    def __init__(
+        self, store: Store, holder: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._holder = holder
+        self._monotonic = monotonic
+        self._at: float | None = None
+        self._error = ""
+
+    def work(self, stopping: threading.Event) -> None:
+        """Beat until `stopping` is set; then tell others that the service ended as it should."""
+        while not stopping.is_set():
+            self.beat()
+            stopping.wait(_EVERY)
+        with suppress(StoreError):
+            self._store.end_service()
+
+    def beat(self) -> None:
+        """Write once, and remember whether that worked."""
+        try:
+            self._store.beat(self._holder, _LASTS)
+        except StoreError as error:
+            if str(error) != self._error:
+                structlog.get_logger().error("the store fails", error=str(error))
+            self._error = str(error)
+        else:
+            self._at, self._error = self._monotonic(), ""
+
+    @property
+    def check(self) -> Check:
+        """Whether a write worked lately, and the last one did not fail."""
+        age = None if self._at is None else self._monotonic() - self._at
+        says = "not written yet" if age is None else f"written {age:.0f} s ago"
+        holds = age is not None and age <= _LATELY and not self._error
+        return Check("store", holds, f"{says}; {self._error}" if self._error else says)
