@@ -140,7 +140,12 @@ def _print(document: dict[str, Any]) -> None:
             _say("  not known to be written", shortened(unwritten) or "none")
         _say("  last success", cluster["succeeded"] or "never")
         _say("  last attempt", cluster["attempted"] or "never")
-        _say("  kept by", _kept_by(cluster))
+        _say(
+            "  kept by",
+            cluster["holder"] or "nobody now; run `zonebridge sync` or `zonebridge run`",
+        )
+        if cluster["held_since"]:
+            _say("  kept since", _kept_since(cluster))
         _say("  objects", str(cluster["objects"]))
         if cluster["open_intents"]:
             _say("  open intents", f"{cluster['open_intents']}, closed by the next sync")
@@ -166,15 +171,14 @@ def _print(document: dict[str, Any]) -> None:
         )
 
 
-def _kept_by(cluster: dict[str, Any]) -> str:
-    if not cluster["holder"]:
-        return "nobody now; run `zonebridge sync` or `zonebridge run`"
-    since = f", since {cluster['held_since']}" if cluster["held_since"] else ""
-    ahead = (
-        f"; the lease ends in {cluster['lease_seconds']:.0f} s by the database, whose clock was "
-        "ahead: who waits for it takes it once it is not renewed"
+def _kept_since(cluster: dict[str, Any]) -> str:
+    since: str = cluster["held_since"]
+    if not cluster["clock_was_ahead"]:
+        return since
+    return (
+        f"{since}; the lease ends in {cluster['lease_seconds']:.0f} s by the database, whose clock "
+        "was ahead: who waits for it takes it once it is not renewed"
     )
-    return f"{cluster['holder']}{since}{ahead if cluster['clock_was_ahead'] else ''}"
 
 
 def _say(what: str, value: str) -> None:
