@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import orjson
 
@@ -27,7 +28,7 @@ from sync.clusters.cluster import (
 )
 from sync.clusters.compatibility import warnings
 from sync.clusters.given import GivenReader
-from sync.desired import Cluster, Desired, InvalidObjectError, desired
+from sync.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
@@ -193,8 +194,8 @@ def plan_cycle(
 
     def become(cluster: Cluster) -> Result:
         try:
-            live = cluster.reader.read()
             written = store.written(cluster.name)
+            live = read_live(cluster, written, options.owner)
             planned = _plan(cluster, read, live, written, options, prove=prove)
             return Result(
                 cluster.name,
@@ -282,11 +283,12 @@ def sync_cluster(
     try:
         done: tuple[Change, ...] = ()
         for _ in range(_STAGES):
-            live = cluster.reader.read()
+            read_again = partial(read_live, cluster, store.written(cluster.name), options.owner)
+            live = read_again()
             _recover(lease, live, store, run)
             planned = _plan(cluster, read, live, store.written(cluster.name), options)
             plan = _if_approved(planned.plan, store)
-            result = _apply(cluster, plan, live, run, lease, stopping)
+            result = _apply(cluster, plan, live, run, lease, stopping, read_again)
             done += result.applied
             if not (planned.translated.on_the_way and result.succeeded):
                 break
@@ -452,6 +454,7 @@ def _apply(
     run: Run,
     lease: Lease,
     stopping: Callable[[], bool],
+    read_again: Callable[[], Mapping[Key, LiveObject]],
 ) -> Result:
     """Write a plan in its order: intents first, in batches, and outcomes after each batch.
 
@@ -479,7 +482,7 @@ def _apply(
                 if written.wrote_any(rest):
                     # Written a second time: over what the first time has made of it.
                     try:
-                        write = _Write(write.writer, cluster.reader.read())
+                        write = _Write(write.writer, read_again())
                     except ClusterError as error:
                         written.out_of_reach = error
                 while rest and not (written.out_of_reach or stopping()):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import Pairs
 from sync.calico.validator import validate
 from sync.clusters.cluster import (
     ClusterFacts,
@@ -66,6 +67,18 @@ class Desired:
     standing: Mapping[Key, Manifest]
     options: Options
     translated: Translated
+
+
+def read_live(
+    cluster: Cluster, written: Mapping[Key, Manifest], owner: Pairs
+) -> Mapping[Key, LiveObject]:
+    """What a cluster holds; `ClusterError` if it cannot be read.
+
+    What is `written` by the trail is ours where a hand took some labels of `owner` off it: it would
+    stand there for good, and hold up the whole plan, if it were taken for somebody else's.
+    """
+    found = cluster.reader.read()
+    return {key: each.recognised(owner) if key in written else each for key, each in found.items()}
 
 
 def desired(

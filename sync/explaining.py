@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sync.clusters.cluster import Workload
-from sync.desired import Cluster, desired
+from sync.desired import Cluster, desired, read_live
 from sync.errors import ClusterError, UsageError
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
@@ -173,8 +173,8 @@ def explained(
     Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
     `ClusterError` where what stands there cannot be judged.
     """
-    found = cluster.reader.read()
     written = store.written(cluster.name)
+    found = read_live(cluster, written, options.owner)
     shall = desired(cluster, read, found, written, options)
     groups = judged_groups(shall.targets)
     ends = (asked.source, asked.destination)

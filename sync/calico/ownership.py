@@ -44,6 +44,16 @@ def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
     return "does not carry the labels of this installation" if differ else ""
 
 
+def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:
+    """Whether a foreign object has kept a label of this installation or of its store, and has no
+    other value for any label of `owner`: then nobody else claims it, and a hand took some off.
+    """
+    labels = _mapping(_mapping(document, "metadata"), "labels")
+    kept = {key for key, value in owner if labels.get(key) == value}
+    changed = {key for key, _ in owner if key in labels} - kept
+    return not changed and not kept.isdisjoint({INSTANCE, STORE}) and len(kept) < len(owner)
+
+
 def ours_of(document: Mapping[str, Any]) -> Manifest:
     """What of an object is ours, in the form in which it was written.
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sync.calico.manifest import Manifest
 from sync.calico.names import INSTANCE, NAMESPACE_LABEL
 from sync.calico.objects import Pairs
-from sync.calico.ownership import foreign_because, ours_of
+from sync.calico.ownership import foreign_because, lost_labels_alone, ours_of
 from sync.errors import ClusterError
 from sync.net.addresses import AddressSet
 
@@ -49,6 +49,12 @@ class LiveObject:
             return cls(None, document, because, changed_by, adoptable=True)
         because = f"belongs to another installation ({INSTANCE}: {claimed})"
         return cls(None, document, because, changed_by)
+
+    def recognised(self, owner: Pairs) -> "LiveObject":
+        """One that we wrote, by the trail, as ours still if labels were only taken off it."""
+        if self.manifest is None and lost_labels_alone(self.document, owner):
+            return LiveObject(ours_of(self.document), self.document, "", self.changed_by)
+        return self
 
     @property
     def stands(self) -> Manifest | None:

@@ -64,7 +64,7 @@ def foreign_object(kind: str, name: str, because: str) -> Blocker:
         "foreign-object",
         f"{kind} {name} {because}; it is left as it is and nothing in this cluster is written "
         f"{_WAY_OUT.get(kind, _REMOVED)}; what Tigera's integration or a lost store left behind is "
-        "taken over by `zonebridge sync --adopt`",
+        "taken over by `zonebridge sync --adopt`, while the service is stopped",
         approvable=False,
     )
 

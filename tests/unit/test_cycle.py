@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import text
 
 from sync.calico import names
 from sync.calico.manifest import Manifest
+from sync.calico.names import INSTANCE, MANAGED_BY, STORE
 from sync.calico.objects import (
     GlobalNetworkPolicy,
     GlobalNetworkSet,
@@ -64,6 +66,7 @@ TTL = timedelta(seconds=3)
 PROBE = 8
 A, B, C = address("a", "10.0.0.1"), address("b", "10.0.0.3"), address("c", "10.0.0.5")
 WEB, DB = group("web", "a", "b"), group("db", "c")
+USES_WEB = rule("in", from_=["any"], to=["db"], source=["web"], service=["any"])
 
 
 class Killed(BaseException):
@@ -362,6 +365,91 @@ def test_a_file_of_others_in_our_place_blocks_the_plan_and_stays(world: World) -
     )
     foreign.unlink()
     assert len(changed(world.only())) == 4
+
+
+def without(cluster: KnownCluster, key: tuple[str, str], *labels: str) -> None:
+    """A hand takes labels off an object."""
+    metadata = cluster.documents[key]["metadata"]
+    metadata["labels"] = {
+        name: value for name, value in metadata["labels"].items() if name not in labels
+    }
+
+
+@pytest.mark.parametrize("label", [MANAGED_BY, INSTANCE, STORE])
+@pytest.mark.parametrize("repair", [True, False])
+def test_a_label_of_ours_that_a_hand_took_off_is_drift_and_holds_up_nothing(
+    world: World, label: str, *, repair: bool
+) -> None:
+    world.mode = "enforced"
+    cluster = world.keep_in_memory()
+    world.export(A, B, C, WEB, USES_WEB)
+    assert world.only().state == "in sync"
+    keys = [key for key in cluster.documents if key[0] != "Tier"]
+    assert {kind for kind, _ in keys} == {"GlobalNetworkSet", "GlobalNetworkPolicy"}
+    for key in keys:
+        without(cluster, key, label)
+    world.repair_drift = repair
+    result = world.only()
+    assert result.plan
+    found = result.plan.changes if repair else result.plan.drift
+    assert (result.plan.blockers, result.state) == ((), "in sync" if repair else "drift left")
+    assert {(each.kind, each.name) for each in found} == set(keys)
+    assert {each.cause for each in found} == {Cause.DRIFT}
+    for key in keys:
+        assert (label in cluster.documents[key]["metadata"]["labels"]) == repair
+    assert world.verified()
+
+
+def test_what_a_hand_took_a_label_off_goes_when_nothing_wants_it_any_more(world: World) -> None:
+    world.mode = "enforced"
+    cluster = world.keep_in_memory()
+    world.export(A, B, C, WEB, USES_WEB)
+    world.sync()
+    for key in list(cluster.documents):
+        if key[0] != "Tier":
+            without(cluster, key, STORE)
+    world.export(A)
+    assert world.only().state == "in sync"
+    assert not [name for kind, name in cluster.documents if kind == "GlobalNetworkSet"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {MANAGED_BY: "zonebridge"},
+        {INSTANCE: "test", STORE: "another"},
+        {INSTANCE: "test", MANAGED_BY: "Helm"},
+    ],
+)
+def test_what_somebody_else_claims_or_nothing_tells_is_ours_stays_as_it_is(
+    world: World, labels: dict[str, str]
+) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    world.sync()
+    key = (KIND, "pan.web")
+    cluster.documents[key]["metadata"]["labels"] = labels
+    before = deepcopy(cluster.documents)
+    result = world.only()
+    assert result.plan
+    assert [each.guard for each in result.plan.blockers] == ["foreign-object"]
+    assert cluster.documents == before
+
+
+def test_what_we_never_wrote_is_not_ours_by_one_label(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB)
+    world.sync()
+    key = (KIND, "pan.web")
+    copied = deepcopy(cluster.documents[key])
+    copied["metadata"]["name"] = "pan.db"
+    cluster.documents[KIND, "pan.db"] = copied
+    without(cluster, (KIND, "pan.db"), STORE)
+    world.export(A, B, C, WEB, DB)
+    result = world.only()
+    assert result.plan
+    assert [each.guard for each in result.plan.blockers] == ["foreign-object"]
 
 
 def test_the_same_export_with_another_store_owns_nothing_here(world: World, tmp_path: Path) -> None:
