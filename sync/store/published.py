@@ -40,7 +40,11 @@ def hold_to_heads(store: Store, file: Path | None) -> None:
 
 def _published(file: Path) -> tuple[Head, ...]:
     """The heads in a file, none if there is none; `UsageError` if they cannot be read."""
-    return read_heads(file) if file.exists() else ()
+    try:
+        there = file.exists()
+    except OSError as error:
+        raise UsageError(f"cannot read the heads in {file}: {error}") from error
+    return read_heads(file) if there else ()
 
 
 def _require(store: Store, file: Path) -> None:

@@ -134,6 +134,35 @@ def test_what_another_process_published_is_held_to(
     refuses(store, file)
 
 
+def test_a_standby_knows_by_its_sign_of_life_what_others_recorded(
+    place: Place, store: Store, copied: Callable[[], Callable[[], None]]
+) -> None:
+    apply(store.run("test"), "eu", create(WEB))
+    restore = copied()
+    with place.open() as other:
+        apply(other.run("other"), "eu", create(DATABASE))
+    store.beat("standby", LONG)
+    restore()
+    with pytest.raises(AuditBrokenError, match="no longer holds record"):
+        store.beat("standby", LONG)
+    refuses(store)
+
+
+def test_a_head_file_that_cannot_be_read_lets_nothing_be_written(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "heads.txt"
+    hold_to_heads(store, file)
+    apply(store.run("test"), "eu", create(WEB))
+    file.write_text("nonsense")
+    with pytest.raises(StoreError, match=r"nothing is written: .*nonsense"):
+        store.run("late").begin()
+    with pytest.raises(StoreError, match="not published"):
+        publish_heads(store, file)
+    file.unlink()
+    store.run("later").begin()
+
+
 def test_heads_that_the_store_lacks_are_never_published_over(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "heads.txt"
     file.write_text(f"eu 7:{'a' * 64}\n")
