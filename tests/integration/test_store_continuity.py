@@ -148,6 +148,23 @@ def test_a_standby_knows_by_its_sign_of_life_what_others_recorded(
     refuses(store)
 
 
+def test_of_two_copies_with_one_head_file_the_second_to_write_is_stopped(tmp_path: Path) -> None:
+    heads = tmp_path / "heads.txt"
+    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        apply(store.run("test"), "eu", create(WEB))
+        publish_heads(store, heads)
+    shutil.copy(tmp_path / "store.db", tmp_path / "copy.db")
+    with (
+        open_store(f"sqlite:///{tmp_path}/store.db") as store,
+        open_store(f"sqlite:///{tmp_path}/copy.db") as copy,
+    ):
+        hold_to_heads(store, heads)
+        hold_to_heads(copy, heads)
+        apply(store.run("test"), "eu", create(DATABASE))
+        publish_heads(store, heads)
+        refuses(copy, heads)
+
+
 def test_a_head_file_that_cannot_be_read_lets_nothing_be_written(
     store: Store, tmp_path: Path
 ) -> None:
