@@ -207,8 +207,8 @@ def taken(
     """Take a cluster's lease, renew it every third of `ttl`, and release it at the end.
 
     Always taken anew: the same `holder` does not get in twice. `waits` is what this process has
-    seen of leases that it waits for. Raises `LeaseHeldError` if it is
-    held, `StoreError` if the store cannot be written.
+    seen of leases that it waits for. Raises `LeaseHeldError` if it is held, `StoreError` if the
+    store cannot be written.
     """
     sent = time.monotonic()
     with database.writing() as connection:
