@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from threading import BoundedSemaphore
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -20,7 +19,7 @@ from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, 
 from sync.clusters.given import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.desired import Cluster
-from sync.errors import SourceError, UsageError
+from sync.errors import ClusterError, SourceError, UsageError
 from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
@@ -35,6 +34,9 @@ from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
 from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
+
+if TYPE_CHECKING:
+    from sync.clusters.kubeconfig import Connector
 
 
 def store_of(settings: Settings, *, write: bool) -> Store:
@@ -254,11 +256,18 @@ def pod_cidrs(cluster: ClusterSettings) -> AddressSet | None:
 
 
 def clusters(
-    settings: Settings, store: Store, *, write: bool, only: Collection[str], adopt: bool = False
+    settings: Settings,
+    store: Store,
+    *,
+    write: bool,
+    only: Collection[str],
+    adopt: bool = False,
+    accept: Collection[str] = (),
 ) -> list[Cluster]:
     """The clusters named in `only`, or all; without `write` none of them has a writer.
 
-    With `adopt` they take over foreign objects that stand where ours shall stand.
+    With `adopt` they take over foreign objects that stand where ours shall stand. Those named in
+    `accept` are planned as if an operator had taken them for the clusters that they are now.
     """
     owner = owner_labels(settings.instance, store.uuid)
     found: list[Cluster] = []
@@ -270,7 +279,7 @@ def clusters(
         else:
             reader, writer, watcher = _manifests(cluster, owner)
         made = _cluster(settings, cluster, reader, writer if write else None, watcher)
-        found.append(replace(made, adopt=adopt))
+        found.append(replace(made, adopt=adopt, accept=cluster.name in accept))
     return found
 
 
@@ -296,6 +305,7 @@ def _cluster(
         pod_cidrs=pod_cidrs(cluster),
         refuse_windows=cluster.windows == "refuse",
         moves=cluster.kind == "kubernetes",
+        others=tuple(each.name for each in settings.clusters if each.name != cluster.name),
     )
 
 
@@ -309,7 +319,7 @@ def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends
     from urllib3.exceptions import InsecureRequestWarning
 
     from sync.clusters.api import Api
-    from sync.clusters.kubeconfig import Access, connect
+    from sync.clusters.kubeconfig import Access, Connector
     from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
     from sync.clusters.watch import KubernetesWatcher
 
@@ -325,7 +335,9 @@ def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends
         exec_timeout=cluster.exec_timeout,
         insecure_skip_tls_verify=cluster.insecure_skip_tls_verify,
     )
-    api = Api(cluster.name, partial(connect, access))
+    connector = Connector(access)
+    _pin(connector, cluster.name)
+    api = Api(cluster.name, connector)
     # A request ends well within what a lease has left between two renewals.
     seconds = ttl.total_seconds() / 2
 
@@ -333,6 +345,22 @@ def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends
         return KubernetesWriter(api, owner, remaining=remaining, stopping=stopping, seconds=seconds)
 
     return KubernetesReader(api, owner), writer, KubernetesWatcher(api, owner)
+
+
+def _pin(connector: "Connector", cluster: str) -> None:
+    """Settle the context now, before anybody makes another one current."""
+    try:
+        several = connector.pin()
+    except ClusterError:
+        # Whatever asks the cluster for anything is told.
+        return
+    if several:
+        structlog.get_logger().warning(
+            "context is not configured; the current one of the kubeconfig stays in use",
+            cluster=cluster,
+            context=connector.context,
+            contexts=several,
+        )
 
 
 def _manifests(cluster: ClusterSettings, owner: Pairs) -> _Ends:

@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import orjson
 
@@ -33,6 +34,7 @@ from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.foreign_sets import Watched, foreign_sets
+from sync.identity import first_met, foreseen, identified, meet, require_same
 from sync.last_good import keep
 from sync.leftovers import in_no_zone, left_out, not_seen
 from sync.overtaking import precedence
@@ -62,6 +64,8 @@ _CLUSTERS = 16  # at a time
 
 # A move of chains that was left in the middle is first brought back, and then made anew.
 _STAGES = 3
+
+_Became = TypeVar("_Became")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,13 @@ def run_cycle(
                 # A service that starts later must not bring clusters back to what it knew before.
                 keep(store.memory(name), found, time.time())
 
+        def be_met(cluster: Cluster) -> None:
+            lease = leases[cluster.name]
+            if not isinstance(lease, LeaseError):
+                # What goes wrong does so again, and is told, when the cluster is synced.
+                with suppress(*_OF_ONE_CLUSTER):
+                    meet(cluster, store, run, lease)
+
         def become(cluster: Cluster) -> Result:
             lease = leases[cluster.name]
             if isinstance(lease, LeaseError):
@@ -175,6 +186,8 @@ def run_cycle(
             note_cluster(store, result)
             return result
 
+        # All of them before the first is written: two may be the same one.
+        _at_once(be_met, clusters)
         return _at_once(become, clusters)
 
 
@@ -191,10 +204,13 @@ def plan_cycle(
     `prove` proves all that a cluster shall have, whether or not any of it would change.
     """
     read = read_sources(sources, _used(clusters))
+    uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
+    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True) if uid}
 
     def become(cluster: Cluster) -> Result:
         try:
-            written = store.written(cluster.name)
+            new = foreseen(cluster, store, met)
+            written = {} if new else store.written(cluster.name)
             live = read_live(cluster, written, options.owner)
             planned = _plan(cluster, read, live, written, options, prove=prove)
             return Result(
@@ -283,12 +299,13 @@ def sync_cluster(
     try:
         done: tuple[Change, ...] = ()
         for _ in range(_STAGES):
+            uid = identified(cluster, store, run, lease)
             read_again = partial(read_live, cluster, store.written(cluster.name), options.owner)
             live = read_again()
             _recover(lease, live, store, run)
             planned = _plan(cluster, read, live, store.written(cluster.name), options)
             plan = _if_approved(planned.plan, store)
-            result = _apply(cluster, plan, live, run, lease, stopping, read_again)
+            result = _apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
             if not (planned.translated.on_the_way and result.succeeded):
                 break
@@ -300,7 +317,7 @@ def sync_cluster(
         return Result(cluster.name, error=error)
 
 
-def _at_once(become: Callable[[Cluster], Result], clusters: Sequence[Cluster]) -> list[Result]:
+def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:
     """What becomes of the clusters, side by side: one that is slow or down holds up no other."""
     with ThreadPoolExecutor(min(max(len(clusters), 1), _CLUSTERS), "cluster") as pool:
         return list(pool.map(become, clusters))
@@ -449,6 +466,7 @@ def _not_pushed(snapshot: Snapshot, device_groups: Sequence[str]) -> list[NotPus
 
 def _apply(
     cluster: Cluster,
+    uid: str,
     plan: Plan,
     live: Mapping[Key, LiveObject],
     run: Run,
@@ -459,7 +477,8 @@ def _apply(
     """Write a plan in its order: intents first, in batches, and outcomes after each batch.
 
     While one batch is written the next one's intents are committed, and the outcomes of the one
-    before: the cluster need not wait for the store. Of a step the first changes of all its chains
+    before: the cluster need not wait for the store. Before each it must still be the one with the
+    UID that was planned for. Of a step the first changes of all its chains
     are written, then the second ones, and so on.
     """
     if plan.blockers:
@@ -486,6 +505,11 @@ def _apply(
                     except ClusterError as error:
                         written.out_of_reach = error
                 while rest and not (written.out_of_reach or stopping()):
+                    try:
+                        require_same(cluster, uid)
+                    except ClusterError as error:
+                        written.out_of_reach = error
+                        break
                     size = BATCH if written.applied else _PROBE
                     batch, rest = rest[:size], rest[size:]
                     intents = run.intend(lease, batch, plan.origins, approved=approved)

@@ -35,7 +35,9 @@ class Cluster:
     `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
     dry run. Only the service has a use for `watcher`; None where the cluster is not reached at all.
     `pod_cidrs` hold every pod; None: the cluster is asked. `moves` says that chains of policies
-    change without a third verdict in between, which a directory has no need of.
+    change without a third verdict in between, which a directory has no need of. `others` are the
+    other entries of the configuration, none of which may be the same cluster. With `accept` it may
+    be another cluster than before, as if an operator had said so; only a dry run takes that.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Cluster:
     refuse_windows: bool = True
     moves: bool = True
     adopt: bool = False
+    others: tuple[str, ...] = ()
+    accept: bool = False
 
 
 class InvalidObjectError(ZonebridgeError):

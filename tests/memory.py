@@ -33,6 +33,7 @@ class MemoryCluster:
     before_write: Callable[[str], None] = lambda name: None
     writes: list[tuple[str, str]] = field(default_factory=list)
     pods: Sequence[Workload] = ()
+    uid: str = ""
 
     def writer(self, remaining: Remaining, stopping: Callable[[], bool]) -> "MemoryCluster":
         assert remaining() > 0
@@ -40,6 +41,9 @@ class MemoryCluster:
 
     def watch(self, changed: Any, labelled: Any, missed: Any, stopping: Any) -> None:
         raise NotImplementedError
+
+    def identity(self) -> str:
+        return self.uid
 
     def facts(self, zone_label: str) -> ClusterFacts:
         del zone_label

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import Event
@@ -11,7 +12,7 @@ from typing import Any
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from sync import assembly
+from sync import assembly, identity
 from sync.cli.comparison import compared
 from sync.cli.context import (
     Context,
@@ -124,14 +125,27 @@ def plan(
     is_flag=True,
     help="Take over foreign objects that stand where ours shall stand.",
 )
+@click.option(
+    "--accept-new-cluster",
+    "accept",
+    multiple=True,
+    metavar="NAME",
+    help="The entry NAME is another cluster than before, and that is meant; repeatable.",
+)
 @_options
 def sync(
-    context: Context, *, dry_run: bool, lease_timeout: timedelta, adopt: bool, **options: Any
+    context: Context,
+    *,
+    dry_run: bool,
+    lease_timeout: timedelta,
+    adopt: bool,
+    accept: Sequence[str],
+    **options: Any,
 ) -> int:
     """Bring every cluster to what its sources say, once."""
     if dry_run:
-        return _show(partial(_planned, adopt=adopt), context, **options)
-    return _sync(context, lease_timeout=lease_timeout, adopt=adopt, **options)
+        return _show(partial(_planned, adopt=adopt, accept=accept), context, **options)
+    return _sync(context, lease_timeout=lease_timeout, adopt=adopt, accept=accept, **options)
 
 
 def _show(
@@ -154,12 +168,18 @@ def _show(
 
 
 def _planned(
-    settings: Settings, only: Sequence[str], *, adopt: bool = False, candidate: bool = False
+    settings: Settings,
+    only: Sequence[str],
+    *,
+    adopt: bool = False,
+    accept: Sequence[str] = (),
+    candidate: bool = False,
 ) -> list[Result]:
+    _require_chosen(settings, only, accept)
     with assembly.store_of(settings, write=False) as store:
         return plan_cycle(
             assembly.sources(settings, store, candidate=candidate),
-            assembly.clusters(settings, store, write=False, only=only, adopt=adopt),
+            assembly.clusters(settings, store, write=False, only=only, adopt=adopt, accept=accept),
             store,
             assembly.options(settings, store),
         )
@@ -195,23 +215,32 @@ def _sync(
     detailed: bool,
     lease_timeout: timedelta,
     adopt: bool,
+    accept: Sequence[str],
 ) -> int:
     settings = checked(context.settings(), only)
+    _require_chosen(settings, only, accept)
     with assembly.store_of(settings, write=True) as store, signals() as asked:
         hold_to_heads(store, settings.audit.head_file)
         run = store.run(trigger("zonebridge sync"))
         run.begin()
         take = partial(store.lease, holder=holder("zonebridge sync"), ttl=settings.lease_ttl)
         try:
+            clusters = assembly.clusters(settings, store, write=True, only=only, adopt=adopt)
+            for cluster in clusters:
+                if cluster.name in accept:
+                    click.echo(printable(identity.accept(cluster, store, run)), err=True)
             results = run_cycle(
                 assembly.sources(settings, store),
-                assembly.clusters(settings, store, write=True, only=only, adopt=adopt),
+                clusters,
                 store,
                 assembly.options(settings, store),
                 run,
                 _patient(take, lease_timeout, asked.stopping),
                 asked.stopping.is_set,
             )
+            results = [
+                _left_to_its_holder(each) if each.cluster in accept else each for each in results
+            ]
             code = asked.exit_code or exit_code(results, detailed=detailed)
             counts = {
                 "applied": sum(len(result.applied) for result in results),
@@ -225,6 +254,27 @@ def _sync(
         finally:
             publish_heads(store, settings.audit.head_file)
     return code
+
+
+def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[str]) -> None:
+    """Hold `--accept-new-cluster` to clusters that are synced."""
+    checked(settings, accept)
+    for name in accept:
+        if only and name not in only:
+            raise UsageError(
+                f"--accept-new-cluster {name} is none of those named with --cluster; name it there "
+                "too, or leave --cluster away"
+            )
+
+
+def _left_to_its_holder(result: Result) -> Result:
+    """What became of an accepted cluster: whoever holds its lease, a service, goes on with it."""
+    if not isinstance(result.error, LeaseHeldError):
+        return result
+    click.echo(
+        printable(f"cluster {result.cluster}: {result.error.holder} goes on with it"), err=True
+    )
+    return replace(result, error=None)
 
 
 def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:

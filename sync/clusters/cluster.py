@@ -178,6 +178,12 @@ class Lifelines:
 class ClusterReader(Protocol):
     """Reads a cluster."""
 
+    def identity(self) -> str:
+        """What tells this cluster from every other one, as the cluster itself says it now.
+
+        "" where nothing does. `ClusterError` if that cannot be read.
+        """
+
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included; `ClusterError` if that fails."""
 

@@ -15,7 +15,8 @@ import re
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import environ
 from pathlib import Path
@@ -126,6 +127,50 @@ class _User(_Part):
     as_uid: str | None = None
     as_groups: list[str] | None = None
     as_user_extra: dict[str, list[str]] | None = None
+
+
+class Connector:
+    """Connects to one cluster, always by the context that was the current one at first.
+
+    Whoever runs `kubectl config use-context` means his own commands, not a service that lives for
+    months: it would write the policies of one cluster into another.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def pin(self) -> tuple[str, ...]:
+        """Settle the context; the file's contexts, sorted, where one of several had to be taken.
+
+        Raises `ClusterError` if the file cannot be read, or has no current context.
+        """
+        access = self._access
+        if access.kubeconfig is None or access.context:
+            return ()
+        current, known = contexts(access.kubeconfig)
+        if current is None:
+            return ()
+        self._access = replace(access, context=current)
+        return known if len(known) > 1 else ()
+
+    @property
+    def context(self) -> str | None:
+        """The context; None: it is not settled yet, or there is none."""
+        return self._access.context
+
+    def __call__(self) -> Connection:
+        """A client, as `connect` makes it; one at a time."""
+        # A file that was not there at the start may be by now.
+        with suppress(ClusterError):
+            self.pin()
+        return connect(self._access)
+
+
+def contexts(path: Path) -> tuple[str | None, tuple[str, ...]]:
+    """The current context of a kubeconfig and all of its contexts; `ClusterError`."""
+    found = _kubeconfig(path)
+    names = (each.get("name") for each in found.contexts or ())
+    return found.current_context or None, tuple(sorted(n for n in names if isinstance(n, str)))
 
 
 def connect(access: Access) -> Connection:

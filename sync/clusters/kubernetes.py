@@ -4,6 +4,7 @@ Every write is settled: a conflict, a timeout or a broken connection is followed
 object, and only what the cluster is then seen to hold decides whether it was written.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +39,8 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 _GROUP = f"/apis/{API_VERSION}"
 _MIGRATION = "migration.projectcalico.org"
+_KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+_UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _PAGE = 500
 _TRIES = 6
 # A field that this Calico does not know would otherwise be dropped without a word, and a rule that
@@ -55,6 +58,26 @@ class KubernetesReader:
     def __init__(self, api: Api, owner: Pairs) -> None:
         self._api = api
         self._owner = owner
+
+    def identity(self) -> str:
+        """The UID of the namespace `kube-system`, which lives as long as its cluster does.
+
+        https://opentelemetry.io/docs/specs/semconv/registry/attributes/k8s/ (`k8s.cluster.uid`)
+        """
+        with self._sensible():
+            try:
+                namespace = self._api.patiently("GET", _KUBE_SYSTEM)
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                raise ClusterError(
+                    f"cluster {self._api.name} has no namespace kube-system, whose UID tells it "
+                    "from other clusters; check what stands at its address"
+                ) from error
+            uid = namespace["metadata"]["uid"]
+            if not _UID.fullmatch(uid):
+                raise ValueError("the uid of kube-system is none")
+            return str(uid)
 
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included.

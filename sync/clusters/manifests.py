@@ -48,6 +48,10 @@ class ManifestsReader:
         self._path = path
         self._owner = owner
 
+    def identity(self) -> str:
+        """None: a directory may move, and the configuration gives no two clusters the same one."""
+        return ""
+
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object that stands where one of ours would stand.
 

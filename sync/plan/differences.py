@@ -95,7 +95,8 @@ def differences(
                 # Asked for, so never drift: `drift: report` would leave it.
                 changes.append(_change(theirs, wanted, Cause.CONFIGURATION))
             else:
-                blockers.append(foreign_object(*key, found.foreign_because))
+                adoptable = found.stands is not None
+                blockers.append(foreign_object(*key, found.foreign_because, adoptable=adoptable))
         elif holds == wanted:
             unchanged += 1
             if wrote != wanted:

@@ -34,6 +34,10 @@ _WAY_OUT = {
 }
 _REMOVED = "until it is removed or renamed"
 
+# The names of policies begin with their tier's, those of sets are the address groups'.
+_ELSEWHERE = "the configuration names another tier (device_groups[].tier)"
+_RENAMED = "the address group is renamed or left out (address_groups.tags)"
+
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
@@ -58,13 +62,22 @@ class Held(Protocol):
     def foreign_because(self) -> str: ...
 
 
-def foreign_object(kind: str, name: str, because: str) -> Blocker:
-    """An object of somebody else stands where one of ours shall stand; `because` says why it is."""
+def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True) -> Blocker:
+    """An object of somebody else stands where one of ours shall stand; `because` says why it is.
+
+    What another installation claims, or is no object at all, is not `adoptable`.
+    """
+    elsewhere = _RENAMED if kind == "GlobalNetworkSet" else _ELSEWHERE
+    way_out = (
+        f"{_WAY_OUT.get(kind, _REMOVED)}; what Tigera's integration or a lost store left behind is "
+        "taken over by `zonebridge sync --adopt`, while the service is stopped"
+        if adoptable
+        else f"until {elsewhere}, or its owner gives it up"
+    )
     return Blocker(
         "foreign-object",
         f"{kind} {name} {because}; it is left as it is and nothing in this cluster is written "
-        f"{_WAY_OUT.get(kind, _REMOVED)}; what Tigera's integration or a lost store left behind is "
-        "taken over by `zonebridge sync --adopt`, while the service is stopped",
+        f"{way_out}",
         approvable=False,
     )
 

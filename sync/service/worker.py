@@ -22,6 +22,7 @@ from sync.cycle import Result, note_cluster, sync_cluster
 from sync.desired import Cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
 from sync.foreign_sets import Watched
+from sync.identity import ForeignClusterError
 from sync.plan.changes import Cause
 from sync.plan.guards import Blocker
 from sync.service.health import Check
@@ -228,7 +229,8 @@ class ClusterWorker:
         if result.succeeded:
             self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
             return
-        blocked = result.state == "blocked"
+        # A block waits for an operator, so does a cluster that is not the one meant: no records.
+        blocked = result.state == "blocked" or isinstance(result.error, ForeignClusterError)
         self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
         # Each try that fails leaves records of it.
         self._retry_seconds = min(self._retry_seconds * 2, _LAST_FAILURE)

@@ -8,6 +8,7 @@
                ▲
     objects ───┘  open_intents        projections of the trail, for speed; `verify` replays them
     approvals                         plans that guards hold back: a projection too
+    identities                        which cluster each entry is: a projection too
 
     leases                            who may write to each cluster now, under which epoch
     standings                         how clusters and sources stand; not part of the trail
@@ -20,6 +21,7 @@ is believed about a cluster that no record says.
 from sync.store.approvals import Approval, ApprovalError
 from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
+from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease, LeaseHeldError, LeaseLostError
 from sync.store.records import Clock, Kind, Outcome, Record
 from sync.store.run import BATCH, Conclusion, Run
@@ -38,6 +40,7 @@ __all__ = [
     "HalfWritten",
     "Head",
     "Holding",
+    "Identity",
     "Kind",
     "Lease",
     "LeaseHeldError",

@@ -166,6 +166,23 @@ class Approvals(Base):
     document: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Identities(Base):
+    """Projection: the UID of each entry's cluster, and the record that says so.
+
+    `accepted` is the UID that an operator lets take its place, "" for none.
+    """
+
+    __tablename__ = "identities"
+    __table_args__ = (
+        ForeignKeyConstraint(["cluster", "sequence"], [Records.chain, Records.sequence]),
+    )
+
+    cluster: Mapped[str] = mapped_column(Word, primary_key=True)
+    uid: Mapped[str] = mapped_column(Word)
+    accepted: Mapped[str] = mapped_column(Word)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+
+
 class Leases(Base):
     """Who writes to each cluster; `expires_at` is milliseconds since 1970 by the database."""
 

@@ -33,6 +33,13 @@ class Kind(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
+IDENTIFY = "identify"
+"""The action of an adopted record that says which cluster an entry of the configuration is."""
+
+ACCEPT = "accept-cluster"
+"""The action of an operator's record: an entry may be another cluster from now on."""
+
+
 class Outcome(StrEnum):
     """What became of an intent.
 
@@ -157,6 +164,8 @@ def effect(record: Record) -> str | None:
     """
     if record.kind == Kind.RECOVERED:
         return record.found
+    if record.action in (IDENTIFY, ACCEPT):
+        return None
     if record.kind == Kind.ADOPTED or (
         record.kind == Kind.OUTCOME and record.outcome == Outcome.APPLIED
     ):

@@ -11,12 +11,23 @@ from sync.calico.manifest import Manifest
 from sync.errors import StoreError
 from sync.plan.changes import Change
 from sync.plan.plan import Origin
-from sync.store import approvals, bodies
+from sync.store import approvals, bodies, identities
 from sync.store.chain import append, lock
 from sync.store.database import Database
 from sync.store.leases import Lease
 from sync.store.models import Objects, OpenIntents, Records
-from sync.store.records import SERVICE, Clock, Kind, Outcome, Record, closes, effect, stamp
+from sync.store.records import (
+    ACCEPT,
+    IDENTIFY,
+    SERVICE,
+    Clock,
+    Kind,
+    Outcome,
+    Record,
+    closes,
+    effect,
+    stamp,
+)
 
 BATCH = 64
 """How many writes may be intended at a time: as many as a kill can leave open."""
@@ -147,6 +158,44 @@ class Run:
             approvals.approve(connection, record)
         return record
 
+    def identify(self, lease: Lease, uid: str) -> None:
+        """Record that the entry of a cluster is the one with this UID from now on.
+
+        In the place of another one that is a cluster where nothing of ours was written: what the
+        store believes of the one before is forgotten, object by object, with a record of each.
+        Raises `StoreError` where no operator has accepted that.
+        """
+        cluster = lease.cluster
+        with self._recording(lease) as connection:
+            lock(connection, cluster)
+            known = identities.identities(connection).get(cluster)
+            if known and known.uid == uid:
+                return
+            if known and known.accepted != uid:
+                raise StoreError(
+                    f"nobody has accepted {uid} as cluster {cluster}; run `zonebridge sync "
+                    f"--accept-new-cluster {cluster}`"
+                )
+            before = known.uid if known else ""
+            drafts = [self._identity(cluster, Kind.ADOPTED, IDENTIFY, uid, before)]
+            if known:
+                drafts += self._forgotten(connection, cluster, before)
+            first, *rest = append(connection, cluster, drafts, self.clock)
+            identities.keep(connection, first, known)
+            _project(connection, cluster, rest)
+
+    def accept(self, cluster: str, uid: str) -> None:
+        """Record that an operator lets the cluster with this UID take the place of the known one.
+
+        No lease is needed, as for an approval: whoever holds it goes on with `identify`.
+        """
+        with self._recording() as connection:
+            lock(connection, cluster)
+            known = identities.identities(connection)[cluster]
+            draft = self._identity(cluster, Kind.OPERATOR, ACCEPT, uid, known.uid)
+            [record] = append(connection, cluster, [draft], self.clock)
+            identities.keep(connection, record, known)
+
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
         """Record that objects stand in the cluster as they shall, though we did not write them."""
         if not changes:
@@ -244,6 +293,37 @@ class Run:
         draft = draft._replace(run=self.id, trigger=self.trigger)
         with self._recording() as connection:
             append(connection, chain, [draft], self.clock)
+
+    def _identity(self, cluster: str, kind: Kind, action: str, uid: str, before: str) -> Record:
+        return Record(
+            run=self.id,
+            kind=kind,
+            trigger=self.trigger,
+            cluster=cluster,
+            object_kind="Namespace",
+            object_name="kube-system",
+            action=action,
+            detail=identities.detail(uid, before),
+        )
+
+    def _forgotten(self, connection: Connection, cluster: str, uid: str) -> list[Record]:
+        """The records after which nothing is believed of the cluster that an entry was before."""
+        query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
+        return [
+            Record(
+                run=self.id,
+                kind=Kind.ADOPTED,
+                trigger=self.trigger,
+                cluster=cluster,
+                object_kind=kind,
+                object_name=name,
+                before=digest,
+                detail=f"was written to the cluster {uid}",
+            )
+            for kind, name, digest in connection.execute(
+                query.order_by(Objects.kind, Objects.name)
+            ).all()
+        ]
 
     def _intent(
         self, cluster: str, change: Change, origins: Sequence[Origin], approved: str = ""

@@ -15,7 +15,7 @@ from sync.store.records import Clock, now, stamp
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration. Revisions are numbers, so that older and newer can be told apart."""
 
 _LOCK = 0x7A6F6E65  # "zone": any number will do that nobody else locks

@@ -10,9 +10,10 @@ from typing import Literal, Self
 from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
-from sync.store import approvals, bodies, chain, leases, schema, standings
+from sync.store import approvals, bodies, chain, identities, leases, schema, standings
 from sync.store.approvals import Approval
 from sync.store.database import Database, nothing, open_database
+from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.memories import StoredMemory
 from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
@@ -82,6 +83,11 @@ class Store:
     def clusters(self) -> list[str]:
         """The clusters that something is recorded of, in name order."""
         return [head.chain for head in self.heads() if head.chain != SERVICE]
+
+    def identities(self) -> dict[str, Identity]:
+        """Which cluster each entry is that anybody has met, by the entry's name."""
+        with self.database.reading() as connection:
+            return identities.identities(connection)
 
     def reaches(self, head: chain.Head) -> bool:
         """Whether a chain holds the record of a published head; if not, its tail was cut off."""

@@ -5,11 +5,29 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select, union
 
-from sync.store import bodies
+from sync.store import bodies, identities
 from sync.store.chain import Head, heads
 from sync.store.errors import BrokenRecordError
-from sync.store.models import Approvals, Bodies, Heads, Objects, OpenIntents, Records
-from sync.store.records import FIRST_PREVIOUS_HASH, Kind, Record, closes, effect, hash_of
+from sync.store.identities import Identity
+from sync.store.models import (
+    Approvals,
+    Bodies,
+    Heads,
+    Identities,
+    Objects,
+    OpenIntents,
+    Records,
+)
+from sync.store.records import (
+    ACCEPT,
+    FIRST_PREVIOUS_HASH,
+    IDENTIFY,
+    Kind,
+    Record,
+    closes,
+    effect,
+    hash_of,
+)
 from sync.store.store import Store
 
 # What an outcome repeats of its intent.
@@ -82,6 +100,8 @@ class _Chain:
     objects: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     # By plan: the records that blocked it, approved it and used that.
     approvals: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    # Which cluster it is, and the record that says so.
+    identity: tuple[Identity, int] | None = None
 
     def add(self, record: Record, kept: Container[str]) -> None:
         """Verify the next record; `kept` are the digests of the bodies that are there."""
@@ -136,11 +156,22 @@ class _Chain:
                 del self.intents[record.intent]
         if record.plan:
             self._replay_approval(record)
+        if record.action in (IDENTIFY, ACCEPT):
+            self._replay_identity(record)
         digest = effect(record)
         if digest:
             self.objects[record.object_kind, record.object_name] = (digest, record.sequence)
         elif digest is not None:
             self.objects.pop((record.object_kind, record.object_name), None)
+
+    def _replay_identity(self, record: Record) -> None:
+        known = self.identity[0] if self.identity else None
+        found = identities.after(record, known)
+        if found is None:
+            raise self._broken(record.sequence, "it accepts a cluster in the place of none")
+        if record.action == IDENTIFY and known and known.accepted != found.uid:
+            raise self._broken(record.sequence, "nobody accepted the cluster that it tells of")
+        self.identity = (found, record.sequence)
 
     def _replay_approval(self, record: Record) -> None:
         blocked, approved, used = self.approvals.get(record.plan, (0, 0, 0))
@@ -177,7 +208,14 @@ def _damaged_bodies(connection: Connection) -> set[str]:
 
 def _chains(connection: Connection) -> list[str]:
     """Every chain that any table names."""
-    named = (Heads.chain, Records.chain, Objects.cluster, OpenIntents.chain, Approvals.cluster)
+    named = (
+        Heads.chain,
+        Records.chain,
+        Objects.cluster,
+        OpenIntents.chain,
+        Approvals.cluster,
+        Identities.cluster,
+    )
     return sorted(connection.scalars(union(*(select(column) for column in named))))
 
 
@@ -221,6 +259,13 @@ def _compare(connection: Connection, chain: _Chain) -> None:
     for plan in kept:
         reason = f"the table of approvals holds the plan {plan}, of which the trail knows nothing"
         raise BrokenRecordError(chain.name, 0, reason)
+    columns = select(Identities.uid, Identities.accepted, Identities.sequence)
+    row = connection.execute(columns.where(Identities.cluster == chain.name)).one_or_none()
+    identity = (Identity(row.uid, row.accepted), row.sequence) if row else None
+    if identity != chain.identity:
+        sequence = chain.identity[1] if chain.identity else 0
+        reason = "the table of identities does not say which cluster it is as the trail does"
+        raise BrokenRecordError(chain.name, sequence, reason)
     still_open = select(OpenIntents.sequence).where(OpenIntents.chain == chain.name)
     for sequence in sorted(set(connection.scalars(still_open)) ^ chain.intents.keys()):
         reason = "the table of open intents does not agree with the trail"
