@@ -12,6 +12,7 @@ from sync.clusters.cluster import Workload
 from sync.desired import Cluster, desired, read_live
 from sync.errors import ClusterError, UsageError
 from sync.firewall.services import ICMP, ICMPV6
+from sync.identity import foreseen
 from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
 from sync.plan.changes import Change
 from sync.plan.differences import differences
@@ -173,7 +174,7 @@ def explained(
     Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
     `ClusterError` where what stands there cannot be judged.
     """
-    written = store.written(cluster.name)
+    written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
     found = read_live(cluster, written, options.owner)
     shall = desired(cluster, read, found, written, options)
     groups = judged_groups(shall.targets)

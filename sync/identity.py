@@ -97,7 +97,11 @@ def accept(cluster: Cluster, store: Store, run: Run) -> str:
     _require_own(cluster, uid, {**identities, cluster.name: Identity(uid)})
     if known.accepted != uid:
         run.accept(cluster.name, uid)
-    return f"Cluster {cluster.name} is {_named(uid)} from now on, and was {_named(known.uid)}."
+    return (
+        f"Cluster {cluster.name} is {_named(uid)} from now on, and was {_named(known.uid)}. What "
+        "was written there stays as it is: if that cluster still runs, give it an entry of its own "
+        "with `device_groups: []` to have it removed."
+    )
 
 
 def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity]) -> None:

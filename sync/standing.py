@@ -47,7 +47,7 @@ def judged(
     What of it cannot be judged goes among the `unseen`.
     """
     orders = {name: _order(each.document) for (kind, name), each in found.items() if kind == "Tier"}
-    last = max(tiers, key=lambda tier: (orders.get(tier, inf), tier))
+    last = max(tiers, key=lambda tier: (orders.get(tier, inf), tier), default="")
     for (folder, place), each in found.items():
         # A file may hold something else than its place says, and whoever applies it gets that.
         said = each.document.get("kind")

@@ -14,6 +14,7 @@ from typing import Any
 
 from sync.clusters.cluster import Key, LiveObject
 from sync.desired import Cluster, Desired, desired, read_live
+from sync.identity import foreseen
 from sync.plan.differences import differences
 from sync.plan.references import carried, mapping, named
 from sync.proving import judged_groups, settings_of, unsaid
@@ -69,7 +70,7 @@ class Verified:
 
 def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Verified:
     """Prove what stands in a cluster; raises what `desired` raises, and for the same reasons."""
-    written = store.written(cluster.name)
+    written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
     live = read_live(cluster, written, options.owner)
     shall = desired(cluster, read, live, written, options)
     tiers = [target.tier for target in shall.targets]

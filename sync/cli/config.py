@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync.errors import SourceError, UsageError
+from sync.errors import ClusterError, SourceError, UsageError
 from sync.settings import Settings, check_files, configuration_file
 from sync.settings import schema as settings_schema
 from sync.settings.problems import Problem, did_you_mean, listed, nearest, write_place
@@ -109,6 +109,7 @@ def check(context: click.Context, output: str) -> None:
     warnings += [
         *_unused_sources(settings),
         *_answer_warnings(settings),
+        *_context_warnings(settings),
         *_zone_warnings(settings, zones),
     ]
     for warning in warnings:
@@ -142,6 +143,25 @@ def _answer_warnings(settings: Settings) -> Iterator[str]:
             "fqdn: resolve lets rules allow what this machine's DNS answers, which may be more "
             "than firewalls allow by theirs; give both the same resolvers"
         )
+
+
+def _context_warnings(settings: Settings) -> Iterator[str]:
+    """Whose context is whatever is current, where the kubeconfig has several."""
+    from sync.clusters.kubeconfig import contexts
+
+    for i, cluster in enumerate(settings.clusters):
+        if cluster.kubeconfig is None or cluster.context:
+            continue
+        try:
+            current, known = contexts(cluster.kubeconfig)
+        except ClusterError:
+            continue  # told when the cluster is reached
+        if len(known) > 1:
+            yield (
+                f"clusters[{i}].context: is not given, and {cluster.kubeconfig} has several "
+                f"({', '.join(known)}); each process takes the one that is current when it starts, "
+                f"now {current or 'none'}; name the one that is meant"
+            )
 
 
 def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> _ZonesSeen:

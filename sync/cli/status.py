@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from sync.cli.context import Context, print_json, until_closed
+from sync.cli.unconfigured import sentences, unconfigured
 from sync.printing import counted, printable
 from sync.store import Approval, HalfWritten, Holding, Standing, Store
 from sync.translate.sets import shortened
@@ -24,6 +25,7 @@ def status(context: Context, output: str) -> int:
         document = _document(
             store, names, [source.name for source in settings.sources], store.standings()
         )
+        document["unconfigured"] = unconfigured(store, settings)
     with until_closed():
         if output == "json":
             print_json(document)
@@ -157,6 +159,8 @@ def _print(document: dict[str, Any]) -> None:
             else:
                 digits = found["plan"][:_DIGITS]
                 _say("  waits for approval", f"{plan}; run `zonebridge approve {digits}`")
+    for sentence in sentences(document["unconfigured"]):
+        _say(f"C{sentence[1:]}", "")
     for source in document["sources"]:
         _say(f"Source {source['name']}: {source['state']}", source["detail"])
         _say("  last success", source["succeeded"] or "never")

@@ -23,6 +23,7 @@ from sync.cli.context import (
     use_color,
 )
 from sync.cli.signals import signals
+from sync.cli.unconfigured import sentences, unconfigured
 from sync.cycle import Lessor, Result, plan_cycle, run_cycle
 from sync.errors import UsageError
 from sync.plan.plan import Plan
@@ -108,7 +109,8 @@ def plan(
     if candidate:
         return _show(partial(_planned, candidate=True), context, candidate=True, **options)
     if before or after:
-        return _show(partial(compared, before=before, after=after), context, **options)
+        planned = partial(compared, before=before, after=after)
+        return _show(planned, context, stored=False, **options)
     return _show(_planned, context, **options)
 
 
@@ -157,13 +159,23 @@ def _show(
     verbose: bool,
     detailed: bool,
     candidate: bool = False,
+    stored: bool = True,
 ) -> int:
-    """Print plans of the clusters named in `only`, or of all; `candidate`: as `_planned` has it."""
+    """Print plans of the clusters named in `only`, or of all; `candidate`: as `_planned` has it.
+
+    Unless they are `stored`, nobody asks the store for clusters that are no longer configured.
+    """
     settings = checked(context.settings(), only)
     candidates = _candidates(settings, only) if candidate else []
     results = planned(settings, only)
+    left: list[dict[str, Any]] = []
+    if stored:
+        with assembly.store_of(settings, write=False) as store:
+            left = unconfigured(store, settings)
     with until_closed():
-        _print_results(results, output, verbose=verbose, written=False, candidates=candidates)
+        _print_results(
+            results, output, verbose=verbose, written=False, candidates=candidates, left=left
+        )
     return exit_code(results, detailed=detailed)
 
 
@@ -250,7 +262,13 @@ def _sync(
             errors = "; ".join(str(result.error) for result in results if result.error)
             run.finish("done" if code in (DONE, _CHANGES) else f"exit {code}", counts, errors)
             with until_closed():
-                _print_results(results, output, verbose=verbose, written=True)
+                _print_results(
+                    results,
+                    output,
+                    verbose=verbose,
+                    written=True,
+                    left=unconfigured(store, settings),
+                )
         finally:
             publish_heads(store, settings.audit.head_file)
     return code
@@ -312,11 +330,18 @@ def _print_results(
     verbose: bool,
     written: bool,
     candidates: Sequence[str] = (),
+    left: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Print what became of clusters; `candidates` are the sources that gave theirs."""
+    """Print what became of clusters; `candidates` are the sources that gave theirs.
+
+    `left` are the clusters that are no longer configured.
+    """
+    for sentence in sentences(left):
+        click.echo(printable(f"warning: {sentence}"), err=True)
     if output == "json":
         clusters = [_document(result, written=written) for result in results]
-        print_json({**({"candidate": True} if candidates else {}), "clusters": clusters})
+        document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
+        print_json({**document, **({"unconfigured": left} if left else {})})
         return
     separator = ""
     for line in _pending(results, candidates):

@@ -334,8 +334,8 @@ class Cluster(Section):
     """What to do with a cluster that has Windows nodes, which skip rules. Kind kubernetes only."""
     guard: ClusterGuard = Field(default_factory=ClusterGuard)
     """What differs from guard for this cluster."""
-    device_groups: tuple[DeviceGroup, ...] = Field(min_length=1)
-    """What this cluster gets; the first one listed keeps the plain names of sets."""
+    device_groups: tuple[DeviceGroup, ...]
+    """What this cluster gets, the first one with the plain names of sets; `[]`: ours is removed."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -521,10 +521,11 @@ class Settings(BaseSettings):
     def _allowing_ends_nothing(self) -> Self:
         problems = []
         for cluster in self.clusters:
-            first, *later = sorted(cluster.device_groups, key=lambda group: group.order)
+            ordered = sorted(cluster.device_groups, key=lambda group: group.order)
+            first, later = ordered[:1], ordered[1:]
             if later and self.rules.allow_as == "Allow":
                 text = (
-                    f"Allow in tier {first.tier} would end the judgement before tier "
+                    f"Allow in tier {first[0].tier} would end the judgement before tier "
                     f"{later[0].tier} in cluster {cluster.name}; use Pass"
                 )
                 problems.append(Problem(("rules", "allow_as"), text))

@@ -182,7 +182,7 @@ class World:
             if kept
             else lambda remaining, stopping: ManifestsWriter(path, remaining=remaining)
         )
-        tiers = (TIER, *(f"{TIER}-{number}" for number in range(2, len(pairs) + 1)))
+        tiers = [TIER, *(f"{TIER}-{number}" for number in range(2, len(pairs) + 1))][: len(pairs)]
         return Cluster(
             name,
             tuple(

@@ -1,0 +1,35 @@
+"""Clusters that were written and that no entry of the configuration names any more.
+
+What stands there goes on deciding, and nobody changes it or puts it back.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sync.printing import counted
+from sync.settings import Settings
+from sync.store import Store
+
+
+def unconfigured(store: Store, settings: Settings) -> list[dict[str, Any]]:
+    """Each as JSON has it, in name order; one whose cluster another entry has met is none."""
+    known = store.identities()
+    configured = {cluster.name for cluster in settings.clusters}
+    met = {each.uid for name, each in known.items() if name in configured}
+    found = []
+    for name in store.clusters():
+        objects, intents = len(store.digests(name)), len(store.open_intents(name))
+        uid = known[name].uid if name in known else None
+        if name not in configured and uid not in met and (objects or intents):
+            found.append({"name": name, "uid": uid, "objects": objects, "open_intents": intents})
+    return found
+
+
+def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
+    """What to say of each, and how what stands there is removed."""
+    return [
+        f"cluster {each['name']} is no longer configured, and {counted(each['objects'], 'object')} "
+        "of ours stood there last, which nobody keeps up or removes; to remove what is there, "
+        "configure it again with `device_groups: []`, run `zonebridge sync`, and remove its entry"
+        for each in found
+    ]
