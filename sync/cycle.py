@@ -205,7 +205,7 @@ def plan_cycle(
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
-    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True) if uid}
+    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True)}
 
     def become(cluster: Cluster) -> Result:
         try:

@@ -19,9 +19,12 @@ class ForeignClusterError(ClusterError):
 
 
 def meet(cluster: Cluster, store: Store, run: Run, lease: Lease) -> None:
-    """Remember which cluster an entry is that nobody has met yet."""
-    if cluster.name not in store.identities() and (uid := cluster.reader.identity()):
-        run.identify(lease, uid)
+    """Remember which cluster an entry is that nobody has met yet, or that was accepted anew."""
+    known = store.identities().get(cluster.name)
+    if known is None or known.accepted:
+        uid = cluster.reader.identity()
+        if uid and _is_new(known, uid):
+            run.identify(lease, uid)
 
 
 def identified(cluster: Cluster, store: Store, run: Run, lease: Lease) -> str:
@@ -33,8 +36,7 @@ def identified(cluster: Cluster, store: Store, run: Run, lease: Lease) -> str:
     uid = cluster.reader.identity()
     if not uid:
         return ""
-    known = store.identities().get(cluster.name)
-    if known is None or (known.uid != uid and known.accepted == uid):
+    if _is_new(store.identities().get(cluster.name), uid):
         run.identify(lease, uid)
     # Asked after our own is committed: of two that meet one cluster at a time, one sees the other.
     _require_own(cluster, uid, store.identities())
@@ -53,30 +55,33 @@ def require_same(cluster: Cluster, uid: str) -> None:
 def foreseen(cluster: Cluster, store: Store, met: Mapping[str, str]) -> bool:
     """Whether a sync would take the cluster for a new one, in which nothing of ours was written.
 
-    `met` are the UIDs of clusters that the store does not know yet. Nothing is recorded; raises as
-    `identified` does.
+    `met` has what `first_met` said of each cluster. Nothing is recorded; raises as `identified`
+    does.
     """
     uid = cluster.reader.identity()
     if not uid:
         return False
-    identities = {name: Identity(found) for name, found in met.items()} | store.identities()
-    known = identities.get(cluster.name)
-    moved = known is not None and known.uid != uid and (cluster.accept or known.accepted == uid)
-    if known is None or moved:
+    stored = store.identities()
+    known = stored.get(cluster.name)
+    new = _is_new(known, uid, accept=cluster.accept)
+    identities = stored | {name: Identity(found) for name, found in met.items() if found}
+    if new:
         identities[cluster.name] = Identity(uid)
     _require_own(cluster, uid, identities)
-    return moved
+    return new and known is not None
 
 
 def first_met(cluster: Cluster, store: Store) -> str:
-    """The UID of a cluster that the store does not know yet; "" if it does, or nobody can say."""
-    if cluster.name in store.identities():
+    """The UID of a cluster that a sync would remember; "" for none, or where nobody can say."""
+    known = store.identities().get(cluster.name)
+    if known and not (known.accepted or cluster.accept):
         return ""
     try:
-        return cluster.reader.identity()
+        uid = cluster.reader.identity()
     except ClusterError:
         # Whoever plans it is told.
         return ""
+    return uid if _is_new(known, uid, accept=cluster.accept) else ""
 
 
 def accept(cluster: Cluster, store: Store, run: Run) -> str:
@@ -102,6 +107,11 @@ def accept(cluster: Cluster, store: Store, run: Run) -> str:
         "was written there stays as it is: if that cluster still runs, give it an entry of its own "
         "with `device_groups: []` to have it removed."
     )
+
+
+def _is_new(known: Identity | None, uid: str, *, accept: bool = False) -> bool:
+    """Whether an entry is this cluster from now on, and was not before."""
+    return known is None or (known.uid != uid and (accept or known.accepted == uid))
 
 
 def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity]) -> None:

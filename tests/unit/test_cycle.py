@@ -142,11 +142,12 @@ class World:
         spec = yaml.safe_load(self.files(cluster)[f"{name}.yaml"])["spec"]
         return list(spec.get("nets", []))
 
-    def sync(self, *, dry: bool = False) -> dict[str, Result]:
-        """One cycle over everything; the results by cluster."""
+    def sync(self, *only: str, dry: bool = False) -> dict[str, Result]:
+        """One cycle over everything, or only these; the results by cluster."""
         used = {source for pairs in self.stands_for.values() for source, _ in pairs}
         sources = [ExportSource(name, self.path / f"{name}.xml") for name in sorted(used)]
-        clusters = [self._cluster(name, dry=dry) for name in self.stands_for]
+        chosen = only or tuple(self.stands_for)
+        clusters = [self.cluster(name, dry=dry) for name in chosen]
         translation = Options(self.tags, True, self.owner, zones=self.zones)
         if dry:
             results = plan_cycle(sources, clusters, self.store, translation)
@@ -157,7 +158,7 @@ class World:
                 sources, clusters, self.store, translation, run, self._lease, self.stopping
             )
             run.finish("done", {})
-        assert [result.cluster for result in results] == list(self.stands_for)
+        assert tuple(result.cluster for result in results) == chosen
         return {result.cluster: result for result in results}
 
     @contextmanager
@@ -174,7 +175,7 @@ class World:
         (result,) = self.sync(dry=dry).values()
         return result
 
-    def _cluster(self, name: str, *, dry: bool) -> Cluster:
+    def cluster(self, name: str, *, dry: bool = False) -> Cluster:
         pairs, path = self.stands_for[name], self.path / name
         kept = self.kept.get(name)
         writer = (
@@ -193,6 +194,7 @@ class World:
             None if dry else writer,
             kept or ManifestsWatcher(path),
             self.repair_drift,
+            others=tuple(each for each in self.stands_for if each != name),
             **{"moves": kept is not None, **self.settings},
         )
 
@@ -947,7 +949,7 @@ def test_a_comparison_is_the_plan_of_what_would_have_been_written(
     assert len(planned.changes) > 2
 
     world.export(*old, source="old")
-    cluster = replace(world._cluster("prod", dry=True), reader=GivenReader({}), watcher=None)
+    cluster = replace(world.cluster("prod", dry=True), reader=GivenReader({}), watcher=None)
     (compared,) = compare_cycle(
         [ExportSource("main", world.path / "old.xml")],
         [ExportSource("main", world.path / "main.xml")],
@@ -971,7 +973,7 @@ def test_a_plan_names_the_firewalls_of_its_own_device_groups(world: World) -> No
     said = SaidSource("main", replace(whole, not_pushed=lags))
     results = plan_cycle(
         [said],
-        [world._cluster("prod", dry=True)],
+        [world.cluster("prod", dry=True)],
         world.store,
         Options(world.tags, True, world.owner, zones=world.zones),
     )
