@@ -11,7 +11,15 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.e2e.installation import Done, Installation, cluster, kubernetes, objects, sentences
+from tests.e2e.installation import (
+    Done,
+    Installation,
+    cluster,
+    kubernetes,
+    objects,
+    sentences,
+    until,
+)
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import edit, nets, policies, put, remove, sets
 
@@ -282,7 +290,7 @@ def test_without_rights_nothing_is_changed_and_the_message_says_what_to_grant(
     place.configure(kubernetes("eu", calico.kubeconfig(user=GUEST)), "us")
     [error] = failed(place.run("sync"), "eu")
     assert "403" in error
-    assert f'User "{GUEST}" cannot list resource' in error
+    assert f'User "{GUEST}" cannot get resource "namespaces"' in error
     assert "grant the user this in the cluster" in error
     assert nets(calico) == {}
     assert len(place.files("us")) == 2
@@ -312,6 +320,89 @@ def test_rights_to_read_alone_are_enough_for_a_plan_and_a_sync_says_what_lacks(
     outcomes = place.records("--kind", "outcome")
     assert {each["outcome"] for each in outcomes} == {"failed"}
     place.done("audit", "verify")
+
+
+# --- which cluster it is --------------------------------------------------------------------------
+
+
+def test_two_entries_of_one_server_delete_nothing_of_each_other(
+    place: Installation, calico: ControlPlane
+) -> None:
+    file = calico.kubeconfig()
+    place.panorama(eu={"web": WEB}, us={"db": ["10.2.0.0/24"]})
+    place.configure(kubernetes("eu", file))
+    place.done("sync")
+    before = versions(calico)
+    place.configure(kubernetes("eu", file), kubernetes("us", file))
+    for arguments in (("sync", "--cluster", "us"), ("sync", "--cluster", "eu")):
+        done = place.run(*arguments)
+        assert done.code == 5
+        assert "delete each other's objects" in done.err
+    for command in ("plan", "sync"):
+        for error in failed(place.run(command), "eu", "us"):
+            assert "is the cluster of another entry too" in error
+    assert versions(calico) == before
+    place.configure(kubernetes("eu", file))
+    assert same(place)
+    place.done("audit", "verify")
+
+
+def test_another_server_behind_a_kubeconfig_is_refused_until_it_is_accepted(
+    place: Installation, calico: ControlPlane, second_calico: ControlPlane
+) -> None:
+    place.configure(kubernetes("eu", calico.kubeconfig()))
+    place.done("sync")
+    place.configure(kubernetes("eu", second_calico.kubeconfig()))
+    for command in ("plan", "sync"):
+        [error] = failed(place.run(command), "eu")
+        assert "zonebridge sync --accept-new-cluster eu" in error
+    assert nets(second_calico) == {}
+    foreseen = place.done("sync", "--dry-run", "--accept-new-cluster", "eu")
+    assert f"{objects(2)} to create" in foreseen.out
+    assert nets(second_calico) == {}
+    assert place.run("sync", "--accept-new-cluster", "us").code == 64
+    done = place.done("sync", "--accept-new-cluster", "eu")
+    assert "Cluster eu is the cluster whose kube-system" in done.err
+    assert nets(second_calico) == nets(calico) == BOTH
+    [accepted] = place.records("--kind", "operator")
+    assert accepted["action"] == "accept-cluster"
+    assert " in place of " in accepted["detail"]
+    assert same(place)
+    place.done("audit", "verify")
+
+
+def test_a_service_goes_on_in_an_accepted_cluster_by_itself(
+    place: Installation, calico: ControlPlane, second_calico: ControlPlane
+) -> None:
+    file = place.directory / "kubeconfig"
+    file.write_bytes(Path(calico.kubeconfig()).read_bytes())
+    place.configure(kubernetes("eu", file))
+    place.done("sync")
+    file.write_bytes(Path(second_calico.kubeconfig()).read_bytes())
+    with place.running() as service:
+        until(
+            lambda: any("--accept-new-cluster" in str(each) for each in service.logged), "refused"
+        )
+        assert nets(second_calico) == {}
+        done = place.done("sync", "--accept-new-cluster", "eu")
+        assert "goes on with it" in done.err
+        place.panorama(eu={"web": WEB})
+        until(lambda: nets(second_calico) == {"pan.web": WEB}, "the service goes on")
+
+
+def test_a_name_that_another_installation_has_is_told_with_a_remedy_that_works(
+    place: Installation, eu: ControlPlane
+) -> None:
+    place.done("sync")
+    place.configure(
+        kubernetes("eu", eu.kubeconfig()), instance="second", store={"url": "sqlite:///second.db"}
+    )
+    blocked = place.run("plan")
+    assert blocked.code == 3
+    assert "belongs to another installation (zonebridge.io/instance: " in blocked.out
+    assert "the configuration names another tier (device_groups[].tier)" in blocked.out
+    assert "the address group is renamed or left out" in blocked.out
+    assert "--adopt" not in blocked.out
 
 
 # --- clusters that cannot be written --------------------------------------------------------------

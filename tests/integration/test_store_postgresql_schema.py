@@ -58,7 +58,7 @@ def test_down_and_up_again_is_the_same_schema(
     check(*place)
 
 
-@pytest.mark.parametrize("older", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004"])
 def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
     database: Database, place: tuple[str, str | None], older: str
 ) -> None:
@@ -75,6 +75,7 @@ def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
         assert verify(store, store.heads()).heads == heads
         assert older != "0001" or store.leases() == ()
         assert store.approvals() == []
+        assert store.identities() == {}
         assert store.memory("main").recall("list", "one") is None
         apply(store.run("test"), "eu", create(group("db")))
 

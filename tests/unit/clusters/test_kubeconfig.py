@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.clusters import kubeconfig
-from sync.clusters.kubeconfig import Access, Connection, connect
+from sync.clusters.kubeconfig import Access, Connection, Connector, connect
 from sync.errors import ClusterError
 
 SECRET = "s3cr3t-t0ken"
@@ -98,6 +98,33 @@ def test_a_context_can_be_chosen_and_need_not_have_a_user(file: Path) -> None:
     connection = reached(file, document(), context="other")
     assert connection.client.configuration.host == "https://west.example/k8s/c-1"
     assert authorization(connection) is None
+
+
+def test_the_context_that_was_current_at_first_stays_in_use(file: Path) -> None:
+    connector = Connector(dataclasses.replace(ACCESS, kubeconfig=file))
+    # A file that comes later is settled by the first that connects.
+    with pytest.raises(ClusterError):
+        connector.pin()
+    with pytest.raises(ClusterError):
+        connector()
+    assert connector.context is None
+    file.write_text(yaml.safe_dump(document()))
+    for current in ("test", "other"):
+        file.write_text(yaml.safe_dump({**document(), "current-context": current}))
+        connection = connector()
+        connection.client.rest_client.close()
+        assert connection.client.configuration.host == "https://east.example:6443"
+    assert connector.context == "test"
+
+
+def test_several_contexts_are_told_where_none_is_named(file: Path) -> None:
+    file.write_text(yaml.safe_dump(document()))
+    access = dataclasses.replace(ACCESS, kubeconfig=file)
+    assert Connector(access).pin() == ("other", "test")
+    assert Connector(dataclasses.replace(access, context="other")).pin() == ()
+    assert Connector(ACCESS).pin() == ()
+    file.write_text(yaml.safe_dump({**document(), "contexts": document()["contexts"][:1]}))
+    assert Connector(access).pin() == ()
 
 
 def test_json_is_read_too(file: Path) -> None:

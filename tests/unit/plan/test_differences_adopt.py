@@ -76,7 +76,7 @@ def test_unless_it_was_asked_for_a_foreign_object_blocks(written: Manifest | Non
 
 
 def test_what_another_installation_claims_blocks_all_the_same() -> None:
-    blocker = foreign_object(*KEY, "belongs to another installation")
+    blocker = foreign_object(*KEY, "belongs to another installation", adoptable=False)
     assert found(D, None, CLAIMED) == Differences((), (), (), (blocker,), 0)
 
 

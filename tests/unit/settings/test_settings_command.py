@@ -115,6 +115,27 @@ def test_check_warns_on_stderr_and_in_json(directory: Path) -> None:
     assert json.loads(result.stdout)["warnings"] == [warning]
 
 
+def test_check_warns_of_a_context_that_is_whatever_is_current(directory: Path) -> None:
+    entry = {"cluster": "one", "user": "one"}
+    contexts = [{"name": name, "context": entry} for name in ("prod", "lab")]
+    kubeconfig = directory / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump({"contexts": contexts, "current-context": "lab"}))
+    kubeconfig.chmod(0o600)
+    cluster = {
+        "name": "prod",
+        "kind": "kubernetes",
+        "kubeconfig": "kubeconfig",
+        "device_groups": [{"name": "dg-eu", "mode": "staged"}],
+    }
+    write(directory, clusters=[cluster])
+    told = run(directory, "check").stderr
+    assert "clusters[0].context: is not given" in told
+    assert "(lab, prod)" in told
+    assert "now lab;" in told
+    write(directory, clusters=[{**cluster, "context": "prod"}])
+    assert "context" not in run(directory, "check").stderr
+
+
 def test_check_writes_nothing(directory: Path) -> None:
     before = sorted(directory.rglob("*"))
     run(directory, "check")
