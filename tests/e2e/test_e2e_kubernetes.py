@@ -380,9 +380,7 @@ def test_a_service_goes_on_in_an_accepted_cluster_by_itself(
     place.done("sync")
     file.write_bytes(Path(second_calico.kubeconfig()).read_bytes())
     with place.running() as service:
-        until(
-            lambda: any("--accept-new-cluster" in str(each) for each in service.logged), "refused"
-        )
+        until(lambda: "--accept-new-cluster" in str(service.logged()), "it is refused")
         assert nets(second_calico) == {}
         done = place.done("sync", "--accept-new-cluster", "eu")
         assert "goes on with it" in done.err

@@ -683,3 +683,32 @@ def test_a_store_behind_a_closed_door_is_one_sentence(place: Installation) -> No
             )
     finally:
         door.chmod(0o700)
+
+
+def test_a_cluster_that_is_no_longer_configured_is_listed_until_it_is_emptied(
+    place: Installation,
+) -> None:
+    place.configure("eu", "us")
+    place.done("sync")
+    written = place.files("us")
+    place.configure("eu")
+    [left] = place.done("status", "--output", "json").json["unconfigured"]
+    assert (left["name"], left["uid"], left["objects"]) == ("us", None, objects(len(written)))
+    [same] = place.done("plan", "--output", "json").json["unconfigured"]
+    assert same == left
+    sentence = f"luster us is no longer configured, and {left['objects']} objects of ours stood"
+    assert sentence in place.done("status").out
+    for command in ("plan", "sync"):
+        assert sentence in place.done(command).err
+    assert place.files("us") == written
+
+    place.configure("eu", cluster("us", device_groups=[]))
+    place.done("config", "check")
+    assert f"{left['objects']} to delete" in place.done("plan", "--cluster", "us").out
+    place.done("sync")
+    place.done("verify", "--cluster", "us", "--live")
+    assert place.files("us") == []
+    place.configure("eu")
+    assert place.done("status", "--output", "json").json["unconfigured"] == []
+    assert "no longer configured" not in place.done("plan").err
+    place.done("audit", "verify")

@@ -40,6 +40,11 @@ class Held:
     foreign_because: str = ""
     changed_by: str = ""
 
+    @property
+    def stands(self) -> Manifest | None:
+        """What may be written over: of a foreign one something that never equals ours."""
+        return self.manifest or X
+
 
 FOREIGN = Held(None, "is somebody else's")
 

@@ -461,3 +461,21 @@ def test_heads_are_published_only_after_a_sync_that_recorded_something(world: Wo
         settled(world, web=["10.0.0.1/32"])
         assert world.published == 1
         assert world.syncs() > 1
+
+
+def test_a_cluster_that_is_another_one_waits_for_an_operator_and_then_goes_on(
+    world: World,
+) -> None:
+    world.cluster.uid = "one"
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        world.cluster.uid = "two"
+        wrote = list(world.cluster.writes)
+        world.say(web=["a", "b"])
+        until(lambda: world.syncs("failed") > 2)
+        assert world.cluster.writes == wrote
+        run = world.store.run("an operator")
+        run.accept("prod", "two")
+        settled(world, web=["10.0.0.1/32", "10.0.0.3/32"])
+    assert world.store.identities()["prod"].uid == "two"

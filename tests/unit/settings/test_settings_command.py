@@ -116,8 +116,7 @@ def test_check_warns_on_stderr_and_in_json(directory: Path) -> None:
 
 
 def test_check_warns_of_a_context_that_is_whatever_is_current(directory: Path) -> None:
-    entry = {"cluster": "one", "user": "one"}
-    contexts = [{"name": name, "context": entry} for name in ("prod", "lab")]
+    contexts = [{"name": name, "context": {"cluster": name}} for name in ("prod", "lab")]
     kubeconfig = directory / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump({"contexts": contexts, "current-context": "lab"}))
     kubeconfig.chmod(0o600)

@@ -61,7 +61,6 @@ CLUSTERS: dict[str, tuple[dict[str, Any], str]] = {
     "other kind's key": ({"context": "x"}, "clusters[0].context: belongs to kind kubernetes"),
     "other kind": ({"kind": "kubernetes"}, "clusters[0].path: belongs to kind manifests"),
     "no such kind": ({"kind": "k3s"}, "clusters[0].kind: must be kubernetes or manifests"),
-    "no device group": ({"device_groups": []}, "clusters[0].device_groups: is empty"),
     "not a list": ({"device_groups": "dg"}, "clusters[0].device_groups: must be a list"),
     "empty list item": ({"device_groups": [None]}, "clusters[0].device_groups[0]: has no value"),
     "bad network": ({"pod_cidrs": ["10.0.0.1/8"]}, "clusters[0].pod_cidrs[0]: must be a network"),
