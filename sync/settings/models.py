@@ -321,7 +321,7 @@ class Cluster(Section):
     kubeconfig: FilePath | None = None
     """Kubeconfig file; null: the pod's own cluster. Kind kubernetes only."""
     context: Text | None = None
-    """Context in kubeconfig; null: its current one. Kind kubernetes only."""
+    """Context in kubeconfig; null: its current one at the start. Kind kubernetes only."""
     exec_plugins: tuple[Text, ...] = ()
     """Commands that kubeconfig may run for credentials. Kind kubernetes only."""
     exec_timeout: Duration = timedelta(seconds=30)
