@@ -78,6 +78,10 @@ def test_unless_it_was_asked_for_a_foreign_object_blocks(written: Manifest | Non
 def test_what_another_installation_claims_blocks_all_the_same() -> None:
     blocker = foreign_object(*KEY, "belongs to another installation", adoptable=False)
     assert found(D, None, CLAIMED) == Differences((), (), (), (blocker,), 0)
+    assert "--adopt" not in blocker.message
+    assert "the address group is renamed" in blocker.message
+    of_tier = foreign_object("Tier", "fw", "belongs to another installation", adoptable=False)
+    assert "another tier (device_groups[].tier)" in of_tier.message
 
 
 def test_a_foreign_object_that_we_do_not_want_stays() -> None:
