@@ -39,7 +39,9 @@ class MemoryCluster:
         assert remaining() > 0
         return self
 
-    def watch(self, changed: Any, labelled: Any, missed: Any, stopping: Any) -> None:
+    def watch(
+        self, changed: Any, labelled: Any, missed: Any, stopping: Any, noticed: Any = None
+    ) -> None:
         raise NotImplementedError
 
     def identity(self) -> str:

@@ -22,7 +22,12 @@ def run(context: Context) -> int:
             assembly.clusters(settings, store, write=True, only=()),
             store,
             assembly.options(settings, store),
-            Timing(settings.poll_interval, settings.lease_ttl, settings.health.max_source_age),
+            Timing(
+                settings.poll_interval,
+                settings.lease_ttl,
+                settings.resync_interval,
+                settings.health.max_source_age,
+            ),
             trigger=trigger("zonebridge run"),
             holder=holder("zonebridge run"),
             head_file=settings.audit.head_file,

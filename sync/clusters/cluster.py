@@ -5,6 +5,7 @@ A dry run is built without a writer, so there is nothing in it that could write.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from threading import Event
 from typing import Any, Protocol
 
@@ -229,17 +230,51 @@ Labelled = Callable[[Key, Selectable | None], None]
 """Told of an object of others that selectors can select: what it is now, None if it is gone."""
 
 
+class WatchNotice(StrEnum):
+    """What becomes of the watch of one kind.
+
+    `BACK`: the server answers again after it did not. `HEARD`: an event or a bookmark
+    came. `LISTED`: the kind was listed. The others say how a watch ended: after its time, before
+    it, with nothing heard for too long, since the server has forgotten its version, by a refusal,
+    or in any other way.
+    """
+
+    BACK = "back"
+    HEARD = "heard"
+    LISTED = "listed"
+    LASTED = "lasted"
+    SHORT = "short"
+    SILENT = "silent"
+    GONE = "gone"
+    REFUSED = "refused"
+    BROKEN = "broken"
+
+
+Noticed = Callable[[str, WatchNotice], None]
+"""Told of the watch of a kind."""
+
+
+def ignore_notice(kind: str, notice: WatchNotice) -> None:
+    """Take no notice of watches."""
+    del kind, notice
+
+
 class ClusterWatcher(Protocol):
     """Watches a cluster for what other hands do to objects of ours, and put beside them."""
 
     def watch(
-        self, changed: Changed, labelled: Labelled, missed: Callable[[], None], stopping: Event
+        self,
+        changed: Changed,
+        labelled: Labelled,
+        missed: Callable[[], None],
+        stopping: Event,
+        noticed: Noticed = ignore_notice,
     ) -> None:
         """Watch until `stopping` is set, from threads of its own; returns at once.
 
         `changed` is told of our own writes too. `labelled` is told of sets and host endpoints of
         others. `missed` is called when the watch begins, and whenever changes may have gone unseen:
-        then the cluster must be read.
+        then the cluster must be read. `noticed` is told how the watch itself fares.
         """
 
 

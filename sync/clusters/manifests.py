@@ -26,10 +26,13 @@ from sync.clusters.cluster import (
     Labelled,
     Lifelines,
     LiveObject,
+    Noticed,
     NotWrittenError,
     OutOfReachError,
     Remaining,
+    WatchNotice,
     Workload,
+    ignore_notice,
 )
 from sync.errors import ClusterError
 
@@ -174,14 +177,21 @@ class ManifestsWatcher:
         self._path = path
 
     def watch(
-        self, changed: Changed, labelled: Labelled, missed: Callable[[], None], stopping: Event
+        self,
+        changed: Changed,
+        labelled: Labelled,
+        missed: Callable[[], None],
+        stopping: Event,
+        noticed: Noticed = ignore_notice,
     ) -> None:
         del changed, labelled
 
         def look() -> None:
-            seen = None
+            seen: Mapping[Path, tuple[int, ...]] | str | None = None
             while True:
                 now = self._marks()
+                if isinstance(seen, str) and not isinstance(now, str):
+                    noticed("directory", WatchNotice.BACK)
                 if now != seen:
                     missed()
                 seen = now

@@ -1,12 +1,20 @@
 """Watching a Kubernetes cluster, which tells of changes by itself, from a resource version on.
 
-While nothing changes nothing is read.
+    list ──> watch ──> lasted ────────────────> watch again from where it was
+     ^                 ended early, refused ──> pause, longer each time, then the same
+     └──────────────── version forgotten, or nothing heard for `Pace.silence`
+
+While a watch is heard nothing is read. What happened while none was, a list of the kind tells: what
+is not as it was last told of is told, and the cluster is not read anew for it.
 """
 
+import math
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -16,35 +24,65 @@ import urllib3
 
 from sync.calico.names import STORE
 from sync.calico.objects import API_VERSION, KINDS, Pairs
-from sync.clusters.api import Api, ApiError, Pause
-from sync.clusters.cluster import Changed, Labelled
+from sync.clusters.api import Api, ApiError
+from sync.clusters.cluster import Changed, Labelled, Noticed, WatchNotice, ignore_notice
 from sync.clusters.kubernetes import MALFORMED, live_object
 from sync.clusters.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
 
-_WATCH_SECONDS = (240, 300)  # how long a watch lasts before a new one goes on from there
-# A server sends bookmarks about once a minute: a longer silence is a broken connection.
-_SILENCE_SECONDS = 150
 _NEWS = 3  # failures in a row from which on the log tells of it
+_PAGE = 500
+_PART_BYTES = 64 * 1024
+# An object has 1.5 MiB at most, by etcd's default; its JSON may be longer.
+_EVENT_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long watches last and rest, in seconds.
+
+    A server is asked to end a watch after a random time within `lasts`. One that ended before
+    `lived` is opened again after a pause, from `first_pause` to `longest_pause`, which doubles each
+    time. A kind of which nothing was heard for `silence` is listed: servers send a bookmark once a
+    minute (`bookmarkFrequency` in `k8s.io/apiserver/pkg/storage/cacher/cacher.go`). Lists of one
+    kind begin at least `between_lists` apart, whatever its watch does.
+    """
+
+    lasts: tuple[int, int] = (240, 300)
+    lived: float = 30
+    first_pause: float = 0.5
+    longest_pause: float = 15
+    silence: float = 90
+    between_lists: float = 60
+
 
 SELECTABLE = {"GlobalNetworkSet": KINDS["GlobalNetworkSet"], **RESOURCES}
 """The kinds of others that are watched, each with its resource name."""
 
 _GONE = "DELETED"
 
+_Name = tuple[str, str]  # namespace, "" without one, and name
 _Tell = Callable[[str, str, dict[str, Any]], None]
-"""Told of an object: its kind, the type of the event, the whole."""
+"""Told of an object: its kind, the type of the event, the whole; of what is gone, its name."""
 
 
 class KubernetesWatcher:
     """Watches the objects that carry our labels, and what of others selectors of ours could select.
 
-    Each kind of either is watched in a thread of its own.
+    Each kind of either is watched in a thread of its own, at a `pace`.
     """
 
-    def __init__(self, api: Api, owner: Pairs) -> None:
+    def __init__(
+        self,
+        api: Api,
+        owner: Pairs,
+        pace: Pace = Pace(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._api = api
         self._owner = owner
+        self._pace = pace
+        self._clock = clock
 
     def watch(
         self,
@@ -52,19 +90,30 @@ class KubernetesWatcher:
         labelled: Labelled,
         missed: Callable[[], None],
         stopping: threading.Event,
+        noticed: Noticed = ignore_notice,
     ) -> None:
         ours = ",".join(f"{key}={value}" for key, value in self._owner)
         # What only looks like ours is not told of: the next look at the cluster finds it.
         others = f"{STORE}!={dict(self._owner)[STORE]}"
+
+        def follow(kind: str, resource: str, selector: str, tell: _Tell) -> _Followed:
+            return _Followed(
+                self._api,
+                kind,
+                resource,
+                selector,
+                tell,
+                missed,
+                noticed,
+                stopping,
+                self._pace,
+                self._clock,
+            )
+
         followed = [
+            *(follow(kind, KINDS[kind], ours, self._of_ours(changed)) for kind in KINDS),
             *(
-                _Followed(
-                    self._api, kind, KINDS[kind], ours, self._of_ours(changed), missed, stopping
-                )
-                for kind in KINDS
-            ),
-            *(
-                _Followed(self._api, kind, resource, others, _of_others(labelled), missed, stopping)
+                follow(kind, resource, others, _of_others(labelled))
                 for kind, resource in SELECTABLE.items()
             ),
         ]
@@ -79,9 +128,9 @@ class KubernetesWatcher:
 
     def _of_ours(self, changed: Changed) -> _Tell:
         def tell(kind: str, event: str, document: dict[str, Any]) -> None:
-            live = live_object(kind, document, self._owner)
-            key = (kind, document["metadata"]["name"])
-            changed(key, None if event == _GONE else live.manifest)
+            gone = event == _GONE
+            manifest = None if gone else live_object(kind, document, self._owner).manifest
+            changed((kind, document["metadata"]["name"]), manifest)
 
         return tell
 
@@ -105,53 +154,54 @@ class _Followed:
         selector: str,
         tell: _Tell,
         missed: Callable[[], None],
+        noticed: Noticed,
         stopping: threading.Event,
+        pace: Pace,
+        clock: Callable[[], float],
     ) -> None:
         self._api = api
         self._kind = kind
         self._tell = tell
         self._missed = missed
+        self._noticed = noticed
         self._stopping = stopping
+        self._pace = pace
+        self._clock = clock
         self._path = f"/apis/{API_VERSION}/{resource}"
         self._selector = selector
         self._version = ""  # "": none, or one that the server has forgotten
+        self._told: dict[_Name, str] | None = (
+            None  # versions of what was told of; None: no list yet
+        )
+        self._listed_at = -math.inf
+        self._heard_at = -math.inf
+        self._opened_at: float | None = None
         self._failures = 0  # in a row
+        self._pause = pace.first_pause
+        self._away = False  # whether the last try did not reach the server
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
 
     def follow(self) -> None:
         """Watch until the end, whatever happens in between."""
-        pause = Pause(self._sleep)
         while not self._stopping.is_set():
+            self._opened_at = None
+            failed: ApiError | None = None
             try:
-                if not self._version:
-                    self._begin()
+                if not self._version or self._clock() - self._heard_at >= self._pace.silence:
+                    self._list()
                 for event in self._events():
                     self._take(event)
-                pause = Pause(self._sleep)
             except ApiError as error:
-                if error.status >= HTTPStatus.BAD_REQUEST:
+                failed = error
+                if error.status == HTTPStatus.GONE:
                     self._version = ""
-                self._warn(error)
-                pause.after(error)
             except (ClusterError, *MALFORMED) as error:
                 # No credentials, or an answer that is none: what happened meanwhile is not known.
+                failed = ApiError(str(error), 0)
                 self._version = ""
-                self._warn(error)
-                pause.after(ApiError(str(error), 0))
-
-    def _warn(self, error: Exception) -> None:
-        """A connection that ends is no news, one that does not come back is."""
-        self._failures += 1
-        if self._failures == _NEWS:
-            self._log.warning(
-                "cluster not watched, what other hands do is not seen", error=str(error)
-            )
-
-    def _resume(self) -> None:
-        if self._failures >= _NEWS:
-            self._log.info("cluster watched again")
-        self._failures = 0
+            if not self._stopping.is_set():
+                self._rest(failed)
 
     def break_off(self) -> None:
         """End a read that waits for what may come."""
@@ -161,35 +211,116 @@ class _Followed:
             with suppress(OSError, RuntimeError, ValueError):
                 answer.shutdown()
 
-    def _begin(self) -> None:
-        query: dict[str, str | int] = {"limit": 1, "labelSelector": self._selector}
-        found = self._api.request("GET", self._path, query=query)
+    def _rest(self, failed: ApiError | None) -> None:
+        """Wait after a watch that did not last, longer each time until one does."""
+        now = self._clock()
+        opened = self._opened_at
+        self._away = opened is None and failed is not None and failed.passing
+        lived = 0.0 if opened is None else now - opened
+        silent = opened is not None and now - max(opened, self._heard_at) >= self._pace.silence
+        lasted = lived >= self._pace.lived and not silent
+        self._noticed(self._kind, _ended(failed, lasted=lasted, silent=silent))
+        if lasted:
+            self._calm()
+            if failed is None:
+                return
+        self._failures += 1
+        # A connection that ends is no news, one that does not come back is.
+        if self._failures == _NEWS:
+            error = str(failed or f"the server ended the watch after {lived:.1f} s")
+            self._log.warning(
+                "cluster not watched, what other hands do is seen late",
+                error="the watch is silent" if silent else error,
+            )
+        spread = random.uniform(0.5, 1.0)  # noqa: S311 - spread, not secret
+        asked = failed.retry_after if failed else 0
+        self._stopping.wait(max(asked, self._pause * spread))
+        self._pause = min(self._pause * 2, self._pace.longest_pause)
+
+    def _reached(self) -> None:
+        if self._away:
+            self._noticed(self._kind, WatchNotice.BACK)
+        self._away = False
+
+    def _calm(self) -> None:
+        if self._failures >= _NEWS:
+            self._log.info("cluster watched again")
+        self._failures = 0
+        self._pause = self._pace.first_pause
+
+    def _list(self) -> None:
+        """List the kind, tell of what is not as it was told last, and go on from there."""
+        while (early := self._listed_at + self._pace.between_lists - self._clock()) > 0:
+            if self._stopping.wait(early):
+                return
+        before = self._told
+        listed: dict[_Name, str] = {}
+        strange = False
+        first: dict[str, str | int] = {"limit": _PAGE, "labelSelector": self._selector}
+        query = first
+        while True:
+            found = self._api.request("GET", self._path, query=query)
+            self._reached()
+            for document in found["items"] or ():
+                name, version = _identity(document)
+                listed[name] = version
+                if before is not None and before.get(name) != version:
+                    try:
+                        self._tell(self._kind, "MODIFIED", document)
+                    except MALFORMED:
+                        strange = True
+            token = found["metadata"].get("continue")
+            if not token:
+                break
+            query = {**first, "continue": token}
+        for namespace, gone in (before or {}).keys() - listed.keys():
+            metadata = {"namespace": namespace, "name": gone}
+            self._tell(self._kind, _GONE, {"metadata": metadata})
+        self._told = listed
         self._version = str(found["metadata"]["resourceVersion"])
-        self._missed()
+        self._heard_at = self._listed_at = self._clock()
+        self._noticed(self._kind, WatchNotice.LISTED)
+        if before is None or strange:
+            self._missed()
 
     def _events(self) -> Iterator[Any]:
+        if not self._version:
+            return
         query: dict[str, str | int] = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "labelSelector": self._selector,
             "resourceVersion": self._version,
-            "timeoutSeconds": random.randint(*_WATCH_SECONDS),  # noqa: S311 - spread, not secret
+            "timeoutSeconds": random.randint(*self._pace.lasts),  # noqa: S311 - no secret
         }
-        with self._api.stream(self._path, query, _SILENCE_SECONDS) as answer:
+        with self._api.stream(self._path, query, self._pace.silence) as answer:
             self._answer = answer
-            self._resume()
+            self._opened_at = self._clock()
+            self._reached()
             line = b""
             try:
                 # Asked after `break_off` can see the answer: one of the two notices the end. What
                 # has come is given on at once: nothing waits for a buffer to fill.
-                while not self._stopping.is_set() and (part := answer.read1()):
+                while not self._stopping.is_set() and (part := answer.read1(_PART_BYTES)):
                     *lines, line = (line + part).split(b"\n")
                     yield from (orjson.loads(each) for each in lines if each)
+                    self._require_news(len(line))
             except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, OSError) as error:
                 message = f"the watch of cluster {self._api.name} broke off: {error}"
                 raise ApiError(message, 0) from error
             finally:
                 self._answer = None
+
+    def _require_news(self, unfinished: int) -> None:
+        """Hold a watch to sending events: bytes alone, blank lines perhaps, tell nothing."""
+        assert self._opened_at is not None
+        since = max(self._opened_at, self._heard_at)
+        if self._clock() - since >= self._pace.silence:
+            message = f"the watch of cluster {self._api.name} sends no events and no bookmarks"
+            raise ApiError(message, 0)
+        if unfinished > _EVENT_BYTES:
+            message = f"the watch of cluster {self._api.name} sends what is too long for an event"
+            raise ApiError(message, 0)
 
     def _take(self, event: Any) -> None:
         if not (isinstance(event, dict) and {"type", "object"} <= event.keys()):
@@ -199,9 +330,46 @@ class _Followed:
         if event["type"] == "ERROR":
             message = f"the watch of cluster {self._api.name} ended: {document.get('message')}"
             raise ApiError(message, int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR))
+        version = str(document["metadata"]["resourceVersion"])
         if event["type"] != "BOOKMARK":
-            self._tell(self._kind, event["type"], document)
-        self._version = str(document["metadata"]["resourceVersion"])
+            self._note(event["type"], document)
+        elif _earlier(version, self._version):
+            # A server that was restored from a backup tells nothing up to the version asked for.
+            message = f"the versions of cluster {self._api.name} went back to {version}"
+            raise ApiError(message, HTTPStatus.GONE)
+        self._version = version
+        self._heard_at = self._clock()
+        self._noticed(self._kind, WatchNotice.HEARD)
+        assert self._opened_at is not None
+        if self._heard_at - self._opened_at >= self._pace.lived:
+            self._calm()
 
-    def _sleep(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
+    def _note(self, event: str, document: dict[str, Any]) -> None:
+        assert self._told is not None
+        self._tell(self._kind, event, document)
+        name, version = _identity(document)
+        if event == _GONE:
+            self._told.pop(name, None)
+        else:
+            self._told[name] = version
+
+
+def _identity(document: dict[str, Any]) -> tuple[_Name, str]:
+    metadata = document["metadata"]
+    return (metadata.get("namespace") or "", metadata["name"]), str(metadata["resourceVersion"])
+
+
+def _earlier(version: str, other: str) -> bool:
+    """Whether a version is before another, as far as they are numbers, which Kubernetes' are."""
+    return version.isdecimal() and other.isdecimal() and int(version) < int(other)
+
+
+def _ended(failed: ApiError | None, *, lasted: bool, silent: bool) -> WatchNotice:
+    if silent:
+        return WatchNotice.SILENT
+    if failed is None:
+        return WatchNotice.LASTED if lasted else WatchNotice.SHORT
+    if failed.status == HTTPStatus.GONE:
+        return WatchNotice.GONE
+    refused = HTTPStatus.BAD_REQUEST <= failed.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return WatchNotice.REFUSED if refused else WatchNotice.BROKEN

@@ -10,6 +10,7 @@ from prometheus_client import (
 )
 
 from sync import __version__
+from sync.clusters.cluster import WatchNotice
 from sync.cycle import Result
 from sync.plan.changes import Cause, Change
 from sync.service.sources import PolledSource
@@ -40,6 +41,22 @@ class Metrics:
         self._objects = self._gauge("objects", "Objects that shall be there", "cluster")
         self._blocked = self._gauge("blocked", "1 while the guard blocks", "cluster", "guard")
         self._held = self._gauge("lease_held", "1 while we hold the lease", "cluster")
+        self._resyncs = self._counter(
+            "cluster_relists", "Syncs that resync_interval asked for", "cluster"
+        )
+        self._watches = self._counter(
+            "watches_ended", "Watches by how they ended", "cluster", "kind", "how"
+        )
+        self._lists = self._counter("watch_lists", "Kinds listed by watches", "cluster", "kind")
+        self._heard = self._gauge(
+            "watch_last_heard_timestamp_seconds",
+            "The last event or bookmark, or list, Unix time",
+            "cluster",
+            "kind",
+        )
+        self._returns = self._counter(
+            "cluster_returns", "Watches that reached a cluster again", "cluster"
+        )
         self._seconds = Histogram(
             "zonebridge_sync_duration_seconds",
             "How long syncs took.",
@@ -57,6 +74,23 @@ class Metrics:
     def held(self, cluster: str, *, held: bool) -> None:
         """The lease of a cluster was taken, or is no longer ours."""
         self._held.labels(cluster).set(held)
+
+    def watched(self, cluster: str, kind: str, notice: WatchNotice) -> None:
+        """Something became of the watch of a kind."""
+        match notice:
+            case WatchNotice.BACK:
+                self._returns.labels(cluster).inc()
+            case WatchNotice.HEARD:
+                self._heard.labels(cluster, kind).set_to_current_time()
+            case WatchNotice.LISTED:
+                self._lists.labels(cluster, kind).inc()
+                self._heard.labels(cluster, kind).set_to_current_time()
+            case _:
+                self._watches.labels(cluster, kind, notice.value).inc()
+
+    def resynced(self, cluster: str) -> None:
+        """A sync began since `resync_interval` asked for it."""
+        self._resyncs.labels(cluster).inc()
 
     def synced(self, result: Result, seconds: float) -> None:
         """A sync of a cluster ended now, after so many seconds."""

@@ -37,6 +37,7 @@ class Timing:
 
     poll_interval: timedelta
     lease_ttl: timedelta
+    resync_interval: timedelta
     max_source_age: timedelta
 
 
@@ -84,6 +85,7 @@ class Service:
                 trigger=trigger,
                 holder=holder,
                 lease_ttl=timing.lease_ttl,
+                resync_interval=timing.resync_interval,
                 publish_heads=self._publish_heads,
                 metrics=self._metrics,
                 stopping=stopping,

@@ -1,12 +1,14 @@
 """One cluster of the service: it is synced when its sources or other hands moved something.
 
 source changed ──┐
-watch: drift ────┼─> reasons ─> sync under the lease ─> failed or blocked: again later
-watch: missed ───┤
-watch: others ───┘
+watch: drift ────┼─> reasons ─> sync under the lease ─> failed or blocked: again later,
+watch: missed ───┤                                       or once the cluster answers again
+watch: others ───┤
+resync interval ─┘
 """
 
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +19,7 @@ from typing import Any
 import structlog
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import Key, Selectable
+from sync.clusters.cluster import Key, Selectable, WatchNotice
 from sync.cycle import Result, note_cluster, sync_cluster
 from sync.desired import Cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
@@ -35,6 +37,7 @@ _SETTLE_SECONDS = 0.5
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
 _LAST_FAILURE = 600.0
+_RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster came back meanwhile
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class ClusterWorker:
     trigger: str
     holder: str
     lease_ttl: timedelta
+    resync_interval: timedelta
     publish_heads: Callable[[], None]
     metrics: Metrics
     stopping: threading.Event
@@ -63,6 +67,9 @@ class ClusterWorker:
     _expected: Mapping[Key, str] = field(default_factory=dict)
     _retry_seconds: float = _FIRST_RETRY
     _retry_at: float = math.inf
+    _ended_at: float = -math.inf
+    _returned: bool = False
+    _resync_at: float = math.inf
     _repair_seconds: float = _FIRST_RETRY
     _repair_at: float = -math.inf
     _stands: tuple[Blocker, ...] = ()
@@ -102,7 +109,9 @@ class ClusterWorker:
 
     def _work(self) -> None:
         assert self.cluster.watcher is not None
-        self.cluster.watcher.watch(self._changed, self._labelled, self._missed, self.stopping)
+        self.cluster.watcher.watch(
+            self._changed, self._labelled, self._missed, self.stopping, self._noticed
+        )
         while not self.stopping.is_set():
             try:
                 with self.store.lease(self.cluster.name, self.holder, self.lease_ttl) as lease:
@@ -140,16 +149,15 @@ class ClusterWorker:
             with self._moved:
                 now = time.monotonic()
                 polled = all(source.attempted for source in self.sources.values())
-                if now >= self._retry_at:
-                    self._reasons.add("another try")
+                self._look_at_clock(now)
                 moved = self._seen or self._beside or self._unseen
-                if not polled or not (self._reasons or (moved and now >= self._repair_at)):
+                if not polled or not (self._reasons or (moved and now >= self._moves_at)):
                     self._moved.wait(self._pause(lease, now))
                     continue
             # One hand often moves many objects: they are looked at together.
             self.stopping.wait(_SETTLE_SECONDS)
             with self._moved:
-                if time.monotonic() >= self._repair_at:
+                if time.monotonic() >= self._moves_at:
                     seen, self._seen = self._seen, {}
                     if self._unseen:
                         self._reasons.add("watch")
@@ -164,15 +172,33 @@ class ClusterWorker:
                 return reasons
         return set()
 
+    def _look_at_clock(self, now: float) -> None:
+        """Have a sync where one is due by the time."""
+        if self._returned:
+            self._returned = False
+            if self._retry_at < math.inf:
+                self._retry_at = min(self._retry_at, self._ended_at + _RETURN_SECONDS)
+        if now >= self._retry_at:
+            self._reasons.add("another try")
+        if now >= self._resync_at:
+            self._reasons.add("resync")
+
+    @property
+    def _moves_at(self) -> float:
+        """From when on what other hands moved is a reason: not while a failure waits."""
+        return max(self._repair_at, self._retry_at if self._retry_at < math.inf else -math.inf)
+
     def _pause(self, lease: Lease, now: float) -> float:
         """How long to wait at most for news, and not so long as to miss a lost lease."""
-        due = [self._retry_at - now, max(lease.remaining() / 2, 0.1)]
+        due = [self._retry_at - now, self._resync_at - now, max(lease.remaining() / 2, 0.1)]
         if self._seen or self._beside or self._unseen:
-            due.append(self._repair_at - now)
+            due.append(self._moves_at - now)
         return max(min(due), 0.01)
 
     def _sync(self, lease: Lease, reasons: set[str]) -> Result:
         started = time.monotonic()
+        if "resync" in reasons:
+            self.metrics.resynced(self.cluster.name)
         run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
         read = {name: source.last_good for name, source in self.sources.items()}
         result = sync_cluster(
@@ -189,7 +215,7 @@ class ClusterWorker:
         if run.begun:
             self.publish_heads()
         self._tell(result, reasons)
-        self._plan_next(result, started)
+        self._plan_next(result, started, recorded=run.begun)
         return result
 
     def _tell(self, result: Result, reasons: set[str]) -> None:
@@ -216,12 +242,15 @@ class ClusterWorker:
                 self._log.warning("what is written may fail in this cluster", detail=warning)
         self._warnings = warnings
 
-    def _plan_next(self, result: Result, started: float) -> None:
+    def _plan_next(self, result: Result, started: float, *, recorded: bool) -> None:
         """Failures and repairs are tried again ever less often; a block is looked at in a while.
 
         Whoever changes an object back each time it is repaired shall not fill the trail.
         """
-        now = time.monotonic()
+        now = self._ended_at = time.monotonic()
+        interval = self.resync_interval.total_seconds()
+        # Several clusters shall not be read in step.
+        self._resync_at = now + interval * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self._repair_seconds
             self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
@@ -232,9 +261,9 @@ class ClusterWorker:
         # A block waits for an operator, so does a cluster that is not the one meant: no records.
         blocked = result.state == "blocked" or isinstance(result.error, ForeignClusterError)
         self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
-        # Each try that fails leaves records of it.
-        self._retry_seconds = min(self._retry_seconds * 2, _LAST_FAILURE)
-        self._repair_at = max(self._repair_at, self._retry_at)
+        # A try that gets as far as writing leaves records of its failure.
+        longest = _LAST_FAILURE if recorded else _LAST_RETRY
+        self._retry_seconds = min(self._retry_seconds * 2, longest)
 
     def _changed(self, key: Key, manifest: Manifest | None) -> None:
         with self._moved:
@@ -245,6 +274,14 @@ class ClusterWorker:
         with self._moved:
             self._beside[key] = found
             self._moved.notify()
+
+    def _noticed(self, kind: str, notice: WatchNotice) -> None:
+        self.metrics.watched(self.cluster.name, kind, notice)
+        if notice is WatchNotice.BACK:
+            with self._moved:
+                # A sync that fails now may have begun before.
+                self._returned = True
+                self._moved.notify()
 
     def _missed(self) -> None:
         with self._moved:

@@ -437,6 +437,8 @@ class Settings(BaseSettings):
     lease_ttl: LeaseTime = timedelta(seconds=30)
     """How long a cluster stays reserved for a process that died; at least 2s. No request to a
     cluster takes longer than half of it."""
+    resync_interval: Duration = timedelta(minutes=15)
+    """How often the service reads a whole cluster again, however healthy its watch looks."""
     address_groups: AddressGroups = Field(default_factory=AddressGroups)
     """Which address groups become network sets."""
     rules: Rules = Field(default_factory=Rules)

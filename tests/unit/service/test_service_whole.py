@@ -31,6 +31,7 @@ from tests.words import address, group
 TIMING = Timing(
     poll_interval=timedelta(seconds=0.05),
     lease_ttl=timedelta(seconds=6),
+    resync_interval=timedelta(hours=1),
     max_source_age=timedelta(minutes=1),
 )
 

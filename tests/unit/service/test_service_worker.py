@@ -67,6 +67,7 @@ class World:
     metrics: Metrics = field(default_factory=Metrics)
     published: int = 0
     repair_drift: bool = True
+    resync_interval: timedelta = timedelta(hours=1)
 
     def __post_init__(self) -> None:
         self.polled = PolledSource(self.source, self.store.memory("main"))
@@ -89,6 +90,7 @@ class World:
             trigger="a test",
             holder="the worker",
             lease_ttl=TTL,
+            resync_interval=self.resync_interval,
             publish_heads=self._publish,
             metrics=self.metrics,
             stopping=threading.Event(),

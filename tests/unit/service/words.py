@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import Changed, Labelled, LiveObject
+from sync.clusters.cluster import Changed, Labelled, LiveObject, Noticed, ignore_notice
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from tests.memory import MemoryCluster
@@ -69,11 +69,15 @@ class WatchedCluster(MemoryCluster):
     changed: Changed = lambda key, manifest: None
     labelled: Labelled = lambda key, found: None
     missed: Callable[[], None] = lambda: None
+    noticed: Noticed = ignore_notice
     reads: int = 0
     fights: bool = False
 
-    def watch(self, changed: Any, labelled: Any, missed: Any, stopping: Any) -> None:
+    def watch(
+        self, changed: Any, labelled: Any, missed: Any, stopping: Any, noticed: Any = None
+    ) -> None:
         self.changed, self.labelled, self.missed = changed, labelled, missed
+        self.noticed = noticed
         missed()
 
     def read(self) -> Any:

@@ -27,6 +27,7 @@ instance: zonebridge
 poll_interval: 10s
 store: {url: "sqlite:///zonebridge.db", password_file: null, password: null}
 lease_ttl: 30s
+resync_interval: 15m
 address_groups: {tags: []}
 rules:
   filter: ""
