@@ -32,6 +32,7 @@ from sync.errors import ClusterError
 
 _NEWS = 3  # failures in a row from which on the log tells of it
 _PAGE = 500
+_LEAST_SECONDS = 0.1  # that a watch is listened to
 _PART_BYTES = 64 * 1024
 # An object has 1.5 MiB at most, by etcd's default; its JSON may be longer.
 _EVENT_BYTES = 16 * 1024 * 1024
@@ -217,7 +218,7 @@ class _Followed:
         opened = self._opened_at
         self._away = opened is None and failed is not None and failed.passing
         lived = 0.0 if opened is None else now - opened
-        silent = opened is not None and now - max(opened, self._heard_at) >= self._pace.silence
+        silent = opened is not None and now - self._heard_at >= self._pace.silence
         lasted = lived >= self._pace.lived and not silent
         self._noticed(self._kind, _ended(failed, lasted=lasted, silent=silent))
         if lasted:
@@ -293,7 +294,8 @@ class _Followed:
             "resourceVersion": self._version,
             "timeoutSeconds": random.randint(*self._pace.lasts),  # noqa: S311 - no secret
         }
-        with self._api.stream(self._path, query, self._pace.silence) as answer:
+        left = self._heard_at + self._pace.silence - self._clock()
+        with self._api.stream(self._path, query, max(left, _LEAST_SECONDS)) as answer:
             self._answer = answer
             self._opened_at = self._clock()
             self._reached()
@@ -313,9 +315,7 @@ class _Followed:
 
     def _require_news(self, unfinished: int) -> None:
         """Hold a watch to sending events: bytes alone, blank lines perhaps, tell nothing."""
-        assert self._opened_at is not None
-        since = max(self._opened_at, self._heard_at)
-        if self._clock() - since >= self._pace.silence:
+        if self._clock() - self._heard_at >= self._pace.silence:
             message = f"the watch of cluster {self._api.name} sends no events and no bookmarks"
             raise ApiError(message, 0)
         if unfinished > _EVENT_BYTES:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable
+from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable, WatchNotice
 from sync.desired import Cluster
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
@@ -306,6 +306,149 @@ def test_a_cluster_that_is_down_is_brought_to_the_newest_state(world: World) -> 
         down.clear()
         settled(world, web=["10.0.0.3/32"])
     assert world.cluster.writes == [("create", name) for name in (TIER, "pan.web", UNKNOWN)]
+
+
+@dataclass
+class Away:
+    """Lets a cluster fail for as long as it is told to."""
+
+    cluster: WatchedCluster
+    reads: bool = False
+    writes: bool = False
+
+    def __post_init__(self) -> None:
+        real = self.cluster.read
+
+        def read() -> Any:
+            if self.reads:
+                raise ClusterError("nobody answers")
+            return real()
+
+        def write(name: str) -> None:
+            if self.writes:
+                raise NotWrittenError(f"no room for {name}")
+
+        self.cluster.read = read  # type: ignore[method-assign]
+        self.cluster.before_write = write
+
+    def ends(self) -> None:
+        self.reads = self.writes = False
+        self.cluster.noticed("Tier", WatchNotice.BACK)
+
+
+@pytest.mark.parametrize("what", ["reads", "writes"])
+def test_a_cluster_that_answers_again_is_synced_however_late_the_next_try_was(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.01)
+    world.hurry()
+    away = Away(world.cluster, **{what: True})
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed") == 1)
+        away.ends()
+        settled(world, web=["10.0.0.1/32"])
+
+
+def test_a_cluster_that_answers_again_while_a_sync_fails_is_synced_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.01)
+    world.hurry()
+    real, times = world.cluster.read, iter(range(1))
+
+    def read() -> Any:
+        if next(times, None) is not None:
+            world.cluster.noticed("Tier", WatchNotice.BACK)
+            raise ClusterError("nobody answered")
+        return real()
+
+    world.cluster.read = read  # type: ignore[method-assign]
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+
+
+def test_a_cluster_that_comes_and_goes_is_tried_no_sooner_than_a_while_after_the_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "_RETURN_SECONDS", 500.0)
+    world.hurry()
+    Away(world.cluster, reads=True)
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed") == 1 and world.worker._retry_at < math.inf)
+        for _ in range(100):
+            world.cluster.noticed("Tier", WatchNotice.BACK)
+        until(lambda: not world.worker._returned)
+        assert world.worker._retry_at == world.worker._ended_at + 500.0
+        assert world.syncs() == 1
+
+
+def test_drift_is_looked_at_as_soon_as_an_outage_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.01)
+    away = Away(world.cluster)
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        away.writes = True
+        world.worker._retry_seconds = 1_000.0
+        world.say(web=["b"])
+        until(lambda: world.syncs("failed") == 1)
+        away.ends()
+        settled(world, web=["10.0.0.3/32"])
+        world.cluster.by_hand(WEB, "0.0.0.0/0")
+        settled(world, web=["10.0.0.3/32"])
+
+
+def test_tries_that_leave_no_records_go_on_more_often_than_those_that_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LAST_FAILURE", 1_000.0)
+    away = Away(world.cluster, reads=True)
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed") >= 5)
+        assert world.worker._retry_seconds <= module._LAST_RETRY
+        away.reads, away.writes = False, True
+        until(lambda: world.worker._retry_seconds > module._LAST_RETRY)
+
+
+def test_a_whole_cluster_is_read_again_after_a_while_however_quiet_it_is(world: World) -> None:
+    world.resync_interval = timedelta(milliseconds=50)
+    world.worker = world._worker()
+    world.hurry()
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("in sync") and world.idle())
+        recorded = len(world.trail())
+        # Another hand's, of which no watch tells.
+        until(lambda: world.syncs() >= 3)
+        document = Manifest.of(world.cluster.documents[WEB]).document()
+        world.cluster.documents[WEB] = document | {"spec": {"nets": ["0.0.0.0/0"]}}
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+    assert "a test: resync" in {each.trigger for each in world.trail()[recorded:]}
+    sample = "zonebridge_cluster_relists_total"
+    assert (world.metrics.registry.get_sample_value(sample, {"cluster": "prod"}) or 0) >= 3
+
+
+def test_metrics_tell_how_watches_fare(world: World) -> None:
+    def value(name: str, **labels: str) -> float | None:
+        return world.metrics.registry.get_sample_value(f"zonebridge_{name}", labels)
+
+    of_tiers = {"cluster": "prod", "kind": "Tier"}
+    for notice in WatchNotice:
+        world.metrics.watched("prod", "Tier", notice)
+    for how in ("lasted", "short", "silent", "gone", "refused", "broken"):
+        assert value("watches_ended_total", **of_tiers, how=how) == 1
+    assert value("watch_lists_total", **of_tiers) == 1
+    assert value("cluster_returns_total", cluster="prod") == 1
+    assert value("watch_last_heard_timestamp_seconds", **of_tiers)
 
 
 def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None:

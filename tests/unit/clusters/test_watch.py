@@ -1,0 +1,353 @@
+"""The watch over a scripted API and clock: how it rests, lists and tells."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+import pytest
+import urllib3
+from structlog.testing import capture_logs
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import KINDS, GlobalNetworkSet
+from sync.calico.ownership import owner_labels
+from sync.clusters import watch
+from sync.clusters.api import Api, ApiError
+from sync.clusters.cluster import Key, WatchNotice
+from sync.clusters.watch import KubernetesWatcher, Pace
+from sync.errors import ClusterError
+
+OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")
+PACE = Pace()
+HOUR = 3600.0
+MOST_REQUESTS = HOUR / (PACE.longest_pause / 2) + 20
+"""In an hour, with the shortest of the longest pauses in between, and those that are shorter."""
+
+_Part = bytes | float | Exception
+"""What a watch gives: bytes, a time that passes, or how it breaks."""
+
+
+@pytest.fixture(autouse=True)
+def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
+    monkeypatch.setattr(watch, "SELECTABLE", {})
+    monkeypatch.setattr(watch, "_EVENT_BYTES", 1_000)
+
+
+class Clock:
+    """Time that passes only where something waits, and the end once `until` is reached."""
+
+    def __init__(self, until: float) -> None:
+        self.now = 1_000.0
+        self.end = self.now + until
+        self.pauses: list[float] = []
+        self.stopping = _Stopping(self)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now >= self.end:
+            self.stopping.set()
+
+
+class _Stopping(threading.Event):
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is None:
+            return super().wait()
+        assert timeout > 0
+        self._clock.pauses.append(timeout)
+        self._clock.passes(timeout)
+        return self.is_set()
+
+
+def an_object(name: str, version: int, *nets: str) -> dict[str, Any]:
+    document = GlobalNetworkSet(name=name, labels=OWNER, annotations=(), nets=nets).manifest()
+    found = document.document()
+    found["metadata"]["resourceVersion"] = str(version)
+    return found
+
+
+def listing(*items: dict[str, Any], version: int = 7, more: str = "") -> dict[str, Any]:
+    metadata = {"resourceVersion": str(version)} | ({"continue": more} if more else {})
+    return {"kind": "GlobalNetworkSetList", "metadata": metadata, "items": list(items)}
+
+
+def event(kind: str, document: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({"type": kind, "object": document}) + b"\n"
+
+
+def bookmark(version: int = 7) -> bytes:
+    return event("BOOKMARK", {"metadata": {"resourceVersion": str(version)}})
+
+
+@dataclass
+class Scripted:
+    """An API server that lists and watches as it is told, and how a watcher took it.
+
+    `lists` and `watches` are asked anew each time; an error is raised, from a watch at its opening.
+    """
+
+    clock: Clock
+    lists: Callable[[], dict[str, Any] | Exception] = listing
+    watches: Callable[[], Sequence[_Part] | Exception] = lambda: ()
+    name: str = "prod"
+    listed_at: list[float] = field(default_factory=list)
+    queries: list[Mapping[str, str | int]] = field(default_factory=list)
+    opened: list[Mapping[str, str | int]] = field(default_factory=list)
+    changes: list[tuple[Key, Manifest | None]] = field(default_factory=list)
+    notices: list[WatchNotice] = field(default_factory=list)
+    missed: int = 0
+
+    def request(self, method: str, path: str, *, query: Mapping[str, str | int]) -> dict[str, Any]:
+        assert (method, path) == ("GET", "/apis/projectcalico.org/v3/globalnetworksets")
+        self.listed_at.append(self.clock.now)
+        self.queries.append(query)
+        found = self.lists()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    @contextmanager
+    def stream(
+        self, path: str, query: Mapping[str, str | int], silence: float
+    ) -> Iterator["_Answer"]:
+        self.opened.append(query)
+        found = self.watches()
+        if isinstance(found, Exception):
+            raise found
+        yield _Answer(self.clock, iter(found), silence)
+
+    def watched(self) -> "Scripted":
+        """Watch until the clock's end."""
+        watcher = KubernetesWatcher(cast("Api", self), OWNER, PACE, self.clock)
+        watcher.watch(
+            lambda key, manifest: self.changes.append((key, manifest)),
+            lambda key, found: None,
+            self._miss,
+            self.clock.stopping,
+            lambda kind, notice: self.notices.append(notice),
+        )
+        for each in threading.enumerate():
+            if each.name == f"watch {self.name}":
+                each.join()
+        return self
+
+    def _miss(self) -> None:
+        self.missed += 1
+
+
+@dataclass
+class _Answer:
+    clock: Clock
+    parts: Iterator[_Part]
+    silence: float
+
+    def read1(self, amount: int) -> bytes:
+        assert amount > 0
+        waited = 0.0
+        for part in self.parts:
+            if isinstance(part, Exception):
+                raise part
+            if isinstance(part, bytes):
+                return part
+            waited += part
+            if waited >= self.silence:
+                self.clock.passes(self.silence)
+                raise urllib3.exceptions.ReadTimeoutError(cast("Any", None), "", "silent")
+            self.clock.passes(part)
+            if self.clock.stopping.is_set():
+                return b""
+        return b""
+
+    def shutdown(self) -> None:
+        pass
+
+
+GONE = {"code": 410, "message": "too old resource version"}
+SICK: dict[str, Callable[[], Sequence[_Part] | Exception]] = {
+    "it ends at once": lambda: (),
+    "it ends in a moment": lambda: (5.0,),
+    "it ends after an event": lambda: (event("ADDED", an_object("pan.a", 8)),),
+    "it is refused": lambda: ApiError("refused", 403),
+    "it is unauthenticated": lambda: ApiError("refused", 401),
+    "it is not there": lambda: ApiError("not found", 404),
+    "it is broken": lambda: ApiError("bad gateway", 502),
+    "nobody answers": lambda: ApiError("no route", 0),
+    "there are no credentials": lambda: ClusterError("the plugin failed"),
+    "its version is forgotten": lambda: ApiError("too old", 410),
+    "its version is forgotten at once": lambda: (event("ERROR", GONE),),
+    "it fails inside": lambda: (event("ERROR", {"message": "etcd is slow"}),),
+    "it breaks off": lambda: (urllib3.exceptions.ProtocolError("reset"),),
+    "it says no event": lambda: (b"<html>\n",),
+    "it is silent": lambda: (1_000.0,),
+    "it sends blank lines": lambda: tuple(itertools.chain.from_iterable([(10.0, b"\n")] * 20)),
+    "it sends no end of a line": lambda: (b"x" * 2_000,),
+    "its objects are none": lambda: (event("ADDED", {"metadata": {"resourceVersion": "8"}}),),
+    "its versions went back": lambda: (bookmark(3),),
+}
+
+
+@pytest.mark.parametrize("how", SICK)
+def test_whatever_a_watch_does_it_is_asked_for_ever_less_often_and_told_once(how: str) -> None:
+    with capture_logs() as log:
+        api = Scripted(Clock(HOUR), watches=SICK[how]).watched()
+    assert len(api.opened) <= MOST_REQUESTS
+    assert api.missed == 1
+    assert len([each for each in log if each["log_level"] == "warning"]) == 1
+    assert len(log) == 1
+    if how == "it ends after an event":
+        return
+    between = [later - earlier for earlier, later in itertools.pairwise(api.listed_at)]
+    assert min(between) >= PACE.between_lists
+    # What happens meanwhile is seen within the time of silence and a pause.
+    assert max(between) <= PACE.silence + PACE.longest_pause + 5
+
+
+def test_pauses_grow_and_no_two_are_alike() -> None:
+    api = Scripted(Clock(120), watches=lambda: ApiError("bad gateway", 502)).watched()
+    pauses = api.clock.pauses
+    longest = [min(PACE.first_pause * 2**number, PACE.longest_pause) for number in range(60)]
+    assert all(most / 2 <= paused <= most for paused, most in zip(pauses, longest, strict=False))
+    assert len(set(pauses)) == len(pauses)
+
+
+def test_a_server_that_asks_to_be_left_alone_is() -> None:
+    busy = ApiError("busy", 429, retry_after=9)
+    api = Scripted(Clock(60), watches=lambda: busy).watched()
+    assert min(api.clock.pauses) >= 9
+
+
+@pytest.mark.parametrize("status", [0, 403, 429, 502])
+def test_lists_that_fail_are_tried_ever_less_often(status: int) -> None:
+    api = Scripted(Clock(HOUR), lists=lambda: ApiError("no list", status)).watched()
+    assert len(api.listed_at) <= MOST_REQUESTS
+    assert (api.opened, api.missed) == ([], 0)
+
+
+def test_a_healthy_watch_is_followed_by_the_next_at_once_and_nothing_is_listed() -> None:
+    def lasts() -> Sequence[_Part]:
+        return tuple(itertools.chain.from_iterable([(60.0, bookmark())] * 4))
+
+    with capture_logs() as log:
+        api = Scripted(Clock(HOUR), watches=lasts).watched()
+    assert len(api.listed_at) == 1
+    assert api.clock.pauses == []
+    assert log == []
+    assert len(api.opened) == HOUR / 240
+    assert {each["allowWatchBookmarks"] for each in api.opened} == {"true"}
+    asked = {int(each["timeoutSeconds"]) for each in api.opened}
+    assert all(PACE.lasts[0] <= each <= PACE.lasts[1] for each in asked)
+    assert len(asked) > 1
+
+
+def test_a_proxy_that_ends_each_watch_before_a_bookmark_comes_has_the_kind_listed() -> None:
+    api = Scripted(Clock(HOUR), watches=lambda: (50.0,)).watched()
+    assert len(api.listed_at) >= HOUR / (PACE.silence + PACE.longest_pause)
+    assert max(api.clock.pauses) <= PACE.first_pause
+
+
+def test_a_watch_that_lives_again_is_told_and_its_pauses_begin_anew() -> None:
+    sick = [()] * 6
+    script: list[Sequence[_Part]] = [*sick, (31.0, bookmark(), 200.0), (), (1_000.0,)]
+    left = iter(script)
+    with capture_logs() as log:
+        api = Scripted(Clock(300), watches=lambda: next(left, ())).watched()
+    assert [each["event"] for each in log][:2] == [
+        "cluster not watched, what other hands do is seen late",
+        "cluster watched again",
+    ]
+    # It fell silent in the end, and that counts as well.
+    assert api.clock.pauses[6] <= PACE.first_pause
+
+
+def test_what_happened_in_silence_is_told_by_a_list_and_nothing_else() -> None:
+    lists = iter(
+        [
+            listing(an_object("pan.a", 1, "10.0.0.1/32"), an_object("pan.b", 2), version=5),
+            listing(
+                an_object("pan.a", 6, "0.0.0.0/0"),
+                an_object("pan.b", 2),
+                an_object("pan.d", 8),
+                version=9,
+            ),
+        ]
+    )
+    watches = iter([(event("ADDED", an_object("pan.c", 6)), 1_000.0)])
+    api = Scripted(Clock(100), lambda: next(lists), lambda: next(watches, (50.0,))).watched()
+    told = dict(api.changes[1:])
+    assert {name: manifest is not None for (_, name), manifest in told.items()} == {
+        "pan.a": True,
+        "pan.c": False,
+        "pan.d": True,
+    }
+    widened = told["GlobalNetworkSet", "pan.a"]
+    assert widened is not None
+    assert widened.document()["spec"]["nets"] == ["0.0.0.0/0"]
+    assert [each["resourceVersion"] for each in api.opened] == ["5", "9"]
+    assert api.missed == 1
+    assert WatchNotice.SILENT in api.notices
+    assert api.notices.count(WatchNotice.LISTED) == 2
+
+
+def test_lists_come_in_pages_and_are_believed_whole() -> None:
+    pages = iter(
+        [
+            listing(an_object("pan.a", 1), more="next"),
+            listing(an_object("pan.b", 2), version=7),
+            listing(an_object("pan.a", 1), more="again", version=9),
+            ApiError("too old", 410),
+            listing(an_object("pan.b", 2), more="once more", version=11),
+            listing(an_object("pan.c", 10), version=11),
+        ]
+    )
+    watches = iter([ApiError("too old", 410)])
+    api = Scripted(Clock(150), lambda: next(pages), lambda: next(watches, (90.0,))).watched()
+    assert [each.get("continue") for each in api.queries] == [
+        None,
+        "next",
+        None,
+        "again",
+        None,
+        "once more",
+    ]
+    assert all(int(each["limit"]) >= 100 for each in api.queries)
+    assert {name: bool(manifest) for (_, name), manifest in api.changes} == {
+        "pan.a": False,
+        "pan.c": True,
+    }
+
+
+def test_an_object_that_nobody_understands_is_told_as_missed_and_does_not_end_the_list() -> None:
+    strange = an_object("pan.a", 8)
+    strange["metadata"]["managedFields"] = "none"
+    lists = iter([listing(), listing(strange, an_object("pan.b", 9), version=9)])
+    watches = iter([ApiError("too old", 410)])
+    api = Scripted(Clock(80), lambda: next(lists), lambda: next(watches, (90.0,))).watched()
+    assert [name for (_, name), _ in api.changes] == ["pan.b"]
+    assert api.missed == 2
+
+
+@pytest.mark.parametrize("status", [0, 502])
+def test_a_server_that_answers_again_is_told_once(status: int) -> None:
+    away = [ApiError("away", status)] * 5
+    left = iter([*away, (90.0,)])
+    api = Scripted(Clock(60), watches=lambda: next(left, ())).watched()
+    assert api.notices.count(WatchNotice.BACK) == 1
+    refused = Scripted(Clock(HOUR), watches=lambda: ApiError("refused", 403)).watched()
+    assert WatchNotice.BACK not in refused.notices
+
+
+def test_a_server_whose_lists_answer_again_is_told_where_watches_are_refused() -> None:
+    lists = iter([ApiError("away", 0), ApiError("away", 502), listing()])
+    api = Scripted(Clock(20), lambda: next(lists), lambda: ApiError("refused", 403)).watched()
+    assert api.notices.count(WatchNotice.BACK) == 1
