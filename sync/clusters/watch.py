@@ -31,6 +31,7 @@ from sync.clusters.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
 
 _NEWS = 3  # failures in a row from which on the log tells of it
+_SEEN_LATE = "cluster not watched, what other hands do is seen late"
 _PAGE = 500
 _LEAST_SECONDS = 0.1  # that a watch is listened to
 _PART_BYTES = 64 * 1024
@@ -178,6 +179,8 @@ class _Followed:
         self._heard_at = -math.inf
         self._opened_at: float | None = None
         self._failures = 0  # in a row
+        self._silent = False  # whether the last watch was
+        self._deaf = False  # whether a list told what a watch had not
         self._pause = pace.first_pause
         self._away = False  # whether the last try did not reach the server
         self._answer: urllib3.BaseHTTPResponse | None = None
@@ -221,6 +224,11 @@ class _Followed:
         silent = opened is not None and now - self._heard_at >= self._pace.silence
         lasted = lived >= self._pace.lived and not silent
         self._noticed(self._kind, _ended(failed, lasted=lasted, silent=silent))
+        if silent:
+            # Nothing may have happened: a server sends no bookmarks of a kind that never changed
+            # since it started. A list tells.
+            self._silent = True
+            return
         if lasted:
             self._calm()
             if failed is None:
@@ -229,10 +237,7 @@ class _Followed:
         # A connection that ends is no news, one that does not come back is.
         if self._failures == _NEWS:
             error = str(failed or f"the server ended the watch after {lived:.1f} s")
-            self._log.warning(
-                "cluster not watched, what other hands do is seen late",
-                error="the watch is silent" if silent else error,
-            )
+            self._log.warning(_SEEN_LATE, error=error)
         spread = random.uniform(0.5, 1.0)  # noqa: S311 - spread, not secret
         asked = failed.retry_after if failed else 0
         self._stopping.wait(max(asked, self._pause * spread))
@@ -244,9 +249,10 @@ class _Followed:
         self._away = False
 
     def _calm(self) -> None:
-        if self._failures >= _NEWS:
+        if self._failures >= _NEWS or self._deaf:
             self._log.info("cluster watched again")
         self._failures = 0
+        self._deaf = False
         self._pause = self._pace.first_pause
 
     def _list(self) -> None:
@@ -274,6 +280,10 @@ class _Followed:
             if not token:
                 break
             query = {**first, "continue": token}
+        if self._silent and before is not None and listed != before and not self._deaf:
+            self._deaf = True
+            self._log.warning(_SEEN_LATE, error="the watch tells nothing of what happens")
+        self._silent = False
         for namespace, gone in (before or {}).keys() - listed.keys():
             metadata = {"namespace": namespace, "name": gone}
             self._tell(self._kind, _GONE, {"metadata": metadata})
@@ -341,7 +351,7 @@ class _Followed:
         self._heard_at = self._clock()
         self._noticed(self._kind, WatchNotice.HEARD)
         assert self._opened_at is not None
-        if self._heard_at - self._opened_at >= self._pace.lived:
+        if self._deaf or self._heard_at - self._opened_at >= self._pace.lived:
             self._calm()
 
     def _note(self, event: str, document: dict[str, Any]) -> None:

@@ -1,0 +1,149 @@
+"""The watch on a real API server behind a proxy that misbehaves."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import orjson
+import pytest
+
+from sync.calico.objects import KINDS
+from sync.clusters import watch
+from sync.clusters.cluster import WatchNotice
+from sync.clusters.watch import KubernetesWatcher, Pace
+from tests.fault_proxy import (
+    Body,
+    EndsAtOnce,
+    Fault,
+    FaultProxy,
+    Reset,
+    Silence,
+    Status,
+    everything,
+    fault_proxy,
+    lists,
+    watches,
+)
+from tests.integration.test_kubernetes_watch import KEY, WEB, Told, threads, until
+from tests.kubernetes_cluster import ControlPlane
+from tests.kubernetes_words import OWNER, api, edit, remove, writer
+from tests.simulator.authority import Authority
+
+PACE = Pace(
+    lasts=(240, 300), lived=5, first_pause=0.02, longest_pause=0.2, silence=1, between_lists=0.3
+)
+"""As patient as the real one, only in less time; a real server sends a bookmark later than that."""
+
+
+@pytest.fixture(autouse=True)
+def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
+    monkeypatch.setattr(watch, "SELECTABLE", {})
+
+
+@pytest.fixture
+def proxy(calico: ControlPlane, authority: Authority) -> Iterator[FaultProxy]:
+    with fault_proxy(calico, authority) as found:
+        yield found
+
+
+@contextmanager
+def watched(proxy: FaultProxy, pace: Pace = PACE) -> Iterator[tuple[Told, list[WatchNotice]]]:
+    """Watch through a proxy, and what was told of the cluster and of the watch."""
+    opened = api(proxy.plane, cluster="behind a proxy", kubeconfig=proxy.kubeconfig())
+    told, notices, stopping = Told(), list[WatchNotice](), threading.Event()
+    KubernetesWatcher(opened, OWNER, pace).watch(
+        told.changed, told.labelled, told.miss, stopping, lambda _, notice: notices.append(notice)
+    )
+    try:
+        yield told, notices
+    finally:
+        stopping.set()
+        proxy.heal()
+        until(lambda: not threads(opened.name))
+        opened.close()
+
+
+GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
+FAULTS: dict[str, tuple[Fault, WatchNotice]] = {
+    "ends at once": (EndsAtOnce(), WatchNotice.SHORT),
+    "is silent": (Silence(), WatchNotice.SILENT),
+    "is silent from the head on": (Silence(head=False), WatchNotice.BROKEN),
+    "sends blank lines": (Silence(blank=b"\n"), WatchNotice.SILENT),
+    "is refused": (Status(403), WatchNotice.REFUSED),
+    "is forgotten": (Status(410), WatchNotice.GONE),
+    "is forgotten at once": (Body(orjson.dumps(GONE) + b"\n"), WatchNotice.GONE),
+    "is broken": (Status(502, b"<html>Bad gateway"), WatchNotice.BROKEN),
+    "is cut": (Reset(), WatchNotice.BROKEN),
+}
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_what_other_hands_do_is_told_however_sick_the_watch_is(
+    how: str, calico: ControlPlane, proxy: FaultProxy
+) -> None:
+    fault, ends = FAULTS[how]
+    ours = api(calico)
+    writer(ours).create(WEB)
+    proxy.fail(watches, fault)
+    with watched(proxy) as (told, notices):
+        until(lambda: told.missed)
+        edit(calico, "pan.web", {"spec": {"nets": ["0.0.0.0/0"]}})
+        until(lambda: KEY in told.last)
+        widened = told.last[KEY]
+        assert widened is not None
+        assert widened.document()["spec"]["nets"] == ["0.0.0.0/0"]
+        remove(calico, "pan.web")
+        until(lambda: told.last[KEY] is None)
+        assert ends in notices
+        # Nobody is asked to read the cluster for it.
+        assert told.missed == 1
+        listed = notices.count(WatchNotice.LISTED)
+        proxy.heal()
+        writer(ours).create(WEB)
+        until(lambda: told.last[KEY] == WEB)
+        assert listed >= 2
+    ours.close()
+
+
+def test_a_watch_that_ends_at_once_is_not_asked_for_without_pause(
+    calico: ControlPlane, proxy: FaultProxy
+) -> None:
+    proxy.fail(watches, EndsAtOnce())
+    pace = Pace(silence=3_600, first_pause=0.01, longest_pause=1_000)
+    with watched(proxy, pace) as (_, notices):
+        until(lambda: notices.count(WatchNotice.SHORT) >= 5)
+        began = time.monotonic()
+        until(lambda: notices.count(WatchNotice.SHORT) >= 7)
+        assert time.monotonic() - began >= (0.01 * 2**4 + 0.01 * 2**5) / 2
+        assert proxy.count(lists) == 1
+
+
+def test_a_server_that_answers_again_is_told(calico: ControlPlane, proxy: FaultProxy) -> None:
+    with watched(proxy) as (told, notices):
+        until(lambda: told.missed)
+        for fault in (Reset(), Status(503)):
+            before = notices.count(WatchNotice.BACK)
+            proxy.fail(everything, fault)
+            proxy.cut()
+            failed = proxy.count(everything) + 3
+            until(lambda: proxy.count(everything) > failed)  # noqa: B023 - asked at once
+            assert notices.count(WatchNotice.BACK) == before
+            proxy.heal()
+            until(lambda: notices.count(WatchNotice.BACK) == before + 1)  # noqa: B023 - as above
+
+
+def test_a_real_server_sends_bookmarks_where_something_happened(
+    calico: ControlPlane, proxy: FaultProxy
+) -> None:
+    ours = api(calico)
+    with watched(proxy, Pace(lasts=(4, 4), lived=2)) as (told, notices):
+        until(lambda: told.missed)
+        writer(ours).create(WEB)
+        until(lambda: KEY in told.last)
+        until(lambda: notices.count(WatchNotice.LASTED) >= 2)
+        # One for the object, another for a bookmark before the end.
+        assert notices.count(WatchNotice.HEARD) >= 2
+        assert notices.count(WatchNotice.LISTED) == 1
+    ours.close()
