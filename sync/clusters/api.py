@@ -20,6 +20,7 @@ import urllib3
 from urllib3.connection import HTTPSConnection
 
 from sync.clusters.kubeconfig import Connection
+from sync.clusters.renewal import Renewal
 from sync.errors import ClusterError
 
 _CONNECT_SECONDS = 10
@@ -79,8 +80,8 @@ class Pause:
 class Api:
     """One API server; `name` is the cluster's, for messages. Threads may share it.
 
-    `connect` is asked for a connection before the first request, and again when its credentials
-    run out or the server does not take them any more.
+    `connect` is asked for a connection before the first request, and again when its files change,
+    its credentials run out or the server does not take them any more.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Api:
     ) -> None:
         self.name = name
         self.sleep = sleep
-        self._connect = connect
+        self._renewal = Renewal(name, connect)
         self._line: _Line | None = None
         self._lock = threading.Lock()
 
@@ -240,16 +241,25 @@ class Api:
         return answer
 
     def _current(self, instead_of: "_Line | None" = None) -> "_Line":
-        with self._lock:
-            known = self._line
-            stale = known is None or known is instead_of
-            renew_at = known.connection.renew_at if known else None
-            if renew_at is not None and time.monotonic() >= renew_at:
-                stale = True
-            if stale or known is None:
-                # Another thread may still use the old one: it is left to the garbage collector.
-                self._line = known = _Line.of(self._connect())
+        known = self._line
+        needed = known is None or known is instead_of
+        # To renew one may take long, a plugin may run: meanwhile other threads use what there is.
+        if not self._lock.acquire(blocking=needed):
+            assert known is not None
             return known
+        try:
+            known = self._line
+            # Another thread may still use the old one: it is left to the garbage collector.
+            if known is None or known is instead_of:
+                known = _Line.of(self._renewal.connect())
+            else:
+                connection = self._renewal.renewed(known.connection)
+                if connection is not known.connection:
+                    known = _Line.of(connection)
+            self._line = known
+            return known
+        finally:
+            self._lock.release()
 
     def _error(self, method: str, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
         try:

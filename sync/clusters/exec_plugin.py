@@ -32,6 +32,7 @@ _KEPT_ERRORS = 4096  # bytes from the end of stderr
 _SHOWN = 300  # characters of its last line
 _EARLY_SECONDS = 30
 _LEAST_SECONDS = 10
+_WITHOUT_EXPIRY_SECONDS = 60  # how long credentials are used that say nothing of their end
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def _credentials(plugin: Plugin, output: bytes) -> Credentials:
     certificate = None
     if status.client_certificate_data:
         certificate = f"{status.client_certificate_data}\n{status.client_key_data}".encode()
-    renew_at = None
+    renew_at = time.monotonic() + _WITHOUT_EXPIRY_SECONDS
     if status.expiration_timestamp:
         left = (status.expiration_timestamp - datetime.now(UTC)).total_seconds()
         # A plugin whose clock is not ours is not asked before every single request.

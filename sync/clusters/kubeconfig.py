@@ -11,12 +11,13 @@ leaves keys in temporary files until the process ends.
 """
 
 import base64
+import hashlib
 import re
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from os import environ
 from pathlib import Path
@@ -38,7 +39,6 @@ PARALLEL = 24
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MAX_BYTES = 1024 * 1024
 _MOST_NAMED = 10
-_RENEW_SECONDS = 60
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _VISIBLE = re.compile(r"[!-~]+")
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -66,12 +66,14 @@ class Access:
 class Connection:
     """A client with credentials in place, which nothing renews: connect again instead.
 
-    That is due from `renew_at` on (`time.monotonic()`), and once the API server refuses the
-    credentials; None: only then. Threads may share it.
+    That is due from `renew_at` on (`time.monotonic()`), None: never; when one of `files`, which it
+    was made from, holds something else than its digest says; and once the API server refuses the
+    credentials. Threads may share it.
     """
 
     client: ApiClient
     renew_at: float | None
+    files: Mapping[Path, str] = field(default_factory=dict)
 
 
 class _Part(BaseModel):
@@ -181,10 +183,14 @@ def connect(access: Access) -> Connection:
     try:
         if access.kubeconfig is None:
             source, folder = "the pod's service account", _SERVICE_ACCOUNT
+            files: dict[Path, str] = {}
             cluster, user = _service_account()
         else:
             source, folder = str(access.kubeconfig), access.kubeconfig.absolute().parent
+            # Before it is read: whatever is written from now on is a change.
+            files = digests([access.kubeconfig])
             cluster, user = _chosen(_kubeconfig(access.kubeconfig), access.context)
+        files |= digests(_named(cluster, user, folder))
         _check_server(cluster, access)
         authority = _content(
             "certificate-authority",
@@ -199,7 +205,33 @@ def connect(access: Access) -> Connection:
         raise ClusterError(f"cluster {access.cluster}: {source}: {error}") from error
     # The name becomes the objects' field manager, too.
     client.default_headers.update({"User-Agent": "zonebridge", **headers})
-    return Connection(client, credentials.renew_at)
+    return Connection(client, credentials.renew_at, files)
+
+
+def digests(files: Iterable[Path]) -> dict[Path, str]:
+    """The SHA-256 of what each file holds now; "" where it cannot be read."""
+    found = {}
+    for path in files:
+        try:
+            found[path] = hashlib.sha256(_read(path, "")).hexdigest()
+        except ClusterError:
+            found[path] = ""
+    return found
+
+
+def _named(cluster: _Cluster, user: _User, folder: Path) -> list[Path]:
+    """The files beside the kubeconfig that a connection is made from."""
+    names = [
+        "" if cluster.certificate_authority_data else cluster.certificate_authority,
+        "" if user.client_certificate_data else user.client_certificate,
+        "" if user.client_key_data else user.client_key,
+        user.token_file,
+    ]
+    found = [folder / name for name in names if name]
+    if not (cluster.certificate_authority_data or cluster.certificate_authority):
+        system = ssl.get_default_verify_paths().cafile
+        found += [Path(system)] if system else []
+    return found
 
 
 def _service_account() -> tuple[_Cluster, _User]:
@@ -365,7 +397,7 @@ def _credentials(
             if not token:
                 raise ClusterError(f"tokenFile {folder / user.token_file} is empty; renew it")
         both = certificate + b"\n" + key if certificate and key else None
-        return Credentials(token or None, both, time.monotonic() + _RENEW_SECONDS)
+        return Credentials(token or None, both)
     if user.token or user.token_file or certificate:
         raise ClusterError("the user has exec and a token or client certificate; leave one of them")
     if user.plugin.command not in access.exec_plugins:

@@ -132,7 +132,7 @@ def test_a_pod_reaches_its_own_cluster(
     (tmp_path / "token").write_text(calico.admin_token)
     assert status(None) == 200
     with connected(None) as connection:
-        assert connection.renew_at is not None
+        assert set(connection.files) == {tmp_path / "ca.crt", tmp_path / "token"}
 
 
 def test_the_authority_of_another_cluster_is_not_believed(
