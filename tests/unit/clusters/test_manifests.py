@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkSet, Tier
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import LiveObject, NotWrittenError
-from sync.clusters.manifests import ManifestsReader, ManifestsWriter, render
+from sync.clusters import manifests
+from sync.clusters.cluster import LiveObject, NotWrittenError, WatchNotice
+from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter, render
 from sync.errors import ClusterError
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")
@@ -414,3 +416,27 @@ def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> Non
             write()
         assert (folder / "pan.web.yaml").read_text() == "mine: now\n"
         assert len(list(folder.iterdir())) == 1
+
+
+def test_a_directory_that_can_be_read_again_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "_LOOK_SECONDS", 0.01)
+    folder.parent.mkdir()
+    folder.write_text("no directory")
+    stopping, missed, back = threading.Event(), threading.Event(), threading.Event()
+
+    def noticed(kind: str, notice: WatchNotice) -> None:
+        assert missed.is_set()
+        assert notice is WatchNotice.BACK
+        back.set()
+
+    watcher = ManifestsWatcher(folder.parent)
+    watcher.watch(lambda *_: None, lambda *_: None, missed.set, stopping, noticed)
+    assert missed.wait(60)
+    folder.unlink()
+    assert back.wait(60)
+    stopping.set()
+    for each in threading.enumerate():
+        if each.name == f"watch {folder.parent}":
+            each.join()
