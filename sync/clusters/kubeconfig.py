@@ -14,7 +14,6 @@ import base64
 import hashlib
 import re
 import ssl
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace

@@ -172,9 +172,8 @@ class _Followed:
         self._path = f"/apis/{API_VERSION}/{resource}"
         self._selector = selector
         self._version = ""  # "": none, or one that the server has forgotten
-        self._told: dict[_Name, str] | None = (
-            None  # versions of what was told of; None: no list yet
-        )
+        # The versions of what was told of; None: there was no list yet.
+        self._told: dict[_Name, str] | None = None
         self._listed_at = -math.inf
         self._heard_at = -math.inf
         self._opened_at: float | None = None

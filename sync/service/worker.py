@@ -67,7 +67,7 @@ class ClusterWorker:
     _expected: Mapping[Key, str] = field(default_factory=dict)
     _retry_seconds: float = _FIRST_RETRY
     _retry_at: float = math.inf
-    _ended_at: float = -math.inf
+    _return_at: float = -math.inf
     _returned: bool = False
     _resync_at: float = math.inf
     _repair_seconds: float = _FIRST_RETRY
@@ -177,7 +177,7 @@ class ClusterWorker:
         if self._returned:
             self._returned = False
             if self._retry_at < math.inf:
-                self._retry_at = min(self._retry_at, self._ended_at + _RETURN_SECONDS)
+                self._retry_at = min(self._retry_at, self._return_at)
         if now >= self._retry_at:
             self._reasons.add("another try")
         if now >= self._resync_at:
@@ -247,7 +247,7 @@ class ClusterWorker:
 
         Whoever changes an object back each time it is repaired shall not fill the trail.
         """
-        now = self._ended_at = time.monotonic()
+        now = time.monotonic()
         interval = self.resync_interval.total_seconds()
         # Several clusters shall not be read in step.
         self._resync_at = now + interval * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
@@ -264,6 +264,9 @@ class ClusterWorker:
         # A try that gets as far as writing leaves records of its failure.
         longest = _LAST_FAILURE if recorded else _LAST_RETRY
         self._retry_seconds = min(self._retry_seconds * 2, longest)
+        # A cluster that comes and goes shall not fill the trail either.
+        pause = min(self._retry_seconds, _LAST_RETRY) if recorded else 0
+        self._return_at = now + max(pause, _RETURN_SECONDS)
 
     def _changed(self, key: Key, manifest: Manifest | None) -> None:
         with self._moved:

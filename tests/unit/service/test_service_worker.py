@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -384,8 +385,26 @@ def test_a_cluster_that_comes_and_goes_is_tried_no_sooner_than_a_while_after_the
         for _ in range(100):
             world.cluster.noticed("Tier", WatchNotice.BACK)
         until(lambda: not world.worker._returned)
-        assert world.worker._retry_at == world.worker._ended_at + 500.0
+        assert world.worker._retry_at == world.worker._return_at
         assert world.syncs() == 1
+
+
+def test_a_cluster_that_comes_and_goes_does_not_fill_the_trail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "_LAST_RETRY", 500.0)
+    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.0)
+    world.hurry()
+    Away(world.cluster, writes=True)
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed") == 1 and world.worker._retry_at < math.inf)
+        recorded = len(world.trail())
+        world.cluster.noticed("Tier", WatchNotice.BACK)
+        until(lambda: not world.worker._returned)
+        assert world.worker._retry_at - time.monotonic() > 400
+        assert len(world.trail()) == recorded
 
 
 def test_drift_is_looked_at_as_soon_as_an_outage_is_over(
