@@ -54,8 +54,9 @@ class Renewal:
         ending = known.renew_at is not None and now >= known.renew_at
         found = digests(known.files)
         changed = found != known.files
-        if changed and found != self._changed:
-            self._changed = found
+        seen_before = found == self._changed
+        self._changed = found
+        if changed and not seen_before:
             self._look_at = now + _SETTLE_SECONDS
             return known
         if not (changed or ending):
