@@ -143,7 +143,7 @@ class Connector:
     def pin(self) -> tuple[str, ...]:
         """Settle the context; the file's contexts, sorted, where one of several had to be taken.
 
-        Raises `ClusterError` if the file cannot be read, or has no current context.
+        Nothing is settled where there is no current one. `ClusterError` if the file cannot be read.
         """
         access = self._access
         if access.kubeconfig is None or access.context:
