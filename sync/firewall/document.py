@@ -3,6 +3,7 @@
 from lxml import etree
 
 from sync.errors import SourceError
+from sync.firewall.odd_bytes import marked, spell
 from sync.firewall.xml import brief
 
 _NAMESPACED = etree.XPath("boolean(//*[namespace-uri()] | //@*[namespace-uri()])")
@@ -25,10 +26,28 @@ def xml_of(data: bytes, origin: str) -> etree._Element:
     """The root of an XML document; `SourceError` if this is none, or one that PAN-OS never writes.
 
     Entities, external references and texts past libxml2's limits are refused, so a hostile
-    document costs no more memory than its size accounts for.
+    document costs no more memory than its size accounts for. Bytes that are no UTF-8, and
+    characters that XML has none of, are read as `sync.firewall.odd_bytes` says.
     """
     if not data.strip():
         raise SourceError(f"{origin} is empty; export the configuration again")
+    try:
+        root = _parsed(data)
+        spell(root, data, are_marked=False)
+    except etree.XMLSyntaxError as error:
+        root = _mended(data, error, origin)
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise SourceError(
+            f"{origin} declares a document type, which no PAN-OS export does; it is refused"
+        )
+    if b"xmlns" in data.replace(b"\0", b"") and _NAMESPACED(root):
+        raise SourceError(
+            f"{origin} holds names in an XML namespace, which no PAN-OS export does; it is refused"
+        )
+    return root
+
+
+def _parsed(data: bytes) -> etree._Element:
     parser = etree.XMLParser(
         resolve_entities=False,
         load_dtd=False,
@@ -39,25 +58,27 @@ def xml_of(data: bytes, origin: str) -> etree._Element:
         remove_comments=True,
         remove_pis=True,
     )
-    try:
-        root = etree.fromstring(data, parser)
-    except etree.XMLSyntaxError as error:
-        # libxml2 ends some of its sentences with a line break.
-        said = " ".join((error.msg or "it is damaged").split()).replace(" ,", ",")
-        if "XML_PARSE_HUGE" in said:
-            said = "it is nested deeper, or holds a longer text, than any PAN-OS export"
-        raise SourceError(
-            f"{origin} cannot be read as XML: {brief(said)}; export the configuration again"
-        ) from None
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise SourceError(
-            f"{origin} declares a document type, which no PAN-OS export does; it is refused"
-        )
-    if b"xmlns" in data.replace(b"\0", b"") and _NAMESPACED(root):
-        raise SourceError(
-            f"{origin} holds names in an XML namespace, which no PAN-OS export does; it is refused"
-        )
-    return root
+    return etree.fromstring(data, parser)
+
+
+def _mended(data: bytes, error: etree.XMLSyntaxError, origin: str) -> etree._Element:
+    """The root of a document that can be parsed but for its odd bytes, with what they are."""
+    told = marked(data)
+    if told is not None:
+        try:
+            root = _parsed(told)
+        except etree.XMLSyntaxError as still:
+            error = still
+        else:
+            spell(root, told, are_marked=True)
+            return root
+    # libxml2 ends some of its sentences with a line break.
+    said = " ".join((error.msg or "it is damaged").split()).replace(" ,", ",")
+    if "XML_PARSE_HUGE" in said:
+        said = "it is nested deeper, or holds a longer text, than any PAN-OS export"
+    raise SourceError(
+        f"{origin} cannot be read as XML: {brief(said)}; export the configuration again"
+    ) from None
 
 
 def _config(root: etree._Element, origin: str) -> etree._Element:

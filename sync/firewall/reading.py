@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from lxml.etree import _Element
 
 from sync.firewall.configuration import SHARED, Configuration, DeviceGroup, Scope
+from sync.firewall.odd_bytes import odd_elements
 from sync.firewall.read_objects import read_objects
 from sync.firewall.read_rules import read_devices, read_rulebases
 from sync.firewall.read_templates import read_network
@@ -24,6 +25,7 @@ _FORWARDING = tuple(
     for rulebase in ("pre", "post")
     for kind in ("pbf", "sdwan")
 )
+_ODD = r"holds bytes that are no UTF-8, or characters that XML has none of; they are read as \x.."
 _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objects-take-precedence"
 
 
@@ -57,6 +59,8 @@ def _uncollected() -> Iterator[None]:
 
 def _read(config: _Element) -> Configuration:
     remarks = Remarks()
+    for element in odd_elements(config):
+        remarks.add(element, _ODD)
     if config.find("shared") is None:
         remarks.add(config, "holds no shared objects (/config/shared); they are taken to be none")
     groups = _entries_by_name(config.iterfind("devices/entry/device-group"), remarks)

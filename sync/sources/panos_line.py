@@ -4,6 +4,7 @@ Neither the key nor what is asked ever stands in a URL, and no answer in an erro
 """
 
 import math
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlencode
 from urllib.request import getproxies, proxy_bypass
 
+import structlog
 import urllib3
 from lxml import etree
 from urllib3.connection import HTTPSConnection
@@ -24,7 +26,8 @@ from urllib3.exceptions import InsecureRequestWarning, LocationValueError, Proxy
 
 from sync.errors import SourceError, UsageError
 from sync.firewall.document import MAX_BYTES, xml_of
-from sync.firewall.xml import brief
+from sync.firewall.odd_bytes import odd_elements
+from sync.firewall.xml import brief, path
 
 AT_ONCE: Final = 5
 """Calls to one Panorama at a time, all of its traffic together (the vendor's API guide)."""
@@ -39,6 +42,21 @@ _LONGEST_WAIT: Final = 60.0
 # Internal errors; the vendor's API guide, "PAN-OS XML API error codes".
 _INTERNAL: Final = frozenset({"2", "3", "4", "5", "11", "21"})
 _UNAUTHORIZED: Final = frozenset({"16", "22", "403"})
+_NO_RIGHT: Final = "16"
+# What it says of a key or a password that it does not know.
+_BAD_KEY: Final = ("invalid credential", "session timed out", "invalid api key")
+_RENEW: Final = "renew the API key or the password"
+_ROLE: Final = (
+    "give the role of its user the XML API's configuration and operational requests "
+    "(Panorama > Admin Roles)"
+)
+# What it says, to people as to programs, while it starts.
+_STARTS: Final = re.compile(
+    r"\binitiali[sz]ing\b|\b(?:starting|booting)\s+up\b|\bis\s+(?:starting|booting)\b"
+    r"|\bnot\s+(?:yet\s+)?ready\b",
+    re.IGNORECASE,
+)
+_TITLE: Final = 4_000  # bytes of a page that are looked at for that
 _PASSIVE: Final = "passive"
 _MISSING: Final = "no such node"
 
@@ -101,12 +119,30 @@ class Line:
         self._whole, self._read_seconds = whole_seconds, read_seconds
         self._now = now
         self._pool = pool(host, port, context)
+        self._odd: set[str] = set()  # calls whose odd bytes were told of
 
     def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
         """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
         with self._slots:
             body = self._answer(form, key)
-        return self._success(body)
+        found = self._success(body)
+        self._tell_odd(form, found)
+        return found
+
+    def _tell_odd(self, form: Mapping[str, str], found: etree._Element) -> None:
+        """Warn, once for each call, of an answer with bytes that are read by their numbers."""
+        call = brief(form.get("cmd") or form.get("xpath") or form["type"])
+        if call in self._odd or not (odd := odd_elements(found)):
+            return
+        self._odd.add(call)
+        structlog.get_logger().warning(
+            r"an answer holds bytes that are no UTF-8, or characters that XML has none of; they "
+            r"are read as \x..",
+            panorama=f"{self.host}:{self.port}",
+            call=call,
+            path=path(odd[0]),
+            places=len(odd),
+        )
 
     def _answer(self, form: Mapping[str, str], key: str | None) -> bytes:
         deadline = self._now() + self._whole
@@ -199,16 +235,17 @@ class Line:
         )
         retry_after = _seconds(response.headers.get("Retry-After", ""))
         try:
-            self._success(body)
+            self._success(body, unauthorized=unauthorized)
         except RefusedError as error:
             # What it says itself is better than a number.
-            error.unauthorized |= unauthorized
             error.passing |= passing
             error.retry_after = retry_after
             raise
-        except PanoramaError:
-            pass  # A page for people.
-        remedy = "renew the API key or the password" if unauthorized else "look at its state"
+        except PanoramaError as error:
+            # A page for people, unless it says that it starts.
+            if error.passing and _starts(body):
+                raise self._not_ready(retry_after) from None
+        remedy = f"{_RENEW}, or {_ROLE}" if unauthorized else "look at its state"
         raise PanoramaError(
             f"{self.where} answers with HTTP {status}; "
             f"{'the next poll tries again' if passing else remedy}",
@@ -217,11 +254,20 @@ class Line:
             retry_after=retry_after,
         )
 
-    def _success(self, body: bytes) -> etree._Element:
+    def _not_ready(self, retry_after: float = 0) -> PanoramaError:
+        return PanoramaError(
+            f"{self.where} is not ready yet: it says that it starts; the next poll tries again",
+            passing=True,
+            retry_after=retry_after,
+        )
+
+    def _success(self, body: bytes, *, unauthorized: bool = False) -> etree._Element:
         """The root of a success; raises what it says otherwise."""
         try:
             root = xml_of(body, f"the answer of {self.where}")
         except SourceError as error:
+            if _starts(body):
+                raise self._not_ready() from None
             # Cut off, or a page of something in between.
             raise PanoramaError(
                 f"{self.where} answers with something that is no XML of PAN-OS; check what stands "
@@ -229,6 +275,8 @@ class Line:
                 passing=True,
             ) from error
         if root.tag != "response":
+            if _starts(body):
+                raise self._not_ready()
             raise PanoramaError(
                 f"{self.where} answers with <{brief(str(root.tag))}>, which is no answer of its "
                 "API; correct hosts and port"
@@ -240,16 +288,31 @@ class Line:
         code = (root.get("code") or "").strip()
         if not code and said.lower() == _MISSING:
             raise NoSuchNodeError(f"{self.where}: {said}")
-        unauthorized = code in _UNAUTHORIZED or status in ("unauth", "noauth")
+        unauthorized = unauthorized or code in _UNAUTHORIZED or status in ("unauth", "noauth")
         named = f"code {brief(code)}: " if code else ""
-        remedy = "; renew the API key or the password" if unauthorized else ""
+        remedy = f"; {_remedy(code, said)}" if unauthorized else ""
         raise RefusedError(
             f"{self.where} refuses a call ({named}{said or f'status {brief(status)!r}'}){remedy}",
-            passing=code in _INTERNAL,
+            passing=code in _INTERNAL or _STARTS.search(said) is not None,
             unauthorized=unauthorized,
             passive=_PASSIVE in said.lower(),
             said=said,
         )
+
+
+def _remedy(code: str, said: str) -> str:
+    """What to do where it refuses a key: it says much the same of a role that lacks a right.
+
+    Source: the vendor's API guide, "PAN-OS XML API error codes" (403 and 16).
+    """
+    if any(each in said.lower() for each in _BAD_KEY):
+        return _RENEW
+    return f"{_ROLE}, or {_RENEW}" if code == _NO_RIGHT else f"{_RENEW}, or {_ROLE}"
+
+
+def _starts(body: bytes) -> bool:
+    """Whether a page says that what stands there starts, and is not ready yet."""
+    return _STARTS.search(body[:_TITLE].decode("utf-8", "replace")) is not None
 
 
 class _Watch:

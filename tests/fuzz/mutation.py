@@ -19,6 +19,7 @@ HOSTILE = (
     *("(" * 2000 + "a" + ")" * 2000, "not " * 3000 + "a", "a or " * 3000 + "a", "a" * 70_000),
     *("../../etc/passwd", "]]>", "&amp;", "<b/>", "'\"", "{x}y", "a'][@name='b", "\U0001f512"),
     *("\u202e", "e\u0301", "é", "\U000e0001", "a\nb", "x" * 64, "x" * 300, "%s%n", "\\0", "--"),
+    *("\\xe9", "\\x5cxe9", "\U0010fffd"),
 )
 TAGS = (
     *("entry", "member", "config", "shared", "readonly", "result", "response", "devices", "vsys"),
@@ -49,6 +50,7 @@ _TOKENS = (
     *(b"<", b">", b"/>", b"</", b"&", b"&#0;", b"&#x110000;", b"&d;", b"&lt;", b"]]>", b"<!--"),
     *(b"-->", b"<![CDATA[", b"<?x ?>", b"<?xml version='1.1'?>", b"xmlns='u'", b" name=''", b"'"),
     *(b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\x80", b"\x1b", b"\r"),
+    *(b"\xe9", b"\xe2\x82", b"&#1;", b"&#xD800;", b"\\xe9", b"&#92;", b"\xf4\x8f\xbf\xbd"),
     *(b"9" * 100, b"((((((((", b"\n" * 50, b"<entry/>", b"<entry name='x'>", b"</entry>"),
 )
 _ENCODINGS = (

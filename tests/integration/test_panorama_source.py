@@ -30,6 +30,7 @@ from tests.simulator.faults import (
     HttpStatus,
     Huge,
     NotXml,
+    Replaced,
     Reset,
     Silence,
 )
@@ -322,6 +323,33 @@ def test_an_error_that_says_too_much_is_cut_short(
         assert len(failure_of(source.revision)) < 1_000
     panorama.fail(op("<audit>"), Body(f"<{'n' * 9_000}/>".encode()))
     assert len(failure_of(source.revision)) < 1_000
+
+
+@pytest.mark.parametrize("shape", ["newest-first", "unsupported"])
+def test_a_commit_whose_description_is_cut_inside_a_character_is_read_as_any(
+    panorama: Panorama, source: PanoramaSource, shape: AuditShape
+) -> None:
+    """PaloAltoNetworks/pan-os-ansible, issue 578."""
+    panorama.audit_shape = shape
+    panorama.commit(CHANGED, "alice", "to MOVED")
+    call = op("<jobs>" if shape == "unsupported" else "<audit>")
+    panorama.fail(call, Replaced(b"MOVED", b"caf\xc3"), times=None)
+    with structlog.testing.capture_logs() as logged:
+        assert source.read().provenance.description == r"to caf\xc3"
+        source.revision()
+    (told,) = (each for each in logged if "bytes that are no UTF-8" in each["event"])
+    assert ("jobs" if shape == "unsupported" else "<audit>") in told["call"]
+    assert told["path"].startswith("/response/result/")
+
+
+def test_odd_bytes_of_the_configuration_are_remarked_on_with_their_path(
+    panorama: Panorama, source: PanoramaSource
+) -> None:
+    panorama.fail(reads("/config/shared"), Replaced(b"10.0.0.53", b"10.0.0.53\xff"))
+    found = source.read().configuration
+    assert found.shared.objects.addresses["dns"].problem
+    told = [each.path for each in found.remarks if "bytes that are no UTF-8" in each.message]
+    assert told == ["/config/shared/address/entry[@name='dns']/ip-netmask"]
 
 
 @pytest.mark.parametrize("shape", ["newest-first", "oldest-first", "unsupported"])

@@ -42,6 +42,7 @@ from tests.simulator.faults import (
 )
 from tests.simulator.panorama import Panorama
 from tests.simulator.request import Request, every, keygen, op, reads
+from tests.simulator.server import HTML
 from tests.words import PANORAMA, address, document
 
 AUDIT = "<show><config><audit><info></info></audit></config></show>"
@@ -54,6 +55,13 @@ DOCUMENT = document([address("dns", "10.0.0.53")], {"eu": [address("web", "10.0.
 def panorama(authority: Authority) -> Iterator[Panorama]:
     with Panorama(DOCUMENT, authority, users={"reader": PASSWORD}) as panorama:
         yield panorama
+
+
+STARTS = (
+    b"<html><body>Panorama is initializing, please wait</body></html>",
+    b"<!DOCTYPE html><html><head><title>Starting up</title><br></head></html>",
+    b"The management server is not ready yet.",
+)
 
 
 class Client(Member):
@@ -403,6 +411,8 @@ PASSING: list[Fault] = [
     Reset(after=20),
     NotXml(),
     Empty(),
+    *(Body(page, status, HTML) for page in STARTS for status in (200, 503)),
+    ApiError("System is starting up", 13),
 ]
 
 
@@ -422,6 +432,36 @@ def test_what_may_pass_is_tried_three_times(
     assert error_of(lambda: client.dns).passing
     assert sum(when(each) for each in panorama.requests) == 3
     assert len(client.slept) == 2
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("page", STARTS)
+def test_a_panorama_that_starts_is_told_as_that(
+    panorama: Panorama, client: Client, page: bytes, status: int
+) -> None:
+    panorama.fail(every, Body(page, status, HTML), times=None)
+    assert "is not ready yet: it says that it starts" in str(error_of(lambda: client.dns))
+
+
+@pytest.mark.parametrize(
+    ("fault", "role", "renew"),
+    [
+        (HttpStatus(403), True, True),
+        (ApiError("Forbidden", 403, status=403), True, True),
+        (ApiError("Forbidden", None, status=403), True, True),
+        (ApiError("Unauthorized request", 16), True, True),
+        (ApiError("Invalid Credential", 403, "result", status=403), False, True),
+        (ApiError("Session timed out", 22), False, True),
+    ],
+    ids=repr,
+)
+def test_a_right_that_may_be_missing_is_named_with_who_can_give_it(
+    panorama: Panorama, client: Client, fault: Fault, role: bool, renew: bool
+) -> None:
+    panorama.fail(every, fault, times=None)
+    said = str(error_of(lambda: client.dns))
+    assert ("give the role of its user the XML API's" in said) == role
+    assert ("renew the API key or the password" in said) == renew
 
 
 def test_the_wait_grows_and_is_what_is_asked_for(panorama: Panorama, client: Client) -> None:

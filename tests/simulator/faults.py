@@ -36,6 +36,19 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The right answer with some of its bytes replaced, as by ones that are no UTF-8."""
+
+    old: bytes
+    new: bytes
+
+    def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+        whole = answer()
+        assert self.old in whole.body
+        exchange.send(replace(whole, body=whole.body.replace(self.old, self.new)))
+
+
+@dataclass(frozen=True, slots=True)
 class HttpStatus:
     """A status of HTTP with an HTML page: 500, 502, 503, 429, 403 …
 
