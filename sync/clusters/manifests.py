@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import yaml
@@ -38,6 +38,7 @@ from sync.errors import ClusterError
 
 _SUFFIX = ".yaml"
 _TEMPORARY = ".zonebridge-"
+_LEFT = re.compile(re.escape(_TEMPORARY) + r"[0-9a-f]{16}")
 _CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
 _LOOK_SECONDS = 2.0  # between two looks at a directory that is watched
 # Far above any object of ours; a larger file is somebody else's.
@@ -102,11 +103,16 @@ class ManifestsReader:
 
 
 class ManifestsWriter:
-    """Writes a directory of manifests, which it makes where it is missing, under a lease."""
+    """Writes a directory of manifests, which it makes where it is missing, under a lease.
+
+    Threads may share it.
+    """
 
     def __init__(self, path: Path, *, remaining: Remaining) -> None:
         self._path = path
         self._remaining = remaining
+        self._tidied = False
+        self._tidying = Lock()
 
     def create(self, manifest: Manifest) -> None:
         # A link is made only where no file is.
@@ -136,6 +142,10 @@ class ManifestsWriter:
                 f"the lease could not be renewed in time, so {file} was not written; check that "
                 "the store can be reached"
             )
+        with self._tidying:
+            if not self._tidied:
+                _remove_left(self._path)
+                self._tidied = True
 
     def _write(
         self,
@@ -289,6 +299,15 @@ def _document(file: Path) -> Mapping[str, Any]:
     except foreign_yaml.ForeignYamlError:
         return {}
     return document if isinstance(document, Mapping) else {}
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what writers left behind that were killed; who has the lease is alone."""
+    for kind in KINDS:
+        with contextlib.suppress(OSError):
+            for file in (path / kind.lower()).iterdir():
+                if _LEFT.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
 
 
 def _holds(file: Path, manifest: Manifest) -> bool:

@@ -48,6 +48,14 @@ class AddressSet:
                 v6 += intervals.to_ranges(each.v6)
         return cls(intervals.from_ranges(v4), intervals.from_ranges(v6))
 
+    @classmethod
+    def twice(cls, sets: Iterable["AddressSet"]) -> "AddressSet":
+        """What two or more of these sets hold, in one pass over all of them."""
+        some = [each for each in sets if each]
+        return cls(
+            intervals.twice(each.v4 for each in some), intervals.twice(each.v6 for each in some)
+        )
+
     def __bool__(self) -> bool:
         return bool(self.v4 or self.v6)
 

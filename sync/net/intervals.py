@@ -72,6 +72,17 @@ def union(left: Bounds, right: Bounds) -> Bounds:
     return from_ranges([*to_ranges(left), *to_ranges(right)])
 
 
+def twice(sets: Iterable[Bounds]) -> Bounds:
+    """What two or more of these sets hold, in one pass over all of them."""
+    found: list[tuple[int, int]] = []
+    reach = 0
+    for first, past in sorted(each for bounds in sets for each in to_ranges(bounds)):
+        if first < reach:
+            found.append((first, min(past, reach)))
+        reach = max(reach, past)
+    return from_ranges(found)
+
+
 def intersection(left: Bounds, right: Bounds) -> Bounds:
     if len(left) > len(right):
         left, right = right, left

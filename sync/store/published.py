@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,7 +94,11 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file that appears whole or not at all, and lasts."""
+    """Write a file that appears whole or not at all, and lasts; remove what killed ones left."""
+    left = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{16}}")
+    for each in file.parent.iterdir():
+        if left.fullmatch(each.name):
+            each.unlink(missing_ok=True)
     written = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         with written.open("x", encoding="utf-8") as opened:

@@ -16,9 +16,9 @@ The two ends of a packet are judged each for itself, and an allow must keep it a
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from typing import Self
 
 from sync.firewall.addressing import MAX_WILDCARD_BLOCKS, Wildcard, wildcard
 from sync.firewall.objects import Address
@@ -28,11 +28,12 @@ from sync.translate.matches import AddressMatch, Lists
 
 _ENDS = ("source", "destination")
 _IPV4 = AddressSet((0, V4_END))
+_MOST_BLOCKS = 1 << 20  # CIDRs of all wildcards that are asked together; larger ones one by one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Taker:
-    """What one rule takes from others at one end: its wildcards, and `beyond`, whatever theirs.
+    """What rules with one list take from others: its wildcards, and `beyond`, whatever theirs.
 
     Only with `decides` may its wildcards be the longest ones: a negated list is none of them.
     """
@@ -42,24 +43,152 @@ class _Taker:
     decides: bool
 
 
+_NOTHING = _Taker(frozenset(), NOWHERE, decides=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What some rules hold, and what two of them do: so others' share is known of each."""
+
+    any: AddressSet
+    twice: AddressSet
+
+    @classmethod
+    def of(cls, sets: Iterable[AddressSet]) -> Self:
+        held = [*sets]
+        return cls(AddressSet.union(held), AddressSet.twice(held))
+
+    def by_others(self, found: AddressSet, own: AddressSet) -> AddressSet:
+        """What of some addresses others hold than the one that holds `own`."""
+        return (found & self.twice) | ((found & self.any) - own)
+
+
+class _End:
+    """The lists with wildcard objects at one end, and how many rules have each.
+
+    All wildcards of one prefix length are asked together, but for the few that are large.
+    """
+
+    def __init__(self, takers: Counter[_Taker]) -> None:
+        self._takers = takers
+        self._users = Counter[Wildcard]()
+        for taker, times in takers.items():
+            self._users.update(dict.fromkeys(taker.wildcards, times))
+        self._lengths = sorted({each.length for each in self._users})
+        self._large, left = set[Wildcard](), _MOST_BLOCKS
+        for wild in sorted(self._users, key=lambda each: (each.blocks, each.base, each.mask)):
+            left -= wild.blocks
+            if left < 0 or wild.blocks > MAX_WILDCARD_BLOCKS:
+                self._large.add(wild)
+        self._beyond = _Held.of(
+            each.beyond for each, times in takers.items() for _ in range(min(times, 2))
+        )
+        by_length = {length: self._shared(length) for length in self._lengths}
+        for taker in takers:
+            for length, alone in self._alone(taker):
+                by_length[length].append(alone)
+        self._held = {length: _Held.of(found) for length, found in by_length.items()}
+        self._prefixes = {
+            length: AddressSet.union(each.prefix for each in self._users if each.length == length)
+            for length in self._lengths
+        }
+
+    def _shared(self, length: int) -> list[AddressSet]:
+        """Twice each wildcard of more than one rule."""
+        return [
+            wild.addresses()
+            for wild, times in self._users.items()
+            if times > 1 and wild.length == length and wild not in self._large
+            for _ in range(2)
+        ]
+
+    def _alone(self, taker: _Taker) -> Iterator[tuple[int, AddressSet]]:
+        """What the wildcards of one rule alone hold, by the length of their prefixes."""
+        yield from _by_length(
+            each for each in taker.wildcards - self._large if self._users[each] == 1
+        ).items()
+
+    def overlap(self) -> AddressSet:
+        """What two rules hold or may hold."""
+        held = [each for length in self._lengths for each in self._shared(length)]
+        for taker, times in self._takers.items():
+            alone = [taker.beyond, *(found for _, found in self._alone(taker))]
+            held += [AddressSet.union(alone), taker.beyond if times > 1 else NOWHERE]
+        return AddressSet.union([AddressSet.twice(held), *self._with_large()])
+
+    def _with_large(self) -> Iterator[AddressSet]:
+        """What large wildcards share with those of other rules."""
+        if not self._large:
+            return
+        owners = {
+            wild: taker
+            for taker in self._takers
+            for wild in taker.wildcards
+            if self._users[wild] == 1
+        }
+        for wild in self._large:
+            owner = owners.get(wild)
+            if owner is None:
+                yield wild.among(_IPV4)
+                continue
+            yield wild.among(self._beyond.by_others(_IPV4, owner.beyond))
+            for other in self._users:
+                if owners.get(other) is not owner and (both := wild.shared_with(other)):
+                    yield both.among(_IPV4)
+
+    def taken(self, matched: AddressSet, own: _Taker) -> AddressSet:
+        """What of the addresses that a rule matches is not surely its own to judge."""
+        deciding = own.wildcards if own.decides else frozenset()
+        decided = _by_length(each for each in deciding if each.blocks <= MAX_WILDCARD_BLOCKS)
+        its = _by_length(own.wildcards - self._large)
+        taken = [self._beyond.by_others(matched, own.beyond)]
+        for length in self._lengths:
+            near = matched & self._prefixes[length]
+            if not near:
+                continue
+            others = [self._held[length].by_others(near, its.get(length, NOWHERE))]
+            others += (
+                wild.among(near & wild.prefix)
+                for wild in self._large
+                if wild.length == length and self._users[wild] > (wild in own.wildcards)
+            )
+            longer = AddressSet.union(found for each, found in decided.items() if each > length)
+            taken.append(AddressSet.union(others) - longer)
+            shorter = [each.among(near) for each in deciding if each.length < length]
+            if shorter:
+                kept = longer | decided.get(length, NOWHERE)
+                taken.append(AddressSet.union(shorter) - kept)
+        return AddressSet.union(taken)
+
+
+def _by_length(wildcards: Iterable[Wildcard]) -> dict[int, AddressSet]:
+    """What wildcards hold, by the length of their prefixes."""
+    found: dict[int, list[AddressSet]] = {}
+    for each in wildcards:
+        found.setdefault(each.length, []).append(each.addresses())
+    return {length: AddressSet.union(sets) for length, sets in found.items()}
+
+
 class WildcardRules:
     """The rules with wildcard objects among those that a firewall has, and what they take."""
 
     def __init__(self, rules: Iterable[Rule], lists: Lists) -> None:
         self._takers: dict[str, dict[int, _Taker]] = {end: {} for end in _ENDS}
+        known: dict[tuple[tuple[str, ...], bool], _Taker | None] = {}
         for rule in rules:
             for end, members, negated in (
                 ("source", rule.sources, rule.negate_source),
                 ("destination", rule.destinations, rule.negate_destination),
             ):
-                wild = lists.wildcards(members)
-                if wild:
-                    self._takers[end][id(rule)] = _taker(wild, members, lists, negated=negated)
-        self._users = {
-            end: Counter(wild for each in takers.values() for wild in each.wildcards)
-            for end, takers in self._takers.items()
-        }
-        self._left: dict[tuple[str, AddressMatch], AddressMatch] = {}
+                if (members, negated) not in known:
+                    wild = lists.wildcards(members)
+                    known[members, negated] = (
+                        _taker(wild, members, lists, negated=negated) if wild else None
+                    )
+                if taker := known[members, negated]:
+                    self._takers[end][id(rule)] = taker
+        self._ends = {end: _End(Counter(takers.values())) for end, takers in self._takers.items()}
+        self._left: dict[tuple[str, AddressMatch, _Taker], AddressMatch] = {}
 
     def overlap(self, end: str) -> AddressSet:
         """Where wildcards of two rules overlap.
@@ -67,61 +196,24 @@ class WildcardRules:
         What the one that decides does not match is dropped there: "no other rules were examined",
         the defaults no more than any.
         """
-        takers = [*self._takers[end].values()]
-        users = {
-            wild: {number for number, each in enumerate(takers) if wild in each.wildcards}
-            for wild in self._users[end]
-        }
-        found, beyond = [], NOWHERE
-        for one, other in combinations_with_replacement(users, 2):
-            both = one.shared_with(other)
-            if both and len(users[one] | users[other]) > 1:
-                found.append(both.among(_IPV4))
-        for number, each in enumerate(takers):
-            if each.beyond:
-                found.append(each.beyond & beyond)
-                beyond |= each.beyond
-                found += (wild.among(each.beyond) for wild, its in users.items() if its - {number})
-        return AddressSet.union(found)
+        return self._ends[end].overlap()
 
     def left(self, rule: Rule, end: str, match: AddressMatch) -> AddressMatch:
         """What an allow keeps of its match at one end."""
         takers = self._takers[end]
         if not takers:
             return match
-        if id(rule) in takers:
-            return self._without(match, end, id(rule))
-        if (end, match) not in self._left:
-            self._left[end, match] = self._without(match, end, None)
-        return self._left[end, match]
+        key = end, match, takers.get(id(rule), _NOTHING)
+        if key not in self._left:
+            self._left[key] = self._without(*key)
+        return self._left[key]
 
-    def _without(self, match: AddressMatch, end: str, own: int | None) -> AddressMatch:
+    def _without(self, end: str, match: AddressMatch, own: _Taker) -> AddressMatch:
         matched = match.among(EVERYWHERE)
-        kept = matched - self._taken(matched, end, own)
+        kept = matched - self._ends[end].taken(matched, own)
         if kept == matched:
             return match
         return AddressMatch(kept, left_over=not match.lists_its_own)
-
-    def _taken(self, matched: AddressSet, end: str, own: int | None) -> AddressSet:
-        """What of the addresses that a rule matches is not surely its own to judge."""
-        takers = self._takers[end]
-        mine = takers[own] if own is not None else None
-        its = mine.wildcards if mine else frozenset()
-        own_ones = its if mine and mine.decides else frozenset()
-        sayable = [each for each in own_ones if each.blocks <= MAX_WILDCARD_BLOCKS]
-        taken = [each.beyond for rule, each in takers.items() if rule != own]
-        for wild, users in self._users[end].items():
-            near = matched & wild.prefix
-            if not near:
-                continue
-            if users > (wild in its):
-                longer = (each.addresses() for each in sayable if each.length > wild.length)
-                taken.append(wild.among(near) - AddressSet.union(longer))
-            shorter = [each.among(near) for each in own_ones if each.length < wild.length]
-            if shorter:
-                others = (each.addresses() for each in sayable if each.length >= wild.length)
-                taken.append(AddressSet.union(shorter) - AddressSet.union(others))
-        return AddressSet.union(taken)
 
 
 def _taker(

@@ -5,20 +5,22 @@ the longest prefix around an address, of all wildcards of its rules at that end,
 wildcards of that prefix alone. What is not surely judged by a rule counts as not matched by it, and
 of rules without wildcards nobody says how they stand to those with some.
 
-All prefixes cut the addresses into regions, each where one of them is the longest.
+The lengths of prefixes cut the addresses into regions, each where one of them is the longest.
 """
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement, product
+from itertools import product
+from typing import Self
 
-from sync.net.addresses import V4_END, AddressSet, address
+from sync.net.addresses import NOWHERE, V4_END, AddressSet, address
 
 ALL_IPV4 = AddressSet((0, V4_END))
 """What a wildcard that cannot be read may hold."""
 _WHOLE = V4_END - 1
 _MOST = 65_536  # CIDRs of one wildcard; one that has more is taken for more than it holds
+_MOST_AT_ONCE = 1 << 20  # CIDRs of all wildcards that are put together
 _FEW = 256  # CIDRs of such a one within another CIDR, until the rest is taken for whole
 
 
@@ -42,9 +44,14 @@ class Pattern:
 
     @property
     def too_large(self) -> bool:
-        """Whether it is too many CIDRs to be said: each free bit above a fixed one doubles them."""
+        """Whether it is too many CIDRs to be said."""
+        return self.count > _MOST
+
+    @property
+    def count(self) -> int:
+        """How many CIDRs it is: each free bit above a fixed one doubles them."""
         free = ~self.counts & _WHOLE
-        return 1 << (free & (free + 1)).bit_count() > _MOST
+        return 1 << (free & (free + 1)).bit_count()
 
     def holds(self, found: AddressSet) -> AddressSet:
         """What of these addresses it holds, or rather more than too many CIDRs."""
@@ -95,54 +102,134 @@ class WildcardList:
     plain: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What any of several rules holds, and what two of them do."""
+
+    any: AddressSet
+    twice: AddressSet
+
+    @classmethod
+    def among(cls, sets: Iterable[AddressSet]) -> Self:
+        held = [*sets]
+        return cls(AddressSet.union(held), AddressSet.twice(held))
+
+    def by_others(self, found: AddressSet, own: AddressSet) -> AddressSet:
+        """What of these addresses another rule holds than the one that holds `own`."""
+        return (found & self.twice) | ((found & self.any) - own)
+
+
 class WildcardLists:
-    """The lists with wildcard objects at one end of all rules that a firewall may have."""
+    """The lists with wildcard objects at one end of all rules that a firewall may have.
+
+    What all of them hold is put together once: to ask each list of each other one takes too long.
+    """
 
     def __init__(self, lists: Mapping[Hashable, WildcardList]) -> None:
         """By what names the rule."""
         self._lists = lists
-        self._regions = [*_regions({each for found in lists.values() for each in found.patterns})]
-        self._usual: dict[AddressSet, AddressSet] = {}
+        self._counted = Counter(lists.values())
+        self._users = Counter[Pattern]()
+        for found, rules in self._counted.items():
+            self._users.update(dict.fromkeys(found.patterns, rules))
+        # What they hold, of all but the few largest.
+        self._whole: dict[Pattern, AddressSet] = {}
+        left = _MOST_AT_ONCE
+        for each in sorted(self._users, key=lambda each: (each.count, each.counts, each.bits)):
+            left -= each.count
+            if left < 0 or each.too_large:
+                break
+            self._whole[each] = each.holds(ALL_IPV4)
+        self._large = self._users.keys() - self._whole.keys()
+        self._more = _Shared.among(
+            found.more for found, rules in self._counted.items() for _ in range(min(rules, 2))
+        )
+        sizes = sorted({each.size for each in self._users})
+        self._regions = [*_regions(sizes, self._users)]
+        # Of one size, and of all larger ones.
+        self._shared = {
+            some: _Shared.among(self._by_rule(some))
+            for _, leaf, around in self._regions
+            for some in (leaf, around)
+        }
+        self._known: dict[tuple[WildcardList | None, AddressSet], AddressSet] = {}
+
+    def _by_rule(self, sizes: Collection[int]) -> Iterator[AddressSet]:
+        """What patterns of these sizes hold, by rule, and twice what several rules hold."""
+        for each, whole in self._whole.items():
+            if self._users[each] > 1 and each.size in sizes:
+                yield from (whole, whole)
+        for found in self._counted:
+            yield AddressSet.union(
+                self._whole[each]
+                for each in found.patterns
+                if self._users[each] == 1 and each in self._whole and each.size in sizes
+            )
 
     def overlap(self) -> AddressSet:
         """Where those of two rules overlap: there no default decides."""
-        counted = Counter(self._lists.values())
-        found = [
-            _shared(one, other)
-            for one, other in combinations_with_replacement(counted, 2)
-            if one != other or counted[one] > 1
+        held = [
+            self._whole[each]
+            for each, rules in self._users.items()
+            for _ in range(2)
+            if rules > 1 and each in self._whole
         ]
-        return AddressSet.union(found)
+        for found, rules in self._counted.items():
+            alone = (each for each in found.patterns if self._users[each] == 1)
+            whole = [self._whole[each] for each in alone if each in self._whole]
+            held += [AddressSet.union([*whole, found.more]), found.more if rules > 1 else NOWHERE]
+        shared = [AddressSet.twice(held)]
+        for large in self._large:
+            by_itself = WildcardList(frozenset({large}), NOWHERE, plain=True)
+            shared += (
+                _shared(by_itself, other)
+                for other in self._counted
+                if self._users[large] > 1 or large not in other.patterns
+            )
+        return AddressSet.union(shared)
 
     def surely(self, rule: Hashable, matched: AddressSet) -> AddressSet:
         """What a rule surely decides of the addresses that its list matches."""
         if not self._lists:
             return matched
-        if rule in self._lists:
-            return self._kept(rule, matched)
-        if matched not in self._usual:
-            self._usual[matched] = self._kept(None, matched)
-        return self._usual[matched]
+        key = self._lists.get(rule), matched
+        if key not in self._known:
+            self._known[key] = self._kept(*key)
+        return self._known[key]
 
-    def _kept(self, rule: Hashable | None, matched: AddressSet) -> AddressSet:
-        own = self._lists.get(rule) if rule is not None else None
-        its = own.patterns if own and own.plain else frozenset()
-        others = [each for key, each in self._lists.items() if key != rule]
-        foreign = frozenset[Pattern]().union(*(each.patterns for each in others))
-        lost = [each.more for each in others]
+    def _kept(self, own: WildcardList | None, matched: AddressSet) -> AddressSet:
+        mine = own.patterns if own else frozenset()
+        its = mine if own and own.plain else frozenset()
+        lost = [self._more.by_others(matched, own.more if own else NOWHERE)]
         for region, leaf, around in self._regions:
             here = matched & region
             if not here:
                 continue
-            taken = self._all(foreign & leaf, here)
-            decided = self._all({each for each in its & leaf if not each.too_large}, here) - taken
-            lost += [taken, self._all(foreign & around, here) - decided]
-            lost.append(self._all(its & around, here) - decided)
+            taken = self._foreign(leaf, mine, here)
+            surely = (each for each in its if each.size in leaf and not each.too_large)
+            decided = self._all(surely, here) - taken
+            shorter = self._all((each for each in its if each.size in around), here)
+            lost += [taken, self._foreign(around, mine, here) - decided, shorter - decided]
         return matched - AddressSet.union(lost)
 
-    @staticmethod
-    def _all(patterns: Collection[Pattern], found: AddressSet) -> AddressSet:
-        return AddressSet.union(each.holds(found) for each in patterns)
+    def _foreign(
+        self, sizes: frozenset[int], mine: Collection[Pattern], here: AddressSet
+    ) -> AddressSet:
+        """What patterns of other rules hold of these addresses, of those of some sizes."""
+        own = (each for each in mine if each.size in sizes and each in self._whole)
+        held = AddressSet.union(self._whole[each] for each in own)
+        large = (
+            each
+            for each in self._large
+            if each.size in sizes and self._users[each] > (each in mine)
+        )
+        return self._shared[sizes].by_others(here, held) | self._all(large, here)
+
+    def _all(self, patterns: Iterable[Pattern], found: AddressSet) -> AddressSet:
+        return AddressSet.union(
+            found & self._whole[each] if each in self._whole else each.holds(found)
+            for each in patterns
+        )
 
 
 def _shared(one: WildcardList, other: WildcardList) -> AddressSet:
@@ -158,21 +245,14 @@ def _shared(one: WildcardList, other: WildcardList) -> AddressSet:
 
 
 def _regions(
-    patterns: set[Pattern],
-) -> Iterator[tuple[AddressSet, frozenset[Pattern], frozenset[Pattern]]]:
-    """Each region of addresses with the patterns of its prefix, and those of shorter ones."""
-    leaves: dict[tuple[int, int], set[Pattern]] = {}
+    sizes: Sequence[int], patterns: Iterable[Pattern]
+) -> Iterator[tuple[AddressSet, frozenset[int], frozenset[int]]]:
+    """For each size, where the network of the longest prefix has it; that size, and larger ones."""
+    nets: dict[int, list[AddressSet]] = {size: [] for size in sizes}
     for each in patterns:
-        leaves.setdefault((each.size, each.bits // each.size), set()).add(each)
-    nets = [(size, size * at, each) for (size, at), each in leaves.items()]
-    for size, first, leaf in nets:
-        inner = (
-            AddressSet((start, start + less))
-            for less, start, _ in nets
-            if less < size and first <= start < first + size
-        )
-        around = [
-            each for more, start, each in nets if more > size and start <= first < start + more
-        ]
-        region = AddressSet((first, first + size)) - AddressSet.union(inner)
-        yield region, frozenset(leaf), frozenset[Pattern]().union(*around)
+        nets[each.size].append(each.prefix)
+    inner = NOWHERE
+    for number, size in enumerate(sizes, 1):
+        found = AddressSet.union(nets[size])
+        yield found - inner, frozenset({size}), frozenset(sizes[number:])
+        inner |= found

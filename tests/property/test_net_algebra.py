@@ -1,6 +1,7 @@
 """Sets of addresses and ports against Python's own sets and `ipaddress`."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -107,6 +108,20 @@ def test_boundaries_strictly_rise_and_are_even_in_number(ranges: list[tuple[int,
 bounds_of = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=6).map(
     intervals.from_ranges
 )
+
+
+@given(st.lists(bounds_of, max_size=6))
+def test_what_two_of_many_sets_hold_is_what_counting_says(many: list[intervals.Bounds]) -> None:
+    counted = Counter(
+        number
+        for each in many
+        for first, past in intervals.to_ranges(each)
+        for number in range(first, past)
+    )
+    made = intervals.twice(many)
+    assert made == intervals.from_ranges((n, n + 1) for n, held in counted.items() if held > 1)
+    both = [AddressSet(each, each) for each in many]
+    assert AddressSet.twice(both) == AddressSet(made, made)
 
 
 @given(bounds_of, bounds_of)

@@ -17,7 +17,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkSet, Tier
 from sync.calico.ownership import owner_labels
 from sync.clusters import manifests
-from sync.clusters.cluster import LiveObject, NotWrittenError, WatchNotice
+from sync.clusters.cluster import LiveObject, NotWrittenError, OutOfReachError, WatchNotice
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter, render
 from sync.errors import ClusterError
 
@@ -440,3 +440,40 @@ def test_a_directory_that_can_be_read_again_is_told(
     for each in threading.enumerate():
         if each.name == f"watch {folder.parent}":
             each.join()
+
+
+# --- what killed runs leave -----------------------------------------------------------------------
+
+
+def left_behind(folder: Path) -> Path:
+    return put(folder, "half an obj", ".zonebridge-0123456789abcdef")
+
+
+def test_the_first_write_under_a_lease_removes_what_killed_ones_left(folder: Path) -> None:
+    left = [left_behind(folder), left_behind(folder.parent / "tier")]
+    theirs = [
+        put(folder, "theirs", name)
+        for name in (".zonebridge-pan.web.yaml", "zonebridge-0123456789abcdef", ".zonebridge-01")
+    ]
+    under_way = writer(folder)
+    under_way.create(WEB)
+    assert not any(each.exists() for each in left)
+    assert all(each.read_text() == "theirs" for each in theirs)
+    # By then they may be of another write of its own.
+    another = left_behind(folder)
+    under_way.create(made("pan.db"))
+    assert another.exists()
+
+
+def test_so_does_a_removal(folder: Path) -> None:
+    writer(folder).create(WEB)
+    left = left_behind(folder)
+    writer(folder).delete(the_only(folder))
+    assert not left.exists()
+
+
+def test_without_a_lease_nothing_is_removed(folder: Path) -> None:
+    left = left_behind(folder)
+    with pytest.raises(OutOfReachError):
+        ManifestsWriter(folder.parent, remaining=lambda: 0).create(WEB)
+    assert left.exists()

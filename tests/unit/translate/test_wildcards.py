@@ -3,6 +3,7 @@
 The report, the written rules and the proof agree on it.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -356,3 +357,36 @@ def test_a_name_that_may_be_a_wildcard_takes_what_an_unreadable_one_would(other:
     assert [each.status for each in found.report.rules] == [Status.NARROWED, Status.WIDENED]
     assert found.report.rules[0].calico == ()
     assert blockers(proof_of(of, found, options, samples=False), found.report) == []
+
+
+# --- how many there may be ------------------------------------------------------------------------
+
+
+def calls(number: int, end: str) -> int:
+    """How many functions are called for so many rules, each with a wildcard of 16 CIDRs."""
+    words = [
+        each
+        for at in range(number)
+        for each in (
+            address(f"w{at}", f"10.0.{at % 256}.{at // 256}/0.15.0.0", kind="ip-wildcard"),
+            one(f"r{at}", **{end: [f"w{at}"]}),
+        )
+    ]
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event == "call"
+
+    sys.setprofile(count)
+    try:
+        translated(*words)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@BOTH_WAYS
+def test_twice_as_many_wildcards_take_about_twice_as_long(end: str) -> None:
+    calls(80, end)  # what is kept of it is there both times
+    assert calls(80, end) < 2.5 * calls(40, end)
