@@ -436,7 +436,7 @@ def test_an_answer_can_be_another(
     "fault", [Truncated(), Truncated(keep=0), Reset(), Reset(after=20), Drip(30), Silence(30)]
 )
 def test_an_answer_can_fail_to_come(panorama: Panorama, authority: Authority, fault: Fault) -> None:
-    client = Client(panorama, authority, timeout=0.5)
+    client = Client(panorama, authority, timeout=2)
     panorama.fail(every, fault, times=2)
     for _ in range(2):
         with pytest.raises((OSError, http.client.HTTPException)):
@@ -523,7 +523,7 @@ def test_nothing_is_left_when_the_context_ends(authority: Authority, fault: Faul
         busy.line.request("GET", "/api/")
         _until(lambda: len(panorama.requests) == 2)
         ends = time.monotonic()
-    assert time.monotonic() - ends < 10
+    assert time.monotonic() - ends < 60  # of the 600 seconds that a fault would take
     assert set(threading.enumerate()) == before
     for client in (idle, busy):
         client.line.close()

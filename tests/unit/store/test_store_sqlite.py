@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 
 from sync.errors import StoreError, UsageError
 from sync.store import Store, check, open_store, open_store_read_only, upgrade
+from sync.store.published import publish_heads
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
 from tests.unit.store.words import apply, create, group, intend, names, ticking
@@ -251,3 +252,16 @@ def test_a_lock_that_another_process_keeps_is_named(store: Store, path: Path) ->
         assert names(store.written("eu")) == ["web"]
         with pytest.raises(StoreError, match="locked by another process"):
             store.run("test").begin()
+
+
+def test_a_head_file_that_a_killed_run_left_half_written_is_removed(
+    store: Store, tmp_path: Path
+) -> None:
+    heads = tmp_path / "published" / "heads"
+    heads.parent.mkdir()
+    left = heads.with_name(".heads.0123456789abcdef")
+    theirs = [heads.with_name(name) for name in (".heads.0123", ".other.0123456789abcdef")]
+    for each in (left, *theirs):
+        each.write_text("eu 1")
+    publish_heads(store, heads)
+    assert sorted(heads.parent.iterdir()) == sorted([heads, *theirs])
