@@ -34,6 +34,7 @@ from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
 from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
+from sync.transport.stopping import Stopping
 
 if TYPE_CHECKING:
     from sync.clusters.kubeconfig import Connector
@@ -48,22 +49,32 @@ def store_of(settings: Settings, *, write: bool) -> Store:
     return open_store_read_only(settings.store.url, password=password)
 
 
-def sources(settings: Settings, store: Store | None, *, candidate: bool = False) -> list[Source]:
+def sources(
+    settings: Settings,
+    store: Store | None,
+    *,
+    candidate: bool = False,
+    stopping: Stopping | None = None,
+) -> list[Source]:
     """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
+
+    Once `stopping`, nothing is waited for any more.
 
     Only a plan that nobody writes may ask for that. The store has what firewalls, DNS and lists
     said last; without one nobody is asked for what the settings want of the latter two.
     """
     found = [
-        _panorama(settings, source, store, "candidate" if candidate else "running")
+        _panorama(settings, source, store, "candidate" if candidate else "running", stopping)
         if source.kind == "panorama"
         else _export(source)
         for source in settings.sources
     ]
-    return [_answered(settings, source, store) for source in found] if store else found
+    return [_answered(settings, source, store, stopping) for source in found] if store else found
 
 
-def _answered(settings: Settings, source: Source, store: Store) -> Source:
+def _answered(
+    settings: Settings, source: Source, store: Store, stopping: Stopping | None
+) -> Source:
     """A source with the answers of DNS and the lists that the settings want, if they want any."""
     if settings.fqdn == "skip" and settings.edl == "skip":
         return source
@@ -76,7 +87,7 @@ def _answered(settings: Settings, source: Source, store: Store) -> Source:
     memory = store.memory(source.name)
     names = lists = None
     if settings.fqdn == "resolve":
-        names = Names(memory, settings.fqdn_grace)
+        names = Names(memory, settings.fqdn_grace, stopping=stopping)
     if settings.edl == "fetch":
         shortest = settings.guard.min_prefix_length
         lists = Lists(
@@ -84,6 +95,7 @@ def _answered(settings: Settings, source: Source, store: Store) -> Source:
             tls_context(source.name, None, verify=True),
             max_bytes=settings.edl_max_bytes,
             shortest=(shortest.ipv4, shortest.ipv6),
+            stopping=stopping,
         )
     return AnsweredSource(source, names, lists, _used(settings, source.name))
 
@@ -108,6 +120,7 @@ def _panorama(
     source: SourceSettings,
     store: Store | None,
     view: Literal["running", "candidate"],
+    stopping: Stopping | None,
 ) -> Source:
     # What speaks HTTPS takes long to import, and only those with a Panorama need it.
     from sync.sources.panorama import PanoramaSource
@@ -133,7 +146,7 @@ def _panorama(
         )
 
     members = [
-        Member(Line(source.name, host, source.port, context, slots), credentials)
+        Member(Line(source.name, host, source.port, context, slots, stopping=stopping), credentials)
         for host in source.hosts
     ]
     return PanoramaSource(
@@ -263,11 +276,13 @@ def clusters(
     only: Collection[str],
     adopt: bool = False,
     accept: Collection[str] = (),
+    stopping: Stopping | None = None,
 ) -> list[Cluster]:
     """The clusters named in `only`, or all; without `write` none of them has a writer.
 
     With `adopt` they take over foreign objects that stand where ours shall stand. Those named in
-    `accept` are planned as if an operator had taken them for the clusters that they are now.
+    `accept` are planned as if an operator had taken them for the clusters that they are now. Once
+    `stopping`, nothing is waited for any more but a write that is under way.
     """
     owner = owner_labels(settings.instance, store.uuid)
     found: list[Cluster] = []
@@ -275,7 +290,7 @@ def clusters(
         if only and cluster.name not in only:
             continue
         if cluster.kind == "kubernetes":
-            reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl)
+            reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl, stopping)
         else:
             reader, writer, watcher = _manifests(cluster, owner)
         made = _cluster(settings, cluster, reader, writer if write else None, watcher)
@@ -314,11 +329,13 @@ _Ends = tuple[
 ]
 
 
-def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends:
+def _kubernetes(
+    cluster: ClusterSettings, owner: Pairs, ttl: timedelta, stopping: Stopping | None
+) -> _Ends:
     # The official client takes long to import, and only those with such a cluster need it.
     from urllib3.exceptions import InsecureRequestWarning
 
-    from sync.clusters.api import Api
+    from sync.clusters.api import LONGEST_SECONDS, Api
     from sync.clusters.kubeconfig import Access, Connector
     from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
     from sync.clusters.watch import KubernetesWatcher
@@ -337,12 +354,12 @@ def _kubernetes(cluster: ClusterSettings, owner: Pairs, ttl: timedelta) -> _Ends
     )
     connector = Connector(access)
     _pin(connector, cluster.name)
-    api = Api(cluster.name, connector)
     # A request ends well within what a lease has left between two renewals.
-    seconds = ttl.total_seconds() / 2
+    seconds = min(ttl.total_seconds() / 2, LONGEST_SECONDS)
+    api = Api(cluster.name, connector, seconds=seconds, stopping=stopping)
 
-    def writer(remaining: Remaining, stopping: Callable[[], bool]) -> ClusterWriter:
-        return KubernetesWriter(api, owner, remaining=remaining, stopping=stopping, seconds=seconds)
+    def writer(remaining: Remaining, stops: Callable[[], bool]) -> ClusterWriter:
+        return KubernetesWriter(api, owner, remaining=remaining, stopping=stops, seconds=seconds)
 
     return KubernetesReader(api, owner), writer, KubernetesWatcher(api, owner)
 

@@ -1,11 +1,32 @@
 """Text from configurations that others write, made safe for whoever reads it."""
 
+import re
+from typing import Final
+
+_PERHAPS: Final = re.compile(r"[^\n -~]")
+
 
 def printable(value: str) -> str:
     """A text without anything a terminal would obey."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
     )
+
+
+def printable_json(document: bytes) -> bytes:
+    """The same JSON, in which what a terminal would obey, or show out of order, is escaped.
+
+    Line breaks between lines stay; inside of texts JSON itself escapes them.
+    """
+    text = document.decode()
+    return _PERHAPS.sub(lambda found: _escaped(found[0]), text).encode()
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    units = letter.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
 def counted(number: int, what: str) -> str:

@@ -7,6 +7,21 @@ import pytest
 
 from sync.clusters.api import Api, ApiError
 
+KINDS = {
+    "pods": "Pod",
+    "nodes": "Node",
+    "namespaces": "Namespace",
+    "serviceaccounts": "ServiceAccount",
+    "endpointslices": "EndpointSlice",
+    "ippools": "IPPool",
+    "networksets": "NetworkSet",
+    "hostendpoints": "HostEndpoint",
+    "networkpolicies": "NetworkPolicy",
+    "stagednetworkpolicies": "StagedNetworkPolicy",
+    "clusterinformations": "ClusterInformation",
+    "felixconfigurations": "FelixConfiguration",
+}
+
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -20,8 +35,11 @@ class Told(Api):
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         self.asked.append((path, options["query"]))
-        answer = self.answers.get(path.rpartition("/")[2], [])
-        return answer(options["query"]) if callable(answer) else {"items": answer, "metadata": {}}
+        resource = path.rpartition("/")[2]
+        answer = self.answers.get(resource, [])
+        told = answer(options["query"]) if callable(answer) else {"items": answer, "metadata": {}}
+        version = "/".join(path.split("/")[2 : 4 if path.startswith("/apis/") else 3])
+        return {"apiVersion": version, "kind": f"{KINDS[resource]}List", **told}
 
 
 def begun_anew(first: list[dict[str, Any]], rest: list[dict[str, Any]], asked: list[str]) -> Answer:

@@ -37,3 +37,21 @@ class Manifest:
         """The document again, a new one each time."""
         document: dict[str, Any] = orjson.loads(self.body)
         return document
+
+
+def first_difference(sent: Any, held: Any, path: str = "") -> str:
+    """Where two documents first differ, as `spec.ingress[0].action`; "" if they are equal."""
+    if isinstance(sent, dict) and isinstance(held, dict):
+        for key in sorted(sent.keys() | held.keys(), key=str):
+            place = f"{path}.{key}" if path else str(key)
+            if key not in sent or key not in held:
+                return place
+            if found := first_difference(sent[key], held[key], place):
+                return found
+        return ""
+    if isinstance(sent, list) and isinstance(held, list):
+        for i, (one, other) in enumerate(zip(sent, held, strict=False)):
+            if found := first_difference(one, other, f"{path}[{i}]"):
+                return found
+        return "" if len(sent) == len(held) else f"{path}[{min(len(sent), len(held))}]"
+    return "" if sent == held else path

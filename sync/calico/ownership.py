@@ -10,6 +10,7 @@ ours would count as a pod, or no longer as a set.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sync.calico.added import without_added
 from sync.calico.manifest import Manifest
 from sync.calico.names import (
     FIREWALL_PREFIX,
@@ -54,10 +55,11 @@ def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:
     return not changed and not kept.isdisjoint({INSTANCE, STORE}) and len(kept) < len(owner)
 
 
-def ours_of(document: Mapping[str, Any]) -> Manifest:
+def ours_of(document: Mapping[str, Any], *, just_sent: bool = False) -> Manifest:
     """What of an object is ours, in the form in which it was written.
 
-    Foreign labels and annotations go, and so does all that an API server adds to metadata.
+    Foreign labels and annotations go, and so does all that an API server adds; with `just_sent`
+    this is its answer to a write of ours.
     """
     metadata = _mapping(document, "metadata")
     kept: dict[str, Any] = {"name": metadata.get("name")}
@@ -67,6 +69,8 @@ def ours_of(document: Mapping[str, Any]) -> Manifest:
             kept[part] = found
     # An unknown part beside the spec shows as a difference, and is written over.
     rest = {key: value for key, value in document.items() if key not in ("metadata", "status")}
+    if "spec" in rest:
+        rest["spec"] = without_added(document, just_sent=just_sent)
     return Manifest.of({**rest, "metadata": kept})
 
 

@@ -19,8 +19,11 @@ import click
 import orjson
 
 from sync.errors import StoreError
+from sync.printing import printable, printable_json
 
 if TYPE_CHECKING:
+    from structlog.typing import EventDict
+
     from sync.settings import Settings
     from sync.store import Store
 
@@ -73,7 +76,7 @@ def holder(command: str) -> str:
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     # As bytes: JSON is UTF-8, whatever the terminal's own encoding.
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    click.echo(printable_json(orjson.dumps(document, option=orjson.OPT_INDENT_2)))
 
 
 def prepare_streams() -> None:
@@ -119,7 +122,12 @@ def _log_as(settings: "Settings") -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))
+            structlog.processors.format_exc_info,
+            _printable,
+            structlog.dev.ConsoleRenderer(
+                colors=not os.environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
+            )
             if terminal
             else structlog.processors.JSONRenderer(),
         ],
@@ -127,6 +135,19 @@ def _log_as(settings: "Settings") -> None:
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Log(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+def _printable(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
+    """A line of the log without anything that a terminal would obey."""
+    return {key: _printed(value) for key, value in event.items()}
+
+
+def _printed(value: Any) -> Any:
+    if isinstance(value, str):
+        return "\n".join(map(printable, value.split("\n")))
+    if isinstance(value, list | tuple):
+        return [_printed(each) for each in value]
+    return value
 
 
 class _Log:

@@ -18,8 +18,8 @@ def run(context: Context) -> int:
     with assembly.store_of(settings, write=True) as store, signals() as asked:
         hold_to_heads(store, settings.audit.head_file)
         Service(
-            assembly.sources(settings, store),
-            assembly.clusters(settings, store, write=True, only=()),
+            assembly.sources(settings, store, stopping=asked.stopping),
+            assembly.clusters(settings, store, write=True, only=(), stopping=asked.stopping),
             store,
             assembly.options(settings, store),
             Timing(

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from socket import socket, socketpair
-from threading import Event, Thread
+from threading import Thread
+
+from sync.transport.stopping import Stopping
 
 
 @dataclass(slots=True)
 class Signals:
     """What a user or the system asked of this process: `received` is the signal, 0 for none."""
 
-    stopping: Event
+    stopping: Stopping
     received: int = 0
 
     @property
@@ -30,7 +32,7 @@ def signals() -> Iterator[Signals]:
     The system may give a signal to any thread, and Python's handlers run in the main one alone,
     which sleeps on meanwhile. So the numbers go through a wakeup descriptor to a thread of its own.
     """
-    found = Signals(Event())
+    found = Signals(Stopping())
     usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     reading, writing = socketpair()
     writing.settimeout(0)

@@ -237,12 +237,14 @@ def _sync(
         run.begin()
         take = partial(store.lease, holder=holder("zonebridge sync"), ttl=settings.lease_ttl)
         try:
-            clusters = assembly.clusters(settings, store, write=True, only=only, adopt=adopt)
+            clusters = assembly.clusters(
+                settings, store, write=True, only=only, adopt=adopt, stopping=asked.stopping
+            )
             for cluster in clusters:
                 if cluster.name in accept:
                     click.echo(printable(identity.accept(cluster, store, run)), err=True)
             results = run_cycle(
-                assembly.sources(settings, store),
+                assembly.sources(settings, store, stopping=asked.stopping),
                 clusters,
                 store,
                 assembly.options(settings, store),

@@ -4,33 +4,43 @@ The official client brings TLS, proxies and connections. Requests and answers ar
 stands: what is written was frozen as bytes long before.
 """
 
-import math
 import random
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from sync.clusters.kubeconfig import Connection
 from sync.clusters.renewal import Renewal
 from sync.errors import ClusterError
+from sync.redaction import redact
+from sync.transport.deadline import Call, WatchedConnection, WatchedPlainConnection, cut_after
+from sync.transport.failures import deepest, own_words, retry_after
+from sync.transport.stopping import Stopping
+
+LONGEST_SECONDS = 30.0
+"""How long a request takes at most, the whole answer included, where nothing says less."""
 
 _CONNECT_SECONDS = 10
-_READ_SECONDS = 30
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 10.0
 _TRIES = 4
 _UNPREPARED = "failed to configure policy"
 _STARTS = 6
-_SAID = 1_000  # characters of an error: records keep it for ever
+_CHUNK = 1 << 18
+# A page of the largest sets that we write is smaller, and etcd takes no object above 1.5 MiB.
+_MAX_BYTES = 128 * 1024 * 1024
+_MAX_ERROR_BYTES = 1024 * 1024
+_MOST_PAGES = 100_000
 
 _Kept = TypeVar("_Kept")
 
@@ -39,16 +49,23 @@ class ApiError(ClusterError):
     """The API server answered with an error; `status` is its HTTP status, 0 where none came.
 
     `retry_after` is how many seconds it asked to be left alone, 0 if it did not; `sent` is False
-    where it surely never got the request.
+    where it surely never got the request. `words` are its own, to look into and never to be shown.
     """
 
     def __init__(
-        self, message: str, status: int, retry_after: float = 0, *, sent: bool = True
+        self,
+        message: str,
+        status: int,
+        retry_after: float = 0,
+        *,
+        sent: bool = True,
+        words: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         self.sent = sent
+        self.words = words or message
 
     @property
     def may_arrive(self) -> bool:
@@ -59,14 +76,22 @@ class ApiError(ClusterError):
     def passing(self) -> bool:
         """Whether the same request may well succeed later."""
         # A server that has just started may not have found yet what admission policies refer to.
-        unprepared = self.status == HTTPStatus.FORBIDDEN and _UNPREPARED in str(self)
+        unprepared = self.status == HTTPStatus.FORBIDDEN and _UNPREPARED in self.words
         return unprepared or self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
+
+
+class TooLargeError(ApiError):
+    """The API server answered with more than anything that was asked for can be."""
+
+    @property
+    def passing(self) -> bool:
+        return False
 
 
 class Pause:
     """Waits between tries: each about twice as long as the one before, and no two clients alike."""
 
-    def __init__(self, sleep: Callable[[float], None]) -> None:
+    def __init__(self, sleep: Callable[[float], object]) -> None:
         self._sleep = sleep
         self._next = _FIRST_WAIT
 
@@ -81,18 +106,25 @@ class Api:
     """One API server; `name` is the cluster's, for messages. Threads may share it.
 
     `connect` is asked for a connection before the first request, and again when its files change,
-    its credentials run out or the server does not take them any more.
+    its credentials run out or the server does not take them any more. No request takes longer than
+    `seconds`, the whole answer included. Once `stopping`, nothing is read any more, and waits end;
+    a write that is under way keeps its time.
     """
 
     def __init__(
         self,
         name: str,
         connect: Callable[[], Connection],
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
+        *,
+        seconds: float = LONGEST_SECONDS,
+        stopping: Stopping | None = None,
     ) -> None:
         self.name = name
-        self.sleep = sleep
+        self._stopping = stopping or Stopping()
+        self.sleep = sleep or self._stopping.wait
         self._renewal = Renewal(name, connect)
+        self._seconds = seconds
         self._line: _Line | None = None
         self._lock = threading.Lock()
 
@@ -103,7 +135,7 @@ class Api:
         *,
         query: Mapping[str, str | int] | None = None,
         body: bytes | Mapping[str, Any] | None = None,
-        seconds: float = _READ_SECONDS,
+        seconds: float | None = None,
         fence: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """One request, which neither side works on longer than `seconds`.
@@ -112,17 +144,17 @@ class Api:
         called once the connection stands, before the body goes out, and may raise. Raises
         `ApiError` for any answer but a success, `ClusterError` if there are no credentials.
         """
+        limit = min(seconds or self._seconds, self._seconds)
         asked = _Request(
             method,
             path,
-            urlencode({**(query or {}), "timeout": f"{max(1, int(seconds))}s"}),
+            urlencode({**(query or {}), "timeout": f"{max(1, int(limit))}s"}),
             orjson.dumps(body) if isinstance(body, Mapping) else body,
-            urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), total=seconds),
+            limit,
             fence,
         )
-        answer = self._send(asked)
         try:
-            found: Any = orjson.loads(answer.data)
+            found: Any = orjson.loads(self._answered(asked))
         except orjson.JSONDecodeError:
             found = None
         if not isinstance(found, dict):
@@ -148,6 +180,7 @@ class Api:
     def collected(
         self,
         path: str,
+        kind: str,
         keep: Callable[[dict[str, Any]], Iterable[_Kept]],
         *,
         page: int,
@@ -155,8 +188,9 @@ class Api:
     ) -> list[_Kept]:
         """What `keep` takes from each object of a list, as of one moment.
 
-        The list is read in pages of `page` objects, and only one page is held at a time.
-        `selector` is a field selector.
+        The list is read in pages of `page` objects, and only one page is held at a time; pages
+        that are too large are asked for in smaller ones. It is believed only if it says that it
+        holds objects of `kind`, in the version of `path`. `selector` is a field selector.
         """
         first: dict[str, str | int] = {"limit": page}
         if selector:
@@ -164,9 +198,16 @@ class Api:
         kept: list[_Kept] = []
         query = first
         starts_left = _STARTS
-        while True:
+        for _ in range(_MOST_PAGES):
             try:
                 found = self.patiently("GET", path, query=query)
+            except TooLargeError:
+                if page == 1:
+                    raise
+                page = max(page // 8, 1)
+                first = {**first, "limit": page}
+                query = {**query, "limit": page}
+                continue
             except ApiError as error:
                 starts_left -= 1
                 if error.status != HTTPStatus.GONE or not starts_left:
@@ -174,20 +215,27 @@ class Api:
                 # The list took so long that its moment is forgotten: begin anew, from now.
                 kept, query = [], first
                 continue
-            for each in found["items"] or ():
+            for each in listed(found, self.name, path, kind):
                 kept += keep(each)
             token = found["metadata"].get("continue")
             if not token:
                 return kept
+            if token == query.get("continue"):
+                break
             query = {**first, "continue": token}
+        raise ApiError(
+            f"cluster {self.name} lists {path} without an end; check what stands at its address", 0
+        )
 
     @contextmanager
     def stream(
         self, path: str, query: Mapping[str, str | int], silence: float
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """An answer that comes line by line; one that is silent for `silence` seconds has ended."""
-        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
-        answer = self._send(_Request("GET", path, urlencode(query), None, timeout), stream=True)
+        asked = _Request("GET", path, urlencode(query), None, silence)
+        # Its head alone has to be there in time: what follows may last for ever.
+        with self._begun(asked, urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)) as begun:
+            answer = begun.answer
         try:
             yield answer
         finally:
@@ -200,18 +248,47 @@ class Api:
                 self._line.connection.client.close()
                 self._line = None
 
-    def _send(self, asked: "_Request", *, stream: bool = False) -> urllib3.BaseHTTPResponse:
-        line = self._current()
-        answer = self._once(line, asked, stream=stream)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            answer.drain_conn()
-            line = self._current(instead_of=line)
-            answer = self._once(line, asked, stream=stream)
-        if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._error(asked.method, asked.path, answer)
-        return answer
+    def _answered(self, asked: "_Request") -> bytes:
+        """The body of a success, whole."""
+        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, asked.seconds), total=asked.seconds)
+        with self._begun(asked, timeout) as begun:
+            body = self._read(begun, _MAX_BYTES)
+        if body is None:
+            raise TooLargeError(
+                f"cluster {self.name} answers {asked.method} {asked.path} with more than "
+                f"{_MAX_BYTES:,} bytes; check what stands at its address",
+                0,
+            )
+        return body
 
-    def _once(self, line: "_Line", asked: "_Request", *, stream: bool) -> urllib3.BaseHTTPResponse:
+    @contextmanager
+    def _begun(self, asked: "_Request", timeout: urllib3.Timeout) -> Iterator["_Begun"]:
+        """A success whose body is still to be read."""
+        line = self._current()
+        spent = 0.0
+        for may_renew in (True, False):
+            began = time.monotonic()
+            # A write that was cut may have arrived, and nobody would stay to look.
+            stopping = self._stopping if asked.method == "GET" else None
+            if stopping and stopping.is_set():
+                raise self._stopped(asked, sent=False)
+            with cut_after(max(asked.seconds - spent, 0.0), stopping) as call:
+                begun = self._begin(line, asked, timeout, call)
+                if begun.answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                    self._require_plain(begun)
+                    yield begun
+                    return
+                said = self._read(begun, _MAX_ERROR_BYTES) or b""
+            if begun.answer.status != HTTPStatus.UNAUTHORIZED or not may_renew:
+                break
+            # What a plugin takes to give new credentials is not the server's.
+            spent = time.monotonic() - began
+            line = self._current(instead_of=line)
+        raise self._error(begun, said)
+
+    def _begin(
+        self, line: "_Line", asked: "_Request", timeout: urllib3.Timeout, call: Call
+    ) -> "_Begun":
         headers = line.headers
         body: bytes | Iterator[bytes] | None = asked.body
         if asked.body is not None:
@@ -224,21 +301,87 @@ class Api:
                 f"{line.prefix}{asked.path}?{asked.query}",
                 body=body,
                 headers=headers,
-                timeout=asked.timeout,
+                timeout=timeout,
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
-                preload_content=not stream,
+                preload_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
+            raise self._failed(line, asked, call, error) from error
+        if call.cut:
+            # A head that was cut looks like a whole one.
+            answer.close()
+            raise self._late(asked)
+        return _Begun(line, asked, call, answer)
+
+    def _read(self, begun: "_Begun", most: int) -> bytes | None:
+        """A whole body, None if it is larger than `most`."""
+        answer = begun.answer
+        parts, size = [], 0
+        try:
+            while part := answer.read1(_CHUNK, decode_content=False):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    return None
+        except urllib3.exceptions.HTTPError as error:
+            raise self._failed(begun.line, begun.asked, begun.call, error) from error
+        finally:
+            # What was not read to its end is of no use to the next request.
+            answer.close()
+        # A chunk's length that was cut may look like the last one's.
+        if begun.call.cut:
+            raise self._late(begun.asked)
+        return b"".join(parts)
+
+    def _require_plain(self, begun: "_Begun") -> None:
+        # Nothing compressed is asked for, and what is small when compressed may be huge.
+        encoding = begun.answer.headers.get("Content-Encoding", "identity")
+        if encoding.strip().lower() != "identity":
+            begun.answer.close()
             raise ApiError(
-                f"the API server of cluster {self.name} at "
-                f"{line.connection.client.configuration.host} does not answer "
-                f"({_reason(error)}); {_remedy(error)}",
+                f"cluster {self.name} answers {begun.asked.method} {begun.asked.path} compressed "
+                "although nobody asked it to; look for a proxy before it, and switch that off",
                 0,
-                sent=not isinstance(error, _NEVER_SENT),
-            ) from error
-        return answer
+            )
+
+    def _failed(
+        self, line: "_Line", asked: "_Request", call: Call, error: urllib3.exceptions.HTTPError
+    ) -> ApiError:
+        if call.cut:
+            return self._late(asked)
+        reason = deepest(error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            said = f"its certificate is refused: {reason.verify_message.rstrip('.')}"
+            remedy = "name the authority of its certificate in the kubeconfig"
+            remedy += " (certificate-authority)"
+        else:
+            said = own_words(reason)
+            remedy = "check that it is up and can be reached from here"
+        return ApiError(
+            f"the API server of cluster {self.name} at "
+            f"{line.connection.client.configuration.host} does not answer ({said}); {remedy}",
+            0,
+            sent=not isinstance(error, _NEVER_SENT),
+        )
+
+    def _late(self, asked: "_Request") -> ApiError:
+        if asked.method == "GET" and self._stopping.is_set():
+            return self._stopped(asked)
+        return ApiError(
+            f"the API server of cluster {self.name} takes more than {asked.seconds:g} s to answer "
+            f"{asked.method} {asked.path}; check that it is up and what stands before it",
+            0,
+        )
+
+    def _stopped(self, asked: "_Request", *, sent: bool = True) -> ApiError:
+        return ApiError(
+            f"cluster {self.name} was not waited for ({asked.method} {asked.path}): zonebridge was "
+            "asked to end",
+            0,
+            sent=sent,
+        )
 
     def _current(self, instead_of: "_Line | None" = None) -> "_Line":
         known = self._line
@@ -261,25 +404,64 @@ class Api:
         finally:
             self._lock.release()
 
-    def _error(self, method: str, path: str, answer: urllib3.BaseHTTPResponse) -> ApiError:
+    def _error(self, begun: "_Begun", body: bytes) -> ApiError:
+        asked, status, secrets = begun.asked, begun.answer.status, begun.line.secrets
         try:
-            said = str(orjson.loads(answer.data)["message"])[:_SAID]
+            words = str(orjson.loads(body)["message"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            said = answer.data[:_SAID].decode(errors="replace").strip()
+            words = body.decode(errors="replace")
+        said = redact(words, secrets)
         remedy = {
             401: "; renew the credentials that it is reached with",
             403: "; grant the user this in the cluster, and what else docs/clusters.md lists",
-        }.get(answer.status, "")
-        try:
-            asked = float(answer.headers.get("Retry-After", 0))
-        except ValueError:
-            asked = 0
-        retry_after = min(max(asked, 0), _LONGEST_WAIT) if math.isfinite(asked) else 0
+        }.get(status, "")
         return ApiError(
-            f"cluster {self.name} refuses {method} {path} with {answer.status}: {said}{remedy}",
-            answer.status,
-            retry_after,
+            f"cluster {self.name} refuses {asked.method} {asked.path} with {status}"
+            f"{': ' if said else ''}{said}{remedy}",
+            status,
+            retry_after(begun.answer.headers.get("Retry-After", ""), _LONGEST_WAIT),
+            words=words,
         )
+
+
+def listed(
+    found: Mapping[str, Any], cluster: str, path: str, kind: str
+) -> Iterable[dict[str, Any]]:
+    """The objects of a list that was asked for at `path`, which must say that they are of `kind`.
+
+    Items may leave out what the list says of them. `ApiError` if it is anything else: an empty
+    list of another kind would look as if nothing were there.
+    """
+    version = "/".join(path.split("/")[2:4] if path.startswith("/apis/") else path.split("/")[2:3])
+    wanted = {"apiVersion": version, "kind": f"{kind}List"}
+    items = found.get("items", ())
+    objects = () if items is None else items
+    sound = (
+        all(found.get(key) == value for key, value in wanted.items())
+        and isinstance(found.get("metadata"), dict)
+        and "items" in found
+        and isinstance(objects, list | tuple)
+        and all(is_object(each, version, kind) for each in objects)
+    )
+    if not sound:
+        told = redact(f"{found.get('apiVersion')} {found.get('kind')}")
+        raise ApiError(
+            f"cluster {cluster} answers GET {path} with something that is no list of Kubernetes "
+            f"objects of kind {kind} in {version} ({told}); check what stands at its address",
+            0,
+        )
+    return objects
+
+
+def is_object(found: object, version: str, kind: str) -> bool:
+    """Whether this is an object of a kind, as far as it says; one in a list may not say it."""
+    return (
+        isinstance(found, dict)
+        and found.get("kind", kind) == kind
+        and found.get("apiVersion", version) == version
+        and isinstance(found.get("metadata"), dict)
+        and isinstance(found["metadata"].get("name"), str)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +472,18 @@ class _Request:
     path: str
     query: str
     body: bytes | None
-    timeout: urllib3.Timeout
+    seconds: float
     fence: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An answer whose head has come: what it answers, over which line, and in which call."""
+
+    line: "_Line"
+    asked: _Request
+    call: Call
+    answer: urllib3.BaseHTTPResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +497,7 @@ class _Line:
     pool: urllib3.HTTPConnectionPool
     prefix: str
     headers: Mapping[str, str]
+    secrets: Sequence[str] = field(repr=False)
 
     @classmethod
     def of(cls, connection: Connection) -> "_Line":
@@ -314,19 +507,23 @@ class _Line:
         # Whatever else stands there speaks another protocol below.
         if pool.ConnectionCls is HTTPSConnection:
             pool.ConnectionCls = _InOnePiece
+        elif pool.ConnectionCls is HTTPConnection:
+            pool.ConnectionCls = WatchedPlainConnection
         headers = {
             **client.default_headers,
             "Accept": "application/json",
             "Content-Type": "application/json",
         }
+        secrets = []
         if token := client.configuration.auth_settings().get("BearerToken"):
             headers["Authorization"] = token["value"]
+            secrets = [token["value"].removeprefix("Bearer ")]
         # A proxy is told the whole URL, unless it only passes on what is encrypted.
         whole = pool.proxy is not None and pool.scheme == "http"
-        return cls(connection, pool, host if whole else urlsplit(host).path, headers)
+        return cls(connection, pool, host if whole else urlsplit(host).path, headers, secrets)
 
 
-class _InOnePiece(HTTPSConnection):
+class _InOnePiece(WatchedConnection):
     """A connection that sends the head of a request together with its body.
 
     urllib3 sends two pieces, each with a round through TLS and the kernel of both sides.
@@ -363,14 +560,3 @@ def _fenced(content: bytes, fence: Callable[[], None]) -> Iterator[bytes]:
     # nothing.
     fence()
     yield content
-
-
-def _remedy(error: Exception) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "name the authority of its certificate in the kubeconfig (certificate-authority)"
-    return "check that it is up and can be reached from here"
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(reason).splitlines()[0] if str(reason) else type(reason).__name__

@@ -25,11 +25,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from sync.errors import ClusterError
+from sync.redaction import redact
 
 _OURS = "ZONEBRIDGE_"
 _MAX_OUTPUT = 1024 * 1024
 _KEPT_ERRORS = 4096  # bytes from the end of stderr
-_SHOWN = 300  # characters of its last line
 _EARLY_SECONDS = 30
 _LEAST_SECONDS = 10
 _WITHOUT_EXPIRY_SECONDS = 60  # how long credentials are used that say nothing of their end
@@ -202,7 +202,7 @@ def _run(named: str, command: list[str], environment: Mapping[str, str], seconds
             raise
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines() or ["it says nothing"]
-        said = "".join(letter for letter in lines[-1] if letter.isprintable())[:_SHOWN]
+        said = redact(lines[-1])
         # Not in the error, which the audit trail keeps for ever: some say their password.
         structlog.get_logger().warning("exec plugin failed", plugin=named, said=said)
         raise ClusterError(

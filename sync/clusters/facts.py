@@ -15,6 +15,7 @@ from sync.calico.objects import API_VERSION
 from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import ClusterFacts, FelixSettings
 from sync.net.addresses import AddressSet, address, network
+from sync.redaction import redact
 
 _Found = TypeVar("_Found")
 
@@ -89,7 +90,7 @@ def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
 
 def _pools(api: Api, page: int) -> AddressSet:
     """All IPPools: one that gives out no more addresses keeps its pods."""
-    found = api.collected(f"/apis/{API_VERSION}/ippools", _pool, page=page)
+    found = api.collected(f"/apis/{API_VERSION}/ippools", "IPPool", _pool, page=page)
     if not found:
         raise _UnknownError(
             f"cluster {api.name} has no IPPools, so nothing tells where its pods' addresses lie; "
@@ -119,7 +120,7 @@ def _pods(
                 some.append(name)
         return _outside(pod, pools) if pools else iter(())
 
-    outside = api.collected("/api/v1/pods", note, page=page, selector=RUNNING)
+    outside = api.collected("/api/v1/pods", "Pod", note, page=page, selector=RUNNING)
     return outside, labelled
 
 
@@ -129,8 +130,8 @@ def _pool(document: Mapping[str, Any]) -> Iterator[AddressSet]:
         yield network(cidr)
     except ValueError as error:
         raise _UnknownError(
-            f"the IPPool {document['metadata']['name']} has no CIDR that can be read ({error}); "
-            "give the cluster's pod_cidrs"
+            f"the IPPool {document['metadata']['name']} has no CIDR that can be read "
+            f"({redact(error)}); give the cluster's pod_cidrs"
         ) from error
 
 
@@ -156,7 +157,7 @@ def _holds(pools: AddressSet, text: str) -> bool:
 
 def _nodes(api: Api, page: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of Windows nodes, and all nodes' addresses."""
-    found = api.collected("/api/v1/nodes", _node, page=page)
+    found = api.collected("/api/v1/nodes", "Node", _node, page=page)
     windows = {name for name, is_windows, _ in found if is_windows}
     addresses = {each for _, _, addresses in found for each in addresses}
     return tuple(sorted(windows)), tuple(sorted(addresses))
@@ -188,7 +189,7 @@ def _policies(api: Api, page: int, kind: str) -> list[tuple[str, str]]:
         tier = (document.get("spec") or {}).get("tier") or _DEFAULT_TIER
         yield tier, f"{kind} {metadata['namespace']}/{metadata['name']}"
 
-    return api.collected(f"/apis/{API_VERSION}/{_NAMESPACED[kind]}", policy, page=page)
+    return api.collected(f"/apis/{API_VERSION}/{_NAMESPACED[kind]}", kind, policy, page=page)
 
 
 def _calico(api: Api, page: int) -> tuple[str, dict[str, FelixSettings]]:
@@ -196,8 +197,11 @@ def _calico(api: Api, page: int) -> tuple[str, dict[str, FelixSettings]]:
 
     Environment variables of the calico-node pods go before these, and nobody tells them.
     """
-    versions = api.collected(f"/apis/{API_VERSION}/clusterinformations", _version, page=page)
-    felix = api.collected(f"/apis/{API_VERSION}/felixconfigurations", _felix, page=page)
+    group = f"/apis/{API_VERSION}"
+    versions = api.collected(
+        f"{group}/clusterinformations", "ClusterInformation", _version, page=page
+    )
+    felix = api.collected(f"{group}/felixconfigurations", "FelixConfiguration", _felix, page=page)
     return next(iter(versions), ""), dict(sorted(felix))
 
 

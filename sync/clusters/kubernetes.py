@@ -12,10 +12,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from sync.calico.manifest import Manifest
+from sync.calico.added import FIELD_MANAGER
+from sync.calico.manifest import Manifest, first_difference
 from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.calico.ownership import merged, ours_of
-from sync.clusters.api import Api, ApiError, Pause
+from sync.clusters.api import Api, ApiError, Pause, is_object
 from sync.clusters.cluster import (
     ClusterFacts,
     Key,
@@ -30,9 +31,7 @@ from sync.clusters.facts import read_facts
 from sync.clusters.lifelines import read_lifelines, read_pods_at
 from sync.clusters.selectable import read_selectable
 from sync.errors import ClusterError
-
-FIELD_MANAGER = "zonebridge"
-"""What the managed fields of our objects call us."""
+from sync.redaction import redact
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 """What comes of taking an answer for what it should be when it is not."""
@@ -90,7 +89,7 @@ class KubernetesReader:
             return {
                 (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
                 for kind in KINDS
-                for document in self._api.collected(_path(kind), _whole, page=_PAGE)
+                for document in self._api.collected(_path(kind), kind, _whole, page=_PAGE)
             }
 
     def facts(self, zone_label: str) -> ClusterFacts:
@@ -117,7 +116,8 @@ class KubernetesReader:
         except MALFORMED as error:
             raise ClusterError(
                 f"cluster {self._api.name} answers with something that is no list of Kubernetes "
-                f"objects ({type(error).__name__}: {error}); check what stands at its address"
+                f"objects ({type(error).__name__}: {redact(error)}); check what stands at its "
+                "address"
             ) from error
 
 
@@ -182,7 +182,7 @@ class KubernetesWriter:
                 failed = error
             else:
                 return
-            if (failed.status in _FINAL and not failed.passing) or _NOT_EMPTY in str(failed):
+            if (failed.status in _FINAL and not failed.passing) or _NOT_EMPTY in failed.words:
                 raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
             unknown = unknown or failed.may_arrive
             if self._stopping():
@@ -193,7 +193,7 @@ class KubernetesWriter:
             try:
                 live = self._read(named)
             except ApiError as error:
-                if error.passing and tries_left:
+                if error.passing and tries_left and not self._stopping():
                     continue
                 self._out_of_reach = self._out_of_reach or error.status == 0
                 raise _verdict(OutOfReachError(str(failed)), unknown=unknown) from error
@@ -222,11 +222,13 @@ class KubernetesWriter:
         else:
             answer = self._write("PUT", path, merged(after, live.document), _STRICT)
         with _understood(after.kind):
-            held = ours_of(answer)
+            held = ours_of(answer, just_sent=True)
         if held != after:
+            place = redact(first_difference(after.document(), held.document()))
             raise ClusterError(
                 f"cluster {self._api.name} took {after.kind} {after.name} and holds something else "
-                "than was sent; find what changes it, a webhook perhaps, or an older Calico"
+                f"than was sent ({place}); find what changes it, a webhook perhaps, or an older "
+                "Calico"
             )
 
     def _write(
@@ -256,7 +258,10 @@ class KubernetesWriter:
                 return None
             raise
         with _understood(manifest.kind):
-            return live_object(manifest.kind, document, self._owner)
+            found = live_object(manifest.kind, document, self._owner)
+            if document["metadata"]["name"] != manifest.name:
+                raise ValueError("another object")
+            return found
 
 
 def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
@@ -270,7 +275,10 @@ def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
 
 def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """An API server answers a deletion with a status, or with the object as it was or still is."""
-    if answer.get("kind") == "Status" and answer.get("status") == "Success":
+    details = answer.get("details")
+    uid = details.get("uid") if isinstance(details, Mapping) else None
+    success = answer.get("kind") == "Status" and answer.get("status") == "Success"
+    if success and uid in (None, metadata["uid"]):
         return
     left = answer.get("metadata")
     if not isinstance(left, Mapping) or left.get("uid") != metadata["uid"]:
@@ -278,7 +286,7 @@ def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
     if left.get("deletionTimestamp") and left.get("finalizers"):
         raise NotWrittenError(
             f"{metadata['name']} is marked for deletion, but stays until whoever put the "
-            f"finalizers {', '.join(map(str, left['finalizers']))} on it takes them off"
+            f"finalizers {redact(', '.join(map(str, left['finalizers'])))} on it takes them off"
         )
 
 
@@ -287,11 +295,18 @@ def _understood(kind: str) -> Iterator[None]:
     try:
         yield
     except MALFORMED as error:
-        raise ApiError(f"{kind} was asked for and something else came ({error!r})", 0) from error
+        raise ApiError(
+            f"{kind} was asked for and something else came ({redact(error)})", 0
+        ) from error
 
 
 def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
-    """An object as the API gave it; the items of a list may lack their own kind."""
+    """An object as the API gave it; the items of a list may lack their own kind.
+
+    `ValueError` if it is of another kind.
+    """
+    if not is_object(document, API_VERSION, kind):
+        raise ValueError(f"no {kind}")
     document = {"apiVersion": API_VERSION, "kind": kind, **document}
     return LiveObject.of(document, owner, _changed_by(document["metadata"]))
 
@@ -304,7 +319,7 @@ def _changed_by(metadata: Mapping[str, Any]) -> str:
     time, manager = max(
         hands, default=("", ""), key=lambda hand: (hand[0], hand[1] != FIELD_MANAGER)
     )
-    return "" if manager in ("", FIELD_MANAGER) else f"{manager} at {time}"
+    return "" if manager in ("", FIELD_MANAGER) else redact(f"{manager} at {time}")
 
 
 def _whole(document: dict[str, Any]) -> tuple[dict[str, Any]]:
@@ -323,7 +338,7 @@ def _require_served(api: Api) -> None:
     of that group and its aggregated API server take and give the same documents. `ClusterError`
     where neither is, or one is being turned into the other.
     """
-    groups = {group["name"] for group in api.patiently("GET", "/apis").get("groups", ())}
+    groups = {group["name"] for group in _told(api, "/apis", "APIGroupList").get("groups") or ()}
     if API_VERSION.partition("/")[0] not in groups:
         raise ClusterError(
             f"cluster {api.name} serves Calico only as crd.projectcalico.org/v1, which nobody but "
@@ -333,8 +348,10 @@ def _require_served(api: Api) -> None:
         )
     if _MIGRATION in groups:
         _refuse_migration(api)
-    found = api.patiently("GET", _GROUP)
-    served = {resource["name"] for resource in found.get("resources", ())}
+    found = _told(api, _GROUP, "APIResourceList")
+    if found.get("groupVersion") != API_VERSION:
+        raise _another(api, _GROUP, "APIResourceList")
+    served = {resource["name"] for resource in found.get("resources") or ()}
     if missing := [kind for kind, resource in KINDS.items() if resource not in served]:
         raise ClusterError(
             f"cluster {api.name} does not serve {', '.join(missing)} as {API_VERSION} (now); "
@@ -342,17 +359,32 @@ def _require_served(api: Api) -> None:
         )
 
 
+def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
+    """What a server tells of what it serves, believed only if it says that it is that."""
+    found = api.patiently("GET", path)
+    if found.get("kind") != kind:
+        raise _another(api, path, kind)
+    return found
+
+
+def _another(api: Api, path: str, kind: str) -> ClusterError:
+    return ClusterError(
+        f"cluster {api.name} answers GET {path} with something that is no {kind}; check what "
+        "stands at its address"
+    )
+
+
 def _refuse_migration(api: Api) -> None:
     """Calico moves its objects to the native definitions: what is written meanwhile may be lost.
 
     `libcalico-go/lib/apis/migration`: phases from Pending to Complete or Failed.
     """
-    found = api.patiently("GET", f"/apis/{_MIGRATION}/v1beta1/datastoremigrations")
-    for each in found.get("items") or ():
+    path = f"/apis/{_MIGRATION}/v1beta1/datastoremigrations"
+    for each in api.collected(path, "DatastoreMigration", _whole, page=_PAGE):
         phase = (each.get("status") or {}).get("phase")
         if phase not in (None, "", "Pending", "Complete", "Failed"):
             raise ClusterError(
                 f"cluster {api.name} is moving Calico's objects to the native definitions "
-                f"(DatastoreMigration {each['metadata']['name']}, {phase}); nothing is written "
-                "until that has ended"
+                f"(DatastoreMigration {redact(each['metadata']['name'])}, {redact(phase)}); "
+                "nothing is written until that has ended"
             )

@@ -62,12 +62,13 @@ def _read(api: Api, page: int) -> Lifelines:
         for namespace in dict.fromkeys(where.namespace for where in _WHERE)
         for lifeline in api.collected(
             _SLICES.format(namespace=namespace),
+            "EndpointSlice",
             partial(_lifelines, [each for each in _WHERE if each.namespace == namespace]),
             page=page,
         )
     )
-    namespaces = dict(api.collected("/api/v1/namespaces", labelled, page=page))
-    accounts = dict(api.collected("/api/v1/serviceaccounts", labelled, page=page))
+    namespaces = dict(api.collected("/api/v1/namespaces", "Namespace", labelled, page=page))
+    accounts = dict(api.collected("/api/v1/serviceaccounts", "ServiceAccount", labelled, page=page))
     wanted = {each.address for each in lifelines}
     workloads: dict[tuple[str, str], Workload] = {}
 
@@ -88,7 +89,7 @@ def _read(api: Api, page: int) -> Lifelines:
                 workloads[key] = Workload(name, addresses, labels)
         return ()
 
-    api.collected("/api/v1/pods", note, page=page, selector=RUNNING)
+    api.collected("/api/v1/pods", "Pod", note, page=page, selector=RUNNING)
     return Lifelines(
         tuple(workloads.values()), tuple(lifelines), tuple(_missing(api.name, lifelines))
     )
@@ -106,11 +107,11 @@ def read_pods_at(
             yield pod["metadata"]["uid"], pod
 
     # A field selector knows the first address of a pod alone.
-    pods = dict(api.collected("/api/v1/pods", note, page=page, selector=RUNNING))
+    pods = dict(api.collected("/api/v1/pods", "Pod", note, page=page, selector=RUNNING))
     if not pods:
         return ()
-    namespaces = dict(api.collected("/api/v1/namespaces", labelled, page=page))
-    accounts = dict(api.collected("/api/v1/serviceaccounts", labelled, page=page))
+    namespaces = dict(api.collected("/api/v1/namespaces", "Namespace", labelled, page=page))
+    accounts = dict(api.collected("/api/v1/serviceaccounts", "ServiceAccount", labelled, page=page))
     return tuple(
         Workload(
             f"{pod['metadata']['namespace']}/{pod['metadata']['name']}",

@@ -40,9 +40,9 @@ def read_selectable(api: Api, *, page: int) -> tuple[tuple[Selectable, ...], str
     found: dict[str, list[Selectable]] = {}
     for kind, resource in RESOURCES.items():
         path = f"/apis/{API_VERSION}/{resource}"
-        found[kind] = _known(api, path, partial(_read, kind), page, reasons)
+        found[kind] = _known(api, path, kind, partial(_read, kind), page, reasons)
     if found["NetworkSet"]:
-        known = _known(api, "/api/v1/namespaces", labelled, page, reasons)
+        known = _known(api, "/api/v1/namespaces", "Namespace", labelled, page, reasons)
         found["NetworkSet"] = [_in_its_namespace(each, dict(known)) for each in found["NetworkSet"]]
     return tuple(each for some in found.values() for each in some), "; ".join(reasons)
 
@@ -74,13 +74,14 @@ def _in_its_namespace(
 def _known(
     api: Api,
     path: str,
+    kind: str,
     keep: Callable[[Mapping[str, Any]], Iterator[_Kept]],
     page: int,
     reasons: list[str],
 ) -> list[_Kept]:
     """What can be read; else nothing, and a reason more."""
     try:
-        return api.collected(path, keep, page=page)
+        return api.collected(path, kind, keep, page=page)
     except ApiError as error:
         if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
             raise

@@ -29,6 +29,8 @@ from sync.clusters.cluster import Changed, Labelled, Noticed, WatchNotice, ignor
 from sync.clusters.kubernetes import MALFORMED, live_object
 from sync.clusters.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
+from sync.redaction import redact
+from sync.transport.failures import deepest, own_words
 
 _NEWS = 3  # failures in a row from which on the log tells of it
 _SEEN_LATE = "cluster not watched, what other hands do is seen late"
@@ -317,7 +319,9 @@ class _Followed:
                     yield from (orjson.loads(each) for each in lines if each)
                     self._require_news(len(line))
             except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, OSError) as error:
-                message = f"the watch of cluster {self._api.name} broke off: {error}"
+                message = (
+                    f"the watch of cluster {self._api.name} broke off: {own_words(deepest(error))}"
+                )
                 raise ApiError(message, 0) from error
             finally:
                 self._answer = None
@@ -337,7 +341,9 @@ class _Followed:
             raise ApiError(message, 0)
         document = event["object"]
         if event["type"] == "ERROR":
-            message = f"the watch of cluster {self._api.name} ended: {document.get('message')}"
+            message = (
+                f"the watch of cluster {self._api.name} ended: {redact(document.get('message'))}"
+            )
             raise ApiError(message, int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR))
         version = str(document["metadata"]["resourceVersion"])
         if event["type"] != "BOOKMARK":

@@ -31,7 +31,10 @@ from sync.firewall.runtime import External
 from sync.net import intervals
 from sync.net.addresses import AddressSet
 from sync.sources import Memory
-from sync.sources.panos_line import cut_after, deepest, own_words, pool
+from sync.sources.panos_line import pool
+from sync.transport.deadline import Call, cut_after
+from sync.transport.failures import deepest, own_words
+from sync.transport.stopping import Stopping
 
 _KIND: Final = "list"
 _DOUBT: Final = "list in doubt"
@@ -44,6 +47,7 @@ _FIVE_MINUTES: Final = 300.0
 _HOUR: Final = 3600.0
 _REDIRECTS: Final = 3
 _CHUNK: Final = 1 << 16
+_LATE: Final = "it takes too long"
 _LONGEST_TOKEN: Final = 1000  # characters of an ETag
 
 _NO_ENTRY: Final = ("#", ";", "/", "*")
@@ -148,6 +152,7 @@ def fetch(
     max_bytes: int,
     seconds: float,
     etag: str = "",
+    stopping: Stopping | None = None,
 ) -> Fetched:
     """What stands at a URL, if it is not the version that `etag` names.
 
@@ -160,10 +165,10 @@ def fetch(
     place = "its source"
     for _ in range(_REDIRECTS + 1):
         parts = _https(url, place)
-        with _answered(parts, context, headers, deadline) as response:
+        with _answered(parts, context, headers, deadline, stopping) as (response, call):
             location = response.headers.get("Location")
             if response.status not in _MOVED or not location:
-                return _taken(response, max_bytes, deadline, known=len(headers) > 1)
+                return _taken(response, max_bytes, call, known=len(headers) > 1)
         try:
             url = urljoin(url, location)
         except ValueError:
@@ -193,13 +198,15 @@ def _answered(
     context: ssl.SSLContext,
     headers: Mapping[str, str],
     deadline: float,
-) -> Iterator[urllib3.BaseHTTPResponse]:
+    stopping: Stopping | None,
+) -> Iterator[tuple[urllib3.BaseHTTPResponse, Call]]:
     """The head of an answer, with its body still to be read; errors of both become ours."""
-    _require_in_time(deadline)
-    left = max(deadline - time.monotonic(), 0.001)
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise _failed(_LATE)
     try:
         with (
-            cut_after(left),
+            cut_after(left, stopping) as call,
             pool(parts.hostname or "", parts.port or 443, context) as connections,
         ):
             response = connections.urlopen(
@@ -214,11 +221,11 @@ def _answered(
                 preload_content=False,
             )
             try:
-                yield response
+                yield response, call
             finally:
                 response.close()
     except HTTPError as error:
-        _require_in_time(deadline)
+        _require_whole(call)
         raise _failed(_reason(error)) from error
     except UsageError:
         raise _failed("HTTPS_PROXY is no URL of an HTTP proxy") from None
@@ -229,7 +236,7 @@ def _answered(
 def _taken(
     response: urllib3.BaseHTTPResponse,
     max_bytes: int,
-    deadline: float,
+    call: Call,
     *,
     known: bool,
 ) -> Fetched:
@@ -244,15 +251,15 @@ def _taken(
     if response.length_remaining is None and not response.chunked:
         raise _failed("its server does not say how long it is, and it may be cut")
     body = bytearray()
-    _require_in_time(deadline)
+    _require_whole(call)
     while part := response.read1(_CHUNK, decode_content=False):
         body += part
         if len(body) > max_bytes:
             more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
             raise FetchError(more, there=True)
-        _require_in_time(deadline)
+        _require_whole(call)
     # A chunk's length that was cut may look like the last one's.
-    _require_in_time(deadline)
+    _require_whole(call)
     return Fetched(bytes(body), _etag(response))
 
 
@@ -267,9 +274,9 @@ def _etag(response: urllib3.BaseHTTPResponse) -> str:
     return found if usable and found.startswith('"') else ""
 
 
-def _require_in_time(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise _failed("it takes too long")
+def _require_whole(call: Call) -> None:
+    if call.cut:
+        raise _failed(_LATE)
 
 
 def _failed(because: str) -> FetchError:
@@ -332,14 +339,19 @@ class Lists:
         shortest: tuple[int, int],
         now: Callable[[], float] = time.time,
         round_seconds: float = _ROUND_SECONDS,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`shortest` are the shortest prefix lengths of IPv4 and IPv6 that a list may hold."""
+        """`shortest` are the shortest prefix lengths of IPv4 and IPv6 that a list may hold.
+
+        Once `stopping`, nothing is fetched: lists keep what they last held.
+        """
         self._memory = memory
         self._context = context
         self._max_bytes = max_bytes
         self._shortest = shortest
         self._now = now
         self._round_seconds = round_seconds
+        self._stopping = stopping or Stopping()
         self._asked: dict[str, _Asked] = {}
         self._last_round, self._next_due = 0.0, 0.0
 
@@ -374,7 +386,7 @@ class Lists:
         def one(url: str) -> Fetched | FetchError | None:
             seconds = deadline - time.monotonic()
             # With little time left it would fail for no reason of its own.
-            if seconds < self._round_seconds / 2:
+            if seconds < self._round_seconds / 2 or self._stopping.is_set():
                 return None
             copy = self._asked[url].copy
             try:
@@ -384,9 +396,11 @@ class Lists:
                     max_bytes=self._max_bytes,
                     seconds=seconds,
                     etag=copy.etag if copy else "",
+                    stopping=self._stopping,
                 )
             except FetchError as error:
-                return error
+                # What was cut says nothing of the list.
+                return None if self._stopping.is_set() else error
 
         with ThreadPoolExecutor(_AT_ONCE, "lists") as threads:
             return list(threads.map(one, due))

@@ -22,6 +22,7 @@ import structlog
 
 from sync.net.addresses import AddressSet, address, network
 from sync.sources import Memory
+from sync.transport.stopping import Stopping
 
 NEVER: Final = AddressSet.union(
     network(each)
@@ -113,13 +114,18 @@ class Names:
         now: Callable[[], float] = time.time,
         answer_seconds: float = _ANSWER_SECONDS,
         round_seconds: float = _ROUND_SECONDS,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`resolver` is made for each round of questions: the system's may have changed."""
+        """`resolver` is made for each round of questions: the system's may have changed.
+
+        Once `stopping`, no question is asked any more.
+        """
         self._memory = memory
         self._grace = grace.total_seconds()
         self._resolver = resolver
         self._now = now
         self._answer_seconds, self._round_seconds = answer_seconds, round_seconds
+        self._stopping = stopping or Stopping()
         self._asked: dict[_Question, _Asked] = {}
         self._last_round, self._next_change = 0.0, 0.0
 
@@ -186,7 +192,7 @@ class Names:
         def reply(question: _Question) -> _Reply:
             seconds = min(self._answer_seconds, deadline - time.monotonic())
             # With little time left a lookup would fail for no reason of its own.
-            enough = seconds > self._answer_seconds / 2
+            enough = seconds > self._answer_seconds / 2 and not self._stopping.is_set()
             return _reply(resolver, question, seconds) if enough else None
 
         with ThreadPoolExecutor(_AT_ONCE, "names") as pool:

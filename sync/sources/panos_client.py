@@ -6,7 +6,6 @@ body and logs a new one, knows one timeout, and reads `.panrc` files wherever it
 """
 
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
@@ -37,18 +36,19 @@ class Member:
     """One host of a Panorama: its configurations, and what it and its firewalls tell.
 
     Threads may share it. `credentials` are asked for when a key is needed: files may have changed.
+    By default it waits between tries until the line is stopping.
     """
 
     def __init__(
         self,
         line: Line,
         credentials: Credentials,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.line = line
         self.host = line.host
         self._credentials = credentials
-        self._sleep = sleep
+        self._sleep = sleep or line.stopping.wait
         self._key: str | None = None
         self._lock = Lock()
 

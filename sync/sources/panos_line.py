@@ -3,31 +3,29 @@
 Neither the key nor what is asked ever stands in a URL, and no answer in an error but its message.
 """
 
-import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.client import HTTPException
-from socket import SHUT_RDWR, socket
-from threading import BoundedSemaphore, Lock, Timer
-from typing import Any, Final
+from threading import BoundedSemaphore
+from typing import Final
 from urllib.parse import unquote, urlencode
 from urllib.request import getproxies, proxy_bypass
 
 import structlog
 import urllib3
 from lxml import etree
-from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import InsecureRequestWarning, LocationValueError, ProxyError
 
 from sync.errors import SourceError, UsageError
 from sync.firewall.document import MAX_BYTES, xml_of
 from sync.firewall.odd_bytes import odd_elements
 from sync.firewall.xml import brief, path
+from sync.redaction import redact
+from sync.transport.deadline import Call, WatchedConnection, cut_after
+from sync.transport.failures import deepest, own_words, retry_after
+from sync.transport.stopping import Stopping
 
 AT_ONCE: Final = 5
 """Calls to one Panorama at a time, all of its traffic together (the vendor's API guide)."""
@@ -36,7 +34,6 @@ _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 60.0
 _WHOLE_SECONDS: Final = 600.0
 _CHUNK: Final = 1 << 20
-_SAID: Final = 500  # characters of what a Panorama says of an error
 _LONGEST_WAIT: Final = 60.0
 
 # Internal errors; the vendor's API guide, "PAN-OS XML API error codes".
@@ -111,13 +108,15 @@ class Line:
         whole_seconds: float = _WHOLE_SECONDS,
         read_seconds: float = _READ_SECONDS,
         now: Callable[[], float] = time.monotonic,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`name` is the source's, for messages."""
+        """`name` is the source's, for messages. Once `stopping`, calls are cut and none is made."""
         self.host, self.port = host, port
         self.where = f"source {name}: Panorama {host}:{port}"
         self._slots = slots
         self._whole, self._read_seconds = whole_seconds, read_seconds
         self._now = now
+        self.stopping = stopping or Stopping()
         self._pool = pool(host, port, context)
         self._odd: set[str] = set()  # calls whose odd bytes were told of
 
@@ -125,7 +124,7 @@ class Line:
         """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
         with self._slots:
             body = self._answer(form, key)
-        found = self._success(body)
+        found = self._success(body, _secrets(form, key))
         self._tell_odd(form, found)
         return found
 
@@ -145,12 +144,14 @@ class Line:
         )
 
     def _answer(self, form: Mapping[str, str], key: str | None) -> bytes:
+        if self.stopping.is_set():
+            raise self._stopped()
         deadline = self._now() + self._whole
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/xml"}
         if key is not None:
             headers["X-PAN-KEY"] = key
         try:
-            with cut_after(self._whole):
+            with cut_after(self._whole, self.stopping) as call:
                 response = self._pool.urlopen(
                     "POST",
                     "/api/",
@@ -162,25 +163,25 @@ class Line:
                     preload_content=False,
                 )
                 try:
-                    body = self._read(response, deadline)
+                    body = self._read(response, deadline, call)
                 finally:
                     # What was not read to its end is of no use to the next call.
                     response.close()
         except urllib3.exceptions.HTTPError as error:
-            self._require_in_time(deadline)
+            self._require_whole(deadline, call)
             raise self._failed(error) from error
         except ValueError:
             # A key with a line break, say: it must not be quoted, by what led here neither.
             raise PanoramaError(
                 f"{self.where}: the request cannot be sent; look at the API key's file"
             ) from None
-        self._require_ok(response, body)
+        self._require_ok(response, body, _secrets(form, key))
         return body
 
-    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float, call: Call) -> bytes:
         parts, size = [], 0
         # A head that was cut looks like a whole one.
-        self._require_in_time(deadline)
+        self._require_whole(deadline, call)
         while part := response.read1(_CHUNK):
             parts.append(part)
             size += len(part)
@@ -189,19 +190,24 @@ class Line:
                     f"{self.where} answers with more than {MAX_BYTES:,} bytes, more than any "
                     "configuration; check what stands at that address"
                 )
-            self._require_in_time(deadline)
+            self._require_whole(deadline, call)
         # A chunk's length that was cut may look like the last one's.
-        self._require_in_time(deadline)
+        self._require_whole(deadline, call)
         return b"".join(parts)
 
-    def _require_in_time(self, deadline: float) -> None:
-        if self._now() > deadline:
+    def _require_whole(self, deadline: float, call: Call) -> None:
+        if call.cut and self.stopping.is_set():
+            raise self._stopped()
+        if call.cut or self._now() > deadline:
             raise PanoramaError(
                 f"{self.where} takes more than {self._whole:g} seconds for one answer; the next "
                 "poll tries again",
                 passing=True,
                 late=True,
             )
+
+    def _stopped(self) -> PanoramaError:
+        return PanoramaError(f"{self.where} was not waited for: zonebridge was asked to end")
 
     def _failed(self, error: urllib3.exceptions.HTTPError) -> PanoramaError:
         reason = deepest(error)
@@ -220,7 +226,9 @@ class Line:
             late=isinstance(error, urllib3.exceptions.TimeoutError),
         )
 
-    def _require_ok(self, response: urllib3.BaseHTTPResponse, body: bytes) -> None:
+    def _require_ok(
+        self, response: urllib3.BaseHTTPResponse, body: bytes, secrets: list[str]
+    ) -> None:
         status = response.status
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return
@@ -233,25 +241,25 @@ class Line:
         passing = (
             status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         )
-        retry_after = _seconds(response.headers.get("Retry-After", ""))
+        wait = retry_after(response.headers.get("Retry-After", ""), _LONGEST_WAIT)
         try:
-            self._success(body, unauthorized=unauthorized)
+            self._success(body, secrets, unauthorized=unauthorized)
         except RefusedError as error:
             # What it says itself is better than a number.
             error.passing |= passing
-            error.retry_after = retry_after
+            error.retry_after = wait
             raise
         except PanoramaError as error:
             # A page for people, unless it says that it starts.
             if error.passing and _starts(body):
-                raise self._not_ready(retry_after) from None
+                raise self._not_ready(wait) from None
         remedy = f"{_RENEW}, or {_ROLE}" if unauthorized else "look at its state"
         raise PanoramaError(
             f"{self.where} answers with HTTP {status}; "
             f"{'the next poll tries again' if passing else remedy}",
             passing=passing,
             unauthorized=unauthorized,
-            retry_after=retry_after,
+            retry_after=wait,
         )
 
     def _not_ready(self, retry_after: float = 0) -> PanoramaError:
@@ -261,7 +269,9 @@ class Line:
             retry_after=retry_after,
         )
 
-    def _success(self, body: bytes, *, unauthorized: bool = False) -> etree._Element:
+    def _success(
+        self, body: bytes, secrets: list[str], *, unauthorized: bool = False
+    ) -> etree._Element:
         """The root of a success; raises what it says otherwise."""
         try:
             root = xml_of(body, f"the answer of {self.where}")
@@ -278,24 +288,26 @@ class Line:
             if _starts(body):
                 raise self._not_ready()
             raise PanoramaError(
-                f"{self.where} answers with <{brief(str(root.tag))}>, which is no answer of its "
-                "API; correct hosts and port"
+                f"{self.where} answers with <{redact(root.tag, secrets)}>, which is no answer of "
+                "its API; correct hosts and port"
             )
         status = (root.get("status") or "").strip()
         if status == "success":
             return root
-        said = " ".join(word for text in root.itertext() for word in str(text).split())[:_SAID]
-        code = (root.get("code") or "").strip()
-        if not code and said.lower() == _MISSING:
+        words = " ".join(word for text in root.itertext() for word in str(text).split()).lower()
+        said = redact(" ".join(map(str, root.itertext())), secrets)
+        code = redact(root.get("code") or "", secrets)
+        if not code and words == _MISSING:
             raise NoSuchNodeError(f"{self.where}: {said}")
         unauthorized = unauthorized or code in _UNAUTHORIZED or status in ("unauth", "noauth")
-        named = f"code {brief(code)}: " if code else ""
+        named = f"code {code}: " if code else ""
+        said_or_status = said or f"status {redact(status, secrets)!r}"
         remedy = f"; {_remedy(code, said)}" if unauthorized else ""
         raise RefusedError(
-            f"{self.where} refuses a call ({named}{said or f'status {brief(status)!r}'}){remedy}",
+            f"{self.where} refuses a call ({named}{said_or_status}){remedy}",
             passing=code in _INTERNAL or _STARTS.search(said) is not None,
             unauthorized=unauthorized,
-            passive=_PASSIVE in said.lower(),
+            passive=_PASSIVE in words,
             said=said,
         )
 
@@ -315,65 +327,9 @@ def _starts(body: bytes) -> bool:
     return _STARTS.search(body[:_TITLE].decode("utf-8", "replace")) is not None
 
 
-class _Watch:
-    """Cuts the connection that one thread hears an answer by, once its time is up."""
-
-    def __init__(self) -> None:
-        self._heard: socket | None = None
-        self._up = False
-        self._lock = Lock()
-
-    def hear(self, line: socket | None) -> None:
-        """This connection is the one to be cut."""
-        with self._lock:
-            self._heard = line
-            self._cut()
-
-    def end(self) -> None:
-        """Time is up."""
-        with self._lock:
-            self._up = True
-            self._cut()
-
-    def _cut(self) -> None:
-        if self._up and self._heard is not None:
-            # Not TLS's own way to end it: a thread is reading.
-            with suppress(OSError):
-                socket.shutdown(self._heard, SHUT_RDWR)
-
-
-_watch: Final[ContextVar[_Watch | None]] = ContextVar("watch", default=None)
-
-
-@contextmanager
-def cut_after(seconds: float) -> Iterator[None]:
-    """Cut what this thread hears an answer by if the block takes longer.
-
-    Any time limit for a read begins anew with each byte that trickles, of a head as of a chunk's
-    length or a trailer.
-    """
-    watch = _Watch()
-    timer = Timer(seconds, watch.end)
-    timer.daemon = True
-    timer.start()
-    before = _watch.set(watch)
-    try:
-        yield
-    finally:
-        _watch.reset(before)
-        timer.cancel()
-        # It may go off right now, and others go on with this connection.
-        watch.hear(None)
-
-
-class WatchedConnection(HTTPSConnection):
-    """A connection that is cut where `cut_after` says so."""
-
-    def getresponse(self) -> Any:  # urllib3's class and http.client's are not one another's
-        if watch := _watch.get():
-            # Now, since one that is to be closed after this answer is forgotten with its head.
-            watch.hear(self.sock)
-        return super().getresponse()
+def _secrets(form: Mapping[str, str], key: str | None) -> list[str]:
+    """What a call holds that no error may quote, should the answer echo it."""
+    return [each for each in (key, form.get("password")) if each]
 
 
 def tls_context(name: str, authority: bytes | None, *, verify: bool) -> ssl.SSLContext:
@@ -426,30 +382,3 @@ def _proxied(host: str, port: int, context: ssl.SSLContext) -> urllib3.HTTPConne
         # It may hold a password.
         raise UsageError("HTTPS_PROXY is no URL of an HTTP proxy; correct it.") from None
     return manager.connection_from_host(host, port, "https")
-
-
-def deepest(error: BaseException) -> BaseException:
-    """What the network or TLS said first, under all that was made of it."""
-    found, each = error, error.__cause__ or error.__context__
-    while each is not None:
-        if isinstance(each, OSError | HTTPException):
-            found = each
-        each = each.__cause__ or each.__context__
-    return found
-
-
-def own_words(reason: BaseException) -> str:
-    """What the system itself says of a failed call, cut short: a proxy's own words may be in it.
-
-    The words of urllib3 hold what was asked, those of http.client what was answered.
-    """
-    said = getattr(reason, "strerror", None) or (str(reason) if isinstance(reason, OSError) else "")
-    return " ".join(said.split())[:_SAID] or type(reason).__name__
-
-
-def _seconds(text: str) -> float:
-    try:
-        asked = float(text)
-    except ValueError:
-        return 0
-    return min(max(asked, 0), _LONGEST_WAIT) if math.isfinite(asked) else 0

@@ -1,5 +1,6 @@
 """The Kubernetes target on a real API server: what is written, kept and refused."""
 
+import io
 import random
 import ssl
 from collections.abc import Callable, Iterator
@@ -269,7 +270,12 @@ def moving(prod: Api, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
 
     def request(method: str, path: str, **options: Any) -> dict[str, Any]:
         if path == MIGRATIONS:
-            return {"items": [{"metadata": {"name": "v1-to-v3"}, "status": {"phase": phase}}]}
+            return {
+                "apiVersion": "migration.projectcalico.org/v1beta1",
+                "kind": "DatastoreMigrationList",
+                "metadata": {},
+                "items": [{"metadata": {"name": "v1-to-v3"}, "status": {"phase": phase}}],
+            }
         found = real(method, path, **options)
         if path == "/apis":
             found["groups"].append({"name": "migration.projectcalico.org"})
@@ -301,6 +307,12 @@ def test_a_cluster_that_is_down_is_said_to_be_and_works_again(calico: ControlPla
 Send = Callable[..., urllib3.BaseHTTPResponse]
 
 
+def answered(
+    body: bytes, status: int, headers: dict[str, str] | None = None
+) -> urllib3.BaseHTTPResponse:
+    return urllib3.HTTPResponse(io.BytesIO(body), headers, status, preload_content=False)
+
+
 @contextmanager
 def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
     """Let requests meet faults: `fault` is asked for each method.
@@ -321,17 +333,18 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
             raise urllib3.exceptions.ProtocolError("Connection aborted.")
         if happens.isdigit():
             asked = {"Retry-After": "1" if happens == "429" else "nan"}
-            return urllib3.HTTPResponse(b'{"message": "a fault"}', asked, int(happens))
+            return answered(b'{"message": "a fault"}', int(happens), asked)
         if happens == "nonsense":
-            return urllib3.HTTPResponse(b'{"ok": true}', {}, 200)
+            return answered(b'{"ok": true}', 200)
         answer = real(method, url, **options)
         if happens == "other":
             body = answer.data.replace(b"10.0.0.1/32", b"0.0.0.0/0")
-            return urllib3.HTTPResponse(body, answer.headers, answer.status)
+            return answered(body, answer.status)
         if happens == "disowned":
             body = answer.data.replace(INSTANCE.encode(), b"example.com/instance")
-            return urllib3.HTTPResponse(body, answer.headers, answer.status)
+            return answered(body, answer.status)
         if happens == "after":
+            answer.drain_conn()
             raise urllib3.exceptions.ReadTimeoutError(pool, url, "Read timed out.")
         return answer
 

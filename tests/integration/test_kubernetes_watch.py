@@ -392,13 +392,13 @@ def test_nothing_is_read_while_nothing_changes(calico: ControlPlane, ours: Api) 
     writer(ours).create(WEB)
     requests: list[str] = []
     counted = named(calico)
-    real = counted._send
+    real = counted._begun
 
-    def send(asked: Any, **options: Any) -> Any:
+    def begun(asked: Any, timeout: Any) -> Any:
         requests.append(asked.path)
-        return real(asked, **options)
+        return real(asked, timeout)
 
-    counted._send = send  # type: ignore[method-assign]
+    counted._begun = begun  # type: ignore[method-assign]
     with watched(counted) as told:
         until(lambda: len(requests) == 2 * KINDS_WATCHED)
         edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})

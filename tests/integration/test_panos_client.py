@@ -493,7 +493,7 @@ def test_the_wait_grows_and_is_what_is_asked_for(panorama: Panorama, client: Cli
         (ApiError("a\nb", None, "cdata"), "(a b)"),
         (ApiError("Bad xpath", 6, status=400), "code 6: Bad xpath"),
         (ApiError("not allowed on a passive device", 15), "passive device"),
-        (ApiError("x" * 100_000, 12), "x" * 400),
+        (ApiError("x " * 100_000, 12), "x x x…"),
         (EmptyResult(), "answers with nothing"),
         (Body(b"<response status='success'/>"), "answers with nothing"),
     ],
@@ -561,11 +561,35 @@ def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault:
     assert client.dns == "10.0.0.53"
 
 
+def test_who_is_asked_to_end_waits_for_no_answer_that_drips(
+    panorama: Panorama, client: Client
+) -> None:
+    def dripping(request: Request) -> bool:
+        client.line.stopping.set()
+        return True
+
+    panorama.fail(dripping, Drip(0.02), times=3)
+    error = error_of(lambda: client.dns)
+    assert "asked to end" in str(error)
+    assert not error.passing
+    assert "asked to end" in str(error_of(lambda: client.dns))
+    assert len(panorama.requests) == 1
+    assert client.slept == []
+
+
+def test_no_error_quotes_the_key_that_was_sent(panorama: Panorama, client: Client) -> None:
+    panorama.fail(every, ApiError(f"no role for {panorama.api_key} \u202e", 12))
+    said = str(error_of(lambda: client.dns))
+    assert panorama.api_key not in said
+    assert "no role for [hidden]" in said
+    assert said.isprintable()
+
+
 def test_an_error_quotes_neither_what_was_answered_nor_much_of_a_proxys_words() -> None:
     assert panos_line.own_words(BadStatusLine("GET /?token=hunter2")) == "BadStatusLine"
     said = panos_line.own_words(OSError(f"Tunnel connection failed: 407 {'x ' * 9000}"))
     assert said.startswith("Tunnel connection failed: 407 x x")
-    assert len(said) == 500
+    assert len(said) == 200
 
 
 def test_silence_ends_a_call(panorama: Panorama, authority: Authority) -> None:

@@ -1,0 +1,34 @@
+"""What the network and servers say when a call fails, in plain words."""
+
+import math
+from http.client import HTTPException
+
+from sync.redaction import redact
+
+
+def deepest(error: BaseException) -> BaseException:
+    """What the network or TLS said first, under all that was made of it."""
+    found, each = error, error.__cause__ or error.__context__
+    while each is not None:
+        if isinstance(each, OSError | HTTPException):
+            found = each
+        each = each.__cause__ or each.__context__
+    return found
+
+
+def own_words(reason: BaseException) -> str:
+    """What the system itself says of a failed call; a proxy's own words may be in it.
+
+    The words of urllib3 hold what was asked, those of http.client what was answered.
+    """
+    said = getattr(reason, "strerror", None) or (str(reason) if isinstance(reason, OSError) else "")
+    return redact(said) or type(reason).__name__.lstrip("_")
+
+
+def retry_after(text: str, longest: float) -> float:
+    """The seconds of a `Retry-After`, `longest` at most; 0 for a date, or anything else."""
+    try:
+        asked = float(text)
+    except ValueError:
+        return 0
+    return min(max(asked, 0), longest) if math.isfinite(asked) else 0

@@ -1,0 +1,330 @@
+"""An API server that misbehaves, over real TLS: what a client waits for, reads and believes."""
+
+import gzip
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sync.clusters import api as clusters_api
+from sync.clusters.api import Api, ApiError, TooLargeError
+from sync.clusters.kubeconfig import Access, connect
+from sync.clusters.kubernetes import KubernetesWriter
+from sync.errors import ClusterError
+from sync.transport.stopping import Stopping
+from tests.kubernetes_words import OWNER, made
+from tests.simulator.authority import Authority
+
+TOKEN = "s3cr3t-t0ken"
+SETS = "/apis/projectcalico.org/v3/globalnetworksets"
+WEB = made("pan.web", "10.0.0.1/32")
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Misbehaving:
+    """Answers each request as `answer` says."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = lambda asked: None
+        self.asked: list[str] = []
+        self.over = threading.Event()
+
+    def json(self, document: Any, status: int = 200, **headers: str) -> None:
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+
+        def answer(asked: BaseHTTPRequestHandler) -> None:
+            asked.send_response(status)
+            for name, value in headers.items():
+                asked.send_header(name.replace("_", "-"), value)
+            asked.send_header("Content-Length", str(len(body)))
+            asked.end_headers()
+            asked.wfile.write(body)
+
+        self.answer = answer
+
+    def drip(self, head: bytes, byte: bytes) -> None:
+        """Answer with `head`, and then byte by byte until the client has gone."""
+
+        def answer(asked: BaseHTTPRequestHandler) -> None:
+            asked.wfile.write(head)
+            while not self.over.wait(0.02):
+                asked.wfile.write(byte)
+
+        self.answer = answer
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def server(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Misbehaving, Callable[..., Api]]]:
+    monkeypatch.setenv("no_proxy", "*")
+    told = Misbehaving()
+    with serving(told, authority) as url:
+        file = tmp_path / "kubeconfig"
+        document = {
+            "clusters": [
+                {
+                    "name": "c",
+                    "cluster": {"server": url, "certificate-authority": str(authority.ca_file)},
+                }
+            ],
+            "users": [{"name": "u", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        file.write_text(yaml.safe_dump(document))
+        access = Access("prod", file, None, (), timedelta(seconds=5), False)
+        opened: list[Api] = []
+
+        def api(**options: Any) -> Api:
+            opened.append(Api("prod", lambda: connect(access), **options))
+            return opened[-1]
+
+        yield told, api
+        told.over.set()
+        for each in opened:
+            each.close()
+
+
+@contextmanager
+def serving(told: Misbehaving, authority: Authority) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self) -> None:
+            try:
+                super().handle_one_request()
+            except OSError:
+                self.close_connection = True
+
+        def respond(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            told.asked.append(self.command)
+            told.answer(self)
+
+        do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815 - http.server names them
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, *arguments: object) -> None:
+            """A client that has gone is no error here."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.certificate())
+    with Server(("127.0.0.1", 0), Handler) as listening:
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listening.server_port}"
+        finally:
+            told.over.set()
+            listening.shutdown()
+            thread.join()
+
+
+Given = tuple[Misbehaving, Callable[..., Api]]
+
+DRIPS = {
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
+    "head": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "chunk's length": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "error": (b"HTTP/1.1 500 No\r\nContent-Length: 1000000\r\n\r\n", b" "),
+    "unauthorized": (b"HTTP/1.1 401 No\r\nContent-Length: 1000000\r\n\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize("drips", DRIPS.values(), ids=DRIPS)
+def test_an_answer_that_trickles_ends_with_the_time_of_its_request(
+    server: Given, drips: tuple[bytes, bytes]
+) -> None:
+    told, api = server
+    told.drip(*drips)
+    with pytest.raises(ApiError, match=r"takes more than 0\.3 s to answer GET") as raised:
+        api(seconds=0.3).request("GET", SETS)
+    assert raised.value.may_arrive
+
+
+def test_a_write_that_is_answered_by_a_trickle_may_have_arrived(server: Given) -> None:
+    told, api = server
+    told.drip(*DRIPS["body"])
+    writer = KubernetesWriter(
+        api(), OWNER, remaining=lambda: 60, seconds=0.3, stopping=lambda: True
+    )
+    with pytest.raises(ClusterError, match="may have arrived"):
+        writer.create(WEB)
+    assert told.asked == ["POST"]
+
+
+def test_who_is_asked_to_end_waits_for_no_answer_and_asks_nothing_more(server: Given) -> None:
+    told, api = server
+    stopping = Stopping()
+    told.drip(*DRIPS["body"])
+    drip = told.answer
+
+    def answer(asked: BaseHTTPRequestHandler) -> None:
+        stopping.set()
+        drip(asked)
+
+    told.answer = answer
+    prod = api(seconds=600, stopping=stopping)
+    with pytest.raises(ApiError, match="asked to end"):
+        prod.patiently("GET", SETS)
+    with pytest.raises(ApiError, match="asked to end"):
+        prod.collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
+    assert told.asked == ["GET"]
+
+
+def test_who_is_asked_to_end_does_not_sit_out_a_wait(server: Given) -> None:
+    told, api = server
+    stopping = Stopping()
+    told.json({"message": "busy"}, 429, Retry_After="10")
+    busy = told.answer
+
+    def answer(asked: BaseHTTPRequestHandler) -> None:
+        busy(asked)
+        stopping.set()
+
+    told.answer = answer
+    with pytest.raises(ApiError, match="asked to end"):
+        api(stopping=stopping).patiently("GET", SETS)
+    assert told.asked == ["GET"]
+
+
+def test_an_answer_without_an_end_is_read_up_to_a_limit(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 1_000_000)
+    told, api = server
+
+    def endless(asked: BaseHTTPRequestHandler) -> None:
+        asked.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        while True:
+            asked.wfile.write(b" " * 65_536)
+
+    told.answer = endless
+    with pytest.raises(TooLargeError, match="more than 1,000,000 bytes"):
+        api().patiently("GET", SETS)
+    assert told.asked == ["GET"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "deflate", "br"])
+def test_what_is_compressed_is_not_unpacked(server: Given, coding: str) -> None:
+    told, api = server
+    told.json(gzip.compress(b" " * 1_000_000), Content_Encoding=coding)
+    with pytest.raises(ApiError, match="compressed although nobody asked"):
+        api().request("GET", SETS)
+
+
+def listing(kind: str = "GlobalNetworkSetList", version: str = "v3", **changes: Any) -> Any:
+    return {
+        "apiVersion": f"projectcalico.org/{version}",
+        "kind": kind,
+        "metadata": {},
+        "items": [],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        listing("TierList"),
+        listing(version="v4"),
+        listing(kind="GlobalNetworkSet"),
+        listing(items=[{"kind": "Tier", "metadata": {"name": "a"}}]),
+        listing(items=[{"apiVersion": "v1", "metadata": {"name": "a"}}]),
+        listing(items=[{"metadata": {}}]),
+        listing(items=["a"]),
+        listing(items={}),
+        listing(metadata=None),
+        {"kind": "Status", "status": "Success"},
+    ],
+)
+def test_a_list_of_another_kind_is_not_taken_for_the_one_asked_for(
+    server: Given, answer: Any
+) -> None:
+    told, api = server
+    told.json(answer)
+    with pytest.raises(ApiError, match="no list of Kubernetes objects of kind GlobalNetworkSet"):
+        api().collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
+
+
+def test_pages_without_an_end_are_an_error(server: Given) -> None:
+    told, api = server
+    told.json(listing(metadata={"continue": "again"}))
+    with pytest.raises(ApiError, match="without an end"):
+        api().collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
+
+
+ECHOES = {
+    "header": f"forbidden for Authorization: Bearer {TOKEN}",
+    "quoted": json.dumps({"headers": {"Authorization": [f"Bearer {TOKEN}"]}}),
+    "page": f"<html><head><title>403</title></head><body>{TOKEN}<script>x()</script></body>",
+    "colours": f"\x1b[31mno\x9b1m \u202e{TOKEN}",
+    "long": f"{'no ' * 60}{TOKEN} {'no ' * 9000}",
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize("as_status", [True, False])
+def test_no_error_quotes_a_token_a_page_or_what_a_terminal_obeys(
+    server: Given, echo: str, as_status: bool
+) -> None:
+    told, api = server
+    told.json({"message": echo} if as_status else echo.encode(), 403)
+    with pytest.raises(ApiError, match="with 403") as raised:
+        api().request("GET", SETS)
+    said = str(raised.value)
+    assert TOKEN not in said
+    assert "<" not in said
+    assert said.isprintable()
+    assert len(said) < 500
+
+
+def test_a_connection_that_breaks_is_told_in_the_systems_words(server: Given) -> None:
+    told, api = server
+    told.over.set()
+
+    def gone(asked: BaseHTTPRequestHandler) -> None:
+        asked.close_connection = True
+
+    told.answer = gone
+    with pytest.raises(ApiError, match="does not answer") as raised:
+        api().request("GET", SETS)
+    assert "0x" not in str(raised.value)
+    assert "<" not in str(raised.value)
+
+
+def test_a_default_of_the_definition_is_no_failure_and_what_is_changed_is_named(
+    server: Given,
+) -> None:
+    told, api = server
+    writer = KubernetesWriter(api(), OWNER, remaining=lambda: 60, seconds=10)
+    document = WEB.document()
+    document["spec"]["newer"] = {"mode": "Auto"}
+    told.json(document)
+    writer.create(WEB)
+    document["spec"]["nets"] = ["0.0.0.0/0"]
+    told.json(document)
+    with pytest.raises(ClusterError, match=r"something else than was sent \(spec\.nets\[0\]\)"):
+        writer.create(WEB)
