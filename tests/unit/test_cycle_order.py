@@ -26,7 +26,7 @@ from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
 from sync.translate.fidelity import Report
-from sync.translate.translation import Translated
+from sync.translate.translation import Options, Translated
 from tests.memory import MemoryCluster
 from tests.unit.plan import words
 
@@ -76,11 +76,17 @@ class World:
         self.cluster.writes.clear()
         with self.store.lease("prod", "test", TTL) as lease:
             run = self.store.run("test")
-            return sync_cluster(self._cluster, {}, self.store, None, run, lease, self.stopping)  # type: ignore[arg-type]  # nothing is translated
+            return sync_cluster(
+                self._cluster, {}, self.store, self._options, run, lease, self.stopping
+            )
 
     def dry(self) -> Result:
-        (result,) = plan_cycle([], [self._cluster], self.store, None)  # type: ignore[arg-type]  # nothing is translated
+        (result,) = plan_cycle([], [self._cluster], self.store, self._options)
         return result
+
+    @property
+    def _options(self) -> Options:
+        return Options((), registered_known=True, owner=self.owner)
 
     @property
     def _cluster(self) -> Cluster:

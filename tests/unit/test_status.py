@@ -24,7 +24,8 @@ def cluster(store: Store) -> dict[str, Any]:
 
 
 def told(store: Store, capsys: pytest.CaptureFixture[str]) -> str:
-    status._print(status._document(store, ["eu"], [], store.standings()))
+    document = status._document(store, ["eu"], [], store.standings())
+    status._print({**document, "unconfigured": []})
     return capsys.readouterr().out
 
 
