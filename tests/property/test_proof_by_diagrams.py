@@ -50,7 +50,7 @@ DIRECTIONS: tuple[Direction, Direction] = ("egress", "ingress")
 # configured, from templates, or unknown.
 HARD = [(100, 0), (100, 1), (200, 1), (300, 1)]
 # By how much a small case is multiplied, its seed, and whether it is tame.
-SEVERAL = [(12, 1, True), (8, 1, False), (20, 3, False)]
+SEVERAL = [(12, 1, True), (8, 1, False), (20, 5, False)]
 MANY_SEEDS = range(100, 106)
 
 

@@ -31,7 +31,7 @@ from tests.naive.rulebases import Case, _snapshot, case
 from tests.property.test_proof_property import Mutant, _allows, untrue
 from tests.property.test_translation_property import Judged
 
-SEEDS = range(200, 206)
+SEEDS = range(200, 210)
 STATES = 3  # between one pair of rulebases
 OWNER = (("app.kubernetes.io/managed-by", "zonebridge"),)
 
