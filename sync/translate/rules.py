@@ -88,6 +88,7 @@ class Sayer:
     ) -> None:
         """`UsageError` if `rules.filter` cannot be read."""
         self._objects = device_group.objects
+        self._defaults = device_group.defaults
         self._lists = lists
         self._zones = zones
         self._options = options
@@ -105,15 +106,27 @@ class Sayer:
         ]
         self._traffic_known: dict[object, tuple[tuple[Traffic, ...], tuple[Loss, ...]]] = {}
 
-    def overlaps(self, zone: str, others: tuple[str, ...]) -> Iterator[tuple[Said, Said]]:
-        """What is denied to others and from them before any default: where wildcards overlap."""
+    def overlaps(
+        self, zone: Zone, ends: Ends
+    ) -> Iterator[tuple[list[CalicoRule], list[CalicoRule]]]:
+        """What is denied before a zone's defaults, each way: where wildcards of rules overlap.
+
+        No default may allow that; where none allows anything, nothing has to be denied.
+        """
+        within, between = (
+            self._defaults[name] == "allow" for name in ("intrazone-default", "interzone-default")
+        )
+        others = (name for name in self._zones.remote if name != zone.name)
+        allowed = ((zone.name,) if within else ()) + (tuple(others) if between else ())
         placed = EffectiveRule(Rule(OVERLAP, action="deny"), "", "", 0)
         source, destination = self._overlapping
-        for ends in ((source, ANY), (ANY, destination)):
-            if NOTHING not in ends:
+        for pair in ((source, ANY), (ANY, destination)) if allowed else ():
+            if NOTHING not in pair:
+                out = Said(placed, False, (zone.name,), allowed, *pair, (Traffic(),), ())  # noqa: FBT003 - a deny
+                back = replace(out, from_zones=allowed, to_zones=(zone.name,))
                 yield (
-                    Said(placed, False, (zone,), others, *ends, (Traffic(),), ()),  # noqa: FBT003 - a deny
-                    Said(placed, False, others, (zone,), *ends, (Traffic(),), ()),  # noqa: FBT003
+                    calico_rules(out, zone, "Egress", ends, "Deny"),
+                    calico_rules(back, zone, "Ingress", ends, "Deny"),
                 )
 
     def say(self, placed: EffectiveRule) -> Said:

@@ -281,9 +281,9 @@ class _Tier:
         unknown: Action = "Pass" if self._options.zones.unknown_addresses == "pass" else "Deny"
         ends = self._ends
         others = tuple(name for name in self._zones.remote if name != zone.name)
-        allowed = ((zone.name,) if within != "Deny" else ()) + (others if between != "Deny" else ())
-        if allowed:
-            yield from self._overlaps(zone, allowed)
+        for egress, ingress in self._sayer.overlaps(zone, ends):
+            annotations = self._default_annotations(OVERLAP)
+            yield Entry(-1, OVERLAP, tuple(egress), tuple(ingress), annotations)
         yield self._end(
             "intrazone-default", within, ends.in_zones((zone.name,), ANY, allow=within != "Deny")
         )
@@ -295,14 +295,6 @@ class _Tier:
 
     def _default(self, action: str) -> Action:
         return self._allowed if action == "allow" else "Deny"
-
-    def _overlaps(self, zone: Zone, others: tuple[str, ...]) -> Iterator[Entry]:
-        """What no default may allow between a zone and others: where wildcards overlap."""
-        for out, back in self._sayer.overlaps(zone.name, others):
-            egress = calico_rules(out, zone, "Egress", self._ends, "Deny")
-            ingress = calico_rules(back, zone, "Ingress", self._ends, "Deny")
-            annotations = self._default_annotations(OVERLAP)
-            yield Entry(-1, OVERLAP, tuple(egress), tuple(ingress), annotations)
 
     def _default_annotations(self, name: str) -> Pairs:
         return (

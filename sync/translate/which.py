@@ -195,6 +195,9 @@ def _collect_lists(
                 # The action says nothing about which lists there are.
                 calico_rules(said, zone, "Egress", ends, "Deny")
                 calico_rules(said, zone, "Ingress", ends, "Deny")
+    for zone in zones.own.values():
+        for _ in said_of.overlaps(zone, ends):
+            pass  # rules that nobody reads, and their lists
 
 
 def _sets(

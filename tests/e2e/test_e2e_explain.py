@@ -182,6 +182,7 @@ def test_the_document_has_all_that_is_known_of_a_flow(place: Installation) -> No
         "verdict": "deny",
         "now": "deny",
         "notes": [],
+        "pending": [],
     }
     assert side == {
         "direction": "egress",
