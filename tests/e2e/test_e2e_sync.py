@@ -39,6 +39,8 @@ PLAN = {
     "origins",
     "compared_with",
     "not_pushed",
+    "unordered",
+    "warnings",
     "changes",
     "drift",
     "blockers",
