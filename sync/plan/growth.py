@@ -81,7 +81,6 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
         for writes in _written(group, members):
             ahead += writes.ahead
             losing += writes.losing
-            going += writes.going
             for step, some in zip(gaining[1:], writes.gaining, strict=True):
                 step += some
     return SetWrites(
