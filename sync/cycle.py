@@ -45,13 +45,13 @@ from sync.plan.order import Step, Unwritten
 from sync.plan.plan import NotPushed, Origin, Plan, make_plan
 from sync.plan.precedence import Precedence
 from sync.plan.text import summarise
+from sync.printing import shortened
 from sync.proving import blockers as unproven
 from sync.proving import proof_of
 from sync.sources import Source
 from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
 from sync.targets import Read, read_sources
 from sync.translate.fidelity import Report
-from sync.translate.sets import shortened
 from sync.translate.translation import Options, Translated
 from sync.verify.proof import Proof
 
@@ -215,7 +215,8 @@ def plan_cycle(
             planned = _plan(cluster, read, live, written, options, prove=prove)
             return Result(
                 cluster.name,
-                _if_approved(planned.plan, store),
+                # What was approved was so of the cluster before.
+                planned.plan if new else _if_approved(planned.plan, store),
                 planned.translated.report,
                 planned.proof,
             )

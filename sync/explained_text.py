@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sync.explaining import Explained
 from sync.net.addresses import AddressSet
-from sync.printing import counted, printable
+from sync.printing import counted, printable, shortened
 from sync.standing import change_document
 from sync.verify.boxes import Packet, Place
 from sync.verify.explain import Case, Decider, Judgement, Passed, Side
@@ -145,7 +145,7 @@ def _judgement(who: str, judgement: Judgement, reasons: _Reasons, indent: str) -
     for passed in judgement.passed:
         yield f"{indent}  {_passed(passed)}"
     for each in judgement.perhaps:
-        why = "; ".join(reasons.get(each.place, ())) if each.place else ""
+        why = shortened(reasons.get(each.place, ())) if each.place else ""
         if each.where:
             why = "labels count that the zone does not say"
         because = f": {why}" if why else ""

@@ -16,13 +16,12 @@ from sync.identity import foreseen
 from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
 from sync.plan.changes import Change
 from sync.plan.differences import differences
-from sync.printing import counted
+from sync.printing import counted, shortened
 from sync.proving import judged_groups, settings_of
 from sync.standing import Unlike, Unseen, by_name, clause, judged, namespaced
 from sync.store import HalfWritten, Store
 from sync.targets import Read
 from sync.translate.fidelity import Report
-from sync.translate.sets import shortened
 from sync.translate.translation import Options
 from sync.verify.boxes import EPHEMERAL, PORTED, Packet, of_family
 from sync.verify.explain import NoAnswerError, Party, Side, Verdict, explain, verdict_of

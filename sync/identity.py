@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from sync.desired import Cluster
 from sync.errors import ClusterError, UsageError
+from sync.printing import shortened
 from sync.store import Identity, Lease, Run, Store
 
 
@@ -121,10 +122,13 @@ def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity])
     same = [other for other in same if identities[other].uid == uid]
     known = identities[name].uid
     if same:
-        entries = " and ".join([name, *same])
+        entries = shortened([name, *same], " and ")
         remedy = "correct kubeconfig or context of one of them, or remove it from the configuration"
         if known == uid:
-            remedy += "; one that is corrected needs `zonebridge sync --accept-new-cluster NAME`"
+            remedy += (
+                "; one that is corrected needs `zonebridge sync --cluster NAME "
+                "--accept-new-cluster NAME`"
+            )
         raise ForeignClusterError(
             f"cluster {name} is the cluster of another entry too: {entries} reach {_named(uid)}, "
             f"and would delete each other's objects; nothing is written; {remedy}"
@@ -133,7 +137,8 @@ def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity])
         raise ForeignClusterError(
             f"cluster {name} was {_named(known)} and is {_named(uid)} now; nothing is written to "
             "it: correct kubeconfig or context if they lead astray; if it was built anew, or is "
-            f"meant to be another one, run `zonebridge sync --accept-new-cluster {name}`"
+            f"meant to be another one, run `zonebridge sync --cluster {name} --accept-new-cluster "
+            f"{name}`"
         )
 
 

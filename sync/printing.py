@@ -1,9 +1,11 @@
 """Text from configurations that others write, made safe for whoever reads it."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _PERHAPS: Final = re.compile(r"[^\n -~]")
+_LENGTH: Final = 4096
 
 
 def printable(value: str) -> str:
@@ -32,6 +34,14 @@ def _escaped(letter: str) -> str:
 def counted(number: int, what: str) -> str:
     """`1 rule`, `1,200 rules`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def shortened(parts: Iterable[str], between: str = "; ") -> str:
+    """Clauses or names as one text of bounded length; it says so where some are left away."""
+    text = between.join(parts)
+    if len(text) <= _LENGTH:
+        return text
+    return f"{text[:_LENGTH].rpartition(between)[0] or text[:_LENGTH]}{between}and more"
 
 
 def markdown_escaped(value: str) -> str:

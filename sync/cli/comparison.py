@@ -15,7 +15,7 @@ from sync.calico.ownership import owner_labels
 from sync.cycle import Result, compare_cycle
 from sync.desired import Cluster
 from sync.errors import UsageError
-from sync.printing import printable
+from sync.printing import printable, shortened
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.sources.export import ExportSource
@@ -84,7 +84,7 @@ def _comparable(settings: Settings, only: Sequence[str], given: Collection[str])
         cluster = assembly.unreached_cluster(settings, chosen)
         missing = {here.source for here in cluster.device_groups}.difference(given)
         if missing:
-            sources = ", ".join(sorted(missing))
+            sources = shortened(sorted(missing), ", ")
             said = (
                 f"cluster {cluster.name} is left out: --from and --to have no export of {sources}"
             )

@@ -23,6 +23,7 @@ _COMMANDS = {
     "db": "sync.cli.database",
     "plan": "sync.cli.sync",
     "explain": "sync.cli.explain",
+    "forget": "sync.cli.forget",
     "report": "sync.cli.report",
     "run": "sync.cli.run",
     "status": "sync.cli.status",

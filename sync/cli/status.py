@@ -1,17 +1,17 @@
 """`zonebridge status`: how clusters and sources stand, as the store knows it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.unconfigured import sentences, unconfigured
-from sync.printing import counted, printable
+from sync.printing import counted, printable, shortened
 from sync.store import Approval, HalfWritten, Holding, Standing, Store
-from sync.translate.sets import shortened
 
 _DIGITS = 12  # of a digest: enough to name a plan
+_FEW = 3  # objects that are named in a line
 
 
 @click.command()
@@ -139,7 +139,7 @@ def _print(document: dict[str, Any]) -> None:
                 f"{each['kind']} {each['name']}: {each['error']}" for each in half["unwritten"]
             ]
             _say("  written since then", counted(half["written"], "object"))
-            _say("  not known to be written", shortened(unwritten) or "none")
+            _say("  not known to be written", _first(unwritten) or "none")
         _say("  last success", cluster["succeeded"] or "never")
         _say("  last attempt", cluster["attempted"] or "never")
         _say(
@@ -173,6 +173,14 @@ def _print(document: dict[str, Any]) -> None:
             f"{service['holder']} was killed, or the store is full, locked or read-only; see its "
             "log and /readyz",
         )
+
+
+def _first(unwritten: Sequence[str]) -> str:
+    """How many, and the first few of them."""
+    if len(unwritten) <= _FEW:
+        return shortened(unwritten)
+    shown = shortened([*unwritten[:_FEW], f"and {len(unwritten) - _FEW:,} more"])
+    return f"{counted(len(unwritten), 'object')} (--output json has all): {shown}"
 
 
 def _kept_since(cluster: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from sync.cycle import Lessor, Result, plan_cycle, run_cycle
 from sync.errors import UsageError
 from sync.plan.plan import Plan
 from sync.plan.text import markdown, text
-from sync.printing import markdown_escaped, printable
+from sync.printing import markdown_escaped, printable, shortened
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
@@ -261,7 +261,7 @@ def _sync(
                 "failed": sum(len(result.failed) for result in results),
                 "clusters": len(results),
             }
-            errors = "; ".join(str(result.error) for result in results if result.error)
+            errors = shortened(str(result.error) for result in results if result.error)
             run.finish("done" if code in (DONE, _CHANGES) else f"exit {code}", counts, errors)
             with until_closed():
                 _print_results(
@@ -370,7 +370,7 @@ def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[s
     for name in candidates:
         origin = origins.get(name)
         if origin and origin.pending:
-            who = ", ".join(origin.administrators) or "nobody knows whom"
+            who = shortened(origin.administrators, ", ") or "nobody knows whom"
             yield f"Candidate of source {name}: changes by {who} are pending."
         elif origin:
             yield f"Candidate of source {name}: nothing is pending."

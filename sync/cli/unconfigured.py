@@ -30,6 +30,8 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"cluster {each['name']} is no longer configured, and {counted(each['objects'], 'object')} "
         "of ours stood there last, which nobody keeps up or removes; to remove what is there, "
-        "configure it again with `device_groups: []`, run `zonebridge sync`, and remove its entry"
+        "configure it again with `device_groups: []`, run `zonebridge sync --cluster "
+        f"{each['name']}`, and remove its entry; if the cluster is gone for good, run `zonebridge "
+        f"forget {each['name']}`"
         for each in found
     ]

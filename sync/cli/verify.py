@@ -12,14 +12,13 @@ from sync.cli.sync import DONE, UNPROVEN, checked, first_code, print_error
 from sync.cycle import Result
 from sync.desired import InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
-from sync.printing import counted, printable
+from sync.printing import counted, printable, shortened
 from sync.proving import disagreements, flow_said, said
 from sync.settings import Settings
 from sync.standing import ChainState, change_document, clause
 from sync.targets import read_sources
 from sync.translate.fidelity import Report, RuleFidelity, Status
 from sync.translate.report import rule_document
-from sync.translate.sets import shortened
 from sync.verify.lists import Difference
 from sync.verify.proof import Proof
 from sync.verifying import Verified, verified

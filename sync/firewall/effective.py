@@ -24,6 +24,7 @@ from sync.firewall.rules import NatRule, Rule
 from sync.firewall.runtime import External, Registrations
 from sync.firewall.xml import brief
 from sync.net.addresses import NOWHERE, AddressSet
+from sync.printing import shortened
 
 _Object = TypeVar("_Object")
 _Application = ApplicationFilter | ApplicationGroup | Application
@@ -168,7 +169,7 @@ def _fetched(found: ExternalList, external: External) -> ExternalList:
 def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:
     groups = configuration.device_groups
     if device_group not in groups:
-        known = ", ".join(repr(name) for name in groups) or "none at all"
+        known = shortened(map(repr, groups), ", ") or "none at all"
         raise SourceError(f"the configuration has no device group {device_group!r}; it has {known}")
     if SHARED in groups:
         raise SourceError(

@@ -9,6 +9,7 @@ from typing import Final
 
 from sync.firewall.tagfilter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
+from sync.printing import shortened
 
 _OVERLAPPING: Final = 256
 _TAGS: Final = 1_000_000
@@ -37,7 +38,7 @@ class Registrations:
         one does not tell.
         """
         if self.missing:
-            unknown = "; ".join(self.missing)
+            unknown = shortened(self.missing)
             reason = f"what is registered for it is not known of every firewall: {unknown}"
             return Held(NOWHERE, None, (reason,))
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]

@@ -15,7 +15,7 @@ from sync.plan.changes import Action, Cause, Change, nets
 from sync.plan.plan import Origin, Plan
 from sync.plan.precedence import Precedence
 from sync.plan.references import DIRECTIONS, essence, mapping, rules
-from sync.printing import markdown_escaped, printable
+from sync.printing import markdown_escaped, printable, shortened
 
 _SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-"}
 _COLORS = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m", "!": "\x1b[31m"}
@@ -81,7 +81,7 @@ def _origins(plan: Plan) -> Iterator[str]:
 
 def _version(origin: Origin) -> str:
     verb = "changed" if origin.pending else "committed"
-    who = f", {verb} by {', '.join(origin.administrators)}" if origin.administrators else ""
+    who = f", {verb} by {shortened(origin.administrators, ', ')}" if origin.administrators else ""
     return f"version {origin.version}{who}"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from sync.printing import shortened
+
 Place = tuple[str | int, ...]
 """The way to a value: keys, and the positions of list items from 0."""
 
@@ -62,7 +64,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest known word as a question, or all of them if none is near."""
     known = list(known)
     match = nearest(word, known)
-    return f"did you mean {match}?" if match else f"known here: {', '.join(known)}"
+    return f"did you mean {match}?" if match else f"known here: {shortened(known, ', ')}"
 
 
 _TEXTS = {

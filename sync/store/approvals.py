@@ -4,6 +4,9 @@
        ▲            └─ 24 hours ──> blocked again by the next sync
        └─ anything else happens to the cluster: another plan, another row
 
+An approval is of the cluster that was met when it was given: it is void once another one is
+accepted or met under that name.
+
 Each step is a record; the row names them (0: not yet) and is a projection of the trail. It keeps
 the plan, so that whoever is to approve it can look at it.
 """
@@ -18,7 +21,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from sync.errors import UsageError, ZonebridgeError
 from sync.store.chain import Head
-from sync.store.models import Approvals, Records
+from sync.store.models import Approvals, Identities, Records
 from sync.store.records import Kind, Record, stamp
 
 LIFETIME = timedelta(hours=24)
@@ -109,7 +112,7 @@ def named(connection: Connection, digest: str) -> tuple[str, str]:
     if last is None:
         raise UsageError(
             f"no plan with the digest {digest} was blocked; `zonebridge status` shows those that "
-            "wait, once a `zonebridge sync` has met them"
+            "wait, once a sync has met them"
         )
     cluster, plan, guards = last
     raise ApprovalError(
@@ -128,8 +131,8 @@ def require_waiting(connection: Connection, cluster: str, plan: str, head: Head,
     said = f"the plan {plan[:12]} of cluster {cluster}"
     if used:
         raise ApprovalError(
-            f"{said} was approved and written at {used.time}; an approval holds once, and "
-            "`zonebridge sync` blocks the plan anew if it is still to be written"
+            f"{said} was approved and written at {used.time}; an approval holds once, and the next "
+            "sync blocks the plan anew if it is still to be written"
         )
     if approved and not _expired(approved, now):
         raise ApprovalError(
@@ -138,14 +141,14 @@ def require_waiting(connection: Connection, cluster: str, plan: str, head: Head,
         )
     if approved:
         raise ApprovalError(
-            f"the approval of {approved.time} for {said} has expired; run `zonebridge sync`, which "
-            "blocks the plan anew if it is still to be written, and approve it then"
+            f"the approval of {approved.time} for {said} has expired; the next sync blocks the "
+            "plan anew if it is still to be written, and then it can be approved"
         )
     assert blocked is not None
     if blocked.sequence != head.sequence:
         raise ApprovalError(
             f"{said} was blocked at {blocked.time}, and other things have happened to the cluster "
-            "since; run `zonebridge sync` and approve the plan that it shows"
+            "since; approve the plan that `zonebridge status` shows after the next sync"
         )
     return blocked.detail
 
@@ -172,8 +175,8 @@ def use(connection: Connection, intent: Record, now: str) -> None:
         return
     if approved is None or used is not None or _expired(approved, now):
         raise ApprovalError(
-            f"the approval of the plan {intent.plan[:12]} of cluster {intent.cluster} was used or "
-            "has expired meanwhile; nothing was written"
+            f"the approval of the plan {intent.plan[:12]} of cluster {intent.cluster} was used, "
+            "has expired or is void meanwhile; nothing was written"
         )
     _note(connection, intent.cluster, intent.plan, used=intent.sequence)
 
@@ -213,6 +216,11 @@ def current(connection: Connection, now: str) -> list[Approval]:
     return found
 
 
+def forget(connection: Connection, cluster: str) -> None:
+    """Let no plan of a cluster wait or be approved any more."""
+    connection.execute(delete(Approvals).where(Approvals.cluster == cluster))
+
+
 def _note(connection: Connection, cluster: str, plan: str, **sequence: int) -> None:
     ours = (Approvals.cluster == cluster) & (Approvals.plan == plan)
     connection.execute(update(Approvals).where(ours).values(**sequence))
@@ -221,7 +229,10 @@ def _note(connection: Connection, cluster: str, plan: str, **sequence: int) -> N
 def _row(
     connection: Connection, cluster: str, plan: str
 ) -> tuple[Record | None, Record | None, Record | None]:
-    """The records that blocked a plan, approved it and used that; only what they say counts."""
+    """The records that blocked a plan, approved it and used that; only what they say counts.
+
+    An approval that is void is none, unless it was used before.
+    """
     query = select(Approvals.blocked, Approvals.approved, Approvals.used)
     row = connection.execute(
         query.where(Approvals.cluster == cluster, Approvals.plan == plan)
@@ -231,6 +242,10 @@ def _row(
         _record(connection, cluster, sequence, kind, plan)
         for sequence, kind in zip(row or (0, 0, 0), kinds, strict=True)
     )
+    if approved and not used:
+        identified = select(Identities.sequence).where(Identities.cluster == cluster)
+        if approved.sequence < (connection.scalar(identified) or 0):
+            return blocked, None, None
     return blocked, approved, used
 
 

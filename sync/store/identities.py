@@ -2,6 +2,7 @@
 
     first contact ──> identify: remembered
     another UID   ──> refused ──> accept (an operator) ──> identify, by whoever holds the lease
+    gone for good ──> forget (an operator): as if never met
 
 Each step is a record, which ends in the UID and, where there was one, that of the cluster before;
 the row is a projection of the trail.
@@ -10,10 +11,10 @@ the row is a projection of the trail.
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, delete, select, text
 
 from sync.store.models import Identities
-from sync.store.records import ACCEPT, IDENTIFY, Record
+from sync.store.records import ACCEPT, FORGET, IDENTIFY, Record
 
 _BETWEEN: Final = " in place of "
 
@@ -45,7 +46,7 @@ def after(record: Record, known: Identity | None) -> Identity | None:
         return Identity(uid)
     if record.action == ACCEPT and known:
         return Identity(known.uid, uid)
-    return known
+    return None if record.action == FORGET else known
 
 
 def identities(connection: Connection) -> dict[str, Identity]:
@@ -60,3 +61,8 @@ def keep(connection: Connection, record: Record, known: Identity | None) -> None
     assert found is not None, "a UID is accepted in the place of another"
     row = {"cluster": record.chain, "uid": found.uid, "accepted": found.accepted}
     connection.execute(_KEEP, {**row, "sequence": record.sequence})
+
+
+def forget(connection: Connection, cluster: str) -> None:
+    """Know no more which cluster an entry is."""
+    connection.execute(delete(Identities).where(Identities.cluster == cluster))

@@ -39,6 +39,9 @@ IDENTIFY = "identify"
 ACCEPT = "accept-cluster"
 """The action of an operator's record: an entry may be another cluster from now on."""
 
+FORGET = "forget-cluster"
+"""The action of an operator's record: nothing is believed of a cluster any more."""
+
 
 class Outcome(StrEnum):
     """What became of an intent.

@@ -11,13 +11,14 @@ from sync.calico.manifest import Manifest
 from sync.errors import StoreError
 from sync.plan.changes import Change
 from sync.plan.plan import Origin
-from sync.store import approvals, bodies, identities
+from sync.store import approvals, bodies, identities, standings
 from sync.store.chain import append, lock
 from sync.store.database import Database
 from sync.store.leases import Lease
 from sync.store.models import Objects, OpenIntents, Records
 from sync.store.records import (
     ACCEPT,
+    FORGET,
     IDENTIFY,
     SERVICE,
     Clock,
@@ -174,12 +175,14 @@ class Run:
             if known and known.accepted != uid:
                 raise StoreError(
                     f"nobody has accepted {uid} as cluster {cluster}; run `zonebridge sync "
-                    f"--accept-new-cluster {cluster}`"
+                    f"--cluster {cluster} --accept-new-cluster {cluster}`"
                 )
             before = known.uid if known else ""
             drafts = [self._identity(cluster, Kind.ADOPTED, IDENTIFY, uid, before)]
             if known:
-                drafts += self._forgotten(connection, cluster, before)
+                drafts += self._forgotten(
+                    connection, cluster, f"was written to the cluster {before}"
+                )
             first, *rest = append(connection, cluster, drafts, self.clock)
             identities.keep(connection, first, known)
             _project(connection, cluster, rest)
@@ -195,6 +198,39 @@ class Run:
             draft = self._identity(cluster, Kind.OPERATOR, ACCEPT, uid, known.uid)
             [record] = append(connection, cluster, [draft], self.clock)
             identities.keep(connection, record, known)
+
+    def forget(self, lease: Lease) -> Record:
+        """Record that nothing is believed of a cluster any more; the record of that.
+
+        Each open intent is closed as unknown, and each object has a record. Which cluster it was,
+        how it stands and what was approved go too. The trail stays, and so does the lease with its
+        epoch, which belongs to one holder for ever.
+        """
+        cluster = lease.cluster
+        why = "the cluster was forgotten"
+        with self._recording(lease) as connection:
+            lock(connection, cluster)
+            known = identities.identities(connection).get(cluster)
+            closing = [
+                self._closing(intent, Kind.RECOVERED, None, Outcome.UNKNOWN, why)
+                for intent in open_intents(connection, cluster)
+            ]
+            forgotten = self._forgotten(connection, cluster, why)
+            last = Record(
+                run=self.id,
+                kind=Kind.OPERATOR,
+                trigger=self.trigger,
+                cluster=cluster,
+                action=FORGET,
+                detail=f"objects={len(forgotten)} open_intents={len(closing)}"
+                + (f" uid={known.uid}" if known else ""),
+            )
+            # The last of them: what is said of the cluster after it begins anew.
+            *rest, record = append(connection, cluster, [*closing, *forgotten, last], self.clock)
+            _project(connection, cluster, rest)
+            for table in (identities, approvals, standings):
+                table.forget(connection, cluster)
+        return record
 
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
         """Record that objects stand in the cluster as they shall, though we did not write them."""
@@ -306,8 +342,8 @@ class Run:
             detail=identities.detail(uid, before),
         )
 
-    def _forgotten(self, connection: Connection, cluster: str, uid: str) -> list[Record]:
-        """The records after which nothing is believed of the cluster that an entry was before."""
+    def _forgotten(self, connection: Connection, cluster: str, why: str) -> list[Record]:
+        """The records after which no object of a cluster is believed to stand there."""
         query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
         return [
             Record(
@@ -318,7 +354,7 @@ class Run:
                 object_kind=kind,
                 object_name=name,
                 before=digest,
-                detail=f"was written to the cluster {uid}",
+                detail=why,
             )
             for kind, name, digest in connection.execute(
                 query.order_by(Objects.kind, Objects.name)
@@ -382,6 +418,20 @@ class Run:
         _require_open(connection, chain, [record.intent for record in records])
         _project(connection, chain, records)
         return records
+
+
+def open_intents(connection: Connection, cluster: str) -> list[Record]:
+    """The intents of a cluster that nobody has closed, oldest first."""
+    query = (
+        select(Records)
+        .join(
+            OpenIntents,
+            (OpenIntents.chain == Records.chain) & (OpenIntents.sequence == Records.sequence),
+        )
+        .where(OpenIntents.chain == cluster)
+        .order_by(Records.sequence)
+    )
+    return [Record._make(row) for row in connection.execute(query)]
 
 
 def _digest(manifest: Manifest | None) -> str:

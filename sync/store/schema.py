@@ -56,7 +56,8 @@ def check(url: str, password: str | None = None) -> None:
     if missing:
         raise StoreError(
             f"the store {database.place} lacks the triggers {', '.join(missing)}; run `zonebridge "
-            "audit verify` with a published head, then restore them"
+            "audit verify --head` with a published head, then `zonebridge db upgrade`, which makes "
+            "them anew"
         )
 
 
@@ -116,6 +117,7 @@ def _migrate(database: Database, clock: Clock) -> None:
         if present > REVISION:
             _require_newest(database.place, present)
         command.upgrade(configuration(connection), "head")
+        triggers.create(connection)
         if connection.scalar(select(Stores.uuid)) is None:
             row = {"uuid": str(uuid.uuid4()), "created": stamp(clock())}
             connection.execute(insert(Stores).values(row))

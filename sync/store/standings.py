@@ -7,10 +7,10 @@ cluster is half-written is in no standing, for a killed sync notes none: the tra
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, delete, or_, select, text
 
 from sync.store.models import Heads, Records, Standings
-from sync.store.records import Kind, Outcome, storable
+from sync.store.records import FORGET, Kind, Outcome, storable
 
 _OPEN: Final = "nobody knows yet whether it was written"
 
@@ -86,6 +86,13 @@ def stand(
     )
 
 
+def forget(connection: Connection, cluster: str) -> None:
+    """Let a cluster stand as one that nobody has tried."""
+    connection.execute(
+        delete(Standings).where(Standings.kind == "cluster", Standings.name == storable(cluster))
+    )
+
+
 def standings(connection: Connection) -> list[Standing]:
     """Every standing, sorted by kind and name."""
     query = select(
@@ -102,7 +109,7 @@ def standings(connection: Connection) -> list[Standing]:
 def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
     """Whether a cluster is half-written, by its trail since its last success; None if it is not.
 
-    While a sync writes, it is.
+    While a sync writes, it is. What was written before it was forgotten is none of it.
     """
     succeeded = select(Standings.succeeded).where(
         Standings.kind == "cluster", Standings.name == storable(cluster)
@@ -110,6 +117,7 @@ def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
     query = (
         select(
             Records.kind,
+            Records.action,
             Records.time,
             Records.object_kind,
             Records.object_name,
@@ -119,7 +127,10 @@ def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
         .where(
             Records.chain == cluster,
             Records.time > (connection.scalar(succeeded) or ""),
-            Records.kind.in_((Kind.INTENT, Kind.OUTCOME, Kind.RECOVERED)),
+            or_(
+                Records.kind.in_((Kind.INTENT, Kind.OUTCOME, Kind.RECOVERED)),
+                Records.action == FORGET,
+            ),
         )
         .order_by(Records.sequence)
     )
@@ -127,7 +138,10 @@ def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
     written: set[tuple[str, str]] = set()
     unwritten: dict[tuple[str, str], str] = {}
     touched = False  # by what was written, or may have been
-    for kind, time, object_kind, name, outcome, error in connection.execute(query):
+    for kind, action, time, object_kind, name, outcome, error in connection.execute(query):
+        if action == FORGET:
+            since, written, unwritten, touched = "", set(), {}, False
+            continue
         key = (object_kind, name)
         since = since or time
         if kind == Kind.INTENT:

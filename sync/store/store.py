@@ -16,9 +16,9 @@ from sync.store.database import Database, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.memories import StoredMemory
-from sync.store.models import Base, Bodies, Objects, OpenIntents, Records
+from sync.store.models import Base, Bodies, Objects, Records
 from sync.store.records import SERVICE, Clock, Record, now, stamp
-from sync.store.run import Run
+from sync.store.run import Run, open_intents
 from sync.store.standings import HalfWritten, Standing
 
 NO_UUID = str(uuid.UUID(int=0))
@@ -63,17 +63,8 @@ class Store:
 
     def open_intents(self, cluster: str) -> list[Record]:
         """The intents that nobody has closed, oldest first: left by a kill or a timeout."""
-        query = (
-            select(Records)
-            .join(
-                OpenIntents,
-                (OpenIntents.chain == Records.chain) & (OpenIntents.sequence == Records.sequence),
-            )
-            .where(OpenIntents.chain == cluster)
-            .order_by(Records.sequence)
-        )
         with self.database.reading() as connection:
-            return [Record._make(row) for row in connection.execute(query)]
+            return open_intents(connection, cluster)
 
     def heads(self) -> tuple[chain.Head, ...]:
         """The head of every chain, to be published where the database's owner cannot rewrite it."""

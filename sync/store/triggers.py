@@ -16,12 +16,16 @@ $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$
 
 
 def create(connection: Connection) -> None:
-    """Create the triggers that are not there."""
+    """Create the triggers that are not there, or do nothing."""
     present = _present(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(text(_POSTGRESQL_FUNCTION))
     for name, statement in _statements(connection.dialect.name).items():
         if name not in present:
+            if connection.dialect.name == "postgresql":
+                # One that was disabled is there, and does nothing.
+                table = name.split("_")[0]
+                connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
             connection.execute(text(statement))
 
 

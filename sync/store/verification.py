@@ -21,6 +21,7 @@ from sync.store.models import (
 from sync.store.records import (
     ACCEPT,
     FIRST_PREVIOUS_HASH,
+    FORGET,
     IDENTIFY,
     Kind,
     Record,
@@ -158,6 +159,8 @@ class _Chain:
             self._replay_approval(record)
         if record.action in (IDENTIFY, ACCEPT):
             self._replay_identity(record)
+        if record.action == FORGET:
+            self._replay_forgetting(record)
         digest = effect(record)
         if digest:
             self.objects[record.object_kind, record.object_name] = (digest, record.sequence)
@@ -173,6 +176,12 @@ class _Chain:
             raise self._broken(record.sequence, "nobody accepted the cluster that it tells of")
         self.identity = (found, record.sequence)
 
+    def _replay_forgetting(self, record: Record) -> None:
+        if self.objects or self.intents:
+            raise self._broken(record.sequence, "it forgets a cluster, but not what stands there")
+        self.approvals.clear()
+        self.identity = None
+
     def _replay_approval(self, record: Record) -> None:
         blocked, approved, used = self.approvals.get(record.plan, (0, 0, 0))
         if record.kind == Kind.BLOCKED:
@@ -182,7 +191,8 @@ class _Chain:
                 raise self._broken(record.sequence, "it approves a plan that did not wait for it")
             self.approvals[record.plan] = (blocked, record.sequence, 0)
         elif record.kind == Kind.INTENT:
-            if not approved:
+            void = self.identity is not None and approved < self.identity[1] and not used
+            if not approved or void:
                 raise self._broken(record.sequence, "its plan was not approved")
             self.approvals[record.plan] = (blocked, approved, used or record.sequence)
 
@@ -221,13 +231,14 @@ def _chains(connection: Connection) -> list[str]:
 
 def _walk(connection: Connection, chain: _Chain) -> None:
     query = select(Records).where(Records.chain == chain.name).order_by(Records.sequence)
-    rows = connection.execute(query.execution_options(yield_per=bodies.CHUNK))
-    for batch in rows.partitions():
-        records = [Record._make(row) for row in batch]
-        digests = set().union(*map(_digests, records))
-        kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
-        for record in records:
-            chain.add(record, kept)
+    # Closed where a record is bad too: PostgreSQL keeps a cursor for it.
+    with connection.execute(query.execution_options(yield_per=bodies.CHUNK)) as rows:
+        for batch in rows.partitions():
+            records = [Record._make(row) for row in batch]
+            digests = set().union(*map(_digests, records))
+            kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
+            for record in records:
+                chain.add(record, kept)
 
 
 def _compare(connection: Connection, chain: _Chain) -> None:

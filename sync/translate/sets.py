@@ -22,11 +22,11 @@ from sync.firewall.objects import AddressGroup
 from sync.firewall.resolution import Resolved, resolve_groups
 from sync.net import addresses
 from sync.net.addresses import NOWHERE, AddressSet
+from sync.printing import shortened
 
 # Go reads these as IPv4 addresses, so a set must not hold them (`net.ParseCIDR`).
 _MAPPED_V4 = addresses.network("::ffff:0:0/96")
 _MAPPED_REASON = "it holds addresses of ::ffff:0:0/96, read as IPv4"
-_REASONS_LENGTH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +280,3 @@ def _fits(nets: Sequence[str]) -> bool:
     # In JSON each net stands in quotes, with a comma.
     size = sum(map(len, nets)) + 3 * len(nets)
     return len(nets) <= limits.NETS_PER_SET and size <= limits.SET_BYTES
-
-
-def shortened(reasons: Sequence[str]) -> str:
-    """The reasons as one text of bounded length; the report has them all."""
-    text = "; ".join(reasons)
-    if len(text) <= _REASONS_LENGTH:
-        return text
-    return f"{text[:_REASONS_LENGTH].rpartition('; ')[0] or text[:_REASONS_LENGTH]}; and more"

@@ -21,6 +21,7 @@ from sync.firewall.networks import Derived
 from sync.net import addresses
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.options import ZoneDefinition, ZoneOptions
+from sync.printing import shortened
 
 PODS = "projectcalico.org/orchestrator == 'k8s'"
 """Every pod, and nothing else: sets and host endpoints may carry a zone's label too."""
@@ -308,7 +309,7 @@ def _check_default_routes(
         )
         family = "0.0.0.0/0" if held.v4 == EVERYWHERE.v4 else "::/0"
         if EVERYWHERE.v4 == held.v4 or EVERYWHERE.v6 == held.v6:
-            missing = ", ".join(map(repr, sorted(unknown)))
+            missing = shortened(map(repr, sorted(unknown)), ", ")
             raise UsageError(
                 f"zones.definitions gives {family}, everything else, to the zone {zone!r}, and the "
                 f"networks of {missing} are not known; give each of them networks ([] if it is "

@@ -15,6 +15,7 @@ from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import AddressSet
 from sync.net.intervals import Bounds, intersection
 from sync.options import RuleOptions
+from sync.printing import shortened
 from sync.verify.boxes import (
     FAMILIES,
     Box,
@@ -437,7 +438,7 @@ def _action(entry: Entry) -> Action:
 
 
 def _listed(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    return shortened(sorted(names), ", ") or "none"
 
 
 def _too_many() -> NoAnswerError:

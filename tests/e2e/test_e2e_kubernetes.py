@@ -355,7 +355,7 @@ def test_another_server_behind_a_kubeconfig_is_refused_until_it_is_accepted(
     place.configure(kubernetes("eu", second_calico.kubeconfig()))
     for command in ("plan", "sync"):
         [error] = failed(place.run(command), "eu")
-        assert "zonebridge sync --accept-new-cluster eu" in error
+        assert "zonebridge sync --cluster eu --accept-new-cluster eu" in error
     assert nets(second_calico) == {}
     foreseen = place.done("sync", "--dry-run", "--accept-new-cluster", "eu")
     assert f"{objects(2)} to create" in foreseen.out

@@ -5,12 +5,14 @@ import pty
 import signal
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
 import pytest
 import yaml
 
+from sync.store import open_store
 from tests.e2e.installation import (
     COMMAND,
     SECONDS,
@@ -714,3 +716,79 @@ def test_a_cluster_that_is_no_longer_configured_is_listed_until_it_is_emptied(
     assert place.done("status", "--output", "json").json["unconfigured"] == []
     assert "no longer configured" not in place.done("plan").err
     place.done("audit", "verify")
+
+
+def test_a_cluster_that_is_gone_for_good_is_forgotten_and_the_trail_keeps_it(
+    place: Installation,
+) -> None:
+    place.configure("eu", "us")
+    place.done("sync")
+    written = place.files("us")
+    refused = place.run("forget", "us", "--yes")
+    assert refused.code == 64
+    assert "remove its entry" in refused.err
+
+    place.configure("eu")
+    assert "run `zonebridge forget us`" in place.done("status").out
+    before = place.done("audit", "export", "--cluster", "us").out
+    unasked = place.run("forget", "us")
+    assert unasked.code == 64
+    assert "say --yes" in unasked.err
+    unheard = place.run("forget", "su", "--yes")
+    assert unheard.code == 64
+    assert "did you mean us?" in unheard.err
+    with (
+        open_store(f"sqlite:///{place.directory}/zonebridge.db") as store,
+        store.lease("us", "an older service", timedelta(minutes=1)),
+    ):
+        held = place.run("forget", "us", "--yes")
+    assert held.code == 7
+    assert "an older service" in held.err
+    assert place.done("audit", "export", "--cluster", "us").out == before
+
+    assert "Forgot cluster us." in place.done("forget", "us", "--yes").out
+    assert place.done("status", "--output", "json").json["unconfigured"] == []
+    for command in ("status", "plan", "sync"):
+        done = place.done(command)
+        assert "cluster us" not in f"{done.out}{done.err}".lower()
+    assert place.files("us") == written
+    after = place.done("audit", "export", "--cluster", "us").out
+    assert after.startswith(before)
+    assert '"action":"forget-cluster"' in after.splitlines()[-1]
+    place.done("audit", "verify")
+    again = place.done("forget", "us", "--yes")
+    assert "nothing to forget" in again.out
+    assert place.done("audit", "export", "--cluster", "us").out == after
+
+    # What stood there all the time is ours by its labels.
+    place.configure("eu", "us")
+    assert "no changes" in place.done("plan", "--cluster", "us").out
+    place.done("sync")
+    assert place.files("us") == written
+    place.done("verify", "--cluster", "us", "--live")
+    place.done("audit", "verify")
+
+
+def test_forgetting_is_confirmed_at_a_terminal(place: Installation) -> None:
+    place.configure("eu", "us")
+    place.done("sync")
+    place.configure("eu")
+    for answer, code in (("n", 130), ("y", 0)):
+        controller, terminal = pty.openpty()
+        try:
+            os.write(controller, f"{answer}\n".encode())
+            done = subprocess.run(
+                [COMMAND, "forget", "us"],
+                cwd=place.directory,
+                env=environment(),
+                stdin=terminal,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            os.close(controller)
+            os.close(terminal)
+        assert done.returncode == code, done.stderr
+        assert "of ours stood in cluster us last" in done.stderr
+        assert len(place.done("status", "--output", "json").json["unconfigured"]) == (code and 1)

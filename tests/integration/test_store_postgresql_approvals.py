@@ -90,7 +90,7 @@ def test_a_plan_waits_is_approved_and_is_written_once(store: Store, clock: Watch
     assert store.approvals() == []
     [intent] = audit.records(store, Filter(kind="intent"))
     assert intent.plan == PLAN
-    with pytest.raises(ApprovalError, match="was used or has expired"):
+    with pytest.raises(ApprovalError, match="was used, has expired or is void"):
         write(store)
     assert kinds(store) == [Kind.BLOCKED, Kind.APPROVED, Kind.INTENT]
 
@@ -206,7 +206,7 @@ def test_an_approval_expires_after_a_day(store: Store, clock: Watch) -> None:
     assert store.approvals() == []
     with pytest.raises(ApprovalError, match="has expired"):
         write(store)
-    with pytest.raises(ApprovalError, match="has expired; run `zonebridge sync`"):
+    with pytest.raises(ApprovalError, match="has expired; the next sync blocks"):
         store.run("alice").approve(PLAN)
     block(store)
     store.run("alice").approve(PLAN)
@@ -297,3 +297,60 @@ def test_records_of_an_approved_plan_name_it_to_the_end(store: Store) -> None:
         intents = run.intend(lease, [delete(WEB)], ORIGINS, approved=PLAN)
         [recovered] = store.run("next").recover(lease, [(intents[0], None)])
     assert recovered.plan == PLAN
+
+
+def test_an_approval_is_void_once_another_cluster_is_accepted_under_that_name(
+    store: Store,
+) -> None:
+    with store.lease("eu", "test", LONG) as lease:
+        store.run("sync").identify(lease, "one")
+    block(store)
+    store.run("alice").approve(PLAN)
+    store.run("bob").accept("eu", "two")
+    assert not store.approved("eu", PLAN)
+    assert store.approvals() == []
+    with pytest.raises(ApprovalError, match="is void meanwhile"):
+        write(store)
+    with pytest.raises(ApprovalError, match="other things have happened to the cluster"):
+        store.run("alice").approve(PLAN)
+
+    # Blocked again by the cluster before, which still is there, approved, and then it is another.
+    block(store)
+    store.run("alice").approve(PLAN)
+    assert store.approved("eu", PLAN)
+    with store.lease("eu", "test", LONG) as lease:
+        store.run("sync").identify(lease, "two")
+    assert not store.approved("eu", PLAN)
+    with pytest.raises(ApprovalError, match="is void meanwhile"):
+        write(store)
+    assert Kind.INTENT not in kinds(store)
+
+    block(store)
+    [waiting] = store.approvals()
+    assert (waiting.plan, waiting.approved) == (PLAN, "")
+    store.run("alice").approve(PLAN)
+    run = store.run("sync")
+    write(store, run=run)
+    # What is under way by then is finished: it still writes the cluster that was approved.
+    store.run("bob").accept("eu", "three")
+    write(store, run=run)
+
+
+def test_an_approval_of_a_cluster_is_void_once_something_else_is_met_under_that_name(
+    store: Store,
+) -> None:
+    block(store)
+    store.run("alice").approve(PLAN)
+    with store.lease("eu", "test", LONG) as lease:
+        store.run("sync").identify(lease, "one")
+    assert not store.approved("eu", PLAN)
+
+
+def test_an_approval_of_another_cluster_stands(store: Store) -> None:
+    block(store)
+    store.run("alice").approve(PLAN)
+    with store.lease("us", "test", LONG) as lease:
+        store.run("sync").identify(lease, "one")
+        store.run("bob").accept("us", "two")
+        store.run("sync").identify(lease, "two")
+    assert store.approved("eu", PLAN)

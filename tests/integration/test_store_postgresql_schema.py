@@ -58,6 +58,21 @@ def test_down_and_up_again_is_the_same_schema(
     check(*place)
 
 
+def test_triggers_that_are_gone_or_disabled_are_made_anew(
+    database: Database, place: tuple[str, str | None]
+) -> None:
+    upgrade(*place)
+    with database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("ALTER TABLE records DISABLE TRIGGER records_keep"))
+        else:
+            connection.execute(text("DROP TRIGGER records_update"))
+    with pytest.raises(StoreError, match=r"lacks the triggers records_.*`zonebridge db upgrade`"):
+        check(*place)
+    upgrade(*place)
+    check(*place)
+
+
 @pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004"])
 def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
     database: Database, place: tuple[str, str | None], older: str

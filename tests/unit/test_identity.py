@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from sync.store import BATCH, BrokenRecordError, Identity, Kind, open_store
 from sync.store.audit import at
 from sync.store.verification import verify
 from tests.unit.store.words import ticking
-from tests.unit.test_cycle import TIER, WEB, A, B, KnownCluster, World, changed
+from tests.unit.test_cycle import TIER, TTL, WEB, A, B, KnownCluster, World, changed
 from tests.words import group
 
 ONE, TWO = "11111111-0000-4000-8000-000000000001", "22222222-0000-4000-8000-000000000002"
@@ -126,7 +127,7 @@ def test_an_entry_that_reaches_another_cluster_is_refused_until_an_operator_says
         said = refused(world.only(dry=dry))
         assert ONE in said
         assert TWO in said
-        assert "zonebridge sync --accept-new-cluster eu" in said
+        assert "zonebridge sync --cluster eu --accept-new-cluster eu" in said
     assert rebuilt.writes == []
 
     assert TWO in accept(world, "eu")
@@ -257,3 +258,81 @@ def test_verify_finds_a_table_that_says_another_cluster_than_the_trail(
     with pytest.raises(BrokenRecordError, match="which cluster it is") as caught:
         verify(world.store)
     assert caught.value.chain == "eu"
+
+
+def theirs() -> dict[str, Any]:
+    """A policy of somebody else in our tier, which an approval lets stand."""
+    return {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "GlobalNetworkPolicy",
+        "metadata": {"name": f"{TIER}.theirs"},
+        "spec": {"tier": TIER, "order": 1, "selector": "all()", "types": ["Egress"]},
+    }
+
+
+def test_an_approval_lets_nothing_through_in_a_cluster_that_was_accepted_since(
+    world: World,
+) -> None:
+    world.stands_for = {"eu": (("main", "dg"),)}
+    key = ("GlobalNetworkPolicy", f"{TIER}.theirs")
+    world.kept["eu"].documents[key] = theirs()
+    blocked = world.only().plan
+    assert blocked is not None
+    assert [each.guard for each in blocked.blockers] == ["foreign-policy"]
+    world.store.run("alice").approve(blocked.digest)
+    let_through = world.only(dry=True).plan
+    assert let_through is not None
+    assert let_through.blockers == ()
+
+    other = world.kept["eu"] = KnownCluster(world.owner, uid=TWO)
+    other.documents[key] = theirs()
+    world.settings["accept"] = True
+    foreseen = world.only(dry=True).plan
+    world.settings.clear()
+    accept(world, "eu")
+    for plan in (foreseen, world.only(dry=True).plan, world.only().plan, world.only().plan):
+        assert plan is not None
+        assert plan.digest == blocked.digest
+        assert [each.guard for each in plan.blockers] == ["foreign-policy"]
+    assert other.writes == []
+
+    world.store.run("alice").approve(blocked.digest)
+    assert len(changed(world.only())) == 3
+    assert verify(world.store)
+
+
+def forget(world: World, name: str) -> None:
+    with world.store.lease(name, "an operator", TTL) as lease:
+        world.store.run("an operator").forget(lease)
+
+
+def test_a_cluster_that_was_forgotten_and_still_stands_is_found_to_hold_what_is_ours(
+    world: World,
+) -> None:
+    """Its objects have our labels and our store's identity."""
+    world.sync("us")
+    us = world.kept["us"]
+    wrote = list(us.writes)
+    forget(world, "us")
+    assert world.store.identities() == {}
+    result = world.sync("us")["us"]
+    assert result.plan is not None
+    assert len(result.plan.adopted) == 3
+    assert us.writes == wrote
+    assert len(world.store.written("us")) == 3
+    # What nothing wants any more goes, though no table tells who wrote it.
+    forget(world, "us")
+    world.export(A, B)
+    assert Action.DELETE in [action for action, _ in changed(world.sync("us")["us"])]
+    assert verify(world.store)
+
+
+def test_another_cluster_under_a_forgotten_name_is_written_as_a_new_one(world: World) -> None:
+    world.sync("us")
+    forget(world, "us")
+    rebuilt = world.kept["us"] = KnownCluster(world.owner, uid=ONE)
+    # Without anybody's acceptance: nobody has met it.
+    assert len(changed(world.sync("us")["us"])) == 3
+    assert set(rebuilt.documents) == set(world.store.written("us"))
+    assert world.store.identities() == {"us": Identity(ONE)}
+    assert verify(world.store)

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from sync.cli import status
-from sync.store import Store, open_store
+from sync.store import BATCH, Store, open_store
+from tests.unit.store.words import create, group, intend
 
 
 @pytest.fixture
@@ -73,3 +74,19 @@ def test_who_keeps_a_cluster_and_since_when_is_told(
         with store.database.writing() as connection:
             connection.execute(text("UPDATE leases SET expires_at = expires_at + 3450000000"))
         assert "by the database, whose clock was ahead" in told(store, capsys)
+
+
+def test_of_many_intents_that_a_kill_left_open_a_line_names_a_few_and_counts_the_rest(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = [create(group(f"g{number:02}")) for number in range(BATCH)]
+    intend(store.run("killed"), "eu", changes[:3])
+    [line] = [each for each in told(store, capsys).splitlines() if "not known to be" in each]
+    assert line.count("GlobalNetworkSet g") == 3
+    assert "more" not in line
+    intend(store.run("killed"), "eu", changes[3:])
+    [line] = [each for each in told(store, capsys).splitlines() if "not known to be" in each]
+    assert line.startswith("  not known to be written: 64 objects (--output json has all): Global")
+    assert line.count("GlobalNetworkSet g") == 3
+    assert line.endswith("; and 61 more")
+    assert len(cluster(store)["half_written"]["unwritten"]) == 64

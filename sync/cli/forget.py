@@ -1,0 +1,84 @@
+"""`zonebridge forget`: let the store believe nothing more of a cluster that is gone for good."""
+
+import sys
+
+import click
+
+from sync import assembly
+from sync.cli.context import Context, holder, trigger
+from sync.errors import UsageError
+from sync.printing import counted, printable
+from sync.settings.problems import did_you_mean
+from sync.store import Store
+from sync.store.published import hold_to_heads, publish_heads
+
+
+@click.command()
+@click.argument("cluster")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def forget(context: Context, cluster: str, *, yes: bool) -> int:
+    """Forget the CLUSTER, which is gone for good and no longer configured.
+
+    No cluster is asked or written, and the audit trail stays. What stands there, if it still runs,
+    goes on deciding.
+    """
+    settings = context.settings()
+    if cluster in [each.name for each in settings.clusters]:
+        raise UsageError(
+            f"cluster {cluster} is configured; remove its entry from the configuration, of a "
+            "service that runs too, and forget it then"
+        )
+    # Nothing is made here: without a store there is nothing to forget.
+    context.recorded().close()
+    with assembly.store_of(settings, write=True) as store:
+        hold_to_heads(store, settings.audit.head_file)
+        if not _is_known(store, cluster):
+            click.echo(printable(f"Nothing is believed of cluster {cluster}: nothing to forget."))
+            return 0
+        if not yes:
+            _ask(store, cluster)
+        run = store.run(trigger("zonebridge forget"))
+        try:
+            with store.lease(cluster, holder("zonebridge forget"), settings.lease_ttl) as lease:
+                run.forget(lease)
+            run.finish("done", {})
+        finally:
+            if run.begun:
+                publish_heads(store, settings.audit.head_file)
+    click.echo(
+        printable(f"Forgot cluster {cluster}. The audit trail keeps all that happened to it.")
+    )
+    return 0
+
+
+def _is_known(store: Store, cluster: str) -> bool:
+    """Whether the tables say anything of a cluster; `UsageError` for one that was never there."""
+    stands = {each.name for each in store.standings() if each.kind == "cluster"}
+    known = sorted({*store.clusters(), *stands})
+    if cluster not in known:
+        raise UsageError(
+            f"nothing is known of a cluster {cluster!r}; {did_you_mean(cluster, known)}"
+        )
+    return bool(
+        cluster in stands
+        or cluster in store.identities()
+        or store.digests(cluster)
+        or store.open_intents(cluster)
+        or any(each.cluster == cluster for each in store.approvals())
+    )
+
+
+def _ask(store: Store, cluster: str) -> None:
+    """Have a person at a terminal confirm it; `UsageError` where there is none."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"forgetting cluster {cluster} is not confirmed; say --yes")
+    objects = counted(len(store.digests(cluster)), "object")
+    click.confirm(
+        printable(
+            f"{objects} of ours stood in cluster {cluster} last, and stay there if it still runs. "
+            "Forget it?"
+        ),
+        abort=True,
+        err=True,
+    )
