@@ -14,6 +14,7 @@ from sync.store import Store
 def unconfigured(store: Store, settings: Settings) -> list[dict[str, Any]]:
     """Each as JSON has it, in name order; one whose cluster another entry has met is none."""
     known = store.identities()
+    holders = {each.name: each.holder for each in store.leases() if each.seconds > 0}
     configured = {cluster.name for cluster in settings.clusters}
     met = {each.uid for name, each in known.items() if name in configured}
     found = []
@@ -21,17 +22,26 @@ def unconfigured(store: Store, settings: Settings) -> list[dict[str, Any]]:
         objects, intents = len(store.digests(name)), len(store.open_intents(name))
         uid = known[name].uid if name in known else None
         if name not in configured and uid not in met and (objects or intents):
-            found.append({"name": name, "uid": uid, "objects": objects, "open_intents": intents})
+            counts = {"objects": objects, "open_intents": intents}
+            found.append({"name": name, "uid": uid, **counts, "holder": holders.get(name)})
     return found
 
 
 def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
     """What to say of each, and how what stands there is removed."""
-    return [
-        f"cluster {each['name']} is no longer configured, and {counted(each['objects'], 'object')} "
-        "of ours stood there last, which nobody keeps up or removes; to remove what is there, "
-        "configure it again with `device_groups: []`, run `zonebridge sync --cluster "
-        f"{each['name']}`, and remove its entry; if the cluster is gone for good, run `zonebridge "
-        f"forget {each['name']}`"
-        for each in found
-    ]
+    return [_sentence(each, each["name"]) for each in found]
+
+
+def _sentence(found: dict[str, Any], name: str) -> str:
+    objects = counted(found["objects"], "object")
+    keeps = (
+        f"{found['holder']} keeps it all the same, by an older configuration: start that anew; then"
+        if found["holder"]
+        else "nobody keeps up or removes them;"
+    )
+    return (
+        f"cluster {name} is no longer configured, and {objects} of ours stood there last; {keeps} "
+        "to remove what is there, configure it again with `device_groups: []`, run `zonebridge "
+        f"sync --cluster {name}`, and remove its entry; if the cluster is gone for good, run "
+        f"`zonebridge forget {name}`"
+    )

@@ -742,6 +742,8 @@ def test_a_cluster_that_is_gone_for_good_is_forgotten_and_the_trail_keeps_it(
         store.lease("us", "an older service", timedelta(minutes=1)),
     ):
         held = place.run("forget", "us", "--yes")
+        [left] = place.done("status", "--output", "json").json["unconfigured"]
+        assert left["holder"] == "an older service"
     assert held.code == 7
     assert "an older service" in held.err
     assert place.done("audit", "export", "--cluster", "us").out == before
