@@ -117,7 +117,8 @@ def _migrate(database: Database, clock: Clock) -> None:
         if present > REVISION:
             _require_newest(database.place, present)
         command.upgrade(configuration(connection), "head")
-        triggers.create(connection)
+        if triggers.missing(connection):
+            triggers.create(connection)
         if connection.scalar(select(Stores.uuid)) is None:
             row = {"uuid": str(uuid.uuid4()), "created": stamp(clock())}
             connection.execute(insert(Stores).values(row))

@@ -736,7 +736,7 @@ def test_a_cluster_that_is_gone_for_good_is_forgotten_and_the_trail_keeps_it(
     assert "say --yes" in unasked.err
     unheard = place.run("forget", "su", "--yes")
     assert unheard.code == 64
-    assert "did you mean us?" in unheard.err
+    assert "known here: eu, us" in unheard.err
     with (
         open_store(f"sqlite:///{place.directory}/zonebridge.db") as store,
         store.lease("us", "an older service", timedelta(minutes=1)),

@@ -97,7 +97,7 @@ def test_every_command_and_option_that_a_document_names_is_there(file: Path) -> 
 
 def test_the_commands_that_are_told_of_are_found_in_messages_at_all() -> None:
     told = [each for file in SOURCES for text in said(file) for each in QUOTED.findall(text)]
-    assert {"sync --adopt", "approve X", "sync --cluster X --accept-new-cluster X"} <= set(told)
+    assert {"approve X", "forget X", "sync --cluster X --accept-new-cluster X"} <= set(told)
 
 
 @pytest.mark.parametrize(
