@@ -168,7 +168,7 @@ def test_a_sync_that_was_left_in_the_middle_is_half_written_until_one_comes_to_i
         document = stood.document()
         document["spec"]["ingress"].insert(0, {"action": "Pass"})
         change = Change(stood, Manifest.of(document), Cause.CONFIGURATION)
-        with store.lease("eu", "test", timedelta(seconds=5)) as lease:
+        with store.lease("eu", "test", timedelta(minutes=10)) as lease:
             run = store.run("test")
             gone = Change(other, None, Cause.CONFIGURATION)
             written, _ = run.intend(lease, [change, gone], [])

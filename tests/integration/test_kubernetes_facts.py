@@ -588,7 +588,7 @@ def test_what_others_do_to_policies_and_tiers_is_seen(prod: Api, calico: Control
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -60,7 +60,7 @@ def panorama(authority: Authority) -> Iterator[Panorama]:
 class Client:
     """A connection that verifies its server, and is kept as long as it lasts."""
 
-    def __init__(self, panorama: Panorama, authority: Authority, timeout: float = 20) -> None:
+    def __init__(self, panorama: Panorama, authority: Authority, timeout: float = 120) -> None:
         self.panorama = panorama
         context = ssl.create_default_context(cafile=str(authority.ca_file))
         # As Python does since 3.13.
@@ -375,7 +375,7 @@ def test_what_is_not_known_is_an_invalid_command(client: Client, form: dict[str,
 
 def test_pan_os_python_reads_it(panorama: Panorama) -> None:
     panorama.registered = {"10.9.0.1": ("web",)}
-    device = PanosPanorama(panorama.host, api_key=panorama.api_key, port=panorama.port, timeout=20)
+    device = PanosPanorama(panorama.host, api_key=panorama.api_key, port=panorama.port, timeout=120)
     assert device.opstate.dg_hierarchy.fetch() == {"eu": None, "us": None, "berlin": "eu"}
     group = device.add(DeviceGroup("eu"))
     found = AddressObject.refreshall(group, running_config=True, add=False)
@@ -450,7 +450,7 @@ def test_a_reset_is_an_rst(panorama: Panorama, authority: Authority) -> None:
     context = ssl.create_default_context(cafile=str(authority.ca_file))
     panorama.fail(every, Reset())
     with (
-        socket.create_connection((panorama.host, panorama.port), 20) as plain,
+        socket.create_connection((panorama.host, panorama.port), 120) as plain,
         context.wrap_socket(plain, server_hostname=panorama.host) as line,
     ):
         line.sendall(b"GET /api/ HTTP/1.1\r\n\r\n")
@@ -495,7 +495,7 @@ def test_requests_at_the_same_time_are_counted(panorama: Panorama, authority: Au
     assert panorama.in_flight_peak == 1
     assert panorama.connections == 10
     together = threading.Barrier(4)
-    panorama.before(every, lambda: together.wait(20), times=None)
+    panorama.before(every, lambda: together.wait(120), times=None)
     with ThreadPoolExecutor(4) as threads:
         assert all(DNS in said for said in threads.map(ask, range(8)))
     assert panorama.in_flight_peak == 4

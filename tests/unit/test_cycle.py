@@ -62,7 +62,7 @@ from tests.words import Word, address, document, dynamic, group, rule
 KIND = "GlobalNetworkSet"
 POLICY, STAGED = "GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"
 TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
-TTL = timedelta(seconds=3)
+TTL = timedelta(minutes=10)  # none runs out because a machine is slow
 PROBE = 8
 A, B, C = address("a", "10.0.0.1"), address("b", "10.0.0.3"), address("c", "10.0.0.5")
 WEB, DB = group("web", "a", "b"), group("db", "c")

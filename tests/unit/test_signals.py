@@ -7,7 +7,7 @@ import pytest
 
 from sync.cli.signals import signals
 
-SECONDS = 20
+SECONDS = 120
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -29,7 +29,7 @@ TIER = "firewallpolicy"
 WEB, DB = f"{TIER}.pan-zone-web", f"{TIER}.pan-zone-db"
 UNKNOWN = f"{TIER}.pan-unknown-zone"
 POLICY, SET = "GlobalNetworkPolicy", "GlobalNetworkSet"
-TTL = timedelta(seconds=3)
+TTL = timedelta(minutes=10)  # none runs out because a machine is slow
 
 
 class Killed(BaseException):

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ from tests.words import address, group
 
 TIMING = Timing(
     poll_interval=timedelta(seconds=0.05),
-    lease_ttl=timedelta(seconds=6),
+    lease_ttl=timedelta(minutes=10),  # none runs out because a machine is slow
     resync_interval=timedelta(hours=1),
-    max_source_age=timedelta(minutes=1),
+    max_source_age=timedelta(minutes=10),
 )
+SHORT = timedelta(seconds=3)  # a worker without a lease looks again after a part of it
 
 
 @dataclass
@@ -59,6 +60,7 @@ class World:
     log: list[Any]
     stopping: threading.Event
     port: int = 0
+    timing: Timing = TIMING
 
     def ask(self, path: str) -> tuple[int, str]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
@@ -77,7 +79,7 @@ def service(world: World, head_file: Path | None = None) -> Service:
         [Cluster("prod", (DeviceGroupHere("main", "dg"),), cluster, cluster.writer, cluster, True)],
         world.store,
         Options((), True, cluster.owner),
-        TIMING,
+        world.timing,
         trigger="a test",
         holder="the service",
         head_file=head_file,
@@ -220,6 +222,7 @@ def test_a_write_that_fails_makes_it_not_ready_though_smaller_ones_work(
     def intend(self: Run, *_: object, **__: object) -> Any:
         raise StoreError("the disk is full")
 
+    world.timing = replace(TIMING, lease_ttl=SHORT)
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
         with monkeypatch.context() as failing:
@@ -321,6 +324,7 @@ def test_heads_go_to_the_file_and_one_that_cannot_be_written_is_told(
     world: World, tmp_path: Path
 ) -> None:
     heads = tmp_path / "none" / "heads"
+    world.timing = replace(TIMING, lease_ttl=SHORT)
     with serving(world, heads):
         until(lambda: any("cannot write the heads" in str(each) for each in world.log))
         heads.parent.mkdir()

@@ -33,7 +33,8 @@ from sync.translate.translation import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group, rule
 
-TTL = timedelta(seconds=3)
+TTL = timedelta(minutes=10)  # none runs out because a machine is slow
+SHORT = timedelta(seconds=3)  # a worker without a lease looks again after a part of it
 WEB = ("GlobalNetworkSet", "pan.web")
 TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
 A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
@@ -69,6 +70,7 @@ class World:
     published: int = 0
     repair_drift: bool = True
     resync_interval: timedelta = timedelta(hours=1)
+    lease_ttl: timedelta = TTL
 
     def __post_init__(self) -> None:
         self.polled = PolledSource(self.source, self.store.memory("main"))
@@ -90,12 +92,18 @@ class World:
             options=Options((), True, self.cluster.owner),
             trigger="a test",
             holder="the worker",
-            lease_ttl=TTL,
+            lease_ttl=self.lease_ttl,
             resync_interval=self.resync_interval,
             publish_heads=self._publish,
             metrics=self.metrics,
             stopping=threading.Event(),
         )
+
+    def short_of_time(self) -> None:
+        """Leases that are soon looked at again."""
+        self.lease_ttl = SHORT
+        self.worker = self._worker()
+        self.hurry()
 
     def hurry(self) -> None:
         self.worker._retry_seconds = self.worker._repair_seconds = module._FIRST_RETRY
@@ -581,6 +589,7 @@ def test_a_calico_that_is_known_to_fail_is_warned_of_once(
 
 
 def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:
+    world.short_of_time()
     world.failing.fails = 2
     with world.working():
         world.say(web=["a"])
@@ -593,6 +602,7 @@ def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:
 
 
 def test_a_lease_that_went_to_another_is_taken_anew(world: World) -> None:
+    world.short_of_time()
     with world.working():
         world.say(web=["a"])
         settled(world, web=["10.0.0.1/32"])
