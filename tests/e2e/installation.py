@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e import warm
 from tests.kubernetes_cluster import _free_ports
 from tests.words import Word, address, document, group
 
@@ -219,16 +221,24 @@ class Installation:
     def _run(
         self, command: Sequence[str | Path], variables: Mapping[str, str], cwd: Path | None = None
     ) -> Done:
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.directory,
-            env=environment(**variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode())
+        directory, given = cwd or self.directory, environment(**variables)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            # What Python itself reads when it starts, only a new one does.
+            if command[0] == COMMAND and all(name.startswith("ZONEBRIDGE_") for name in variables):
+                code = warm.run([*map(str, command)], directory, given, out, err, SECONDS)
+            else:
+                code = subprocess.run(
+                    command,
+                    cwd=directory,
+                    env=given,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    timeout=SECONDS,
+                    check=False,
+                ).returncode
+            texts = [each.seek(0) or each.read() for each in (out, err)]
+        return Done(code, texts[0].decode(errors="replace"), texts[1].decode())
 
     def files(self, name: str) -> list[str]:
         """The manifests of sets in a cluster's directory."""
