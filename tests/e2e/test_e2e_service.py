@@ -39,7 +39,7 @@ SERIES = {
     "lease_held",
     "sync_duration_seconds_count",
 }
-QUIET = 3
+QUIET = 25  # answers in a row
 
 
 @pytest.fixture
@@ -50,22 +50,23 @@ def eu(place: Installation, calico: ControlPlane) -> ControlPlane:
 
 
 def configure(place: Installation, *clusters: str | dict[str, object], **keys: object) -> None:
-    """As quick as the configuration allows."""
-    health = {"max_source_age": "4s"}
-    place.configure(
-        *clusters, **{"poll_interval": "1s", "lease_ttl": "6s", "health": health, **keys}
-    )
+    """As quick as the configuration allows; no lease runs out because a machine is slow."""
+    place.configure(*clusters, **{"poll_interval": "1s", "lease_ttl": "10m", **keys})
 
 
 def settled(service: Running) -> float:
-    """Wait until no cluster is synced for a while; how many syncs there were."""
+    """Wait until no cluster is synced for a while; how many syncs there were.
+
+    The while is a number of answers, so that a service that gets no time does not look settled.
+    """
     deadline = time.monotonic() + SECONDS
-    while True:
-        before = service.metric("cluster_syncs_total")
-        time.sleep(QUIET)
-        if before == service.metric("cluster_syncs_total"):
-            return before
+    syncs, quiet = service.metric("cluster_syncs_total"), 0
+    while quiet < QUIET:
+        time.sleep(0.1)
+        before, syncs = syncs, service.metric("cluster_syncs_total")
+        quiet = quiet + 1 if syncs == before else 0
         assert time.monotonic() < deadline, "it syncs again and again"
+    return syncs
 
 
 # --- what it keeps --------------------------------------------------------------------------------
@@ -95,8 +96,7 @@ def test_it_keeps_a_cluster_as_the_firewall_says_and_no_other_hand_prevails(
         recorded = place.records()
         # What others put on a set is none of our business, though the watch tells of it.
         edit(eu, "pan.web", {"metadata": {"labels": {"team": "blue"}}})
-        time.sleep(QUIET)
-        assert service.metric("cluster_syncs_total") == syncs
+        assert settled(service) == syncs
         assert place.records() == recorded
 
         assert {f"zonebridge_{name}" for name in SERIES} <= {
@@ -120,6 +120,7 @@ def test_it_keeps_a_cluster_as_the_firewall_says_and_no_other_hand_prevails(
 def test_the_last_good_state_is_held_while_the_export_cannot_be_read(
     place: Installation, eu: ControlPlane
 ) -> None:
+    configure(place, kubernetes("eu", eu.kubeconfig()), health={"max_source_age": "4s"})
     with place.running() as service:
         until(lambda: nets(eu) == BOTH, "every set is there")
         until(lambda: service.get("/readyz")[0] == 200, "it is ready")
@@ -158,6 +159,7 @@ def test_the_last_good_state_is_held_while_the_export_cannot_be_read(
 def test_it_starts_from_the_last_good_state_while_the_export_cannot_be_read(
     place: Installation, eu: ControlPlane
 ) -> None:
+    configure(place, kubernetes("eu", eu.kubeconfig()), health={"max_source_age": "4s"})
     place.done("sync")
     (place.directory / "panorama.xml").unlink()
     remove(eu, "pan.web")
@@ -297,7 +299,15 @@ def test_of_two_on_one_store_each_cluster_has_one_and_the_other_takes_over(
         until(one_leads_each, "each cluster is led by one")
         until(lambda: nets(calico) == BOTH and place.written("us") == FILES, "all is there")
         until(one_leads_each, "each cluster is led by one")
-        leader = both[led("eu").index(True)]
+        # Leases are short here, and a machine that stands still for one leaves nobody a leader.
+        leaders: list[Running] = []
+        until(
+            lambda: (
+                leaders.extend(each for each in both if each.metric("lease_held eu")) or leaders
+            ),
+            "one leads",
+        )
+        leader = leaders[0]
         other = next(each for each in both if each is not leader)
         leader.process.send_signal(signal.SIGKILL)
         leader.process.wait()

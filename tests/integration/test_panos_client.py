@@ -57,6 +57,8 @@ def panorama(authority: Authority) -> Iterator[Panorama]:
         yield panorama
 
 
+# Seconds; however slow the machine is, one of them suffices to be connected and ask.
+PATIENCE = (0.3, 4.0, 32.0)
 STARTS = (
     b"<html><body>Panorama is initializing, please wait</body></html>",
     b"<!DOCTYPE html><html><head><title>Starting up</title><br></head></html>",
@@ -96,6 +98,16 @@ class Client(Member):
     def dns(self) -> str | None:
         found = self.show(SHARED)
         return None if found is None else found.findtext("address/entry/ip-netmask")
+
+
+def answer_at_last(client: Client) -> str | None:
+    """What one with little patience is answered, however often a slow machine uses that up."""
+    while True:
+        try:
+            return client.dns
+        except PanoramaError as error:
+            if not error.passing:
+                raise
 
 
 @pytest.fixture
@@ -553,12 +565,17 @@ def test_the_candidate_is_not_what_is_shown(panorama: Panorama, client: Client) 
     ids=["body drips", "headers drip", "a chunk's length drips", "silence"],
 )
 def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault: Fault) -> None:
-    client = Client(panorama, authority.ca_file, whole_seconds=0.3)
-    panorama.fail(every, fault, times=3)
-    error = error_of(lambda: client.dns)
-    assert error.passing
-    assert "takes more than 0.3 seconds for one answer" in str(error)
-    assert client.dns == "10.0.0.53"
+    panorama.fail(every, fault, times=None)
+    for seconds in PATIENCE:
+        client = Client(panorama, authority.ca_file, whole_seconds=seconds)
+        error = error_of(lambda client=client: client.dns)
+        assert error.passing
+        assert f"takes more than {seconds:g} seconds for one answer" in str(error)
+        if panorama.requests:
+            break
+    assert panorama.requests
+    panorama.recover()
+    assert answer_at_last(client) == "10.0.0.53"
 
 
 def test_who_is_asked_to_end_waits_for_no_answer_that_drips(
@@ -595,12 +612,13 @@ def test_an_error_quotes_neither_what_was_answered_nor_much_of_a_proxys_words() 
 def test_silence_ends_a_call(panorama: Panorama, authority: Authority) -> None:
     client = Client(panorama, authority.ca_file, read_seconds=0.2)
     for fault in (Silence(600), Drip(600)):
-        panorama.fail(every, fault, times=3)
+        panorama.fail(every, fault, times=None)
         error = error_of(lambda: client.dns)
         assert error.passing
         assert "does not answer" in str(error)
         assert "timed out" in str(error)
-    assert client.dns == "10.0.0.53"
+        panorama.recover()
+    assert answer_at_last(client) == "10.0.0.53"
 
 
 @pytest.mark.parametrize("length", [True, False])
@@ -747,9 +765,10 @@ def test_a_proxy_is_gone_through_and_around(
         assert "certificate that is refused" in str(
             error_of(lambda: Client(panorama, None, login).dns)
         )
-        panorama.fail(every, Drip(0.02, headers=True), times=3)
+        panorama.fail(every, Drip(0.02, headers=True), times=None)
         slow = Client(panorama, authority.ca_file, whole_seconds=0.3)
         assert "takes more than" in str(error_of(lambda: slow.dns))
+        panorama.recover()
         heads = len(proxy.heads)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         assert Client(panorama, authority.ca_file).dns == "10.0.0.53"
