@@ -353,8 +353,11 @@ def test_a_list_that_takes_too_long_is_given_up(
     endless = (("Connection", connection), ("X-Endless", "x" * 60_000))
     answer = Answer(b"10.0.0.1\n" * 100, 200, PLAIN, endless)
     server.pages["/list.txt"] = lambda exchange: fault.send(exchange, lambda: answer)
-    reader = Reader(server, clock, trusted, seconds=0.5)
-    assert reader.read() == External(problem="could not be fetched (it takes too long)")
+    for seconds in (0.5, 4, 32):  # one of them suffices to begin, however slow the machine is
+        found = Reader(server, clock, trusted, seconds=seconds).read()
+        if found.problem != "was not fetched yet":
+            break
+    assert found == External(problem="could not be fetched (it takes too long)")
 
 
 def test_who_had_no_time_left_is_fetched_in_the_next_round(
@@ -369,6 +372,10 @@ def test_who_had_no_time_left_is_fetched_in_the_next_round(
     first = reader.lists.answers([*slow, last])
     assert first[last.url] == External(problem="was not fetched yet")
     assert reader.lists.due()
+    # Time enough now, however slow the machine is.
+    reader.lists._round_seconds = 120
+    for number in range(8):
+        server.pages[f"/slow-{number}"] = b"10.0.0.2"
     assert reader.lists.answers([*slow, last])[last.url] == External(holding("10.0.0.1"))
 
 
