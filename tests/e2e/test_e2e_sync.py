@@ -12,7 +12,8 @@ import orjson
 import pytest
 import yaml
 
-from sync.store import open_store
+from sync.errors import ZonebridgeError
+from sync.store import open_store, open_store_read_only
 from tests.e2e.installation import (
     COMMAND,
     SECONDS,
@@ -495,14 +496,34 @@ def test_without_a_command_the_help_comes_and_64(place: Installation) -> None:
 
 
 def interrupt(place: Installation, number: signal.Signals) -> tuple[int, str]:
-    """Begin a sync and send it a signal once it writes sets; its exit code and stderr."""
+    """Begin a sync and send it a signal once it writes sets; its exit code and stderr.
+
+    It stands still while that is made sure of, so the slowest look is not too late.
+    """
     process = place.start("sync")
+
+    def is_writing() -> bool:
+        if not 0 < len(place.files("eu")) < MANY:
+            return False
+        try:
+            store = open_store_read_only(f"sqlite:///{place.directory}/zonebridge.db")
+        except ZonebridgeError:
+            return False  # it stands in the middle of what the store was opened for
+        with store:
+            return len(store.open_intents("eu")) > 0
+
     deadline = time.monotonic() + SECONDS
-    while not place.files("eu"):
+    while True:
         assert process.poll() is None
         assert time.monotonic() < deadline
+        if place.files("eu"):
+            process.send_signal(signal.SIGSTOP)
+            if is_writing():
+                break
+            process.send_signal(signal.SIGCONT)
         time.sleep(0.005)
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=SECONDS)
     return process.returncode, err.decode()
 
