@@ -8,7 +8,7 @@ writers: there is nothing in it that could write.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ from sync.overtaking import precedence
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
 from sync.plan.guards import empty_sources, foreign_policies, live_tiers
-from sync.plan.order import Step, Unwritten
+from sync.plan.order import Unwritten, rounds
 from sync.plan.plan import NotPushed, Origin, Plan, make_plan
 from sync.plan.precedence import Precedence
 from sync.plan.text import summarise
@@ -49,7 +49,17 @@ from sync.printing import shortened
 from sync.proving import blockers as unproven
 from sync.proving import proof_of
 from sync.sources import Source
-from sync.store import BATCH, ApprovalError, Conclusion, Lease, Outcome, Record, Run, Store
+from sync.store import (
+    BATCH,
+    Adoption,
+    ApprovalError,
+    Conclusion,
+    Lease,
+    Outcome,
+    Record,
+    Run,
+    Store,
+)
 from sync.targets import Read, read_sources
 from sync.translate.fidelity import Report
 from sync.translate.translation import Options, Translated
@@ -73,9 +83,9 @@ class Result:
     """What became of one cluster: its plan, the changes written, those that failed, or an error.
 
     `proof` is there where something was to be proven. A set that was written twice counts twice.
-    `left` changes were not tried; then there is an error that says why. Of changes whose outcome is
-    `unknown` the next sync learns only when the lease has run out. `watched` is what it saw of
-    others' sets, None if nothing could be planned.
+    `left` changes were not tried; then there is an error that says why, or a blocker. Of changes
+    whose outcome is `unknown` the next sync learns only when the lease has run out. `watched` is
+    what it saw of others' sets, None if nothing could be planned.
     """
 
     cluster: str
@@ -126,7 +136,11 @@ class Result:
             more = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
             return f"{change.kind} {change.name}: {why}{more}"
         if self.plan and self.plan.blockers:
-            return shortened([each.message for each in self.plan.blockers])
+            because = shortened([each.message for each in self.plan.blockers])
+            if not self.plan.partial:
+                return because
+            waits = f"{self.left} changes wait for that" if self.left else "nothing waits for that"
+            return f"{because}; {waits}, {len(self.applied)} others written"
         if self.applied and self.plan:
             return f"{len(self.applied)} written, {self.plan.unchanged} unchanged"
         return summarise(self.plan) if self.plan else ""
@@ -212,7 +226,8 @@ def plan_cycle(
             new = foreseen(cluster, store, met)
             written = {} if new else store.written(cluster.name)
             live = read_live(cluster, written, options.owner)
-            planned = _plan(cluster, read, live, written, options, prove=prove)
+            asked = store.adoptions(cluster.name)
+            planned = _plan(cluster, read, live, written, options, prove=prove, asked=asked)
             return Result(
                 cluster.name,
                 # What was approved was so of the cluster before.
@@ -304,7 +319,9 @@ def sync_cluster(
             read_again = partial(read_live, cluster, store.written(cluster.name), options.owner)
             live = read_again()
             _recover(lease, live, store, run)
-            planned = _plan(cluster, read, live, store.written(cluster.name), options)
+            asked = store.adoptions(cluster.name)
+            written = store.written(cluster.name)
+            planned = _plan(cluster, read, live, written, options, asked=asked)
             plan = _if_approved(planned.plan, store)
             result = _apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
@@ -366,19 +383,23 @@ def _plan(
     options: Options,
     *,
     prove: bool = False,
+    asked: Collection[Adoption] = (),
 ) -> Planned:
     shall = desired(cluster, read, live, written, options)
     translated = shall.translated
     tiers = [here.tier for here in cluster.device_groups]
+    found = differences(translated.manifests, written, live, adopt=cluster.adopt, asked=asked)
+    held = {(each.kind, each.name) for each in found.held}
     # What is about to be taken over is nobody else's any more.
-    others = {
-        key: found
-        for key, found in live.items()
-        if not (cluster.adopt and found.adoptable and key in translated.manifests)
-    }
-    found = differences(translated.manifests, written, live, adopt=cluster.adopt)
+    ours = translated.manifests.keys() - held
+    others = {key: each for key, each in live.items() if not (each.foreign_because and key in ours)}
+    # Nothing of ours is written into a tier that is somebody else's.
+    tiers = [each for each in tiers if ("Tier", each) not in held]
     beside, watched = foreign_sets(
-        (shall.standing, translated.manifests), live, translated.manifests, shall.facts
+        (shall.standing, translated.manifests),
+        live,
+        ours,
+        shall.facts,
     )
     # A directory tells of no cluster, and never will.
     facts = shall.facts if cluster.moves else ClusterFacts()
@@ -483,11 +504,13 @@ def _apply(
     are written, then the second ones, and so on.
     """
     if plan.blockers:
+        # Where it is partial, what depends on nothing that is held is written in spite of them.
         guards = sorted({each.guard for each in plan.blockers})
         why = shortened([each.message for each in plan.blockers])
         kept = orjson.dumps(plan.document()) if plan.approvable else None
         run.blocked(cluster.name, guards, plan.digest, why, document=kept)
-        return Result(cluster.name, plan)
+        if not plan.partial:
+            return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
     assert cluster.writer is not None
     written = _Written(plan.unwritten())
@@ -496,7 +519,7 @@ def _apply(
     with ThreadPoolExecutor(WRITERS, "writer") as pool:
         write = _Write(cluster.writer(lease.remaining, stopping), live)
         try:
-            for changes in _rounds(steps):
+            for changes in rounds(steps):
                 under_way: deque[_Batch] = deque()
                 rest = written.writable(changes)
                 if written.wrote_any(rest):
@@ -528,13 +551,6 @@ def _apply(
     if written.unknown:
         lease.leave()
     return written.result(plan, sum(len(chain) for step in steps for chain in step))
-
-
-def _rounds(steps: Sequence[Step]) -> Iterator[list[Change]]:
-    """What may be written side by side: the changes at one place in the chains of one step."""
-    for step in steps:
-        for place in range(max(map(len, step))):
-            yield [chain[place] for chain in step if place < len(chain)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,14 +595,10 @@ class _Written:
 
     def writable(self, changes: Sequence[Change]) -> list[Change]:
         """Those of the changes that nothing unwritten stops; the others are left."""
-        if not self.unwritten:
-            return list(changes)
-        found = [(change, self.unwritten.stops(change)) for change in changes]
-        for change, why in found:
-            if why:
-                self.stopped.append((change, why))
-                self.unwritten.add(change)
-        return [change for change, why in found if not why]
+        stopped = self.unwritten.stopped(changes)
+        self.stopped += stopped
+        left = {id(change) for change, _ in stopped}
+        return [change for change in changes if id(change) not in left]
 
     def wrote_any(self, changes: Sequence[Change]) -> bool:
         """Whether any of these objects has been written already."""
@@ -628,7 +640,7 @@ class _Written:
             )
         elif left > len(self.stopped):
             error = StoppedError(f"stopped before {left} of {total} changes; the next sync goes on")
-        elif left:
+        elif left and (self.failed or not plan.held):
             change, why = self.stopped[0]
             error = ClusterError(
                 f"{left} of {total} changes were left, since others failed that must come first "

@@ -9,7 +9,7 @@ address group's, or as pods of a zone, wherever a rule of ours selects it.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
@@ -55,17 +55,17 @@ class _Question:
 def foreign_sets(
     ours: Iterable[Mapping[Key, Manifest]],
     live: Mapping[Key, LiveObject],
-    desired: Mapping[Key, Manifest],
+    replaced: Collection[Key],
     facts: ClusterFacts,
 ) -> tuple[list[Blocker], Watched]:
     """The guard, and what a watch has to look out for.
 
-    `ours` have the policies that stand and those that shall. A set that stands where one of ours
-    shall stand is taken over, or is another guard's.
+    `ours` have the policies that stand and those that shall. A set that is `replaced`, by one of
+    ours that takes it over, is nobody else's.
     """
     questions = list(_questions(ours))
     keys = frozenset().union(*(each.asked.keys() for each in questions))
-    others = [*_sets(live, desired), *facts.selectable]
+    others = [*_sets(live, replaced), *facts.selectable]
     selected = _selected(questions, others)
     seen = {(each.kind, each.name): _essence(each, keys) for each in others}
     watched = Watched(keys, {key: each for key, each in seen.items() if each})
@@ -89,9 +89,9 @@ def _because(found: Selectable, keys: frozenset[str]) -> list[str]:
     return [f"{key}: {labels[key]}" for key in sorted(keys & labels.keys())] + profiles
 
 
-def _sets(live: Mapping[Key, LiveObject], desired: Mapping[Key, Manifest]) -> Iterator[Selectable]:
+def _sets(live: Mapping[Key, LiveObject], replaced: Collection[Key]) -> Iterator[Selectable]:
     for (kind, name), found in sorted(live.items()):
-        if kind == _SET and found.foreign_because and (kind, name) not in desired:
+        if kind == _SET and found.foreign_because and (kind, name) not in replaced:
             labels = mapping(found.document, "metadata", "labels")
             spec = repr(sorted(mapping(found.document, "spec").items(), key=str))
             # A file of manifests may hold anything.

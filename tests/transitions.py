@@ -19,7 +19,7 @@ from difflib import unified_diff
 from functools import cached_property
 from itertools import count, pairwise
 from random import Random
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -49,6 +49,7 @@ POD_CIDR = "10.244.0.0/16"
 LABEL = "firewall.tigera.io/zone"
 
 Objects = Mapping[Key, Manifest]
+_NO_OBJECTS: Objects = MappingProxyType({})
 Refuses = Callable[[str, int], bool]
 """Whether a cluster refuses to write an object of this name, the how-manieth time (from 1)."""
 
@@ -299,6 +300,7 @@ class Trace:
     writes: tuple[Write, ...]
     result: Result
     refused: tuple[str, ...] = ()
+    foreign: frozenset[Key] = frozenset()
 
     @property
     def succeeded(self) -> bool:
@@ -374,6 +376,9 @@ class _Trail:
     def approved(self, _cluster: str, _digest: str) -> bool:
         return True
 
+    def adoptions(self, _cluster: str) -> frozenset[Any]:
+        return frozenset()
+
     # Of a lease.
 
     def remaining(self) -> float:
@@ -419,8 +424,14 @@ def _nothing(_name: str, _time: int) -> bool:
     return False
 
 
-def synced(firm: Firm, standing: Objects, refuses: Refuses = _nothing) -> Trace:
-    """One sync of a cluster in which this stands, of which it refuses some writes."""
+def synced(
+    firm: Firm, standing: Objects, refuses: Refuses = _nothing, foreign: Objects = _NO_OBJECTS
+) -> Trace:
+    """One sync of a cluster in which this stands, of which it refuses some writes.
+
+    What is `foreign` stands there too, in the place of what we wrote.
+    """
+    believed, standing = standing, {**standing, **foreign}
     cluster = MemoryCluster(OWNER, {key: each.document() for key, each in standing.items()})
     times: dict[str, int] = {}
     refused: list[str] = []
@@ -432,7 +443,7 @@ def synced(firm: Firm, standing: Objects, refuses: Refuses = _nothing) -> Trace:
             raise NotWrittenError(f"{name} was refused")
 
     cluster.before_write = before_write
-    trail: Any = _Trail(standing)
+    trail: Any = _Trail(believed)
     with pytest.MonkeyPatch.context() as patch:
         # A few writes that go first are not all that may be under way at once.
         patch.setattr("sync.cycle._PROBE", 1000, raising=False)
@@ -455,7 +466,7 @@ def synced(firm: Firm, standing: Objects, refuses: Refuses = _nothing) -> Trace:
         )
     end = {key: Manifest.of(document) for key, document in cluster.documents.items()}
     writes = tuple(sorted(trail.writes, key=lambda write: (write.begun, write.ended)))
-    trace = Trace(standing, end, writes, result, tuple(refused))
+    trace = Trace(standing, end, writes, result, tuple(refused), frozenset(foreign))
     assert trace.after(trace.writes) == end, "the trail does not tell what became of the cluster"
     return trace
 
@@ -477,9 +488,11 @@ def complaints(
 ) -> Iterator[str]:
     """What is wrong in the last of these syncs, to the last of these aims.
 
-    The first aim is where the cluster was last whole, and the first of the syncs began there.
+    The first aim is where the cluster was last whole, and the first of the syncs began there. Where
+    another hand had objects of ours, what that opened was open when the sync began.
     """
     trace = traces[-1]
+    begun = JUDGE.of(trace.start.values()) if any(each.foreign for each in traces) else None
     denied = ~_excused(traces, aims)
     for aim in aims:
         denied &= aim.denied
@@ -490,9 +503,13 @@ def complaints(
     }
     for aim in aims[1:]:
         tiers = {place: mask & aim.whole.by_tier[place] for place, mask in tiers.items()}
+    if begun:
+        denied &= begun.denied
+        tiers = {place: mask & begun.by_tier.get(place, 0) for place, mask in tiers.items()}
     for done, stands in trace.states(random, turns):
         state = JUDGE.of(stands.values())
-        for name in state.homeless:
+        # Calico keeps a tier that has policies of others, and a test's cluster does not.
+        for name in {*state.homeless} - {name for _, name in trace.foreign}:
             yield _told(trace, aims, done, f"{name} stands in a tier that does not")
             return
         if opened := denied & ~state.denied:
@@ -572,6 +589,7 @@ def _told(trace: Trace, aims: Sequence[Firm], done: Sequence[Write], what: str) 
             ),
             f"what stood: {', '.join(f'{kind} {name}' for kind, name in sorted(trace.start))}",
             *(f"refused: {name}" for name in trace.refused),
+            *(f"foreign: {trace.start[key].document()}" for key in sorted(trace.foreign)),
             *(f"written: {write}{_nets(write.change)}" for write in done),
             *(f"not yet: {write}{_nets(write.change)}" for write in left),
             "",
@@ -623,3 +641,91 @@ def journey(
             traces.append(synced(aims[-1], traces[-1].end, again))
             yield from complaints(traces, aims, random, turns=1)
         yield from ended(traces[-1], aims[-1])
+
+
+# --- objects of others in our places --------------------------------------------------------------
+
+
+def obstructed(
+    firms: Sequence[Firm], random: Random, *, times: int, turns: int = 1
+) -> Iterator[tuple[Trace, str]]:
+    """Syncs past an object of others in the place of one of ours, each with what is wrong of it.
+
+    It comes at any moment between two configurations, is there for two syncs, and goes again.
+    """
+    old, new, *more = firms
+    trace = synced(new, old.first.end)
+    between = [old.first.end, *(stands for _, stands in trace.states(random, turns))]
+    for stands in random.sample(between, min(times, len(between))):
+        aims, traces = [old, new], [trace]
+        aim = random.choice((new, new, old, *more))
+        written = [each.change.after for each in synced(aim, stands).writes if each.change.after]
+        # What is only to come is missed the most: policies are about to count on it.
+        often = written and random.random() < 0.7
+        foreign = _foreign(written if often else [*stands.values()] or written, random)
+        held = dict(stands)
+        for _ in range(2):
+            aims.append(aim)
+            traces.append(synced(aim, held, foreign=foreign))
+            said = [*complaints(traces, aims, random, turns), *_touched(traces[-1], foreign)]
+            yield traces[-1], "".join(said)
+            held = {key: each for key, each in traces[-1].end.items() if key not in foreign}
+            aim = random.choice((new, old, *more))
+        aims.append(aim)
+        # It goes again, or what stood there comes back.
+        came_back = {
+            key: each
+            for key, each in stands.items()
+            if key in foreign
+            and ("Tier", each.document()["spec"].get("tier")) in {*held, *_NO_TIER}
+        }
+        traces.append(synced(aim, {**held, **came_back}))
+        said = [*complaints(traces, aims, random, turns), *ended(traces[-1], aim)]
+        yield traces[-1], "".join(said)
+
+
+def _touched(trace: Trace, foreign: Objects) -> Iterator[str]:
+    for key, each in foreign.items():
+        if trace.end.get(key) != each:
+            yield f"\n{key} of others was touched"
+    plan = trace.result.plan
+    if plan and plan.held and trace.result.state != "blocked":
+        yield f"\nwhat stands in the way makes the cluster {trace.why}"
+
+
+def _foreign(of: Sequence[Manifest], random: Random) -> dict[Key, Manifest]:
+    """What somebody else has made of one of these objects."""
+    kind = random.choice(sorted({each.kind for each in of}))
+    taken = random.choice([each for each in of if each.kind == kind])
+    document = taken.document()
+    labels = document["metadata"].pop("labels", {})
+    document["metadata"].pop("annotations", None)
+    if random.random() < 0.3:
+        document["metadata"]["labels"] = {"team": "blue"}
+    elif random.random() < 0.2:
+        # Whoever takes off the labels of an installation may leave those that selectors name.
+        kept = {key: value for key, value in labels.items() if (key, value) not in OWNER}
+        document["metadata"]["labels"] = kept
+    spec = document["spec"]
+    others: list[dict[str, Any]] = []
+    if taken.kind == "GlobalNetworkSet":
+        nets = ["10.9.0.0/30", "10.9.0.5/32", "10.244.0.16/28", *spec.get("nets", ())]
+        document["spec"] = {"nets": sorted({*random.sample(nets, random.randint(0, 3))})}
+    elif taken.kind == "Tier":
+        spec["order"] = random.choice((spec["order"], 1, 900))
+        spec["defaultAction"] = random.choice(("Deny", "Pass"))
+    elif random.random() < 0.8:
+        # Another tier than ours, where it decides nothing: its place is what counts.
+        document["spec"] = {**spec, "tier": "elsewhere", "ingress": [], "egress": []}
+        others.append({**_ELSEWHERE})
+    found = [Manifest.of(each) for each in (document, *others)]
+    return {(each.kind, each.name): each for each in found}
+
+
+_NO_TIER = {("Tier", None)}  # of sets and tiers themselves
+_ELSEWHERE = {
+    "apiVersion": "projectcalico.org/v3",
+    "kind": "Tier",
+    "metadata": {"name": "elsewhere"},
+    "spec": {"order": 2000, "defaultAction": "Pass"},
+}

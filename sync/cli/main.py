@@ -17,6 +17,7 @@ _INTERNAL = 1
 _INTERRUPTED = 130
 # Each command's module, imported when it is asked for: what one needs, another need not wait for.
 _COMMANDS = {
+    "adopt": "sync.cli.adopt",
     "approve": "sync.cli.approve",
     "audit": "sync.cli.audit",
     "config": "sync.cli.config",

@@ -94,7 +94,8 @@ def _cluster(
             f"the service has not written to the store since {service.since}; the last sync that "
             f"could be noted: {': '.join(filter(None, (found.state, found.detail)))}"
         )
-    if half:
+    # What is blocked in part is written in whole steps, and says itself what it waits for.
+    if half and not (found and found.state == "blocked" and found.attempted >= half.since):
         known["state"] = "half-written"
         if not found or found.attempted < half.since:
             known["detail"] = "no sync has come to its end since, or one is writing now"

@@ -8,12 +8,12 @@ D         W         – or X         create or update, the configuration moved
 –         W         –              delete: record that it is gone
 D         D         D              none
 D         – or W    D              adopted: record that it stands there already
-D         any       foreign        none; blocked by the guard foreign-object
-D         any       foreign F      with `adopt`: update F, where no other installation claims it
+D         any       foreign        held, by the guard foreign-object
+D         any       foreign F      taken over: update F, where no other installation claims it
 –         W         foreign        none; lost: another hand took our labels off it
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +54,8 @@ class Live(Protocol):
 class Differences:
     """`adopted` are what another hand made just as it shall be: from what we wrote to what is.
 
-    `lost` are what we wrote, no longer want, and may no longer remove.
+    `lost` are what we wrote, no longer want, and may no longer remove. `held` are what would be
+    written over foreign objects, if they were taken over; each has its blocker.
     """
 
     changes: tuple[Change, ...]
@@ -62,6 +63,7 @@ class Differences:
     lost: tuple[Change, ...]
     blockers: tuple[Blocker, ...]
     unchanged: int
+    held: tuple[Change, ...] = ()
 
 
 def differences(
@@ -70,15 +72,18 @@ def differences(
     live: Mapping[Key, Live],
     *,
     adopt: bool = False,
+    asked: Collection[tuple[str, str, str]] = (),
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
 
-    With `adopt` a foreign object that stands where one of ours shall stand is taken over: a change
-    from what it holds, as if it were ours. Foreign objects that nothing of ours is to replace stay.
+    A foreign object that stands where one of ours shall stand is held. With `adopt`, or if it is
+    `asked` for by kind, name and the digest of what stands, it is taken over: a change from what it
+    holds, as if it were ours. Foreign objects that nothing of ours is to replace stay.
     """
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []
+    held: list[Change] = []
     blockers: list[Blocker] = []
     unchanged = 0
     ours = {key for key, each in live.items() if each.manifest is not None}
@@ -91,11 +96,13 @@ def differences(
             elif wrote:
                 lost.append(_change(wrote, None, Cause.DRIFT))
         elif found is not None and holds is None:
-            if adopt and (theirs := found.stands):
-                # Asked for, so never drift: `drift: report` would leave it.
+            # Asked for, so never drift: `drift: report` would leave it.
+            theirs = found.stands
+            if theirs and (adopt or (*key, theirs.digest) in asked):
                 changes.append(_change(theirs, wanted, Cause.CONFIGURATION))
             else:
-                adoptable = found.stands is not None
+                adoptable = theirs is not None
+                held.append(_change(theirs, wanted, Cause.DRIFT, found.changed_by))
                 blockers.append(foreign_object(*key, found.foreign_because, adoptable=adoptable))
         elif holds == wanted:
             unchanged += 1
@@ -105,7 +112,9 @@ def differences(
             cause = Cause.DRIFT if wrote == wanted else Cause.CONFIGURATION
             hand = found.changed_by if found and cause is Cause.DRIFT else ""
             changes.append(_change(holds, wanted, cause, hand))
-    return Differences(tuple(changes), tuple(adopted), tuple(lost), tuple(blockers), unchanged)
+    return Differences(
+        tuple(changes), tuple(adopted), tuple(lost), tuple(blockers), unchanged, tuple(held)
+    )
 
 
 def _change(

@@ -26,13 +26,9 @@ from sync.calico.names import SCOPES_ANNOTATION
 from sync.plan.changes import Action, Change
 from sync.plan.references import Label, carried, mapping, named
 
-_SHOWN = 5  # names in one message
+FOREIGN_OBJECT = "foreign-object"
 
-_WAY_OUT = {
-    "Tier": "until it is removed, or the configuration names another tier",
-    "GlobalNetworkSet": "until it is removed, or the address group renamed",
-}
-_REMOVED = "until it is removed or renamed"
+_SHOWN = 5  # names in one message
 
 # The names of policies begin with their tier's, those of sets are the address groups'.
 _ELSEWHERE = "the configuration names another tier (device_groups[].tier)"
@@ -69,14 +65,14 @@ def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True
     """
     elsewhere = _RENAMED if kind == "GlobalNetworkSet" else _ELSEWHERE
     way_out = (
-        f"{_WAY_OUT.get(kind, _REMOVED)}; what Tigera's integration or a lost store left behind is "
-        "taken over by `zonebridge sync --adopt`, while the service is stopped"
+        f"until it is removed, taken over with `zonebridge adopt {kind} {name}`, which a running "
+        f"service follows, or {elsewhere}"
         if adoptable
         else f"until {elsewhere}, or its owner gives it up"
     )
     return Blocker(
-        "foreign-object",
-        f"{kind} {name} {because}; it is left as it is and nothing in this cluster is written "
+        FOREIGN_OBJECT,
+        f"{kind} {name} {because}; it is left as it is, and what depends on it is not written "
         f"{way_out}",
         approvable=False,
     )

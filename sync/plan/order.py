@@ -18,7 +18,7 @@ several tiers may have to wait for one another (`sync.plan.precedence`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain as joined
 
@@ -90,6 +90,13 @@ def chain_of(change: Change) -> ChainKey:
     return change.kind, change.name, ""
 
 
+def rounds(steps: Iterable[Step]) -> Iterator[list[Change]]:
+    """What may be written side by side: the changes at one place in the chains of one step."""
+    for step in steps:
+        for place in range(max(map(len, step))):
+            yield [chain[place] for chain in step if place < len(chain)]
+
+
 class Unwritten:
     """What of a plan was not written, whether it failed or was left, and what waits for it."""
 
@@ -106,6 +113,7 @@ class Unwritten:
         self._broken_tiers: set[str] = set()
         self._missing_tiers: set[str] = set()
         self._occupied_tiers: set[str] = set()
+        self._open_tiers: set[str] = set()
         self._missing_labels: set[Label] = set()
         self._kept_labels: set[Label] = set()
 
@@ -113,7 +121,9 @@ class Unwritten:
         return bool(self._left)
 
     def add(self, change: Change) -> None:
+        """Count a change as not written: what waits for it is stopped from now on."""
         self._left.add(chain_of(change))
+        chains = {chain_of(change)}
         if change.kind in POLICIES:
             self._chains.add(chain_of(change))
             self._keep(chain_of(change))
@@ -128,8 +138,24 @@ class Unwritten:
             # Until it is as it shall be, nothing changes that selects it, or does beside it.
             labels = _labels(change)
             self._missing_labels |= labels
-            for key in self._selections.chains(labels) - self._late:
+            chains = self._selections.chains(labels)
+            # A list that is missing is a gap in a chain, though none of its policies changes.
+            self._chains |= chains
+            for key in chains - self._late:
                 self._keep(key)
+        if change.cause is Cause.DRIFT and change.kind != "Tier":
+            self._open_up(chains)
+
+    def _open_up(self, chains: Iterable[ChainKey]) -> None:
+        """Another hand has what some chains count on: they deny neither what they did nor shall.
+
+        What stands around the chains of a tier denies at the other end what these begin to pass.
+        """
+        for _, tier, chain in chains:
+            if not chain:
+                self._open_tiers.add(tier)
+                # Those of every tier.
+                self._kept_labels |= self._selections.of_other_tiers("")
 
     def _keep(self, chain: ChainKey) -> None:
         """Keep from gaining what is used with a chain that may not deny yet all that it shall.
@@ -142,6 +168,15 @@ class Unwritten:
         if tier not in self._tiers_kept:
             self._tiers_kept.add(tier)
             self._kept_labels |= self._selections.of_other_tiers(tier)
+
+    def stopped(self, changes: Sequence[Change]) -> list[tuple[Change, str]]:
+        """Those of the changes of one round that have to be left, and why; they count as such."""
+        if not self:
+            return []
+        found = [(change, why) for change in changes if (why := self.stops(change))]
+        for change, _ in found:
+            self.add(change)
+        return found
 
     def stops(self, change: Change) -> str:
         """Why a change has to be left; "" if it may be written."""
@@ -158,14 +193,16 @@ class Unwritten:
     def _stops_tier(self, change: Change) -> str:
         if change.after is None and change.name in self._occupied_tiers:
             return "a policy in it was not removed"
-        if _opens(change) and change.name in self._broken_tiers | self._occupied_tiers:
-            return "a policy in it was not written"
+        if _opens(change) and change.name in self._tiers_kept:
+            return "a policy in it, or a set that one selects, was not written"
         return ""
 
     def _stops_policy(self, change: Change) -> str:
         key = chain_of(change)
         if not self._missing_labels.isdisjoint(self._selections.of_chain(key)):
             return "a set that its chain selects was not written"
+        if change.place.tier in self._open_tiers:
+            return "what stands around the chains of its tier is not ours or was not written"
         # What stands around the chains of a tier speaks for zones that have none there.
         around = ((kind, tier, "") for kind, tier, _ in self._first[key])
         if not self._late.isdisjoint((*self._first[key], *around)):

@@ -10,10 +10,10 @@ import orjson
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Action, Cause, Change
+from sync.plan.changes import Action, Cause, Change, Place
 from sync.plan.differences import Differences, Key, Live
-from sync.plan.guards import Blocker, Held, referenced_sets
-from sync.plan.order import Order, Step, Unwritten, chain_of, order
+from sync.plan.guards import FOREIGN_OBJECT, Blocker, Held, referenced_sets
+from sync.plan.order import Order, Step, Unwritten, chain_of, order, rounds
 from sync.plan.precedence import Precedence
 from sync.plan.references import Label, carried, named_by
 from sync.plan.selections import ChainKey, Selections
@@ -66,11 +66,13 @@ class Plan:
     `changes` are sorted by kind and name. `adopted` stand there already as they shall, and are
     only recorded. `drift` are differences made by another hand which are reported and left: with
     `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
-    back; `let_through` would, but were approved or have nothing to hold back. `not_pushed` are its
-    device groups that some firewall lags behind in. `warnings` hold nothing back. `compared_with`
-    is what was taken to have been written, if that was not asked of the cluster. `precedence` says
-    which chains of several tiers go before which, and `beside` are the policies of ours that stand
-    and do not change. The same inputs give the same plan.
+    back: all of it, or where it is `partial` what depends on the objects that are `held`, which
+    would be written where foreign ones stand. `let_through` would, but were approved or have
+    nothing to hold back. `not_pushed` are its device groups that some firewall lags behind in.
+    `warnings` hold nothing back. `compared_with` is what was taken to have been written, if that
+    was not asked of the cluster. `precedence` says which chains of several tiers go before which,
+    and `beside` are the policies of ours that stand and do not change. The same inputs give the
+    same plan.
     """
 
     cluster: str
@@ -86,6 +88,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     compared_with: tuple[Origin, ...] = ()
     precedence: tuple[Precedence, ...] = ()
+    held: tuple[Change, ...] = ()
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
 
     @cached_property
@@ -119,6 +122,33 @@ class Plan:
         """Whether the plan is blocked, and by nothing that an approval could not let through."""
         return bool(self.blockers) and all(each.approvable for each in self.blockers)
 
+    @property
+    def partial(self) -> bool:
+        """Whether the plan is blocked, and what depends on none of its blockers may be written.
+
+        Never where a tier that is held has policies of ours: what they do now is not known.
+        """
+        return (
+            bool(self.held)
+            and all(each.guard == FOREIGN_OBJECT for each in self.blockers)
+            and not self._lost_tiers
+        )
+
+    @cached_property
+    def waiting(self) -> tuple[tuple[Change, str], ...]:
+        """The writes that a plan which is `partial` leaves, in their order, and why."""
+        if not self.partial:
+            return ()
+        unwritten = self.unwritten()
+        return tuple(each for some in rounds(self.steps()) for each in unwritten.stopped(some))
+
+    @cached_property
+    def _lost_tiers(self) -> frozenset[str]:
+        """The tiers that are held, and in which policies of ours stand."""
+        standing = [each.before for each in self.changes if each.kind in POLICIES and each.before]
+        occupied = {Place.of(each).tier for each in (*standing, *self.beside)}
+        return frozenset(each.name for each in self.held if each.kind == "Tier") & occupied
+
     def approved(self) -> "Plan":
         """The same plan, with the same digest, let through."""
         return replace(self, blockers=(), let_through=(*self.let_through, *self.blockers))
@@ -136,10 +166,17 @@ class Plan:
         return self._order.unordered
 
     def unwritten(self) -> Unwritten:
-        """What is not written of the plan: nothing, to begin with."""
-        unordered = frozenset(self.unordered)
+        """What is not written of the plan: what is held, to begin with.
+
+        What had no order anyway need not wait for what failed and is tried again soon; it waits for
+        what is held, which may be for good.
+        """
+        unordered = frozenset(() if self.held else self.unordered)
         kept = tuple(each for each in self.precedence if each not in unordered)
-        return Unwritten(self._selections, kept)
+        unwritten = Unwritten(self._selections, kept)
+        for change in self.held:
+            unwritten.add(change)
+        return unwritten
 
     @cached_property
     def _order(self) -> Order:
@@ -147,7 +184,7 @@ class Plan:
 
     @cached_property
     def _selections(self) -> Selections:
-        return Selections(self.changes, self.beside)
+        return Selections((*self.changes, *self.held), self.beside)
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON has it; field names are stable."""
@@ -197,6 +234,12 @@ class Plan:
                 {"subject": left.subject, "reason": left.reason} for left in self.left_out
             ],
             "warnings": list(self.warnings),
+            "partial": self.partial,
+            "held": [_change_document(change) for change in self.held],
+            "waiting": [
+                {"action": each.action.value, "kind": each.kind, "name": each.name, "reason": why}
+                for each, why in self.waiting
+            ],
         }
 
 
@@ -240,6 +283,7 @@ def make_plan(
         not_pushed=tuple(not_pushed),
         warnings=tuple(warnings),
         precedence=tuple(precedence),
+        held=found.held,
         # What drifted and is left stands there too, as it is.
         beside=(
             *beside,

@@ -64,7 +64,8 @@ def summarise(plan: Plan) -> str:
     if plan.left_out:
         parts.append(f"{len(plan.left_out)} left out")
     if plan.blockers:
-        parts.append(f"BLOCKED by {len(plan.blockers)}")
+        waits = f", {len(plan.waiting)} writes wait for that" if plan.partial else ""
+        parts.append(f"BLOCKED by {len(plan.blockers)}{waits}")
     if plan.let_through and plan.changes:
         parts.append("let through by an approval")
     return "; ".join(parts) + "."
@@ -103,6 +104,8 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
         yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
     if plan.blockers:
         yield "Blocked", _blocked(plan)
+    if plan.waiting:
+        yield "Waits for what is blocked; the rest is written", map(_waiting, plan.waiting)
     if plan.let_through:
         yield (
             "Let through by an approval" if plan.changes else "Stands in spite of a guard",
@@ -124,6 +127,11 @@ def _unordered(each: Precedence) -> str:
         f"(zone {other}), and each would have to be written before the other; stage the two tiers' "
         "changes in two commits to avoid it"
     )
+
+
+def _waiting(waits: tuple[Change, str]) -> str:
+    change, why = waits
+    return printable(f"! {change.kind} {change.name}: {why}")
 
 
 def _blocked(plan: Plan) -> Iterator[str]:

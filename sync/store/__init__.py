@@ -18,6 +18,7 @@ Nothing is written to a cluster before its intent is committed here, under its l
 is believed about a cluster that no record says.
 """
 
+from sync.store.adoptions import Adoption
 from sync.store.approvals import Approval, ApprovalError
 from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
@@ -32,6 +33,7 @@ from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
 __all__ = [
     "BATCH",
     "NO_UUID",
+    "Adoption",
     "Approval",
     "ApprovalError",
     "BrokenRecordError",

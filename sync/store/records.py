@@ -41,6 +41,8 @@ ACCEPT = "accept-cluster"
 
 FORGET = "forget-cluster"
 """The action of an operator's record: nothing is believed of a cluster any more."""
+ADOPT = "adopt"
+"""The action of an operator's record: a foreign object may be taken over, as it was seen."""
 
 
 class Outcome(StrEnum):

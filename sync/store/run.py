@@ -18,6 +18,7 @@ from sync.store.leases import Lease
 from sync.store.models import Objects, OpenIntents, Records
 from sync.store.records import (
     ACCEPT,
+    ADOPT,
     FORGET,
     IDENTIFY,
     SERVICE,
@@ -231,6 +232,29 @@ class Run:
             for table in (identities, approvals, standings):
                 table.forget(connection, cluster)
         return record
+
+    def let_adopt(self, cluster: str, changes: Sequence[Change]) -> None:
+        """Record that an operator lets the next sync take over what stands before these changes.
+
+        No lease is needed, as for an approval. It holds for the objects as they are seen here,
+        once, and for as long as an approval does.
+        """
+        drafts = [
+            Record(
+                run=self.id,
+                kind=Kind.OPERATOR,
+                trigger=self.trigger,
+                cluster=cluster,
+                object_kind=change.kind,
+                object_name=change.name,
+                action=ADOPT,
+                before=_digest(change.before),
+            )
+            for change in changes
+        ]
+        with self._recording() as connection:
+            bodies.keep(connection, [change.before for change in changes])
+            append(connection, cluster, drafts, self.clock)
 
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
         """Record that objects stand in the cluster as they shall, though we did not write them."""

@@ -10,7 +10,8 @@ from typing import Literal, Self
 from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
-from sync.store import approvals, bodies, chain, identities, leases, schema, standings
+from sync.store import adoptions, approvals, bodies, chain, identities, leases, schema, standings
+from sync.store.adoptions import Adoption
 from sync.store.approvals import Approval
 from sync.store.database import Database, nothing, open_database
 from sync.store.identities import Identity
@@ -129,6 +130,11 @@ class Store:
         """Whether a plan was approved, and neither written since nor is that too long ago."""
         with self.database.reading() as connection:
             return approvals.holds(connection, cluster, plan, stamp(self.clock()))
+
+    def adoptions(self, cluster: str) -> frozenset[Adoption]:
+        """The foreign objects of a cluster that an operator lets the next sync take over."""
+        with self.database.reading() as connection:
+            return adoptions.adoptions(connection, cluster, self.clock())
 
     def approvals(self) -> list[Approval]:
         """The plans that wait for an approval, or for the sync that uses it, by cluster.

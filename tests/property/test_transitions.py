@@ -36,11 +36,21 @@ from tests.firms import changed, drawn
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import End, Flow
 from tests.naive.rulebases import ZONES, Case, case
-from tests.transitions import JUDGE, WORLD, Firm, Trace, journey, small_parts, synced
+from tests.transitions import (
+    JUDGE,
+    WORLD,
+    Firm,
+    Trace,
+    journey,
+    obstructed,
+    small_parts,
+    synced,
+)
 
 FIRMS = range(60)
 LONG_FIRMS = range(8)
 MANY_FIRMS = range(1000, 2000, 50)
+OBSTRUCTED = range(8)
 SEEDS = range(5)
 MOVES = 4
 FLOWS = 200
@@ -78,6 +88,27 @@ def test_the_same_of_many_more(first: int) -> None:
         for long in (False, True):
             if complaint := next(travelled(seed, long=long, kills=8, refusals=6), ""):
                 pytest.fail(complaint)
+
+
+def test_what_is_written_past_an_object_of_others_opens_nothing() -> None:
+    found: Counter[str] = Counter()
+    for seed in OBSTRUCTED:
+        for trace, complaint in held_up(seed, times=3):
+            assert not complaint
+            plan = trace.result.plan
+            assert plan is not None
+            found["written"] += plan.partial and bool(trace.writes)
+            found["left"] += plan.partial and trace.result.left > 0
+            assert not plan.partial or len(plan.waiting) == trace.result.left
+    assert min(found["written"], found["left"]) > 3, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", MANY_FIRMS)
+def test_nor_does_what_is_written_past_many_more(first: int) -> None:
+    for seed in range(first, first + 50):
+        for _, complaint in held_up(seed, times=4):
+            assert not complaint
 
 
 def test_the_quick_judge_and_the_slow_one_agree() -> None:
@@ -138,6 +169,14 @@ def firms_of(random: Random, *, long: bool) -> tuple[Firm, ...]:
     first = drawn(random, long=long)
     second = changed(first, random)
     return first, second, changed(random.choice((first, second)), random)
+
+
+def held_up(seed: int, *, times: int, long: bool = False) -> Iterator[tuple[Trace, str]]:
+    """Syncs past objects of others, and what is wrong of each."""
+    random = Random(f"held up {long} {seed}")
+    with small_parts(3):
+        for trace, complaint in obstructed(firms_of(random, long=long), random, times=times):
+            yield trace, f"\nseed {seed}:{complaint}" if complaint else ""
 
 
 def search(seeds: Iterable[int]) -> None:

@@ -17,6 +17,7 @@ from sync.calico import names
 from sync.calico.manifest import Manifest
 from sync.calico.names import INSTANCE, MANAGED_BY, STORE
 from sync.calico.objects import (
+    POLICIES,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     Pairs,
@@ -348,7 +349,7 @@ def test_a_file_made_by_hand_survives(world: World) -> None:
     assert set(world.files()) == {"pan.db.yaml", "mine.yaml", "NOTES.txt"}
 
 
-def test_a_file_of_others_in_our_place_blocks_the_plan_and_stays(world: World) -> None:
+def test_a_file_of_others_in_our_place_holds_back_itself_alone_and_stays(world: World) -> None:
     world.export(A, B, C, WEB, DB)
     world.folder().mkdir(parents=True)
     foreign = world.folder() / "pan.web.yaml"
@@ -356,17 +357,82 @@ def test_a_file_of_others_in_our_place_blocks_the_plan_and_stays(world: World) -
     result = world.only()
     assert result.plan is not None
     assert [blocker.guard for blocker in result.plan.blockers] == ["foreign-object"]
-    assert result.applied == ()
-    assert [each for each in (world.path / "prod").rglob("*") if each.is_file()] == [foreign]
+    assert result.state == "blocked"
+    assert len(changed(result)) == 3
+    assert "; nothing waits for that, 3 others written" in result.detail
     assert foreign.read_bytes() == b"# mine\n"
-    (record,) = world.trail()
+    record = world.trail()[0]
     assert (record.kind, record.detail, record.plan) == (
         Kind.BLOCKED,
         "foreign-object",
         result.plan.digest,
     )
+    # It is said again when the others are written, and never more.
+    trail = [len(world.trail()) for _ in range(3) if world.only()]
+    assert trail == 3 * [1 + 6 + 1]
     foreign.unlink()
-    assert len(changed(world.only())) == 4
+    assert changed(world.only()) == [(Action.CREATE, "pan.web")]
+
+
+def test_a_set_of_others_holds_back_what_selects_it_until_it_is_adopted(world: World) -> None:
+    world.mode = "enforced"
+    cluster = world.keep_in_memory()
+    rules = (allow("r", from_=["web"], source=["web"]), allow("s", from_=["db"], source=["db"]))
+    theirs = GlobalNetworkSet("pan.web", ("192.0.2.0/24",)).manifest()
+    world.export(A, B, C, WEB, DB, *rules)
+    put(cluster, theirs)
+    dry = world.only(dry=True)
+    result = world.only()
+    assert dry.plan == result.plan
+    assert result.plan is not None
+    assert (result.state, result.error) == ("blocked", None)
+    written = {name for _, name in changed(result)}
+    waits = {change.name for change, _ in result.plan.waiting}
+    assert {TIER, "pan.db"} <= written
+    assert WEB_CHAIN in waits
+    assert not written & waits
+    assert cluster.documents[KIND, "pan.web"] == theirs.document()
+    document = result.plan.document()
+    assert (document["partial"], document["summary"]["blocked"]) == (True, True)
+    assert [each["name"] for each in document["held"]] == ["pan.web"]
+    assert {each["name"] for each in document["waiting"]} == waits
+    assert "zonebridge adopt GlobalNetworkSet pan.web" in result.detail
+
+    # What an operator lets us take over is the object as it was seen.
+    run = world.store.run("somebody")
+    run.let_adopt("prod", result.plan.held)
+    changed_since = GlobalNetworkSet("pan.web", ("198.51.100.0/24",)).manifest()
+    cluster.documents[KIND, "pan.web"] = changed_since.document()
+    assert world.only().state == "blocked"
+    assert cluster.documents[KIND, "pan.web"] == changed_since.document()
+    cluster.documents[KIND, "pan.web"] = theirs.document()
+    result = world.only()
+    assert result.state == "in sync"
+    assert {"pan.web", *waits} <= {name for _, name in changed(result)}
+    # It holds once.
+    cluster.documents[KIND, "pan.web"] = theirs.document()
+    assert world.only().state == "blocked"
+    assert world.verified()
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_tier_of_others_holds_back_all_that_is_in_it(world: World, *, ours: bool) -> None:
+    world.mode = "enforced"
+    cluster = world.keep_in_memory()
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    if ours:
+        world.sync()
+    theirs = Tier(TIER, 7).manifest()
+    put(cluster, theirs)
+    world.export(A, B, C, WEB, DB, allow("r", from_=["web"], source=["web", "db"]))
+    result = world.only()
+    assert result.plan is not None
+    assert result.state == "blocked"
+    assert cluster.documents["Tier", TIER] == theirs.document()
+    # Where policies of ours stand in it, nobody knows what they do now.
+    assert result.plan.partial is not ours
+    assert not any(kind in POLICIES for kind, _ in cluster.documents) or ours
+    assert {name for _, name in changed(result)} <= ({"pan.web", "pan.db"} if not ours else set())
 
 
 def without(cluster: KnownCluster, key: tuple[str, str], *labels: str) -> None:
@@ -1568,14 +1634,17 @@ def test_adoption_takes_over_what_stands_in_our_place_and_says_what_it_was(
         held["metadata"].setdefault("annotations", {})["example.com/note"] = "theirs"
     before = dict(cluster.documents)
     assert world.only().state == "blocked"
-    assert cluster.documents == before
+    assert before.items() <= cluster.documents.items()
+    # Where a policy of others stands in our tier, nothing is written.
+    partial = [(Action.CREATE, TIER)] if mode == "staged" else []
+    assert [(verb, name) for verb, name in cluster.writes] == partial
 
     world.settings = {"adopt": True}
     dry = world.only(dry=True)
     result = world.only()
     assert dry.plan == result.plan
     assert changed(result) == [
-        (Action.CREATE, TIER),
+        *([] if partial else [(Action.CREATE, TIER)]),
         (Action.UPDATE, "pan.web"),
         (Action.UPDATE, WEB_CHAIN),
         (Action.CREATE, UNKNOWN),
@@ -1689,7 +1758,7 @@ def test_what_another_installation_claims_is_not_taken_over(world: World) -> Non
     result = world.only()
     assert result.plan is not None
     assert (result.state, result.plan.approvable) == ("blocked", False)
-    assert cluster.writes == []
+    assert "pan.web" not in {name for _, name in cluster.writes}
 
 
 # --- chains that move -----------------------------------------------------------------------------

@@ -72,13 +72,29 @@ def test_adoption_that_was_asked_for_is_done_where_drift_is_only_reported() -> N
 @pytest.mark.parametrize("written", [None, D, W])
 def test_unless_it_was_asked_for_a_foreign_object_blocks(written: Manifest | None) -> None:
     blocker = foreign_object(*KEY, "is somebody else's")
-    assert found(D, written, LEFT_BEHIND, adopt=False) == Differences((), (), (), (blocker,), 0)
+    held = Change(THEIRS, D, Cause.DRIFT, groups=("old",), changed_by="kubectl at noon")
+    assert found(D, written, LEFT_BEHIND, adopt=False) == Differences(
+        (), (), (), (blocker,), 0, (held,)
+    )
+
+
+def test_one_that_was_asked_for_is_taken_over_as_it_was_seen_and_no_other() -> None:
+    def kept(*asked: tuple[str, str, str]) -> tuple[Change, ...]:
+        return differences({KEY: D}, {}, {KEY: LEFT_BEHIND}, asked=asked).held
+
+    assert kept((*KEY, THEIRS.digest)) == ()
+    for other in ((*KEY, W.digest), ("Tier", "x", THEIRS.digest), (KEY[0], "y", THEIRS.digest)):
+        assert len(kept(other)) == 1
+    # What another installation claims never.
+    claimed = differences({KEY: D}, {}, {KEY: CLAIMED}, asked=[(*KEY, THEIRS.digest)])
+    assert (len(claimed.held), claimed.changes) == (1, ())
 
 
 def test_what_another_installation_claims_blocks_all_the_same() -> None:
     blocker = foreign_object(*KEY, "belongs to another installation", adoptable=False)
-    assert found(D, None, CLAIMED) == Differences((), (), (), (blocker,), 0)
-    assert "--adopt" not in blocker.message
+    held = Change(None, D, Cause.DRIFT)
+    assert found(D, None, CLAIMED) == Differences((), (), (), (blocker,), 0, (held,))
+    assert "zonebridge adopt" not in blocker.message
     assert "the address group is renamed" in blocker.message
     of_tier = foreign_object("Tier", "fw", "belongs to another installation", adoptable=False)
     assert "another tier (device_groups[].tier)" in of_tier.message

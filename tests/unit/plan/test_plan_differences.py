@@ -100,8 +100,9 @@ def test_what_another_hand_made_as_it_shall_be_is_adopted(written: Manifest | No
 
 @pytest.mark.parametrize("written", [None, D, W])
 def test_a_foreign_object_where_one_of_ours_shall_stand_blocks(written: Manifest | None) -> None:
-    blocker = foreign_object(KIND, "x", "is somebody else's")
-    assert found(D, written, FOREIGN) == Differences((), (), (), (blocker,), 0)
+    blocker = foreign_object(KIND, "x", "is somebody else's", adoptable=FOREIGN.stands is not None)
+    held = Change(FOREIGN.stands, D, DRIFT)
+    assert found(D, written, FOREIGN) == Differences((), (), (), (blocker,), 0, (held,))
 
 
 def test_a_foreign_object_elsewhere_is_nobodys_business() -> None:

@@ -88,8 +88,9 @@ def test_whatever_others_wrote_names_nothing(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("kind", "way_out"),
     [
-        ("GlobalNetworkSet", "the address group renamed"),
-        ("GlobalNetworkPolicy", "until it is removed or renamed"),
+        ("GlobalNetworkSet", "the address group is renamed"),
+        ("GlobalNetworkPolicy", "until it is removed"),
+        ("GlobalNetworkPolicy", "`zonebridge adopt GlobalNetworkPolicy x`"),
         ("Tier", "the configuration names another tier"),
     ],
 )

@@ -674,3 +674,24 @@ def test_a_set_that_could_not_lose_does_not_gain() -> None:
 
 def test_a_tier_stays_as_long_as_a_policy_stands_in_it() -> None:
     assert stops(delete(policy("a")), delete(tier()), delete(tier("other"))) == [True, False]
+
+
+def test_what_is_held_around_the_chains_of_a_tier_holds_back_all_its_policies() -> None:
+    # At the other end of what a chain begins to pass, what stands around the chains may deny.
+    held = create(policy("around", order=7), DRIFT)
+    chained = update(policy("p", chain="web"), policy("p", chain="web", groups=("x",)))
+    unwritten = Unwritten(Selections((chained, held)))
+    unwritten.add(held)
+    assert unwritten.stops(chained)
+
+
+def test_behind_a_chain_that_misses_a_list_nothing_passes_more() -> None:
+    missing = create(a_set("x"), DRIFT)
+    chain = policy("p", chain="web", groups=("x",))
+    document = policy("z", order=7, groups=("y",)).document()
+    document["spec"]["egress"][0]["action"] = "Pass"
+    behind = update(policy("z", order=7), Manifest.of(document))
+    unwritten = Unwritten(Selections((missing, behind), (chain,)))
+    assert not unwritten.stops(behind)
+    unwritten.add(missing)
+    assert unwritten.stops(behind)

@@ -1,0 +1,62 @@
+"""An object of others in our place: held, and taken over when an operator says so."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.installation import Installation
+
+THEIRS = {
+    "apiVersion": "projectcalico.org/v3",
+    "kind": "GlobalNetworkSet",
+    "metadata": {"name": "pan.web"},
+    "spec": {"nets": ["192.0.2.0/24"]},
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Installation:
+    made = Installation.in_directory(tmp_path / "here")
+    made.configure("eu")
+    foreign = made.directory / "eu" / "globalnetworkset" / "pan.web.yaml"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text(yaml.safe_dump(THEIRS))
+    return made
+
+
+def test_the_rest_is_written_and_the_remedy_that_is_named_works(place: Installation) -> None:
+    planned = place.run("plan")
+    assert planned.code == 3
+    assert "`zonebridge adopt GlobalNetworkSet pan.web`" in planned.out
+    assert place.run("adopt", "GlobalNetworkSet", "pan.web").code == 1  # no store yet
+    done = place.run("sync")
+    assert done.code == 3
+    assert "Written: 3; failed: 0." in done.out
+    assert place.files("eu") == ["pan.db.yaml", "pan.web.yaml"]
+    [cluster] = place.done("status", "--output", "json").json["clusters"]
+    assert cluster["state"] == "blocked"
+    assert "zonebridge adopt GlobalNetworkSet pan.web" in cluster["detail"]
+
+    asked = place.done("adopt", "GlobalNetworkSet", "pan.web", "--cluster", "eu")
+    assert "The next sync of cluster eu takes over GlobalNetworkSet pan.web" in asked.out
+    [record] = place.records("--kind", "operator")
+    assert (record["action"], record["object_name"]) == ("adopt", "pan.web")
+    assert place.run("plan").code == 0
+    place.done("sync")
+    [cluster] = place.done("status", "--output", "json").json["clusters"]
+    assert cluster["state"] == "in sync"
+    place.done("audit", "verify")
+
+
+def test_what_is_not_in_the_way_cannot_be_adopted(place: Installation) -> None:
+    place.run("sync")
+    done = place.run("adopt", "GlobalNetworkSet", "pan.db")
+    assert done.code == 64
+    assert "no foreign GlobalNetworkSet pan.db stands in the way" in done.err
+    assert place.run("adopt", "GlobalNetworkSet", "pan.web", "--cluster", "us").code == 64
+    (place.directory / "eu" / "globalnetworkset" / "pan.web.yaml").write_text("# mine\n")
+    done = place.run("adopt", "GlobalNetworkSet", "pan.web")
+    assert done.code == 64
+    assert "no object that could be taken over" in done.err
+    assert place.records("--kind", "operator") == []
