@@ -47,6 +47,9 @@ PLAN = {
     "changes",
     "drift",
     "blockers",
+    "partial",
+    "held",
+    "waiting",
     "left_out",
 }
 
