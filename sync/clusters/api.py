@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -40,6 +41,8 @@ _CHUNK = 1 << 18
 # A page of the largest sets that we write is smaller, and etcd takes no object above 1.5 MiB.
 _MAX_BYTES = 128 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
+# More than any cluster is built for (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
+_MOST_OBJECTS = 1_000_000
 _MOST_PAGES = 100_000
 
 _Kept = TypeVar("_Kept")
@@ -192,40 +195,21 @@ class Api:
         that are too large are asked for in smaller ones. It is believed only if it says that it
         holds objects of `kind`, in the version of `path`. `selector` is a field selector.
         """
-        first: dict[str, str | int] = {"limit": page}
-        if selector:
-            first["fieldSelector"] = selector
-        kept: list[_Kept] = []
-        query = first
-        starts_left = _STARTS
-        for _ in range(_MOST_PAGES):
+        ask = partial(self.patiently, "GET", path)
+        first = {"fieldSelector": selector} if selector else {}
+        for starts_left in reversed(range(_STARTS)):
+            kept: list[_Kept] = []
             try:
-                found = self.patiently("GET", path, query=query)
-            except TooLargeError:
-                if page == 1:
-                    raise
-                page = max(page // 8, 1)
-                first = {**first, "limit": page}
-                query = {**query, "limit": page}
-                continue
+                for page_of_it in pages(ask, self.name, path, kind, first, page=page):
+                    for each in page_of_it.objects:
+                        kept += keep(each)
             except ApiError as error:
-                starts_left -= 1
+                # The list took so long that its moment is forgotten: begin anew, from now.
                 if error.status != HTTPStatus.GONE or not starts_left:
                     raise
-                # The list took so long that its moment is forgotten: begin anew, from now.
-                kept, query = [], first
-                continue
-            for each in listed(found, self.name, path, kind):
-                kept += keep(each)
-            token = found["metadata"].get("continue")
-            if not token:
+            else:
                 return kept
-            if token == query.get("continue"):
-                break
-            query = {**first, "continue": token}
-        raise ApiError(
-            f"cluster {self.name} lists {path} without an end; check what stands at its address", 0
-        )
+        raise AssertionError("unreachable")
 
     @contextmanager
     def stream(
@@ -424,9 +408,68 @@ class Api:
         )
 
 
-def listed(
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: its objects, and the version of the whole, "" where it has none."""
+
+    objects: Iterable[dict[str, Any]]
+    version: str
+
+
+def pages(
+    ask: Callable[..., Mapping[str, Any]],
+    cluster: str,
+    path: str,
+    kind: str,
+    first: Mapping[str, str | int],
+    *,
+    page: int,
+) -> Iterator[Page]:
+    """A list of `kind`, as `ask(query=...)` answers for it, in pages of `page` objects.
+
+    `first` is asked for with each of them. Pages that are too large are asked for in smaller ones.
+    `ApiError` for whatever is no such list or has no end, and where `ask` raises it: with 410 if
+    the server has forgotten the moment that the list is of.
+    """
+    query = {**first, "limit": page}
+    tokens: set[str] = set()
+    objects = 0
+    for _ in range(_MOST_PAGES):
+        try:
+            found = ask(query=query)
+        except TooLargeError:
+            if page == 1:
+                raise
+            page = max(page // 8, 1)
+            query = {**query, "limit": page}
+            continue
+        part = _listed(found, cluster, path, kind)
+        objects += len(part)
+        if objects > _MOST_OBJECTS:
+            break
+        metadata = found["metadata"]
+        yield Page(part, str(metadata.get("resourceVersion") or ""))
+        token = metadata.get("continue")
+        if not token:
+            if metadata.get("remainingItemCount"):
+                raise ApiError(
+                    f"cluster {cluster} ends a list of {path} and says that more is in it; check "
+                    "what stands at its address",
+                    0,
+                )
+            return
+        if token in tokens:
+            break
+        tokens.add(token)
+        query = {**first, "limit": page, "continue": token}
+    raise ApiError(
+        f"cluster {cluster} lists {path} without an end; check what stands at its address", 0
+    )
+
+
+def _listed(
     found: Mapping[str, Any], cluster: str, path: str, kind: str
-) -> Iterable[dict[str, Any]]:
+) -> Sequence[dict[str, Any]]:
     """The objects of a list that was asked for at `path`, which must say that they are of `kind`.
 
     Items may leave out what the list says of them. `ApiError` if it is anything else: an empty
@@ -436,9 +479,11 @@ def listed(
     wanted = {"apiVersion": version, "kind": f"{kind}List"}
     items = found.get("items", ())
     objects = () if items is None else items
+    metadata = found.get("metadata")
     sound = (
         all(found.get(key) == value for key, value in wanted.items())
-        and isinstance(found.get("metadata"), dict)
+        and isinstance(metadata, dict)
+        and isinstance(metadata.get("continue") or "", str)
         and "items" in found
         and isinstance(objects, list | tuple)
         and all(is_object(each, version, kind) for each in objects)
@@ -457,10 +502,18 @@ def is_object(found: object, version: str, kind: str) -> bool:
     """Whether this is an object of a kind, as far as it says; one in a list may not say it."""
     return (
         isinstance(found, dict)
+        and is_of_kind(found, version, kind)
+        and isinstance(found["metadata"].get("name"), str)
+    )
+
+
+def is_of_kind(found: object, version: str, kind: str) -> bool:
+    """The same for what needs no name, as a bookmark of a watch has none."""
+    return (
+        isinstance(found, dict)
         and found.get("kind", kind) == kind
         and found.get("apiVersion", version) == version
         and isinstance(found.get("metadata"), dict)
-        and isinstance(found["metadata"].get("name"), str)
     )
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -24,9 +25,9 @@ import urllib3
 
 from sync.calico.names import STORE
 from sync.calico.objects import API_VERSION, KINDS, Pairs
-from sync.clusters.api import Api, ApiError
+from sync.clusters.api import Api, ApiError, is_of_kind, pages
 from sync.clusters.cluster import Changed, Labelled, Noticed, WatchNotice, ignore_notice
-from sync.clusters.kubernetes import MALFORMED, live_object
+from sync.clusters.kubernetes import MALFORMED, KubernetesReader, live_object
 from sync.clusters.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
 from sync.redaction import redact
@@ -63,7 +64,8 @@ class Pace:
 SELECTABLE = {"GlobalNetworkSet": KINDS["GlobalNetworkSet"], **RESOURCES}
 """The kinds of others that are watched, each with its resource name."""
 
-_GONE = "DELETED"
+_GONE, _BOOKMARK, _FAILED = "DELETED", "BOOKMARK", "ERROR"
+_TYPES = ("ADDED", "MODIFIED", _GONE, _BOOKMARK, _FAILED)
 
 _Name = tuple[str, str]  # namespace, "" without one, and name
 _Tell = Callable[[str, str, dict[str, Any]], None]
@@ -171,6 +173,8 @@ class _Followed:
         self._stopping = stopping
         self._pace = pace
         self._clock = clock
+        self._identify = KubernetesReader(api, ()).identity
+        self._identity = ""  # of the cluster that was watched last, "" for none
         self._path = f"/apis/{API_VERSION}/{resource}"
         self._selector = selector
         self._version = ""  # "": none, or one that the server has forgotten
@@ -264,23 +268,23 @@ class _Followed:
         before = self._told
         listed: dict[_Name, str] = {}
         strange = False
-        first: dict[str, str | int] = {"limit": _PAGE, "labelSelector": self._selector}
-        query = first
-        while True:
-            found = self._api.request("GET", self._path, query=query)
+        # That of the first page: what happened since then, the watch tells once more.
+        version = ""
+        ask = partial(self._api.request, "GET", self._path)
+        first = {"labelSelector": self._selector}
+        for part in pages(ask, self._api.name, self._path, self._kind, first, page=_PAGE):
             self._reached()
-            for document in found["items"] or ():
-                name, version = _identity(document)
-                listed[name] = version
-                if before is not None and before.get(name) != version:
+            version = version or part.version
+            for document in part.objects:
+                name, newest = _identity(document)
+                listed[name] = newest
+                if before is not None and before.get(name) != newest:
                     try:
                         self._tell(self._kind, "MODIFIED", document)
                     except MALFORMED:
                         strange = True
-            token = found["metadata"].get("continue")
-            if not token:
-                break
-            query = {**first, "continue": token}
+        if not version:
+            raise ValueError("a list of no version, after which nothing can be watched")
         if self._silent and before is not None and listed != before and not self._deaf:
             self._deaf = True
             self._log.warning(_SEEN_LATE, error="the watch tells nothing of what happens")
@@ -289,7 +293,7 @@ class _Followed:
             metadata = {"namespace": namespace, "name": gone}
             self._tell(self._kind, _GONE, {"metadata": metadata})
         self._told = listed
-        self._version = str(found["metadata"]["resourceVersion"])
+        self._version = version
         self._heard_at = self._listed_at = self._clock()
         self._noticed(self._kind, WatchNotice.LISTED)
         if before is None or strange:
@@ -310,49 +314,62 @@ class _Followed:
             self._answer = answer
             self._opened_at = self._clock()
             self._reached()
-            line = b""
+            line = bytearray()
             try:
+                self._require_same()
                 # Asked after `break_off` can see the answer: one of the two notices the end. What
                 # has come is given on at once: nothing waits for a buffer to fill.
                 while not self._stopping.is_set() and (part := answer.read1(_PART_BYTES)):
-                    *lines, line = (line + part).split(b"\n")
-                    yield from (orjson.loads(each) for each in lines if each)
+                    *ends, begun = part.split(b"\n")
+                    for end in ends:
+                        line += end
+                        if line:
+                            yield orjson.loads(line)
+                        line.clear()
+                    line += begun
                     self._require_news(len(line))
             except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, OSError) as error:
-                message = (
-                    f"the watch of cluster {self._api.name} broke off: {own_words(deepest(error))}"
-                )
-                raise ApiError(message, 0) from error
+                raise self._broken(f"broke off: {own_words(deepest(error))}") from error
             finally:
                 self._answer = None
+
+    def _require_same(self) -> None:
+        """Have the cluster looked at if another one answers by now: versions tell nothing then.
+
+        Asked while the watch is open, so that it is of the cluster that this is, or of one before.
+        """
+        known, self._identity = self._identity, self._identify()
+        if known not in ("", self._identity):
+            self._told = None
+            self._missed()
+            raise self._broken("is that of another cluster now", HTTPStatus.GONE)
 
     def _require_news(self, unfinished: int) -> None:
         """Hold a watch to sending events: bytes alone, blank lines perhaps, tell nothing."""
         if self._clock() - self._heard_at >= self._pace.silence:
-            message = f"the watch of cluster {self._api.name} sends no events and no bookmarks"
-            raise ApiError(message, 0)
+            raise self._broken("sends no events and no bookmarks")
         if unfinished > _EVENT_BYTES:
-            message = f"the watch of cluster {self._api.name} sends what is too long for an event"
-            raise ApiError(message, 0)
+            raise self._broken("sends what is too long for an event")
 
     def _take(self, event: Any) -> None:
-        if not (isinstance(event, dict) and {"type", "object"} <= event.keys()):
-            message = f"the watch of cluster {self._api.name} gives something that is no event"
-            raise ApiError(message, 0)
-        document = event["object"]
-        if event["type"] == "ERROR":
-            message = (
-                f"the watch of cluster {self._api.name} ended: {redact(document.get('message'))}"
-            )
-            raise ApiError(message, int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR))
-        version = str(document["metadata"]["resourceVersion"])
-        if event["type"] != "BOOKMARK":
-            self._note(event["type"], document)
-        elif _earlier(version, self._version):
-            # A server that was restored from a backup tells nothing up to the version asked for.
-            message = f"the versions of cluster {self._api.name} went back to {version}"
-            raise ApiError(message, HTTPStatus.GONE)
-        self._version = version
+        if not (isinstance(event, dict) and event.get("type") in _TYPES and "object" in event):
+            raise self._broken("gives something that is no event")
+        what, document = event["type"], event["object"]
+        if what == _FAILED:
+            code = int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise self._broken(f"ended: {redact(document.get('message'))}", code)
+        if not is_of_kind(document, API_VERSION, self._kind):
+            raise self._broken(f"gives something that is no {self._kind}")
+        version = _version(document)
+        earlier = _earlier(version, self._version)
+        # A server that was restored from a backup tells nothing up to the version asked for. What
+        # no selector selects any more may be told of as it was when one did.
+        if earlier and what != _GONE:
+            raise self._broken(f"goes back to version {version}", HTTPStatus.GONE)
+        if what != _BOOKMARK:
+            self._note(what, document)
+        if not earlier:
+            self._version = version
         self._heard_at = self._clock()
         self._noticed(self._kind, WatchNotice.HEARD)
         assert self._opened_at is not None
@@ -361,17 +378,30 @@ class _Followed:
 
     def _note(self, event: str, document: dict[str, Any]) -> None:
         assert self._told is not None
-        self._tell(self._kind, event, document)
         name, version = _identity(document)
+        self._tell(self._kind, event, document)
         if event == _GONE:
             self._told.pop(name, None)
         else:
             self._told[name] = version
 
+    def _broken(self, how: str, status: int = 0) -> ApiError:
+        return ApiError(f"the watch of cluster {self._api.name} {how}", status)
+
 
 def _identity(document: dict[str, Any]) -> tuple[_Name, str]:
     metadata = document["metadata"]
-    return (metadata.get("namespace") or "", metadata["name"]), str(metadata["resourceVersion"])
+    name = metadata.get("namespace") or "", metadata["name"]
+    if not all(isinstance(each, str) for each in name):
+        raise ValueError("a name that is no text")
+    return name, _version(document)
+
+
+def _version(document: dict[str, Any]) -> str:
+    version = document["metadata"]["resourceVersion"]
+    if not (isinstance(version, str) and version):
+        raise ValueError("a version that is none")
+    return version
 
 
 def _earlier(version: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -267,6 +268,7 @@ def listing(kind: str = "GlobalNetworkSetList", version: str = "v3", **changes: 
         listing(items=["a"]),
         listing(items={}),
         listing(metadata=None),
+        listing(metadata={"continue": ["a"]}),
         {"kind": "Status", "status": "Success"},
     ],
 )
@@ -279,11 +281,164 @@ def test_a_list_of_another_kind_is_not_taken_for_the_one_asked_for(
         api().collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
 
 
-def test_pages_without_an_end_are_an_error(server: Given) -> None:
+class Paged:
+    """Answers for a list of `count` sets, each `size` bytes long, in pages.
+
+    `limits` are those of the pages that were asked for. `spoil` is given the number of a request,
+    from 1, and the page; it gives what is answered, with a status.
+    """
+
+    def __init__(self, told: Misbehaving, count: int, size: int = 100) -> None:
+        self.told = told
+        self.count = count
+        self.size = size
+        self.spoil: Callable[[int, dict[str, Any]], tuple[Any, int]] = lambda _, found: (found, 200)
+        self.limits: list[int] = []
+        told.answer = self.answer
+
+    def answer(self, asked: BaseHTTPRequestHandler) -> None:
+        query = {key: each[0] for key, each in parse_qs(urlsplit(asked.path).query).items()}
+        first, limit = int(query.get("continue", 0)), int(query["limit"])
+        self.limits.append(limit)
+        after = min(first + limit, self.count)
+        metadata: dict[str, Any] = {"resourceVersion": "7"}
+        if after < self.count:
+            metadata |= {"continue": str(after), "remainingItemCount": self.count - after}
+        items = [
+            {"metadata": {"name": f"pan.{number}"}, "filling": "x" * self.size}
+            for number in range(first, after)
+        ]
+        found, status = self.spoil(len(self.limits), listing(metadata=metadata, items=items))
+        self.told.json(found, status)
+        answer, self.told.answer = self.told.answer, self.answer
+        answer(asked)
+
+
+def names(api: Api, page: int = 500) -> list[str]:
+    """The names of all sets, as a list in pages gives them."""
+    return api.collected(
+        SETS, "GlobalNetworkSet", lambda each: [each["metadata"]["name"]], page=page
+    )
+
+
+def numbered(count: int) -> list[str]:
+    return [f"pan.{number}" for number in range(count)]
+
+
+def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 20_000)
     told, api = server
-    told.json(listing(metadata={"continue": "again"}))
+    paged = Paged(told, 20, size=5_000)
+    assert names(api(), page=100) == numbered(20)
+    # None is left out or read twice, and those that follow are small at once.
+    assert paged.limits == [100, 12, *[1] * 20]
+
+
+def test_a_page_grows_too_large_in_the_middle_of_a_list(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 20_000)
+    told, api = server
+    paged = Paged(told, 40)
+    large = {"filling": "x" * 30_000}
+    paged.spoil = lambda time, found: (found | large if time == 2 else found, 200)
+    assert names(api(), page=16) == numbered(40)
+    assert paged.limits == [16, 16, *[2] * 12]
+
+
+def test_one_object_that_is_too_large_is_told(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 20_000)
+    told, api = server
+    paged = Paged(told, 20, size=30_000)
+    with pytest.raises(TooLargeError, match="more than 20,000 bytes"):
+        names(api())
+    assert paged.limits == [500, 62, 7, 1]
+
+
+def test_a_list_whose_moment_is_forgotten_in_the_middle_begins_anew(server: Given) -> None:
+    told, api = server
+    paged = Paged(told, 5)
+    gone = {"kind": "Status", "code": 410, "message": "the provided continue parameter is too old"}
+    paged.spoil = lambda time, found: (gone, 410) if time in (2, 5) else (found, 200)
+    assert names(api(), page=2) == numbered(5)
+    paged.limits.clear()
+    paged.spoil = lambda time, found: (gone, 410) if time % 2 == 0 else (found, 200)
+    with pytest.raises(ApiError, match="410") as raised:
+        names(api(), page=2)
+    assert raised.value.status == 410
+    assert len(paged.limits) == 2 * 6
+
+
+ENDLESS: dict[str, Callable[[int], Any]] = {
+    "the same": lambda time: "3",
+    "two in turn": lambda time: str(time % 2),
+    "ever new ones": str,
+}
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+def test_pages_without_an_end_are_an_error(
+    server: Given, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(clusters_api, "_MOST_OBJECTS", 50)
+    told, api = server
+    paged = Paged(told, 1_000)
+
+    def again(time: int, found: dict[str, Any]) -> tuple[Any, int]:
+        return found | {"metadata": {"continue": ENDLESS[how](time)}}, 200
+
+    paged.spoil = again
     with pytest.raises(ApiError, match="without an end"):
-        api().collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
+        names(api(), page=5)
+    assert len(paged.limits) <= 11
+
+
+def test_empty_pages_without_an_end_are_an_error(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters_api, "_MOST_PAGES", 20)
+    told, api = server
+    paged = Paged(told, 0)
+    paged.spoil = lambda time, found: (found | {"metadata": {"continue": str(time)}}, 200)
+    with pytest.raises(ApiError, match="without an end"):
+        names(api())
+    assert len(paged.limits) == 20
+
+
+def test_a_page_of_another_kind_in_the_middle_ends_the_list(server: Given) -> None:
+    told, api = server
+    paged = Paged(told, 5)
+    tier = {"kind": "Tier", "metadata": {"name": "pan.2"}}
+    paged.spoil = lambda time, found: (found | {"items": [tier]} if time == 2 else found, 200)
+    with pytest.raises(ApiError, match="no list of Kubernetes objects of kind GlobalNetworkSet"):
+        names(api(), page=2)
+
+
+@pytest.mark.parametrize("lie", [0, 1, -1, 10**12, "many", None])
+def test_what_is_said_to_remain_decides_nothing_while_there_is_a_way_on(
+    server: Given, lie: Any
+) -> None:
+    told, api = server
+    paged = Paged(told, 5)
+
+    def lies(time: int, found: dict[str, Any]) -> tuple[Any, int]:
+        return found | {"metadata": found["metadata"] | {"remainingItemCount": lie}}, 200
+
+    paged.spoil = lambda time, found: lies(time, found) if time < 3 else (found, 200)
+    assert names(api(), page=2) == numbered(5)
+
+
+def test_a_list_that_ends_before_its_end_is_not_taken_for_the_whole(server: Given) -> None:
+    told, api = server
+    paged = Paged(told, 5)
+    cut = {"metadata": {"remainingItemCount": 3}}
+    paged.spoil = lambda time, found: (found | cut, 200)
+    with pytest.raises(ApiError, match="says that more is in it"):
+        names(api(), page=2)
 
 
 ECHOES = {

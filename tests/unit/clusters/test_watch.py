@@ -13,10 +13,10 @@ import urllib3
 from structlog.testing import capture_logs
 
 from sync.calico.manifest import Manifest
-from sync.calico.objects import KINDS, GlobalNetworkSet
+from sync.calico.objects import API_VERSION, KINDS, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters import watch
-from sync.clusters.api import Api, ApiError
+from sync.clusters.api import Api, ApiError, TooLargeError
 from sync.clusters.cluster import Key, WatchNotice
 from sync.clusters.watch import KubernetesWatcher, Pace
 from sync.errors import ClusterError
@@ -79,15 +79,20 @@ def an_object(name: str, version: int, *nets: str) -> dict[str, Any]:
 
 def listing(*items: dict[str, Any], version: int = 7, more: str = "") -> dict[str, Any]:
     metadata = {"resourceVersion": str(version)} | ({"continue": more} if more else {})
-    return {"kind": "GlobalNetworkSetList", "metadata": metadata, "items": list(items)}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "GlobalNetworkSetList",
+        "metadata": metadata,
+        "items": list(items),
+    }
 
 
 def event(kind: str, document: Mapping[str, Any]) -> bytes:
     return orjson.dumps({"type": kind, "object": document}) + b"\n"
 
 
-def bookmark(version: int = 7) -> bytes:
-    return event("BOOKMARK", {"metadata": {"resourceVersion": str(version)}})
+def bookmark(version: int = 7, kind: str = "GlobalNetworkSet") -> bytes:
+    return event("BOOKMARK", {"kind": kind, "metadata": {"resourceVersion": str(version)}})
 
 
 @dataclass
@@ -107,6 +112,14 @@ class Scripted:
     changes: list[tuple[Key, Manifest | None]] = field(default_factory=list)
     notices: list[WatchNotice] = field(default_factory=list)
     missed: int = 0
+    uids: Iterator[str | ClusterError] = field(default_factory=lambda: itertools.repeat("one"))
+
+    def patiently(self, method: str, path: str) -> dict[str, Any]:
+        assert (method, path) == ("GET", "/api/v1/namespaces/kube-system")
+        uid = next(self.uids)
+        if isinstance(uid, ClusterError):
+            raise uid
+        return {"metadata": {"uid": uid}}
 
     def request(self, method: str, path: str, *, query: Mapping[str, str | int]) -> dict[str, Any]:
         assert (method, path) == ("GET", "/apis/projectcalico.org/v3/globalnetworksets")
@@ -194,6 +207,8 @@ SICK: dict[str, Callable[[], Sequence[_Part] | Exception]] = {
     "it sends no end of a line": lambda: (b"x" * 2_000,),
     "its objects are none": lambda: (event("ADDED", {"metadata": {"resourceVersion": "8"}}),),
     "its versions went back": lambda: (bookmark(3),),
+    "its objects went back": lambda: (event("MODIFIED", an_object("pan.a", 3)),),
+    "its bookmarks are of another kind": lambda: (bookmark(8, "Tier"),),
 }
 
 
@@ -357,3 +372,172 @@ def test_a_server_whose_lists_answer_again_is_told_where_watches_are_refused() -
     lists = iter([ApiError("away", 0), ApiError("away", 502), listing()])
     api = Scripted(Clock(20), lambda: next(lists), lambda: ApiError("refused", 403)).watched()
     assert api.notices.count(WatchNotice.BACK) == 1
+
+
+def test_a_line_without_an_end_is_read_no_further_than_an_event_is_long() -> None:
+    given = itertools.count()
+    endless = (b"x" * 100 for _ in given)
+    watches = iter([cast("Sequence[_Part]", endless)])
+    api = Scripted(Clock(30), watches=lambda: next(watches, (50.0,))).watched()
+    assert next(given) <= 12
+    assert WatchNotice.BROKEN in api.notices
+    assert min(api.clock.pauses) >= PACE.first_pause / 2
+
+
+def test_events_are_told_however_they_are_cut_into_parts() -> None:
+    whole = event("ADDED", an_object("pan.a", 8)) + b"\n" + event("ADDED", an_object("pan.b", 9))
+    for size in (1, 7, len(whole)):
+        parts = [whole[start : start + size] for start in range(0, len(whole), size)]
+        watches = iter([(*parts, 50.0)])
+        api = Scripted(Clock(60), watches=lambda: next(watches, (90.0,))).watched()  # noqa: B023
+        assert [name for (_, name), _ in api.changes] == ["pan.a", "pan.b"]
+        assert [each["resourceVersion"] for each in api.opened] == ["7", "9"]
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """An object of version 8 with something changed."""
+    return an_object("pan.a", 8) | changes
+
+
+def versioned(version: Any) -> bytes:
+    return event("MODIFIED", changed(metadata={"name": "pan.a", "resourceVersion": version}))
+
+
+def failed(**status: Any) -> bytes:
+    return event("ERROR", {"kind": "Status", **status})
+
+
+WRONG: dict[str, tuple[bytes, WatchNotice]] = {
+    "no JSON": (b'{"type": "ADDED", "obj\n', WatchNotice.BROKEN),
+    "no object": (b"[]\n", WatchNotice.BROKEN),
+    "depths of JSON": (b"[" * 900 + b"\n", WatchNotice.BROKEN),
+    "no type": (orjson.dumps({"object": changed()}) + b"\n", WatchNotice.BROKEN),
+    "another type": (event("REMOVED", changed()), WatchNotice.BROKEN),
+    "a type that is none": (
+        orjson.dumps({"type": ["ADDED"], "object": changed()}) + b"\n",
+        WatchNotice.BROKEN,
+    ),
+    "another kind": (event("MODIFIED", changed(kind="Tier")), WatchNotice.BROKEN),
+    "another kind that is gone": (event("DELETED", changed(kind="Tier")), WatchNotice.BROKEN),
+    "another group": (event("DELETED", changed(apiVersion="v1")), WatchNotice.BROKEN),
+    "no metadata": (event("DELETED", changed(metadata=None)), WatchNotice.BROKEN),
+    "no name": (event("DELETED", {"metadata": {"resourceVersion": "8"}}), WatchNotice.BROKEN),
+    "a name that is none": (
+        event("DELETED", {"metadata": {"name": ["pan.a"], "resourceVersion": "8"}}),
+        WatchNotice.BROKEN,
+    ),
+    "a list for an object": (event("MODIFIED", {"object": []}), WatchNotice.BROKEN),
+    "no version": (versioned(None), WatchNotice.BROKEN),
+    "an empty version": (versioned(""), WatchNotice.BROKEN),
+    "a version that is a number": (versioned(8), WatchNotice.BROKEN),
+    "a version of too many digits": (versioned("8" * 5_000), WatchNotice.BROKEN),
+    "a version that goes back": (versioned("3"), WatchNotice.GONE),
+    "a bookmark of another kind": (bookmark(8, "Tier"), WatchNotice.BROKEN),
+    "a bookmark that goes back": (bookmark(3), WatchNotice.GONE),
+    "a bookmark of no version": (event("BOOKMARK", {"metadata": {}}), WatchNotice.BROKEN),
+    "a version that is gone": (failed(code=410, message="too old"), WatchNotice.GONE),
+    "a refusal": (failed(code=403, message="no"), WatchNotice.REFUSED),
+    "a failure": (failed(code=500, message="etcd"), WatchNotice.BROKEN),
+    "an error that says nothing": (failed(), WatchNotice.BROKEN),
+    "an error of no code": (failed(code="gone"), WatchNotice.BROKEN),
+    "an error that is none": (event("ERROR", cast("Any", None)), WatchNotice.BROKEN),
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_what_was_not_asked_for_ends_the_watch_and_moves_nothing(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_EVENT_BYTES", 100_000)
+    line, ends = WRONG[how]
+    watches = iter([(line, event("ADDED", an_object("pan.b", 9)), 1_000.0)])
+    api = Scripted(Clock(30), watches=lambda: next(watches, (50.0,))).watched()
+    assert api.changes == []
+    assert api.notices[:2] == [WatchNotice.LISTED, ends]
+    assert {each["resourceVersion"] for each in api.opened} == {"7"}
+    assert min(api.clock.pauses) >= PACE.first_pause / 2
+
+
+def test_what_is_gone_may_be_told_of_as_it_was_and_the_version_does_not_go_back() -> None:
+    told = (event("ADDED", an_object("pan.a", 9)), event("DELETED", an_object("pan.b", 3)), 50.0)
+    watches = iter([told])
+    api = Scripted(Clock(60), watches=lambda: next(watches, (90.0,))).watched()
+    assert [(name, bool(found)) for (_, name), found in api.changes] == [
+        ("pan.a", True),
+        ("pan.b", False),
+    ]
+    assert [each["resourceVersion"] for each in api.opened] == ["7", "9"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "TierList"},
+        {"apiVersion": "v1"},
+        {"items": [{"kind": "Tier", "metadata": {"name": "a", "resourceVersion": "8"}}]},
+        {"items": {}},
+        {"metadata": {}},
+        {"metadata": {"resourceVersion": "9", "remainingItemCount": 3}},
+        {"metadata": {"resourceVersion": "9", "continue": ["next"]}},
+        {"metadata": {"resourceVersion": "9", "continue": "again"}},
+    ],
+)
+def test_a_list_of_something_else_or_without_an_end_tells_nothing(wrong: dict[str, Any]) -> None:
+    lists = iter([listing(an_object("pan.a", 1))])
+    watches = iter([ApiError("too old", 410)])
+    broken = listing(version=9) | wrong
+    api = Scripted(Clock(HOUR), lambda: next(lists, broken), lambda: next(watches, ())).watched()
+    assert api.changes == []
+    assert [each["resourceVersion"] for each in api.opened] == ["7"]
+    assert len(api.listed_at) <= 2 * MOST_REQUESTS
+
+
+def test_pages_that_are_too_large_are_asked_for_in_smaller_ones() -> None:
+    pages = iter(
+        [
+            listing(an_object("pan.a", 1), more="next"),
+            TooLargeError("too large", 0),
+            TooLargeError("too large", 0),
+            listing(an_object("pan.b", 2), version=8),
+        ]
+    )
+    api = Scripted(Clock(10), lambda: next(pages), lambda: (50.0,)).watched()
+    assert [(each.get("continue"), each["limit"]) for each in api.queries] == [
+        (None, 500),
+        ("next", 500),
+        ("next", 62),
+        ("next", 7),
+    ]
+    # What happened between two pages is told by the watch.
+    assert [each["resourceVersion"] for each in api.opened] == ["7"]
+
+
+def test_another_cluster_at_the_address_is_noticed_as_the_watch_is_opened_again() -> None:
+    uids = itertools.chain(["one", "one"], itertools.repeat("two"))
+    lists = iter([listing(an_object("pan.a", 1)), listing(version=3)])
+    healthy = (50.0, bookmark())
+    theirs = (event("DELETED", an_object("pan.a", 8)), 50.0)
+    watches = iter([healthy, healthy, theirs])
+    clock = Clock(150)
+    api = Scripted(clock, lambda: next(lists), lambda: next(watches, (50.0,)), uids=uids).watched()
+    # Once at the beginning, once when it was noticed, once when the other one was listed.
+    assert api.missed == 3
+    assert api.changes == []
+    assert [each["resourceVersion"] for each in api.opened] == ["7", "7", "7", "3"]
+
+
+def test_clusters_that_take_turns_at_an_address_are_asked_ever_less_often() -> None:
+    api = Scripted(Clock(HOUR), uids=itertools.cycle(["one", "two"])).watched()
+    assert len(api.opened) <= MOST_REQUESTS
+    between = [later - earlier for earlier, later in itertools.pairwise(api.listed_at)]
+    assert min(between) >= PACE.between_lists
+
+
+@pytest.mark.parametrize("error", [ApiError("refused", 403), ClusterError("no kube-system")])
+def test_what_a_cluster_tells_that_does_not_say_which_one_it_is_counts_for_nothing(
+    error: ClusterError,
+) -> None:
+    tells = (event("ADDED", an_object("pan.a", 8)),)
+    api = Scripted(Clock(HOUR), watches=lambda: tells, uids=itertools.repeat(error)).watched()
+    assert api.changes == []
+    assert len(api.opened) <= MOST_REQUESTS
