@@ -335,7 +335,7 @@ def _kubernetes(
     # The official client takes long to import, and only those with such a cluster need it.
     from urllib3.exceptions import InsecureRequestWarning
 
-    from sync.clusters.api import LONGEST_SECONDS, Api
+    from sync.clusters.api import LONGEST_SECONDS, LONGEST_WRITE_SECONDS, Api
     from sync.clusters.kubeconfig import Access, Connector
     from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
     from sync.clusters.watch import KubernetesWatcher
@@ -359,7 +359,13 @@ def _kubernetes(
     api = Api(cluster.name, connector, seconds=seconds, stopping=stopping)
 
     def writer(remaining: Remaining, stops: Callable[[], bool]) -> ClusterWriter:
-        return KubernetesWriter(api, owner, remaining=remaining, stopping=stops, seconds=seconds)
+        return KubernetesWriter(
+            api,
+            owner,
+            remaining=remaining,
+            stopping=stops,
+            seconds=min(seconds, LONGEST_WRITE_SECONDS),
+        )
 
     return KubernetesReader(api, owner), writer, KubernetesWatcher(api, owner)
 

@@ -24,6 +24,7 @@ from sync.clusters.cluster import (
     ClusterWriter,
     Key,
     LiveObject,
+    NotBegunError,
     NotWrittenError,
     OutOfReachError,
 )
@@ -309,8 +310,9 @@ def sync_cluster(
 ) -> Result:
     """Bring one cluster to what its sources say, under its lease.
 
-    When `stopping()` turns true, what was intended is finished and the rest left. Only a store
-    that fails raises, for without it nothing may be written.
+    When `stopping()` turns true, writes that have begun are finished and the rest left, with a
+    record of what was intended. Only a store that fails raises, for without it nothing may be
+    written.
     """
     try:
         done: tuple[Change, ...] = ()
@@ -517,15 +519,15 @@ def _apply(
     approved = plan.digest if plan.let_through else ""
     steps = plan.steps()
     with ThreadPoolExecutor(WRITERS, "writer") as pool:
-        write = _Write(cluster.writer(lease.remaining, stopping), live)
+        write = _Write(cluster.writer(lease.remaining, stopping), live, stopping)
         try:
             for changes in rounds(steps):
                 under_way: deque[_Batch] = deque()
                 rest = written.writable(changes)
-                if written.wrote_any(rest):
+                if not stopping() and written.wrote_any(rest):
                     # Written a second time: over what the first time has made of it.
                     try:
-                        write = _Write(write.writer, read_again())
+                        write = _Write(write.writer, read_again(), stopping)
                     except ClusterError as error:
                         written.out_of_reach = error
                 while rest and not (written.out_of_reach or stopping()):
@@ -564,8 +566,12 @@ class _Batch:
 class _Write:
     writer: ClusterWriter
     live: Mapping[Key, LiveObject]
+    stopping: Callable[[], bool]
 
     def __call__(self, change: Change) -> None:
+        # A batch waits for its turn: there are fewer writers than it has changes.
+        if self.stopping():
+            raise NotBegunError("zonebridge was asked to end before this was begun")
         found = self.live.get((change.kind, change.name))
         if found and found.stands != change.before:
             raise NotWrittenError(
@@ -613,6 +619,9 @@ class _Written:
         for change, intent, write in zip(batch.changes, batch.intents, batch.writes, strict=True):
             try:
                 write.result()
+            except NotBegunError as error:
+                conclusions.append(Conclusion(intent, Outcome.NOT_APPLIED, str(error)))
+                self.unwritten.add(change)
             except ClusterError as error:
                 surely = isinstance(error, NotWrittenError)
                 outcome = Outcome.FAILED if surely else Outcome.UNKNOWN

@@ -31,6 +31,9 @@ from sync.transport.stopping import Stopping
 LONGEST_SECONDS = 30.0
 """How long a request takes at most, the whole answer included, where nothing says less."""
 
+LONGEST_WRITE_SECONDS = 20.0
+"""The same of a write, which is not cut when the process is asked to end: Kubernetes gives 30 s."""
+
 _CONNECT_SECONDS = 10
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 10.0

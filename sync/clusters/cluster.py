@@ -282,5 +282,9 @@ class NotWrittenError(ClusterError):
     """A write was refused or failed, and the cluster holds what it held before."""
 
 
+class NotBegunError(NotWrittenError):
+    """A write was not begun, since the process was asked to end before its turn came."""
+
+
 class OutOfReachError(NotWrittenError):
     """A write found nobody to take it, or was not tried since those before it did not."""

@@ -35,8 +35,9 @@ from sync.translate.translation import Options
 
 _SETTLE_SECONDS = 0.5
 _FIRST_RETRY = 1.0
+# However long an outage was, and even where each try leaves records: once writes work again, which
+# nothing tells while reads and watches do, clusters get what they lack within this time.
 _LAST_RETRY = 60.0
-_LAST_FAILURE = 600.0
 _RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster came back meanwhile
 
 
@@ -59,6 +60,7 @@ class ClusterWorker:
     publish_heads: Callable[[], None]
     metrics: Metrics
     stopping: threading.Event
+    clock: Callable[[], float] = time.monotonic
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _reasons: set[str] = field(default_factory=set)
     _seen: dict[Key, str] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class ClusterWorker:
         checks = [Check(name, holds=False, says=self._store_error)] if self._store_error else []
         if waits := self._waits:
             holder, since = waits
-            says = f"stands by for {holder}, for {time.monotonic() - since:.0f} s"
+            says = f"stands by for {holder}, for {self.clock() - since:.0f} s"
             checks.append(Check(name, holds=True, says=says))
         return checks
 
@@ -123,7 +125,7 @@ class ClusterWorker:
             except LeaseHeldError as error:
                 if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
-                    self._waits = error.holder, time.monotonic()
+                    self._waits = error.holder, self.clock()
             except (StoreError, AuditBrokenError) as error:
                 if str(error) != self._store_error:
                     self._log.error("the store fails", error=str(error))
@@ -147,7 +149,7 @@ class ClusterWorker:
         """Wait for reasons to sync; none if we are to stop, or the lease is ours no more."""
         while not self.stopping.is_set() and lease.remaining() > 0:
             with self._moved:
-                now = time.monotonic()
+                now = self.clock()
                 polled = all(source.attempted for source in self.sources.values())
                 self._look_at_clock(now)
                 moved = self._seen or self._beside or self._unseen
@@ -157,7 +159,7 @@ class ClusterWorker:
             # One hand often moves many objects: they are looked at together.
             self.stopping.wait(_SETTLE_SECONDS)
             with self._moved:
-                if time.monotonic() >= self._moves_at:
+                if self.clock() >= self._moves_at:
                     seen, self._seen = self._seen, {}
                     if self._unseen:
                         self._reasons.add("watch")
@@ -196,7 +198,7 @@ class ClusterWorker:
         return max(min(due), 0.01)
 
     def _sync(self, lease: Lease, reasons: set[str]) -> Result:
-        started = time.monotonic()
+        started = self.clock()
         if "resync" in reasons:
             self.metrics.resynced(self.cluster.name)
         run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
@@ -211,7 +213,7 @@ class ClusterWorker:
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
         self._store_error = ""
-        self.metrics.synced(result, time.monotonic() - started)
+        self.metrics.synced(result, self.clock() - started)
         if run.begun:
             self.publish_heads()
         self._tell(result, reasons)
@@ -247,7 +249,7 @@ class ClusterWorker:
 
         Whoever changes an object back each time it is repaired shall not fill the trail.
         """
-        now = time.monotonic()
+        now = self.clock()
         interval = self.resync_interval.total_seconds()
         # Several clusters shall not be read in step.
         self._resync_at = now + interval * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
@@ -261,11 +263,10 @@ class ClusterWorker:
         # A block waits for an operator, so does a cluster that is not the one meant: no records.
         blocked = result.state == "blocked" or isinstance(result.error, ForeignClusterError)
         self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
-        # A try that gets as far as writing leaves records of its failure.
-        longest = _LAST_FAILURE if recorded else _LAST_RETRY
-        self._retry_seconds = min(self._retry_seconds * 2, longest)
-        # A cluster that comes and goes shall not fill the trail either.
-        pause = min(self._retry_seconds, _LAST_RETRY) if recorded else 0
+        self._retry_seconds = _longer(self._retry_seconds)
+        # A try that gets as far as writing leaves records of its failure: a cluster that comes and
+        # goes shall not fill the trail.
+        pause = self._retry_seconds if recorded else 0
         self._return_at = now + max(pause, _RETURN_SECONDS)
 
     def _changed(self, key: Key, manifest: Manifest | None) -> None:

@@ -3,6 +3,7 @@
 The plans are made by hand: what is to stand in the cluster is said object by object.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sync import cycle
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, Pairs, Rule
 from sync.calico.ownership import owner_labels
@@ -21,7 +23,7 @@ from sync.errors import ClusterError
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
 from sync.plan.plan import Plan, make_plan
-from sync.store import ApprovalError, Kind, Store, audit, open_store
+from sync.store import ApprovalError, Kind, Outcome, Store, audit, open_store
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
@@ -355,6 +357,44 @@ def test_a_stop_in_the_middle_of_a_chain_leaves_the_rest(world: World) -> None:
     assert "stopped before 3 of 5 changes" in str(result.error)
     world.stopping = lambda: False
     assert names(world.sync()) == ["fw.p2", "fw.p3", "fw.p4"]
+
+
+def test_writes_that_wait_for_their_turn_are_left_and_recorded_when_the_end_comes(
+    world: World,
+) -> None:
+    world.want(*(world.a_set(f"set-{number:02}") for number in range(80)))
+    begun, asked, counting = list[str](), threading.Event(), threading.Lock()
+    full = cycle._PROBE + cycle.WRITERS
+
+    def slow(name: str) -> None:
+        """Answer once the process was asked to end, which is when every writer waits."""
+        with counting:
+            begun.append(name)
+            if len(begun) == full:
+                asked.set()
+            waits = len(begun) > cycle._PROBE
+        assert not waits or asked.wait(60)
+
+    world.cluster.before_write = slow
+    world.stopping = asked.is_set
+    result = world.sync()
+    assert len(begun) == len(result.applied) == full
+    assert (result.failed, result.left, result.unknown) == ((), 80 - full, False)
+    assert isinstance(result.error, StoppedError)
+    assert world.store.open_intents("prod") == []
+    trail = list(audit.records(world.store, Filter(cluster="prod")))
+    intents = {each.sequence for each in trail if each.kind == Kind.INTENT}
+    outcomes = {each.intent: each for each in trail if each.kind == Kind.OUTCOME}
+    assert outcomes.keys() == intents
+    left = [each for each in outcomes.values() if each.outcome == Outcome.NOT_APPLIED]
+    assert len(left) == len(intents) - full
+    assert {"asked to end" in each.error for each in left} == {True}
+    assert not {each.object_name for each in left} & set(begun)
+
+    world.cluster.before_write = lambda name: None
+    world.stopping = lambda: False
+    assert len(world.sync().applied) == 80 - full
+    assert verify(world.store)
 
 
 # --- approvals ------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from tests.words import address, group, rule
 
 TTL = timedelta(minutes=10)  # none runs out because a machine is slow
 SHORT = timedelta(seconds=3)  # a worker without a lease looks again after a part of it
+LAST_RETRY = module._LAST_RETRY
 WEB = ("GlobalNetworkSet", "pan.web")
 TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
 A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
@@ -433,17 +434,41 @@ def test_drift_is_looked_at_as_soon_as_an_outage_is_over(
         settled(world, web=["10.0.0.3/32"])
 
 
-def test_tries_that_leave_no_records_go_on_more_often_than_those_that_do(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@dataclass
+class Clock:
+    """Time that passes as it is told to."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("what", ["reads", "writes"])
+def test_what_is_pending_arrives_within_a_minute_however_long_an_outage_was(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(module, "_LAST_FAILURE", 1_000.0)
-    away = Away(world.cluster, reads=True)
+    monkeypatch.setattr(module, "_FIRST_RETRY", 1.0)
+    monkeypatch.setattr(module, "_LAST_RETRY", LAST_RETRY)
+    clock = world.worker.clock = Clock()
+    world.hurry()
+    away = Away(world.cluster, **{what: True})
+    pauses = []
     with world.working():
         world.say(web=["a"])
-        until(lambda: world.syncs("failed") >= 5)
-        assert world.worker._retry_seconds <= module._LAST_RETRY
-        away.reads, away.writes = False, True
-        until(lambda: world.worker._retry_seconds > module._LAST_RETRY)
+        for _ in range(12):
+            until(lambda: clock.now < world.worker._retry_at < math.inf)
+            pauses.append(world.worker._retry_at - clock.now)
+            clock.now = world.worker._retry_at
+            world.worker.stop()
+        until(lambda: clock.now < world.worker._retry_at < math.inf)
+        # No watch tells that writes work again.
+        away.reads = away.writes = False
+        clock.now += 60
+        world.worker.stop()
+        settled(world, web=["10.0.0.1/32"])
+    assert pauses[:6] == [1, 2, 4, 8, 16, 32]
+    assert set(pauses[6:]) == {60}
 
 
 def test_a_whole_cluster_is_read_again_after_a_while_however_quiet_it_is(world: World) -> None:
