@@ -52,13 +52,27 @@ def redact(text: object, secrets: Collection[str] = ()) -> str:
         found = found[:_READ].rpartition(" ")[0]
     for secret in sorted({form for each in secrets for form in _forms(each)}, key=len)[::-1]:
         found = found.replace(secret, _HIDDEN)
-    for pattern in _SECRETS:
-        found = pattern.sub(f" {_HIDDEN} ", found)
+    found = _hidden(found)
     found = _LONG.sub(_unless_random, found)
     for pattern in (_SCRIPT, _TAG, _TAG, _OBJECT):
         found = pattern.sub(" ", found)
     found = " ".join(found.split()).lstrip(": ")
     return found if len(found) <= LONGEST else f"{found[: LONGEST - 1]}…"
+
+
+def redact_lines(text: str) -> str:
+    """The same for what a library says of its own failure: several lines, of which the last count.
+
+    Paths and names stay as they are, and what is no credential by its name or its form.
+    """
+    cut = text[-2 * _READ :].partition(" ")[2] if len(text) > 2 * _READ else text
+    return _hidden(cut)
+
+
+def _hidden(text: str) -> str:
+    for pattern in _SECRETS:
+        text = pattern.sub(f" {_HIDDEN} ", text)
+    return text
 
 
 def _plain(text: str) -> str:

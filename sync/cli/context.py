@@ -20,6 +20,7 @@ import orjson
 
 from sync.errors import StoreError
 from sync.printing import printable, printable_json
+from sync.redaction import redact_lines
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
@@ -123,6 +124,7 @@ def _log_as(settings: "Settings") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _redacted,
             _printable,
             structlog.dev.ConsoleRenderer(
                 colors=not os.environ.get("NO_COLOR"),
@@ -135,6 +137,14 @@ def _log_as(settings: "Settings") -> None:
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Log(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+def _redacted(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
+    """A line of the log without credentials in what failed: a bug may show what was sent."""
+    for key in ("error", "exception"):
+        if isinstance(said := event.get(key), str):
+            event[key] = redact_lines(said)
+    return event
 
 
 def _printable(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
