@@ -216,17 +216,23 @@ class Api:
 
     @contextmanager
     def stream(
-        self, path: str, query: Mapping[str, str | int], silence: float
+        self, path: str, query: Mapping[str, str | int], silence: float, longest: float
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """An answer that comes line by line; one that is silent for `silence` seconds has ended."""
+        """An answer that comes line by line; one that is silent for `silence` seconds has ended.
+
+        So has one that lasts for `longest`: what trickles between its parts says nothing either.
+        """
         asked = _Request("GET", path, urlencode(query), None, silence)
-        # Its head alone has to be there in time: what follows may last for ever.
-        with self._begun(asked, urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)) as begun:
-            answer = begun.answer
-        try:
-            yield answer
-        finally:
-            answer.close()
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
+        with cut_after(longest) as whole:
+            # Its head alone has to be there in time.
+            with self._begun(asked, timeout) as begun:
+                answer = begun.answer
+                whole.hear(begun.call)
+            try:
+                yield answer
+            finally:
+                answer.close()
 
     def close(self) -> None:
         """Close every connection; a later request opens new ones."""

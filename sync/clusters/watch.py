@@ -310,7 +310,8 @@ class _Followed:
             "timeoutSeconds": random.randint(*self._pace.lasts),  # noqa: S311 - no secret
         }
         left = self._heard_at + self._pace.silence - self._clock()
-        with self._api.stream(self._path, query, max(left, _LEAST_SECONDS)) as answer:
+        longest = self._pace.lasts[1] + self._pace.silence
+        with self._api.stream(self._path, query, max(left, _LEAST_SECONDS), longest) as answer:
             self._answer = answer
             self._opened_at = self._clock()
             self._reached()

@@ -37,6 +37,11 @@ class Call:
             if self.cut:
                 self._shut()
 
+    def fileno(self) -> int:
+        """The descriptor of what is heard, for another call that goes on with it."""
+        assert self._heard is not None
+        return self._heard.fileno()
+
     def end(self) -> None:
         """Cut the call."""
         with self._lock:

@@ -5,7 +5,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import urllib3
 import yaml
 
 from sync.clusters import api as clusters_api
@@ -279,6 +280,26 @@ def test_a_list_of_another_kind_is_not_taken_for_the_one_asked_for(
     told.json(answer)
     with pytest.raises(ApiError, match="no list of Kubernetes objects of kind GlobalNetworkSet"):
         api().collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
+
+
+FRAMES = {
+    "chunk's length": (b"", b"0"),
+    "chunk's extension": (b"1;", b"x"),
+    "trailer": (b"0\r\nX: ", b"x"),
+}
+
+
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+def test_a_watch_that_trickles_between_its_parts_ends_with_its_time(
+    server: Given, frames: tuple[bytes, bytes]
+) -> None:
+    told, api = server
+    begun, byte = frames
+    told.drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n" + begun, byte)
+    with api().stream(SETS, {"watch": "true"}, silence=600, longest=0.5) as answer:
+        assert answer.read1(100) == b"{}"
+        with suppress(urllib3.exceptions.HTTPError):
+            assert answer.read1(100) == b""
 
 
 class Paged:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +14,8 @@ from sync.clusters import watch
 from sync.clusters.cluster import WatchNotice
 from sync.clusters.watch import KubernetesWatcher, Pace
 from tests.fault_proxy import (
+    Altered,
+    Asked,
     Body,
     EndsAtOnce,
     Fault,
@@ -142,6 +145,25 @@ def test_a_server_that_answers_again_is_told(calico: ControlPlane, proxy: FaultP
             assert notices.count(WatchNotice.BACK) == before
             proxy.heal()
             until(lambda: notices.count(WatchNotice.BACK) == before + 1)  # noqa: B023 - as above
+
+
+def test_another_cluster_behind_the_address_is_noticed_as_the_watch_comes_back(
+    calico: ControlPlane, proxy: FaultProxy
+) -> None:
+    def identity(asked: Asked) -> bool:
+        return asked.path == "/api/v1/namespaces/kube-system"
+
+    def another(namespace: Any) -> Any:
+        return namespace | {"metadata": namespace["metadata"] | {"uid": "another"}}
+
+    with watched(proxy, Pace(first_pause=0.02, longest_pause=0.2)) as (told, notices):
+        until(lambda: told.missed == 1 and proxy.count(identity) == 1)
+        proxy.fail(identity, Altered(another))
+        proxy.cut()
+        until(lambda: told.missed == 2)
+        until(lambda: WatchNotice.GONE in notices)
+        # Nobody is told of what the other one holds.
+        assert told.changes == []
 
 
 def test_a_real_server_sends_bookmarks_where_something_happened(

@@ -132,8 +132,9 @@ class Scripted:
 
     @contextmanager
     def stream(
-        self, path: str, query: Mapping[str, str | int], silence: float
+        self, path: str, query: Mapping[str, str | int], silence: float, longest: float
     ) -> Iterator["_Answer"]:
+        assert longest > int(query["timeoutSeconds"])
         self.opened.append(query)
         found = self.watches()
         if isinstance(found, Exception):
