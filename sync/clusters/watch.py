@@ -366,7 +366,7 @@ class _Followed:
         # A server that was restored from a backup tells nothing up to the version asked for. What
         # no selector selects any more may be told of as it was when one did.
         if earlier and what != _GONE:
-            raise self._broken(f"goes back to version {version}", HTTPStatus.GONE)
+            raise self._broken(f"goes back to version {redact(version)}", HTTPStatus.GONE)
         if what != _BOOKMARK:
             self._note(what, document)
         if not earlier:
