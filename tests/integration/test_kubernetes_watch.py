@@ -272,13 +272,13 @@ class Interfered(Api):
         self.streams = 0
 
     def stream(
-        self, path: str, query: Mapping[str, str | int], silence: float
+        self, path: str, query: Mapping[str, str | int], silence: float, longest: float
     ) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
         self.streams += 1
         changed = dict(query)
         lines = self._answer(path, changed)
         if lines is None:
-            return super().stream(path, changed, silence)
+            return super().stream(path, changed, silence, longest)
         return self._said(lines)
 
     @contextmanager
@@ -400,8 +400,9 @@ def test_nothing_is_read_while_nothing_changes(calico: ControlPlane, ours: Api) 
 
     counted._begun = begun  # type: ignore[method-assign]
     with watched(counted) as told:
-        until(lambda: len(requests) == 2 * KINDS_WATCHED)
+        # A list, a watch, and which cluster it is.
+        until(lambda: len(requests) == 3 * KINDS_WATCHED)
         edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})
         until(lambda: told.last.get(KEY))
-        assert len(requests) == 2 * KINDS_WATCHED
+        assert len(requests) == 3 * KINDS_WATCHED
     assert nets(calico) == {"pan.web": ["192.0.2.0/24"]}
