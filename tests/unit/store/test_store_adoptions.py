@@ -37,3 +37,20 @@ def test_it_holds_once_and_the_last_look_counts(tmp_path: Path) -> None:
         apply(run, "eu", update(other, ours))
         assert store.adoptions("eu") == frozenset()
         verify(store)
+
+
+def test_it_is_void_in_another_cluster_and_in_one_that_was_forgotten(tmp_path: Path) -> None:
+    theirs, ours = group("pan.web", "192.0.2.0/24"), group("pan.web", "10.0.0.1/32")
+    asked = frozenset({(theirs.kind, theirs.name, theirs.digest)})
+    with opened(tmp_path) as store:
+        run = store.run("somebody")
+        with store.lease("eu", "somebody", timedelta(minutes=1)) as lease:
+            run.identify(lease, "1")
+            run.let_adopt("eu", [update(theirs, ours)])
+            assert store.adoptions("eu") == asked
+            run.accept("eu", "2")
+            assert store.adoptions("eu") == frozenset()
+            run.let_adopt("eu", [update(theirs, ours)])
+            run.forget(lease)
+            assert store.adoptions("eu") == frozenset()
+        verify(store)
