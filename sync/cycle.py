@@ -18,7 +18,8 @@ from typing import TypeVar
 import orjson
 
 from sync.calico.manifest import Manifest
-from sync.calico.objects import POLICIES
+from sync.calico.objects import POLICIES, Pairs
+from sync.calico.ownership import stamp
 from sync.clusters.cluster import (
     ClusterFacts,
     ClusterWriter,
@@ -30,6 +31,7 @@ from sync.clusters.cluster import (
 )
 from sync.clusters.compatibility import warnings
 from sync.clusters.given import GivenReader
+from sync.copies import unrecorded
 from sync.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.enforcement import cut_off
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError, ZonebridgeError
@@ -55,6 +57,7 @@ from sync.store import (
     Adoption,
     ApprovalError,
     Conclusion,
+    Head,
     Lease,
     Outcome,
     Record,
@@ -227,8 +230,11 @@ def plan_cycle(
             new = foreseen(cluster, store, met)
             written = {} if new else store.written(cluster.name)
             live = read_live(cluster, written, options.owner)
+            anew = unrecorded(cluster, live, store)
             asked = store.adoptions(cluster.name)
-            planned = _plan(cluster, read, live, written, options, prove=prove, asked=asked)
+            planned = _plan(
+                cluster, read, live, written, options, anew=anew, prove=prove, asked=asked
+            )
             return Result(
                 cluster.name,
                 # What was approved was so of the cluster before.
@@ -320,10 +326,11 @@ def sync_cluster(
             uid = identified(cluster, store, run, lease)
             read_again = partial(read_live, cluster, store.written(cluster.name), options.owner)
             live = read_again()
+            anew = unrecorded(cluster, live, store, lease.holder)
             _recover(lease, live, store, run)
             asked = store.adoptions(cluster.name)
             written = store.written(cluster.name)
-            planned = _plan(cluster, read, live, written, options, asked=asked)
+            planned = _plan(cluster, read, live, written, options, anew=anew, asked=asked)
             plan = _if_approved(planned.plan, store)
             result = _apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
@@ -384,13 +391,16 @@ def _plan(
     written: Mapping[Key, Manifest],
     options: Options,
     *,
+    anew: Collection[Key] = (),
     prove: bool = False,
     asked: Collection[Adoption] = (),
 ) -> Planned:
     shall = desired(cluster, read, live, written, options)
     translated = shall.translated
     tiers = [here.tier for here in cluster.device_groups]
-    found = differences(translated.manifests, written, live, adopt=cluster.adopt, asked=asked)
+    found = differences(
+        translated.manifests, written, live, adopt=cluster.adopt, anew=anew, asked=asked
+    )
     held = {(each.kind, each.name) for each in found.held}
     # What is about to be taken over is nobody else's any more.
     ours = translated.manifests.keys() - held
@@ -539,7 +549,10 @@ def _apply(
                     size = BATCH if written.applied else _PROBE
                     batch, rest = rest[:size], rest[size:]
                     intents = run.intend(lease, batch, plan.origins, approved=approved)
-                    writes = [pool.submit(write, change) for change in batch]
+                    writes = [
+                        pool.submit(write, change, _stamp(intent, lease))
+                        for change, intent in zip(batch, intents, strict=True)
+                    ]
                     under_way.append(_Batch(batch, intents, writes))
                     while len(under_way) > (1 if written.applied else 0):
                         written.add(under_way.popleft(), run)
@@ -568,7 +581,7 @@ class _Write:
     live: Mapping[Key, LiveObject]
     stopping: Callable[[], bool]
 
-    def __call__(self, change: Change) -> None:
+    def __call__(self, change: Change, stamp: Pairs) -> None:
         # A batch waits for its turn: there are fewer writers than it has changes.
         if self.stopping():
             raise NotBegunError("zonebridge was asked to end before this was begun")
@@ -583,9 +596,14 @@ class _Write:
             if found:
                 self.writer.delete(found)
         elif found is None:
-            self.writer.create(change.after)
+            self.writer.create(change.after, stamp)
         else:
-            self.writer.replace(change.after, found)
+            self.writer.replace(change.after, found, stamp)
+
+
+def _stamp(intent: Record, lease: Lease) -> Pairs:
+    """What an object says of its record; the trail holds it by the time that it is written."""
+    return stamp(str(Head(intent.chain, intent.sequence, intent.hash)), lease.holder)
 
 
 class _Written:

@@ -6,8 +6,16 @@ from typing import Any
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
-from sync.calico.ownership import merged
-from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Remaining, Workload
+from sync.calico.ownership import merged, stamped
+from sync.clusters.cluster import (
+    ClusterFacts,
+    Key,
+    Lifelines,
+    LiveObject,
+    NotWrittenError,
+    Remaining,
+    Workload,
+)
 
 
 class HeldMemory(dict[tuple[str, str], bytes]):
@@ -63,19 +71,25 @@ class MemoryCluster:
     def _live(self, found: dict[str, Any]) -> LiveObject:
         return LiveObject.of(found, self.owner)
 
-    def create(self, manifest: Manifest) -> None:
+    def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
         self._begin("create", manifest)
-        assert (manifest.kind, manifest.name) not in self.documents, "it exists already"
-        self.documents[manifest.kind, manifest.name] = manifest.document()
+        if (manifest.kind, manifest.name) in self.documents:
+            raise NotWrittenError("it exists already")
+        self.documents[manifest.kind, manifest.name] = stamped(manifest, stamp)
 
-    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+    def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
         self._begin("replace", manifest)
-        self.documents[manifest.kind, manifest.name] = merged(manifest, live.document)
+        if self.documents.get((manifest.kind, manifest.name)) != live.document:
+            raise NotWrittenError("it was changed by another hand meanwhile")
+        self.documents[manifest.kind, manifest.name] = merged(manifest, live.document, stamp)
 
     def delete(self, live: LiveObject) -> None:
         assert live.manifest is not None
         self._begin("delete", live.manifest)
-        self.documents.pop((live.manifest.kind, live.manifest.name), None)
+        key = (live.manifest.kind, live.manifest.name)
+        if self.documents.get(key, live.document) != live.document:
+            raise NotWrittenError("it was changed by another hand meanwhile")
+        self.documents.pop(key, None)
 
     def _begin(self, verb: str, manifest: Manifest) -> None:
         self.before_write(manifest.name)

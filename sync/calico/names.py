@@ -22,6 +22,10 @@ MANAGED_BY_VALUE: Final = "zonebridge"
 INSTANCE: Final = "zonebridge.io/instance"
 STORE: Final = "zonebridge.io/store"
 
+# Annotations that say under which record of the trail an object was written, and by whom.
+RECORD_ANNOTATION: Final = "zonebridge.io/record"
+WRITER_ANNOTATION: Final = "zonebridge.io/writer"
+
 # Calico's own label on every policy; `libcalico-go` and the admission policies both add it.
 TIER_LABEL: Final = "projectcalico.org/tier"
 

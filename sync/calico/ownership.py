@@ -5,6 +5,9 @@ never changed. On an object of ours, the spec and the labels and annotations und
 are ours; all other labels, annotations and finalizers are foreign and are kept. Ours is also that
 an object has none of the labels by which selectors tell pods from sets: with one of them a set of
 ours would count as a pod, or no longer as a set.
+
+Each write stamps the object with annotations that say under which record it was made, and by whom.
+They change with every write and decide nothing in a data plane, so a `Manifest` is without them.
 """
 
 from collections.abc import Mapping
@@ -19,13 +22,16 @@ from sync.calico.names import (
     MANAGED_BY_VALUE,
     NAMESPACE_LABEL,
     ORCHESTRATOR_LABEL,
+    RECORD_ANNOTATION,
     STORE,
     TIER_LABEL,
+    WRITER_ANNOTATION,
 )
 from sync.calico.objects import Pairs
 
 _OUR_PREFIXES: Final = (f"{FIREWALL_PREFIX}/", "zonebridge.io/")
 _OUR_KEYS: Final = frozenset({MANAGED_BY, TIER_LABEL, NAMESPACE_LABEL, ORCHESTRATOR_LABEL})
+_STAMPS: Final = frozenset({RECORD_ANNOTATION, WRITER_ANNOTATION})
 
 
 def owner_labels(instance: str, store: str) -> Pairs:
@@ -64,7 +70,11 @@ def ours_of(document: Mapping[str, Any], *, just_sent: bool = False) -> Manifest
     metadata = _mapping(document, "metadata")
     kept: dict[str, Any] = {"name": metadata.get("name")}
     for part in ("labels", "annotations"):
-        found = {key: value for key, value in _mapping(metadata, part).items() if _is_our_key(key)}
+        found = {
+            key: value
+            for key, value in _mapping(metadata, part).items()
+            if _is_our_key(key) and key not in _STAMPS
+        }
         if found:
             kept[part] = found
     # An unknown part beside the spec shows as a difference, and is written over.
@@ -74,9 +84,30 @@ def ours_of(document: Mapping[str, Any], *, just_sent: bool = False) -> Manifest
     return Manifest.of({**rest, "metadata": kept})
 
 
-def merged(manifest: Manifest, live: Mapping[str, Any]) -> dict[str, Any]:
-    """The document to write over `live`: ours, with the foreign metadata that stands there."""
+def stamp(record: str, writer: str) -> Pairs:
+    """The annotations of what is written under a record, as `chain sequence:hash`, by a writer."""
+    return ((RECORD_ANNOTATION, record), (WRITER_ANNOTATION, writer))
+
+
+def stamp_of(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The record and the writer that an object names, "" for what it does not name as text."""
+    annotations = _mapping(_mapping(document, "metadata"), "annotations")
+    record, writer = (annotations.get(key) for key in (RECORD_ANNOTATION, WRITER_ANNOTATION))
+    return record if isinstance(record, str) else "", writer if isinstance(writer, str) else ""
+
+
+def stamped(manifest: Manifest, stamp: Pairs) -> dict[str, Any]:
+    """The document to write where nothing stands, with its stamp."""
     document = manifest.document()
+    if stamp:
+        metadata = document["metadata"]
+        metadata["annotations"] = {**metadata.get("annotations", {}), **dict(stamp)}
+    return document
+
+
+def merged(manifest: Manifest, live: Mapping[str, Any], stamp: Pairs = ()) -> dict[str, Any]:
+    """The document to write over `live`: ours, with the foreign metadata that stands there."""
+    document = stamped(manifest, stamp)
     ours, found = document["metadata"], _mapping(live, "metadata")
     # Without managedFields an API server goes on with those it has.
     kept = {key: value for key, value in found.items() if key != "managedFields"}

@@ -210,13 +210,13 @@ class ClusterWriter(Protocol):
     """Writes a cluster, one object at a time; any number of threads may share it.
 
     Each method either did all of it or raises: `NotWrittenError` if the cluster surely stayed as
-    it was, any other `ClusterError` if nobody knows.
+    it was, any other `ClusterError` if nobody knows. `stamp` are the annotations of this write.
     """
 
-    def create(self, manifest: Manifest) -> None:
+    def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
         """Write a new object."""
 
-    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+    def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
         """Write over what of `live` `stands`, keeping what is foreign on it."""
 
     def delete(self, live: LiveObject) -> None:

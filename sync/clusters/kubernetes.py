@@ -15,7 +15,7 @@ from urllib.parse import quote
 from sync.calico.added import FIELD_MANAGER
 from sync.calico.manifest import Manifest, first_difference
 from sync.calico.objects import API_VERSION, KINDS, Pairs
-from sync.calico.ownership import merged, ours_of
+from sync.calico.ownership import merged, ours_of, stamped
 from sync.clusters.api import Api, ApiError, Pause, is_object
 from sync.clusters.cluster import (
     ClusterFacts,
@@ -145,18 +145,20 @@ class KubernetesWriter:
         self._seconds = seconds
         self._out_of_reach = False
 
-    def create(self, manifest: Manifest) -> None:
-        self._settle(_path(manifest.kind), manifest, None)
+    def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
+        self._settle(_path(manifest.kind), manifest, None, stamp)
 
-    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+    def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
         assert live.stands is not None, "what must be left alone is not replaced"
-        self._settle(_path(manifest.kind, manifest.name), manifest, live)
+        self._settle(_path(manifest.kind, manifest.name), manifest, live, stamp)
 
     def delete(self, live: LiveObject) -> None:
         assert live.manifest is not None, "only an object of ours is deleted"
         self._settle(_path(live.manifest.kind, live.manifest.name), None, live)
 
-    def _settle(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
+    def _settle(
+        self, path: str, after: Manifest | None, live: LiveObject | None, stamp: Pairs = ()
+    ) -> None:
         """Write until the cluster holds `after`, or surely will not.
 
         After a failure the object is read back. If it is `after`, the write has arrived; if it
@@ -175,7 +177,7 @@ class KubernetesWriter:
         unknown = False  # whether an earlier try may have arrived, or still may
         for tries_left in reversed(range(_TRIES)):
             try:
-                self._send(path, after, live)
+                self._send(path, after, live, stamp)
             except OutOfReachError as error:
                 raise _verdict(error, unknown=unknown) from error
             except ApiError as error:
@@ -208,7 +210,9 @@ class KubernetesWriter:
                 raise _verdict(changed, unknown=unknown) from failed
         raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
 
-    def _send(self, path: str, after: Manifest | None, live: LiveObject | None) -> None:
+    def _send(
+        self, path: str, after: Manifest | None, live: LiveObject | None, stamp: Pairs
+    ) -> None:
         """Send one write, and believe a success only as far as the answer says what is held now."""
         if after is None:
             assert live is not None
@@ -218,9 +222,9 @@ class KubernetesWriter:
             _require_deleted(answer, metadata)
             return
         if live is None:
-            answer = self._write("POST", path, after.body, _STRICT)
+            answer = self._write("POST", path, stamped(after, stamp), _STRICT)
         else:
-            answer = self._write("PUT", path, merged(after, live.document), _STRICT)
+            answer = self._write("PUT", path, merged(after, live.document, stamp), _STRICT)
         with _understood(after.kind):
             held = ours_of(answer, just_sent=True)
         if held != after:
@@ -235,7 +239,7 @@ class KubernetesWriter:
         self,
         method: str,
         path: str,
-        body: bytes | Mapping[str, Any],
+        body: Mapping[str, Any],
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         return self._api.request(

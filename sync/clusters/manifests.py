@@ -17,7 +17,7 @@ import yaml
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS, Pairs
-from sync.calico.ownership import merged, ours_of
+from sync.calico.ownership import merged, ours_of, stamped
 from sync.clusters import foreign_yaml
 from sync.clusters.cluster import (
     Changed,
@@ -114,15 +114,15 @@ class ManifestsWriter:
         self._tidied = False
         self._tidying = Lock()
 
-    def create(self, manifest: Manifest) -> None:
+    def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
         # A link is made only where no file is.
-        self._write(manifest, manifest.document(), os.link)
+        self._write(manifest, stamped(manifest, stamp), os.link)
 
-    def replace(self, manifest: Manifest, live: LiveObject) -> None:
+    def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
         assert live.stands is not None, "what must be left alone is not replaced"
         if _document(self._file(manifest)) != live.document:
             raise NotWrittenError(_CHANGED.format(self._file(manifest)))
-        self._write(manifest, merged(manifest, live.document), os.replace)
+        self._write(manifest, merged(manifest, live.document, stamp), os.replace)
 
     def delete(self, live: LiveObject) -> None:
         assert live.manifest is not None, "only an object of ours is deleted"

@@ -49,7 +49,8 @@ class Change:
     """One object, before and after.
 
     `before` is what the cluster holds of ours now (None: nothing), `after` what it shall hold
-    (None: nothing); at least one is there and they differ. `rules` and `groups` name the
+    (None: nothing); at least one is there, and they differ unless it is
+    only to be written anew. `rules` and `groups` name the
     firewall's rules and address groups that made the object on either side, sorted.
     `changed_by` is whose hand the drift shows, where the cluster can tell.
     """

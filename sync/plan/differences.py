@@ -8,6 +8,7 @@ D         W         – or X         create or update, the configuration moved
 –         W         –              delete: record that it is gone
 D         D         D              none
 D         – or W    D              adopted: record that it stands there already
+D         any       D, `anew`      update, though it stands there as it shall
 D         any       foreign        held, by the guard foreign-object
 D         any       foreign F      taken over: update F, where no other installation claims it
 –         W         foreign        none; lost: another hand took our labels off it
@@ -72,6 +73,7 @@ def differences(
     live: Mapping[Key, Live],
     *,
     adopt: bool = False,
+    anew: Collection[Key] = (),
     asked: Collection[tuple[str, str, str]] = (),
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
@@ -79,6 +81,7 @@ def differences(
     A foreign object that stands where one of ours shall stand is held. With `adopt`, or if it is
     `asked` for by kind, name and the digest of what stands, it is taken over: a change from what it
     holds, as if it were ours. Foreign objects that nothing of ours is to replace stay.
+    What is to be written `anew` is, even where it stands as it shall.
     """
     changes: list[Change] = []
     adopted: list[Change] = []
@@ -104,12 +107,14 @@ def differences(
                 adoptable = theirs is not None
                 held.append(_change(theirs, wanted, Cause.DRIFT, found.changed_by))
                 blockers.append(foreign_object(*key, found.foreign_because, adoptable=adoptable))
-        elif holds == wanted:
+        elif holds == wanted and key not in anew:
             unchanged += 1
             if wrote != wanted:
                 adopted.append(_change(wrote, wanted, Cause.DRIFT))
         else:
-            cause = Cause.DRIFT if wrote == wanted else Cause.CONFIGURATION
+            # As above: what was asked for is no drift.
+            drifted = wrote == wanted and key not in anew
+            cause = Cause.DRIFT if drifted else Cause.CONFIGURATION
             hand = found.changed_by if found and cause is Cause.DRIFT else ""
             changes.append(_change(holds, wanted, cause, hand))
     return Differences(

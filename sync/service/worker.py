@@ -20,6 +20,7 @@ import structlog
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key, Selectable, WatchNotice
+from sync.copies import CopiedStoreError
 from sync.cycle import Result, note_cluster, sync_cluster
 from sync.desired import Cluster
 from sync.errors import AuditBrokenError, LeaseError, StoreError
@@ -212,7 +213,7 @@ class ClusterWorker:
         outcome = "done" if result.succeeded else result.state
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
-        self._store_error = ""
+        self._store_error = str(result.error) if isinstance(result.error, AuditBrokenError) else ""
         self.metrics.synced(result, self.clock() - started)
         if run.begun:
             self.publish_heads()
@@ -260,8 +261,10 @@ class ClusterWorker:
         if result.succeeded:
             self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
             return
-        # A block waits for an operator, so does a cluster that is not the one meant: no records.
-        blocked = result.state == "blocked" or isinstance(result.error, ForeignClusterError)
+        # A block waits for an operator, so does a cluster that is not the one meant, and one that
+        # somebody else writes with our identity: no records.
+        waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
+        blocked = result.state == "blocked" or waits
         self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
         self._retry_seconds = _longer(self._retry_seconds)
         # A try that gets as far as writing leaves records of its failure: a cluster that comes and

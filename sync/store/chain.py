@@ -1,6 +1,8 @@
 """Hash chains: how records are appended, and the heads that vouch for them."""
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
@@ -8,6 +10,10 @@ from sqlalchemy import Connection, bindparam, insert, select, text, update
 from sync.errors import UsageError
 from sync.store.models import Heads, Records
 from sync.store.records import FIRST_PREVIOUS_HASH, Clock, Record, seal, stamp, values
+
+_AT_ONCE = 500  # records that one question names
+_SEQUENCE = re.compile(r"[0-9]{1,18}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 # Statements that every batch needs: SQLAlchemy takes longer to build one than SQLite to run it.
 _FOUND = text(
@@ -49,11 +55,7 @@ class Head:
         """Read one head back; `UsageError` if it is none."""
         chain, _, place = written.strip().rpartition(" ")
         sequence, _, digest = place.partition(":")
-        if (
-            not sequence.isascii()
-            or not sequence.isdigit()
-            or len(digest) != len(FIRST_PREVIOUS_HASH)
-        ):
+        if not (_SEQUENCE.fullmatch(sequence) and _HASH.fullmatch(digest)):
             raise UsageError(f"{written!r} is neither a file of heads nor a head, SEQUENCE:HASH")
         return cls(chain, int(sequence), digest)
 
@@ -67,6 +69,26 @@ def heads(connection: Connection) -> tuple[Head, ...]:
     """The head of every chain, sorted by chain."""
     query = select(Heads.chain, Heads.sequence, Heads.hash, Heads.time).order_by(Heads.chain)
     return tuple(Head(*row) for row in connection.execute(query))
+
+
+def lacking(connection: Connection, named: Iterable[Head]) -> set[Head]:
+    """Those of the records, each named by chain, sequence and hash, that no chain holds."""
+    ends = {head.chain: head.sequence for head in heads(connection)}
+    left = set(named)
+    # Others may have named anything, a number that no database can hold included.
+    asked = defaultdict(list)
+    for head in left:
+        if 0 < head.sequence <= ends.get(head.chain, 0):
+            asked[head.chain].append(head)
+    for chain, found in asked.items():
+        for start in range(0, len(found), _AT_ONCE):
+            some = found[start : start + _AT_ONCE]
+            query = select(Records.sequence, Records.hash).where(
+                Records.chain == chain, Records.sequence.in_([head.sequence for head in some])
+            )
+            hashes = {row.sequence: row.hash for row in connection.execute(query)}
+            left -= {head for head in some if hashes.get(head.sequence) == head.hash}
+    return left
 
 
 def append(

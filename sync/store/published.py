@@ -16,15 +16,20 @@ from sync.store.chain import Head
 from sync.store.errors import StoreReplacedError
 from sync.store.store import Store
 
+_REMEDY = "bring back a file that a sync wrote, or name another one"
+
 
 def read_heads(file: Path) -> tuple[Head, ...]:
-    """The heads that were published to a file; `UsageError` if they cannot be read."""
+    """The heads that were published to a file; `UsageError` if they cannot be read.
+
+    A file without any is damaged: no sync writes one.
+    """
     try:
         heads = Head.parse_file(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the heads in {file}: {error}") from error
+    except (OSError, UnicodeDecodeError, UsageError) as error:
+        raise UsageError(f"cannot read the heads in {file}: {error}; {_REMEDY}") from error
     if not heads:
-        raise UsageError(f"{file} holds no head; name a file that a sync wrote")
+        raise UsageError(f"{file} holds no head, as no sync leaves it; {_REMEDY}")
     return heads
 
 
@@ -36,16 +41,29 @@ def hold_to_heads(store: Store, file: Path | None) -> None:
     if file is None:
         return
     _require(store, file)
+    if store.heads() and not _is_there(file):
+        structlog.get_logger().warning(
+            "audit.head_file is not there, though the store has records; nothing holds the store "
+            "to what was published, until it is written again",
+            file=str(file),
+        )
     store.database.continuity.hold_to(partial(_published, file))
 
 
 def _published(file: Path) -> tuple[Head, ...]:
     """The heads in a file, none if there is none; `UsageError` if they cannot be read."""
+    return read_heads(file) if _is_there(file) else ()
+
+
+def _is_there(file: Path) -> bool:
+    """Whether anything has the file's name, a link that leads nowhere included."""
     try:
-        there = file.exists()
+        file.lstat()
+    except FileNotFoundError:
+        return False
     except OSError as error:
-        raise UsageError(f"cannot read the heads in {file}: {error}") from error
-    return read_heads(file) if there else ()
+        raise UsageError(f"cannot read the heads in {file}: {error}; {_REMEDY}") from error
+    return True
 
 
 def _require(store: Store, file: Path) -> None:
@@ -61,6 +79,7 @@ def _require(store: Store, file: Path) -> None:
 def publish_heads(store: Store, file: Path | None) -> None:
     """Tell the heads of all chains to the file, which appears whole or not at all, and to the log.
 
+    Where nothing is recorded yet there is nothing to tell.
     Raises `StoreReplacedError` if the store lacks what the file says or is not the one opened, and
     `StoreError` if the file cannot be written; then it stays as it is.
     """
@@ -69,8 +88,8 @@ def publish_heads(store: Store, file: Path | None) -> None:
         try:
             with _alone(file.parent):
                 _require(store, file)
-                heads = store.heads()
-                _replace(file, "".join(f"{head}\n" for head in heads))
+                if heads := _recorded(store):
+                    _replace(file, "".join(f"{head}\n" for head in heads))
         except OSError as error:
             raise StoreError(
                 f"cannot write the heads to {file}: {error.strerror}; correct audit.head_file"
@@ -78,8 +97,13 @@ def publish_heads(store: Store, file: Path | None) -> None:
         except UsageError as error:
             raise StoreError(f"the heads are not published: {error}") from error
     else:
-        heads = store.heads()
+        heads = _recorded(store)
     structlog.get_logger().info("audit heads", heads=[str(head) for head in heads])
+
+
+def _recorded(store: Store) -> tuple[Head, ...]:
+    """The heads of the chains that have a record; of none there is nothing to hold a store to."""
+    return tuple(head for head in store.heads() if head.sequence)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The store: opened to sync, or to look only."""
 
 import uuid
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -83,11 +84,12 @@ class Store:
 
     def reaches(self, head: chain.Head) -> bool:
         """Whether a chain holds the record of a published head; if not, its tail was cut off."""
-        query = select(Records.hash).where(
-            Records.chain == head.chain, Records.sequence == head.sequence
-        )
+        return not self.lacking([head])
+
+    def lacking(self, named: Iterable[chain.Head]) -> set[chain.Head]:
+        """Those of the records, each named by chain, sequence and hash, that no chain holds."""
         with self.database.reading() as connection:
-            return connection.scalar(query) == head.hash
+            return chain.lacking(connection, named)
 
     def run(self, trigger: str) -> Run:
         """A run by `trigger` (who or what); it begins with `begin` or with its first record."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import Pairs
 from sync.clusters.cluster import Changed, Labelled, LiveObject, Noticed, ignore_notice
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
@@ -84,12 +85,12 @@ class WatchedCluster(MemoryCluster):
         self.reads += 1
         return super().read()
 
-    def create(self, manifest: Manifest) -> None:
-        super().create(manifest)
+    def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
+        super().create(manifest, stamp)
         self.changed((manifest.kind, manifest.name), manifest)
 
-    def replace(self, manifest: Manifest, live: LiveObject) -> None:
-        super().replace(manifest, live)
+    def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
+        super().replace(manifest, live, stamp)
         self.changed((manifest.kind, manifest.name), manifest)
         if self.fights:
             self.by_hand((manifest.kind, manifest.name), "192.0.2.0/24")
