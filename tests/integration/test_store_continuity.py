@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url, text
+from structlog.testing import capture_logs
 
-from sync.errors import AuditBrokenError, StoreError
+from sync.errors import AuditBrokenError, StoreError, UsageError
 from sync.store import Store, open_store
-from sync.store.published import hold_to_heads, publish_heads
+from sync.store.published import hold_to_heads, publish_heads, read_heads
 from tests.postgresql import Server
 from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group
 
@@ -178,6 +179,59 @@ def test_a_head_file_that_cannot_be_read_lets_nothing_be_written(
         publish_heads(store, file)
     file.unlink()
     store.run("later").begin()
+
+
+def test_of_a_store_without_records_no_heads_are_published(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "heads.txt"
+    hold_to_heads(store, file)
+    publish_heads(store, file)
+    assert not file.exists()
+    apply(store.run("test"), "eu", create(WEB))
+    publish_heads(store, file)
+    hold_to_heads(store, file)
+    assert [str(each) for each in read_heads(file)] == [str(each) for each in store.heads()]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"\n \n"),
+        lambda file: file.write_bytes(file.read_bytes()[:-9]),
+        lambda file: file.write_bytes(file.read_bytes().replace(b":", b":\xff")),
+        lambda file: (file.unlink(), file.mkdir()),
+        lambda file: (file.unlink(), file.symlink_to("nowhere")),
+    ],
+    ids=["empty", "blank", "half", "bytes", "directory", "dangling"],
+)
+def test_a_damaged_head_file_is_not_taken_for_none_nor_written_over(
+    store: Store, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "heads.txt"
+    apply(store.run("test"), "eu", create(WEB))
+    publish_heads(store, file)
+    hold_to_heads(store, file)
+    damage(file)
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"heads\.txt.*bring back a file that a sync wrote"):
+            hold_to_heads(store, file)
+        with pytest.raises(StoreError, match=r"nothing is written: .*heads\.txt"):
+            store.run("late").begin()
+        with pytest.raises(StoreError, match="not published"):
+            publish_heads(store, file)
+
+
+def test_a_head_file_that_is_missing_is_told_where_the_store_has_records(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "heads.txt"
+    with capture_logs() as logged:
+        hold_to_heads(store, file)
+    assert logged == []
+    apply(store.run("test"), "eu", create(WEB))
+    with capture_logs() as logged:
+        hold_to_heads(store, file)
+    assert [each["file"] for each in logged] == [str(file)]
 
 
 def test_heads_that_the_store_lacks_are_never_published_over(store: Store, tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ def test_the_one_with_the_copy_is_stopped_once_the_other_has_written(
     record = named(world.kept["prod"].documents[KIND, "pan.web"])
     said = refused(other)
     for part in (
-        f"prod: {KIND} pan.web was written by test, under record {record.sequence}:{record.hash} of",
-        "of chain prod, which the store",
+        f"prod: {KIND} pan.web was written by test, under record {record.sequence}:{record.hash}",
+        " of chain prod, which the store",
         f"{other.store.database.place} ({other.store.uuid}) does not hold",
         "by test; bring the newest copy back",
         "`zonebridge sync --adopt --cluster prod`",

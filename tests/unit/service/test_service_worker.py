@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet
-from sync.calico.ownership import owner_labels
+from sync.calico.ownership import merged, ours_of, owner_labels, stamp
 from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable, WatchNotice
 from sync.desired import Cluster
 from sync.errors import ClusterError, StoreError
@@ -199,7 +199,7 @@ def test_what_it_wrote_itself_is_no_reason_to_sync(world: World) -> None:
         before = settled(world, web=["10.0.0.1/32"], db=["10.0.0.3/32"])
         reads, recorded = world.cluster.reads, len(world.trail())
         for key, document in list(world.cluster.documents.items()):
-            world.cluster.changed(key, Manifest.of(document))
+            world.cluster.changed(key, ours_of(document))
         until(world.idle)
         # What is no reason has been looked at by now; what follows is one.
         world.cluster.by_hand(WEB, "192.0.2.0/24")
@@ -254,6 +254,30 @@ def test_whoever_changes_an_object_back_each_time_is_answered_ever_less_often(
         world.cluster.fights = False
         world.say(web=["a", "b"])
         settled(world, web=["10.0.0.1/32", "10.0.0.3/32"])
+
+
+def test_where_another_has_a_copy_of_the_store_it_stands_still_and_is_not_ready(
+    world: World,
+) -> None:
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        assert world.worker.checks() == []
+        theirs = world.cluster.documents[WEB]
+        strange = stamp(f"prod 99:{'a' * 64}", "the other one")
+        world.cluster.documents[WEB] = merged(ours_of(theirs), theirs, strange)
+        recorded, wrote = world.trail(), list(world.cluster.writes)
+        before = world.syncs("failed")
+        world.say(web=["a"], db=["b"])
+        # However often it is tried again.
+        until(lambda: world.syncs("failed") >= before + 3)
+        [check] = world.worker.checks()
+        assert not check.holds
+        assert "was written by the other one" in check.says
+        assert (world.trail(), world.cluster.writes) == (recorded, wrote)
+        world.cluster.documents[WEB] = theirs
+        settled(world, web=["10.0.0.1/32"], db=["10.0.0.3/32"])
+        assert world.worker.checks() == []
 
 
 def test_drift_that_is_left_is_told_and_no_loop(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
+from sync.calico.ownership import ours_of
 from sync.clusters.cluster import Changed, Labelled, LiveObject, Noticed, ignore_notice
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
@@ -113,7 +114,7 @@ class WatchedCluster(MemoryCluster):
         """Another hand writes to an object of ours."""
         document = Manifest.of(self.documents[key]).document() | {"spec": {"nets": list(nets)}}
         self.documents[key] = document
-        self.changed(key, Manifest.of(document))
+        self.changed(key, ours_of(document))
 
     def removed_by_hand(self, key: tuple[str, str]) -> None:
         del self.documents[key]
