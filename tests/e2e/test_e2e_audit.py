@@ -50,8 +50,16 @@ def twice(place: Installation) -> tuple[dict[str, object], datetime]:
 
 
 def manifests(place: Installation) -> dict[str, object]:
-    directory = place.directory / "eu"
-    return {file.stem: yaml.safe_load(file.read_bytes()) for file in directory.rglob("*.yaml")}
+    """What of each object in the directory the trail has: all but which record it names."""
+    found = {}
+    for file in (place.directory / "eu").rglob("*.yaml"):
+        document = yaml.safe_load(file.read_bytes())
+        annotations = document["metadata"]["annotations"]
+        del annotations["zonebridge.io/record"], annotations["zonebridge.io/writer"]
+        if not annotations:
+            del document["metadata"]["annotations"]
+        found[file.stem] = document
+    return found
 
 
 def tamper(place: Installation, *statements: str) -> None:

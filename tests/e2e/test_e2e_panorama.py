@@ -69,11 +69,10 @@ def grown(place: Installation) -> bytes:
 
 
 def manifests(place: Installation) -> dict[str, bytes]:
-    """Every manifest, but for the store that it belongs to."""
+    """Every manifest, but for the store that it belongs to and the record that it names."""
+    own = rb"\"?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\"?|zonebridge.io/(record|writer): .*"
     return {
-        str(file.relative_to(place.directory)): re.sub(
-            rb"\"?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\"?", b"UUID", file.read_bytes()
-        )
+        str(file.relative_to(place.directory)): re.sub(own, b"OWN", file.read_bytes())
         for name in ("eu", "us")
         for file in sorted((place.directory / name).rglob("*.yaml"))
     }
