@@ -125,7 +125,8 @@ def plan(
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Take over foreign objects that stand where ours shall stand.",
+    help="Take over foreign objects that stand where ours shall stand, and what was written with a "
+    "copy of the store.",
 )
 @click.option(
     "--accept-new-cluster",

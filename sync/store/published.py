@@ -29,7 +29,10 @@ def read_heads(file: Path) -> tuple[Head, ...]:
     except (OSError, UnicodeDecodeError, UsageError) as error:
         raise UsageError(f"cannot read the heads in {file}: {error}; {_REMEDY}") from error
     if not heads:
-        raise UsageError(f"{file} holds no head, as no sync leaves it; {_REMEDY}")
+        raise UsageError(
+            f"{file} holds no head, as no sync leaves it; {_REMEDY}; if nothing was ever recorded, "
+            "remove it"
+        )
     return heads
 
 
