@@ -1578,7 +1578,7 @@ def test_what_another_hand_made_of_the_annotation_is_put_back_and_guards_nothing
     inherit(world, A, WEB, up=(B,), parents=LINE)
     world.sync()
     annotations = cluster.documents["Tier", TIER]["metadata"]["annotations"]
-    assert annotations == {names.SCOPES_ANNOTATION: '["dg","up"]'}
+    assert annotations[names.SCOPES_ANNOTATION] == '["dg","up"]'
     annotations[names.SCOPES_ANNOTATION] = said
     repaired = world.only()
     assert changed(repaired) == [(Action.UPDATE, TIER)]

@@ -302,7 +302,9 @@ def test_a_tier_that_cannot_be_made_leaves_the_old_one_with_all_its_policies(wor
     world.fail("fw")
     result = world.sync()
     assert (names(result), result.left) == ([], 4)
-    assert world.cluster.documents == {(each.kind, each.name): each.document() for each in old}
+    assert {key: each.manifest for key, each in world.cluster.read().items()} == {
+        (each.kind, each.name): each for each in old
+    }
     world.fail()
     assert names(world.sync()) == ["fw", "fw.a", "old.a", "web", "old"]
 
