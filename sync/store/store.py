@@ -18,7 +18,7 @@ from sync.store.database import Database, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.memories import StoredMemory
-from sync.store.models import Base, Bodies, Objects, Records
+from sync.store.models import Base, Bodies, Objects
 from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.run import Run, open_intents
 from sync.store.standings import HalfWritten, Standing
