@@ -358,6 +358,8 @@ def _kubernetes(
     seconds = min(ttl.total_seconds() / 2, LONGEST_SECONDS)
     api = Api(cluster.name, connector, seconds=seconds, stopping=stopping)
 
+    reader = KubernetesReader(api, owner)
+
     def writer(remaining: Remaining, stops: Callable[[], bool]) -> ClusterWriter:
         return KubernetesWriter(
             api,
@@ -365,9 +367,10 @@ def _kubernetes(
             remaining=remaining,
             stopping=stops,
             seconds=min(seconds, LONGEST_WRITE_SECONDS),
+            uid=reader.uid,
         )
 
-    return KubernetesReader(api, owner), writer, KubernetesWatcher(api, owner)
+    return reader, writer, KubernetesWatcher(api, owner)
 
 
 def _pin(connector: "Connector", cluster: str) -> None:

@@ -10,16 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from socket import socket
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from sync.clusters.cluster import OutOfReachError
 from sync.clusters.kubeconfig import Connection
 from sync.clusters.renewal import Renewal
 from sync.errors import ClusterError
@@ -41,12 +44,16 @@ _TRIES = 4
 _UNPREPARED = "failed to configure policy"
 _STARTS = 6
 _CHUNK = 1 << 18
-# A page of the largest sets that we write is smaller, and etcd takes no object above 1.5 MiB.
-_MAX_BYTES = 128 * 1024 * 1024
+# Etcd takes no object above 1.5 MiB, and pages of large ones are asked for in smaller ones. JSON of
+# nothing but `{}` takes thirty times its size when it is parsed, and parsing holds up all threads.
+_MAX_BYTES = 16 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
 # More than any cluster is built for (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
 _MOST_OBJECTS = 1_000_000
 _MOST_PAGES = 100_000
+KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+_VERSION_DIGITS = 20
+_LAG_SECONDS = 30.0  # that lists from before what was seen are not believed
 
 _Kept = TypeVar("_Kept")
 
@@ -133,6 +140,10 @@ class Api:
         self._seconds = seconds
         self._line: _Line | None = None
         self._lock = threading.Lock()
+        # By the path of a kind: the newest resource version that was seen, and since when lists are
+        # older.
+        self._newest: dict[str, int] = {}
+        self._lags: dict[str, float] = {}
 
     def request(
         self,
@@ -143,12 +154,17 @@ class Api:
         body: bytes | Mapping[str, Any] | None = None,
         seconds: float | None = None,
         fence: Callable[[], None] | None = None,
+        uid: str = "",
     ) -> dict[str, Any]:
         """One request, which neither side works on longer than `seconds`.
 
+        With `uid` it goes over no connection that reaches another cluster than the one whose
+        kube-system has that: `OutOfReachError`. An address may lead to two of them.
+
         It is sent once, and again only if the server did not know the credentials; `fence` is
         called once the connection stands, before the body goes out, and may raise. Raises
-        `ApiError` for any answer but a success, `ClusterError` if there are no credentials.
+        `ApiError` for any answer but a success, and for a list from before what was `seen` of the
+        kind at `path`; `ClusterError` if there are no credentials.
         """
         limit = min(seconds or self._seconds, self._seconds)
         asked = _Request(
@@ -158,6 +174,7 @@ class Api:
             orjson.dumps(body) if isinstance(body, Mapping) else body,
             limit,
             fence,
+            uid,
         )
         try:
             found: Any = orjson.loads(self._answered(asked))
@@ -169,6 +186,8 @@ class Api:
                 "object; check that the kubeconfig names an API server and no proxy's page",
                 0,
             )
+        if method == "GET" and "continue" not in (query or {}):
+            self._require_new(path, found)
         return found
 
     def patiently(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -213,6 +232,36 @@ class Api:
             else:
                 return kept
         raise AssertionError("unreachable")
+
+    def seen(self, path: str, metadata: Mapping[str, Any]) -> None:
+        """Remember how new the kind at `path` is, by the metadata of an object or of a list of it.
+
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+        """
+        if version := _number(metadata):
+            self._newest[path] = max(version, self._newest.get(path, 0))
+
+    def _require_new(self, path: str, found: Mapping[str, Any]) -> None:
+        """Refuse a list that is older than what was seen, unless for a while nothing newer comes.
+
+        A cluster that was restored from a backup has gone back for good.
+        """
+        metadata = found.get("metadata")
+        if not (isinstance(metadata, dict) and str(found.get("kind")).endswith("List")):
+            return
+        version, now = _number(metadata), time.monotonic()
+        if version and version < self._newest.get(path, 0):
+            if now - self._lags.setdefault(path, now) < _LAG_SECONDS:
+                raise ApiError(
+                    f"cluster {self.name} lists {path} as it was before what it has told already; "
+                    "look for a member of its control plane, or a cache before it, that lags",
+                    0,
+                )
+            # All of it has, not this kind alone: the others shall not be waited for one by one.
+            self._newest.clear()
+            self._lags.clear()
+        self._lags.pop(path, None)
+        self.seen(path, metadata)
 
     @contextmanager
     def stream(
@@ -288,6 +337,8 @@ class Api:
             headers = {**headers, "Content-Length": str(len(asked.body))}
             if asked.fence:
                 body = _fenced(asked.body, asked.fence)
+        meant = _Meant(asked.uid, self.name, f"{line.prefix}{KUBE_SYSTEM}", line.headers)
+        before = _meant.set(meant if asked.uid else None)
         try:
             answer: urllib3.BaseHTTPResponse = line.pool.urlopen(
                 asked.method,
@@ -302,6 +353,8 @@ class Api:
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._failed(line, asked, call, error) from error
+        finally:
+            _meant.reset(before)
         if call.cut:
             # A head that was cut looks like a whole one.
             answer.close()
@@ -507,6 +560,14 @@ def _listed(
     return objects
 
 
+def _number(metadata: Mapping[str, Any]) -> int:
+    """The resource version, as far as it is a number, which Kubernetes' are; else 0."""
+    version = metadata.get("resourceVersion")
+    if isinstance(version, str) and len(version) < _VERSION_DIGITS and version.isdecimal():
+        return int(version)
+    return 0
+
+
 def is_object(found: object, version: str, kind: str) -> bool:
     """Whether this is an object of a kind, as far as it says; one in a list may not say it."""
     return (
@@ -536,6 +597,7 @@ class _Request:
     body: bytes | None
     seconds: float
     fence: Callable[[], None] | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -585,6 +647,19 @@ class _Line:
         return cls(connection, pool, host if whole else urlsplit(host).path, headers, secrets)
 
 
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """The cluster that a write is meant for, and how it is asked who it is."""
+
+    uid: str
+    cluster: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+_meant: Final[ContextVar[_Meant | None]] = ContextVar("meant", default=None)
+
+
 class _InOnePiece(WatchedConnection):
     """A connection that sends the head of a request together with its body.
 
@@ -592,8 +667,15 @@ class _InOnePiece(WatchedConnection):
     """
 
     _pieces: list[bytes] | None = None
+    _reaches = ""  # the UID of the cluster at its other end, once that was asked
+
+    def _new_conn(self) -> socket:
+        self._reaches = ""
+        return super()._new_conn()
 
     def request(self, *arguments: Any, **options: Any) -> None:
+        if (meant := _meant.get()) and self._reaches != meant.uid:
+            self._meet(meant)
         pieces: list[bytes] = []
         self._pieces = pieces
         try:
@@ -601,6 +683,31 @@ class _InOnePiece(WatchedConnection):
         finally:
             self._pieces = None
         self.send(b"".join(pieces))
+
+    def _meet(self, meant: "_Meant") -> None:
+        """Ask over this connection which cluster it reaches."""
+        super().request("GET", meant.url, headers=meant.headers, preload_content=False)
+        answer = self.getresponse()
+        body = answer.read(_MAX_ERROR_BYTES)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            # What is to be sent will be refused the same way, and then credentials are renewed.
+            return
+        try:
+            self._reaches = str(orjson.loads(body)["metadata"]["uid"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            status = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else 0
+            raise ApiError(
+                f"cluster {meant.cluster} does not say over a new connection which one it is, so "
+                "nothing was sent over it; check what stands at its address",
+                status,
+                sent=False,
+            ) from None
+        if self._reaches != meant.uid:
+            raise OutOfReachError(
+                f"a new connection to cluster {meant.cluster} reaches another cluster than the one "
+                "that was planned for; nothing was sent over it: look for an address that leads "
+                "to two clusters"
+            )
 
     def send(self, data: Any) -> None:
         if self._pieces is None:

@@ -16,7 +16,7 @@ from sync.calico.added import FIELD_MANAGER
 from sync.calico.manifest import Manifest, first_difference
 from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.calico.ownership import merged, ours_of, stamped
-from sync.clusters.api import Api, ApiError, Pause, is_object
+from sync.clusters.api import KUBE_SYSTEM, Api, ApiError, Pause, is_object
 from sync.clusters.cluster import (
     ClusterFacts,
     Key,
@@ -38,7 +38,6 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 _GROUP = f"/apis/{API_VERSION}"
 _MIGRATION = "migration.projectcalico.org"
-_KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _PAGE = 500
 _TRIES = 6
@@ -52,11 +51,15 @@ _NOT_EMPTY = "Cannot delete a non-empty tier"
 
 
 class KubernetesReader:
-    """Reads a cluster; `owner` are the labels that make an object ours."""
+    """Reads a cluster; `owner` are the labels that make an object ours.
+
+    `uid` is what `identity` found last, "" before.
+    """
 
     def __init__(self, api: Api, owner: Pairs) -> None:
         self._api = api
         self._owner = owner
+        self.uid = ""
 
     def identity(self) -> str:
         """The UID of the namespace `kube-system`, which lives as long as its cluster does.
@@ -65,7 +68,7 @@ class KubernetesReader:
         """
         with self._sensible():
             try:
-                namespace = self._api.patiently("GET", _KUBE_SYSTEM)
+                namespace = self._api.patiently("GET", KUBE_SYSTEM)
             except ApiError as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
@@ -76,7 +79,8 @@ class KubernetesReader:
             uid = namespace["metadata"]["uid"]
             if not _UID.fullmatch(uid):
                 raise ValueError("the uid of kube-system is none")
-            return str(uid)
+            self.uid = str(uid)
+            return self.uid
 
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included.
@@ -126,7 +130,7 @@ class KubernetesWriter:
 
     No request may take longer than `seconds`, and none is sent when the lease may end before it:
     whoever holds the next one finds nothing of ours under way. Once `stopping()`, nothing is tried
-    again.
+    again. With `uid`, that of the cluster that was planned for, no other one is written.
     """
 
     def __init__(
@@ -137,12 +141,14 @@ class KubernetesWriter:
         remaining: Remaining,
         seconds: float,
         stopping: Callable[[], bool] = lambda: False,
+        uid: str = "",
     ) -> None:
         self._api = api
         self._owner = owner
         self._remaining = remaining
         self._stopping = stopping
         self._seconds = seconds
+        self._uid = uid
         self._out_of_reach = False
 
     def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
@@ -227,6 +233,7 @@ class KubernetesWriter:
             answer = self._write("PUT", path, merged(after, live.document, stamp), _STRICT)
         with _understood(after.kind):
             held = ours_of(answer, just_sent=True)
+            self._api.seen(_path(after.kind), answer["metadata"])
         if held != after:
             place = redact(first_difference(after.document(), held.document()))
             raise ClusterError(
@@ -243,7 +250,13 @@ class KubernetesWriter:
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         return self._api.request(
-            method, path, query=query, body=body, seconds=self._seconds, fence=self._fence
+            method,
+            path,
+            query=query,
+            body=body,
+            seconds=self._seconds,
+            fence=self._fence,
+            uid=self._uid,
         )
 
     def _fence(self) -> None:

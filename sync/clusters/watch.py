@@ -369,6 +369,7 @@ class _Followed:
             raise self._broken(f"goes back to version {redact(version)}", HTTPStatus.GONE)
         if what != _BOOKMARK:
             self._note(what, document)
+        self._api.seen(self._path, document["metadata"])
         if not earlier:
             self._version = version
         self._heard_at = self._clock()

@@ -29,6 +29,7 @@ from sync.translate.translation import Options
 
 _NOTE_SECONDS = 60
 _LAST_BEAT_SECONDS = 2
+_CLOCK_SECONDS = 10.0  # between two looks at whether the clock was set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ class Service:
             for thread in self._threads:
                 thread.start()
             log.info("serving", port=port, clusters=len(self._workers))
-            self._stopping.wait()
+            while not self._stopping.wait(_CLOCK_SECONDS):
+                self._follow_clock()
             log.info("stopping")
             for worker in self._workers:
                 worker.stop()
@@ -138,7 +140,7 @@ class Service:
                     "configuration remembered",
                     source=source.name,
                     version=source.snapshot.provenance.version,
-                    seconds_old=round(time.time() - source.succeeded),
+                    seconds_old=round(source.age),
                 )
 
     def _schedule(self) -> None:
@@ -159,6 +161,15 @@ class Service:
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler.add_listener(_tell_failure, EVENT_JOB_ERROR)
         self._scheduler.start()
+
+    def _follow_clock(self) -> None:
+        """Poll now what the scheduler would poll when a clock that was set back is there again."""
+        now = datetime.now(UTC)
+        latest = now + 2 * self._timing.poll_interval
+        for job in self._scheduler.get_jobs():
+            if job.next_run_time > latest:
+                structlog.get_logger().warning("the clock was set back", job=job.name)
+                job.modify(next_run_time=now)
 
     def _poll(self, source: PolledSource) -> None:
         first = not source.attempted
@@ -233,7 +244,7 @@ class Service:
         oldest = self._timing.max_source_age.total_seconds()
         checks = []
         for source in self._sources.values():
-            age = time.time() - source.succeeded
+            age = source.age
             says = f"read {age:.0f} s ago" if source.succeeded else "not read yet"
             if source.error:
                 says += f"; {source.error}"

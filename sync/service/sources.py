@@ -1,5 +1,6 @@
 """A source that is asked again and again, and keeps the last good answer when it has none."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ class PolledSource:
     succeeded: float = 0.0
     error: SourceError | None = None
     snapshot: Snapshot | None = None
+    _succeeded_at: float = field(default=-math.inf, repr=False)  # by `time.monotonic()`
     _revision: str | None = field(default=None, repr=False)
     _kept: Snapshot | None = field(default=None, repr=False)
     _kept_at: float = field(default=0.0, repr=False)
@@ -33,6 +35,14 @@ class PolledSource:
     @property
     def name(self) -> str:
         return self.source.name
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last good answer was given, also if the clock was set back since."""
+        by_clock = time.time() - self.succeeded
+        if self._succeeded_at == -math.inf:
+            return by_clock
+        return max(by_clock, time.monotonic() - self._succeeded_at)
 
     @property
     def last_good(self) -> Snapshot | SourceError:
@@ -48,6 +58,7 @@ class PolledSource:
             self._kept = self.snapshot
             # The clock may have been set back since.
             self.succeeded = min(given, time.time())
+            self._succeeded_at = time.monotonic() - (time.time() - self.succeeded)
 
     def remember(self) -> None:
         """Keep the last answer for the next start, once; raises what the memory raises."""
@@ -75,5 +86,6 @@ class PolledSource:
         self._revision = revision
         self.error = None
         # Last: whoever waits for the first attempt finds what came of it.
+        self._succeeded_at = time.monotonic()
         self.attempted = self.succeeded = time.time()
         return changed

@@ -4,6 +4,7 @@ source changed ──┐
 watch: drift ────┼─> reasons ─> sync under the lease ─> failed or blocked: again later,
 watch: missed ───┤                                       or once the cluster answers again
 watch: others ───┤
+watch: untold ───┤
 resync interval ─┘
 """
 
@@ -39,6 +40,7 @@ _FIRST_RETRY = 1.0
 # However long an outage was, and even where each try leaves records: once writes work again, which
 # nothing tells while reads and watches do, clusters get what they lack within this time.
 _LAST_RETRY = 60.0
+_TOLD_SECONDS = 20.0  # from a sync until its watch has told of what was written
 _RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster came back meanwhile
 
 
@@ -73,6 +75,8 @@ class ClusterWorker:
     _return_at: float = -math.inf
     _returned: bool = False
     _resync_at: float = math.inf
+    _untold: dict[Key, str] = field(default_factory=dict)
+    _untold_at: float = math.inf
     _repair_seconds: float = _FIRST_RETRY
     _repair_at: float = -math.inf
     _stands: tuple[Blocker, ...] = ()
@@ -167,6 +171,7 @@ class ClusterWorker:
                     self._unseen = False
                     if any(self._expected.get(key, "") != digest for key, digest in seen.items()):
                         self._reasons.add("drift")
+                    self._untold = dict(self._untold.items() - seen.items())
                     beside, self._beside = self._beside, {}
                     if any(self._watched.moved(key, found) for key, found in beside.items()):
                         self._reasons.add("labels of others")
@@ -185,6 +190,9 @@ class ClusterWorker:
             self._reasons.add("another try")
         if now >= self._resync_at:
             self._reasons.add("resync")
+        if self._untold and now >= self._untold_at:
+            # A server, or a proxy before it, may say that it has done what it has not.
+            self._reasons.add("untold writes")
 
     @property
     def _moves_at(self) -> float:
@@ -196,6 +204,8 @@ class ClusterWorker:
         due = [self._retry_at - now, self._resync_at - now, max(lease.remaining() / 2, 0.1)]
         if self._seen or self._beside or self._unseen:
             due.append(self._moves_at - now)
+        if self._untold:
+            due.append(self._untold_at - now)
         return max(min(due), 0.01)
 
     def _sync(self, lease: Lease, reasons: set[str]) -> Result:
@@ -209,6 +219,10 @@ class ClusterWorker:
         )
         self._expected = self.store.digests(self.cluster.name)
         self._watched = result.watched or self._watched
+        self._untold = {
+            (each.kind, each.name): each.after.digest if each.after else ""
+            for each in result.applied
+        }
         counts = {"applied": len(result.applied), "failed": len(result.failed), "clusters": 1}
         outcome = "done" if result.succeeded else result.state
         run.finish(outcome, counts, str(result.error or ""))
@@ -258,6 +272,7 @@ class ClusterWorker:
             quiet = started - self._repair_at > 2 * self._repair_seconds
             self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
             self._repair_at = now + self._repair_seconds
+        self._untold_at = now + max(_TOLD_SECONDS, self._repair_seconds)
         if result.succeeded:
             self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
             return

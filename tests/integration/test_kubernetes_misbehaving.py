@@ -18,8 +18,9 @@ import yaml
 
 from sync.clusters import api as clusters_api
 from sync.clusters.api import Api, ApiError, TooLargeError
+from sync.clusters.cluster import NotWrittenError, OutOfReachError
 from sync.clusters.kubeconfig import Access, connect
-from sync.clusters.kubernetes import KubernetesWriter
+from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
 from sync.errors import ClusterError
 from sync.transport.stopping import Stopping
 from tests.kubernetes_words import OWNER, made
@@ -515,3 +516,114 @@ def test_a_default_of_the_definition_is_no_failure_and_what_is_changed_is_named(
     told.json(document)
     with pytest.raises(ClusterError, match=r"something else than was sent \(spec\.nets\[0\]\)"):
         writer.create(WEB)
+
+
+def as_of(*versions: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answers with an empty list as of each of these versions, the last one for ever."""
+    left = list(versions)
+
+    def answer(asked: BaseHTTPRequestHandler) -> None:
+        version = left.pop(0) if len(left) > 1 else left[0]
+        body = json.dumps(listing(metadata={"resourceVersion": version})).encode()
+        asked.send_response(200)
+        asked.send_header("Content-Length", str(len(body)))
+        asked.end_headers()
+        asked.wfile.write(body)
+
+    return answer
+
+
+def sets_of(api: Api) -> list[Any]:
+    return api.collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
+
+
+def test_a_list_from_before_what_was_seen_is_asked_for_again(server: Given) -> None:
+    told, api = server
+    prod = api(sleep=lambda seconds: None)
+    told.answer = as_of("99", "7", "98", "100")
+    sets_of(prod)
+    assert told.asked == ["GET"]
+    sets_of(prod)
+    assert told.asked == 4 * ["GET"]
+    prod.seen(SETS, {"resourceVersion": "101"})
+    with pytest.raises(ApiError, match="as it was before what it has told already"):
+        sets_of(prod)
+
+
+def test_a_cluster_that_went_back_for_good_is_believed_after_a_while(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, api = server
+    prod = api(sleep=lambda seconds: None)
+    told.answer = as_of("99", "7")
+    sets_of(prod)
+    with pytest.raises(ApiError, match="that lags"):
+        sets_of(prod)
+    prod.seen("/apis/projectcalico.org/v3/tiers", {"resourceVersion": "99"})
+    monkeypatch.setattr(clusters_api, "_LAG_SECONDS", 0)
+    sets_of(prod)
+    monkeypatch.undo()
+    sets_of(prod)
+    # Not kind by kind: the whole cluster went back.
+    prod.request("GET", "/apis/projectcalico.org/v3/tiers")
+
+
+@pytest.mark.parametrize("version", ["", "0", "a/7", "9" * 5000, None, 7, {}])
+def test_versions_that_are_no_numbers_are_not_compared(server: Given, version: Any) -> None:
+    told, api = server
+    prod = api(sleep=lambda seconds: None)
+    prod.seen(SETS, {"resourceVersion": "99"})
+    told.json(listing(metadata={"resourceVersion": version}))
+    sets_of(prod)
+
+
+def test_what_is_small_and_would_be_huge_when_parsed_is_too_large(server: Given) -> None:
+    told, api = server
+    told.json(b'{"items":[' + b"{}," * (6 * 1024 * 1024) + b"{}]}")
+    with pytest.raises(TooLargeError):
+        api().request("GET", SETS)
+
+
+def test_a_write_goes_over_no_connection_that_reaches_another_cluster(server: Given) -> None:
+    told, api = server
+    asked_by: list[tuple[str, int]] = []
+
+    def answer(asked: BaseHTTPRequestHandler) -> None:
+        port = asked.client_address[1]
+        asked_by.append((asked.command, port))
+        namespace = {"metadata": {"uid": "a" if port == asked_by[0][1] else "b"}}
+        body = json.dumps(namespace if asked.command == "GET" else WEB.document()).encode()
+        asked.send_response(200)
+        asked.send_header("Content-Length", str(len(body)))
+        asked.end_headers()
+        asked.wfile.write(body)
+
+    told.answer = answer
+    prod = api()
+    reader = KubernetesReader(prod, OWNER)
+    assert reader.identity() == "a"
+    first = asked_by[0][1]
+    made = KubernetesWriter(prod, OWNER, remaining=lambda: 60, seconds=5, uid=reader.uid)
+    made.create(WEB)
+    made.create(WEB)
+    # Once it is known whom a connection reaches nobody is asked again.
+    assert asked_by == [("GET", first), ("GET", first), ("POST", first), ("POST", first)]
+    # Whatever ended the connection, the next one leads elsewhere.
+    prod.close()
+    with pytest.raises(OutOfReachError, match="reaches another cluster"):
+        made.create(WEB)
+    assert {port for command, port in asked_by if command == "POST"} == {first}
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_connection_that_does_not_say_whom_it_reaches_is_not_written_over(
+    server: Given, status: int
+) -> None:
+    told, api = server
+    told.json({"message": "no"}, status)
+    made = KubernetesWriter(
+        api(sleep=lambda seconds: None), OWNER, remaining=lambda: 60, seconds=5, uid="a"
+    )
+    with pytest.raises(NotWrittenError):
+        made.create(WEB)
+    assert "POST" not in told.asked

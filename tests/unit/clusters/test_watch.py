@@ -111,6 +111,7 @@ class Scripted:
     opened: list[Mapping[str, str | int]] = field(default_factory=list)
     changes: list[tuple[Key, Manifest | None]] = field(default_factory=list)
     notices: list[WatchNotice] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
     missed: int = 0
     uids: Iterator[str | ClusterError] = field(default_factory=lambda: itertools.repeat("one"))
 
@@ -120,6 +121,9 @@ class Scripted:
         if isinstance(uid, ClusterError):
             raise uid
         return {"metadata": {"uid": uid}}
+
+    def seen(self, path: str, metadata: Mapping[str, Any]) -> None:
+        self.versions.append(metadata["resourceVersion"])
 
     def request(self, method: str, path: str, *, query: Mapping[str, str | int]) -> dict[str, Any]:
         assert (method, path) == ("GET", "/apis/projectcalico.org/v3/globalnetworksets")
@@ -267,6 +271,11 @@ def test_a_healthy_watch_is_followed_by_the_next_at_once_and_nothing_is_listed()
     asked = {int(each["timeoutSeconds"]) for each in api.opened}
     assert all(PACE.lasts[0] <= each <= PACE.lasts[1] for each in asked)
     assert len(asked) > 1
+
+
+def test_what_a_watch_told_makes_older_lists_stale() -> None:
+    api = Scripted(Clock(100), watches=lambda: (event("ADDED", an_object("pan.a", 8)), bookmark(9)))
+    assert api.watched().versions[:2] == ["8", "9"]
 
 
 def test_a_proxy_that_ends_each_watch_before_a_bookmark_comes_has_the_kind_listed() -> None:

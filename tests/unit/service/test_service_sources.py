@@ -180,3 +180,20 @@ def test_a_clock_that_was_set_back_makes_no_answer_newer_than_now(
     again = PolledSource(said, memory)
     again.recall()
     assert again.succeeded <= time.time()
+
+
+def test_a_clock_that_is_set_back_makes_no_answer_younger(
+    said: SaidSource, polled: PolledSource, memory: HeldMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, real = 5_000.0, 100.0
+    monkeypatch.setattr(time, "time", lambda: wall)
+    monkeypatch.setattr(time, "monotonic", lambda: real)
+    polled.poll()
+    polled.remember()
+    again = PolledSource(said, memory)
+    again.recall()
+    wall, real = wall - 3_600, real + 600
+    assert [each.age for each in (polled, again)] == [600, 600]
+    wall += 2 * 3_600
+    assert polled.age == 3_600
+    assert PolledSource(said, memory).age == wall

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import apscheduler.schedulers.base as scheduling
 import pytest
 from structlog.testing import capture_logs
 
@@ -18,6 +19,7 @@ from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
 from sync.last_good import keep, kept
 from sync.service import heartbeat, worker
+from sync.service import service as whole
 from sync.service.service import Service, Timing
 from sync.store import Run, Store, open_store
 from sync.store.audit import Filter, records
@@ -338,3 +340,24 @@ def test_an_address_that_is_taken_starts_nothing(world: World) -> None:
         until(lambda: world.cluster.writes)
         with pytest.raises(UsageError, match=r"health\.bind"):
             service(world).serve(f"127.0.0.1:{world.port}")
+
+
+def test_polls_go_on_when_the_clock_is_set_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wall(datetime):
+        ahead = timedelta(hours=1)
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + cls.ahead
+
+    monkeypatch.setattr(scheduling, "datetime", Wall)
+    monkeypatch.setattr(whole, "datetime", Wall)
+    monkeypatch.setattr(whole, "_CLOCK_SECONDS", 0.05)
+    with serving(world):
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+        Wall.ahead = timedelta(0)
+        world.source.says(address("b", "10.0.0.2"), group("web", "b"), version="2")
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.2/32"]})
+    assert "the clock was set back" in world.events()

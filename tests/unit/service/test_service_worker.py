@@ -209,6 +209,46 @@ def test_what_it_wrote_itself_is_no_reason_to_sync(world: World) -> None:
         assert len(world.trail()) == recorded + 2
 
 
+@pytest.mark.parametrize("verb", ["create", "replace", "delete"])
+def test_a_write_that_no_watch_tells_of_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    with world.working():
+        if verb != "create":
+            world.say(web=["a"])
+            settled(world, web=["10.0.0.1/32"])
+        write = getattr(world.cluster, verb)
+        lies: list[Manifest] = []
+
+        def lie(what: Any, *more: Any) -> None:
+            manifest = what if isinstance(what, Manifest) else what.manifest
+            if manifest.name == "pan.web" and not lies:
+                lies.append(manifest)
+            else:
+                write(what, *more)
+
+        monkeypatch.setattr(module, "_TOLD_SECONDS", 0.05)
+        monkeypatch.setattr(world.cluster, verb, lie)
+        shall = {} if verb == "delete" else {"web": ["b"]}
+        world.say(**shall)
+        wanted = {"pan.web": ["10.0.0.3/32"]} if shall else {}
+        until(lambda: lies and world.cluster.nets() == wanted)
+        until(world.idle)
+    assert "untold writes" in world.trail()[-1].trigger
+
+
+def test_writes_that_a_watch_tells_of_are_not_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TOLD_SECONDS", 3600)
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        world.say(web=["b"])
+        until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.3/32"]})
+        until(lambda: world.worker._untold_at < math.inf and not world.worker._untold)
+
+
 @pytest.mark.parametrize("removed", [True, False])
 def test_what_another_hand_did_is_put_back_once_and_recorded(world: World, removed: bool) -> None:
     with world.working():
