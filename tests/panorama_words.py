@@ -17,6 +17,7 @@ from tests.simulator.authority import Authority
 from tests.simulator.faults import (
     ApiError,
     Body,
+    Compressed,
     Drip,
     Empty,
     Fault,
@@ -44,6 +45,7 @@ FAULTS: list[Fault] = [
     Body(b"<config/>"),
     NotXml(),
     Empty(),
+    Compressed(),
     Truncated(),
     Reset(),
     Reset(after=10),

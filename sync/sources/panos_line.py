@@ -94,6 +94,10 @@ class NoSuchNodeError(RefusedError):
     """The configuration has nothing at an xpath."""
 
 
+# An element takes over a hundred bytes of memory, and four as it is written: a gigabyte or two.
+_MAX_TAGS = 20_000_000
+
+
 class Line:
     """Connections to one host. Threads may share it; `slots` are shared by a Panorama's hosts."""
 
@@ -182,7 +186,13 @@ class Line:
         parts, size = [], 0
         # A head that was cut looks like a whole one.
         self._require_whole(deadline, call)
-        while part := response.read1(_CHUNK):
+        # What is small when compressed may be huge.
+        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise PanoramaError(
+                f"{self.where} compresses its answers although asked not to, which no Panorama "
+                "does; check what stands at that address"
+            )
+        while part := response.read1(_CHUNK, decode_content=False):
             parts.append(part)
             size += len(part)
             if size > MAX_BYTES:
@@ -193,7 +203,13 @@ class Line:
             self._require_whole(deadline, call)
         # A chunk's length that was cut may look like the last one's.
         self._require_whole(deadline, call)
-        return b"".join(parts)
+        body = b"".join(parts)
+        if body.count(b"<") > _MAX_TAGS:
+            raise PanoramaError(
+                f"{self.where} answers with more than {_MAX_TAGS:,} tags, more than any "
+                "configuration; check what stands at that address"
+            )
+        return body
 
     def _require_whole(self, deadline: float, call: Call) -> None:
         if call.cut and self.stopping.is_set():

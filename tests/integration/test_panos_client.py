@@ -25,6 +25,7 @@ from tests.simulator.authority import Authority
 from tests.simulator.faults import (
     ApiError,
     Body,
+    Compressed,
     ContentType,
     Drip,
     Empty,
@@ -630,6 +631,21 @@ def test_an_answer_without_end_is_not_kept(
     error = error_of(lambda: client.dns)
     assert "more than 3,000,000 bytes" in str(error)
     assert len(panorama.requests) == 1
+    assert client.dns == "10.0.0.53"
+
+
+def test_an_answer_of_tags_alone_is_not_parsed(
+    panorama: Panorama, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panos_line, "_MAX_TAGS", 1000)
+    panorama.fail(every, Body(b"<a>" + b"<b/>" * 1000 + b"</a>"))
+    assert "more than 1,000 tags" in str(error_of(lambda: client.dns))
+    assert client.dns == "10.0.0.53"
+
+
+def test_a_compressed_answer_is_not_unpacked(panorama: Panorama, client: Client) -> None:
+    panorama.fail(every, Compressed())
+    assert "compresses its answers although asked not to" in str(error_of(lambda: client.dns))
     assert client.dns == "10.0.0.53"
 
 

@@ -3,6 +3,7 @@
 `panorama.fail(reads(), Truncated())` answers the next read of the configuration that way.
 """
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -139,6 +140,16 @@ class ContentType:
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
         exchange.send(replace(answer(), content_type=self.content_type))
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """The right answer, compressed though nobody asked for that."""
+
+    def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+        whole = answer()
+        headers = (*whole.headers, ("Content-Encoding", "gzip"))
+        exchange.send(replace(whole, body=gzip.compress(whole.body), headers=headers))
 
 
 @dataclass(frozen=True, slots=True)
