@@ -37,6 +37,8 @@ class Continuity:
     def __init__(self, place: str, path: Path | None = None) -> None:
         self._place = place
         self._path = path.absolute() if path else None
+        # SQLite follows links and has its log beside the file: so the system names what is open.
+        self._real: Path | None = None
         self._file: tuple[int, int] | None = None
         self._uuid = ""
         self._heads: dict[str, Head] = {}
@@ -46,6 +48,7 @@ class Continuity:
     def begin(self, uuid: str, heads: Iterable[Head]) -> None:
         """The store was opened, with these heads; from now on it is held to them."""
         self._file = _identity(self._path) if self._path else None
+        self._real = self._path.resolve() if self._path else None
         self._uuid = uuid
         self._keep(heads)
 
@@ -103,9 +106,9 @@ class Continuity:
 
     def require_file(self) -> None:
         """Raise `StoreReplacedError` unless the SQLite file at the path is the one opened."""
-        if self._path is None or self._file is None:
+        if self._path is None or self._real is None or self._file is None:
             return
-        if _identity(self._path) != self._file or _unlinked(self._path):
+        if _identity(self._path) != self._file or _unlinked(self._real):
             raise StoreReplacedError(
                 self._place, "is not the file that this process has open: it was moved or deleted"
             )

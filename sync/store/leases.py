@@ -3,7 +3,9 @@
     take (epoch + 1) ── renew, renew, … ── release
                      └─ no renewal for the time to live: the next one takes it (epoch + 1)
 
-An epoch belongs to one holder for ever. Intents commit only under the current one.
+An epoch belongs to one holder for ever. Intents commit only under the current one. Where a row was
+deleted, or the database went back to before it was taken, epochs are counted anew: so a lease is
+known by its epoch and by its row's holder, which tells when it was taken.
 
 Where the database's clock was ahead once, a lease ends far in the future. Who waits for it takes
 it all the same when it has seen it unchanged for the holder's time to live, by its own monotonic
@@ -126,12 +128,14 @@ class Waits:
 class Lease:
     """A lease that was taken: `holder` may write to `cluster`, under `epoch`. Any thread may ask.
 
-    `_until` is by `time.monotonic`; only the thread that renews moves it, and after it `release`.
+    `_stored` is the holder as the row has it. `_until` is by `time.monotonic`; only the thread that
+    renews moves it, and after it `release`.
     """
 
     cluster: str
     holder: str
     epoch: int
+    _stored: str
     _database: Database
     _ttl: timedelta
     _until: float
@@ -164,7 +168,7 @@ class Lease:
         row = connection.execute(_HELD, {"of": self.cluster}).one_or_none()
         stored, epoch = row or ("nobody", 0)
         holder, _, _ = _signed(stored)
-        if epoch != self.epoch:
+        if (stored, epoch) != (self._stored, self.epoch):
             raise LeaseLostError(
                 f"the lease of cluster {self.cluster} went to {holder} meanwhile (epoch {epoch}, "
                 f"ours was {self.epoch}); nothing was written after that; it goes on from there"
@@ -196,7 +200,11 @@ class Lease:
 
     def _expire(self, connection: Connection, at: ColumnElement[int] | int) -> bool:
         """Let the lease expire at another time; whether it was still ours."""
-        ours = (Leases.name == self.cluster) & (Leases.epoch == self.epoch)
+        ours = (
+            (Leases.name == self.cluster)
+            & (Leases.epoch == self.epoch)
+            & (Leases.holder == self._stored)
+        )
         return bool(connection.execute(update(Leases).where(ours).values(expires_at=at)).rowcount)
 
 
@@ -212,8 +220,8 @@ def taken(
     """
     sent = time.monotonic()
     with database.writing() as connection:
-        epoch = _take(connection, cluster, holder, ttl, waits or Waits())
-    lease = Lease(cluster, holder, epoch, database, ttl, sent + ttl.total_seconds())
+        epoch, stored = _take(connection, cluster, holder, ttl, waits or Waits())
+    lease = Lease(cluster, holder, epoch, stored, database, ttl, sent + ttl.total_seconds())
     stop = Event()
     renewing = Thread(
         target=lease.renew_until, args=[stop], name=f"lease of {cluster}", daemon=True
@@ -287,8 +295,10 @@ def _signed(stored: str) -> tuple[str, str, float]:
     return holder, taken_at, int(ttl) / 1000
 
 
-def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta, waits: Waits) -> int:
-    """The new epoch."""
+def _take(
+    connection: Connection, cluster: str, holder: str, ttl: timedelta, waits: Waits
+) -> tuple[int, str]:
+    """The new epoch, and the holder as it is stored."""
     connection.execute(
         text(
             "INSERT INTO leases (name, holder, epoch, expires_at) VALUES (:name, '', 0, 0)"
@@ -297,13 +307,13 @@ def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta, wai
         {"name": cluster},
     )
     now = _now(connection)
-    since = connection.scalar(select(now))
+    signed = _sign(holder, connection.scalar(select(now)), ttl)
     # One statement looks and takes: it locks the row, so no two can take the same epoch.
     take = (
         update(Leases)
         .where(Leases.name == cluster)
         .values(
-            holder=_sign(holder, since, ttl),
+            holder=signed,
             epoch=Leases.epoch + 1,
             expires_at=now + _milliseconds(ttl),
         )
@@ -311,7 +321,7 @@ def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta, wai
     )
     epoch: int | None = connection.scalar(take.where(Leases.expires_at <= now))
     if epoch is not None:
-        return epoch
+        return epoch, signed
     query = select(Leases.holder, Leases.epoch, Leases.expires_at, Leases.expires_at - now)
     stored, held_epoch, ends, left = connection.execute(query.where(Leases.name == cluster)).one()
     stood = waits.unchanged(cluster, (stored, held_epoch, ends))
@@ -325,7 +335,7 @@ def _take(connection: Connection, cluster: str, holder: str, ttl: timedelta, wai
             )
         )
         if epoch is not None:
-            return epoch
+            return epoch, signed
     raise LeaseHeldError(cluster, held.holder, min(held.seconds, lasts - stood), held.seconds)
 
 

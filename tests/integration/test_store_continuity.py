@@ -291,6 +291,24 @@ def test_a_file_that_is_no_longer_at_its_path_is_not_written_on(
         assert path.exists() == there
 
 
+@pytest.mark.parametrize("name", ["link/store.db", "link.db", "real/../real/store.db"])
+def test_a_store_behind_a_link_is_held_to_its_log_and_to_where_the_link_leads(
+    tmp_path: Path, name: str
+) -> None:
+    real, other = tmp_path / "real", tmp_path / "other"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    (tmp_path / "link.db").symlink_to(real / "store.db")
+    with open_store(f"sqlite:///{tmp_path}/{name}") as store:
+        apply(store.run("test"), "eu", create(WEB))
+        without_log(real / "store.db")
+        refuses(store)
+    with open_store(f"sqlite:///{tmp_path}/{name}") as store:
+        real.rename(other)
+        shutil.copytree(other, real)
+        refuses(store)
+
+
 def test_a_file_that_goes_while_a_batch_is_committed_lets_nothing_be_written(
     tmp_path: Path,
 ) -> None:

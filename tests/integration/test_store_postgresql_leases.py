@@ -203,6 +203,22 @@ def test_nothing_remains_of_a_lease_that_somebody_else_took(store: Store, other:
     assert expires_at(other) > 0
 
 
+def test_an_epoch_that_is_counted_anew_is_not_taken_for_ours(store: Store, other: Store) -> None:
+    """As where somebody deletes the row, or a standby is promoted that has not seen it."""
+    run = store.run("alice")
+    with store.lease("eu", "alice", SHORT) as lease:
+        with other.database.writing() as connection:
+            connection.execute(text("DELETE FROM leases"))
+        with other.lease("eu", "alice", LONG) as successor:
+            assert successor.epoch == lease.epoch
+            with pytest.raises(LeaseLostError):
+                run.intend(lease, [create(WEB)], ORIGINS)
+            eventually(lambda: lease.remaining() <= 0)
+            ends = expires_at(other)
+            lease.release()
+            assert expires_at(other) == ends
+
+
 def test_nothing_remains_of_a_lease_while_the_store_cannot_be_reached(
     place: Place, store: Store
 ) -> None:
