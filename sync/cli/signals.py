@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT: the first one ends the work in hand in good order, a second one at once."""
+"""SIGTERM and SIGINT: the first one ends the work in hand in good order, a second one at once.
+
+What does not come to its end, because a disk or a server hangs, is left after a while.
+"""
 
 import os
 import signal
@@ -7,9 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from socket import socket, socketpair
-from threading import Thread
+from threading import Thread, Timer
+
+import structlog
 
 from sync.transport.stopping import Stopping
+
+_END_SECONDS = 25.0
+"""How long an end in good order may take: Kubernetes kills after 30."""
 
 
 @dataclass(slots=True)
@@ -54,6 +62,7 @@ def signals() -> Iterator[Signals]:
 
 def _note(reading: socket, found: Signals, numbers: frozenset[int]) -> None:
     """Note the signals of `numbers` until the other end is closed."""
+    end: Timer | None = None
     for (number,) in iter(partial(reading.recv, 1), b""):
         if number not in numbers:
             continue
@@ -61,4 +70,17 @@ def _note(reading: socket, found: Signals, numbers: frozenset[int]) -> None:
             # Threads may wait for a server: nobody waits for them. No record is lost by it.
             os._exit(128 + number)
         found.received = number
+        end = Timer(_END_SECONDS, _leave, [number])
+        end.daemon = True
+        end.start()
         found.stopping.set()
+    if end:
+        end.cancel()
+
+
+def _leave(number: int) -> None:
+    """End as a second signal does."""
+    structlog.get_logger().error(
+        "ended in the middle: the store or a server did not answer; the next sync goes on"
+    )
+    os._exit(128 + number)

@@ -1,13 +1,16 @@
 """One database, SQLite or PostgreSQL, with the transactions that the store is built on."""
 
+import math
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -15,6 +18,13 @@ from sqlalchemy.pool import NullPool, StaticPool
 from sync.errors import StoreError, UsageError
 from sync.store.continuity import Continuity
 from sync.store.errors import WAIT_SECONDS, explained
+
+SILENT_SECONDS = 45
+"""How long a server may say nothing to a writer: a lock that it waits for is told before."""
+
+_PATIENT_SECONDS = 600  # of who only looks: the server may sort a long trail
+
+_Waited = TypeVar("_Waited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +76,12 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(url: str, password: str | None = None, *, read_only: bool = False) -> Database:
+def open_database(
+    url: str, password: str | None = None, *, read_only: bool = False, rebuilding: bool = False
+) -> Database:
     """Connect to `sqlite:///path` or `postgresql+psycopg://user@host/name`; creates no tables.
 
+    Who is `rebuilding` whole tables waits for the server as long as that takes.
     Raises `UsageError` for any other URL and `StoreError` for a directory that does not exist.
     """
     try:
@@ -77,7 +90,10 @@ def open_database(url: str, password: str | None = None, *, read_only: bool = Fa
         # The text may hold a password: it is not repeated.
         parsed = URL.create("")
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return _postgresql(parsed, password, read_only=read_only)
+        silent = _PATIENT_SECONDS if read_only else SILENT_SECONDS
+        return _postgresql(
+            parsed, password, math.inf if rebuilding else silent, read_only=read_only
+        )
     if parsed.drivername != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise UsageError(
             "store.url names no store; write sqlite:///path or postgresql+psycopg://user@host/name"
@@ -99,7 +115,11 @@ def open_database(url: str, password: str | None = None, *, read_only: bool = Fa
     return Database(engine, str(path), read_only=False, continuity=continuity)
 
 
-def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
+def _postgresql(url: URL, password: str | None, silent: float, *, read_only: bool) -> Database:
+    settings = {"lock_timeout": f"{WAIT_SECONDS}s"}
+    if not read_only:
+        # One that is frozen in the middle of a transaction shall not keep the others out for ever.
+        settings["idle_in_transaction_session_timeout"] = f"{WAIT_SECONDS}s"
     defaults = {
         "application_name": "zonebridge",
         "connect_timeout": "10",
@@ -108,13 +128,55 @@ def _postgresql(url: URL, password: str | None, *, read_only: bool) -> Database:
         "keepalives_interval": "10",
         "keepalives_count": "3",
         "tcp_user_timeout": "30000",
-        "options": f"-c lock_timeout={WAIT_SECONDS}s",
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
     }
     url = url.set(drivername="postgresql+psycopg", query={**defaults, **url.query})
     password = url.password if password is None else password
     engine = create_engine(url.set(password=password), hide_parameters=True, pool_pre_ping=True)
+
+    def connect(_dialect: object, _record: object, _words: object, given: Any) -> _Connection:
+        connection = _Connection.connect(**given)
+        connection.silent_seconds = silent
+        return connection
+
+    event.listen(engine, "do_connect", connect)
     place = f"{url.host or url.query.get('host', 'localhost')}/{url.database or url.username}"
     return Database(engine, place, read_only, Continuity(place), password)
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that is given up where the server has said nothing for `silent_seconds`.
+
+    The network's own time limits do not tell where a proxy, or the system of a server that hangs,
+    still confirms what it was sent: then its client waits for ever.
+    """
+
+    silent_seconds = math.inf
+
+    def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
+        """Wait until what `gen` does with the server is done; `OperationalError` if it is silent.
+
+        It yields what it waits for, and is sent 0 in short intervals as long as that is not there.
+        """
+        return super().wait(self._heard(gen), *arguments, **named)
+
+    def _heard(self, gen: Generator[Any, int, _Waited]) -> Generator[Any, int, _Waited]:
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                now = time.monotonic()
+                if ready:
+                    heard = now
+                elif now - heard > self.silent_seconds:
+                    self.close()
+                    raise psycopg.OperationalError(
+                        f"the server has not answered for {self.silent_seconds:.0f} s"
+                    )
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]  # what the generator returns
 
 
 def _sqlite_read_only(path: Path) -> Database:

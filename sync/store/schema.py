@@ -23,7 +23,7 @@ _LOCK = 0x7A6F6E65  # "zone": any number will do that nobody else locks
 
 def upgrade(url: str, password: str | None = None, *, clock: Clock = now) -> None:
     """Bring the schema to this version, from any older one or from nothing, in one transaction."""
-    database = open_database(url, password)
+    database = open_database(url, password, rebuilding=True)
     try:
         _migrate(database, clock)
     finally:

@@ -1,10 +1,13 @@
 """What only a PostgreSQL server can refuse, and that no refusal tells the password."""
 
+import os
+import signal
+
 import pytest
 from sqlalchemy import text
 
 from sync.errors import StoreError
-from sync.store import open_store, open_store_read_only, triggers
+from sync.store import database, open_store, open_store_read_only, triggers
 from tests.postgresql import Database
 
 
@@ -78,3 +81,45 @@ def test_a_lock_that_another_process_keeps_is_told(postgresql_database: Database
             connection.execute(text("SELECT * FROM heads FOR UPDATE"))
             with pytest.raises(StoreError, match="locked by another process"):
                 waiting.run("test").begin()
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_server_that_falls_silent_is_given_up_and_asked_anew(
+    postgresql_database: Database, monkeypatch: pytest.MonkeyPatch, *, busy: bool
+) -> None:
+    """The system still confirms what a process that hangs was sent: no time limit of TCP tells."""
+    monkeypatch.setattr(database, "SILENT_SECONDS", 0.5)
+    stopped: list[int] = []
+
+    with open_store(postgresql_database.url, password=postgresql_database.password) as store:
+        try:
+            if busy:
+                writing = store.database.writing()
+                connection = writing.__enter__()
+                stopped.append(connection.scalars(text("SELECT pg_backend_pid()")).one())
+                os.kill(stopped[0], signal.SIGSTOP)
+                with pytest.raises(StoreError, match="has not answered for"):
+                    writing.__exit__(None, None, None)
+            else:
+                with store.database.engine.connect() as connection:
+                    stopped.append(connection.scalars(text("SELECT pg_backend_pid()")).one())
+                os.kill(stopped[0], signal.SIGSTOP)
+            store.run("again").begin()
+        finally:
+            os.kill(stopped[0], signal.SIGCONT)
+        assert len(store.heads()) == 1
+
+
+def test_who_is_frozen_in_a_transaction_keeps_others_out_for_a_while_only(
+    postgresql_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "WAIT_SECONDS", 1)
+    url, password = postgresql_database.url, postgresql_database.password
+    with open_store(url, password=password) as frozen:
+        monkeypatch.undo()
+        with open_store(url, password=password) as other:
+            writing = frozen.database.writing()
+            writing.__enter__().execute(text("LOCK TABLE heads"))
+            other.run("other").begin()
+            with pytest.raises(StoreError, match="idle-in-transaction"):
+                writing.__exit__(None, None, None)

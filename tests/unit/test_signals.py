@@ -1,6 +1,8 @@
 """What ends a process: noted at once, whichever thread the system gave it to."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -19,6 +21,22 @@ def test_a_signal_that_another_thread_got_is_noted_while_the_main_one_waits(
         threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), number)).start()
         assert asked.stopping.wait(SECONDS)
         assert asked.exit_code == 128 + number
+
+
+def test_what_does_not_come_to_its_end_is_left() -> None:
+    script = (
+        "import os, signal, threading\n"
+        "from sync.cli import signals\n"
+        "signals._END_SECONDS = 0.05\n"
+        "with signals.signals():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    threading.Event().wait()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert b"ended in the middle" in done.stdout + done.stderr
 
 
 def test_other_signals_end_nothing_and_all_is_as_before_afterwards() -> None:
