@@ -27,6 +27,8 @@ from sync.store.records import Kind, Record, stamp
 LIFETIME = timedelta(hours=24)
 """How long an approval waits for the sync that uses it."""
 
+_BY_CLOCK = re.compile(r" \(at (\S+) by the clock\)$")
+
 _PREFIX = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -153,6 +155,14 @@ def require_waiting(connection: Connection, cluster: str, plan: str, head: Head,
     return blocked.detail
 
 
+def detail(guards: str, head: Head, now: str) -> str:
+    """What the record of an approval says: what it lets through, and when.
+
+    Where the clock was ahead once, the record has the time of the one before it.
+    """
+    return f"{guards} (at {now} by the clock)" if now < head.time else guards
+
+
 def approve(connection: Connection, approved: Record) -> None:
     """Note the record that approves a plan."""
     _note(connection, approved.cluster, approved.plan, approved=approved.sequence)
@@ -209,7 +219,7 @@ def current(connection: Connection, now: str) -> list[Approval]:
                 blocked=blocked.time,
                 approved=approved.time if approved else "",
                 approved_by=approved.trigger if approved else "",
-                expires=_later(approved.time) if approved else "",
+                expires=_expires(approved) if approved else "",
                 document=zlib.decompress(document),
             )
         )
@@ -271,8 +281,10 @@ def _last(connection: Connection, cluster: str) -> int:
 
 
 def _expired(approved: Record, now: str) -> bool:
-    return _later(approved.time) <= now
+    return _expires(approved) <= now
 
 
-def _later(time: str) -> str:
+def _expires(approved: Record) -> str:
+    by_clock = _BY_CLOCK.search(approved.detail)
+    time = by_clock[1] if by_clock else approved.time
     return stamp(datetime.fromisoformat(time) + LIFETIME)

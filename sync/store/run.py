@@ -147,14 +147,15 @@ class Run:
         with self._recording() as connection:
             cluster, plan = approvals.named(connection, digest)
             head = lock(connection, cluster)
-            guards = approvals.require_waiting(connection, cluster, plan, head, stamp(self.clock()))
+            now = stamp(self.clock())
+            guards = approvals.require_waiting(connection, cluster, plan, head, now)
             draft = Record(
                 run=self.id,
                 kind=Kind.APPROVED,
                 trigger=self.trigger,
                 cluster=cluster,
                 plan=plan,
-                detail=guards,
+                detail=approvals.detail(guards, head, now),
             )
             [record] = append(connection, cluster, [draft], self.clock)
             approvals.approve(connection, record)
@@ -295,7 +296,7 @@ class Run:
             )
             intents = append(connection, lease.cluster, drafts, self.clock)
             if approved:
-                approvals.use(connection, intents[0], intents[0].time)
+                approvals.use(connection, intents[0], stamp(self.clock()))
             connection.execute(
                 _OPEN, [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents]
             )

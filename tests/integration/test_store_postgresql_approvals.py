@@ -68,6 +68,30 @@ def kinds(store: Store) -> list[str]:
     return [record.kind for record in audit.records(store, Filter(cluster="eu"))]
 
 
+def test_an_approval_ends_a_day_later_by_the_clock_though_it_was_ahead_once(
+    store: Store, clock: Watch
+) -> None:
+    usual, clock.now = clock.now, START + 1000 * LIFETIME
+    apply(store.run("ahead"), "eu", create(DB))
+    clock.now = usual
+    block(store)
+    record = store.run("alice").approve(PLAN)
+    assert record.time > stamp(usual + LIFETIME)
+    guards, _, by_clock = record.detail.removesuffix(" by the clock)").partition(" (at ")
+    assert guards == "mass-delete"
+    assert stamp(usual) < by_clock <= stamp(clock.now)
+    [approved] = store.approvals()
+    assert approved.expires == stamp(datetime.fromisoformat(by_clock) + LIFETIME)
+    assert store.approved("eu", PLAN)
+    clock.now = usual + 2 * LIFETIME
+    assert not store.approved("eu", PLAN)
+    with pytest.raises(ApprovalError, match="was used or has expired"):
+        write(store)
+    clock.now = usual
+    write(store)
+    assert store.approvals() == []
+
+
 def test_a_plan_waits_is_approved_and_is_written_once(store: Store, clock: Watch) -> None:
     block(store)
     [waiting] = store.approvals()
