@@ -49,7 +49,7 @@ class ClusterWorker:
     """Keeps one cluster as its sources say, from a thread of its own (`work`).
 
     `trigger` and `holder` say who we are in the trail and in the lease; `publish_heads` is called
-    after each sync that recorded something.
+    after each sync that recorded something, and after the next ones until it has worked.
     """
 
     cluster: Cluster
@@ -84,6 +84,7 @@ class ClusterWorker:
     _warnings: tuple[str, ...] = ()
     _waits: tuple[str, float] | None = None
     _store_error: str = ""
+    _unpublished: bool = False
 
     def checks(self) -> list[Check]:
         """Whether what the cluster needs of the store works, and for whom we stand by."""
@@ -214,9 +215,12 @@ class ClusterWorker:
             self.metrics.resynced(self.cluster.name)
         run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
         read = {name: source.last_good for name, source in self.sources.items()}
-        result = sync_cluster(
-            self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
-        )
+        try:
+            result = sync_cluster(
+                self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
+            )
+        finally:
+            self._unpublished = self._unpublished or run.begun
         self._expected = self.store.digests(self.cluster.name)
         self._watched = result.watched or self._watched
         self._untold = {
@@ -227,10 +231,11 @@ class ClusterWorker:
         outcome = "done" if result.succeeded else result.state
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
-        self._store_error = str(result.error) if isinstance(result.error, AuditBrokenError) else ""
         self.metrics.synced(result, self.clock() - started)
-        if run.begun:
+        if self._unpublished:
             self.publish_heads()
+            self._unpublished = False
+        self._store_error = str(result.error) if isinstance(result.error, AuditBrokenError) else ""
         self._tell(result, reasons)
         self._plan_next(result, started, recorded=run.begun)
         return result

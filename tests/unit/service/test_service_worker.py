@@ -69,6 +69,7 @@ class World:
     source: SaidSource = field(default_factory=SaidSource)
     metrics: Metrics = field(default_factory=Metrics)
     published: int = 0
+    unpublishable: str = ""
     repair_drift: bool = True
     resync_interval: timedelta = timedelta(hours=1)
     lease_ttl: timedelta = TTL
@@ -110,6 +111,8 @@ class World:
         self.worker._retry_seconds = self.worker._repair_seconds = module._FIRST_RETRY
 
     def _publish(self) -> None:
+        if self.unpublishable:
+            raise StoreError(self.unpublishable)
         self.published += 1
 
     def say(self, **groups: list[str]) -> None:
@@ -719,6 +722,20 @@ def test_it_stands_by_while_another_holds_the_lease(world: World) -> None:
         assert not world.held()
         assert world.cluster.writes == []
         assert world.syncs() == 0
+
+
+def test_heads_that_could_not_be_published_are_told_until_they_are(world: World) -> None:
+    world.unpublishable = "the disk is full"
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        until(world.worker.checks)
+        reads = world.cluster.reads
+        until(lambda: world.cluster.reads > reads + 1)
+        assert [each.says for each in world.worker.checks()] == ["the disk is full"]
+        world.unpublishable = ""
+        until(lambda: world.published == 1)
+        until(lambda: not world.worker.checks())
 
 
 def test_heads_are_published_only_after_a_sync_that_recorded_something(world: World) -> None:
