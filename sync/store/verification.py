@@ -2,8 +2,19 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, select, union
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+)
 
 from sync.store import bodies, identities
 from sync.store.chain import Head, heads
@@ -63,6 +74,7 @@ def verify(store: Store, published: Sequence[Head] = ()) -> Verification:
     clusters hold. Raises `BrokenRecordError`, which names the first bad record.
     """
     with store.database.reading() as connection:
+        _require_kinds(connection)
         damaged = _damaged_bodies(connection)
         newest = {head.chain: head for head in heads(connection)}
         unreached = set(published)
@@ -202,6 +214,30 @@ class _Chain:
 
 def _digests(record: Record) -> set[str]:
     return {record.before, record.after, record.found} - {""}
+
+
+def _require_kinds(connection: Connection) -> None:
+    """Raise `BrokenRecordError` where a column holds another kind of value than it is for.
+
+    SQLite keeps whatever is put there. Of records and bodies only their keys are looked at: hashes
+    tell of the rest, and name the record.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    for table in (Heads, Records, Objects, OpenIntents, Approvals, Identities, Bodies):
+        hashed = table in (Records, Bodies)
+        columns = table.__table__.primary_key if hashed else table.__table__.columns
+        wrong = or_(*(func.typeof(column) != _kind(column) for column in columns))
+        if connection.scalar(select(literal(1)).select_from(table).where(wrong).limit(1)):
+            reason = f"the table of {table.__tablename__}, which holds what was never written there"
+            raise BrokenRecordError("", 0, reason)
+
+
+def _kind(column: ColumnElement[Any]) -> str:
+    """How SQLite names the kind of the values that a column is for."""
+    if isinstance(column.type, BigInteger):
+        return "integer"
+    return "blob" if isinstance(column.type, LargeBinary) else "text"
 
 
 def _damaged_bodies(connection: Connection) -> set[str]:

@@ -176,6 +176,36 @@ def test_a_changed_head_is_found(store: Store, path: Path, column: str) -> None:
     assert broken(store) == ("eu", 9)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "forged"),
+    [
+        ("heads", "sequence", "text"),
+        ("heads", "chain", b"bytes"),
+        ("heads", "time", b"bytes"),
+        ("records", "sequence", b"bytes"),
+        ("records", "chain", b"bytes"),
+        ("objects", "cluster", b""),
+        ("objects", "sequence", 1.5),
+        ("open_intents", "chain", b""),
+        ("open_intents", "sequence", "2026-03-03T12:00:01.000000Z"),
+        ("identities", "cluster", b"bytes"),
+        ("bodies", "sha256", b"bytes"),
+    ],
+)
+def test_another_kind_of_value_than_was_written_is_found(
+    store: Store, path: Path, table: str, column: str, forged: object
+) -> None:
+    with store.lease("eu", "me", LONG) as lease:
+        store.run("test").identify(lease, "uid")
+    with tampering(path) as connection:
+        connection.execute(
+            f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})",
+            (forged,),
+        )
+    with pytest.raises(BrokenRecordError, match=f"the table of {table}, which holds"):
+        verify(store)
+
+
 def test_a_deleted_head_is_found(store: Store, path: Path) -> None:
     with tampering(path) as connection:
         connection.execute("DELETE FROM heads WHERE chain = 'eu'")
