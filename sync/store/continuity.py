@@ -8,8 +8,11 @@ A store that was restored from an older copy, replaced or deleted is written no 
 recorded there would fork the chains, or go with the process.
 """
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from threading import Lock
 
 from sqlalchemy import Connection, select, text
@@ -26,6 +29,11 @@ _HEADS = text(
 """Every head, and the store's UUID as that of no chain: one question in each transaction."""
 
 _DESCRIPTORS = Path("/proc/self/fd")  # Linux
+
+# Of the index: the page's size, the frames, the last one's checksums, the salts.
+_INDEX = Struct("=14xHI4x2I8s")
+_FRAME = Struct(">8x8s2I")  # of a frame: the salts, its checksums
+_LOG_HEADER = 32
 
 
 class Continuity:
@@ -74,6 +82,10 @@ class Continuity:
         """Raise `StoreReplacedError` unless this transaction sees all that was expected."""
         if not self._uuid:
             return
+        if self._real and not _log_stands(self._real):
+            raise StoreReplacedError(
+                self._place, "has another write-ahead log than this process has written"
+            )
         uuid, heads = _look(connection)
         if uuid != self._uuid:
             raise StoreReplacedError(
@@ -136,6 +148,46 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _log_stands(path: Path) -> bool:
+    """Whether the last frame of the write-ahead log is the one that the log's index ends with.
+
+    A log that was copied over or cut in place is not: SQLite trusts its index, which is in memory,
+    and would write behind a hole. To be asked in a writing transaction, in which neither moves. The
+    index is read through the descriptor that SQLite has open, since closing another one would
+    release its locks. Formats: sqlite.org/walformat.html and fileformat2.html, section 4.
+    """
+    index = _opened(f"{path}-shm")
+    if index is None:
+        return True  # no Linux
+    header = os.pread(index, _INDEX.size, 0)
+    if len(header) < _INDEX.size:
+        return False
+    page, frames, *sums, salts = _INDEX.unpack(header)
+    if not frames:
+        return True
+    size = (page & 0xFE00) + ((page & 1) << 16)
+    try:
+        with path.with_name(f"{path.name}-wal").open("rb") as log:
+            last = os.pread(
+                log.fileno(), _FRAME.size, _LOG_HEADER + (frames - 1) * (_FRAME.size + size)
+            )
+    except OSError:
+        return False
+    return len(last) == _FRAME.size and _FRAME.unpack(last) == (salts, *sums)
+
+
+def _opened(name: str) -> int | None:
+    """The descriptor by which this process has a file open, None if it has not."""
+    try:
+        for descriptor in _DESCRIPTORS.iterdir():
+            with suppress(OSError):  # closed meanwhile
+                if str(descriptor.readlink()) == name:
+                    return int(descriptor.name)
+    except OSError:
+        pass
+    return None
 
 
 def _unlinked(path: Path) -> bool:

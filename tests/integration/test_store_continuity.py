@@ -1,5 +1,6 @@
 """A store that is restored, replaced or deleted under a running process, on both databases."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -307,6 +308,45 @@ def test_a_store_behind_a_link_is_held_to_its_log_and_to_where_the_link_leads(
         real.rename(other)
         shutil.copytree(other, real)
         refuses(store)
+
+
+def cut(path: Path, copy: Path) -> None:
+    del copy
+    os.truncate(path.with_name(f"{path.name}-wal"), 0)
+
+
+def log_copied(path: Path, copy: Path) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    log.write_bytes(copy.with_name(f"{copy.name}-wal").read_bytes())
+
+
+def all_copied(path: Path, copy: Path) -> None:
+    path.write_bytes(copy.read_bytes())
+    log_copied(path, copy)
+
+
+@pytest.mark.parametrize("restore", [cut, log_copied, all_copied])
+def test_a_log_that_is_written_over_in_place_is_not_written_behind(
+    tmp_path: Path, restore: Callable[[Path, Path], None]
+) -> None:
+    path, copy = tmp_path / "store.db", tmp_path / "copy.db"
+    with open_store(f"sqlite:///{path}") as store:
+        apply(store.run("test"), "eu", create(WEB))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+        apply(store.run("test"), "eu", create(DATABASE))
+        restore(path, copy)
+        refuses(store)
+
+
+def test_a_log_that_others_have_brought_into_the_file_is_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with open_store(f"sqlite:///{path}") as store:
+        for how in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
+            apply(store.run(how), how, create(WEB))
+            with closing(sqlite3.connect(path)) as other:
+                other.execute(f"PRAGMA wal_checkpoint({how})")
+            apply(store.run(how), how, create(DATABASE))
 
 
 def test_a_file_that_goes_while_a_batch_is_committed_lets_nothing_be_written(
