@@ -132,6 +132,9 @@ class ClusterWorker:
                 if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
                     self._waits = error.holder, self.clock()
+                if error.holder != self.holder:
+                    # The store answers, and what failed here is for the other one to go on with.
+                    self._store_error = ""
             except (StoreError, AuditBrokenError) as error:
                 if str(error) != self._store_error:
                     self._log.error("the store fails", error=str(error))

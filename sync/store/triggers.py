@@ -68,7 +68,7 @@ def _present(connection: Connection) -> set[str]:
     if connection.dialect.name == "postgresql":
         query = (
             "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
-            " WHERE NOT tgisinternal AND tgenabled <> 'D' AND pg_table_is_visible(tgrelid)"
+            " WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND pg_table_is_visible(tgrelid)"
         )
     else:
         query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"

@@ -73,6 +73,15 @@ def test_triggers_that_are_gone_or_disabled_are_made_anew(
     check(*place)
 
 
+@pytest.mark.parametrize("how", ["DISABLE", "ENABLE REPLICA"])
+def test_a_trigger_that_does_not_fire_is_missing(database: Database, how: str) -> None:
+    with database.writing() as connection:
+        if connection.dialect.name != "postgresql":
+            pytest.skip("SQLite's triggers cannot be switched off")
+        connection.execute(text(f"ALTER TABLE records {how} TRIGGER records_keep"))
+        assert triggers.missing(connection) == ["records_keep"]
+
+
 @pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004"])
 def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
     database: Database, place: tuple[str, str | None], older: str

@@ -696,6 +696,22 @@ def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:
     assert world.store.open_intents("prod") == []
 
 
+def test_a_store_that_failed_is_no_more_told_by_who_stands_by_for_another(world: World) -> None:
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+        world.failing.fails = 10**6
+        world.cluster.removed_by_hand(WEB)
+        until(world.worker.checks)
+        with world.store.database.writing() as connection:
+            connection.execute(
+                text(
+                    "UPDATE leases SET holder = 'another', epoch = epoch + 1, expires_at = 1 << 60"
+                )
+            )
+        until(lambda: [each.holds for each in world.worker.checks()] == [True])
+
+
 def test_a_lease_that_went_to_another_is_taken_anew(world: World) -> None:
     world.short_of_time()
     with world.working():
