@@ -1,5 +1,6 @@
 """`zonebridge audit verify`: the whole trail recomputed, and the projections replayed from it."""
 
+import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,8 @@ from sync.store.records import (
     hash_of,
 )
 from sync.store.store import Store
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 # What an outcome repeats of its intent.
 _REPEATED = ("cluster", "object_kind", "object_name", "action", "cause", "before", "after")
@@ -216,6 +219,10 @@ def _digests(record: Record) -> set[str]:
     return {record.before, record.after, record.found} - {""}
 
 
+def _is_digest(found: object) -> bool:
+    return isinstance(found, str) and _DIGEST.fullmatch(found) is not None
+
+
 def _require_kinds(connection: Connection) -> None:
     """Raise `BrokenRecordError` where a column holds another kind of value than it is for.
 
@@ -271,7 +278,8 @@ def _walk(connection: Connection, chain: _Chain) -> None:
     with connection.execute(query.execution_options(yield_per=bodies.CHUNK)) as rows:
         for batch in rows.partitions():
             records = [Record._make(row) for row in batch]
-            digests = set().union(*map(_digests, records))
+            # Of anything else the database may refuse to be asked; its record is found by its hash.
+            digests = {each for each in set().union(*map(_digests, records)) if _is_digest(each)}
             kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
             for record in records:
                 chain.add(record, kept)

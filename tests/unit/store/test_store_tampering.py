@@ -82,7 +82,7 @@ def test_a_changed_field_is_found(store: Store, path: Path, field: str) -> None:
 
 
 @pytest.mark.parametrize("forged", [b"\xff\xfe", b"bytes", '["a", 1]', "[", '{"a": 1}', "7"])
-@pytest.mark.parametrize("field", ["rules", "error"])
+@pytest.mark.parametrize("field", ["rules", "error", "after"])
 def test_a_field_of_another_type_is_found(
     store: Store, path: Path, field: str, forged: object
 ) -> None:
@@ -93,10 +93,11 @@ def test_a_field_of_another_type_is_found(
     assert broken(store) == ("eu", 5)
 
 
-def test_text_that_is_no_utf_8_is_found(store: Store, path: Path) -> None:
+@pytest.mark.parametrize("field", ["error", "after"])
+def test_text_that_is_no_utf_8_is_found(store: Store, path: Path, field: str) -> None:
     with tampering(path) as connection:
         connection.execute(
-            "UPDATE records SET error = CAST(x'ff' AS TEXT) WHERE chain = 'eu' AND sequence = 5"
+            f"UPDATE records SET {field} = CAST(x'ff' AS TEXT) WHERE chain = 'eu' AND sequence = 5"
         )
     assert broken(store) == ("eu", 5)
 
