@@ -231,13 +231,13 @@ def plan_cycle(
             written = {} if new else store.written(cluster.name)
             live = read_live(cluster, written, options.owner)
             anew = unrecorded(cluster, live, store)
-            asked = store.adoptions(cluster.name)
+            asked = frozenset() if new else store.adoptions(cluster.name)
             planned = _plan(
                 cluster, read, live, written, options, anew=anew, prove=prove, asked=asked
             )
             return Result(
                 cluster.name,
-                # What was approved was so of the cluster before.
+                # What was approved was so of the cluster before, and so was what was adopted.
                 planned.plan if new else _if_approved(planned.plan, store),
                 planned.translated.report,
                 planned.proof,

@@ -26,6 +26,7 @@ _FROM_TO = (
     (("web", "db"), ("any",)),
     (("lab",), ("web",)),
 )
+_CLOSE = (*_FROM_TO[:5], _FROM_TO[6])
 _SELECTORS = ("", "", "app == 'web'", f"{LABEL} == 'web' || app == 'web'")
 _USERS = (("10.9.0.0/16",), ("10.9.0.0/17",), ("10.9.0.0/30",), ("10.9.0.0/16", "10.8.0.0/31"))
 _LAB = (("10.8.0.0/16",), ("10.8.0.0/30",), ("10.8.0.0/16", "10.9.0.2/31"), ())
@@ -73,6 +74,64 @@ def changed(firm: Firm, random: Random, *, at_most: int = 6) -> Firm:
     for _ in range(random.randint(1, at_most)):
         firm = random.choice(_CHANGES)(firm, random)
     return firm
+
+
+def pressed(random: Random) -> Firm:
+    """A configuration whose denies and allows are about the same few hosts of the same zones."""
+    firm = drawn(random)
+    rules = {
+        name: tuple(_closer(random, f"{name}{number}") for number in range(random.randint(3, 9)))
+        for name in firm.rules
+    }
+    here = tuple(replace(each, mode="enforced") for each in firm.here)
+    return replace(firm, rules=rules, here=here)
+
+
+def pressed_on(firm: Firm, random: Random) -> Firm:
+    """The same: allows hold more, denies take that back, and a few other things change."""
+    for _ in range(random.randint(1, 3)):
+        firm = _allows_widen_and_denies_too(firm, random)
+    if random.random() < 0.4:
+        firm = random.choice(_REARRANGING)(firm, random)
+    return changed(firm, random, at_most=2) if random.random() < 0.6 else firm
+
+
+def _closer(random: Random, name: str) -> Says:
+    action: Literal["allow", "deny"] = "deny" if random.random() < 0.6 else "allow"
+    from_, to = random.choice(_CLOSE)
+    source, negated = _listed(random) if random.random() < 0.8 else (("any",), False)
+    destination = (random.choice(("any", "any", *GROUPS)),)
+    return Says(name, action, from_, to, source, destination, negated and random.random() < 0.5)
+
+
+def _allows_widen_and_denies_too(firm: Firm, random: Random) -> Firm:
+    """A host joins groups that rules allow, and a deny before them, or in the other tier, gains it.
+
+    Some group loses another host.
+    """
+    host = random.choice(("h1", "h2", "h3", "h7", "p-db", "n-03"))
+    found: dict[str, tuple[str, ...] | str] = {}
+    for name in random.sample(GROUPS, random.choice((1, 1, 2, 3))):
+        held = firm.groups[name]
+        if not isinstance(held, str):
+            less = held[1:] if len(held) > 1 and random.random() < 0.4 else held
+            found[name] = tuple(dict.fromkeys((*less, host)))
+    firm = _with(firm, found)
+    name = random.choice(tuple(firm.rules))
+    rules = list(firm.rules[name])
+    denies = [at for at, rule in enumerate(rules) if rule.action == "deny"]
+    if denies and random.random() < 0.5:
+        at = random.choice(denies)
+        rules[at] = replace(rules[at], source=_joined(rules[at].source, host))
+    else:
+        from_, to = random.choice(_CLOSE)
+        deny = Says(f"no{random.randrange(10**6)}", "deny", from_, to, (host,))
+        rules.insert(random.randint(0, len(rules) // 2), deny)
+    return replace(firm, rules={**firm.rules, name: tuple(rules)})
+
+
+def _joined(listed: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return listed if listed == ("any",) else tuple(dict.fromkeys((*listed, name)))
 
 
 def says(random: Random, name: str) -> Says:
@@ -420,3 +479,12 @@ _CHANGES: Sequence[Change] = (
     _other_mode,
     _other_settings,
 )
+_REARRANGING: Sequence[Change] = (
+    _other_settings,
+    _other_settings,
+    _other_zones,
+    _a_zone_comes_or_goes,
+    _a_rule_moves_to_the_other_group,
+    _tiers_change_places,
+)
+"""What moves verdicts from one end, chain or tier to another."""

@@ -25,14 +25,16 @@ from typing import Any, Literal
 import pytest
 
 from sync.calico.manifest import Manifest
-from sync.calico.ownership import owner_labels
+from sync.calico.names import LIST_LABEL
+from sync.calico.objects import POLICIES
+from sync.calico.ownership import ours_of, owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
 from sync.cycle import Result, sync_cluster
 from sync.desired import Cluster
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.plan.changes import Change
+from sync.plan.changes import Change, Place
 from sync.store import Outcome
 from sync.targets import DeviceGroupHere
 from sync.translate import chains
@@ -360,8 +362,9 @@ class _Trail:
 
     cluster = "eu"
 
-    def __init__(self, standing: Objects) -> None:
+    def __init__(self, standing: Objects, asked: Objects = _NO_OBJECTS) -> None:
         self.believed = dict(standing)
+        self.asked = asked
         self.writes: list[Write] = []
         self._now = count()
 
@@ -376,8 +379,10 @@ class _Trail:
     def approved(self, _cluster: str, _digest: str) -> bool:
         return True
 
-    def adoptions(self, _cluster: str) -> frozenset[Any]:
-        return frozenset()
+    def adoptions(self, _cluster: str) -> frozenset[tuple[str, str, str]]:
+        return frozenset(
+            (*key, ours_of(each.document()).digest) for key, each in self.asked.items()
+        )
 
     # Of a lease.
 
@@ -425,11 +430,19 @@ def _nothing(_name: str, _time: int) -> bool:
 
 
 def synced(
-    firm: Firm, standing: Objects, refuses: Refuses = _nothing, foreign: Objects = _NO_OBJECTS
+    firm: Firm,
+    standing: Objects,
+    refuses: Refuses = _nothing,
+    foreign: Objects = _NO_OBJECTS,
+    *,
+    asked: Objects = _NO_OBJECTS,
+    proven: bool = True,
 ) -> Trace:
     """One sync of a cluster in which this stands, of which it refuses some writes.
 
-    What is `foreign` stands there too, in the place of what we wrote.
+    What is `foreign` stands there too, in the place of what we wrote; what is `asked` for of it is
+    taken over. What is not `proven` is quicker: the proof is of what shall be, and says nothing of
+    the way there.
     """
     believed, standing = standing, {**standing, **foreign}
     cluster = MemoryCluster(OWNER, {key: each.document() for key, each in standing.items()})
@@ -443,10 +456,12 @@ def synced(
             raise NotWrittenError(f"{name} was refused")
 
     cluster.before_write = before_write
-    trail: Any = _Trail(believed)
+    trail: Any = _Trail(believed, asked)
     with pytest.MonkeyPatch.context() as patch:
         # A few writes that go first are not all that may be under way at once.
         patch.setattr("sync.cycle._PROBE", 1000, raising=False)
+        if not proven:
+            patch.setattr("sync.cycle.proof_of", lambda *_, **__: None)
         result = sync_cluster(
             Cluster(
                 "eu",
@@ -493,9 +508,11 @@ def complaints(
     """
     trace = traces[-1]
     begun = JUDGE.of(trace.start.values()) if any(each.foreign for each in traces) else None
-    denied = ~_excused(traces, aims)
+    denied = -1
     for aim in aims:
         denied &= aim.denied
+    lasting = denied & begun.denied if begun else 0
+    denied &= ~_excused(traces, aims)
     tiers = {
         place: mask
         for place, mask in aims[0].whole.by_tier.items()
@@ -512,7 +529,9 @@ def complaints(
         for name in {*state.homeless} - {name for _, name in trace.foreign}:
             yield _told(trace, aims, done, f"{name} stands in a tier that does not")
             return
-        if opened := denied & ~state.denied:
+        # What had no order may be open for a moment, and not while something is held.
+        stays = lasting if stands == trace.end else 0
+        if opened := (denied | stays) & ~state.denied:
             yield _told(trace, aims, done, _opened(JUDGE.shown(opened), aims, stands))
             return
         for (tier, direction), mask in tiers.items():
@@ -649,39 +668,106 @@ def journey(
 def obstructed(
     firms: Sequence[Firm], random: Random, *, times: int, turns: int = 1
 ) -> Iterator[tuple[Trace, str]]:
-    """Syncs past an object of others in the place of one of ours, each with what is wrong of it.
+    """Syncs past objects of others in the places of ours, each with what is wrong of it.
 
-    It comes at any moment between two configurations, is there for two syncs, and goes again.
+    They come at any moment between two configurations and are there for two syncs, each of which
+    may be killed, the second also refused some write. Then they are gone, what stood there is back,
+    or some are taken over.
     """
     old, new, *more = firms
-    trace = synced(new, old.first.end)
-    between = [old.first.end, *(stands for _, stands in trace.states(random, turns))]
-    for stands in random.sample(between, min(times, len(between))):
-        aims, traces = [old, new], [trace]
-        aim = random.choice((new, new, old, *more))
-        written = [each.change.after for each in synced(aim, stands).writes if each.change.after]
-        # What is only to come is missed the most: policies are about to count on it.
-        often = written and random.random() < 0.7
-        foreign = _foreign(written if often else [*stands.values()] or written, random)
-        held = dict(stands)
-        for _ in range(2):
+    trace = synced(new, old.first.end, proven=False)
+    between = [stands for _, stands in trace.states(random, turns)]
+    # Most things are still to be done at the start.
+    for number in range(times if trace.writes else 0):
+        early = number % 2 == 0 or not between
+        stands = dict(old.first.end if early else random.choice(between))
+        aim = random.choice((new, new, new, new, old, *more))
+        foreign = _obstacles(trace, stands, random)
+        aims, traces, held = [old, new], [trace], stands
+        for again in range(2):
             aims.append(aim)
-            traces.append(synced(aim, held, foreign=foreign))
+            refuses = _refusing(traces[-1], random) if again else _nothing
+            there = {**foreign, **({} if again else _drifted(stands, foreign, random))}
+            traces.append(synced(aim, held, refuses, there, proven=False))
             said = [*complaints(traces, aims, random, turns), *_touched(traces[-1], foreign)]
             yield traces[-1], "".join(said)
-            held = {key: each for key, each in traces[-1].end.items() if key not in foreign}
-            aim = random.choice((new, old, *more))
+            ways = [done for done, _ in traces[-1].states(random, 0)]
+            killed = ways and random.random() < 0.3
+            end = traces[-1].after(random.choice(ways)) if killed else traces[-1].end
+            held = {key: each for key, each in end.items() if key not in foreign}
+            if random.random() < 0.3:
+                aim = random.choice((new, old, *more))
         aims.append(aim)
-        # It goes again, or what stood there comes back.
-        came_back = {
+        way = random.choice(("gone", "back", "adopted"))
+        tiers = {each.document()["spec"].get("tier") for each in held.values()}
+        if any(kind == "Tier" and name in tiers for kind, name in foreign):
+            # Nobody can remove a tier in which a policy stands.
+            way = "adopted"
+        # Nobody has a policy without its tier.
+        back = {
             key: each
             for key, each in stands.items()
-            if key in foreign
+            if way == "back"
+            and key in foreign
             and ("Tier", each.document()["spec"].get("tier")) in {*held, *_NO_TIER}
         }
-        traces.append(synced(aim, {**held, **came_back}))
-        said = [*complaints(traces, aims, random, turns), *ended(traces[-1], aim)]
+        if way == "adopted":
+            there = {key: _without(each, _THEIRS) for key, each in foreign.items()}
+            asked = {key: each for key, each in there.items() if random.random() < 0.7}
+            traces.append(synced(aim, held, foreign=there, asked=asked, proven=False))
+        else:
+            traces.append(synced(aim, {**held, **back}, proven=False))
+        said = [*complaints(traces, aims, random, turns)]
+        if way != "adopted":
+            said += ended(traces[-1], aim)
         yield traces[-1], "".join(said)
+
+
+def _drifted(stands: Objects, foreign: Objects, random: Random) -> dict[Key, Manifest]:
+    """A tier of ours that another hand lets deny at its end, sometimes."""
+    tiers = sorted(key for key in stands if key[0] == "Tier" and key not in foreign)
+    # Where the last policy of a chain is missing, it is the end of the tier that decides.
+    often = 0.6 if any(kind in POLICIES for kind, _ in foreign) else 0.1
+    if not tiers or random.random() > often:
+        return {}
+    key = random.choice(tiers)
+    document = stands[key].document()
+    document["spec"]["defaultAction"] = "Deny"
+    return {key: Manifest.of(document)}
+
+
+def _refusing(trace: Trace, random: Random) -> Refuses:
+    """One name that was left or written is refused, sometimes."""
+    plan = trace.result.plan
+    names = sorted({each.name for each in plan.changes}) if plan else []
+    if not names or random.random() < 0.7:
+        return _nothing
+    refused = random.choice(names)
+    return lambda name, _time: name == refused
+
+
+def _obstacles(trace: Trace, stands: Objects, random: Random) -> dict[Key, Manifest]:
+    """Objects of others in places of ours, mostly where a sync like this one is about to write.
+
+    What is written first is what most counts on: lists that denies are about to select, sets that
+    lose, the policies in the middle of a chain that grows.
+    """
+    changes = [each.change for each in trace.writes]
+    made = [each.after for each in changes if each.after and each.after not in stands.values()]
+    new = [each for each in made if (each.kind, each.name) not in stands]
+    lists = [each for each in made if LIST_LABEL in each.document()["metadata"]["labels"]]
+    sets = [each for each in made if each.kind == "GlobalNetworkSet"]
+    policies = [each for each in made if each.kind == "GlobalNetworkPolicy"]
+    standing = [*stands.values()]
+    selected = [each for each in standing if each.kind == "GlobalNetworkSet"]
+    # What denies at the other end of what a chain lets by.
+    around = [each for each in standing if each.kind in POLICIES and not Place.of(each).chain]
+    kinds = [lists, lists, sets, policies, policies, new, selected, around, around, standing, made]
+    kinds = [each for each in kinds if each] or [list(trace.end.values())]
+    found: dict[Key, Manifest] = {}
+    for _ in range(random.choice((1, 1, 1, 2))):
+        found |= _foreign(random.choice(kinds), random)
+    return found
 
 
 def _touched(trace: Trace, foreign: Objects) -> Iterator[str]:
@@ -689,19 +775,18 @@ def _touched(trace: Trace, foreign: Objects) -> Iterator[str]:
         if trace.end.get(key) != each:
             yield f"\n{key} of others was touched"
     plan = trace.result.plan
-    if plan and plan.held and trace.result.state != "blocked":
+    if plan and plan.held and not trace.refused and trace.result.state != "blocked":
         yield f"\nwhat stands in the way makes the cluster {trace.why}"
 
 
 def _foreign(of: Sequence[Manifest], random: Random) -> dict[Key, Manifest]:
     """What somebody else has made of one of these objects."""
-    kind = random.choice(sorted({each.kind for each in of}))
-    taken = random.choice([each for each in of if each.kind == kind])
+    taken = random.choice(of)
     document = taken.document()
     labels = document["metadata"].pop("labels", {})
     document["metadata"].pop("annotations", None)
     if random.random() < 0.3:
-        document["metadata"]["labels"] = {"team": "blue"}
+        document["metadata"]["labels"] = dict([_THEIRS])
     elif random.random() < 0.2:
         # Whoever takes off the labels of an installation may leave those that selectors name.
         kept = {key: value for key, value in labels.items() if (key, value) not in OWNER}
@@ -722,6 +807,14 @@ def _foreign(of: Sequence[Manifest], random: Random) -> dict[Key, Manifest]:
     return {(each.kind, each.name): each for each in found}
 
 
+def _without(manifest: Manifest, label: tuple[str, str]) -> Manifest:
+    """The same object without a label: on what is taken over, those of others are kept."""
+    document = manifest.document()
+    document["metadata"].get("labels", {}).pop(label[0], None)
+    return Manifest.of(document)
+
+
+_THEIRS = ("team", "blue")
 _NO_TIER = {("Tier", None)}  # of sets and tiers themselves
 _ELSEWHERE = {
     "apiVersion": "projectcalico.org/v3",

@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain as joined
 
+from sync.calico.manifest import Manifest
+from sync.calico.names import LIST_LABEL
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.growth import only_loses, set_writes
@@ -123,6 +125,10 @@ class Unwritten:
     def add(self, change: Change) -> None:
         """Count a change as not written: what waits for it is stopped from now on."""
         self._left.add(chain_of(change))
+        self.foresee(change)
+
+    def foresee(self, change: Change) -> None:
+        """Stop what waits for a change that will be left; what its chain has before it may come."""
         chains = {chain_of(change)}
         if change.kind in POLICIES:
             self._chains.add(chain_of(change))
@@ -228,6 +234,14 @@ class Unwritten:
         """Why a set has to stay as it is. What it only loses, no policy can allow by it."""
         if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""
+        if change.after and not any(self._selections.stands(each) for each in _sides(change)):
+            # It is written before policies, and until one is written that selects it it is nothing.
+            return ""
+        labels = _labels(change)
+        by_content = any(key == LIST_LABEL for key, _ in labels)
+        if by_content and change.after and not self._selections.allows(labels):
+            # What a list by content gains was taken from it by another hand; it is only denied by.
+            return ""
         return "a policy or a set that is used with it was not written"
 
 
@@ -245,8 +259,12 @@ def _opens(change: Change) -> bool:
     return before != "Pass" and after == "Pass"
 
 
+def _sides(change: Change) -> list[Manifest]:
+    return [side for side in (change.before, change.after) if side]
+
+
 def _labels(change: Change) -> frozenset[Label]:
-    sides = (side.document() for side in (change.before, change.after) if side)
+    sides = (side.document() for side in _sides(change))
     return frozenset(joined.from_iterable(map(carried, sides)))
 
 

@@ -1,7 +1,7 @@
 """The Plan: shown, stored, applied and audited as one frozen value."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -166,16 +166,33 @@ class Plan:
         return self._order.unordered
 
     def unwritten(self) -> Unwritten:
-        """What is not written of the plan: what is held, to begin with.
+        """What is not written of the plan: what is held, to begin with, and what waits for that.
 
         What had no order anyway need not wait for what failed and is tried again soon; it waits for
-        what is held, which may be for good.
+        what is held, which may be for good. There what waits counts from the start: something may
+        depend on it that would be written before.
         """
+        waiting: tuple[Change, ...] = ()
+        while self.held:
+            unwritten = self._unwritten(waiting)
+            stopped = [
+                change for some in rounds(self.steps()) for change, _ in unwritten.stopped(some)
+            ]
+            # Sets lose before policies change and gain after them: they wait for what comes before.
+            policies = tuple(change for change in stopped if change.kind in POLICIES)
+            if policies == waiting:
+                break
+            waiting = policies
+        return self._unwritten(waiting)
+
+    def _unwritten(self, waiting: Iterable[Change]) -> Unwritten:
         unordered = frozenset(() if self.held else self.unordered)
         kept = tuple(each for each in self.precedence if each not in unordered)
         unwritten = Unwritten(self._selections, kept)
         for change in self.held:
             unwritten.add(change)
+        for change in waiting:
+            unwritten.foresee(change)
         return unwritten
 
     @cached_property

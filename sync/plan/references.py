@@ -66,6 +66,23 @@ def named(document: Mapping[str, Any]) -> frozenset[Label]:
     )
 
 
+def allowed_by(document: Mapping[str, Any]) -> frozenset[Label]:
+    """Those of the labels that a policy names by which it allows more, the more sets hold."""
+    return frozenset(
+        label
+        for direction in DIRECTIONS
+        for rule in rules(document, direction)
+        for end in ("source", "destination")
+        if isinstance(selector := mapping(rule, end).get(_allowing(rule)), str)
+        for label in _labels_named(selector)
+    )
+
+
+def _allowing(rule: Any) -> str:
+    action = mapping({"rule": rule}, "rule").get("action")
+    return "notSelector" if action == "Deny" else "selector"
+
+
 def named_by(manifest: Manifest | None) -> frozenset[Label]:
     """The same of a manifest; nothing names nothing."""
     return named(manifest.document()) if manifest else frozenset()

@@ -8,7 +8,7 @@ from functools import cached_property
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Change, Place
-from sync.plan.references import Label, carried, named
+from sync.plan.references import Label, allowed_by, carried, named
 
 ChainKey = tuple[str, str, str]
 """Kind, tier and zone of a chain. Policies around the chains of a tier are one, of zone ""."""
@@ -81,6 +81,21 @@ class Selections:
             for label in labels:
                 found[label].add(chain)
         return found
+
+    def allows(self, labels: frozenset[Label]) -> bool:
+        """Whether some policy, that stands or is to come, allows more by what carries labels."""
+        return not self._allowed.isdisjoint(labels)
+
+    @cached_property
+    def _allowed(self) -> frozenset[Label]:
+        sides = (side for change in self.changes for side in (change.before, change.after))
+        return frozenset().union(
+            *(
+                allowed_by(each.document())
+                for each in (*self.unchanged, *sides)
+                if each and each.kind in POLICIES
+            )
+        )
 
     def stands(self, manifest: Manifest) -> bool:
         """Whether a policy that stands selects a set."""

@@ -192,7 +192,7 @@ class Line:
                 f"{self.where} compresses its answers although asked not to, which no Panorama "
                 "does; check what stands at that address"
             )
-        while part := response.read1(_CHUNK, decode_content=False):
+        while part := response.read1(_CHUNK):
             parts.append(part)
             size += len(part)
             if size > MAX_BYTES:

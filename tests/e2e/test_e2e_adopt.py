@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, until
 
 THEIRS = {
     "apiVersion": "projectcalico.org/v3",
@@ -60,3 +60,26 @@ def test_what_is_not_in_the_way_cannot_be_adopted(place: Installation) -> None:
     assert done.code == 64
     assert "no object that could be taken over" in done.err
     assert place.records("--kind", "operator") == []
+
+
+def test_a_service_that_runs_follows(place: Installation) -> None:
+    place.configure("eu", poll_interval="1s", lease_ttl="10m")
+    theirs = ["192.0.2.0/24"]
+    with place.running() as service:
+        until(lambda: service.metric("cluster_syncs_total eu blocked") > 0, "it is held up")
+        assert place.written("eu") == {"pan.db.yaml": ["10.2.0.0/24"], "pan.web.yaml": theirs}
+        # It keeps the lease: the other remedy is not to be had beside it.
+        assert place.run("sync", "--adopt").code == 7
+        place.done("adopt", "GlobalNetworkSet", "pan.web")
+        # Its next sync need not wait for a minute.
+        grown = {"web": ["10.1.0.1/32"], "db": ["10.2.0.0/24", "10.3.0.0/24"]}
+        place.panorama(eu=grown)
+        until(
+            lambda: place.written("eu") == {f"pan.{name}.yaml": grown[name] for name in grown},
+            "what was in the way is taken over",
+        )
+        until(lambda: service.metric("cluster_syncs_total eu in sync") > 0, "it is in sync")
+    taken = [each for each in place.records("--kind", "intent") if each["object_name"] == "pan.web"]
+    [asked] = place.records("--kind", "operator")
+    assert taken[0]["before"] == asked["before"] != ""
+    place.done("audit", "verify")

@@ -415,6 +415,30 @@ def test_a_set_of_others_holds_back_what_selects_it_until_it_is_adopted(world: W
     assert world.verified()
 
 
+def test_a_set_of_others_in_our_place_that_ours_would_select_holds_back_everything(
+    world: World,
+) -> None:
+    world.mode = "enforced"
+    cluster = world.keep_in_memory()
+    world.export(A, B, C, WEB, DB, allow("r", from_=["web"], source=["web"]))
+    labels = {names.ADDRESS_GROUP_LABEL: "web"}
+    theirs = GlobalNetworkSet("pan.web", ("0.0.0.0/0",), tuple(labels.items())).manifest()
+    put(cluster, theirs)
+    result = world.only()
+    assert result.plan is not None
+    # What it holds would count as the address group's: it is judged as what it is.
+    assert {each.guard for each in result.plan.blockers} == {"foreign-object", "foreign-set"}
+    assert not result.plan.partial
+    assert result.plan.waiting == ()
+    assert [*cluster.documents.values()] == [theirs.document()]
+    # Without the labels it holds back what counts on it alone.
+    put(cluster, GlobalNetworkSet("pan.web", ("0.0.0.0/0",)).manifest())
+    result = world.only()
+    assert result.plan is not None
+    assert {each.guard for each in result.plan.blockers} == {"foreign-object"}
+    assert result.plan.partial
+
+
 @pytest.mark.parametrize("ours", [False, True])
 def test_a_tier_of_others_holds_back_all_that_is_in_it(world: World, *, ours: bool) -> None:
     world.mode = "enforced"

@@ -12,7 +12,10 @@ from sync.calico.manifest import Manifest
 from sync.calico.names import LIST_LABEL
 from sync.calico.objects import GlobalNetworkSet
 from sync.plan.changes import Action, Change, nets
+from sync.plan.differences import Differences
+from sync.plan.guards import foreign_object
 from sync.plan.order import Order, Step, Unwritten, order
+from sync.plan.plan import make_plan
 from sync.plan.precedence import Precedence
 from sync.plan.selections import Selections
 from tests.unit.plan.words import DRIFT, a_set, create, delete, policy, tier, update
@@ -570,6 +573,10 @@ def test_a_tier_that_denied_at_its_end_passes_when_its_policies_stand() -> None:
     assert stops(create(policy("a")), opens) == [True]
     assert stops(delete(policy("a")), opens) == [True]
     assert stops(create(policy("a", tier="other")), opens) == [False]
+    # Nor may a policy that stands in it deny what it shall by a set that is not there yet.
+    standing = [policy("c", chain="web", groups=("x",)), policy("c", tier="other", groups=("y",))]
+    assert stops(create(a_set("x")), opens, beside=standing) == [True]
+    assert stops(create(a_set("y")), opens, beside=standing) == [False]
 
 
 def test_a_tier_that_newly_passes_waits_for_the_one_that_newly_denies() -> None:
@@ -695,3 +702,43 @@ def test_behind_a_chain_that_misses_a_list_nothing_passes_more() -> None:
     assert not unwritten.stops(behind)
     unwritten.add(missing)
     assert unwritten.stops(behind)
+
+
+def test_what_has_no_order_waits_for_what_is_held_though_it_would_be_written_before() -> None:
+    held = create(tier("a"), DRIFT)
+    denies = create(policy("p", chain="z", tier="a"))
+    passes = update(
+        policy("p", chain="z", tier="b"), policy("p", chain="z", tier="b", groups=("y",))
+    )
+    both_ways = [before(("a", "z"), ("b", "z"), 1), before(("b", "z"), ("a", "z"), 9)]
+    assert ordered([denies, passes], (), both_ways).unordered == (both_ways[0],)
+    blocker = foreign_object(held.kind, held.name, "is theirs")
+    found = Differences((denies, passes), (), (), (blocker,), 0, (held,))
+    plan = make_plan("eu", [], found, [], repair_drift=True, precedence=both_ways)
+    assert plan.partial
+    assert {change.name for change, _ in plan.waiting} == {"a.p", "b.p"}
+
+
+def test_a_list_that_nothing_selects_yet_is_written_whatever_waits() -> None:
+    late = update(policy("p", chain="web"), policy("p", chain="web", groups=("x",)))
+    # Another chain may be about to deny by it.
+    new, stands = create(a_set("x", "10.0.0.1/32")), update(a_set("x"), a_set("x", "10.0.0.1/32"))
+    assert stops(late, new, beside=[policy("q", chain="db")]) == [False]
+    assert stops(late, stands, beside=[policy("q", chain="db", groups=("x",))]) == [True]
+
+
+def test_a_list_that_is_only_denied_by_is_repaired_though_its_chain_waits() -> None:
+    late = update(policy("p", chain="web"), policy("p", chain="web", groups=("x",)))
+    broken, right = a_list("l"), a_list("l", "10.0.0.1/32")
+    document = policy("q", chain="web", groups=("l",)).document()
+    [rule] = document["spec"]["egress"]
+    rule["destination"]["selector"] = f"{LIST_LABEL} == 'l'"
+    denying = Manifest.of(document)
+    rule["action"] = "Pass"
+    assert stops(late, update(broken, right, DRIFT), beside=[denying]) == [False]
+    assert stops(late, delete(right), beside=[denying]) == [True]
+    failing = update(policy("q", chain="web"), policy("q", 1, chain="web", groups=("x",)))
+    assert stops(failing, update(broken, right, DRIFT), beside=[Manifest.of(document)]) == [True]
+    rule["action"] = "Deny"
+    rule["destination"] = {"notSelector": rule["destination"]["selector"]}
+    assert stops(late, update(broken, right, DRIFT), beside=[Manifest.of(document)]) == [True]

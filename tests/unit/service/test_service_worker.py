@@ -697,6 +697,7 @@ def test_a_store_that_fails_for_a_while_is_survived(world: World) -> None:
 
 
 def test_a_store_that_failed_is_no_more_told_by_who_stands_by_for_another(world: World) -> None:
+    world.short_of_time()
     with world.working():
         world.say(web=["a"])
         settled(world, web=["10.0.0.1/32"])
@@ -741,6 +742,7 @@ def test_it_stands_by_while_another_holds_the_lease(world: World) -> None:
 
 
 def test_heads_that_could_not_be_published_are_told_until_they_are(world: World) -> None:
+    world.short_of_time()
     world.unpublishable = "the disk is full"
     with world.working():
         world.say(web=["a"])
