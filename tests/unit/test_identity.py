@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sync import identity
+from sync.calico.objects import GlobalNetworkSet
 from sync.cycle import Result
 from sync.errors import ClusterError, UsageError
 from sync.identity import ForeignClusterError
@@ -299,6 +300,25 @@ def test_an_approval_lets_nothing_through_in_a_cluster_that_was_accepted_since(
     world.store.run("alice").approve(blocked.digest)
     assert len(changed(world.only())) == 3
     assert verify(world.store)
+
+
+def test_what_may_be_taken_over_in_one_cluster_is_foreseen_in_no_other(world: World) -> None:
+    world.stands_for = {"eu": (("main", "dg"),)}
+    document = GlobalNetworkSet("pan.web", ("192.0.2.0/24",)).manifest().document()
+    world.kept["eu"].documents["GlobalNetworkSet", "pan.web"] = document
+    held = world.only().plan
+    assert held is not None
+    world.store.run("alice").let_adopt("eu", held.held)
+    let_through = world.only(dry=True).plan
+    assert let_through is not None
+    assert let_through.held == ()
+
+    other = world.kept["eu"] = KnownCluster(world.owner, uid=TWO)
+    other.documents["GlobalNetworkSet", "pan.web"] = document
+    world.settings["accept"] = True
+    foreseen = world.only(dry=True).plan
+    assert foreseen is not None
+    assert [each.name for each in foreseen.held] == ["pan.web"]
 
 
 def forget(world: World, name: str) -> None:
