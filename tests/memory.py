@@ -13,6 +13,7 @@ from sync.clusters.cluster import (
     Lifelines,
     LiveObject,
     NotWrittenError,
+    OutOfReachError,
     Remaining,
     Workload,
 )
@@ -44,7 +45,8 @@ class MemoryCluster:
     uid: str = ""
 
     def writer(self, remaining: Remaining, stopping: Callable[[], bool]) -> "MemoryCluster":
-        assert remaining() > 0
+        if remaining() <= 0:
+            raise OutOfReachError("the lease could not be renewed in time")
         return self
 
     def watch(

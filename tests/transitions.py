@@ -12,7 +12,7 @@ is ordered. Each state is then judged by `tests.naive`, flow by flow:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from difflib import unified_diff
@@ -361,6 +361,7 @@ class _Trail:
     """
 
     cluster = "eu"
+    holder = "a test"
 
     def __init__(self, standing: Objects, asked: Objects = _NO_OBJECTS) -> None:
         self.believed = dict(standing)
@@ -378,6 +379,9 @@ class _Trail:
 
     def approved(self, _cluster: str, _digest: str) -> bool:
         return True
+
+    def lacking(self, _heads: Iterable[object]) -> frozenset[Any]:
+        return frozenset()
 
     def adoptions(self, _cluster: str) -> frozenset[tuple[str, str, str]]:
         return frozenset(
@@ -460,6 +464,8 @@ def synced(
     with pytest.MonkeyPatch.context() as patch:
         # A few writes that go first are not all that may be under way at once.
         patch.setattr("sync.cycle._PROBE", 1000, raising=False)
+        # There is no record that an object could name.
+        patch.setattr("sync.cycle._stamp", lambda *_: ())
         if not proven:
             patch.setattr("sync.cycle.proof_of", lambda *_, **__: None)
         result = sync_cluster(

@@ -51,8 +51,18 @@ def order(
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections)
     front, chains, behind = _around_chains(stay)
-    # What denies behind all chains, and another hand took away, denies again before chains change.
-    repaired = [each for each in behind if each.cause is Cause.DRIFT and not _passes(each)]
+    # What denies behind all chains, and another hand took away, denies again before chains change;
+    # also where the configuration changed it meanwhile, for what is missing denies nothing.
+    chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
+    repaired = [
+        each
+        for each in behind
+        if not _passes(each)
+        and (
+            each.cause is Cause.DRIFT
+            or (each.before is None and (each.kind, each.place.tier) in chained)
+        )
+    ]
     behind = [each for each in behind if each not in repaired]
     gone_front, gone_chains, gone_behind = _around_chains(go)
     written, removed = _by_chain(chains), _by_chain(gone_chains)

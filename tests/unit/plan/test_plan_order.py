@@ -377,6 +377,22 @@ def test_what_stands_around_the_chains_is_written_around_them_and_removed_the_ot
     ]
 
 
+def test_what_denies_behind_chains_that_stand_and_is_gone_comes_before_they_change() -> None:
+    stands = policy("web", 1, chain="web")
+    behind = create(policy("behind", 9))
+    assert written(create(policy("db", 1, chain="db")), behind, beside=[stands]) == [
+        [["+fw.behind"]],
+        [["+fw.db"]],
+    ]
+    # Where there are no chains yet, or those of another tier alone, all of it comes together.
+    elsewhere = policy("web", 1, chain="web", tier="other")
+    for beside in ([], [elsewhere], [policy("front", -9)]):
+        assert written(create(policy("db", 1, chain="db")), behind, beside=beside) == [
+            [["+fw.db"]],
+            [["+fw.behind"]],
+        ]
+
+
 def test_policies_of_other_kinds_tiers_and_chains_are_other_chains() -> None:
     assert written(
         create(policy("a", 2, chain="web")),
