@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync.errors import ClusterError, SourceError, UsageError
-from sync.settings import Settings, check_files, configuration_file
+from sync.cli.checking import checked, further_warnings
+from sync.errors import SourceError, UsageError
+from sync.settings import Settings, configuration_file
 from sync.settings import schema as settings_schema
-from sync.settings.problems import Problem, did_you_mean, listed, nearest, write_place
+from sync.settings.problems import Problem, did_you_mean, listed
 from sync.settings.start import StartDeviceGroup, StartZone, start
 
 if TYPE_CHECKING:
@@ -92,26 +93,15 @@ def check(context: click.Context, output: str) -> None:
     Whatever is wrong is listed on stderr, with exit code 64; warnings go to stderr and change no
     exit code.
     """
-    from sync.assembly import expression_problems
-
     settings = context.obj.settings()
-    file = configuration_file(context.obj.config, os.environ)
-    problems, warnings = check_files(settings)
-    if problems:
-        first = f"{file} names files that cannot be used:"
-        raise UsageError("\n  ".join([first, *map(str, problems)]))
-    problems = expression_problems(settings)
-    zones: _ZonesSeen = {}
-    if not problems:
-        zones = _zones(settings, problems, warnings)
+    file = context.obj.file
+    warnings = checked(settings, file)
+    problems: list[Problem] = []
+    zones = _zones(settings, problems, warnings)
     if problems:
         raise UsageError(listed(file, problems))
-    warnings += [
-        *_unused_sources(settings),
-        *_answer_warnings(settings),
-        *_context_warnings(settings),
-        *_zone_warnings(settings, zones),
-    ]
+    named = {zone.name for found in zones.values() for zone in found or ()}
+    warnings += further_warnings(settings, named, whole=None not in zones.values())
     for warning in warnings:
         click.echo(f"warning: {_printable(warning)}", err=True)
     summary = _summary(settings, file, zones, warnings)
@@ -122,46 +112,6 @@ def check(context: click.Context, output: str) -> None:
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
     click.echo(json.dumps(settings_schema(), indent=2))
-
-
-def _unused_sources(settings: Settings) -> list[str]:
-    used = {
-        settings.source_of(group).name
-        for cluster in settings.clusters
-        for group in cluster.device_groups
-    }
-    return [
-        f"sources[{i}]: no device group uses source {source.name}; remove it, or use it"
-        for i, source in enumerate(settings.sources)
-        if source.name not in used
-    ]
-
-
-def _answer_warnings(settings: Settings) -> Iterator[str]:
-    if settings.fqdn == "resolve":
-        yield (
-            "fqdn: resolve lets rules allow what this machine's DNS answers, which may be more "
-            "than firewalls allow by theirs; give both the same resolvers"
-        )
-
-
-def _context_warnings(settings: Settings) -> Iterator[str]:
-    """Whose context is whatever is current, where the kubeconfig has several."""
-    from sync.clusters.kubeconfig import contexts
-
-    for i, cluster in enumerate(settings.clusters):
-        if cluster.kubeconfig is None or cluster.context:
-            continue
-        try:
-            current, known = contexts(cluster.kubeconfig)
-        except ClusterError:
-            continue  # told when the cluster is reached
-        if len(known) > 1:
-            yield (
-                f"clusters[{i}].context: is not given, and {cluster.kubeconfig} has several "
-                f"({', '.join(known)}); each process takes the one that is current when it starts, "
-                f"now {current or 'none'}; name the one that is meant"
-            )
 
 
 def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> _ZonesSeen:
@@ -208,49 +158,6 @@ def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> 
         except UsageError as error:
             problems.append(Problem(("clusters", i), str(error)))
     return zones
-
-
-def _zone_warnings(settings: Settings, zones: _ZonesSeen) -> Iterator[str]:
-    definitions = settings.zones.definitions
-    named = {zone.name for found in zones.values() for zone in found or ()}
-    by_label = [
-        name
-        for name in [*definitions, *sorted(named - {*definitions})]
-        if not (
-            name in definitions
-            and (workloads := definitions[name].workloads)
-            and workloads.namespace_selector
-        )
-    ]
-    if by_label:
-        yield (
-            f"zones: whoever creates a pod can put it into {', '.join(map(repr, by_label))} by its "
-            "labels; give zones a namespace_selector under zones.definitions"
-        )
-    if None not in zones.values():
-        for name in definitions:
-            if name not in named:
-                match = nearest(name, named)
-                yield (
-                    f"{write_place(('zones', 'definitions', name))}: no device group of the "
-                    f"clusters names this zone; "
-                    + (f"did you mean {match!r}?" if match else "remove it, or correct its name")
-                )
-    if settings.zones.unzoned_pods == "deny" and not any(
-        _keeps_dns(essential.direction, essential.ports) for essential in settings.zones.essentials
-    ):
-        yield (
-            "zones.unzoned_pods: deny keeps zoned pods from a cluster DNS that is in no zone, and "
-            "no essential has port 53; add one to zones.essentials"
-        )
-
-
-def _keeps_dns(direction: str, ports: Sequence[str]) -> bool:
-    """Whether an essential is for DNS queries too; without ports it is for everything."""
-    written = [each.removesuffix("/udp").split("-") for each in ports if each.endswith("/udp")]
-    return direction == "egress" and (
-        not ports or any(int(each[0]) <= 53 <= int(each[-1]) for each in written)
-    )
 
 
 def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:

@@ -38,11 +38,22 @@ class Context:
 
     def settings(self) -> "Settings":
         """Read the configuration, and log as it says; `UsageError` lists all that is wrong."""
+        settings = self.read()
+        log_as(settings)
+        return settings
+
+    def read(self) -> "Settings":
+        """Read the configuration as it is now; `UsageError` lists all that is wrong."""
         from sync.settings import load
 
-        settings = load(self.config, os.environ)
-        _log_as(settings)
-        return settings
+        return load(self.config, os.environ)
+
+    @property
+    def file(self) -> Path:
+        """The configuration file."""
+        from sync.settings import configuration_file
+
+        return configuration_file(self.config, os.environ)
 
     def recorded(self) -> "Store":
         """The store, to look at what it has recorded; `StoreError` if there is none yet."""
@@ -109,12 +120,12 @@ def use_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _log_as(settings: "Settings") -> None:
-    """Log to stderr: stdout is the result's."""
+def log_as(settings: "Settings") -> None:
+    """Log to stderr as the configuration says: stdout is the result's."""
     import structlog
 
     # What libraries log by themselves is not for our users, and would be no JSON.
-    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(_SILENT)
 
     terminal = settings.log.format == "console" or (
         settings.log.format == "auto" and sys.stderr.isatty()
@@ -137,6 +148,9 @@ def _log_as(settings: "Settings") -> None:
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Log(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+_SILENT = logging.NullHandler()
 
 
 def _redacted(_logger: Any, _method: str, event: "EventDict") -> "EventDict":

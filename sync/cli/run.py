@@ -1,36 +1,156 @@
 """`zonebridge run`: the long-lived service."""
 
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
+import structlog
 
 from sync import assembly
-from sync.cli.context import Context, holder, trigger
+from sync.cli.checking import checked, further_warnings
+from sync.cli.context import Context, holder, log_as, trigger
 from sync.cli.signals import signals
+from sync.errors import UsageError
+from sync.settings import Settings, check_files
+from sync.settings.changes import at_start, changes
+from sync.settings.problems import Problem, listed
+from sync.settings.values import write_duration
 from sync.store.published import hold_to_heads
+
+if TYPE_CHECKING:
+    from sync.service.metrics import Metrics
+    from sync.service.service import Service
+    from sync.store import Store
+
+_COMMAND = "zonebridge run"
 
 
 @click.command()
 @click.pass_obj
 def run(context: Context) -> int:
-    """Keep every cluster as its sources say, until a signal ends it."""
-    from sync.service.service import Service, Timing
+    """Keep every cluster as its sources say, until a signal ends it.
+
+    A changed configuration, or SIGHUP, is taken up without a restart.
+    """
+    from sync.service.configuration import ConfigurationFile
+    from sync.service.host import Host
+    from sync.service.metrics import Metrics
 
     settings = context.settings()
-    with assembly.store_of(settings, write=True) as store, signals() as asked:
+    asked = threading.Event()
+    with assembly.store_of(settings, write=True) as store, signals(asked.set) as received:
         hold_to_heads(store, settings.audit.head_file)
-        Service(
-            assembly.sources(settings, store, stopping=asked.stopping),
-            assembly.clusters(settings, store, write=True, only=(), stopping=asked.stopping),
+        metrics = Metrics()
+        current = _Current(context, settings, store, metrics)
+        problems, warnings = check_files(settings)
+        # What is wrong now may be right when it is needed.
+        _announce("starting", settings, [*map(str, problems), *warnings])
+        Host(
+            current.service(settings),
+            ConfigurationFile(context.file, current.read, metrics),
             store,
-            assembly.options(settings, store),
+            metrics,
+            holder=holder(_COMMAND),
+            asked=asked,
+            stopping=received.stopping,
+        ).serve(settings.health.bind)
+    return 0
+
+
+class _Current:
+    """The configuration that is in use, and the service that it asks for."""
+
+    def __init__(
+        self, context: Context, settings: Settings, store: "Store", metrics: "Metrics"
+    ) -> None:
+        self._context = context
+        self._settings = settings
+        self._store = store
+        self._metrics = metrics
+
+    def service(self, settings: Settings) -> "Service":
+        """What a configuration asks for, not started yet."""
+        from sync.service.service import Service, Timing
+        from sync.transport.stopping import Stopping
+
+        stopping = Stopping()
+        return Service(
+            assembly.sources(settings, self._store, stopping=stopping),
+            assembly.clusters(settings, self._store, write=True, only=(), stopping=stopping),
+            self._store,
+            assembly.options(settings, self._store),
             Timing(
                 settings.poll_interval,
                 settings.lease_ttl,
                 settings.resync_interval,
                 settings.health.max_source_age,
             ),
-            trigger=trigger("zonebridge run"),
-            holder=holder("zonebridge run"),
+            trigger=trigger(_COMMAND),
+            holder=holder(_COMMAND),
             head_file=settings.audit.head_file,
-            stopping=asked.stopping,
-        ).serve(settings.health.bind)
-    return 0
+            metrics=self._metrics,
+            stopping=stopping,
+        )
+
+    def read(self) -> "Service | None":
+        """The service of another configuration; None: it says what is in use.
+
+        Raises as the first reading does, and `UsageError` for what only a restart takes up.
+        """
+        settings = self._context.read()
+        if settings == self._settings:
+            return None
+        warnings = checked(settings, self._context.file)
+        if kept := at_start(self._settings, settings):
+            text = "needs a restart; restart the service, or put the old value back"
+            raise UsageError(listed(self._context.file, [Problem((key,), text) for key in kept]))
+        service = self.service(settings)
+        changed = changes(self._settings, settings)
+        self._settings = settings
+        log_as(settings)
+        _announce("configuration reloaded", settings, warnings, changed=changed)
+        return service
+
+
+def _announce(
+    event: str, settings: Settings, warnings: Sequence[str], **more: Sequence[str]
+) -> None:
+    """Tell what is going to be done to which clusters, and what may be wrong with that."""
+    log = structlog.get_logger()
+    log.info(
+        event,
+        instance=settings.instance,
+        store=settings.store.url,
+        engine=settings.engine.kind,
+        drift=settings.drift,
+        poll_interval=write_duration(settings.poll_interval),
+        sources=[
+            f"{source.name}: {source.kind} {source.path or ', '.join(source.hosts)}"
+            for source in settings.sources
+        ],
+        clusters=[_told(settings, i) for i in range(len(settings.clusters))],
+        **more,
+    )
+    for warning in [*warnings, *further_warnings(settings)]:
+        log.warning("configuration", detail=warning)
+
+
+def _told(settings: Settings, position: int) -> str:
+    """A cluster in a few words: where it is, and what of ours goes where."""
+    from sync.clusters.kubeconfig import server
+    from sync.errors import ClusterError
+
+    cluster = settings.clusters[position]
+    where = str(cluster.path)
+    if cluster.kind == "kubernetes":
+        try:
+            where = server(cluster.kubeconfig, cluster.context)
+        except ClusterError as error:
+            where = f"{cluster.kubeconfig or 'the pod has no service account'} ({error})"
+    groups = [
+        f"{settings.source_of(group).name}/{group.name} to tier {group.tier}, "
+        f"order {group.order}, {group.mode}"
+        for group in cluster.device_groups
+    ]
+    return f"{cluster.name}: {cluster.kind} {where}; {'; '.join(groups) or 'ours is removed'}"

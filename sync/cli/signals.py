@@ -1,11 +1,12 @@
 """SIGTERM and SIGINT: the first one ends the work in hand in good order, a second one at once.
 
 What does not come to its end, because a disk or a server hangs, is left after a while.
+SIGHUP asks who can for a look at the configuration.
 """
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,17 +35,22 @@ class Signals:
 
 
 @contextmanager
-def signals() -> Iterator[Signals]:
+def signals(hangup: Callable[[], None] | None = None) -> Iterator[Signals]:
     """Note SIGTERM and SIGINT as long as the context lasts, whatever the main thread waits for.
+
+    With `hangup` SIGHUP ends nothing: it calls that. The first process of a container too gets only
+    the signals that it has a handler for.
 
     The system may give a signal to any thread, and Python's handlers run in the main one alone,
     which sleeps on meanwhile. So the numbers go through a wakeup descriptor to a thread of its own.
     """
     found = Signals(Stopping())
-    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ends = (signal.SIGTERM, signal.SIGINT)
+    noted = (*ends, signal.SIGHUP) if hangup else ends
+    usual = {number: signal.getsignal(number) for number in noted}
     reading, writing = socketpair()
     writing.settimeout(0)
-    thread = Thread(target=_note, args=[reading, found, frozenset(usual)], name="signals")
+    thread = Thread(target=_note, args=[reading, found, frozenset(ends), hangup], name="signals")
     with reading:
         before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         thread.start()
@@ -60,10 +66,14 @@ def signals() -> Iterator[Signals]:
             thread.join()
 
 
-def _note(reading: socket, found: Signals, numbers: frozenset[int]) -> None:
+def _note(
+    reading: socket, found: Signals, numbers: frozenset[int], hangup: Callable[[], None] | None
+) -> None:
     """Note the signals of `numbers` until the other end is closed."""
     end: Timer | None = None
     for (number,) in iter(partial(reading.recv, 1), b""):
+        if number == signal.SIGHUP and hangup:
+            hangup()
         if number not in numbers:
             continue
         if found.received:

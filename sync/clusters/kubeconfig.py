@@ -174,6 +174,16 @@ def contexts(path: Path) -> tuple[str | None, tuple[str, ...]]:
     return found.current_context or None, tuple(sorted(n for n in names if isinstance(n, str)))
 
 
+def server(path: Path | None, context: str | None) -> str:
+    """The API server's address that a kubeconfig names, or the pod's own; `ClusterError`.
+
+    Without what may be a credential: it is to be shown.
+    """
+    cluster, _ = _service_account() if path is None else _chosen(_kubeconfig(path), context)
+    parts = urlsplit(cluster.server)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
 def connect(access: Access) -> Connection:
     """A client of a cluster, from all files, variables and plugins as they are now.
 

@@ -25,6 +25,8 @@ class Metrics:
         # A second series for each counter, of when it began, is of no use here.
         disable_created_metrics()
         self.registry = CollectorRegistry()
+        self._labelled: list[tuple[Counter | Gauge | Histogram, tuple[str, ...]]] = []
+        self._shown: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
         info = Gauge("zonebridge_build_info", "Always 1.", ["version"], registry=self.registry)
         info.labels(__version__).set(1)
         self._source_attempt = self._time("source_last_attempt", "The last poll", "source")
@@ -64,6 +66,33 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._labelled.append((self._seconds, ("cluster",)))
+        self._reloaded = self._gauge(
+            "config_last_reload_successful",
+            "1 if the configuration was taken up when it was last read, 0 if it was refused",
+        )
+        self._reloaded_at = self._gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration was last taken up, Unix time",
+        )
+
+    def configured(self, *, taken_up: bool) -> None:
+        """The configuration was read at the start or anew, and taken up or refused."""
+        self._reloaded.set(taken_up)
+        if taken_up:
+            self._reloaded_at.set_to_current_time()
+
+    def show(self, sources: frozenset[str], clusters: frozenset[str]) -> None:
+        """Only these are configured from now on: what was told of others is dropped."""
+        before, self._shown = self._shown, (sources, clusters)
+        gone = [
+            *(("source", name) for name in before[0] - sources),
+            *(("cluster", name) for name in before[1] - clusters),
+        ]
+        for metric, labels in self._labelled:
+            for label, name in gone:
+                if label in labels:
+                    metric.remove_by_labels({label: name})
 
     def polled(self, source: PolledSource) -> None:
         """A source was polled."""
@@ -126,7 +155,11 @@ class Metrics:
         return self._gauge(f"{name}_timestamp_seconds", f"{what}, Unix time", label)
 
     def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
-        return Gauge(f"zonebridge_{name}", f"{what}.", labels, registry=self.registry)
+        made = Gauge(f"zonebridge_{name}", f"{what}.", labels, registry=self.registry)
+        self._labelled.append((made, labels))
+        return made
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
-        return Counter(f"zonebridge_{name}_total", f"{what}.", labels, registry=self.registry)
+        made = Counter(f"zonebridge_{name}_total", f"{what}.", labels, registry=self.registry)
+        self._labelled.append((made, labels))
+        return made

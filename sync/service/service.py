@@ -1,9 +1,9 @@
-"""The service: sources polled on schedule, a worker for each cluster, an endpoint for probes."""
+"""What one configuration runs: sources polled on schedule, and a worker for each cluster."""
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from sync.cycle import lagging, note_source, source_detail
 from sync.desired import Cluster
 from sync.errors import StoreError
-from sync.service.health import Check, serving
-from sync.service.heartbeat import Heartbeat
+from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
@@ -26,10 +25,9 @@ from sync.sources import Source
 from sync.store import Store
 from sync.store.published import publish_heads
 from sync.translate.translation import Options
+from sync.transport.stopping import Stopping
 
 _NOTE_SECONDS = 60
-_LAST_BEAT_SECONDS = 2
-_CLOCK_SECONDS = 10.0  # between two looks at whether the clock was set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,10 @@ class Timing:
 
 
 class Service:
-    """Everything that runs until it is told to stop; `serve` is the whole of it.
+    """Everything that one configuration asks for, from `start` to `stop`.
 
-    `trigger` and `holder` say who we are in the trail and in leases.
+    `trigger` and `holder` say who we are in the trail and in leases. `stopping` is this service's
+    own: another one may follow it in the same process.
     """
 
     def __init__(
@@ -59,7 +58,8 @@ class Service:
         trigger: str,
         holder: str,
         head_file: Path | None,
-        stopping: threading.Event,
+        metrics: Metrics,
+        stopping: Stopping,
     ) -> None:
         self._sources = {
             source.name: PolledSource(source, store.memory(source.name)) for source in sources
@@ -67,13 +67,12 @@ class Service:
         self._store = store
         self._timing = timing
         self._head_file = head_file
-        self._stopping = stopping
-        self._metrics = Metrics()
+        self.stopping = stopping
+        self._metrics = metrics
         self._publishing = threading.Lock()
         self._noted: dict[str, tuple[str, float]] = {}
         # Sources whose last answer could not be remembered, and why.
         self._forgotten: dict[str, str] = {}
-        self._heartbeat = Heartbeat(store, holder)
         self._workers = [
             ClusterWorker(
                 cluster=cluster,
@@ -101,36 +100,50 @@ class Service:
             executors={"default": ThreadPoolExecutor(len(self._sources))}, timezone=UTC
         )
 
-    def serve(self, bind: str) -> None:
-        """Serve until `stopping` is set; then finish the batches in hand and return."""
-        log = structlog.get_logger()
-        self._recall()
-        with serving(bind, self._live, self._ready, self._metrics.exposition) as port:
-            self._schedule()
-            beating = threading.Thread(
-                target=self._heartbeat.work, args=[self._stopping], name="heartbeat", daemon=True
-            )
-            beating.start()
-            for thread in self._threads:
-                thread.start()
-            log.info("serving", port=port, clusters=len(self._workers))
-            while not self._stopping.wait(_CLOCK_SECONDS):
-                self._follow_clock()
-            log.info("stopping")
-            for worker in self._workers:
-                worker.stop()
-            # One that falls due while another is waited for would find nobody to run it.
-            self._scheduler.remove_all_jobs()
-            self._scheduler.shutdown(wait=True)
-            for thread in self._threads:
-                thread.join()
-            # A store that is locked shall not hold up the end.
-            beating.join(_LAST_BEAT_SECONDS)
-        log.info("stopped")
+    @property
+    def sources(self) -> frozenset[str]:
+        """The names of its sources."""
+        return frozenset(self._sources)
 
-    def _recall(self) -> None:
-        """Begin where the last service ended: a source may be down now."""
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The names of its clusters."""
+        return frozenset(worker.cluster.name for worker in self._workers)
+
+    def start(self, because: str = "") -> None:
+        """Begin to poll and to sync; `because` goes to the trail as a reason of the first sync."""
+        self._schedule()
+        for worker, thread in zip(self._workers, self._threads, strict=True):
+            if because:
+                worker.wake(because)
+            thread.start()
+
+    def stop(self, keep: Collection[str] = ()) -> None:
+        """Finish the batches in hand, let the leases of all clusters but those of `keep` go, end.
+
+        Those are held on in the store for whatever follows in this process.
+        """
+        for worker in self._workers:
+            worker.keep_lease = worker.cluster.name in keep
+        self.stopping.set()
+        for worker in self._workers:
+            worker.stop()
+        # One that falls due while another is waited for would find nobody to run it.
+        self._scheduler.remove_all_jobs()
+        self._scheduler.shutdown(wait=True)
+        for thread in self._threads:
+            thread.join()
+
+    def recall(self, before: "Service | None" = None) -> None:
+        """Begin where the last service ended: a source may be down now.
+
+        What `before`, which ended in this process, read last is as new as what the store has.
+        """
         for source in self._sources.values():
+            last = before._sources.get(source.name) if before else None  # noqa: SLF001 - our own class
+            if last and last.snapshot:
+                source.follow(last)
+                continue
             try:
                 source.recall()
             except StoreError as error:
@@ -162,7 +175,7 @@ class Service:
         self._scheduler.add_listener(_tell_failure, EVENT_JOB_ERROR)
         self._scheduler.start()
 
-    def _follow_clock(self) -> None:
+    def follow_clock(self) -> None:
         """Poll now what the scheduler would poll when a clock that was set back is there again."""
         now = datetime.now(UTC)
         latest = now + 2 * self._timing.poll_interval
@@ -229,7 +242,7 @@ class Service:
         with self._publishing:
             publish_heads(self._store, self._head_file)
 
-    def _live(self) -> list[Check]:
+    def live(self) -> list[Check]:
         """What only a restart can mend."""
         checks = [Check("scheduler", self._scheduler.running, "polls")]
         for thread in self._threads:
@@ -239,7 +252,7 @@ class Service:
             checks.append(Check(thread.name, thread.is_alive(), says))
         return checks
 
-    def _ready(self) -> list[Check]:
+    def ready(self) -> list[Check]:
         """Whether what is in the clusters is what the firewalls said not long ago."""
         oldest = self._timing.max_source_age.total_seconds()
         checks = []
@@ -249,7 +262,6 @@ class Service:
             if source.error:
                 says += f"; {source.error}"
             checks.append(Check(f"source {source.name}", age <= oldest, says))
-        checks.append(self._heartbeat.check)
         # What is small may still find its place on a disk that is full.
         checks += [
             Check(f"memory of source {name}", holds=False, says=error)

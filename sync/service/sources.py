@@ -60,6 +60,11 @@ class PolledSource:
             self.succeeded = min(given, time.time())
             self._succeeded_at = time.monotonic() - (time.time() - self.succeeded)
 
+    def follow(self, before: "PolledSource") -> None:
+        """Begin with what another one of this process read last."""
+        self.snapshot, self.succeeded = before.snapshot, before.succeeded
+        self._succeeded_at = before._succeeded_at
+
     def remember(self) -> None:
         """Keep the last answer for the next start, once; raises what the memory raises."""
         if self.snapshot and self.snapshot is not self._kept:

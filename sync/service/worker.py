@@ -49,7 +49,8 @@ class ClusterWorker:
     """Keeps one cluster as its sources say, from a thread of its own (`work`).
 
     `trigger` and `holder` say who we are in the trail and in the lease; `publish_heads` is called
-    after each sync that recorded something, and after the next ones until it has worked.
+    after each sync that recorded something, and after the next ones until it has worked. With
+    `keep_lease` the lease is held on at the end, for the worker that follows in this process.
     """
 
     cluster: Cluster
@@ -63,6 +64,7 @@ class ClusterWorker:
     publish_heads: Callable[[], None]
     metrics: Metrics
     stopping: threading.Event
+    keep_lease: bool = False
     clock: Callable[[], float] = time.monotonic
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _reasons: set[str] = field(default_factory=set)
@@ -128,6 +130,8 @@ class ClusterWorker:
                     self.metrics.held(self.cluster.name, held=True)
                     self.wake("lease taken")
                     self._lead(lease)
+                    if self.keep_lease:
+                        lease.keep()
             except LeaseHeldError as error:
                 if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
@@ -140,7 +144,8 @@ class ClusterWorker:
                     self._log.error("the store fails", error=str(error))
                 self._waits, self._store_error = None, str(error)
             self.metrics.held(self.cluster.name, held=False)
-            self.stopping.wait(self.lease_ttl.total_seconds() / 3)
+            # Standbys shall not ask in step.
+            self.stopping.wait(_spread(self.lease_ttl.total_seconds() / 3))
 
     @property
     def _log(self) -> Any:
@@ -274,12 +279,12 @@ class ClusterWorker:
         """
         now = self.clock()
         interval = self.resync_interval.total_seconds()
-        # Several clusters shall not be read in step.
-        self._resync_at = now + interval * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
+        # Several clusters shall not be read, or tried again, in step.
+        self._resync_at = now + _spread(interval)
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self._repair_seconds
             self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
-            self._repair_at = now + self._repair_seconds
+            self._repair_at = now + _spread(self._repair_seconds)
         self._untold_at = now + max(_TOLD_SECONDS, self._repair_seconds)
         if result.succeeded:
             self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
@@ -288,7 +293,7 @@ class ClusterWorker:
         # somebody else writes with our identity: no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
         blocked = result.state == "blocked" or waits
-        self._retry_at = now + (_LAST_RETRY if blocked else self._retry_seconds)
+        self._retry_at = now + _spread(_LAST_RETRY if blocked else self._retry_seconds)
         self._retry_seconds = _longer(self._retry_seconds)
         # A try that gets as far as writing leaves records of its failure: a cluster that comes and
         # goes shall not fill the trail.
@@ -317,6 +322,11 @@ class ClusterWorker:
         with self._moved:
             self._unseen = True
             self._moved.notify()
+
+
+def _spread(seconds: float) -> float:
+    """A little less, and never twice the same."""
+    return seconds * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
 
 
 def _longer(seconds: float) -> float:

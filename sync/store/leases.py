@@ -13,11 +13,12 @@ clock: each renewal changes when it ends, so by then nothing remains by the hold
 """
 
 import math
+import random
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Event, Lock, Thread
 
@@ -140,6 +141,13 @@ class Lease:
     _ttl: timedelta
     _until: float
     _left: bool = False
+    _kept: bool = False
+    _stop: Event = field(default_factory=Event)
+    _renewing: Thread | None = None
+
+    def keep(self) -> None:
+        """Hold the lease on at the end, for the next one in this process who asks for it."""
+        self._kept = True
 
     def leave(self) -> None:
         """Let the lease run out at the end, instead of letting the next one in at once.
@@ -174,9 +182,34 @@ class Lease:
                 f"ours was {self.epoch}); nothing was written after that; it goes on from there"
             )
 
-    def renew_until(self, stop: Event) -> None:
-        """Renew every third of the time to live, until told to stop or until it is lost."""
-        while not stop.wait(self._ttl.total_seconds() / 3):
+    def begin(self) -> None:
+        """Renew it from now on, from a thread of its own."""
+        name = f"lease of {self.cluster}"
+        self._renewing = Thread(target=self._renew, name=name, daemon=True)
+        self._renewing.start()
+
+    def end(self) -> None:
+        """Renew it no more, and let the next one in at once unless `leave` was asked for."""
+        self._stop.set()
+        if self._renewing:
+            self._renewing.join()
+        self.release()
+
+    def goes_on(self, holder: str, ttl: timedelta) -> bool:
+        """Whether `holder` goes on with a lease that was kept: it is his until the next end."""
+        self._kept = False
+        return (self.holder, self._ttl) == (holder, ttl) and self.remaining() > 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is to be held on: not where a request may still be under way."""
+        return self._kept and not self._left and self.remaining() > 0
+
+    def _renew(self) -> None:
+        """Renew about every third of the time to live, until told to stop or until it is lost."""
+        # Those of many clusters, taken together, shall not be renewed in step.
+        third = self._ttl.total_seconds() / 3
+        while not self._stop.wait(third * random.uniform(0.8, 1.0)):  # noqa: S311 - no secret
             sent = time.monotonic()
             try:
                 with self._database.writing() as connection:
@@ -210,29 +243,38 @@ class Lease:
 
 @contextmanager
 def taken(
-    database: Database, cluster: str, holder: str, ttl: timedelta, waits: Waits | None = None
+    database: Database,
+    cluster: str,
+    holder: str,
+    ttl: timedelta,
+    waits: Waits | None = None,
+    kept: dict[str, Lease] | None = None,
 ) -> Iterator[Lease]:
     """Take a cluster's lease, renew it every third of `ttl`, and release it at the end.
 
-    Always taken anew: the same `holder` does not get in twice. `waits` is what this process has
-    seen of leases that it waits for. Raises `LeaseHeldError` if it is held, `StoreError` if the
-    store cannot be written.
+    Always taken anew, for the same `holder` does not get in twice: but for one that was kept, which
+    is in `kept` until somebody goes on with it. `waits` is what this process has seen of leases
+    that it waits for. Raises `LeaseHeldError` if it is held, `StoreError` if the store cannot be
+    written.
     """
-    sent = time.monotonic()
-    with database.writing() as connection:
-        epoch, stored = _take(connection, cluster, holder, ttl, waits or Waits())
-    lease = Lease(cluster, holder, epoch, stored, database, ttl, sent + ttl.total_seconds())
-    stop = Event()
-    renewing = Thread(
-        target=lease.renew_until, args=[stop], name=f"lease of {cluster}", daemon=True
-    )
-    renewing.start()
+    kept = {} if kept is None else kept
+    lease = kept.pop(cluster, None)
+    if lease and not lease.goes_on(holder, ttl):
+        lease.end()
+        lease = None
+    if lease is None:
+        sent = time.monotonic()
+        with database.writing() as connection:
+            epoch, stored = _take(connection, cluster, holder, ttl, waits or Waits())
+        lease = Lease(cluster, holder, epoch, stored, database, ttl, sent + ttl.total_seconds())
+        lease.begin()
     try:
         yield lease
     finally:
-        stop.set()
-        renewing.join()
-        lease.release()
+        if lease.is_kept:
+            kept[cluster] = lease
+        else:
+            lease.end()
 
 
 def holdings(connection: Connection) -> tuple[Holding, ...]:

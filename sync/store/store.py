@@ -39,6 +39,7 @@ class Store:
     database: Database
     clock: Clock
     waits: leases.Waits = field(default_factory=leases.Waits, repr=False)
+    kept: dict[str, Lease] = field(default_factory=dict, repr=False)
 
     def written(self, cluster: str) -> dict[tuple[str, str], Manifest]:
         """What we believe the cluster holds of ours, by (kind, name).
@@ -98,11 +99,17 @@ class Store:
     def lease(self, cluster: str, holder: str, ttl: timedelta) -> AbstractContextManager[Lease]:
         """Take the cluster's lease, renew it every third of `ttl`, and release it at the end.
 
-        Always taken anew: the same `holder` does not get in twice. Entering raises
-        `LeaseHeldError` if it is held. Who goes on asking gets it when nobody has renewed it for
-        its time to live, whatever the database's clock says.
+        Always taken anew, for the same `holder` does not get in twice: but for one whose last
+        holder here asked to `keep` it. Entering raises `LeaseHeldError` if it is held. Who goes on
+        asking gets it when nobody has renewed it for its time to live, whatever the database's
+        clock says.
         """
-        return leases.taken(self.database, cluster, holder, ttl, self.waits)
+        return leases.taken(self.database, cluster, holder, ttl, self.waits, self.kept)
+
+    def release_kept(self) -> None:
+        """Let the leases go that were kept and that nobody here went on with."""
+        while self.kept:
+            self.kept.popitem()[1].end()
 
     def leases(self) -> tuple[Holding, ...]:
         """The lease of each cluster that was ever taken, sorted by name."""

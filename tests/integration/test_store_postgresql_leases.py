@@ -442,3 +442,41 @@ def test_status_has_since_when_a_lease_is_held_and_that_the_clock_was_ahead(stor
     ahead(store, LONG)
     [held] = store.leases()
     assert held.ahead
+
+
+def test_a_lease_that_is_kept_is_gone_on_with_by_its_holder_alone(
+    store: Store, other: Store
+) -> None:
+    with store.lease("eu", "alice", LONG) as lease:
+        lease.keep()
+    with pytest.raises(LeaseHeldError), other.lease("eu", "bob", LONG):
+        pass
+    with store.lease("eu", "alice", LONG) as again:
+        assert (again.epoch, again.remaining() > 0) == (lease.epoch, True)
+    # It was not kept a second time.
+    with other.lease("eu", "bob", LONG) as lease:
+        lease.keep()
+    other.release_kept()
+    for holder, ttl in (("alice", LONG), ("carol", LONG), ("carol", SHORT)):
+        # Another holder, or another time to live, is another lease.
+        with store.lease("eu", holder, ttl) as lease:
+            lease.keep()
+    store.release_kept()
+    assert take(other, "bob") == lease.epoch + 1
+
+
+def test_a_kept_lease_is_renewed(store: Store) -> None:
+    with store.lease("eu", "alice", SHORT) as lease:
+        lease.keep()
+    before = expires_at(store)
+    eventually(lambda: expires_at(store) > before)
+    store.release_kept()
+    assert expires_at(store) == 0
+
+
+def test_a_lease_with_a_request_under_way_is_not_kept(store: Store) -> None:
+    with store.lease("eu", "alice", LONG) as lease:
+        lease.keep()
+        lease.leave()
+    with pytest.raises(LeaseHeldError), store.lease("eu", "alice", LONG):
+        pass

@@ -55,3 +55,17 @@ def test_other_signals_end_nothing_and_all_is_as_before_afterwards() -> None:
     assert signal.getsignal(signal.SIGTERM) == usual[1]
     assert signal.set_wakeup_fd(-1) == -1
     assert "signals" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_hangup_is_passed_on_and_ends_nothing_where_somebody_listens() -> None:
+    usual = signal.getsignal(signal.SIGHUP)
+    asked = threading.Event()
+    with signals(asked.set) as received:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGHUP)
+            assert asked.wait(SECONDS)
+            asked.clear()
+        assert (received.received, received.stopping.is_set()) == (0, False)
+    assert signal.getsignal(signal.SIGHUP) == usual
+    with signals():
+        assert signal.getsignal(signal.SIGHUP) == usual

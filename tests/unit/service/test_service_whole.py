@@ -3,7 +3,7 @@
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,8 +18,11 @@ from sync.calico.ownership import owner_labels
 from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
 from sync.last_good import keep, kept
-from sync.service import heartbeat, worker
+from sync.service import heartbeat, host, worker
 from sync.service import service as whole
+from sync.service.configuration import ConfigurationFile
+from sync.service.host import Host
+from sync.service.metrics import Metrics
 from sync.service.service import Service, Timing
 from sync.store import Run, Store, open_store
 from sync.store.audit import Filter, records
@@ -27,6 +30,7 @@ from sync.store.memories import StoredMemory
 from sync.store.verification import verify
 from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
+from sync.transport.stopping import Stopping
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group
 
@@ -60,9 +64,13 @@ class World:
     source: Standing
     cluster: WatchedCluster
     log: list[Any]
-    stopping: threading.Event
+    file: Path
+    stopping: Stopping = field(default_factory=Stopping)
+    asked: threading.Event = field(default_factory=threading.Event)
     port: int = 0
     timing: Timing = TIMING
+    following: Callable[[], Service | None] = lambda: None
+    metrics: Metrics = field(default_factory=Metrics)
 
     def ask(self, path: str) -> tuple[int, str]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
@@ -74,8 +82,10 @@ class World:
         return [each["event"] for each in self.log]
 
 
-def service(world: World, head_file: Path | None = None) -> Service:
-    cluster = world.cluster
+def service(
+    world: World, head_file: Path | None = None, cluster: WatchedCluster | None = None
+) -> Service:
+    cluster = cluster or world.cluster
     return Service(
         [world.source],
         [Cluster("prod", (DeviceGroupHere("main", "dg"),), cluster, cluster.writer, cluster, True)],
@@ -85,6 +95,19 @@ def service(world: World, head_file: Path | None = None) -> Service:
         trigger="a test",
         holder="the service",
         head_file=head_file,
+        metrics=world.metrics,
+        stopping=Stopping(),
+    )
+
+
+def host_of(world: World, head_file: Path | None = None) -> Host:
+    return Host(
+        service(world, head_file),
+        ConfigurationFile(world.file, lambda: world.following(), world.metrics),
+        world.store,
+        world.metrics,
+        holder="the service",
+        asked=world.asked,
         stopping=world.stopping,
     )
 
@@ -96,12 +119,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         source = Standing()
         source.says(address("a", "10.0.0.1"), group("web", "a"), version="1")
         cluster = WatchedCluster(owner_labels("test", store.uuid))
-        yield World(store, source, cluster, log, threading.Event())
+        yield World(store, source, cluster, log, tmp_path / "zonebridge.yaml")
 
 
 @contextmanager
 def serving(world: World, head_file: Path | None = None) -> Iterator[None]:
-    made = service(world, head_file)
+    made = host_of(world, head_file)
     thread = threading.Thread(target=made.serve, args=["127.0.0.1:0"])
     thread.start()
     try:
@@ -272,7 +295,7 @@ def test_a_service_that_starts_while_its_source_is_down_keeps_its_clusters(world
     world.cluster.by_hand(("GlobalNetworkSet", "pan.web"), "192.0.2.1/32")
     world.source.error = "the disk is on fire"
     world.log.clear()
-    world.stopping.clear()
+    world.stopping = Stopping()
     with serving(world):
         until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
         # What clusters are kept at was read not long ago.
@@ -339,7 +362,7 @@ def test_an_address_that_is_taken_starts_nothing(world: World) -> None:
     with serving(world):
         until(lambda: world.cluster.writes)
         with pytest.raises(UsageError, match=r"health\.bind"):
-            service(world).serve(f"127.0.0.1:{world.port}")
+            host_of(world).serve(f"127.0.0.1:{world.port}")
 
 
 def test_polls_go_on_when_the_clock_is_set_back(
@@ -354,10 +377,141 @@ def test_polls_go_on_when_the_clock_is_set_back(
 
     monkeypatch.setattr(scheduling, "datetime", Wall)
     monkeypatch.setattr(whole, "datetime", Wall)
-    monkeypatch.setattr(whole, "_CLOCK_SECONDS", 0.05)
+    monkeypatch.setattr(host, "LOOK_SECONDS", 0.05)
     with serving(world):
         until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
         Wall.ahead = timedelta(0)
         world.source.says(address("b", "10.0.0.2"), group("web", "b"), version="2")
         until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.2/32"]})
     assert "the clock was set back" in world.events()
+
+
+# --- one configuration after another --------------------------------------------------------------
+
+
+@pytest.fixture
+def reloads(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Service | None], None]:
+    """Have a service follow, or None: the configuration says what it said."""
+    monkeypatch.setattr(host, "_PAUSE_SECONDS", 0.02)
+
+    def follow(service: Service | None) -> None:
+        told = iter([service])
+        world.following = lambda: next(told, None)
+        world.asked.set()
+
+    return follow
+
+
+def test_a_service_that_follows_goes_on_with_the_leases_and_says_why(
+    world: World, reloads: Callable[[Service | None], None]
+) -> None:
+    with serving(world):
+        until(lambda: world.cluster.nets())
+        [before] = world.store.leases()
+        taken = world.events().count("lease taken")
+        cluster = WatchedCluster(owner_labels("test", world.store.uuid))
+        cluster.documents = dict(world.cluster.documents)
+        world.source.says(address("a", "10.0.0.2"), group("web", "a"), version="2")
+        reloads(service(world, cluster=cluster))
+        until(lambda: cluster.nets() == {"pan.web": ["10.0.0.2/32"]})
+        until(lambda: world.events().count("lease taken") == taken + 1)
+        [after] = world.store.leases()
+        assert (after.epoch, after.holder) == (before.epoch, before.holder)
+        assert world.ask("/livez")[0] == 200
+        assert "zonebridge_config_last_reload_successful 1.0" in world.ask("/metrics")[1]
+    assert [each.seconds for each in world.store.leases()] == [0]
+    [*_, last] = records(world.store, Filter(cluster="prod", outcome="applied"))
+    assert "configuration reloaded" in last.trigger
+    assert verify(world.store)
+
+
+def test_a_service_that_ends_while_a_standby_waits_gives_it_nothing_of_what_is_kept(
+    world: World, reloads: Callable[[Service | None], None]
+) -> None:
+    with serving(world):
+        until(lambda: world.cluster.nets())
+        # The next one does not have the cluster: nobody here goes on with it.
+        following = Service(
+            [world.source],
+            [],
+            world.store,
+            Options((), True, world.cluster.owner),
+            world.timing,
+            trigger="a test",
+            holder="the service",
+            head_file=None,
+            metrics=world.metrics,
+            stopping=Stopping(),
+        )
+        assert 'zonebridge_lease_held{cluster="prod"} 1.0' in world.ask("/metrics")[1]
+        reloads(following)
+        until(lambda: [each.seconds for each in world.store.leases()] == [0])
+        until(lambda: "prod" not in world.ask("/metrics")[1])
+        assert "cluster prod" not in world.ask("/livez")[1]
+    # What was written there stays.
+    assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
+
+
+def test_a_service_that_follows_while_its_source_is_down_has_what_was_read_last(
+    world: World, reloads: Callable[[Service | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: StoredMemory, *_: object) -> Any:
+        raise StoreError("the disk is full")
+
+    # Not even the store has it.
+    monkeypatch.setattr(StoredMemory, "remember", fails)
+    with serving(world):
+        until(lambda: world.cluster.nets())
+        world.source.revision_error = "the disk is on fire"
+        cluster = WatchedCluster(owner_labels("test", world.store.uuid))
+        cluster.documents = dict(world.cluster.documents)
+        cluster.by_hand(("GlobalNetworkSet", "pan.web"), "192.0.2.1/32")
+        reloads(service(world, cluster=cluster))
+        until(lambda: cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+
+
+def test_asking_for_what_is_in_use_ends_nothing(
+    world: World, reloads: Callable[[Service | None], None]
+) -> None:
+    with serving(world):
+        until(lambda: "lease taken" in world.events())
+        reloads(None)
+        until(lambda: "configuration unchanged" in world.events())
+        assert "stopping" not in world.events()
+        assert world.events().count("lease taken") == 1
+        assert "[+] configuration: taken up " in world.ask("/readyz")[1]
+
+
+def test_what_is_asked_to_end_while_another_service_follows_ends(
+    world: World, reloads: Callable[[Service | None], None]
+) -> None:
+    with serving(world):
+        until(lambda: world.cluster.nets())
+        following = service(world)
+        real = following.recall
+
+        def recall(before: Service | None = None) -> None:
+            world.stopping.set()
+            real(before)
+
+        following.recall = recall  # type: ignore[method-assign]
+        reloads(following)
+        until(lambda: "stopped" in world.events())
+    assert [each.seconds for each in world.store.leases()] == [0]
+
+
+def test_a_service_that_does_not_end_for_the_next_one_is_not_live_in_the_end(
+    world: World, reloads: Callable[[Service | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(world):
+        until(lambda: world.cluster.nets())
+        world.source.held = True
+        assert world.source.waiting.wait(60)
+        reloads(service(world))
+        until(lambda: "ends for another configuration" in world.ask("/livez")[1])
+        assert world.ask("/livez")[0] == 200
+        monkeypatch.setattr(host, "_HANDOVER_SECONDS", 0.0)
+        until(lambda: world.ask("/livez")[0] == 503)
+        world.source.held = False
+        world.source.goes.set()
+        until(lambda: world.ask("/livez")[0] == 200)

@@ -1,0 +1,122 @@
+"""What is wrong with a configuration beyond its own keys, and what may be: for whoever uses it."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from sync.errors import ClusterError, UsageError
+from sync.settings import Settings, check_files
+from sync.settings.problems import listed, nearest, write_place
+
+
+def checked(settings: Settings, file: Path) -> list[str]:
+    """Warnings about the files that the configuration in `file` names.
+
+    `UsageError` for a file that cannot be used, and for an expression that cannot be read.
+    """
+    from sync.assembly import expression_problems
+
+    problems, warnings = check_files(settings)
+    if problems:
+        first = f"{file} names files that cannot be used:"
+        raise UsageError("\n  ".join([first, *map(str, problems)]))
+    problems = expression_problems(settings)
+    if problems:
+        raise UsageError(listed(file, problems))
+    return warnings
+
+
+def further_warnings(
+    settings: Settings, zones: Collection[str] = (), *, whole: bool = False
+) -> list[str]:
+    """Warnings about what the configuration says.
+
+    `zones` are those that device groups are known to name, and `whole` says that these are all.
+    """
+    return [
+        *_unused_sources(settings),
+        *_answer_warnings(settings),
+        *_context_warnings(settings),
+        *_zone_warnings(settings, zones, whole=whole),
+    ]
+
+
+def _unused_sources(settings: Settings) -> list[str]:
+    used = {
+        settings.source_of(group).name
+        for cluster in settings.clusters
+        for group in cluster.device_groups
+    }
+    return [
+        f"sources[{i}]: no device group uses source {source.name}; remove it, or use it"
+        for i, source in enumerate(settings.sources)
+        if source.name not in used
+    ]
+
+
+def _answer_warnings(settings: Settings) -> Iterator[str]:
+    if settings.fqdn == "resolve":
+        yield (
+            "fqdn: resolve lets rules allow what this machine's DNS answers, which may be more "
+            "than firewalls allow by theirs; give both the same resolvers"
+        )
+
+
+def _context_warnings(settings: Settings) -> Iterator[str]:
+    """Whose context is whatever is current, where the kubeconfig has several."""
+    from sync.clusters.kubeconfig import contexts
+
+    for i, cluster in enumerate(settings.clusters):
+        if cluster.kubeconfig is None or cluster.context:
+            continue
+        try:
+            current, known = contexts(cluster.kubeconfig)
+        except ClusterError:
+            continue  # told when the cluster is reached
+        if len(known) > 1:
+            yield (
+                f"clusters[{i}].context: is not given, and {cluster.kubeconfig} has several "
+                f"({', '.join(known)}); each process takes the one that is current when it starts, "
+                f"now {current or 'none'}; name the one that is meant"
+            )
+
+
+def _zone_warnings(settings: Settings, named: Collection[str], *, whole: bool) -> Iterator[str]:
+    definitions = settings.zones.definitions
+    by_label = [
+        name
+        for name in [*definitions, *sorted({*named} - {*definitions})]
+        if not (
+            name in definitions
+            and (workloads := definitions[name].workloads)
+            and workloads.namespace_selector
+        )
+    ]
+    if by_label:
+        yield (
+            f"zones: whoever creates a pod can put it into {', '.join(map(repr, by_label))} by its "
+            "labels; give zones a namespace_selector under zones.definitions"
+        )
+    if whole:
+        for name in definitions:
+            if name not in named:
+                match = nearest(name, named)
+                yield (
+                    f"{write_place(('zones', 'definitions', name))}: no device group of the "
+                    f"clusters names this zone; "
+                    + (f"did you mean {match!r}?" if match else "remove it, or correct its name")
+                )
+    if settings.zones.unzoned_pods == "deny" and not any(
+        _keeps_dns(essential.direction, essential.ports) for essential in settings.zones.essentials
+    ):
+        yield (
+            "zones.unzoned_pods: deny keeps zoned pods from a cluster DNS that is in no zone, and "
+            "no essential has port 53; add one to zones.essentials"
+        )
+
+
+def _keeps_dns(direction: str, ports: Sequence[str]) -> bool:
+    """Whether an essential is for DNS queries too; without ports it is for everything."""
+    written = [each.removesuffix("/udp").split("-") for each in ports if each.endswith("/udp")]
+    return direction == "egress" and (
+        not ports or any(int(each[0]) <= 53 <= int(each[-1]) for each in written)
+    )
