@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 
 def store_of(settings: Settings, *, write: bool) -> Store:
     """The store of the settings; without `write` it is only looked at, and nothing is created."""
-    secret = store_password(settings.store)
-    password = secret.get_secret_value() if secret else None
+
+    def password() -> str | None:
+        # Asked again for each connection: the file may hold another one by then.
+        secret = store_password(settings.store)
+        return secret.get_secret_value() if secret else None
+
     if write:
         return open_store(settings.store.url, password=password)
     return open_store_read_only(settings.store.url, password=password)
@@ -83,6 +87,7 @@ def _answered(
     from sync.sources.lists import Lists
     from sync.sources.names import Names
     from sync.sources.panos_line import tls_context
+    from sync.sources.trust import Trust
 
     memory = store.memory(source.name)
     names = lists = None
@@ -92,7 +97,7 @@ def _answered(
         shortest = settings.guard.min_prefix_length
         lists = Lists(
             memory,
-            tls_context(source.name, None, verify=True),
+            Trust(source.name, None, lambda: tls_context(source.name, None, verify=True)),
             max_bytes=settings.edl_max_bytes,
             shortest=(shortest.ipv4, shortest.ipv6),
             stopping=stopping,
@@ -127,10 +132,15 @@ def _panorama(
     from sync.sources.panos_client import Key, Member
     from sync.sources.panos_line import AT_ONCE, Line, tls_context
     from sync.sources.registered import LastTold
+    from sync.sources.trust import Trust
 
     if not source.verify_tls:
         structlog.get_logger().warning("TLS is unverified", source=source.name)
-    context = tls_context(source.name, authority(source), verify=source.verify_tls)
+    trust = Trust(
+        source.name,
+        source.ca_file,
+        lambda: tls_context(source.name, authority(source), verify=source.verify_tls),
+    )
     slots = BoundedSemaphore(AT_ONCE)
 
     def credentials() -> Key:
@@ -146,7 +156,7 @@ def _panorama(
         )
 
     members = [
-        Member(Line(source.name, host, source.port, context, slots, stopping=stopping), credentials)
+        Member(Line(source.name, host, source.port, trust, slots, stopping=stopping), credentials)
         for host in source.hosts
     ]
     return PanoramaSource(

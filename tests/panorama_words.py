@@ -105,6 +105,7 @@ def source_of(
         LastTold("main", HeldMemory() if memory is None else memory, HALF_AN_HOUR, clock),
         view,
         clock,
+        spread=lambda seconds: seconds,
     )
 
 

@@ -63,7 +63,7 @@ class PolledSource:
     def follow(self, before: "PolledSource") -> None:
         """Begin with what another one of this process read last."""
         self.snapshot, self.succeeded = before.snapshot, before.succeeded
-        self._succeeded_at = before._succeeded_at
+        self._succeeded_at = before._succeeded_at  # noqa: SLF001 - our own class
 
     def remember(self) -> None:
         """Keep the last answer for the next start, once; raises what the memory raises."""

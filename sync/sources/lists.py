@@ -333,7 +333,7 @@ class Lists:
     def __init__(
         self,
         memory: Memory,
-        context: ssl.SSLContext,
+        trust: ssl.SSLContext | Callable[[], ssl.SSLContext],
         *,
         max_bytes: int,
         shortest: tuple[int, int],
@@ -346,7 +346,7 @@ class Lists:
         Once `stopping`, nothing is fetched: lists keep what they last held.
         """
         self._memory = memory
-        self._context = context
+        self._trust = trust if callable(trust) else lambda: trust
         self._max_bytes = max_bytes
         self._shortest = shortest
         self._now = now
@@ -392,7 +392,7 @@ class Lists:
             try:
                 return fetch(
                     url,
-                    self._context,
+                    self._trust(),
                     max_bytes=self._max_bytes,
                     seconds=seconds,
                     etag=copy.etag if copy else "",

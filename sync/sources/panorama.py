@@ -7,6 +7,7 @@ The running configuration is read, in a few large parts and never whole. What is
 between makes a read begin anew.
 """
 
+import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,27 @@ _TRIES: Final = 3
 View = Literal["running", "candidate"]
 
 
+def sooner(seconds: float) -> float:
+    """A little sooner, and never twice the same: several shall not ask one Panorama in step."""
+    return seconds * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
+
+
+class _Interval:
+    """Counts how often an interval has passed, from the first time that somebody asks."""
+
+    def __init__(self, length: timedelta, spread: Callable[[float], float]) -> None:
+        self._seconds = length.total_seconds()
+        self._spread = spread
+        self._ends: float | None = None
+        self._count = 0
+
+    def passed(self, now: float) -> int:
+        if self._ends is None or now >= self._ends:
+            self._count += self._ends is not None
+            self._ends = now + self._spread(self._seconds)
+        return self._count
+
+
 class PanoramaSource:
     """A Panorama by its members: one, or the two of a pair, of which the active one is read.
 
@@ -55,11 +77,12 @@ class PanoramaSource:
         last_told: LastTold,
         view: View = "running",
         now: Callable[[], float] = time.monotonic,
+        spread: Callable[[float], float] = sooner,
     ) -> None:
         self.name = name
         self._members = members
-        self._full_interval = full_read_interval.total_seconds()
-        self._registered_interval = registered_interval.total_seconds()
+        self._full = _Interval(full_read_interval, spread)
+        self._registered = _Interval(registered_interval, spread)
         self._device_groups = device_groups
         self._devices = devices
         self._last_told = last_told
@@ -106,8 +129,8 @@ class PanoramaSource:
 
     def _due(self) -> tuple[int, int]:
         now = self._now()
-        registered = now // self._registered_interval if self._device_groups else 0
-        return int(now // self._full_interval), int(registered)
+        registered = self._registered.passed(now) if self._device_groups else 0
+        return self._full.passed(now), registered
 
     # --- what is configured -----------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ class Line:
         name: str,
         host: str,
         port: int,
-        context: ssl.SSLContext,
+        trust: ssl.SSLContext | Callable[[], ssl.SSLContext],
         slots: BoundedSemaphore,
         *,
         whole_seconds: float = _WHOLE_SECONDS,
@@ -114,14 +114,20 @@ class Line:
         now: Callable[[], float] = time.monotonic,
         stopping: Stopping | None = None,
     ) -> None:
-        """`name` is the source's, for messages. Once `stopping`, calls are cut and none is made."""
+        """`name` is the source's, for messages. Once `stopping`, calls are cut and none is made.
+
+        `trust` verifies the host, or says before each call what does: authorities may be renewed.
+        """
         self.host, self.port = host, port
         self.where = f"source {name}: Panorama {host}:{port}"
         self._slots = slots
         self._whole, self._read_seconds = whole_seconds, read_seconds
         self._now = now
         self.stopping = stopping or Stopping()
-        self._pool = pool(host, port, context)
+        self._trust = trust if callable(trust) else lambda: trust
+        self._connections: tuple[ssl.SSLContext, urllib3.HTTPConnectionPool] | None = None
+        # A proxy that is none is told now.
+        self._pool()
         self._odd: set[str] = set()  # calls whose odd bytes were told of
 
     def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
@@ -147,6 +153,14 @@ class Line:
             places=len(odd),
         )
 
+    def _pool(self) -> urllib3.HTTPConnectionPool:
+        """Connections that what is trusted now has verified, and nothing that was before."""
+        context = self._trust()
+        known = self._connections
+        if known is None or known[0] is not context:
+            self._connections = known = context, pool(self.host, self.port, context)
+        return known[1]
+
     def _answer(self, form: Mapping[str, str], key: str | None) -> bytes:
         if self.stopping.is_set():
             raise self._stopped()
@@ -156,7 +170,7 @@ class Line:
             headers["X-PAN-KEY"] = key
         try:
             with cut_after(self._whole, self.stopping) as call:
-                response = self._pool.urlopen(
+                response = self._pool().urlopen(
                     "POST",
                     "/api/",
                     body=urlencode(form).encode(),

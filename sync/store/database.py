@@ -4,8 +4,8 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,23 @@ _PATIENT_SECONDS = 600  # of who only looks: the server may sort a long trail
 
 _Waited = TypeVar("_Waited")
 
+Password = str | Callable[[], str | None] | None
+"""A password, or who knows it now: asked again for each connection, for it may be renewed."""
+
+
+class _Secret:
+    """The password that the last connection was asked for with; raises what its owner raises."""
+
+    def __init__(self, password: Password) -> None:
+        self._ask = password if callable(password) else lambda: password
+        self.known = self._ask()
+
+    def now(self) -> str | None:
+        # A file that is gone for a while is no reason to do without.
+        with suppress(UsageError):
+            self.known = self._ask()
+        return self.known
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -38,12 +55,15 @@ class Database:
     place: str
     read_only: bool
     continuity: Continuity
-    password: str | None = field(default=None, repr=False)
+    secret: _Secret | None = field(default=None, repr=False)
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.place, lambda: self.secret.known if self.secret else None)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the whole database and changes nothing."""
-        with explained(self.place, self.password), self.engine.connect() as connection:
+        with self._explained(), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -63,7 +83,7 @@ class Database:
             raise StoreError(message)
         # Asked before the transaction begins, which then must see at least as much.
         expected = self.continuity.expected()
-        with explained(self.place, self.password), self.engine.connect() as connection:
+        with self._explained(), self.engine.connect() as connection:
             connection.execution_options(writing=True)
             with connection.begin():
                 self.continuity.require(connection, expected)
@@ -77,7 +97,7 @@ class Database:
 
 
 def open_database(
-    url: str, password: str | None = None, *, read_only: bool = False, rebuilding: bool = False
+    url: str, password: Password = None, *, read_only: bool = False, rebuilding: bool = False
 ) -> Database:
     """Connect to `sqlite:///path` or `postgresql+psycopg://user@host/name`; creates no tables.
 
@@ -115,7 +135,7 @@ def open_database(
     return Database(engine, str(path), read_only=False, continuity=continuity)
 
 
-def _postgresql(url: URL, password: str | None, silent: float, *, read_only: bool) -> Database:
+def _postgresql(url: URL, password: Password, silent: float, *, read_only: bool) -> Database:
     settings = {"lock_timeout": f"{WAIT_SECONDS}s"}
     if not read_only:
         # One that is frozen in the middle of a transaction shall not keep the others out for ever.
@@ -131,17 +151,19 @@ def _postgresql(url: URL, password: str | None, silent: float, *, read_only: boo
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
     }
     url = url.set(drivername="postgresql+psycopg", query={**defaults, **url.query})
-    password = url.password if password is None else password
-    engine = create_engine(url.set(password=password), hide_parameters=True, pool_pre_ping=True)
+    secret = _Secret(url.password if password is None else password)
+    engine = create_engine(url.set(password=None), hide_parameters=True, pool_pre_ping=True)
 
     def connect(_dialect: object, _record: object, _words: object, given: Any) -> _Connection:
+        if (found := secret.now()) is not None:
+            given["password"] = found
         connection = _Connection.connect(**given)
         connection.silent_seconds = silent
         return connection
 
     event.listen(engine, "do_connect", connect)
     place = f"{url.host or url.query.get('host', 'localhost')}/{url.database or url.username}"
-    return Database(engine, place, read_only, Continuity(place), password)
+    return Database(engine, place, read_only, Continuity(place), secret)
 
 
 class _Connection(psycopg.Connection[Any]):

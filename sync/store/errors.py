@@ -1,6 +1,6 @@
 """What can go wrong with a database, in sentences with what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,7 +67,7 @@ class StoreReplacedError(AuditBrokenError, StoreError):
 
 
 @contextmanager
-def explained(place: str, password: str | None) -> Iterator[None]:
+def explained(place: str, password: Callable[[], str | None]) -> Iterator[None]:
     """Turn what the database and its driver raise into a `StoreError` about `place`.
 
     The driver's own error is not kept as the cause: it can quote the connection's parameters.
@@ -76,8 +76,8 @@ def explained(place: str, password: str | None) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         words = _words(error)
-        if password:
-            words = words.replace(password, "***")
+        if secret := password():
+            words = words.replace(secret, "***")
         raise StoreError(f"the store {place} {_what(error, words)} ({words})") from None
 
 

@@ -14,7 +14,7 @@ from sync.calico.manifest import Manifest
 from sync.store import adoptions, approvals, bodies, chain, identities, leases, schema, standings
 from sync.store.adoptions import Adoption
 from sync.store.approvals import Approval
-from sync.store.database import Database, nothing, open_database
+from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.memories import StoredMemory
@@ -204,7 +204,7 @@ class Store:
         self.close()
 
 
-def open_store(url: str, *, password: str | None = None, clock: Clock = now) -> Store:
+def open_store(url: str, *, password: Password = None, clock: Clock = now) -> Store:
     """Open the store for a sync, and create it where the database is empty.
 
     Raises `UsageError` for a URL that names no store; `StoreError` if the database cannot be
@@ -220,7 +220,7 @@ def open_store(url: str, *, password: str | None = None, clock: Clock = now) -> 
     return store
 
 
-def open_store_read_only(url: str, *, password: str | None = None) -> Store:
+def open_store_read_only(url: str, *, password: Password = None) -> Store:
     """Open the store to look only: nothing is written anywhere, not even beside a SQLite file.
 
     No store is an empty store, whose `uuid` is `NO_UUID`. Raises as `open_store` does.

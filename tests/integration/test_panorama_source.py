@@ -15,7 +15,7 @@ from sync.firewall.configuration import Snapshot
 from sync.firewall.document import parse
 from sync.settings import Settings
 from sync.sources.export import ExportSource
-from sync.sources.panorama import PanoramaSource
+from sync.sources.panorama import PanoramaSource, _Interval, sooner
 from sync.targets import DeviceGroupHere, target_of
 from sync.translate.translation import translate
 from tests.conftest import samples
@@ -631,3 +631,15 @@ def test_a_panorama_that_comes_back_is_read(authority: Authority) -> None:
     with panorama:
         assert source.read() == whole
         assert etree.tostring(panorama.running)
+
+
+def test_several_do_not_read_everything_in_step() -> None:
+    """However long they run: each time an interval ends a little sooner, and never as another's."""
+    lengths = {sooner(900) for _ in range(100)}
+    assert len(lengths) > 1
+    assert min(lengths) >= 810
+    assert max(lengths) <= 900
+    left = iter((810.0, 900.0, 820.0))
+    interval = _Interval(FIFTEEN_MINUTES, lambda _: next(left))
+    told = [interval.passed(at) for at in (1e6, 1e6 + 809, 1e6 + 810, 1e6 + 1709, 1e6 + 1710)]
+    assert told == [0, 0, 1, 1, 2]

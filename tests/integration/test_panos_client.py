@@ -15,11 +15,13 @@ from threading import BoundedSemaphore
 import pytest
 from panos.objects import AddressObject
 from panos.panorama import DeviceGroup
+from structlog.testing import capture_logs
 
 from sync.errors import SourceError, UsageError
 from sync.sources import panos_line
 from sync.sources.panos_client import Key, Member
 from sync.sources.panos_line import AT_ONCE, Line, PanoramaError, tls_context
+from sync.sources.trust import Trust
 from tests.object_tree import Verified
 from tests.simulator.authority import Authority
 from tests.simulator.faults import (
@@ -830,3 +832,45 @@ def test_pan_os_pythons_own_objects_are_the_same(panorama: Panorama, client: Cli
     assert device.show_highavailability_state() == ("disabled", None)
     panorama.fail(op("<audit>"), HttpStatus(500))
     error_of(lambda: device.op(AUDIT, cmd_xml=False))
+
+
+def test_authorities_that_are_renewed_count_for_the_next_call(
+    panorama: Panorama, authority: Authority, tmp_path: Path
+) -> None:
+    other = Authority.make(tmp_path)
+    file = tmp_path / "authorities.pem"
+
+    def make() -> ssl.SSLContext:
+        try:
+            return tls_context("main", file.read_bytes(), verify=True)
+        except OSError as error:
+            raise UsageError(str(error)) from None
+
+    def holds(data: bytes) -> None:
+        file.with_name("new").write_bytes(data)
+        file.with_name("new").replace(file)
+
+    holds(authority.ca_file.read_bytes())
+    line = Line(
+        "main",
+        panorama.host,
+        panorama.port,
+        Trust("main", file, make),
+        BoundedSemaphore(AT_ONCE),
+    )
+    client = Member(line, lambda: Key(panorama.api_key))
+    client.require_up()
+    # The one that had signed its certificate is trusted no more, on open connections neither.
+    holds(other.ca_file.read_bytes())
+    assert "certificate that is refused" in str(error_of(client.require_up))
+    holds(other.ca_file.read_bytes() + authority.ca_file.read_bytes())
+    client.require_up()
+    with capture_logs() as log:
+        # Gone, or half written: those before count on.
+        for unusable in (lambda: file.unlink(), lambda: holds(b"no certificate")):
+            unusable()
+            client.require_up()
+            client.require_up()
+    assert [each["event"] for each in log] == ["authorities kept, new ones cannot be used"]
+    holds(other.ca_file.read_bytes())
+    error_of(client.require_up)

@@ -6,9 +6,9 @@ import signal
 import pytest
 from sqlalchemy import text
 
-from sync.errors import StoreError
+from sync.errors import StoreError, UsageError
 from sync.store import database, open_store, open_store_read_only, triggers
-from tests.postgresql import Database
+from tests.postgresql import Database, Server
 
 
 @pytest.mark.parametrize("table", triggers.APPEND_ONLY)
@@ -123,3 +123,46 @@ def test_who_is_frozen_in_a_transaction_keeps_others_out_for_a_while_only(
             other.run("other").begin()
             with pytest.raises(StoreError, match="idle-in-transaction"):
                 writing.__exit__(None, None, None)
+
+
+def test_a_password_that_is_renewed_is_asked_for_at_the_next_connection(
+    postgresql_server: Server,
+) -> None:
+    held = ["one"]
+
+    def password() -> str:
+        if not held:
+            raise UsageError("The secret file /x does not exist; create it.")
+        return held[0]
+
+    with postgresql_server.connect() as server:
+        server.execute("CREATE ROLE renewed LOGIN PASSWORD 'one'")
+        server.execute("CREATE DATABASE renewed OWNER renewed")
+
+        def disconnect() -> None:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'renewed'"
+            )
+
+        url = postgresql_server.url("renewed").replace("//zonebridge@", "//renewed@")
+        try:
+            with open_store(url, password=password) as store:
+                server.execute("ALTER ROLE renewed PASSWORD 'two'")
+                # What is connected stays so.
+                assert store.heads() == ()
+                disconnect()
+                with pytest.raises(StoreError, match=r"store\.password_file"):
+                    store.heads()
+                held[:] = ["two"]
+                assert store.heads() == ()
+                # The file may be gone for a moment.
+                held.clear()
+                disconnect()
+                assert store.heads() == ()
+        finally:
+            disconnect()
+            server.execute("DROP DATABASE renewed WITH (FORCE)")
+            server.execute("DROP ROLE renewed")
+    held.clear()
+    with pytest.raises(UsageError):
+        open_store(url, password=password)
