@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from sync.service import worker as module
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
-from sync.store import Kind, Record, Store, open_store
+from sync.store import Kind, Lease, LeaseHeldError, Record, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
 from sync.targets import DeviceGroupHere
@@ -534,8 +534,10 @@ def test_what_is_pending_arrives_within_a_minute_however_long_an_outage_was(
         clock.now += 60
         world.worker.stop()
         settled(world, web=["10.0.0.1/32"])
-    assert pauses[:6] == [1, 2, 4, 8, 16, 32]
-    assert set(pauses[6:]) == {60}
+    for pause, longest in zip(pauses, [1, 2, 4, 8, 16, 32, *[60] * 6], strict=True):
+        assert 0.8 * longest <= pause <= longest
+    # Several clusters are not tried in step.
+    assert len(set(pauses[6:])) > 1
 
 
 def test_a_whole_cluster_is_read_again_after_a_while_however_quiet_it_is(world: World) -> None:
@@ -713,14 +715,22 @@ def test_a_store_that_failed_is_no_more_told_by_who_stands_by_for_another(world:
         until(lambda: [each.holds for each in world.worker.checks()] == [True])
 
 
+def _stolen(world: World, thief: ExitStack) -> Lease:
+    """The lease of the cluster, taken between two renewals by its holder."""
+    while True:
+        with world.store.database.writing() as connection:
+            connection.execute(text("UPDATE leases SET expires_at = 0"))
+        with suppress(LeaseHeldError):
+            return thief.enter_context(world.store.lease("prod", "a thief", TTL))
+
+
 def test_a_lease_that_went_to_another_is_taken_anew(world: World) -> None:
     world.short_of_time()
     with world.working():
         world.say(web=["a"])
         settled(world, web=["10.0.0.1/32"])
-        with world.store.database.writing() as connection:
-            connection.execute(text("UPDATE leases SET expires_at = 0"))
-        with world.store.lease("prod", "a thief", TTL) as stolen:
+        with ExitStack() as thief:
+            stolen = _stolen(world, thief)
             world.say(web=["b"])
             until(lambda: not world.held())
             assert world.cluster.nets() == {"pan.web": ["10.0.0.1/32"]}
