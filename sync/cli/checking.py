@@ -1,21 +1,35 @@
 """What is wrong with a configuration beyond its own keys, and what may be: for whoever uses it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sync.errors import ClusterError, UsageError
+from sync.errors import ClusterError, SourceError, UsageError
 from sync.settings import Settings, check_files
-from sync.settings.problems import listed, nearest, write_place
+from sync.settings.problems import Problem, listed, nearest, write_place
+
+if TYPE_CHECKING:
+    from sync.firewall.configuration import Configuration
+    from sync.firewall.effective import EffectiveDeviceGroup
+    from sync.firewall.networks import Derived
+    from sync.translate.zones import Zone
+
+ZonesSeen = dict[tuple[int, int], "tuple[Zone, ...] | None"]
+"""The zones of each device group by the positions of its cluster and itself; None: not known."""
 
 
-def checked(settings: Settings, file: Path) -> list[str]:
+def checked(settings: Settings, file: Path, known: Collection[Problem] = ()) -> list[str]:
     """Warnings about the files that the configuration in `file` names.
 
-    `UsageError` for a file that cannot be used, and for an expression that cannot be read.
+    `UsageError` for an expression that cannot be read, and for a file that cannot be used; what is
+    `known` of such files is one more warning.
     """
     from sync.assembly import expression_problems
 
     problems, warnings = check_files(settings)
+    texts = {each.text for each in known}
+    warnings += [str(each) for each in problems if each.text in texts]
+    problems = [each for each in problems if each.text not in texts]
     if problems:
         first = f"{file} names files that cannot be used:"
         raise UsageError("\n  ".join([first, *map(str, problems)]))
@@ -38,6 +52,49 @@ def further_warnings(
         *_context_warnings(settings),
         *_zone_warnings(settings, zones, whole=whole),
     ]
+
+
+def zones_seen(
+    settings: Settings,
+    file: Path,
+    configurations: "Mapping[str, Configuration]",
+    warnings: list[str],
+) -> ZonesSeen:
+    """The zones of every device group whose source's configuration is known, by source.
+
+    `UsageError` for settings in `file` that do not fit them. A device group that is not there is
+    one more of `warnings`.
+    """
+    from sync.assembly import translation_options
+    from sync.firewall.effective import effective
+    from sync.firewall.networks import derived
+    from sync.translate.zones import Workloads, own_zones, zones_of
+
+    options = translation_options(settings, ()).zones
+    zones: ZonesSeen = {}
+    problems = []
+    for i, cluster in enumerate(settings.clusters):
+        seen: dict[int, tuple[EffectiveDeviceGroup, Derived]] = {}
+        for j, group in enumerate(cluster.device_groups):
+            zones[i, j] = None
+            configuration = configurations.get(settings.source_of(group).name)
+            if configuration is None:
+                continue
+            try:
+                seen[j] = effective(configuration, group.name), derived(configuration, group.name)
+            except SourceError as error:
+                warnings.append(f"clusters[{i}].device_groups[{j}]: {error}")
+        try:
+            workloads = Workloads(options)
+            for j, (device_group, networks) in seen.items():
+                others = {zone for other in seen if other != j for zone in own_zones(*seen[other])}
+                found = zones_of(device_group, networks, options, workloads, sorted(others))
+                zones[i, j] = tuple(found.own.values())
+        except UsageError as error:
+            problems.append(Problem(("clusters", i), str(error)))
+    if problems:
+        raise UsageError(listed(file, problems))
+    return zones
 
 
 def _unused_sources(settings: Settings) -> list[str]:

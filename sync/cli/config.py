@@ -11,21 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync.cli.checking import checked, further_warnings
+from sync.cli.checking import ZonesSeen, checked, further_warnings, zones_seen
 from sync.errors import SourceError, UsageError
 from sync.settings import Settings, configuration_file
 from sync.settings import schema as settings_schema
-from sync.settings.problems import Problem, did_you_mean, listed
+from sync.settings.problems import did_you_mean
 from sync.settings.start import StartDeviceGroup, StartZone, start
 
 if TYPE_CHECKING:
     from sync.firewall.configuration import Configuration
-    from sync.firewall.effective import EffectiveDeviceGroup
-    from sync.firewall.networks import Derived
     from sync.translate.zones import Zone
-
-_ZonesSeen = dict[tuple[int, int], "tuple[Zone, ...] | None"]
-"""The zones of each device group by the positions of its cluster and itself; None: not known."""
 
 
 @click.group()
@@ -96,10 +91,7 @@ def check(context: click.Context, output: str) -> None:
     settings = context.obj.settings()
     file = context.obj.file
     warnings = checked(settings, file)
-    problems: list[Problem] = []
-    zones = _zones(settings, problems, warnings)
-    if problems:
-        raise UsageError(listed(file, problems))
+    zones = zones_seen(settings, file, _configurations(settings, warnings), warnings)
     named = {zone.name for found in zones.values() for zone in found or ()}
     warnings += further_warnings(settings, named, whole=None not in zones.values())
     for warning in warnings:
@@ -114,50 +106,26 @@ def schema() -> None:
     click.echo(json.dumps(settings_schema(), indent=2))
 
 
-def _zones(settings: Settings, problems: list[Problem], warnings: list[str]) -> _ZonesSeen:
-    """The zones of every device group whose source can be read now.
+def _configurations(settings: Settings, warnings: list[str]) -> "dict[str, Configuration]":
+    """The configurations of the sources that are used and can be read now.
 
-    A source that cannot is one more of `warnings`: another machine may be able to.
+    One that cannot is one more of `warnings`: another machine may be able to.
     """
-    from sync.assembly import sources, translation_options
-    from sync.firewall.effective import effective
-    from sync.firewall.networks import derived
-    from sync.translate.zones import Workloads, own_zones, zones_of
+    from sync.assembly import sources
 
     used = {
         settings.source_of(group).name
         for cluster in settings.clusters
         for group in cluster.device_groups
     }
-    configurations: dict[str, Configuration] = {}
+    found: dict[str, Configuration] = {}
     for i, source in enumerate(sources(settings, None)):
         if source.name in used:
             try:
-                configurations[source.name] = source.read().configuration
+                found[source.name] = source.read().configuration
             except SourceError as error:
                 warnings.append(f"sources[{i}]: {error}")
-    options = translation_options(settings, ()).zones
-    zones: _ZonesSeen = {}
-    for i, cluster in enumerate(settings.clusters):
-        seen: dict[int, tuple[EffectiveDeviceGroup, Derived]] = {}
-        for j, group in enumerate(cluster.device_groups):
-            zones[i, j] = None
-            configuration = configurations.get(settings.source_of(group).name)
-            if configuration is None:
-                continue
-            try:
-                seen[j] = effective(configuration, group.name), derived(configuration, group.name)
-            except SourceError as error:
-                warnings.append(f"clusters[{i}].device_groups[{j}]: {error}")
-        try:
-            workloads = Workloads(options)
-            for j, (device_group, networks) in seen.items():
-                others = {zone for other in seen if other != j for zone in own_zones(*seen[other])}
-                found = zones_of(device_group, networks, options, workloads, sorted(others))
-                zones[i, j] = tuple(found.own.values())
-        except UsageError as error:
-            problems.append(Problem(("clusters", i), str(error)))
-    return zones
+    return found
 
 
 def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
@@ -219,7 +187,7 @@ def _printable(text: str) -> str:
 
 
 def _summary(
-    settings: Settings, file: Path, zones: _ZonesSeen, warnings: list[str]
+    settings: Settings, file: Path, zones: ZonesSeen, warnings: list[str]
 ) -> dict[str, Any]:
     return {
         "file": str(file),

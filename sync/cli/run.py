@@ -1,14 +1,14 @@
 """`zonebridge run`: the long-lived service."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 import structlog
 
 from sync import assembly
-from sync.cli.checking import checked, further_warnings
+from sync.cli.checking import checked, further_warnings, zones_seen
 from sync.cli.context import Context, holder, log_as, trigger
 from sync.cli.signals import signals
 from sync.errors import UsageError
@@ -19,6 +19,7 @@ from sync.settings.values import write_duration
 from sync.store.published import hold_to_heads
 
 if TYPE_CHECKING:
+    from sync.firewall.configuration import Configuration
     from sync.service.metrics import Metrics
     from sync.service.service import Service
     from sync.store import Store
@@ -47,7 +48,7 @@ def run(context: Context) -> int:
         # What is wrong now may be right when it is needed.
         _announce("starting", settings, [*map(str, problems), *warnings])
         Host(
-            current.service(settings),
+            current.service,
             ConfigurationFile(context.file, current.read, metrics),
             store,
             metrics,
@@ -68,8 +69,9 @@ class _Current:
         self._settings = settings
         self._store = store
         self._metrics = metrics
+        self.service = self._made(settings)
 
-    def service(self, settings: Settings) -> "Service":
+    def _made(self, settings: Settings) -> "Service":
         """What a configuration asks for, not started yet."""
         from sync.service.service import Service, Timing
         from sync.transport.stopping import Stopping
@@ -101,16 +103,41 @@ class _Current:
         settings = self._context.read()
         if settings == self._settings:
             return None
-        warnings = checked(settings, self._context.file)
-        if kept := at_start(self._settings, settings):
+        # What is wrong with the one in use too shall not keep anybody from correcting the rest.
+        in_use = self._settings
+        warnings = checked(settings, self._context.file, known=check_files(in_use)[0])
+        if kept := at_start(in_use, settings):
             text = "needs a restart; restart the service, or put the old value back"
             raise UsageError(listed(self._context.file, [Problem((key,), text) for key in kept]))
-        service = self.service(settings)
-        changed = changes(self._settings, settings)
-        self._settings = settings
+        known = self._known(settings)
+        misfit = self._misfit(settings, known, warnings)
+        if misfit and not self._misfit(in_use, known, []):
+            raise misfit
+        service = self._made(settings)
+        changed = changes(in_use, settings)
+        self._settings, self.service = settings, service
         log_as(settings)
         _announce("configuration reloaded", settings, warnings, changed=changed)
         return service
+
+    def _misfit(
+        self, settings: Settings, known: "Mapping[str, Configuration]", warnings: list[str]
+    ) -> UsageError | None:
+        """How settings do not fit what their sources say."""
+        try:
+            zones_seen(settings, self._context.file, known, warnings)
+        except UsageError as error:
+            return error
+        return None
+
+    def _known(self, settings: Settings) -> "dict[str, Configuration]":
+        """What the sources said last that are to stay as they are."""
+        found = self.service.configurations
+        return {
+            source.name: found[source.name]
+            for source in settings.sources
+            if source in self._settings.sources and source.name in found
+        }
 
 
 def _announce(

@@ -22,7 +22,7 @@ from sync.service.service import Service
 LOOK_SECONDS = 2.0
 """Between two looks at the file, and so for how long it must stay as it is to be believed."""
 
-_RETRY_SECONDS = 10.0  # from a refusal to the next try: a Secret may come after its ConfigMap
+_RETRY_SECONDS = 30.0  # from a refusal to the next try: a Secret may come after its ConfigMap
 
 
 class ConfigurationFile:

@@ -17,6 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from sync.cycle import lagging, note_source, source_detail
 from sync.desired import Cluster
 from sync.errors import StoreError
+from sync.firewall.configuration import Configuration
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -104,6 +105,15 @@ class Service:
     def sources(self) -> frozenset[str]:
         """The names of its sources."""
         return frozenset(self._sources)
+
+    @property
+    def configurations(self) -> dict[str, Configuration]:
+        """What each source said last, by its name; without those that said nothing yet."""
+        return {
+            name: source.snapshot.configuration
+            for name, source in self._sources.items()
+            if source.snapshot
+        }
 
     @property
     def clusters(self) -> frozenset[str]:

@@ -331,6 +331,28 @@ def test_the_service_takes_up_a_commit_and_outlives_an_outage(
     place.done("audit", "verify")
 
 
+def test_authorities_that_are_renewed_under_the_service_count(
+    place: Installation, panorama: Panorama, authority: Authority, tmp_path: Path
+) -> None:
+    file = place.directory / "ca.pem"
+
+    def trust(authority: Authority) -> None:
+        file.with_name("new").write_bytes(authority.ca_file.read_bytes())
+        file.with_name("new").replace(file)
+
+    trust(authority)
+    ask(place, panorama, authority, ca_file="ca.pem")
+    with place.running() as service:
+        until(lambda: place.files("us") == ["pan.db.yaml", "pan.web.yaml"], "all sets are there")
+        other = tmp_path / "other authority"
+        other.mkdir()
+        trust(Authority.make(other))
+        until(lambda: "certificate that is refused" in service.log.read_text(), "it is refused")
+        trust(authority)
+        until(lambda: "source answers again" in service.log.read_text(), "it is read again")
+        assert service.stop() == 0
+
+
 # --- config check ---------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 from tests.e2e.installation import Installation, Running, until
+from tests.words import rule
 
 FILES = {"pan.db.yaml": ["10.2.0.0/24"], "pan.web.yaml": ["10.1.0.1/32", "10.1.0.2/32"]}
 GROWN = {"web": ["10.1.0.1/32", "10.1.0.2/32", "10.1.0.5/32"], "db": ["10.2.0.0/24"]}
@@ -126,4 +127,22 @@ def test_a_configuration_that_names_a_file_that_comes_later_is_taken_up_then(
         (place.directory / "panorama.xml").rename(place.directory / missing)
         until(lambda: told(service, "configuration reloaded"), "it is taken up")
         assert len(refused(service)) == 1
+        assert service.stop() == 0
+
+
+def test_a_configuration_that_does_not_fit_the_zones_of_its_source_is_refused(
+    place: Installation,
+) -> None:
+    every = {key: ["any"] for key in ("source", "destination", "service", "application")}
+    flow = rule("web to db", from_=["web"], to=["db"], action="allow", **every)
+    place.panorama(eu={"web": ["10.1.0.1/32"]}, rules=[flow])
+    configure(place, "eu")
+    with place.running() as service:
+        until(lambda: place.files("eu") == ["pan.web.yaml"], "every set is there")
+        configure(place, "eu", zones={"definitions": {"web": {"networks": ["0.0.0.0/0"]}}})
+        until(lambda: refused(service), "it is refused")
+        assert place.run("config", "check").err == f"error: {refused(service)[0]}\n"
+        assert "zones.definitions gives 0.0.0.0/0" in str(refused(service)[0])
+        place.panorama(eu={"web": ["10.1.0.2/32"]}, rules=[flow])
+        until(lambda: place.written("eu") == {"pan.web.yaml": ["10.1.0.2/32"]}, "the old one stays")
         assert service.stop() == 0

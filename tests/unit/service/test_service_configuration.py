@@ -125,7 +125,7 @@ def test_what_is_refused_stays_out_and_is_told_once(world: World) -> None:
     assert check.says.endswith("stays: zonebridge.yaml has 2 problems: a b")
     # Another reason is news, and so is the same one for somebody who asks.
     world.result = UsageError("another")
-    world.look(10)
+    world.look(20)
     world.look(asked=True)
     assert world.told() == ["configuration refused, the one before stays"] * 3
     # As it was before.
@@ -141,7 +141,7 @@ def test_what_is_refused_for_a_file_that_comes_later_is_taken_up_then(world: Wor
     world.result = UsageError("the secret file is not there")
     world.look(4)
     world.result = ANOTHER
-    assert ANOTHER in world.look(6)
+    assert ANOTHER in world.look(20)
     assert world.successful() == 1
 
 
