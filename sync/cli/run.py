@@ -34,10 +34,11 @@ def run(context: Context) -> int:
 
     A changed configuration, or SIGHUP, is taken up without a restart.
     """
-    from sync.service.configuration import ConfigurationFile
+    from sync.service.configuration import ConfigurationFile, digest
     from sync.service.host import Host
     from sync.service.metrics import Metrics
 
+    held = digest(context.file)
     settings = context.settings()
     asked = threading.Event()
     with assembly.store_of(settings, write=True) as store, signals(asked.set) as received:
@@ -49,7 +50,7 @@ def run(context: Context) -> int:
         _announce("starting", settings, [*map(str, problems), *warnings])
         Host(
             current.service,
-            ConfigurationFile(context.file, current.read, metrics),
+            ConfigurationFile(context.file, current.read, metrics, held),
             store,
             metrics,
             holder=holder(_COMMAND),

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from sync.errors import ZonebridgeError
+from sync.redaction import redact
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.service import Service
@@ -23,6 +24,7 @@ LOOK_SECONDS = 2.0
 """Between two looks at the file, and so for how long it must stay as it is to be believed."""
 
 _RETRY_SECONDS = 30.0  # from a refusal to the next try: a Secret may come after its ConfigMap
+_LONGEST = 2 * 1024 * 1024  # bytes; what is longer is no configuration
 
 
 class ConfigurationFile:
@@ -39,13 +41,15 @@ class ConfigurationFile:
         file: Path,
         read: Callable[[], Service | None],
         metrics: Metrics,
+        held: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`held` is the `digest` of the file from before it was read for the first time."""
         self._file = file
         self._read = read
         self._metrics = metrics
         self._clock = clock
-        self._known = self._seen = _digest(file)
+        self._known = self._seen = held
         self._refused = ""
         self._retry_at = math.inf
         self._taken_up = clock()
@@ -65,7 +69,8 @@ class ConfigurationFile:
 
         `asked`: somebody says that it is whole, and wants to know.
         """
-        found = _digest(self._file)
+        # Before it is read: whatever is written from now on is a change.
+        found = digest(self._file)
         settled, self._seen = found == self._seen, found
         changed = found != self._known and settled
         again = self._clock() >= self._retry_at
@@ -79,7 +84,8 @@ class ConfigurationFile:
             self._refuse(str(error), told=asked or changed)
             return None
         except Exception as error:  # noqa: BLE001 - a bug here must not end what runs
-            self._refuse(f"an internal error, {type(error).__name__}: {error}", told=True)
+            what = redact(f"{type(error).__name__}: {error}")
+            self._refuse(f"an internal error, {what}", told=True)
             return None
         self._refused, self._retry_at = "", math.inf
         self._taken_up = self._clock()
@@ -98,10 +104,10 @@ class ConfigurationFile:
         self._refused = reason
 
 
-def _digest(file: Path) -> str:
-    """What a file holds; "" where it cannot be read."""
+def digest(file: Path) -> str:
+    """Tells what a file holds from anything else; "" where it cannot be read."""
     try:
         with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+            return hashlib.sha256(opened.read(_LONGEST)).hexdigest()
     except (OSError, ValueError):
         return ""

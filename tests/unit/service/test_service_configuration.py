@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.errors import UsageError
-from sync.service.configuration import ConfigurationFile
+from sync.service.configuration import ConfigurationFile, digest
 from sync.service.metrics import Metrics
 from sync.service.service import Service
 
@@ -29,7 +29,8 @@ class World:
     log: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.file = ConfigurationFile(self.path, self._read, self.metrics, lambda: self.now)
+        held = digest(self.path)
+        self.file = ConfigurationFile(self.path, self._read, self.metrics, held, lambda: self.now)
 
     def _read(self) -> Service | None:
         self.reads += 1
@@ -145,13 +146,23 @@ def test_what_is_refused_for_a_file_that_comes_later_is_taken_up_then(world: Wor
     assert world.successful() == 1
 
 
+def test_what_changed_while_the_service_started_is_read(world: World) -> None:
+    world.path.write_text("two")
+    held = digest(world.path)
+    world.path.write_text("three")
+    world.file = ConfigurationFile(world.path, world._read, world.metrics, held, lambda: world.now)
+    world.look(3)
+    assert world.reads == 1
+
+
 def test_whoever_asks_is_answered_at_once_though_nothing_changed(world: World) -> None:
     world.look(asked=True)
     assert (world.reads, world.told()) == (1, ["configuration unchanged"])
 
 
 def test_a_bug_in_reading_ends_nothing(world: World) -> None:
-    world.result = RuntimeError("a bug")
+    world.result = RuntimeError("a bug with password=hunter2")
     world.look(asked=True)
     assert "RuntimeError: a bug" in world.log[0]["error"]
+    assert "hunter2" not in world.file.check.says
     assert world.successful() == 0

@@ -20,7 +20,7 @@ from sync.errors import StoreError, UsageError
 from sync.last_good import keep, kept
 from sync.service import heartbeat, host, worker
 from sync.service import service as whole
-from sync.service.configuration import ConfigurationFile
+from sync.service.configuration import ConfigurationFile, digest
 from sync.service.host import Host
 from sync.service.metrics import Metrics
 from sync.service.service import Service, Timing
@@ -103,7 +103,7 @@ def service(
 def host_of(world: World, head_file: Path | None = None) -> Host:
     return Host(
         service(world, head_file),
-        ConfigurationFile(world.file, lambda: world.following(), world.metrics),
+        ConfigurationFile(world.file, lambda: world.following(), world.metrics, digest(world.file)),
         world.store,
         world.metrics,
         holder="the service",
