@@ -4,7 +4,7 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -515,3 +515,20 @@ def test_a_service_that_does_not_end_for_the_next_one_is_not_live_in_the_end(
         world.source.held = False
         world.source.goes.set()
         until(lambda: world.ask("/livez")[0] == 200)
+
+
+def test_a_standby_that_reloads_stands_by_and_takes_over_with_what_is_new(
+    world: World, reloads: Callable[[Service | None], None]
+) -> None:
+    world.timing = replace(TIMING, lease_ttl=SHORT)
+    cluster = WatchedCluster(owner_labels("test", world.store.uuid))
+    with ExitStack() as another:
+        another.enter_context(world.store.lease("prod", "another service", timedelta(hours=1)))
+        with serving(world):
+            until(lambda: world.events().count("standing by") == 1)
+            reloads(service(world, cluster=cluster))
+            until(lambda: world.events().count("standing by") == 2)
+            assert (world.cluster.writes, cluster.writes, world.store.kept) == ([], [], {})
+            another.close()
+            until(lambda: cluster.nets() == {"pan.web": ["10.0.0.1/32"]})
+    assert world.cluster.writes == []
