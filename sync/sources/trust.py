@@ -14,8 +14,8 @@ class Trust:
     """Gives the context of now: made anew once the file holds something else. Any thread may ask.
 
     `file` is None for the system's authorities, whose file is looked at where there is one. A file
-    that is gone, or holds no authority, changes nothing but the log: it may be half written.
-    `make` raises `UsageError`, here too where it does at the start.
+    that is gone changes nothing, and one that holds no authority only the log: it may be half
+    written. `make` raises `UsageError`, here too where it does at the start.
     """
 
     def __init__(self, source: str, file: Path | None, make: Callable[[], ssl.SSLContext]) -> None:
