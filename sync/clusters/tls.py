@@ -3,8 +3,12 @@
 The official client would take a key only from a file, one for as long as the client lives.
 """
 
+import os
 import ssl
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -39,11 +43,9 @@ def tls_context(
             ) from None
     if certificate:
         try:
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(certificate)
-                file.flush()
+            with _file_of(certificate) as name:
                 # Without a password, OpenSSL would ask for one at the terminal.
-                context.load_cert_chain(file.name, password="")
+                context.load_cert_chain(name, password="")
         except ssl.SSLError:
             raise ClusterError(
                 "client certificate and key are no pair in PEM without a password; renew them"
@@ -54,3 +56,23 @@ def tls_context(
                 "make the directory of TMPDIR writable"
             ) from error
     return context
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[str]:
+    """Name a file with this content for as long as the context lasts.
+
+    OpenSSL takes a key from a file alone. On Linux the file lies in memory: a container has perhaps
+    no place to write but the volume of its store, where no key of a cluster belongs.
+    """
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("client-certificate")
+        name = f"/proc/self/fd/{descriptor}"
+        file = os.fdopen(descriptor, "wb")
+    else:
+        file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed below, in both cases
+        name = file.name
+    with file:
+        file.write(content)
+        file.flush()
+        yield name
