@@ -8,6 +8,7 @@
 #                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
 # make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
 # make lock       newer versions of what the project depends on
+# make image      the container image, by docker, podman or buildah (ENGINE=, IMAGE=, BASE=)
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,14 +19,21 @@ WORKERS ?= auto
 UNIT_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 DOCUMENTS ?= 100000
 SEED ?= 1
-ENGINE ?= numbers
 TARGET ?= configuration
 SECONDS ?= 600
+IMAGE ?= zonebridge:$(VERSION)
+BASE ?= docker.io/library/python:3.13-slim-bookworm
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' sync/__init__.py)
+REVISION ?= $(or $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null),unknown)
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+BUILDER = $(or $(ENGINE),$(firstword $(foreach name,docker podman buildah,$(shell command -v $(name)))))
+# Podman and Buildah give files and layers this one time; BuildKit reads it from the argument.
+BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUILDER))),, --timestamp $(SOURCE_DATE_EPOCH)))
 
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane bench fuzz record lock clean
+.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -43,7 +51,7 @@ demo-live: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal tests/unit
 
-test: lint controlplane
+test: lint controlplane image-for-tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests
 
 lint: $(READY)
@@ -51,10 +59,22 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 # The kube-apiserver and etcd of the cluster tests, built with Go once and then kept.
 controlplane: $(READY)
 	$(BIN)/python tests/controlplane/build.py
+
+# It needs neither the virtual environment nor git: an unpacked archive can be built too.
+image:
+	$(if $(BUILD),,$(error make image wants docker, podman or buildah: install one of them))
+	$(BUILD) --file Dockerfile --tag $(IMAGE) --build-arg BASE=$(BASE) \
+		--build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
+
+# Built twice, compared and unpacked once for each change of what it holds, and then kept.
+image-for-tests: $(READY)
+	$(BIN)/python tests/image/build.py
 
 bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.reading
@@ -80,6 +100,7 @@ record: $(READY)
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra simulator --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -c requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,7 +8,12 @@ from hypothesis import HealthCheck, settings
 
 from tests.simulator.authority import Authority
 
-pytest_plugins = ["tests.data_plane", "tests.kubernetes_cluster", "tests.postgresql"]
+pytest_plugins = [
+    "tests.data_plane",
+    "tests.image.unpacked",
+    "tests.kubernetes_cluster",
+    "tests.postgresql",
+]
 
 ROOT = Path(__file__).parent.parent
 
