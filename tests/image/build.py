@@ -216,6 +216,8 @@ def _build(base: str, folder: Path) -> None:
             entry.rename(root / entry.name)
         _buildah("rm", container)
         _buildah("rmi", "--force", *{each["FromImageID"] for each in inspected})
+        if folder.name != _key():
+            raise NoImageError("files were changed while it was built; run `make test` again")
         # The folder appears whole or not at all.
         new.replace(folder)
 
