@@ -1,5 +1,7 @@
 """The command `zonebridge`: its options, its commands, and the way every one of them ends."""
 
+import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -82,6 +84,10 @@ def main() -> NoReturn:
     """Run the command line and end the process with the exit code of the contract."""
     debug = "--debug" in sys.argv
     prepare_streams()
+    if os.getpid() == 1:
+        # In a container: process 1 has no default action, SIGTERM would do nothing (kill(2)).
+        # `signals` takes its place where there is work to end in good order.
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         code = zonebridge.main(standalone_mode=False) or 0
     except ZonebridgeError as error:

@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -83,9 +85,14 @@ def test_the_image_s_user_owns_the_place_of_the_store_and_can_write_nothing_else
         status = path.lstat()
         assert status.st_uid == status.st_gid == 0, path
         assert path.is_symlink() or not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH), path
-        # Those of the base (su, passwd, …) do nothing where no new privileges are allowed.
-        assert not status.st_mode & (stat.S_ISUID | stat.S_ISGID), path
-        assert path.is_symlink() or "security.capability" not in os.listxattr(path), path
+
+
+def test_no_program_gives_a_user_more_rights(image: Image) -> None:
+    regular = [path for path in files(image) if path.is_file() and not path.is_symlink()]
+    assert len(regular) > 1000
+    found = [path for path in regular if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)]
+    assert not found
+    assert not [path for path in regular if "security.capability" in os.listxattr(path)]
 
 
 def test_it_holds_no_compiler_installer_or_cache(image: Image) -> None:
@@ -216,6 +223,33 @@ def test_the_service_as_process_1_ends_in_good_order(
         assert "CapBnd:\t0000000000000000\n" in status
         assert status.split("NSpid:\t")[1].split("\n")[0].split()[-1] == "1"
         assert terminate(process) == 0, log.read_text()
+
+
+def test_a_command_as_process_1_ends_when_asked_to(
+    image: Image, place: Installation, tmp_path: Path
+) -> None:
+    """The kernel gives process 1 no default action: a kubelet would wait out its patience."""
+    pipe = place.directory / "zonebridge.yaml"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    # To read and to write at once: whoever reads waits for what never comes.
+    keeper = os.open(pipe, os.O_RDWR)
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as opened,
+        image.running("plan", log=opened, writable={PLACE: place.directory}) as process,
+    ):
+        until(lambda: _holds(process, pipe.name) or process.poll() is not None, "it reads")
+        assert terminate(process) == 128 + signal.SIGTERM, log.read_text()
+    os.close(keeper)
+
+
+def _holds(process: "subprocess.Popen[bytes]", name: str) -> bool:
+    """Whether process 1 of a container has a file of this name open."""
+    with suppress(FileNotFoundError):
+        opened = Path(f"/proc/{main_process(process)}/fd").iterdir()
+        return any(path.readlink().name == name for path in opened)
+    return False
 
 
 def test_the_image_is_built_with_what_the_project_is_built_with() -> None:
