@@ -66,6 +66,17 @@ _ADMISSION_KINDS = {
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
+# Whoever else asks is not logged: that would take time of every test.
+_AUDITED = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+
 # Reads one word a line: a process to watch, `forget` those, or `done`. If this process ends in any
 # other way the input just ends, and then the servers and their directory must go too.
 _GUARD = """
@@ -135,6 +146,8 @@ class _Servers:
             "--service-cluster-ip-range=10.0.0.0/24",
             "--endpoint-reconciler-type=none",
             "--delete-collection-workers=8",
+            f"--audit-policy-file={self.directory / 'audit.yaml'}",
+            f"--audit-log-path={self.directory / 'audit.log'}",
         )
 
     def stop(self) -> None:
@@ -339,6 +352,14 @@ class ControlPlane:
         finally:
             opened.close()
 
+    def asked_by_accounts(self) -> list[dict[str, Any]]:
+        """What service accounts have asked for since the server was made, as its audit log has it.
+
+        https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/ (`Event`)
+        """
+        log = self.directory / "audit.log"
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
     def request(
         self,
         method: str,
@@ -460,6 +481,7 @@ def _prepare(directory: Path, guard: subprocess.Popen[bytes]) -> ControlPlane:
         csv.writer(opened).writerows(
             [(admin, ADMIN, "uid-admin", "system:masters"), (guest, GUEST, "uid-guest")]
         )
+    (directory / "audit.yaml").write_text(yaml.safe_dump(_AUDITED))
     port, etcd_port = _free_ports(2)
     return ControlPlane(
         url=f"https://127.0.0.1:{port}",

@@ -9,6 +9,7 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.api import Api
 from sync.clusters.kubeconfig import Access, connect
 from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
+from sync.clusters.rights import Grantee, rights
 from tests.kubernetes_cluster import GROUP, ControlPlane
 
 OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")
@@ -48,6 +49,23 @@ def writer(
 
 def made(name: str, *nets: str, owner: Pairs = OWNER) -> Manifest:
     return GlobalNetworkSet(name=name, labels=owner, annotations=(), nets=nets).manifest()
+
+
+def grantee(**changes: Any) -> Grantee:
+    """Whom `zonebridge rbac` speaks of where a configuration says nothing else."""
+    given = {
+        "namespace": "zonebridge",
+        "account": "zonebridge",
+        "instance": "zonebridge",
+        "tiers": ("firewallpolicy",),
+        "zone_label": "firewall.tigera.io/zone",
+    }
+    return Grantee(**{**given, **changes})
+
+
+def rights_by_kind(grantee: Grantee) -> dict[str, Any]:
+    """The account, its role and their binding."""
+    return {document["kind"]: document for document in rights(grantee)}
 
 
 def sets(plane: ControlPlane) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "plan": "sync.cli.sync",
     "explain": "sync.cli.explain",
     "forget": "sync.cli.forget",
+    "rbac": "sync.cli.rbac",
     "report": "sync.cli.report",
     "run": "sync.cli.run",
     "status": "sync.cli.status",

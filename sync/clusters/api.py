@@ -5,6 +5,7 @@ stands: what is written was frozen as bytes long before.
 """
 
 import random
+import re
 import ssl
 import threading
 import time
@@ -16,7 +17,7 @@ from functools import partial
 from http import HTTPStatus
 from socket import socket
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import orjson
 import urllib3
@@ -42,6 +43,10 @@ _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 10.0
 _TRIES = 4
 _UNPREPARED = "failed to configure policy"
+# `k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go`
+_DENIED = re.compile(
+    r"ValidatingAdmissionPolicy '([^']*)' with binding '[^']*' denied request: (.*)"
+)
 _STARTS = 6
 _CHUNK = 1 << 18
 # Etcd takes no object above 1.5 MiB, and pages of large ones are asked for in smaller ones. JSON of
@@ -456,11 +461,18 @@ class Api:
             words = str(orjson.loads(body)["message"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             words = body.decode(errors="replace")
-        said = redact(words, secrets)
-        remedy = {
-            401: "; renew the credentials that it is reached with",
-            403: "; grant the user this in the cluster, and what else docs/clusters.md lists",
-        }.get(status, "")
+        if denied := _DENIED.search(words):
+            said = f"admission policy {redact(denied[1], secrets)}: {redact(denied[2], secrets)}"
+            remedy = ""
+        else:
+            said = redact(words, secrets)
+            remedy = {
+                401: "; renew the credentials that it is reached with",
+                403: (
+                    f"; grant the user this in the cluster ({_right(asked)}): `zonebridge rbac "
+                    f"--cluster {self.name}` prints all that is needed there"
+                ),
+            }.get(status, "")
         return ApiError(
             f"cluster {self.name} refuses {asked.method} {asked.path} with {status}"
             f"{': ' if said else ''}{said}{remedy}",
@@ -468,6 +480,23 @@ class Api:
             retry_after(begun.answer.headers.get("Retry-After", ""), _LONGEST_WAIT),
             words=words,
         )
+
+
+def _right(asked: "_Request") -> str:
+    """The right that a request needs: a verb, on a resource, in a namespace if it is in one.
+
+    Paths are `/api/v1/…` or `/apis/group/version/…`, then `[namespaces/name/]resource[/name]`.
+    """
+    path = asked.path.strip("/").split("/")
+    group, parts = ("", path[2:]) if path[0] == "api" else (path[1:2], path[3:])
+    if not parts:
+        return f"get on {asked.path}"
+    within = f" in namespace {unquote(parts[1])}" if len(parts) > 2 else ""
+    resource, *name = parts[2:] if within else parts
+    reads = "get" if name else "watch" if "watch=" in asked.query else "list"
+    verb = {"GET": reads, "POST": "create", "PUT": "update", "DELETE": "delete"}[asked.method]
+    named = f" {unquote(name[0])}" if name else ""
+    return f"{verb} on {'.'.join([resource, *group])}{named}{within}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,7 @@ def warnings(cluster: str, facts: ClusterFacts) -> Iterator[str]:
     if facts.calico_because:
         yield (
             f"cluster {cluster} does not say which Calico it runs, so versions that are known to "
-            f"fail are not warned of: {facts.calico_because}; grant get and list on "
-            "felixconfigurations and clusterinformations (config/rbac.yaml)"
+            f"fail are not warned of: {facts.calico_because}"
         )
     found = _RELEASE.fullmatch(facts.calico_version)
     if found is None:

@@ -355,7 +355,8 @@ def _require_served(api: Api) -> None:
     of that group and its aggregated API server take and give the same documents. `ClusterError`
     where neither is, or one is being turned into the other.
     """
-    groups = {group["name"] for group in _told(api, "/apis", "APIGroupList").get("groups") or ()}
+    told = _told(api, "/apis", "APIGroupList").get("groups") or ()
+    groups = {group["name"]: group for group in told}
     if API_VERSION.partition("/")[0] not in groups:
         raise ClusterError(
             f"cluster {api.name} serves Calico only as crd.projectcalico.org/v1, which nobody but "
@@ -363,8 +364,8 @@ def _require_served(api: Api) -> None:
             if "crd.projectcalico.org" in groups
             else f"cluster {api.name} does not serve {API_VERSION}; install Calico there"
         )
-    if _MIGRATION in groups:
-        _refuse_migration(api)
+    if migration := groups.get(_MIGRATION):
+        _refuse_migration(api, migration["preferredVersion"]["groupVersion"])
     found = _told(api, _GROUP, "APIResourceList")
     if found.get("groupVersion") != API_VERSION:
         raise _another(api, _GROUP, "APIResourceList")
@@ -391,13 +392,23 @@ def _another(api: Api, path: str, kind: str) -> ClusterError:
     )
 
 
-def _refuse_migration(api: Api) -> None:
+def _refuse_migration(api: Api, version: str) -> None:
     """Calico moves its objects to the native definitions: what is written meanwhile may be lost.
 
+    `version` is the group and version in which the cluster tells of it.
     `libcalico-go/lib/apis/migration`: phases from Pending to Complete or Failed.
     """
-    path = f"/apis/{_MIGRATION}/v1beta1/datastoremigrations"
-    for each in api.collected(path, "DatastoreMigration", _whole, page=_PAGE):
+    path = f"/apis/{version}/datastoremigrations"
+    try:
+        found = api.collected(path, "DatastoreMigration", _whole, page=_PAGE)
+    except ApiError as error:
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
+        raise ClusterError(
+            f"{error}; without it nothing tells whether Calico is moving its objects to its native "
+            "definitions (DatastoreMigration), so nothing is written"
+        ) from error
+    for each in found:
         phase = (each.get("status") or {}).get("phase")
         if phase not in (None, "", "Pending", "Complete", "Failed"):
             raise ClusterError(

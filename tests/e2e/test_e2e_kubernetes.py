@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT
 from tests.e2e.installation import (
     Done,
     Installation,
@@ -21,7 +20,16 @@ from tests.e2e.installation import (
     until,
 )
 from tests.kubernetes_cluster import GUEST, ControlPlane
-from tests.kubernetes_words import edit, nets, policies, put, remove, sets
+from tests.kubernetes_words import (
+    edit,
+    grantee,
+    nets,
+    policies,
+    put,
+    remove,
+    rights_by_kind,
+    sets,
+)
 
 WEB = ["10.1.0.1/32", "10.1.0.2/32"]
 BOTH = {"pan.db": ["10.2.0.0/24"], "pan.web": WEB}
@@ -213,13 +221,12 @@ def test_a_cluster_that_is_down_holds_up_no_other_and_gets_the_newest_state_late
 
 
 def rights() -> dict[str, Any]:
-    """The documents of the example, by kind."""
-    documents = yaml.safe_load_all((ROOT / "config" / "rbac.yaml").read_text())
-    return {document["kind"]: document for document in documents}
+    """What `zonebridge rbac` prints, by kind."""
+    return rights_by_kind(grantee())
 
 
 def grant(plane: ControlPlane, *, subjects: list[dict[str, str]]) -> None:
-    """Give somebody exactly the rights of the example."""
+    """Give somebody exactly the rights that are printed."""
     found = rights()
     plane.request("POST", f"{RBAC}/clusterroles", found["ClusterRole"])
     binding = found["ClusterRoleBinding"] | {"subjects": subjects}
@@ -229,7 +236,7 @@ def grant(plane: ControlPlane, *, subjects: list[dict[str, str]]) -> None:
 GUEST_SUBJECT = {"kind": "User", "name": GUEST, "apiGroup": "rbac.authorization.k8s.io"}
 
 
-def test_the_rights_of_the_example_are_enough(place: Installation, calico: ControlPlane) -> None:
+def test_the_printed_rights_are_enough(place: Installation, calico: ControlPlane) -> None:
     guest = calico.kubeconfig(user=GUEST)
     staged = [{"name": "dg-eu", "mode": "staged"}]
     place.configure(kubernetes("eu", guest, device_groups=staged))
@@ -243,45 +250,6 @@ def test_the_rights_of_the_example_are_enough(place: Installation, calico: Contr
     assert nets(calico) == {"pan.mail": [], "pan.web": ["10.1.0.9/32"]}
     assert policies(calico) == {last: "GlobalNetworkPolicy"}
     assert same(place)
-
-
-def test_the_rights_of_the_example_are_needed_and_bound_to_its_account() -> None:
-    found = rights()
-    granted: dict[tuple[str, str, str], set[str]] = {}
-    for rule in found["ClusterRole"]["rules"]:
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                for name in rule.get("resourceNames", [""]):
-                    granted.setdefault((group, resource, name), set()).update(rule["verbs"])
-    look, write = {"get", "list", "watch"}, {"create", "update", "delete"}
-    calico = "projectcalico.org"
-    ours = ("globalnetworkpolicies", "stagedglobalnetworkpolicies")
-    others = ("networkpolicies", "stagednetworkpolicies")
-    assert granted == {
-        (calico, "globalnetworksets", ""): look | write,
-        **{(calico, resource, ""): look | write for resource in ours},
-        **{(calico, resource, ""): look for resource in others},
-        **{(calico, resource, ""): look for resource in ("networksets", "hostendpoints")},
-        # A right to create cannot be held to names.
-        (calico, "tiers", ""): look | {"create"},
-        (calico, "tiers", "firewallpolicy"): {"update", "delete"},
-        **{(calico, f"tier.{resource}", ""): look for resource in (*ours, *others)},
-        **{(calico, f"tier.{resource}", "firewallpolicy.*"): write for resource in ours},
-        (calico, "ippools", ""): {"get", "list"},
-        (calico, "clusterinformations", ""): {"get", "list"},
-        (calico, "felixconfigurations", ""): {"get", "list"},
-        ("", "pods", ""): {"get", "list"},
-        ("", "nodes", ""): {"get", "list"},
-        ("", "namespaces", ""): {"get", "list"},
-        ("", "serviceaccounts", ""): {"get", "list"},
-        ("discovery.k8s.io", "endpointslices", ""): {"get", "list"},
-    }
-    account = found["ServiceAccount"]["metadata"]
-    assert found["Namespace"]["metadata"]["name"] == account["namespace"] == "zonebridge"
-    [subject] = found["ClusterRoleBinding"]["subjects"]
-    assert subject == {"kind": "ServiceAccount", **account}
-    role = found["ClusterRoleBinding"]["roleRef"]
-    assert (role["kind"], role["name"]) == ("ClusterRole", found["ClusterRole"]["metadata"]["name"])
 
 
 def test_without_rights_nothing_is_changed_and_the_message_says_what_to_grant(

@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,9 +30,17 @@ from sync.clusters.watch import SELECTABLE, KubernetesWatcher
 from sync.net.addresses import AddressSet, network
 from sync.plan.differences import differences
 from tests.kubernetes_cluster import GUEST, NATIVE, ControlPlane
-from tests.kubernetes_words import OWNER, api, made, put, reader, writer
+from tests.kubernetes_words import (
+    OWNER,
+    api,
+    grantee,
+    made,
+    put,
+    reader,
+    rights_by_kind,
+    writer,
+)
 
-ROOT = Path(__file__).parent.parent.parent
 CALICO = f"/apis/{NATIVE}"
 PODS = "/api/v1/namespaces/default/pods"
 NODES = "/api/v1/nodes"
@@ -124,13 +130,6 @@ def grant(plane: ControlPlane, rules: list[dict[str, Any]]) -> None:
     }
     plane.request("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "given"}, "rules": rules})
     plane.request("POST", f"{RBAC}/clusterrolebindings", binding)
-
-
-def example_rights() -> list[dict[str, Any]]:
-    documents = yaml.safe_load_all((ROOT / "config" / "rbac.yaml").read_text())
-    [role] = [each for each in documents if each["kind"] == "ClusterRole"]
-    rules: list[dict[str, Any]] = role["rules"]
-    return rules
 
 
 def facts(prod: Api) -> ClusterFacts:
@@ -320,9 +319,7 @@ def test_the_calico_and_its_data_plane_are_told(prod: Api, calico: ControlPlane)
 # --- rights ---------------------------------------------------------------------------------------
 
 
-def test_the_rights_of_the_example_are_enough_for_all_facts(
-    prod: Api, calico: ControlPlane
-) -> None:
+def test_the_printed_rights_are_enough_for_all_facts(prod: Api, calico: ControlPlane) -> None:
     pool(calico, "v4", "10.48.0.0/16")
     pod(calico, "web", "10.48.0.7")
     node(calico, "w", "192.0.2.9", system="windows")
@@ -331,7 +328,7 @@ def test_the_rights_of_the_example_are_enough_for_all_facts(
     labelled(calico, "HostEndpoint", "hand", HOST)
     says(calico, "ClusterInformation", "default", calicoVersion="v3.32.0")
     says(calico, "FelixConfiguration", "default", nftablesMode="Auto")
-    grant(calico, example_rights())
+    grant(calico, rights_by_kind(grantee())["ClusterRole"]["rules"])
     guest = api(calico, kubeconfig=calico.kubeconfig(calico.guest_token))
     assert facts(guest) == facts(prod)
     assert facts(guest).pod_networks
@@ -366,10 +363,10 @@ def test_what_may_be_read_is_told_where_the_rest_may_not(prod: Api, calico: Cont
     assert '"stagednetworkpolicies"' in found.foreign_policies_because
 
 
-def test_the_rights_of_the_example_are_enough_to_write_and_remove_tier_and_policies(
+def test_the_printed_rights_are_enough_to_write_and_remove_tier_and_policies(
     calico: ControlPlane,
 ) -> None:
-    grant(calico, example_rights())
+    grant(calico, rights_by_kind(grantee())["ClusterRole"]["rules"])
     guest = api(calico, kubeconfig=calico.kubeconfig(calico.guest_token))
     rules = (Rule("Deny"),)
     written = [

@@ -243,7 +243,8 @@ def test_a_cluster_with_only_the_old_definitions_is_refused_with_what_to_do(
         reader(api(old_calico)).read()
 
 
-MIGRATIONS = "/apis/migration.projectcalico.org/v1beta1/datastoremigrations"
+MIGRATION = "migration.projectcalico.org/v1"
+"""What is served is asked for, and not the version that was known when this was written."""
 
 
 @pytest.mark.parametrize("phase", ["Migrating", "WaitingForConflictResolution", "Converged"])
@@ -269,16 +270,21 @@ def moving(prod: Api, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     real = prod.request
 
     def request(method: str, path: str, **options: Any) -> dict[str, Any]:
-        if path == MIGRATIONS:
+        if path == f"/apis/{MIGRATION}/datastoremigrations":
             return {
-                "apiVersion": "migration.projectcalico.org/v1beta1",
+                "apiVersion": MIGRATION,
                 "kind": "DatastoreMigrationList",
                 "metadata": {},
                 "items": [{"metadata": {"name": "v1-to-v3"}, "status": {"phase": phase}}],
             }
         found = real(method, path, **options)
         if path == "/apis":
-            found["groups"].append({"name": "migration.projectcalico.org"})
+            found["groups"].append(
+                {
+                    "name": MIGRATION.partition("/")[0],
+                    "preferredVersion": {"groupVersion": MIGRATION},
+                }
+            )
         return found
 
     monkeypatch.setattr(prod, "request", request)

@@ -1,0 +1,100 @@
+"""`zonebridge rbac`: what to grant zonebridge in a cluster, as manifests to apply there."""
+
+import re
+from collections.abc import Sequence
+
+import click
+import orjson
+import yaml
+
+from sync.cli.context import Context, until_closed
+from sync.cli.sync import checked
+from sync.clusters.rights import Grantee, admission_policies, rights
+from sync.errors import UsageError
+from sync.settings import Settings
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
+
+
+@click.command()
+@click.option("--cluster", required=True, help="The cluster of the configuration.")
+@click.option(
+    "--service-account",
+    "account",
+    default="zonebridge/zonebridge",
+    show_default=True,
+    metavar="NAMESPACE/NAME",
+    help="Whom to grant it.",
+)
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    help="A tier besides those of the configuration, to remove what it holds; repeatable.",
+)
+@click.option("--no-admission-policies", is_flag=True, help="Only what RBAC knows.")
+@click.option(
+    "--allow-adoption", is_flag=True, help="Let it take over objects that nobody's labels claim."
+)
+@click.option(
+    "--exempt-user", "users", multiple=True, help="Who may label sets as it does; repeatable."
+)
+@click.option("--exempt-group", "groups", multiple=True, help="The same of a group; repeatable.")
+@click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.pass_obj
+def rbac(
+    context: Context,
+    *,
+    cluster: str,
+    account: str,
+    tiers: Sequence[str],
+    no_admission_policies: bool,
+    allow_adoption: bool,
+    users: Sequence[str],
+    groups: Sequence[str],
+    output: str,
+) -> None:
+    """Print what to grant zonebridge in a cluster, to be applied there with kubectl.
+
+    These are a service account, its rights, and the admission policies that keep it to its tiers
+    and its own objects and everybody else from putting its labels on sets. No cluster is asked.
+    """
+    named = _ACCOUNT.fullmatch(account)
+    if named is None:
+        raise UsageError(
+            f"--service-account is {account!r}; give the namespace and the name of a service "
+            "account: NAMESPACE/NAME"
+        )
+    for tier in tiers:
+        if not re.fullmatch(_LABEL, tier):
+            raise UsageError(f"--tier is {tier!r}; give the name of a tier, without its policies")
+    settings = checked(context.settings(), [cluster])
+    grantee = Grantee(
+        namespace=named[1],
+        account=named[2],
+        instance=settings.instance,
+        tiers=_tiers(settings, cluster, tiers),
+        zone_label=settings.zones.label,
+        adoption=allow_adoption,
+        exempt_users=tuple(users),
+        exempt_groups=tuple(groups),
+    )
+    documents = rights(grantee) + ([] if no_admission_policies else admission_policies(grantee))
+    with until_closed():
+        if output == "json":
+            whole = {"apiVersion": "v1", "kind": "List", "items": documents}
+            click.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+        else:
+            click.echo(yaml.safe_dump_all(documents, sort_keys=False, width=100), nl=False)
+
+
+def _tiers(settings: Settings, name: str, more: Sequence[str]) -> tuple[str, ...]:
+    """The tiers of a cluster; `UsageError` if it is a directory, which asks for no rights."""
+    [cluster] = [each for each in settings.clusters if each.name == name]
+    if cluster.kind != "kubernetes":
+        raise UsageError(
+            f"cluster {name} is a directory of manifests, in which there is nothing to grant; name "
+            "one of kind kubernetes"
+        )
+    return tuple(dict.fromkeys([*(each.tier for each in cluster.device_groups), *more]))

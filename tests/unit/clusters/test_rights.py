@@ -1,0 +1,108 @@
+"""What is granted, by configuration alone: `tests/e2e/test_e2e_rights.py` holds what it does."""
+
+from typing import Any
+
+import pytest
+
+from sync.clusters.rights import admission_policies, rights
+from tests.kubernetes_words import grantee, rights_by_kind
+
+CALICO = "projectcalico.org"
+
+
+def granted(*tiers: str) -> dict[tuple[str, str, str], set[str]]:
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for rule in rights_by_kind(grantee(tiers=tiers))["ClusterRole"]["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames", [""]):
+                    found.setdefault((group, resource, name), set()).update(rule["verbs"])
+    return found
+
+
+def test_what_is_granted_is_known_by_heart() -> None:
+    look, write = {"get", "list", "watch"}, {"create", "update", "delete"}
+    ours = ("globalnetworkpolicies", "stagedglobalnetworkpolicies")
+    others = ("networkpolicies", "stagednetworkpolicies")
+    labelled = ("networksets", "hostendpoints")
+    tiers = ("firewallpolicy", "perimeter")
+    assert granted(*tiers) == {
+        (CALICO, "globalnetworksets", ""): look | write,
+        **{(CALICO, resource, ""): look | write for resource in ours},
+        **{(CALICO, resource, ""): {"list"} for resource in others},
+        **{(CALICO, resource, ""): {"list", "watch"} for resource in labelled},
+        # A right to create cannot be held to names.
+        (CALICO, "tiers", ""): look | {"create"},
+        **{(CALICO, "tiers", tier): {"update", "delete"} for tier in tiers},
+        **{(CALICO, f"tier.{resource}", ""): look for resource in ours},
+        **{(CALICO, f"tier.{resource}", ""): {"list"} for resource in others},
+        **{
+            (CALICO, f"tier.{resource}", f"{tier}.*"): write
+            for resource in ours
+            for tier in tiers
+        },
+        (CALICO, "ippools", ""): {"list"},
+        (CALICO, "clusterinformations", ""): {"list"},
+        (CALICO, "felixconfigurations", ""): {"list"},
+        ("migration.projectcalico.org", "datastoremigrations", ""): {"list"},
+        ("", "pods", ""): {"list"},
+        ("", "nodes", ""): {"list"},
+        ("", "namespaces", ""): {"list"},
+        ("", "namespaces", "kube-system"): {"get"},
+        ("", "serviceaccounts", ""): {"list"},
+        ("discovery.k8s.io", "endpointslices", ""): {"list"},
+    }
+
+
+def test_without_a_tier_none_may_be_changed() -> None:
+    """To RBAC no names are all names."""
+    found = granted()
+    assert found[CALICO, "tiers", ""] == {"get", "list", "watch", "create"}
+    assert found[CALICO, "tier.globalnetworkpolicies", ""] == {"get", "list", "watch"}
+
+
+def test_the_role_is_bound_to_the_account_alone() -> None:
+    found = rights_by_kind(grantee(namespace="net", account="zb"))
+    account = {"name": "zb", "namespace": "net"}
+    assert found["ServiceAccount"]["metadata"] == account
+    assert found["ClusterRoleBinding"]["subjects"] == [{"kind": "ServiceAccount", **account}]
+    assert (
+        found["ClusterRoleBinding"]["roleRef"]["name"] == found["ClusterRole"]["metadata"]["name"]
+    )
+
+
+def test_no_two_accounts_share_a_name() -> None:
+    names = {
+        document["metadata"]["name"]
+        for namespace, account in (("a", "b-c"), ("a-b", "c"), ("a", "b.c"))
+        for whose in (grantee(namespace=namespace, account=account),)
+        for document in (*rights(whose)[1:], *admission_policies(whose))
+    }
+    assert len(names) == 3 * 3
+
+
+@pytest.mark.parametrize("policy", ["account", "labels"])
+def test_what_a_policy_cannot_judge_it_refuses(policy: str) -> None:
+    found: list[Any] = admission_policies(grantee())
+    made = {
+        document["kind"]: document
+        for document in found
+        if document["metadata"]["name"].endswith(policy)
+    }
+    assert made["ValidatingAdmissionPolicy"]["spec"]["failurePolicy"] == "Fail"
+    assert made["ValidatingAdmissionPolicyBinding"]["spec"] == {
+        "policyName": f"zonebridge.zonebridge-{policy}",
+        "validationActions": ["Deny"],
+    }
+
+
+def test_a_name_in_an_expression_stays_one() -> None:
+    """Whatever a directory calls its groups."""
+    policies: list[Any] = admission_policies(grantee(exempt_groups=('cn="x"]) || true //\\', "ü")))
+    [expression] = [
+        each["expression"]
+        for document in policies
+        for each in document["spec"].get("matchConditions", ())
+        if each["name"] == "groups"
+    ]
+    assert r'each in ["cn=\"x\"]) || true //\\","ü"]' in expression
