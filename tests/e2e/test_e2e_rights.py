@@ -236,6 +236,7 @@ def test_the_account_can_do_all_it_must_and_is_granted_nothing_that_it_does_not_
         assert nets(plane) == {}
         place.done("verify", "--live")
         assert explain(place, WEB, DB, "--live").code == 0
+        place.done("status")
         assert place.run("plan", "--detailed-exitcode").code == 0
         _repairs_drift(guarded)
         _looks_after_a_conflict(guarded)
@@ -566,3 +567,36 @@ def test_a_right_that_is_missing_is_named_with_what_prints_it(
     assert f"(list on datastoremigrations.{MIGRATION}): `zonebridge rbac --cluster eu`" in error
     assert "nothing tells whether Calico is moving its objects" in error
     assert nets(guarded.plane) == {} or command == "sync"
+
+
+def test_the_list_in_json_says_the_same(place: Installation) -> None:
+    place.configure(kubernetes("eu", "kubeconfig"))
+    documents = yaml.safe_load_all(place.done("rbac", "--cluster", "eu").out)
+    printed = place.done("rbac", "--cluster", "eu", "--output", "json").json
+    assert printed == {"apiVersion": "v1", "kind": "List", "items": [*documents]}
+    bare = place.done("rbac", "--cluster", "eu", "--no-admission-policies", "--output", "json").json
+    assert [each["kind"] for each in bare["items"]] == [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--cluster", "files"], "cluster files is a directory of manifests"),
+        (["--cluster", "ue"], "there is no cluster 'ue'"),
+        (["--cluster", "eu", "--service-account", "zonebridge"], "NAMESPACE/NAME"),
+        (["--cluster", "eu", "--service-account", "a.b/c"], "NAMESPACE/NAME"),
+        (["--cluster", "eu", "--tier", "fire.*"], "give the name of a tier"),
+        (["--cluster", "eu", "--tier", ""], "give the name of a tier"),
+        ([], "Missing option '--cluster'"),
+    ],
+)
+def test_what_cannot_be_granted_is_said(place: Installation, options: list[str], says: str) -> None:
+    files = {"kind": "manifests", "path": "files", "device_groups": []}
+    place.configure(kubernetes("eu", "kubeconfig"), {"name": "files", **files})
+    done = place.run("rbac", *options)
+    assert (done.code, done.out) == (64, "")
+    assert says in done.err

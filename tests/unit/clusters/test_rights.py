@@ -36,11 +36,7 @@ def test_what_is_granted_is_known_by_heart() -> None:
         **{(CALICO, "tiers", tier): {"update", "delete"} for tier in tiers},
         **{(CALICO, f"tier.{resource}", ""): look for resource in ours},
         **{(CALICO, f"tier.{resource}", ""): {"list"} for resource in others},
-        **{
-            (CALICO, f"tier.{resource}", f"{tier}.*"): write
-            for resource in ours
-            for tier in tiers
-        },
+        **{(CALICO, f"tier.{resource}", f"{tier}.*"): write for resource in ours for tier in tiers},
         (CALICO, "ippools", ""): {"list"},
         (CALICO, "clusterinformations", ""): {"list"},
         (CALICO, "felixconfigurations", ""): {"list"},
