@@ -6,7 +6,8 @@
 RBAC knows neither labels nor, of what is to be created, names. What it cannot say the policies do:
 the account stays inside its tiers and to what carries its labels; nobody else puts on a set what
 selectors of ours ask for. They hold in Kubernetes 1.30 and later, for Calico's native definitions
-and in its API server (`apiserver/cmd/apiserver/server`, `--enable-validating-admission-policy`).
+and in its API server unless it is told otherwise (`apiserver/cmd/apiserver/server/server.go`,
+EnableValidatingAdmissionPolicy).
 
 The chart's templates `rbac.yaml` and `admission.yaml` say the same; a test holds them equal.
 """
@@ -142,7 +143,7 @@ def _rule(
 def _account_policy(grantee: Grantee) -> Iterator[dict[str, Any]]:
     instance = _literal(grantee.instance)
     unclaimed = f'"{STORE}" in variables.before'
-    remedy = "take it over with adoption allowed (zonebridge rbac --allow-adoption)"
+    remedy = "take it over with adoption allowed (`zonebridge rbac --allow-adoption`)"
     if grantee.adoption:
         unclaimed = f'(request.operation == "UPDATE" || {unclaimed})'
         remedy = "it may take over, not delete, what no other instance claims"
@@ -171,7 +172,7 @@ def _account_policy(grantee: Grantee) -> Iterator[dict[str, Any]]:
             'request.resource.resource == "globalnetworksets" || '
             "[object, oldObject].all(each, each == null || "
             f"{tier} in {_literal(grantee.tiers)})": (
-                "zonebridge is not granted this tier here; zonebridge rbac prints those of the "
+                "zonebridge is not granted this tier here; `zonebridge rbac` prints those of the "
                 "configuration, and with --tier NAME others"
             ),
         },

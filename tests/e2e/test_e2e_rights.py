@@ -458,6 +458,31 @@ def test_administrators_that_are_exempted_may_do_it(guarded: Guarded) -> None:
     until(lambda: not guarded.refusal("POST", SETS, forged), "they are exempted")
 
 
+def test_calico_itself_may_move_sets_and_no_other_account_may(guarded: Guarded) -> None:
+    """It copies them, labels and all, when a cluster gets the native definitions."""
+    plane = guarded.plane
+    accounts = "/api/v1/namespaces/kube-system/serviceaccounts"
+    admin = {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": "cluster-admin",
+    }
+    for name in ("calico-kube-controllers", "another"):
+        stored(plane, accounts, {"metadata": {"name": name}})
+        subject = {"kind": "ServiceAccount", "namespace": "kube-system", "name": name}
+        binding = {"metadata": {"name": name}, "roleRef": admin, "subjects": [subject]}
+        plane.request("POST", f"{RBAC}/clusterrolebindings", binding)
+
+    def refused(account: str) -> str:
+        token = plane.request("POST", f"{accounts}/{account}/token", {"spec": {}})["status"][
+            "token"
+        ]
+        return guarded.refusal("POST", SETS, labelled("moved", **OURS), token=token)
+
+    until(lambda: not refused("calico-kube-controllers"), "its rights hold")
+    until(lambda: "-labels'" in refused("another"), "so do the other's")
+
+
 def test_labels_that_were_there_before_hold_up_no_one(guarded: Guarded) -> None:
     """What Tigera's integration left behind can still be changed otherwise, and removed."""
     plane = guarded.plane
@@ -489,7 +514,7 @@ def test_adoption_is_for_those_alone_who_allow_it(guarded: Guarded) -> None:
     assert done.code == 5
     (error,) = sentences(done)
     assert "admission policy zonebridge.zonebridge-account: what stands there is not" in error
-    assert "zonebridge rbac --allow-adoption" in error
+    assert "`zonebridge rbac --allow-adoption`" in error
     assert "grant the user" not in error
     assert nets(plane)["pan.web"] == ["192.0.2.0/24"]
     guarded.apply("--allow-adoption")
