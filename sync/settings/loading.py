@@ -58,6 +58,14 @@ class _SchemaGenerator(GenerateJsonSchema):
         """A default as the file would say it; pydantic's own form of a duration is ISO 8601."""
         return write_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
+    def generate_inner(self, schema: Any) -> dict[str, Any]:
+        """Bounds in the words of JSON Schema; pydantic's own, behind a validator, are none."""
+        found = super().generate_inner(schema)
+        for ours, word in (("ge", "minimum"), ("le", "maximum")):
+            if ours in found:
+                found[word] = found.pop(ours)
+        return found
+
 
 def _take_unknown(document: dict[str, Any]) -> list[Problem]:
     """Take unknown keys out of a document, so that they keep nothing else from being judged."""

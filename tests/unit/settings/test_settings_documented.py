@@ -172,6 +172,46 @@ def test_the_schema_accepts_every_key_and_refuses_others() -> None:
     assert not validator.is_valid(everything() | {"sources": []})
 
 
+@pytest.mark.parametrize(
+    ("bound", "place", "beyond"),
+    [
+        ("minimum", ("sources", 0, "port"), 0),
+        ("maximum", ("sources", 0, "port"), 65_536),
+        ("minimum", ("edl_max_bytes",), 0),
+        ("maximum", ("guard", "max_delete_percent"), 101),
+        ("maximum", ("guard", "min_prefix_length", "ipv4"), 33),
+    ],
+)
+def test_the_schema_bounds_numbers(bound: str, place: tuple[Any, ...], beyond: int) -> None:
+    document = everything()
+    node = document
+    for step in place[:-1]:
+        node = node[step]
+    node[place[-1]] = beyond
+    refused = list(jsonschema.Draft202012Validator(schema()).iter_errors(document))
+    assert [(tuple(error.absolute_path), error.validator) for error in refused] == [(place, bound)]
+
+
+def test_the_schema_says_nothing_that_json_schema_does_not_know() -> None:
+    known = {*jsonschema.Draft202012Validator.VALIDATORS, "$defs"}
+    known |= {"default", "description", "format", "title", "writeOnly"}
+    assert set(words_of(schema())) <= known
+
+
+def words_of(node: Any) -> Iterator[str]:
+    """The words of a JSON Schema, without the names of properties and what is given as default."""
+    for word, below in node.items() if isinstance(node, dict) else ():
+        yield word
+        if word in ("properties", "$defs"):
+            parts = below.values()
+        elif word == "anyOf":
+            parts = below
+        else:
+            parts = [below] if word in ("items", "additionalProperties") else []
+        for part in parts:
+            yield from words_of(part)
+
+
 def test_the_schema_describes_every_key() -> None:
     document = schema()
     sections = document["$defs"]
