@@ -1,19 +1,29 @@
 """Migrations, triggers and refusals, on SQLite and on PostgreSQL."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import yaml
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, make_url, text
 
 from sync.errors import StoreError
 from sync.store import check, open_store, open_store_read_only, schema, triggers, upgrade
 from sync.store.database import Database, open_database
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
+from tests.postgresql import Database as PostgreSQL
+from tests.postgresql import Server
 from tests.unit.store.words import apply, create, group
+
+ZONEBRIDGE = Path(sys.executable).with_name("zonebridge")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -131,6 +141,49 @@ def test_upgrade_and_check_take_a_database_from_nothing(place: tuple[str, str | 
     upgrade(*place)
     upgrade(*place)
     check(*place)
+
+
+@pytest.mark.parametrize("older", ["", "0001"])
+def test_of_pods_that_start_at_once_one_upgrades_and_the_others_wait(
+    postgresql_server: Server, postgresql_database: PostgreSQL, tmp_path: Path, older: str
+) -> None:
+    url, password = postgresql_database.url, postgresql_database.password
+    if older:
+        upgrade(url, password)
+        opened = open_database(url, password)
+        with opened.writing() as connection:
+            command.downgrade(schema.configuration(connection), older)
+        opened.close()
+    cluster = {"name": "c", "kind": "manifests", "path": "out", "device_groups": []}
+    source = {"name": "main", "kind": "file", "path": "x.xml"}
+    file = tmp_path / "zonebridge.yaml"
+    file.write_text(yaml.safe_dump({"sources": [source], "clusters": [cluster]}))
+    # However long the second one takes to start, the first one waits for it here.
+    patient = f"{url}&options={quote('-c lock_timeout=0', safe='')}"
+    variables = {"ZONEBRIDGE_STORE__URL": patient, "ZONEBRIDGE_STORE__PASSWORD": password}
+
+    with postgresql_server.connect(make_url(url).database or "") as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [schema._LOCK])
+        pods = [
+            subprocess.Popen(
+                [ZONEBRIDGE, "--config", file, "db", "upgrade"],
+                env={**os.environ, **variables},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while holder.execute(waiting).fetchone() != (2,):
+            ended = [pod.communicate()[0] for pod in pods if pod.poll() is not None]
+            assert not ended, "an upgrade did not wait for the lock"
+            time.sleep(0.05)
+        holder.execute("SELECT pg_advisory_unlock(%s)", [schema._LOCK])
+        told = [pod.communicate()[0] for pod in pods]
+
+    assert [pod.returncode for pod in pods] == [0, 0], told
+    check(url, password)
 
 
 def test_a_dry_run_makes_no_store(place: tuple[str, str | None]) -> None:
