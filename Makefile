@@ -6,6 +6,7 @@
 # make bench      measurements, as ratios
 # make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=);
 #                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
+# make chart      what the chart repeats: its README, schema and version
 # make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
 # make lock       newer versions of what the project depends on
 # make image      the container image, by docker, podman or buildah (ENGINE=, IMAGE=, BASE=)
@@ -33,7 +34,7 @@ BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUIL
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz record lock clean
+.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz chart record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -61,7 +62,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-# The kube-apiserver and etcd of the cluster tests, built with Go once and then kept.
+# The kube-apiserver, etcd and helm of the cluster tests, built with Go once and then kept.
 controlplane: $(READY)
 	$(BIN)/python tests/controlplane/build.py
 
@@ -89,6 +90,9 @@ ifeq ($(ENGINE),atheris)
 else
 	$(BIN)/python -m tests.fuzz --documents $(DOCUMENTS) --seed $(SEED)
 endif
+
+chart: $(READY)
+	$(BIN)/python helm/generate.py
 
 record: $(READY)
 	$(if $(PANORAMA),$(if $(API_KEY_FILE),,$(error make record PANORAMA=… wants API_KEY_FILE=… too)))

@@ -1,0 +1,61 @@
+{{- define "zonebridge.bind" -}}
+{{- (.Values.config.health | default dict).bind | default "0.0.0.0:8081" -}}
+{{- end -}}
+
+{{- define "zonebridge.port" -}}
+{{- include "zonebridge.bind" . | splitList ":" | last -}}
+{{- end -}}
+
+{{- /* Refuse what the schema cannot say. */ -}}
+{{- define "zonebridge.check" -}}
+{{- if and (eq .Values.store.kind "sqlite") (gt (int .Values.replicas) 1) -}}
+{{- fail "replicas: several share a store in PostgreSQL; set store.kind to postgresql, or replicas to 1" -}}
+{{- end -}}
+{{- if and (eq .Values.store.kind "postgresql") (not .Values.store.postgresql.url) -}}
+{{- fail "store.postgresql.url: is missing; write postgresql+psycopg://USER@HOST/DATABASE" -}}
+{{- end -}}
+{{- if regexMatch `^(127\.|localhost:|\[::1\])` (include "zonebridge.bind" .) -}}
+{{- fail "config.health.bind: no probe reaches a loopback address of the pod; write 0.0.0.0:8081 or [::]:8081" -}}
+{{- end -}}
+{{- if and .Values.extraCA.configMap .Values.extraCA.secret -}}
+{{- fail "extraCA: name a configMap or a secret, not both" -}}
+{{- end -}}
+{{- $definitions := (.Values.config.zones | default dict).definitions | default dict -}}
+{{- $ordered := .Values.zoneOrder -}}
+{{- if and (not $ordered) (eq (len $definitions) 1) -}}
+{{- $ordered = keys $definitions -}}
+{{- end -}}
+{{- if ne (toJson (sortAlpha $ordered)) (toJson (sortAlpha (keys $definitions))) -}}
+{{- fail "zoneOrder: must list each name in config.zones.definitions once, highest rank first: Helm does not keep their order" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* zonebridge.yaml. Definitions of zones are written one by one: their order is their rank. */ -}}
+{{- define "zonebridge.configuration" -}}
+{{- $zones := .Values.config.zones | default dict -}}
+{{- $definitions := $zones.definitions | default dict -}}
+store:
+{{- if eq .Values.store.kind "sqlite" }}
+  url: sqlite:////var/lib/zonebridge/zonebridge.db
+{{- else }}
+  url: {{ .Values.store.postgresql.url | quote }}
+  {{- with .Values.store.postgresql.passwordSecret }}
+  {{- if .name }}
+  password_file: {{ printf "/etc/zonebridge/database/%s" .key | quote }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+{{ toYaml (omit .Values.config "zones") }}
+{{- if $zones }}
+zones:
+  {{- with omit $zones "definitions" }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if $definitions }}
+  definitions:
+    {{- range $name := .Values.zoneOrder | default (keys $definitions) }}
+    {{- toYaml (dict $name (get $definitions $name)) | nindent 4 }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end -}}

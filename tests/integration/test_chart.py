@@ -1,0 +1,431 @@
+"""What the chart makes of values, and which it refuses."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helm.generate import stale
+from sync import __version__
+from sync.settings import load, schema
+from tests.chart import (
+    CHART,
+    EXAMPLES,
+    NAMESPACE,
+    containers,
+    example,
+    helm,
+    refused,
+    render,
+    settings,
+)
+from tests.simulator.authority import Authority
+
+ZONEBRIDGE = Path(sys.executable).with_name("zonebridge")
+OTHERS_CHECK = {
+    "global",
+    "affinity",
+    "claims",
+    "create",
+    "extraEgress",
+    "extraEnv",
+    "extraEnvFrom",
+    "extraVolumeMounts",
+    "extraVolumes",
+    "metricRelabelings",
+    "peers",
+    "podSecurityContext",
+    "relabelings",
+    "securityContext",
+    "tolerations",
+    "topologySpreadConstraints",
+}
+"""Values in the words of Kubernetes and the Prometheus Operator, which API servers check."""
+
+each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+
+
+def schema_of_values() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+    return document
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    assert stale() == [], "run `make chart`"
+
+
+def test_the_chart_has_the_version_of_the_program() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_config_takes_what_the_configuration_takes_but_secrets_and_the_store() -> None:
+    known = schema()
+    placed = json.dumps(schema_of_values()["$defs"]["config"]).replace("/$defs/config", "")
+    taken = json.loads(placed)
+    del known["properties"]["store"], known["$defs"]["Store"]
+    del known["$defs"]["Source"]["properties"]["api_key"]
+    del known["$defs"]["Source"]["properties"]["password"]
+    assert taken == known
+    assert "writeOnly" not in placed
+
+
+def test_the_schema_refuses_unknown_keys_at_each_level() -> None:
+    open_to_all = set()
+
+    def look(node: Any, name: str) -> None:
+        if isinstance(node, list):
+            for below in node:
+                look(below, name)
+        if not isinstance(node, dict):
+            return
+        if node.get("type") == "object" and "additionalProperties" not in node:
+            open_to_all.add(name)
+        for key, below in node.items():
+            if key in ("properties", "$defs"):
+                for below_name, found in below.items():
+                    look(found, below_name)
+            elif key != "default":
+                look(below, name)
+
+    look(schema_of_values(), "")
+    assert open_to_all <= OTHERS_CHECK
+
+
+@each_example
+def test_helm_finds_nothing_to_say_of_an_example(values: Path) -> None:
+    done = helm("lint", "--strict", "--values", values, CHART)
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("minimal", ["replica=2"], "'replica' not allowed"),
+        ("minimal", ['store.sqlite.sizes="1Gi"'], "'sizes' not allowed"),
+        ("minimal", ['image.repo="x"'], "'repo' not allowed"),
+        ("minimal", ["livenessProbe.httpGet={}"], "'httpGet' not allowed"),
+        ("minimal", ['files.panorama.configMap="x"'], "files/panorama"),
+        ("minimal", ['config.poll_intervall="10s"'], "'poll_intervall' not allowed"),
+        ("minimal", ["config.clusters[0].device_group=[]"], "'device_group' not allowed"),
+        ("minimal", ["config.sources[0].port=0"], "port"),
+        ("minimal", ['config.sources[0].api_key="LUFRPT1x"'], "'api_key' not allowed"),
+        ("minimal", ['config.sources[0].password="hunter2"'], "'password' not allowed"),
+        ("minimal", ['config.store={"url":"sqlite:///x"}'], "'store' not allowed"),
+        ("minimal", ["config={}"], "missing properties"),
+        ("minimal", ["replicas=2"], "set store.kind to postgresql, or replicas to 1"),
+        ("minimal", ['store.kind="postgresql"'], "store.postgresql.url: is missing"),
+        ("minimal", ['config.health={"bind":"127.0.0.1:8081"}'], "config.health.bind: no probe"),
+        ("minimal", ['extraCA={"configMap":"a","secret":"b"}'], "not both"),
+        ("minimal", ['commonLabels={"app.kubernetes.io/managed-by":"zonebridge"}'], "managed-by"),
+        ("minimal", ['commonLabels={"zonebridge.io/instance":"zonebridge"}'], "zonebridge.io"),
+        ("ha-postgresql", ['store.postgresql.url="postgresql+psycopg://a:b@c/d"'], "url"),
+        ("ha-postgresql", ['store.postgresql.url="postgresql+psycopg://a@c/d?password=b"'], "url"),
+        ("ha-postgresql", ['store.postgresql.url="sqlite:///x"'], "url"),
+        ("ha-postgresql", ['store.kind="sqlite"'], "replicas: several share"),
+        ("ha-postgresql", ["zoneOrder=[]"], "zoneOrder: must list each name"),
+        ("ha-postgresql", ['zoneOrder=["web","db"]'], "zoneOrder: must list each name"),
+        ("ha-postgresql", ['zoneOrder=["web","db","x"]'], "zoneOrder: must list each name"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(name: str, given: list[str], said: str) -> None:
+    told = refused(example(name), *settings(given))
+    assert said in told
+    assert "hunter2" not in told
+    assert "LUFRPT1x" not in told
+
+
+@each_example
+def test_the_mounted_configuration_passes_config_check(
+    values: Path, tmp_path: Path, authority: Authority
+) -> None:
+    rendered = render(values)
+    text = rendered.configuration
+    for path in set(re.findall(r"/etc/zonebridge/\S+", text)):
+        here = tmp_path / path[1:].strip("\"'")
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.write_text(authority.ca_file.read_text() if here.suffix == ".pem" else "anything")
+        here.chmod(0o440)
+    (tmp_path / "var/lib/zonebridge").mkdir(parents=True)
+    text = text.replace("/etc/zonebridge/", f"{tmp_path}/etc/zonebridge/")
+    text = text.replace("/var/lib/", f"{tmp_path}/var/lib/")
+    file = tmp_path / "zonebridge.yaml"
+    file.write_text(text)
+    # Nobody listens there, so that nothing is waited for.
+    places = {
+        f"ZONEBRIDGE_SOURCES__{number}__{key}": value
+        for number in range(len(yaml.safe_load(text)["sources"]))
+        for key, value in (("HOSTS", '["127.0.0.1"]'), ("PORT", "1"))
+    }
+
+    done = subprocess.run(
+        [ZONEBRIDGE, "--config", file, "config", "check", "--output", "json"],
+        env={**os.environ, **places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "every user of this machine" not in done.stderr
+
+
+def test_definitions_of_zones_keep_their_rank(tmp_path: Path) -> None:
+    file = tmp_path / "zonebridge.yaml"
+    file.write_text(render(example("ha-postgresql")).configuration)
+    assert list(load(file, {}).zones.definitions) == ["web", "db", "batch"]
+
+    again = render(example("ha-postgresql"), *settings(['zoneOrder=["batch","db","web"]']))
+    file.write_text(again.configuration)
+    assert list(load(file, {}).zones.definitions) == ["batch", "db", "web"]
+
+
+def test_one_definition_needs_no_rank(tmp_path: Path) -> None:
+    file = tmp_path / "zonebridge.yaml"
+    rendered = render(
+        example("minimal"), *settings(['config.zones={"definitions":{"y":{"networks":[]}}}'])
+    )
+    file.write_text(rendered.configuration)
+    assert load(file, {}).zones.definitions["y"].networks == ()
+
+
+def test_whole_numbers_stay_whole(tmp_path: Path) -> None:
+    file = tmp_path / "zonebridge.yaml"
+    rendered = render(
+        example("minimal"),
+        *settings(["config.clusters[0].device_groups[0].order=9007199254740991"]),
+    )
+    file.write_text(rendered.configuration)
+    assert load(file, {}).clusters[0].device_groups[0].order == 9007199254740991
+
+
+@each_example
+def test_every_path_in_the_configuration_is_under_a_mount(values: Path) -> None:
+    rendered = render(values)
+    paths = re.findall(r"(?<![\w.])(/(?:etc|var)/[^\s\"']+)", rendered.configuration)
+    assert paths
+    for pod in rendered.pods():
+        volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
+        for container in containers(pod):
+            mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+            for path in paths:
+                assert any(path.startswith(f"{mount}/") for mount in mounts), path
+            # One that lies in another could not be made there: what is mounted is read-only.
+            assert not any(
+                one != other and one.startswith(f"{other}/") for one in mounts for other in mounts
+            )
+
+
+@each_example
+def test_no_container_may_more_than_it_needs(values: Path) -> None:
+    for pod in render(values).pods():
+        assert pod["spec"]["enableServiceLinks"] is False
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["runAsUser"] == 65532
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+@each_example
+def test_a_secret_is_no_file_that_every_user_can_read(values: Path) -> None:
+    secrets = [
+        volume["secret"]["defaultMode"]
+        for pod in render(values).pods()
+        for volume in pod["spec"]["volumes"]
+        if "secret" in volume
+    ]
+    assert set(secrets) == {0o440}
+
+
+@each_example
+def test_objects_say_that_helm_manages_them(values: Path) -> None:
+    rendered = render(values)
+    for found in [*rendered.objects, *rendered.pods()]:
+        labels = found["metadata"]["labels"]
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/instance"] == "zb"
+        assert labels["app.kubernetes.io/version"] == __version__
+        assert labels["helm.sh/chart"] == f"zonebridge-{__version__}"
+        assert found["metadata"].get("namespace", NAMESPACE) == NAMESPACE
+
+
+@each_example
+def test_selectors_select_the_pods_that_they_are_for(values: Path) -> None:
+    rendered = render(values)
+    main, *_ = rendered.pods()
+    labels = main["metadata"]["labels"].items()
+    selectors = [found["spec"]["selector"]["matchLabels"] for found in rendered.of("Deployment")]
+    selectors += [found["spec"]["selector"] for found in rendered.of("Service")]
+    selectors += [
+        found["spec"]["selector"]["matchLabels"] for found in rendered.of("PodDisruptionBudget")
+    ]
+    selectors += [
+        found["spec"]["podSelector"]["matchLabels"] for found in rendered.of("NetworkPolicy")
+    ]
+    selectors += [
+        spread["labelSelector"]["matchLabels"]
+        for spread in main["spec"].get("topologySpreadConstraints", [])
+    ]
+    for selector in selectors:
+        assert selector.items() <= labels
+    for found in rendered.of("ServiceMonitor"):
+        wanted = found["spec"]["selector"]["matchLabels"]
+        assert wanted.items() <= rendered.one("Service")["metadata"]["labels"].items()
+    test = rendered.one("Pod")
+    for found in [*rendered.of("Deployment"), *rendered.of("PodDisruptionBudget")]:
+        selector = found["spec"]["selector"]["matchLabels"]
+        assert not selector.items() <= test["metadata"]["labels"].items()
+
+
+def test_sqlite_has_one_process_at_a_time() -> None:
+    deployment = render(example("minimal")).one("Deployment")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate"}
+
+
+def test_replicas_on_postgresql_are_replaced_one_after_another() -> None:
+    rendered = render(example("ha-postgresql"))
+    assert rendered.one("Deployment")["spec"]["replicas"] == 3
+    assert rendered.one("Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
+    assert rendered.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert not rendered.of("PersistentVolumeClaim")
+
+
+@each_example
+def test_the_store_is_upgraded_before_anything_uses_it(values: Path) -> None:
+    pod = render(values).pods()[0]["spec"]
+    (upgrade,) = pod["initContainers"]
+    (main,) = pod["containers"]
+    assert upgrade["args"] == ["db", "upgrade"]
+    assert upgrade["image"] == main["image"]
+    assert upgrade["volumeMounts"] == main["volumeMounts"]
+    assert upgrade["env"] == main["env"]
+
+
+def test_a_cronjob_syncs_once_at_a_time_and_has_no_service() -> None:
+    rendered = render(example("cronjob"))
+    spec = rendered.one("CronJob")["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    job = spec["jobTemplate"]["spec"]
+    assert job["backoffLimit"] == 0
+    (container,) = job["template"]["spec"]["containers"]
+    assert container["args"] == ["sync", "--lease-timeout", "1m"]
+    assert "livenessProbe" not in container
+    kinds = {found["kind"] for found in rendered.objects}
+    assert not kinds & {"Deployment", "Service", "ServiceMonitor", "PodDisruptionBudget"}
+    assert rendered.one("NetworkPolicy")["spec"].get("ingress") is None
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:9000", "[::]:9000"])
+def test_probes_and_scrapes_go_where_the_service_answers(bind: str) -> None:
+    rendered = render(example("minimal"), *settings([f'config.health={{"bind":"{bind}"}}']))
+    (container,) = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["ports"] == [{"name": "metrics", "containerPort": 9000}]
+    paths = {
+        probe: container[probe]["httpGet"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert paths == {
+        "startupProbe": {"path": "/livez", "port": "metrics"},
+        "livenessProbe": {"path": "/livez", "port": "metrics"},
+        "readinessProbe": {"path": "/readyz", "port": "metrics"},
+    }
+    assert rendered.one("Service")["spec"]["ports"][0]["port"] == 9000
+
+
+def test_pods_start_anew_with_another_configuration() -> None:
+    def checksum(*given: str) -> str:
+        pod = render(example("minimal"), *settings(given)).pods()[0]
+        told: str = pod["metadata"]["annotations"]["checksum/config"]
+        return told
+
+    assert checksum() == checksum('podLabels={"a":"b"}')
+    assert checksum() != checksum('config.drift="report"')
+
+
+def test_a_network_policy_lets_out_what_the_configuration_reaches() -> None:
+    def ports(name: str, *given: str) -> list[list[int]]:
+        rendered = render(example(name), *settings(["networkPolicy.enabled=true", *given]))
+        rules = rendered.one("NetworkPolicy")["spec"]["egress"]
+        return [[port["port"] for port in rule["ports"]] for rule in rules]
+
+    dns, servers = [53, 53, 5353, 5353], [443, 6443]
+    assert ports("minimal") == [dns, servers, [443]]
+    assert ports("remote-clusters") == [dns, servers, [443, 8443]]
+    assert ports("ha-postgresql") == [dns, servers, [443], [5432], [443]]
+    proxy = '[{"ports":[{"port":3128}],"to":[{"ipBlock":{"cidr":"192.0.2.1/32"}}]}]'
+    assert ports("minimal", f"networkPolicy.extraEgress={proxy}")[-1] == [3128]
+
+
+def test_a_network_policy_lets_nothing_in_but_named_scrapers() -> None:
+    alone = render(example("minimal"), *settings(["networkPolicy.enabled=true"]))
+    spec = alone.one("NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in spec
+    (rule,) = render(example("hardened")).one("NetworkPolicy")["spec"]["ingress"]
+    assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
+    assert len(rule["from"]) == 1
+
+
+def test_other_authorities_stand_in_place_of_the_systems() -> None:
+    for pod in render(example("remote-clusters")).pods():
+        for container in containers(pod):
+            assert {
+                "name": "SSL_CERT_FILE",
+                "value": "/etc/zonebridge/ca/authorities.pem",
+            } in container["env"]
+
+
+def test_files_that_the_chart_makes_are_secrets() -> None:
+    rendered = render(example("remote-clusters"))
+    made = rendered.one("Secret")
+    assert made["metadata"]["name"] == "firewall-panorama-us"
+    assert made["stringData"] == {"api-key": "an-api-key-of-this-example"}
+    assert "an-api-key-of-this-example" not in rendered.configuration
+
+
+def test_the_claim_with_the_trail_outlives_the_release() -> None:
+    kept = render(example("minimal")).one("PersistentVolumeClaim")["metadata"]
+    assert kept["annotations"] == {"helm.sh/resource-policy": "keep"}
+    gone = render(example("minimal"), *settings(["store.sqlite.keep=false"]))
+    assert "annotations" not in gone.one("PersistentVolumeClaim")["metadata"]
+    given = render(example("minimal"), *settings(['store.sqlite.existingClaim="mine"']))
+    assert not given.of("PersistentVolumeClaim")
+    volumes = given.pods()[0]["spec"]["volumes"]
+    assert {"name": "store", "persistentVolumeClaim": {"claimName": "mine"}} in volumes
+
+
+def test_alerts_and_dashboard_are_the_files_of_the_chart() -> None:
+    rendered = render(example("ha-postgresql"))
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    assert rendered.one("PrometheusRule")["spec"] == alerts
+    dashboard = json.loads((CHART / "files" / "dashboard.json").read_text())
+    assert (
+        json.loads(rendered.one("ConfigMap", "-dashboard")["data"]["zonebridge.json"]) == dashboard
+    )
+    assert rendered.one("ConfigMap", "-dashboard")["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+@each_example
+def test_helm_test_leaves_the_store_to_its_one_process(values: Path) -> None:
+    rendered = render(values)
+    test = rendered.one("Pod")
+    assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    shared = [volume for volume in test["spec"]["volumes"] if "persistentVolumeClaim" in volume]
+    assert shared == []
+    commands = [container["args"] for container in test["spec"]["containers"]]
+    on_postgresql = "postgresql" in rendered.configuration
+    assert commands == [["config", "check"], *([["status"]] if on_postgresql else [])]
