@@ -14,6 +14,8 @@ import yaml
 from helm.generate import stale
 from sync import __version__
 from sync.settings import load, schema
+from sync.store import open_store
+from sync.store.verification import verify
 from tests.chart import (
     CHART,
     EXAMPLES,
@@ -26,6 +28,7 @@ from tests.chart import (
     settings,
 )
 from tests.simulator.authority import Authority
+from tests.unit.store.words import apply, create, group
 
 ZONEBRIDGE = Path(sys.executable).with_name("zonebridge")
 OTHERS_CHECK = {
@@ -130,6 +133,7 @@ def test_helm_finds_nothing_to_say_of_an_example(values: Path) -> None:
         ("ha-postgresql", ['store.postgresql.url="postgresql+psycopg://a@c/d?password=b"'], "url"),
         ("ha-postgresql", ['store.postgresql.url="sqlite:///x"'], "url"),
         ("ha-postgresql", ['store.kind="sqlite"'], "replicas: several share"),
+        ("minimal", ["serviceAccount.create=false"], "serviceAccount.name: is missing"),
         ("ha-postgresql", ["zoneOrder=[]"], "zoneOrder: must list each name"),
         ("ha-postgresql", ['zoneOrder=["web","db"]'], "zoneOrder: must list each name"),
         ("ha-postgresql", ['zoneOrder=["web","db","x"]'], "zoneOrder: must list each name"),
@@ -153,7 +157,8 @@ def test_the_mounted_configuration_passes_config_check(
         here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(authority.ca_file.read_text() if here.suffix == ".pem" else "anything")
         here.chmod(0o440)
-    (tmp_path / "var/lib/zonebridge").mkdir(parents=True)
+    for path in re.findall(r"/(var/lib/[^/]+)/", text):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
     text = text.replace("/etc/zonebridge/", f"{tmp_path}/etc/zonebridge/")
     text = text.replace("/var/lib/", f"{tmp_path}/var/lib/")
     file = tmp_path / "zonebridge.yaml"
@@ -185,6 +190,17 @@ def test_definitions_of_zones_keep_their_rank(tmp_path: Path) -> None:
     again = render(example("ha-postgresql"), *settings(['zoneOrder=["batch","db","web"]']))
     file.write_text(again.configuration)
     assert list(load(file, {}).zones.definitions) == ["batch", "db", "web"]
+
+
+def test_no_other_mapping_of_the_configuration_has_an_order() -> None:
+    sections = {"": schema(), **schema()["$defs"]}
+    mappings = [
+        f"{section}.{key}"
+        for section, found in sections.items()
+        for key, value in found["properties"].items()
+        if "additionalProperties" in json.dumps(value)
+    ]
+    assert mappings == ["Zones.definitions"]
 
 
 def test_one_definition_needs_no_rank(tmp_path: Path) -> None:
@@ -302,6 +318,12 @@ def test_replicas_on_postgresql_are_replaced_one_after_another() -> None:
     assert rendered.one("Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
     assert rendered.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     assert not rendered.of("PersistentVolumeClaim")
+
+
+def test_a_constraint_on_spread_keeps_its_own_selector() -> None:
+    own = '[{"topologyKey":"a","labelSelector":{"matchLabels":{"b":"c"}}}]'
+    (pod, _) = render(example("minimal"), *settings([f"topologySpreadConstraints={own}"])).pods()
+    assert pod["spec"]["topologySpreadConstraints"] == json.loads(own)
 
 
 @each_example
@@ -424,8 +446,34 @@ def test_helm_test_leaves_the_store_to_its_one_process(values: Path) -> None:
     rendered = render(values)
     test = rendered.one("Pod")
     assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
-    shared = [volume for volume in test["spec"]["volumes"] if "persistentVolumeClaim" in volume]
-    assert shared == []
+    stores = [volume for volume in test["spec"]["volumes"] if volume["name"] == "store"]
+    assert all(volume == {"name": "store", "emptyDir": {}} for volume in stores)
     commands = [container["args"] for container in test["spec"]["containers"]]
     on_postgresql = "postgresql" in rendered.configuration
     assert commands == [["config", "check"], *([["status"]] if on_postgresql else [])]
+
+
+def test_the_documented_backup_holds_what_a_store_in_use_holds(tmp_path: Path) -> None:
+    text = (CHART.parents[1] / "docs" / "install.md").read_text()
+    (command,) = re.findall(r"^ +'(import sqlite3; .*)'$", text, re.MULTILINE)
+    with open_store(f"sqlite:///{tmp_path}/zonebridge.db") as store:
+        apply(store.run("test"), "eu", create(group("web")))
+
+        command = command.replace("/var/lib/zonebridge", str(tmp_path))
+        subprocess.run([sys.executable, "-c", command], check=True)
+        apply(store.run("test"), "eu", create(group("db")))
+
+        with open_store(f"sqlite:///{tmp_path}/copy.db") as copied:
+            assert copied.uuid == store.uuid
+            assert set(copied.written("eu")) < set(store.written("eu"))
+            assert verify(copied, copied.heads()).heads
+
+
+def test_the_values_of_the_documentation_are_taken(tmp_path: Path) -> None:
+    text = (CHART.parents[1] / "docs" / "install.md").read_text()
+    first, second = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "values.yaml").write_text(first)
+    (tmp_path / "postgresql.yaml").write_text(second)
+    assert render(tmp_path / "values.yaml").one("Deployment")["spec"]["replicas"] == 1
+    both = render(tmp_path / "values.yaml", "--values", str(tmp_path / "postgresql.yaml"))
+    assert both.one("Deployment")["spec"]["replicas"] == 3

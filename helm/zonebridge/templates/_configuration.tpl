@@ -17,6 +17,9 @@
 {{- if regexMatch `^(127\.|localhost:|\[::1\])` (include "zonebridge.bind" .) -}}
 {{- fail "config.health.bind: no probe reaches a loopback address of the pod; write 0.0.0.0:8081 or [::]:8081" -}}
 {{- end -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.name: is missing; name the account, or let the chart make one (serviceAccount.create)" -}}
+{{- end -}}
 {{- if and .Values.extraCA.configMap .Values.extraCA.secret -}}
 {{- fail "extraCA: name a configMap or a secret, not both" -}}
 {{- end -}}

@@ -2,15 +2,15 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* At most 52 characters: a CronJob adds 11 to the names of its Jobs. */ -}}
+{{- /* At most 52 characters: a CronJob adds 11 to the names of its Jobs. A Service has no dots. */ -}}
 {{- define "zonebridge.fullname" -}}
 {{- $name := include "zonebridge.name" . -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- .Values.fullnameOverride | default $full | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default $full | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "zonebridge.serviceAccountName" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "zonebridge.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- .Values.serviceAccount.name | default (include "zonebridge.fullname" .) -}}
 {{- end -}}
 
 {{- define "zonebridge.selectorLabels" -}}

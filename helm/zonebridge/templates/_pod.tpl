@@ -27,7 +27,8 @@ spec:
   topologySpreadConstraints:
     {{- $selected := dict "matchLabels" (merge (dict "app.kubernetes.io/component" $component) (include "zonebridge.selectorLabels" $ | fromYaml)) }}
     {{- range . }}
-    - {{- toYaml (merge (deepCopy .) (dict "labelSelector" $selected)) | nindent 6 }}
+    {{- $constraint := hasKey . "labelSelector" | ternary . (set (deepCopy .) "labelSelector" $selected) }}
+    - {{- toYaml $constraint | nindent 6 }}
     {{- end }}
   {{- end }}
   initContainers:
