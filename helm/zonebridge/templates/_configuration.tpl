@@ -11,8 +11,12 @@
 {{- if and (eq .Values.store.kind "sqlite") (gt (int .Values.replicas) 1) -}}
 {{- fail "replicas: several share a store in PostgreSQL; set store.kind to postgresql, or replicas to 1" -}}
 {{- end -}}
-{{- if and (eq .Values.store.kind "postgresql") (not .Values.store.postgresql.url) -}}
-{{- fail "store.postgresql.url: is missing; write postgresql+psycopg://USER@HOST/DATABASE" -}}
+{{- /* Not in the schema, whose messages repeat the value. */ -}}
+{{- if regexMatch `://[^:/@]*:[^@]*@|(?i)[?&][^=&]*password[^=&]*=` .Values.store.postgresql.url -}}
+{{- fail "store.postgresql.url: holds a password; put it into a Secret and name that in store.postgresql.passwordSecret" -}}
+{{- end -}}
+{{- if and (eq .Values.store.kind "postgresql") (not (hasPrefix "postgresql+psycopg://" .Values.store.postgresql.url)) -}}
+{{- fail "store.postgresql.url: must be postgresql+psycopg://USER@HOST/DATABASE" -}}
 {{- end -}}
 {{- if regexMatch `^(127\.|localhost:|\[::1\])` (include "zonebridge.bind" .) -}}
 {{- fail "config.health.bind: no probe reaches a loopback address of the pod; write 0.0.0.0:8081 or [::]:8081" -}}
