@@ -14,6 +14,7 @@ import yaml
 from helm.generate import stale
 from sync import __version__
 from sync.settings import load, schema
+from sync.settings.document import read_document
 from sync.store import open_store
 from sync.store.verification import verify
 from tests.chart import (
@@ -204,6 +205,20 @@ def test_definitions_of_zones_keep_their_rank(tmp_path: Path) -> None:
     assert list(load(file, {}).zones.definitions) == ["batch", "db", "web"]
 
 
+def test_names_of_zones_stay_text(tmp_path: Path) -> None:
+    names = ["on", "007", "~", "null", "a: b", "1e3", "ü"]
+    definitions = {name: {"networks": []} for name in names}
+    given = settings(
+        [
+            f"zoneOrder={json.dumps(names)}",
+            f"config.zones={json.dumps({'definitions': definitions})}",
+        ]
+    )
+    file = tmp_path / "zonebridge.yaml"
+    file.write_text(render(example("minimal"), *given).configuration)
+    assert list(read_document(file)["zones"]["definitions"]) == names
+
+
 def test_no_other_mapping_of_the_configuration_has_an_order() -> None:
     sections = {"": schema(), **schema()["$defs"]}
     mappings = [
@@ -265,6 +280,15 @@ def test_no_container_may_more_than_it_needs(values: Path) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize(("name", "mounted"), [("minimal", True), ("remote-clusters", False)])
+def test_a_token_is_mounted_where_the_cluster_of_the_pod_is_written(
+    name: str, *, mounted: bool
+) -> None:
+    rendered = render(example(name))
+    assert rendered.pods()[0]["spec"]["automountServiceAccountToken"] is mounted
+    assert rendered.one("ServiceAccount")["automountServiceAccountToken"] is mounted
 
 
 @each_example
@@ -457,6 +481,7 @@ def test_alerts_and_dashboard_are_the_files_of_the_chart() -> None:
 def test_helm_test_leaves_the_store_to_its_one_process(values: Path) -> None:
     rendered = render(values)
     test = rendered.one("Pod")
+    assert test["spec"]["automountServiceAccountToken"] is False
     assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
     stores = [volume for volume in test["spec"]["volumes"] if volume["name"] == "store"]
     assert all(volume == {"name": "store", "emptyDir": {}} for volume in stores)

@@ -22,6 +22,7 @@ spec:
   restartPolicy: {{ . }}
   {{- end }}
   {{- include "zonebridge.placement" $ | nindent 2 }}
+  automountServiceAccountToken: {{ $.Values.serviceAccount.automount }}
   terminationGracePeriodSeconds: {{ $.Values.terminationGracePeriodSeconds }}
   {{- with $.Values.topologySpreadConstraints }}
   topologySpreadConstraints:
@@ -69,7 +70,6 @@ spec:
 {{- /* Where a pod runs, and as whom. */ -}}
 {{- define "zonebridge.placement" -}}
 serviceAccountName: {{ include "zonebridge.serviceAccountName" . }}
-automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
 # Variables of the namespace's services look like settings.
 enableServiceLinks: false
 securityContext:
