@@ -82,6 +82,7 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.translating
 	$(BIN)/python -m benchmarks.proving
 	$(BIN)/python -m benchmarks.writing
+	$(BIN)/python -m benchmarks.changing
 	$(BIN)/python -m benchmarks.panorama
 
 fuzz: $(READY)

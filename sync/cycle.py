@@ -324,7 +324,7 @@ def sync_cluster(
         done: tuple[Change, ...] = ()
         for _ in range(_STAGES):
             uid = identified(cluster, store, run, lease)
-            read_again = partial(read_live, cluster, store.written(cluster.name), options.owner)
+            read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
             live = read_again()
             anew = unrecorded(cluster, live, store, lease.holder)
             _recover(lease, live, store, run)

@@ -5,7 +5,7 @@
 Nothing here decides what is written, and nothing writes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sync.calico.manifest import Manifest
@@ -73,9 +73,7 @@ class Desired:
     translated: Translated
 
 
-def read_live(
-    cluster: Cluster, written: Mapping[Key, Manifest], owner: Pairs
-) -> Mapping[Key, LiveObject]:
+def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mapping[Key, LiveObject]:
     """What a cluster holds; `ClusterError` if it cannot be read.
 
     What is `written` by the trail is ours where a hand took some labels of `owner` off it: it would

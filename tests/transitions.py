@@ -374,6 +374,9 @@ class _Trail:
     def written(self, _cluster: str) -> dict[Key, Manifest]:
         return dict(self.believed)
 
+    def digests(self, _cluster: str) -> dict[Key, str]:
+        return {key: each.digest for key, each in self.believed.items()}
+
     def open_intents(self, _cluster: str) -> list[Any]:
         return []
 

@@ -23,7 +23,10 @@ def of_set(addresses: AddressSet) -> list[str]:
     An ipset takes no /0 (ipset(8), `hash:net`), and one in a set is reported to stop Felix in
     nftables mode (projectcalico/calico issue 13477). Two /1 say the same.
     """
-    return [half for net in addresses.cidrs() for half in _HALVES.get(net, (net,))]
+    nets = addresses.cidrs()
+    if _HALVES.keys().isdisjoint(nets):
+        return nets
+    return [half for net in nets for half in _HALVES.get(net, (net,))]
 
 
 # The same addresses stand in many groups and rules.

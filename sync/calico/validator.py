@@ -22,6 +22,7 @@ import orjson
 from sync.calico import cidrs, limits, names, selectors
 from sync.calico.manifest import Manifest
 from sync.calico.objects import API_VERSION, KINDS
+from sync.memo import remembered
 
 BUILT_IN_TIERS: Final = (
     "default",
@@ -72,12 +73,17 @@ _Refuse: TypeAlias = Callable[[str, str], None]
 
 def validate(manifest: Manifest) -> tuple[Violation, ...]:
     """Everything in the written document for which it must not be written; empty if it may."""
+    return _violations(manifest.body)
+
+
+@remembered(256 << 20)
+def _violations(body: bytes) -> tuple[Violation, ...]:
     found: list[Violation] = []
 
     def refuse(path: str, message: str) -> None:
         found.append(Violation(path, message))
 
-    _document(refuse, manifest.document(), len(manifest.body))
+    _document(refuse, orjson.loads(body), len(body))
     return tuple(found)
 
 

@@ -1,5 +1,6 @@
 """The command `zonebridge`: its options, its commands, and the way every one of them ends."""
 
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from sync.printing import printable
 
 _INTERNAL = 1
 _INTERRUPTED = 130
+_COLLECTED_AFTER = (100_000, 10, 10)
 # Each command's module, imported when it is asked for: what one needs, another need not wait for.
 _COMMANDS = {
     "adopt": "sync.cli.adopt",
@@ -81,10 +83,20 @@ def zonebridge(context: click.Context, *, file: Path | None, debug: bool) -> Non
     context.obj = Context(file, debug)
 
 
+def collect_seldom() -> None:
+    """Have the garbage collector look more seldom than by itself.
+
+    A sync makes values by the million, next to none of them in a cycle, and lets go of most: to
+    look through them again and again takes a sixth of its time and frees nothing.
+    """
+    gc.set_threshold(*_COLLECTED_AFTER)
+
+
 def main() -> NoReturn:
     """Run the command line and end the process with the exit code of the contract."""
     debug = "--debug" in sys.argv
     prepare_streams()
+    collect_seldom()
     if os.getpid() == 1:
         # In a container: process 1 has no default action, SIGTERM would do nothing (kill(2)).
         # `signals` takes its place where there is work to end in good order.

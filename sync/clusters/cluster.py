@@ -40,11 +40,20 @@ class LiveObject:
     adoptable: bool = False
 
     @classmethod
-    def of(cls, document: Mapping[str, Any], owner: Pairs, changed_by: str = "") -> "LiveObject":
-        """A whole object by its labels; `owner` are those that make it ours."""
+    def of(
+        cls,
+        document: Mapping[str, Any],
+        owner: Pairs,
+        changed_by: str = "",
+        ours: Callable[[Mapping[str, Any]], Manifest] = ours_of,
+    ) -> "LiveObject":
+        """A whole object by its labels; `owner` are those that make it ours.
+
+        `ours` is `ours_of`, or knows what that said before.
+        """
         because = foreign_because(document, owner)
         if not because:
-            return cls(ours_of(document), document, "", changed_by)
+            return cls(ours(document), document, "", changed_by)
         claimed = _instance(document)
         if claimed in (None, dict(owner)[INSTANCE]):
             return cls(None, document, because, changed_by, adoptable=True)

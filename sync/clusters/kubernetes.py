@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
 from sync.calico.added import FIELD_MANAGER
 from sync.calico.manifest import Manifest, first_difference
 from sync.calico.objects import API_VERSION, KINDS, Pairs
@@ -31,6 +33,7 @@ from sync.clusters.facts import read_facts
 from sync.clusters.lifelines import read_lifelines, read_pods_at
 from sync.clusters.selectable import read_selectable
 from sync.errors import ClusterError
+from sync.memo import remembered
 from sync.redaction import redact
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
@@ -325,7 +328,16 @@ def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObj
     if not is_object(document, API_VERSION, kind):
         raise ValueError(f"no {kind}")
     document = {"apiVersion": API_VERSION, "kind": kind, **document}
-    return LiveObject.of(document, owner, _changed_by(document["metadata"]))
+    return LiveObject.of(document, owner, _changed_by(document["metadata"]), _ours_of)
+
+
+def _ours_of(document: Mapping[str, Any]) -> Manifest:
+    return _ours_in(orjson.dumps(document))
+
+
+@remembered(64 << 20)
+def _ours_in(document: bytes) -> Manifest:
+    return ours_of(orjson.loads(document))
 
 
 def _changed_by(metadata: Mapping[str, Any]) -> str:

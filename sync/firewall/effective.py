@@ -1,7 +1,7 @@
 """What a configuration means for one device group: the objects it sees and the rules it obeys."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from sync.errors import SourceError
@@ -20,6 +20,7 @@ from sync.firewall.objects import (
     ServiceGroup,
     unusable,
 )
+from sync.firewall.resolution import Resolved, resolve_groups
 from sync.firewall.rules import NatRule, Rule
 from sync.firewall.runtime import External, Registrations
 from sync.firewall.xml import brief
@@ -65,11 +66,25 @@ class EffectiveDeviceGroup:
     nat: tuple[NatRule, ...]
     defaults: dict[str, str]
     registered: Registrations | None = None
+    # Made anew by `replace`: it is of these very objects.
+    _resolved: dict[bool, Mapping[str, Resolved]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def knows_registered(self) -> bool:
         """Whether all that is registered with dynamic groups is known."""
         return self.registered is not None and not self.registered.missing
+
+    def resolved(self, *, registered_known: bool) -> Mapping[str, Resolved]:
+        """Its address groups as `resolve_groups` has them, which is asked once."""
+        if registered_known not in self._resolved:
+            self._resolved[registered_known] = resolve_groups(
+                self.objects.addresses,
+                registered_known=registered_known,
+                registered=self.registered,
+            )
+        return self._resolved[registered_known]
 
     def groups(self) -> Iterator[AddressGroup]:
         """The address groups it sees, in name order."""

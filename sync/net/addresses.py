@@ -35,7 +35,8 @@ class AddressSet:
         """The union of any number of sets, in one pass over all of them."""
         v4: list[tuple[int, int]] = []
         v6: list[tuple[int, int]] = []
-        some = [each for each in sets if each]
+        # Asked for their boundaries and not for their truth: this is the hottest place of all.
+        some = [each for each in sets if each.v4 or each.v6]
         if len(some) == 1:
             return some[0]
         for each in some:

@@ -86,6 +86,8 @@ def twice(sets: Iterable[Bounds]) -> Bounds:
 def intersection(left: Bounds, right: Bounds) -> Bounds:
     if len(left) > len(right):
         left, right = right, left
+    if not left:
+        return ()
     bounds: list[int] = []
     for first, past in to_ranges(left):
         # The other's boundaries strictly inside; the parity of an index says inside or outside.

@@ -19,7 +19,7 @@ from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.networks import Derived
 from sync.firewall.objects import AddressGroup
-from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.resolution import Resolved
 from sync.net import addresses
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.printing import shortened
@@ -128,11 +128,7 @@ def group_sets(
     told = any(target.device_group.registered is not None for target in targets)
     for target in targets:
         name = target.device_group.name
-        resolved = resolve_groups(
-            target.device_group.objects.addresses,
-            registered_known=registered_known,
-            registered=target.device_group.registered,
-        )
+        resolved = target.device_group.resolved(registered_known=registered_known)
         identities = seen[target.source, name] = {}
         groups = (
             _group_set(group, resolved[group.name], name)

@@ -17,7 +17,7 @@ from sync.firewall.addressing import literal
 from sync.firewall.applications import resolve_applications
 from sync.firewall.effective import EffectiveRule
 from sync.firewall.objects import AddressGroup
-from sync.firewall.resolution import Resolved, WildcardObjects, resolve_groups
+from sync.firewall.resolution import WildcardObjects
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic, resolve_services, shared
@@ -102,11 +102,7 @@ class Rulebase:
         self._rules = rules
         self._zones = zones
         self._objects = group.seen.objects
-        self._groups: dict[str, Resolved] = resolve_groups(
-            self._objects.addresses,
-            registered_known=registered_known,
-            registered=group.seen.registered,
-        )
+        self._groups = group.seen.resolved(registered_known=registered_known)
         self._lists: dict[tuple[str, ...], Listed | None] = {}
         self._far: dict[object, Ends] = {}
         self._filter = tagfilter.parse(rules.filter) if rules.filter.strip() else None
