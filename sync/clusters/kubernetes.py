@@ -332,7 +332,12 @@ def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObj
 
 
 def _ours_of(document: Mapping[str, Any]) -> Manifest:
-    return _ours_in(orjson.dumps(document))
+    try:
+        whole = orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        # What is not ours may be nested deeper than that, and need not be written by anybody here.
+        return ours_of(document)
+    return _ours_in(whole)
 
 
 @remembered(64 << 20)

@@ -167,6 +167,17 @@ def test_what_another_hand_changes_is_seen_whatever_version_the_server_says() ->
     assert path.endswith("globalnetworksets")
 
 
+def test_what_is_not_ours_may_be_nested_deeper_than_is_ever_written() -> None:
+    api = StandIn("eu")
+    sent = _set("s", "10.0.0.1/32")
+    KubernetesWriter(api, OWNER, remaining=lambda: 60.0, seconds=1).create(sent)
+    ((_, objects),) = api.kept.items()
+    deep = b'{"status":' + b'{"a":' * 300 + b"1" + b"}" * 300 + b","
+    objects["s"] = objects["s"].replace(b"{", deep, 1)
+    found = _held(KubernetesReader(api, OWNER))
+    assert found["GlobalNetworkSet", "s"].manifest == sent
+
+
 def test_an_object_that_turns_bad_is_refused_however_often_it_was_good() -> None:
     good = _set("s", "10.0.0.1/32", **{"firewall.tigera.io/addressGroup": "s"})
     first = validate(good)
