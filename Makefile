@@ -7,6 +7,7 @@
 # make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=);
 #                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
 # make chart      what the chart repeats: its README, schema and version
+# make metrics    docs/metrics.md anew, from the service's registry
 # make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
 # make lock       newer versions of what the project depends on
 # make image      the container image, by docker, podman or buildah (ENGINE=, IMAGE=, BASE=)
@@ -34,7 +35,7 @@ BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUIL
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz chart record lock clean
+.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz chart metrics record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -95,6 +96,9 @@ endif
 chart: $(READY)
 	$(BIN)/python helm/generate.py
 
+metrics: $(READY)
+	$(BIN)/python docs/generate_metrics.py
+
 record: $(READY)
 	$(if $(PANORAMA),$(if $(API_KEY_FILE),,$(error make record PANORAMA=… wants API_KEY_FILE=… too)))
 	RECORD_CASSETTES=yes PANORAMA="$(PANORAMA)" API_KEY_FILE="$(API_KEY_FILE)" CA_FILE="$(CA_FILE)" \
@@ -104,7 +108,7 @@ record: $(READY)
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/runtime.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra simulator --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra simulator --extra otel --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -c requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 clean:

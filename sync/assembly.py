@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from os import environ, getpid
+from socket import gethostname
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +17,13 @@ import structlog
 from sync.calico import selectors
 from sync.calico.objects import Pairs
 from sync.calico.ownership import owner_labels
-from sync.clusters.cluster import ClusterReader, ClusterWatcher, ClusterWriter, Remaining
+from sync.clusters.cluster import (
+    ClusterReader,
+    ClusterWatcher,
+    ClusterWriter,
+    EventRecorder,
+    Remaining,
+)
 from sync.clusters.given import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.desired import Cluster
@@ -24,7 +32,16 @@ from sync.firewall import tagfilter
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.settings import Cluster as ClusterSettings
-from sync.settings import Settings, api_key, authority, panorama_password, store_password
+from sync.settings import (
+    Settings,
+    api_key,
+    authority,
+    panorama_password,
+    store_password,
+    webhook,
+    webhook_authority,
+    webhook_secret,
+)
 from sync.settings.models import Source as SourceSettings
 from sync.settings.models import Zone as ZoneDefinitionSettings
 from sync.settings.models import Zones as ZoneSettings
@@ -38,6 +55,8 @@ from sync.transport.stopping import Stopping
 
 if TYPE_CHECKING:
     from sync.clusters.kubeconfig import Connector
+    from sync.service.metrics import Metrics
+    from sync.service.notices import Announcer, Channel
 
 
 def store_of(settings: Settings, *, write: bool) -> Store:
@@ -299,11 +318,15 @@ def clusters(
     for cluster in settings.clusters:
         if only and cluster.name not in only:
             continue
+        events = None
         if cluster.kind == "kubernetes":
-            reader, writer, watcher = _kubernetes(cluster, owner, settings.lease_ttl, stopping)
+            reader, writer, watcher, events = _kubernetes(
+                cluster, owner, settings.lease_ttl, stopping
+            )
         else:
             reader, writer, watcher = _manifests(cluster, owner)
         made = _cluster(settings, cluster, reader, writer if write else None, watcher)
+        made = replace(made, events=events if write else None)
         found.append(replace(made, adopt=adopt, accept=cluster.name in accept))
     return found
 
@@ -341,11 +364,12 @@ _Ends = tuple[
 
 def _kubernetes(
     cluster: ClusterSettings, owner: Pairs, ttl: timedelta, stopping: Stopping | None
-) -> _Ends:
+) -> tuple[*_Ends, EventRecorder]:
     # The official client takes long to import, and only those with such a cluster need it.
     from urllib3.exceptions import InsecureRequestWarning
 
     from sync.clusters.api import LONGEST_SECONDS, LONGEST_WRITE_SECONDS, Api
+    from sync.clusters.events import KubernetesEvents
     from sync.clusters.kubeconfig import Access, Connector
     from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
     from sync.clusters.watch import KubernetesWatcher
@@ -380,7 +404,72 @@ def _kubernetes(
             uid=reader.uid,
         )
 
-    return reader, writer, KubernetesWatcher(api, owner)
+    # Without `stopping`: the last ones are written when the process is asked to end.
+    recorder = KubernetesEvents(Api(cluster.name, connector, seconds=seconds), _here())
+    return reader, writer, KubernetesWatcher(api, owner), recorder
+
+
+def _here() -> str:
+    """This process, for Events."""
+    return environ.get("POD_NAME") or f"{gethostname()}, process {getpid()}"
+
+
+def announcer(
+    settings: Settings, store: Store, clusters: Collection[Cluster] | None, metrics: "Metrics"
+) -> "Announcer":
+    """What tells people of sources and clusters: the webhook, and Events in `clusters`.
+
+    Where these are None there are no Events, on our pod neither.
+    """
+    from sync.service.notices import Announcer, Channel
+
+    channels: list[Channel] = []
+    if settings.webhook or settings.webhook_url_file:
+        channels.append(_webhook(settings, store, metrics))
+    if clusters is not None:
+        channels += _events(clusters, metrics)
+    return Announcer(channels, settings.health.max_source_age.total_seconds())
+
+
+def _events(clusters: Collection[Cluster], metrics: "Metrics") -> "Iterator[Channel]":
+    from sync.service.events import Events, on_pod, on_tiers
+
+    for cluster in clusters:
+        if cluster.events:
+            tiers = on_tiers(here.tier for here in cluster.device_groups)
+            yield Events(cluster.events, tiers, metrics, cluster=cluster.name)
+    if all(environ.get(key) for key in ("POD_NAME", "POD_NAMESPACE", "POD_UID")):
+        from sync.clusters.api import Api
+        from sync.clusters.events import KubernetesEvents, pod
+        from sync.clusters.kubeconfig import Access, Connector
+
+        access = Access(
+            cluster="of this pod",
+            kubeconfig=None,
+            context=None,
+            exec_plugins=(),
+            exec_timeout=timedelta(seconds=1),
+            insecure_skip_tls_verify=False,
+        )
+        recorder = KubernetesEvents(Api("of this pod", Connector(access)), _here())
+        yield Events(recorder, on_pod(pod(environ)), metrics, cluster=None)
+
+
+def _webhook(settings: Settings, store: Store, metrics: "Metrics") -> "Channel":
+    from sync.service.webhook import Webhook, caller, trust
+
+    def url() -> str:
+        found = webhook(settings)
+        assert found is not None, "there is a webhook"
+        return found
+
+    # All of them anew for each call: secrets change.
+    call = caller(
+        url,
+        lambda: webhook_secret(settings),
+        lambda: trust(webhook_authority(settings)),
+    )
+    return Webhook(call, settings.instance, store.memory("webhook"), metrics)
 
 
 def _pin(connector: "Connector", cluster: str) -> None:

@@ -65,6 +65,7 @@ from sync.store import (
     Store,
 )
 from sync.targets import Read, read_sources
+from sync.tracing import step
 from sync.translate.fidelity import Report
 from sync.translate.translation import Options, Translated
 from sync.verify.proof import Proof
@@ -320,18 +321,38 @@ def sync_cluster(
     record of what was intended. Only a store that fails raises, for without it nothing may be
     written.
     """
+    with step("sync", cluster=cluster.name, run=run.id) as here:
+        result = _synced(cluster, read, store, options, run, lease, stopping)
+        here.set("state", result.state)
+        if result.plan:
+            here.set("plan", result.plan.digest)
+    return result
+
+
+def _synced(
+    cluster: Cluster,
+    read: Read,
+    store: Store,
+    options: Options,
+    run: Run,
+    lease: Lease,
+    stopping: Callable[[], bool],
+) -> Result:
     try:
         done: tuple[Change, ...] = ()
         for _ in range(_STAGES):
             uid = identified(cluster, store, run, lease)
             read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
-            live = read_again()
+            with step("live", cluster=cluster.name):
+                live = read_again()
             anew = unrecorded(cluster, live, store, lease.holder)
             _recover(lease, live, store, run)
             asked = store.adoptions(cluster.name)
             written = store.written(cluster.name)
-            planned = _plan(cluster, read, live, written, options, anew=anew, asked=asked)
-            plan = _if_approved(planned.plan, store)
+            with step("plan", cluster=cluster.name) as here:
+                planned = _plan(cluster, read, live, written, options, anew=anew, asked=asked)
+                plan = _if_approved(planned.plan, store)
+                here.set("plan", plan.digest)
             result = _apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
             if not (planned.translated.on_the_way and result.succeeded):
@@ -395,7 +416,10 @@ def _plan(
     prove: bool = False,
     asked: Collection[Adoption] = (),
 ) -> Planned:
-    shall = desired(cluster, read, live, written, options)
+    with step("translate", cluster=cluster.name) as here:
+        shall = desired(cluster, read, live, written, options)
+        for name, snapshot in sorted(shall.snapshots.items()):
+            here.set(f"source.{name}", snapshot.provenance.version)
     translated = shall.translated
     tiers = [here.tier for here in cluster.device_groups]
     found = differences(
@@ -419,7 +443,8 @@ def _plan(
     proof = None
     changed = any(each.cause is not Cause.DRIFT for each in found.changes)
     if (prove or changed) and not translated.on_the_way:
-        proof = proof_of(shall.targets, translated, shall.options, samples=prove)
+        with step("prove", cluster=cluster.name):
+            proof = proof_of(shall.targets, translated, shall.options, samples=prove)
     plan = make_plan(
         cluster.name,
         _origins(shall.snapshots),
@@ -528,7 +553,10 @@ def _apply(
     written = _Written(plan.unwritten())
     approved = plan.digest if plan.let_through else ""
     steps = plan.steps()
-    with ThreadPoolExecutor(WRITERS, "writer") as pool:
+    with (
+        step("write", cluster=cluster.name, plan=plan.digest),
+        ThreadPoolExecutor(WRITERS, "writer") as pool,
+    ):
         write = _Write(cluster.writer(lease.remaining, stopping), live, stopping)
         try:
             for changes in rounds(steps):
@@ -655,7 +683,8 @@ class _Written:
             else:
                 conclusions.append(Conclusion(intent, Outcome.APPLIED))
                 self.applied.append(change)
-        run.conclude(conclusions)
+        with step("conclude", outcomes=len(conclusions)):
+            run.conclude(conclusions)
 
     def result(self, plan: Plan, total: int) -> Result:
         """What became of a plan of so many writes."""

@@ -16,6 +16,7 @@ from sync.clusters.cluster import (
     ClusterReader,
     ClusterWatcher,
     ClusterWriter,
+    EventRecorder,
     Key,
     LiveObject,
     Remaining,
@@ -38,6 +39,7 @@ class Cluster:
     change without a third verdict in between, which a directory has no need of. `others` are the
     other entries of the configuration, none of which may be the same cluster. With `accept` it may
     be another cluster than before, as if an operator had said so; only a dry run takes that.
+    `events` writes Kubernetes Events there, None where there are none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Cluster:
     adopt: bool = False
     others: tuple[str, ...] = ()
     accept: bool = False
+    events: EventRecorder | None = None
 
 
 class InvalidObjectError(ZonebridgeError):

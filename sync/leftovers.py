@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from sync.clusters.cluster import ClusterFacts
 from sync.firewall.configuration import Snapshot
 from sync.options import ZoneOptions
-from sync.plan.plan import LeftOut
+from sync.plan.plan import LeftOut, Plan
 from sync.translate.fidelity import Report, Status
 from sync.translate.sets import Target
 from sync.translate.translation import Translated
 
+_LABELLED = "pods labelled "
 _IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
 
 
@@ -34,10 +35,15 @@ def in_no_zone(
     }
     for value in sorted(pods.keys() - by_label):
         yield LeftOut(
-            f"pods labelled {zones.label}: {value!r}",
+            f"{_LABELLED}{zones.label}: {value!r}",
             "no zone has its pods by that label; unless a definition has them, they are to be "
             f"denied everything ({', '.join(pods[value])}); correct the label",
         )
+
+
+def unknown_zones(plan: Plan) -> list[LeftOut]:
+    """What a plan says of labels on pods that put them into no zone."""
+    return [each for each in plan.left_out if each.subject.startswith(_LABELLED)]
 
 
 def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:

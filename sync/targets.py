@@ -12,6 +12,7 @@ from sync.firewall.configuration import Snapshot
 from sync.firewall.effective import as_known, effective
 from sync.firewall.networks import derived
 from sync.sources import Source
+from sync.tracing import step
 from sync.translate.sets import Target
 
 
@@ -61,6 +62,9 @@ def target_of(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
 
 def _read(source: Source) -> Snapshot | SourceError:
     try:
-        return source.read()
+        with step("read", source=source.name) as here:
+            found = source.read()
+            here.set("version", found.provenance.version)
+            return found
     except SourceError as error:
         return error

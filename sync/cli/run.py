@@ -1,5 +1,6 @@
 """`zonebridge run`: the long-lived service."""
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
-from sync import assembly
+from sync import __version__, assembly
 from sync.cli.checking import checked, further_warnings, zones_seen
 from sync.cli.context import Context, holder, log_as, trigger
 from sync.cli.signals import signals
@@ -17,6 +18,7 @@ from sync.settings.changes import at_start, changes
 from sync.settings.problems import Problem, listed
 from sync.settings.values import write_duration
 from sync.store.published import hold_to_heads
+from sync.tracing import tracing
 
 if TYPE_CHECKING:
     from sync.firewall.configuration import Configuration
@@ -41,7 +43,11 @@ def run(context: Context) -> int:
     held = digest(context.file)
     settings = context.settings()
     asked = threading.Event()
-    with assembly.store_of(settings, write=True) as store, signals(asked.set) as received:
+    with (
+        tracing(os.environ, __version__),
+        assembly.store_of(settings, write=True) as store,
+        signals(asked.set) as received,
+    ):
         hold_to_heads(store, settings.audit.head_file)
         metrics = Metrics()
         current = _Current(context, settings, store, metrics)
@@ -78,9 +84,10 @@ class _Current:
         from sync.transport.stopping import Stopping
 
         stopping = Stopping()
+        clusters = assembly.clusters(settings, self._store, write=True, only=(), stopping=stopping)
         return Service(
             assembly.sources(settings, self._store, stopping=stopping),
-            assembly.clusters(settings, self._store, write=True, only=(), stopping=stopping),
+            clusters,
             self._store,
             assembly.options(settings, self._store),
             Timing(
@@ -94,6 +101,7 @@ class _Current:
             head_file=settings.audit.head_file,
             metrics=self._metrics,
             stopping=stopping,
+            announcer=assembly.announcer(settings, self._store, clusters, self._metrics),
         )
 
     def read(self) -> "Service | None":

@@ -1,5 +1,6 @@
 """`zonebridge sync` and `zonebridge plan`: one cycle, or what one would do."""
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from sync import assembly, identity
+from sync import __version__, assembly, identity
 from sync.cli.comparison import compared
 from sync.cli.context import (
     Context,
@@ -32,8 +33,9 @@ from sync.printing import markdown_escaped, printable, shortened
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
-from sync.store import Lease, LeaseHeldError
+from sync.store import Lease, LeaseHeldError, Store
 from sync.store.published import hold_to_heads, publish_heads
+from sync.tracing import tracing
 
 # Where several apply, the first wins.
 _PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
@@ -43,6 +45,7 @@ _BLOCKED = 3
 _NOT_WRITTEN = 5
 UNPROVEN = 6
 
+_NOTICES_SECONDS = 10.0  # that people are told at the end
 _LEASE_SECONDS = 0.5  # between two looks at a lease
 
 
@@ -232,7 +235,11 @@ def _sync(
 ) -> int:
     settings = checked(context.settings(), only)
     _require_chosen(settings, only, accept)
-    with assembly.store_of(settings, write=True) as store, signals() as asked:
+    with (
+        tracing(os.environ, __version__),
+        assembly.store_of(settings, write=True) as store,
+        signals() as asked,
+    ):
         hold_to_heads(store, settings.audit.head_file)
         run = store.run(trigger("zonebridge sync"))
         run.begin()
@@ -262,6 +269,8 @@ def _sync(
                 "failed": sum(len(result.failed) for result in results),
                 "clusters": len(results),
             }
+            if not asked.stopping.is_set():
+                _announce(settings, store, results)
             errors = shortened(str(result.error) for result in results if result.error)
             run.finish("done" if code in (DONE, _CHANGES) else f"exit {code}", counts, errors)
             with until_closed():
@@ -275,6 +284,18 @@ def _sync(
         finally:
             publish_heads(store, settings.audit.head_file)
     return code
+
+
+def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> None:
+    """Call the webhook as the service does; Events, which nothing remembers, are the service's."""
+    if not (settings.webhook or settings.webhook_url_file):
+        return
+    from sync.service.metrics import Metrics
+
+    announcer = assembly.announcer(settings, store, None, Metrics())
+    for result in results:
+        announcer.synced(result)
+    announcer.close(_NOTICES_SECONDS)
 
 
 def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[str]) -> None:

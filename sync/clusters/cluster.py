@@ -287,6 +287,28 @@ class ClusterWatcher(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an Event says: a reason in CamelCase, a note, and whether it is a warning."""
+
+    reason: str
+    note: str
+    warning: bool
+
+
+class EventRecorder(Protocol):
+    """Writes Kubernetes Events to a cluster; for one thread at a time.
+
+    Both methods raise `ClusterError`.
+    """
+
+    def tier(self, name: str) -> Mapping[str, str] | None:
+        """A tier as an Event refers to it; None: there is none."""
+
+    def record(self, regarding: Mapping[str, str], said: Said) -> bool:
+        """Write an Event, or that it happened again; False: there were too many of the object."""
+
+
 class NotWrittenError(ClusterError):
     """A write was refused or failed, and the cluster holds what it held before."""
 

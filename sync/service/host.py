@@ -52,6 +52,7 @@ class Host:
         self._stopping = stopping
         self._clock = clock
         self._heartbeat = Heartbeat(store, holder)
+        metrics.follow_store(lambda: self._heartbeat.check.holds)
         self._ending_since: float | None = None
 
     def serve(self, bind: str) -> None:

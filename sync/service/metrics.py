@@ -1,5 +1,7 @@
 """What Prometheus is told of the service."""
 
+from collections.abc import Callable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -59,14 +61,10 @@ class Metrics:
         self._returns = self._counter(
             "cluster_returns", "Watches that reached a cluster again", "cluster"
         )
-        self._seconds = Histogram(
-            "zonebridge_sync_duration_seconds",
-            "How long syncs took.",
-            ["cluster"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._seconds = self._histogram("sync_duration", "How long syncs took", "cluster")
+        self._steps = self._histogram(
+            "step_duration", "How long the steps of syncs took", "cluster", "step"
         )
-        self._labelled.append((self._seconds, ("cluster",)))
         self._reloaded = self._gauge(
             "config_last_reload_successful",
             "1 if the configuration was taken up when it was last read, 0 if it was refused",
@@ -75,6 +73,31 @@ class Metrics:
             "config_last_reload_success_timestamp_seconds",
             "When the configuration was last taken up, Unix time",
         )
+        self._poll_seconds = self._histogram(
+            "source_poll_duration", "How long polls took", "source"
+        )
+        self._oldest = self._gauge(
+            "source_max_age_seconds", "health.max_source_age: what is older is stale"
+        )
+        self._state = self._gauge(
+            "cluster_state",
+            "1 for how the last sync ended, while we hold the lease",
+            "cluster",
+            "state",
+        )
+        self._writable = self._gauge(
+            "store_writable", "1 while the sign of life is written to the store"
+        )
+        self._calls = self._counter("webhook_calls", "Calls of the webhook", "result")
+        self._waiting = self._gauge(
+            "webhook_waiting", "Clusters and sources of which the webhook is still to be told"
+        )
+        self._events = self._counter(
+            "events", "Kubernetes Events, of the pod where cluster is empty", "cluster", "result"
+        )
+        for result in ("success", "failure"):
+            # From the start: what begins with 1 is no increase.
+            self._calls.labels(result)
 
     def configured(self, *, taken_up: bool) -> None:
         """The configuration was read at the start or anew, and taken up or refused."""
@@ -100,9 +123,41 @@ class Metrics:
         self._source_success.labels(source.name).set(source.succeeded)
         self._polls.labels(source.name, "failure" if source.error else "success").inc()
 
+    def took(self, source: str, seconds: float) -> None:
+        """A poll of a source took so long."""
+        self._poll_seconds.labels(source).observe(seconds)
+
+    def stale_after(self, seconds: float) -> None:
+        """The age from which on a source is stale."""
+        self._oldest.set(seconds)
+
+    def follow_store(self, writable: Callable[[], bool]) -> None:
+        """Ask this at each scrape whether the store can be written."""
+        self._writable.set_function(writable)
+
+    def webhook_called(self, *, delivered: bool) -> None:
+        """A call of the webhook ended."""
+        self._calls.labels("success" if delivered else "failure").inc()
+
+    def webhook_waits(self, subjects: int) -> None:
+        """The webhook is still to be told of so many clusters and sources."""
+        self._waiting.set(subjects)
+
+    def event(self, cluster: str, result: str) -> None:
+        """A Kubernetes Event was written, dropped or failed."""
+        self._events.labels(cluster, result).inc()
+
+    def step(self, cluster: str, step: str, seconds: float) -> None:
+        """A step of a sync ended."""
+        self._steps.labels(cluster, step).observe(seconds)
+
     def held(self, cluster: str, *, held: bool) -> None:
         """The lease of a cluster was taken, or is no longer ours."""
         self._held.labels(cluster).set(held)
+        if not held:
+            # Whoever leads now tells how it stands; what we knew last would contradict.
+            for each in (self._state, self._blocked, self._left, self._objects):
+                each.remove_by_labels({"cluster": cluster})
 
     def watched(self, cluster: str, kind: str, notice: WatchNotice) -> None:
         """Something became of the watch of a kind."""
@@ -127,6 +182,8 @@ class Metrics:
         self._attempt.labels(cluster).set_to_current_time()
         self._syncs.labels(cluster, result.state).inc()
         self._seconds.labels(cluster).observe(seconds)
+        self._state.remove_by_labels({"cluster": cluster})
+        self._state.labels(cluster, result.state).set(1)
         if result.succeeded:
             self._success.labels(cluster).set_to_current_time()
         for change in result.applied:
@@ -161,5 +218,16 @@ class Metrics:
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         made = Counter(f"zonebridge_{name}_total", f"{what}.", labels, registry=self.registry)
+        self._labelled.append((made, labels))
+        return made
+
+    def _histogram(self, name: str, what: str, *labels: str) -> Histogram:
+        made = Histogram(
+            f"zonebridge_{name}_seconds",
+            f"{what}.",
+            labels,
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self._labelled.append((made, labels))
         return made

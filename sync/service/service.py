@@ -20,15 +20,18 @@ from sync.errors import StoreError
 from sync.firewall.configuration import Configuration
 from sync.service.health import Check
 from sync.service.metrics import Metrics
+from sync.service.notices import Announcer
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
 from sync.sources import Source
 from sync.store import Store
 from sync.store.published import publish_heads
+from sync.tracing import observed
 from sync.translate.translation import Options
 from sync.transport.stopping import Stopping
 
 _NOTE_SECONDS = 60
+_LAST_NOTICES_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Service:
         head_file: Path | None,
         metrics: Metrics,
         stopping: Stopping,
+        announcer: Announcer | None = None,
     ) -> None:
         self._sources = {
             source.name: PolledSource(source, store.memory(source.name)) for source in sources
@@ -70,6 +74,8 @@ class Service:
         self._head_file = head_file
         self.stopping = stopping
         self._metrics = metrics
+        self._metrics.stale_after(timing.max_source_age.total_seconds())
+        self._announcer = announcer or Announcer((), timing.max_source_age.total_seconds())
         self._publishing = threading.Lock()
         self._noted: dict[str, tuple[str, float]] = {}
         # Sources whose last answer could not be remembered, and why.
@@ -90,6 +96,7 @@ class Service:
                 publish_heads=self._publish_heads,
                 metrics=self._metrics,
                 stopping=stopping,
+                announcer=self._announcer,
             )
             for cluster in clusters
         ]
@@ -143,6 +150,7 @@ class Service:
         self._scheduler.shutdown(wait=True)
         for thread in self._threads:
             thread.join()
+        self._announcer.close(_LAST_NOTICES_SECONDS)
 
     def recall(self, before: "Service | None" = None) -> None:
         """Begin where the last service ended: a source may be down now.
@@ -186,20 +194,27 @@ class Service:
         self._scheduler.start()
 
     def follow_clock(self) -> None:
-        """Poll now what the scheduler would poll when a clock that was set back is there again."""
+        """Poll now what the scheduler would poll when a clock that was set back is there again.
+
+        And see how old sources have become: one whose poll hangs tells nobody.
+        """
         now = datetime.now(UTC)
         latest = now + 2 * self._timing.poll_interval
         for job in self._scheduler.get_jobs():
             if job.next_run_time > latest:
                 structlog.get_logger().warning("the clock was set back", job=job.name)
                 job.modify(next_run_time=now)
+        for source in self._sources.values():
+            self._announcer.polled(source)
 
     def _poll(self, source: PolledSource) -> None:
         first = not source.attempted
         before = str(source.error or "")
         lagged = source.snapshot.not_pushed if source.snapshot else {}
-        changed = source.poll()
+        with observed(lambda _, seconds: self._metrics.took(source.name, seconds)):
+            changed = source.poll()
         self._metrics.polled(source)
+        self._announcer.polled(source)
         log = structlog.get_logger().bind(source=source.name)
         now = str(source.error or "")
         if now and now != before:

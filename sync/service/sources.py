@@ -8,6 +8,7 @@ from sync.errors import SourceError
 from sync.firewall.configuration import Snapshot
 from sync.last_good import keep, kept
 from sync.sources import Memory, Source
+from sync.tracing import step
 
 _KEPT_ANEW_SECONDS = 600.0  # after which what did not change is kept as of now
 
@@ -77,8 +78,9 @@ class PolledSource:
         A failure changes nothing but `error`.
         """
         try:
-            revision = self.source.revision()
-            read = self.source.read() if revision != self._revision else self.snapshot
+            with step("read", source=self.name):
+                revision = self.source.revision()
+                read = self.source.read() if revision != self._revision else self.snapshot
         except SourceError as error:
             self.error = error
             self.attempted = time.time()

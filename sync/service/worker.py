@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -31,8 +32,10 @@ from sync.plan.changes import Cause
 from sync.plan.guards import Blocker
 from sync.service.health import Check
 from sync.service.metrics import Metrics
+from sync.service.notices import Announcer
 from sync.service.sources import PolledSource
 from sync.store import Lease, LeaseHeldError, Store
+from sync.tracing import observed
 from sync.translate.translation import Options
 
 _SETTLE_SECONDS = 0.5
@@ -65,6 +68,7 @@ class ClusterWorker:
     metrics: Metrics
     stopping: threading.Event
     keep_lease: bool = False
+    announcer: Announcer = field(default_factory=lambda: Announcer((), math.inf))
     clock: Callable[[], float] = time.monotonic
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _reasons: set[str] = field(default_factory=set)
@@ -144,6 +148,7 @@ class ClusterWorker:
                     self._log.error("the store fails", error=str(error))
                 self._waits, self._store_error = None, str(error)
             self.metrics.held(self.cluster.name, held=False)
+            self.announcer.left(self.cluster.name)
             # Standbys shall not ask in step.
             self.stopping.wait(_spread(self.lease_ttl.total_seconds() / 3))
 
@@ -224,9 +229,10 @@ class ClusterWorker:
         run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
         read = {name: source.last_good for name, source in self.sources.items()}
         try:
-            result = sync_cluster(
-                self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
-            )
+            with observed(partial(self.metrics.step, self.cluster.name)):
+                result = sync_cluster(
+                    self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
+                )
         finally:
             self._unpublished = self._unpublished or run.begun
         self._expected = self.store.digests(self.cluster.name)
@@ -240,6 +246,9 @@ class ClusterWorker:
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
         self.metrics.synced(result, self.clock() - started)
+        # What fails since it was cut is no news.
+        if result.succeeded or not self.stopping.is_set():
+            self.announcer.synced(result)
         if self._unpublished:
             self.publish_heads()
             self._unpublished = False

@@ -7,6 +7,9 @@ from sync.settings.files import (
     panorama_password,
     read_secret,
     store_password,
+    webhook,
+    webhook_authority,
+    webhook_secret,
 )
 from sync.settings.loading import configuration_file, load, schema
 from sync.settings.models import Cluster, DeviceGroup, Settings, Source, Store
@@ -26,4 +29,7 @@ __all__ = [
     "read_secret",
     "schema",
     "store_password",
+    "webhook",
+    "webhook_authority",
+    "webhook_secret",
 ]

@@ -2,6 +2,8 @@
 
 import os
 import stat
+from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -10,8 +12,10 @@ from sqlalchemy import make_url
 from sync.errors import UsageError
 from sync.settings.models import Settings, Source, Store
 from sync.settings.problems import Place, Problem
+from sync.settings.values import webhook_url
 
 _LONGEST_SECRET = 64 * 1024  # bytes
+_SHORTEST_KEY, _LONGEST_KEY = 24, 64  # bytes of a key that calls are signed with
 
 
 def read_secret(file: Path) -> SecretStr:
@@ -71,6 +75,54 @@ def authority(source: Source) -> bytes | None:
         ) from None
 
 
+def webhook(settings: Settings) -> str | None:
+    """The URL of the webhook as it is now; None: there is none. Raises `UsageError`."""
+    if settings.webhook:
+        return settings.webhook.get_secret_value()
+    if not settings.webhook_url_file:
+        return None
+    try:
+        return webhook_url(read_secret(settings.webhook_url_file).get_secret_value())
+    except ValueError as error:
+        raise UsageError(f"What {settings.webhook_url_file} holds {error}.") from None
+
+
+def webhook_secret(settings: Settings) -> bytes | None:
+    """The key that calls are signed with, as it is now; None: they are not. Raises `UsageError`.
+
+    Its form is that of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec:
+    `whsec_` and 24 to 64 bytes in base64.
+    """
+    if not settings.webhook_secret_file:
+        return None
+    prefix, _, encoded = (
+        read_secret(settings.webhook_secret_file).get_secret_value().partition("whsec_")
+    )
+    try:
+        key = b64decode(encoded, validate=True)
+    except ValueError:
+        key = b""
+    if prefix or not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+        raise UsageError(
+            f"The secret file {settings.webhook_secret_file} must hold whsec_ and 24 to 64 bytes "
+            'in base64: echo "whsec_$(openssl rand -base64 32)".'
+        )
+    return key
+
+
+def webhook_authority(settings: Settings) -> bytes | None:
+    """The authorities of the webhook's certificate in PEM; None: the system's. `UsageError`."""
+    if settings.webhook_ca_file is None:
+        return None
+    try:
+        return settings.webhook_ca_file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"The file {settings.webhook_ca_file} (webhook_ca_file) cannot be read: "
+            f"{error.strerror}."
+        ) from None
+
+
 def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
     """Whether the named files can be used: problems that stop a command, and warnings.
 
@@ -107,12 +159,31 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
     if head_file and not _writable_file(head_file):
         text = f"{head_file} cannot be written; create its directory or make it writable"
         problems.append(Problem(("audit", "head_file"), text))
+    _check_webhook(settings, problems, warnings)
     if settings.store.password_file and not settings.store.password:
         found = _secret_problems(("store", "password_file"), settings.store.password_file)
         problems += found
         if not found:
             warnings += _open_to_all("store.password_file", settings.store.password_file)
     return problems, warnings
+
+
+def _check_webhook(settings: Settings, problems: list[Problem], warnings: list[str]) -> None:
+    uses: dict[str, Callable[[Settings], object]] = {
+        "webhook_url_file": webhook,
+        "webhook_secret_file": webhook_secret,
+        "webhook_ca_file": webhook_authority,
+    }
+    for key, use in uses.items():
+        file: Path | None = getattr(settings, key)
+        if file is None:
+            continue
+        try:
+            use(settings)
+        except UsageError as error:
+            problems.append(Problem((key,), str(error)))
+        else:
+            warnings += [] if key == "webhook_ca_file" else _open_to_all(key, file)
 
 
 def _check_source(i: int, source: Source, problems: list[Problem], warnings: list[str]) -> None:

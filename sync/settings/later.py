@@ -20,7 +20,6 @@ LATER: Mapping[str, str] = {
     "audit.retention": "audit records are kept for ever by this version",
     "audit.archive": "audit records are kept for ever by this version",
     "engine": "tasks run in threads of the service in this version",
-    "webhook": "nobody is called by this version yet",
     "web": "there is no dashboard in this version yet",
 }
 """Key (or section) and what is missing for it."""

@@ -26,6 +26,7 @@ from sync.settings.values import (
     StoreUrl,
     Text,
     TierName,
+    WebhookUrl,
     Whole,
     is_loopback,
 )
@@ -473,8 +474,15 @@ class Settings(BaseSettings):
     """What runs the service's tasks."""
     health: Health = Field(default_factory=Health)
     """The service's endpoint for probes and metrics."""
-    webhook: Text | None = None
-    """URL that is told when a plan is blocked or a cluster fails; null: none."""
+    webhook: WebhookUrl | None = None
+    """URL that is told when a plan is blocked, or a cluster or source fails or recovers; null:
+    none."""
+    webhook_url_file: FilePath | None = None
+    """File that holds that URL, where it is a secret itself; instead of webhook."""
+    webhook_secret_file: FilePath | None = None
+    """File that holds the secret that calls are signed with (whsec_ and base64); null: unsigned."""
+    webhook_ca_file: FilePath | None = None
+    """PEM file of the authorities that may sign its certificate; null: the system's."""
     log: Log = Field(default_factory=Log)
     """What goes to stderr."""
     web: Web = Field(default_factory=Web)
@@ -531,6 +539,19 @@ class Settings(BaseSettings):
                     f"{later[0].tier} in cluster {cluster.name}; use Pass"
                 )
                 problems.append(Problem(("rules", "allow_as"), text))
+        return _sound(self, problems)
+
+    @model_validator(mode="after")
+    def _one_webhook(self) -> Self:
+        problems = []
+        if self.webhook and self.webhook_url_file:
+            problems.append(Problem(("webhook_url_file",), "goes with no webhook; remove one"))
+        if not (self.webhook or self.webhook_url_file):
+            problems += [
+                Problem((key,), "goes with webhook or webhook_url_file; name one, or remove it")
+                for key in ("webhook_secret_file", "webhook_ca_file")
+                if getattr(self, key)
+            ]
         return _sound(self, problems)
 
     def source_of(self, group: DeviceGroup) -> Source:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -210,6 +211,10 @@ def _bind(value: str) -> str:
 def is_loopback(bind: str) -> bool:
     """Whether only this machine can reach a valid `Bind`."""
     host, _ = _host_and_port(bind) or ("", 0)
+    return _is_this_machine(host)
+
+
+def _is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -265,3 +270,36 @@ def _from_environment(value: object) -> SecretStr:
 
 EnvironmentSecret = Annotated[SecretStr, BeforeValidator(_from_environment)]
 """A secret which only an environment variable may hold."""
+
+
+def webhook_url(text: str) -> str:
+    """The URL of a webhook; `ValueError` if it is none that may be called.
+
+    Only this machine may be called without TLS.
+    """
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", 0
+    if not (text.isascii() and text.isprintable()) or " " in text or not host or port == 0:
+        raise ValueError("must be a URL, such as https://hooks.example.com/services/…")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or password; sign with webhook_secret_file instead")
+    if parts.fragment:
+        raise ValueError("holds a #, which no server is sent; remove it and what follows")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
+        raise ValueError("must be https, or lead to a loopback address")
+    return text
+
+
+def _webhook_url(value: object) -> SecretStr:
+    # Who knows the URL of a chat's webhook may write there.
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return SecretStr(webhook_url(_text(text)))
+
+
+WebhookUrl = Annotated[
+    SecretStr, BeforeValidator(_webhook_url), WithJsonSchema({"type": "string", "minLength": 1})
+]
+"""A URL that is shown to nobody."""

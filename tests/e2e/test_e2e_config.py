@@ -72,7 +72,7 @@ PROBLEMS = set(
     """\
 instanse: unknown key; did you mean instance?
 clusters[0].device_group: unknown key; did you mean device_groups?
-webhook: nobody is called by this version yet; remove the key
+audit.archive: audit records are kept for ever by this version; remove the key
 edl: must be skip or fetch
 clusters[0].device_groups: is missing; add it
 clusters[1].device_groups[0].mode: is missing; add it
@@ -83,7 +83,7 @@ clusters[1].device_groups[0].mode: is missing; add it
 def test_all_problems_come_at_once_each_with_its_place(place: Installation) -> None:
     place.configure(
         instanse="a",
-        webhook="https://example.com",
+        audit={"archive": "old"},
         edl="feth",
         clusters=[
             {"name": "eu", "kind": "manifests", "path": "eu", "device_group": []},

@@ -65,6 +65,9 @@ audit: {retention: null, archive: null, head_file: null}
 engine: {kind: embedded}
 health: {bind: "0.0.0.0:8081", max_source_age: 30m}
 webhook: null
+webhook_url_file: null
+webhook_secret_file: null
+webhook_ca_file: null
 log: {level: info, format: auto}
 web: {bind: "127.0.0.1:8080", auth: none}
 """)
@@ -243,6 +246,7 @@ ANY_TEXT = {
     ("zones", "definitions", "web", "workloads", "selector"),
     ("zones", "definitions", "web", "workloads", "namespace_selector"),
     ("audit", "head_file"),
+    ("webhook_url_file",),
     ("clusters", 0, "kubeconfig"),
     ("clusters", 0, "context"),
     ("clusters", 0, "device_groups", 0, "name"),

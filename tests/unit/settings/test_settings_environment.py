@@ -155,8 +155,8 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         "store.password: a secret does not belong in the configuration file",
     ),
     "still to come": (
-        {"ZONEBRIDGE_WEBHOOK": SECRET},
-        "webhook: nobody is called by this version yet; remove the key (set by",
+        {"ZONEBRIDGE_AUDIT__ARCHIVE": SECRET},
+        "audit.archive: audit records are kept for ever by this version; remove the key (set by",
     ),
 }
 

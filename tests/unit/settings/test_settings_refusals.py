@@ -299,7 +299,6 @@ LATER: dict[str, dict[str, Any]] = {
     "audit.retention": {"audit": {"retention": "90d"}},
     "audit.archive": {"audit": {"archive": "old"}},
     "engine.kind": {"engine": {"kind": "procrastinate"}},
-    "webhook": {"webhook": f"https://x/{SECRET}"},
     "web.auth": {"web": {"auth": "token"}},
 }
 
@@ -321,14 +320,14 @@ def test_a_key_still_to_come_may_say_what_happens_anyway(tmp_path: Path) -> None
 
 def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
     cluster = a_cluster(name="_service", device_group=[], context="x")
-    document = a_document(instanc=1, webhook="x", clusters=[cluster], log={"level": 3})
+    document = a_document(instanc=1, audit={"archive": "x"}, clusters=[cluster], log={"level": 3})
     document["store"] = {"url": "mysql://x", "ulr": 1}
     assert refusal_of(document, tmp_path).splitlines() == [
         "DIR/zonebridge.yaml has 7 problems:",
         "  clusters[0].device_group: unknown key; did you mean device_groups?",
         "  instanc: unknown key; did you mean instance?",
         "  store.ulr: unknown key; did you mean url?",
-        "  webhook: nobody is called by this version yet; remove the key",
+        "  audit.archive: audit records are kept for ever by this version; remove the key",
         "  store.url: must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE",
         "  clusters[0].name: _service is the service's own audit chain; choose another name",
         "  log.level: must be debug, info, warning or error",

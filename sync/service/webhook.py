@@ -1,0 +1,457 @@
+"""The webhook: one POST when a plan is blocked, or a cluster or source fails or recovers.
+
+notice -> the newest for each subject -> told already? -> POST, signed -> told, and remembered
+                     ^                                      └─ failed ─> again, ever less often
+                     └── a subject that comes and goes waits for its turn
+
+What the receiver knows last is kept in the store: another process goes on from there, and neither
+tells it again nor forgets to.
+"""
+
+import hashlib
+import hmac
+import math
+import random
+import ssl
+import threading
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+import urllib3
+
+from sync.errors import StoreError, UsageError
+from sync.redaction import redact
+from sync.service.metrics import Metrics
+from sync.service.notices import STATES, Notice, NoticeKind
+from sync.sources import Memory
+from sync.sources.panos_line import pool
+from sync.transport.deadline import WatchedPlainConnection, cut_after
+from sync.transport.failures import deepest, own_words, retry_after
+
+_SECONDS: Final = 10.0
+"""How long one call takes at most, the answer included."""
+
+_FIRST_RETRY: Final = 1.0
+_LAST_RETRY: Final = 300.0
+_BURST: Final = 6.0
+_REFILL_SECONDS: Final = 600.0
+"""A subject is told of so often at once, and then once in so many seconds."""
+
+_GRACE_SECONDS: Final = 10.0
+"""A failure that is over within this time, as many are at the next try, is told to nobody."""
+
+_READ: Final = 2000  # bytes of an answer that are looked at
+_KIND: Final = "told"
+_PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class CallError(Exception):
+    """A call failed: a clause that says why, without the URL.
+
+    It is tried again after `retry_after` seconds at least. `refused`: the receiver understood it
+    and surely did not take it; another message may be taken all the same.
+    """
+
+    def __init__(self, clause: str, retry_after: float = 0, *, refused: bool = False) -> None:
+        super().__init__(clause)
+        self.retry_after = retry_after
+        self.refused = refused
+
+
+class Call(Protocol):
+    """Calls a webhook with a body, as the message `identity`; `CallError` unless it was taken."""
+
+    def __call__(self, identity: str, body: bytes, seconds: float) -> None: ...
+
+
+# --- one call -------------------------------------------------------------------------------------
+
+
+def caller(
+    url: Callable[[], str],
+    key: Callable[[], bytes | None],
+    context: Callable[[], ssl.SSLContext],
+    clock: Callable[[], float] = time.time,
+) -> Call:
+    """A `Call` of the URL, with the key and the trust that there are at that time.
+
+    Each may raise `UsageError`. Verified TLS, no redirects, one deadline over all of it; a proxy
+    of the environment is used for https.
+    """
+
+    def call(identity: str, body: bytes, seconds: float) -> None:
+        try:
+            where, secret = url(), key()
+            parts = urlsplit(where)
+            headers = signed(identity, int(clock()), body, secret)
+            host = parts.hostname or ""
+            connections = (
+                pool(host, parts.port or 443, context())
+                if parts.scheme == "https"
+                else _plain(host, parts.port or 80)
+            )
+        except UsageError as error:
+            raise CallError(str(error)) from None
+        path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        _post(connections, path, headers, body, seconds, [where, path])
+
+    return call
+
+
+def signed(identity: str, at: int, body: bytes, key: bytes | None) -> dict[str, str]:
+    """The headers of a call, signed if there is a key.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "zonebridge",
+        "webhook-id": identity,
+        "webhook-timestamp": str(at),
+    }
+    if key:
+        content = f"{identity}.{at}.".encode() + body
+        digest = hmac.new(key, content, hashlib.sha256).digest()
+        headers["webhook-signature"] = f"v1,{b64encode(digest).decode()}"
+    return headers
+
+
+def _plain(host: str, port: int) -> urllib3.HTTPConnectionPool:
+    found = urllib3.HTTPConnectionPool(host, port)
+    found.ConnectionCls = WatchedPlainConnection
+    return found
+
+
+def _post(
+    connections: urllib3.HTTPConnectionPool,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    seconds: float,
+    secrets: list[str],
+) -> None:
+    try:
+        with connections, cut_after(seconds) as cut:
+            response = connections.urlopen(
+                "POST",
+                path,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=seconds, read=seconds),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                said = response.read1(_READ, decode_content=False)
+            finally:
+                response.close()
+        if cut.cut:
+            raise CallError(_late(seconds))
+    except urllib3.exceptions.HTTPError as error:
+        raise CallError(_late(seconds) if cut.cut else _why(error)) from None
+    except ValueError:
+        raise CallError("the call cannot be sent; look at the URL and the secret") from None
+    if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+        words = redact(said, secrets)
+        moved = "; it redirects, which is not followed" if response.status < 400 else ""
+        raise CallError(
+            f"it answers with HTTP {response.status}{f': {words}' if words else ''}{moved}",
+            retry_after(response.headers.get("Retry-After", ""), _LAST_RETRY),
+            refused=400 <= response.status < 500 and response.status not in _PASSING,
+        )
+
+
+def _late(seconds: float) -> str:
+    return f"it takes more than {seconds:.0f} s to answer"
+
+
+def _why(error: urllib3.exceptions.HTTPError) -> str:
+    reason = deepest(error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        said = reason.verify_message.rstrip(".")
+        return f"its certificate is refused: {said}; name its authority in webhook_ca_file"
+    return f"it does not answer ({own_words(reason)})"
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+_SAID: Final = {
+    NoticeKind.BLOCKED: "blocked",
+    NoticeKind.FAILED: "failed",
+    NoticeKind.STALE: "stale",
+    NoticeKind.RECOVERED: "recovered",
+}
+
+
+def body_of(notice: Notice, instance: str, changes: int) -> bytes:
+    """The JSON of a call; `changes` is how often its subject changed since it was told of last."""
+    kind = _SAID[notice.kind]
+    at = datetime.fromtimestamp(notice.time, UTC).isoformat(timespec="milliseconds")
+    headline = f"zonebridge {instance}: {notice.about} {notice.name} {_verb(notice)}"
+    lines = [headline, *([notice.detail] if notice.detail else [])]
+    if notice.approvable:
+        lines.append(
+            f"Look at it with: zonebridge plan --cluster {notice.name}; let it through with: "
+            f"zonebridge approve {notice.digest}"
+        )
+    if changes > 1:
+        lines.append(f"It changed {changes} times since it was told of last.")
+    document = {
+        "type": f"{notice.about}.{kind}",
+        "timestamp": at.replace("+00:00", "Z"),
+        "text": _slack("\n".join(lines)),
+        "data": {
+            "instance": instance,
+            "subject": notice.about,
+            "name": notice.name,
+            "state": kind,
+            "detail": notice.detail,
+            "guards": list(notice.guards),
+            "plan": notice.digest,
+            "approvable": notice.approvable,
+            "changes": changes,
+        },
+    }
+    return orjson.dumps(document)
+
+
+def _verb(notice: Notice) -> str:
+    match notice.kind:
+        case NoticeKind.BLOCKED:
+            return f"is blocked by {', '.join(notice.guards)}"
+        case NoticeKind.STALE:
+            return "is stale"
+        case NoticeKind.FAILED:
+            return "failed"
+        case _:
+            return "recovered"
+
+
+def _slack(text: str) -> str:
+    """Text in which nothing is a mention or a link.
+
+    https://api.slack.com/reference/surfaces/formatting#escaping
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@dataclass(slots=True)
+class _Subject:
+    notice: Notice
+    identity: str
+    since: float  # by the monotonic clock: when the notice came
+    changes: int = 1
+    in_doubt: bool = False  # whether a call that failed may have arrived
+    tokens: float = _BURST
+    refilled: float = 0.0
+    retry_at: float = -math.inf
+    retry_seconds: float = _FIRST_RETRY
+
+
+class Webhook:
+    """Calls a webhook, from a thread of its own that begins with the first notice.
+
+    `memory` has what the receiver knows of each subject.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        instance: str,
+        memory: Memory,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._call = call
+        self._instance = instance
+        self._memory = memory
+        self._metrics = metrics
+        self._clock = clock
+        self._moved = threading.Condition()
+        self._waiting: dict[str, _Subject] = {}
+        # How often each may still be told of, and since when that counts.
+        self._spent: dict[str, tuple[float, float]] = {}
+        self._thread: threading.Thread | None = None
+        self._retry_at = -math.inf
+        self._retry_seconds = _FIRST_RETRY
+        self._ends: float | None = None
+        self._error = ""
+
+    def tell(self, notice: Notice) -> None:
+        """Take a notice; the newest of a subject goes before those that wait."""
+        if notice.kind not in STATES:
+            return
+        key = f"{notice.about} {notice.name}"
+        with self._moved:
+            if self._ends is not None:
+                return
+            identity = f"msg_{uuid.uuid4().hex}"
+            if waits := self._waiting.get(key):
+                waits.notice, waits.identity, waits.since = notice, identity, self._clock()
+                waits.changes += 1
+            else:
+                now = self._clock()
+                tokens, refilled = self._spent.get(key, (_BURST, now))
+                self._waiting[key] = _Subject(
+                    notice, identity, now, tokens=tokens, refilled=refilled
+                )
+            self._metrics.webhook_waits(len(self._waiting))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
+                self._thread.start()
+            self._moved.notify_all()
+
+    def close(self, seconds: float) -> None:
+        """Try what waits once more, for so long at most."""
+        with self._moved:
+            self._ends = self._clock() + seconds
+            self._moved.notify_all()
+            thread = self._thread
+        if thread:
+            thread.join(seconds)
+        if self._waiting:
+            structlog.get_logger().warning("webhook not told", subjects=sorted(self._waiting))
+
+    def _work(self) -> None:
+        while due := self._await():
+            for key in due:
+                if not self._deliver(key):
+                    break
+
+    def _await(self) -> list[str]:
+        """The subjects that are due; none if it is to end."""
+        with self._moved:
+            while self._ends is None:
+                now = self._clock()
+                wakes = {
+                    key: max(self._due(each, now), self._retry_at)
+                    for key, each in self._waiting.items()
+                }
+                if due := [key for key, at in wakes.items() if at <= now]:
+                    return due
+                self._moved.wait(min((at - now for at in wakes.values()), default=None))
+            # Each once more, and no failure is waited for.
+            return [] if self._ends <= self._clock() else [*self._waiting]
+
+    def _due(self, subject: _Subject, now: float) -> float:
+        """From when on a subject may be told of; refills what it has spent."""
+        gained = (now - subject.refilled) / _REFILL_SECONDS
+        subject.tokens = min(subject.tokens + gained, _BURST)
+        subject.refilled = now
+        due = (
+            max(now, subject.retry_at)
+            if subject.tokens >= 1
+            else now + (1 - subject.tokens) * _REFILL_SECONDS
+        )
+        failed = subject.notice.kind is NoticeKind.FAILED
+        return max(due, subject.since + _GRACE_SECONDS) if failed else due
+
+    def _deliver(self, key: str) -> bool:
+        """Tell of one subject; False if there is no use in trying others now."""
+        with self._moved:
+            subject = self._waiting[key]
+            notice, identity, changes = subject.notice, subject.identity, subject.changes
+            left = _SECONDS if self._ends is None else self._ends - self._clock()
+            doubt = subject.in_doubt
+        known = self._known(key)
+        if notice.condition == known and not doubt:
+            self._settle(key, notice)
+            return True
+        if left <= 0:
+            return False
+        try:
+            self._call(identity, body_of(notice, self._instance, changes), min(left, _SECONDS))
+        except CallError as error:
+            return self._fail(subject, error)
+        except Exception as error:  # noqa: BLE001 - a bug here must not silence what follows
+            return self._fail(subject, CallError(redact(repr(error)), refused=True))
+        self._remember(key, notice)
+        self._metrics.webhook_called(delivered=True)
+        if self._error:
+            structlog.get_logger().info("webhook answers again")
+        with self._moved:
+            self._error, self._retry_at, self._retry_seconds = "", -math.inf, _FIRST_RETRY
+            subject.tokens -= 1
+            subject.in_doubt = False
+            subject.retry_at, subject.retry_seconds = -math.inf, _FIRST_RETRY
+        self._settle(key, notice)
+        return True
+
+    def _settle(self, key: str, notice: Notice) -> None:
+        """Nothing of a subject waits any more, unless there is news since."""
+        with self._moved:
+            subject = self._waiting[key]
+            self._spent[key] = subject.tokens, subject.refilled
+            if subject.notice is notice:
+                del self._waiting[key]
+            else:
+                subject.changes = 1
+            self._metrics.webhook_waits(len(self._waiting))
+
+    def _fail(self, subject: _Subject, error: CallError) -> bool:
+        """Have it tried again later; False if there is no use in trying others now."""
+        self._metrics.webhook_called(delivered=False)
+        if str(error) != self._error:
+            structlog.get_logger().error("webhook failed", error=str(error))
+        with self._moved:
+            self._error = str(error)
+            spread = random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+            if error.refused:
+                pause = max(subject.retry_seconds * spread, error.retry_after)
+                subject.retry_at = self._clock() + pause
+                subject.retry_seconds = min(subject.retry_seconds * 2, _LAST_RETRY)
+                # What nobody will ever take does not hold up the end.
+                if self._ends is not None:
+                    self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
+                return True
+            subject.in_doubt = True
+            pause = max(self._retry_seconds * spread, error.retry_after)
+            self._retry_at = self._clock() + pause
+            self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY)
+            if self._ends is not None:
+                self._ends = self._clock()
+        return False
+
+    def _known(self, key: str) -> str:
+        """What the receiver knows of a subject; of what nobody told it, that all is well."""
+        try:
+            found = self._memory.recall(_KIND, key)
+        except StoreError:
+            found = None
+        return found.decode() if found else str(NoticeKind.RECOVERED)
+
+    def _remember(self, key: str, notice: Notice) -> None:
+        try:
+            self._memory.remember(_KIND, key, notice.condition.encode())
+        except StoreError as error:
+            structlog.get_logger().error("the store fails", error=str(error))
+
+
+def trust(authority: bytes | None) -> ssl.SSLContext:
+    """A context that verifies a webhook's certificate by these authorities, or the system's.
+
+    `authority` is PEM. Raises `UsageError`.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authority is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            raise UsageError("webhook_ca_file holds no certificate in PEM; correct it.") from None
+    return context
+
+
+__all__ = ["Call", "CallError", "Webhook", "body_of", "caller", "signed", "trust"]
