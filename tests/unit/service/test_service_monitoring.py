@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from sync.cli.main import _COMMANDS
+from sync.cycle import Result
+from sync.plan.guards import Blocker
+from sync.plan.plan import Plan
 from sync.service.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
@@ -141,6 +144,24 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
             "What to look at",
             "What to do",
         ]
+
+
+def test_who_no_longer_leads_a_cluster_tells_nothing_of_how_it_stands() -> None:
+    metrics = Metrics()
+    for cluster in ("eu", "us"):
+        metrics.held(cluster, held=True)
+        metrics.synced(
+            Result(
+                cluster, Plan(cluster, (), (), (), (), (Blocker("essentials", "x", True),), (), 3)
+            ),
+            1,
+        )
+    metrics.held("eu", held=False)
+    told = metrics.exposition().decode()
+    for name in ("blocked", "cluster_state", "drift_left", "objects"):
+        assert f'zonebridge_{name}{{cluster="eu"' not in told
+        assert f'zonebridge_{name}{{cluster="us"' in told
+    assert 'zonebridge_lease_held{cluster="eu"} 0.0' in told
 
 
 def test_documents_name_no_metric_that_there_is_not() -> None:
