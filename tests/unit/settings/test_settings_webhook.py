@@ -8,6 +8,7 @@ import yaml
 
 from sync.errors import UsageError
 from sync.settings import Settings, check_files, load, webhook, webhook_authority, webhook_secret
+from sync.settings.changes import at_start, changes
 
 URL = "https://hooks.example.com/services/T0KEN"
 KEY = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -146,3 +147,9 @@ def test_config_check_looks_at_the_files(tmp_path: Path) -> None:
 def test_keys_that_do_not_fit_together(keys: Any, expected: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=expected):
         settings(tmp_path, **keys)
+
+
+def test_a_reload_does_not_show_the_url_that_changed(tmp_path: Path) -> None:
+    before, after = settings(tmp_path, webhook=URL), settings(tmp_path, webhook=f"{URL}2")
+    assert changes(before, after) == ["webhook: ********** -> **********"]
+    assert at_start(before, after) == []
