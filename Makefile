@@ -85,6 +85,7 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.writing
 	$(BIN)/python -m benchmarks.changing
 	$(BIN)/python -m benchmarks.panorama
+	$(BIN)/python -m benchmarks.workers
 
 fuzz: $(READY)
 ifeq ($(ENGINE),atheris)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from os import environ, getpid
 from socket import gethostname
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -49,6 +49,7 @@ from sync.settings.problems import Place, Problem
 from sync.sources import Forgetful, Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
+from sync.store.published import publish_heads
 from sync.targets import DeviceGroupHere
 from sync.translate.translation import Options
 from sync.transport.stopping import Stopping
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from sync.clusters.kubeconfig import Connector
     from sync.service.metrics import Metrics
     from sync.service.notices import Announcer, Channel
+    from sync.service.queue import SyncQueue
+    from sync.service.step import ClusterStep
 
 
 def store_of(settings: Settings, *, write: bool) -> Store:
@@ -329,6 +332,57 @@ def clusters(
         made = replace(made, events=events if write else None)
         found.append(replace(made, adopt=adopt, accept=cluster.name in accept))
     return found
+
+
+def queue(settings: Settings, store: Store) -> "SyncQueue | None":
+    """The queue that clusters are synced by; None where the service syncs them itself."""
+    if settings.engine.kind == "embedded":
+        return None
+    # Its libraries take long to import, and only those with a queue need them.
+    from sync.service.queue import SyncQueue
+
+    return SyncQueue(store.database)
+
+
+def steps(
+    settings: Settings,
+    store: Store,
+    clusters: Collection[Cluster],
+    *,
+    trigger: str,
+    metrics: "Metrics",
+    announcer: "Announcer",
+    stopping: Stopping,
+) -> dict[str, "ClusterStep"]:
+    """What a worker does of each cluster, by its name: with what the store has of the sources."""
+    from sync.service.step import ClusterStep
+    from sync.service.tasks import RememberedSource
+
+    publishing = Lock()
+    remembered = {
+        each.name: RememberedSource(each.name, store.memory(each.name)) for each in settings.sources
+    }
+    translating = options(settings, store)
+
+    def publish() -> None:
+        with publishing:
+            publish_heads(store, settings.audit.head_file)
+
+    def step(cluster: Cluster) -> ClusterStep:
+        used = {here.source for here in cluster.device_groups}
+        return ClusterStep(
+            cluster=cluster,
+            read=lambda: {name: remembered[name].last_good for name in used},
+            store=store,
+            options=translating,
+            trigger=trigger,
+            publish_heads=publish,
+            metrics=metrics,
+            stopping=stopping,
+            announcer=announcer,
+        )
+
+    return {cluster.name: step(cluster) for cluster in clusters}
 
 
 def unreached_cluster(settings: Settings, cluster: ClusterSettings) -> Cluster:

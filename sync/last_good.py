@@ -30,7 +30,16 @@ def keep(memory: Memory, snapshot: Snapshot, time: float) -> None:
 
 def kept(memory: Memory) -> tuple[float, Snapshot] | None:
     """What was kept last, with its time; None if nothing was that this version can read."""
-    found = memory.recall(_KIND, _NAME)
+    return understood(recalled(memory))
+
+
+def recalled(memory: Memory) -> bytes | None:
+    """What was kept last as it was kept, to see whether it is another one."""
+    return memory.recall(_KIND, _NAME)
+
+
+def understood(found: bytes | None) -> tuple[float, Snapshot] | None:
+    """What was `recalled`; None if it is nothing that this version can read."""
     if found is None or not found.startswith(_tag()):
         return None
     try:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -50,12 +51,19 @@ class Server:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Server]:
-    binaries = _binaries()
+    binaries = find_binaries()
     if binaries is None:
         reason = "no PostgreSQL server is installed (initdb and postgres, in PATH or /usr/lib)"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    with started(binaries) as server:
+        yield server
+
+
+@contextmanager
+def started(binaries: Path) -> Iterator[Server]:
+    """A new server, of the programs in a directory, as long as the context lasts."""
     # Directly in /tmp, because the path of a socket is at most 107 bytes long.
     with tempfile.TemporaryDirectory(
         prefix="zb-pg-", dir="/tmp", ignore_cleanup_errors=True
@@ -84,7 +92,7 @@ def postgresql_database(postgresql_server: Server) -> Iterator[Database]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _binaries() -> Path | None:
+def find_binaries() -> Path | None:
     """The directory of the server's programs: that of PATH, else the newest one installed."""
     on_path = shutil.which("initdb")
     installed = sorted(

@@ -36,6 +36,7 @@ _COMMANDS = {
     "sync": "sync.cli.sync",
     "verify": "sync.cli.verify",
     "which": "sync.cli.which",
+    "worker": "sync.cli.worker",
     "zones": "sync.cli.zones",
 }
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +24,7 @@ from sync.tracing import tracing
 if TYPE_CHECKING:
     from sync.firewall.configuration import Configuration
     from sync.service.metrics import Metrics
+    from sync.service.queue import SyncQueue
     from sync.service.service import Service
     from sync.store import Store
 
@@ -46,11 +48,12 @@ def run(context: Context) -> int:
     with (
         tracing(os.environ, __version__),
         assembly.store_of(settings, write=True) as store,
+        assembly.queue(settings, store) or nullcontext() as queue,
         signals(asked.set) as received,
     ):
         hold_to_heads(store, settings.audit.head_file)
         metrics = Metrics()
-        current = _Current(context, settings, store, metrics)
+        current = _Current(context, settings, store, queue, metrics)
         problems, warnings = check_files(settings)
         # What is wrong now may be right when it is needed.
         _announce("starting", settings, [*map(str, problems), *warnings])
@@ -70,11 +73,17 @@ class _Current:
     """The configuration that is in use, and the service that it asks for."""
 
     def __init__(
-        self, context: Context, settings: Settings, store: "Store", metrics: "Metrics"
+        self,
+        context: Context,
+        settings: Settings,
+        store: "Store",
+        queue: "SyncQueue | None",
+        metrics: "Metrics",
     ) -> None:
         self._context = context
         self._settings = settings
         self._store = store
+        self._queue = queue
         self._metrics = metrics
         self.service = self._made(settings)
 
@@ -84,7 +93,10 @@ class _Current:
         from sync.transport.stopping import Stopping
 
         stopping = Stopping()
-        clusters = assembly.clusters(settings, self._store, write=True, only=(), stopping=stopping)
+        # Who only calls workers has no writers.
+        clusters = assembly.clusters(
+            settings, self._store, write=self._queue is None, only=(), stopping=stopping
+        )
         return Service(
             assembly.sources(settings, self._store, stopping=stopping),
             clusters,
@@ -102,6 +114,7 @@ class _Current:
             metrics=self._metrics,
             stopping=stopping,
             announcer=assembly.announcer(settings, self._store, clusters, self._metrics),
+            queue=self._queue,
         )
 
     def read(self) -> "Service | None":

@@ -61,6 +61,7 @@ class Metrics:
         self._returns = self._counter(
             "cluster_returns", "Watches that reached a cluster again", "cluster"
         )
+        self._queued = self._gauge("queue_length", "Tasks that are due and wait for a worker")
         self._seconds = self._histogram("sync_duration", "How long syncs took", "cluster")
         self._steps = self._histogram(
             "step_duration", "How long the steps of syncs took", "cluster", "step"
@@ -175,6 +176,10 @@ class Metrics:
     def resynced(self, cluster: str) -> None:
         """A sync began since `resync_interval` asked for it."""
         self._resyncs.labels(cluster).inc()
+
+    def queued(self, tasks: int) -> None:
+        """So many tasks are due and wait for a worker."""
+        self._queued.set(tasks)
 
     def synced(self, result: Result, seconds: float) -> None:
         """A sync of a cluster ended now, after so many seconds."""

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,11 @@ from sync.cycle import lagging, note_source, source_detail
 from sync.desired import Cluster
 from sync.errors import StoreError
 from sync.firewall.configuration import Configuration
+from sync.service.caller import ClusterCaller
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
+from sync.service.queue import SyncQueue
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
 from sync.sources import Source
@@ -32,6 +35,7 @@ from sync.transport.stopping import Stopping
 
 _NOTE_SECONDS = 60
 _LAST_NOTICES_SECONDS = 3
+_QUEUE_SECONDS = 5.0  # between two looks at how long the queue is
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Service:
     """Everything that one configuration asks for, from `start` to `stop`.
 
     `trigger` and `holder` say who we are in the trail and in leases. `stopping` is this service's
-    own: another one may follow it in the same process.
+    own: another one may follow it in the same process. Where there is a `queue`, workers sync the
+    clusters: this only sees that they must.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Service:
         metrics: Metrics,
         stopping: Stopping,
         announcer: Announcer | None = None,
+        queue: SyncQueue | None = None,
     ) -> None:
         self._sources = {
             source.name: PolledSource(source, store.memory(source.name)) for source in sources
@@ -80,13 +86,21 @@ class Service:
         self._noted: dict[str, tuple[str, float]] = {}
         # Sources whose last answer could not be remembered, and why.
         self._forgotten: dict[str, str] = {}
-        self._workers = [
-            ClusterWorker(
+        self._queue = queue
+        self._workers: list[ClusterWorker | ClusterCaller] = [
+            ClusterCaller(
                 cluster=cluster,
-                sources={
-                    name: self._sources[name]
-                    for name in {here.source for here in cluster.device_groups}
-                },
+                sources=self._sources_of(cluster),
+                store=store,
+                queue=queue,
+                resync_interval=timing.resync_interval,
+                metrics=self._metrics,
+                stopping=stopping,
+            )
+            if queue
+            else ClusterWorker(
+                cluster=cluster,
+                sources=self._sources_of(cluster),
                 store=store,
                 options=options,
                 trigger=trigger,
@@ -105,8 +119,13 @@ class Service:
             for worker in self._workers
         ]
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(len(self._sources))}, timezone=UTC
+            executors={"default": ThreadPoolExecutor(len(self._sources) + bool(queue))},
+            timezone=UTC,
         )
+
+    def _sources_of(self, cluster: Cluster) -> dict[str, PolledSource]:
+        names = {here.source for here in cluster.device_groups}
+        return {name: self._sources[name] for name in names}
 
     @property
     def sources(self) -> frozenset[str]:
@@ -141,7 +160,8 @@ class Service:
         Those are held on in the store for whatever follows in this process.
         """
         for worker in self._workers:
-            worker.keep_lease = worker.cluster.name in keep
+            if isinstance(worker, ClusterWorker):
+                worker.keep_lease = worker.cluster.name in keep
         self.stopping.set()
         for worker in self._workers:
             worker.stop()
@@ -188,6 +208,17 @@ class Service:
                 max_instances=1,
                 misfire_grace_time=None,
             )
+        if self._queue:
+            self._scheduler.add_job(
+                self._measure,
+                IntervalTrigger(seconds=_QUEUE_SECONDS, timezone=UTC),
+                args=[self._queue],
+                name="queue length",
+                next_run_time=datetime.now(UTC),
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
         # Its own log is no JSON, and a poll that outlasts its interval is no news.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler.add_listener(_tell_failure, EVENT_JOB_ERROR)
@@ -199,13 +230,18 @@ class Service:
         And see how old sources have become: one whose poll hangs tells nobody.
         """
         now = datetime.now(UTC)
-        latest = now + 2 * self._timing.poll_interval
+        latest = now + 2 * max(self._timing.poll_interval, timedelta(seconds=_QUEUE_SECONDS))
         for job in self._scheduler.get_jobs():
             if job.next_run_time > latest:
                 structlog.get_logger().warning("the clock was set back", job=job.name)
                 job.modify(next_run_time=now)
         for source in self._sources.values():
             self._announcer.polled(source)
+
+    def _measure(self, queue: SyncQueue) -> None:
+        # A database that fails is told by who calls, and by the heartbeat.
+        with suppress(StoreError):
+            self._metrics.queued(queue.length())
 
     def _poll(self, source: PolledSource) -> None:
         first = not source.attempted
@@ -230,8 +266,11 @@ class Service:
                 log.info("pushed to every firewall")
         self._note(source)
         # Before any cluster has it: the next start must not bring one back to what was before.
+        # What could not be kept before is news to workers, which know of nothing else.
+        kept_late = source.name in self._forgotten
         self._remember(source)
-        if changed or first:
+        kept_late = kept_late and source.name not in self._forgotten
+        if changed or first or kept_late:
             for worker in self._workers:
                 if source.name in worker.sources:
                     worker.wake("configuration")

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import structlog
@@ -23,22 +22,22 @@ import structlog
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key, Selectable, WatchNotice
 from sync.copies import CopiedStoreError
-from sync.cycle import Result, note_cluster, sync_cluster
+from sync.cycle import Result
 from sync.desired import Cluster
-from sync.errors import AuditBrokenError, LeaseError, StoreError
+from sync.errors import AuditBrokenError, ClusterError, LeaseError, StoreError
 from sync.foreign_sets import Watched
 from sync.identity import ForeignClusterError
 from sync.plan.changes import Cause
-from sync.plan.guards import Blocker
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
 from sync.service.sources import PolledSource
+from sync.service.step import ClusterStep
 from sync.store import Lease, LeaseHeldError, Store
-from sync.tracing import observed
 from sync.translate.translation import Options
 
 _SETTLE_SECONDS = 0.5
+_SHORTEST_PAUSE = 0.1  # before a lease is asked for again
 _FIRST_RETRY = 1.0
 # However long an outage was, and even where each try leaves records: once writes work again, which
 # nothing tells while reads and watches do, clusters get what they lack within this time.
@@ -50,6 +49,8 @@ _RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster 
 @dataclass(slots=True)
 class ClusterWorker:
     """Keeps one cluster as its sources say, from a thread of its own (`work`).
+
+    Where others may stand by, one that cannot read the cluster lets go of the lease for a while.
 
     `trigger` and `holder` say who we are in the trail and in the lease; `publish_heads` is called
     after each sync that recorded something, and after the next ones until it has worked. With
@@ -85,12 +86,25 @@ class ClusterWorker:
     _untold_at: float = math.inf
     _repair_seconds: float = _FIRST_RETRY
     _repair_at: float = -math.inf
-    _stands: tuple[Blocker, ...] = ()
     _watched: Watched = field(default_factory=Watched)
-    _warnings: tuple[str, ...] = ()
     _waits: tuple[str, float] | None = None
     _store_error: str = ""
-    _unpublished: bool = False
+    _gives_way: bool = False
+    _step: ClusterStep = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._step = ClusterStep(
+            cluster=self.cluster,
+            read=lambda: {name: source.last_good for name, source in self.sources.items()},
+            store=self.store,
+            options=self.options,
+            trigger=self.trigger,
+            publish_heads=self.publish_heads,
+            metrics=self.metrics,
+            stopping=self.stopping,
+            announcer=self.announcer,
+            clock=self.clock,
+        )
 
     def checks(self) -> list[Check]:
         """Whether what the cluster needs of the store works, and for whom we stand by."""
@@ -127,6 +141,8 @@ class ClusterWorker:
             self._changed, self._labelled, self._missed, self.stopping, self._noticed
         )
         while not self.stopping.is_set():
+            pause = self.lease_ttl.total_seconds() / 3
+            self._gives_way = False
             try:
                 with self.store.lease(self.cluster.name, self.holder, self.lease_ttl) as lease:
                     self._waits = None
@@ -137,6 +153,8 @@ class ClusterWorker:
                     if self.keep_lease:
                         lease.keep()
             except LeaseHeldError as error:
+                # Whoever took it may renew it no more: it is ours within its time to live.
+                pause = min(pause, max(error.seconds, _SHORTEST_PAUSE))
                 if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
                     self._waits = error.holder, self.clock()
@@ -150,7 +168,18 @@ class ClusterWorker:
             self.metrics.held(self.cluster.name, held=False)
             self.announcer.left(self.cluster.name)
             # Standbys shall not ask in step.
-            self.stopping.wait(_spread(self.lease_ttl.total_seconds() / 3))
+            pause = _spread(pause)
+            if self._gives_way:
+                # Long enough for one that stands by to ask, and to have it if it reaches more.
+                self._wait_aside(2 * pause)
+            else:
+                self.stopping.wait(pause)
+
+    def _wait_aside(self, seconds: float) -> None:
+        """Wait, but no longer than until our own watches reach the cluster again."""
+        with self._moved:
+            self._returned = False
+            self._moved.wait_for(lambda: self.stopping.is_set() or self._returned, seconds)
 
     @property
     def _log(self) -> Any:
@@ -161,7 +190,7 @@ class ClusterWorker:
         while reasons := self._await(lease):
             result = self._sync(lease, reasons)
             # What may still be under way is over when the lease has run out.
-            if result.unknown or isinstance(result.error, LeaseError):
+            if result.unknown or isinstance(result.error, LeaseError) or self._gives_way:
                 return
 
     def _await(self, lease: Lease) -> set[str]:
@@ -224,62 +253,19 @@ class ClusterWorker:
 
     def _sync(self, lease: Lease, reasons: set[str]) -> Result:
         started = self.clock()
-        if "resync" in reasons:
-            self.metrics.resynced(self.cluster.name)
-        run = self.store.run(f"{self.trigger}: {', '.join(sorted(reasons))}")
-        read = {name: source.last_good for name, source in self.sources.items()}
-        try:
-            with observed(partial(self.metrics.step, self.cluster.name)):
-                result = sync_cluster(
-                    self.cluster, read, self.store, self.options, run, lease, self.stopping.is_set
-                )
-        finally:
-            self._unpublished = self._unpublished or run.begun
+        result, recorded = self._step.sync(lease, reasons)
         self._expected = self.store.digests(self.cluster.name)
         self._watched = result.watched or self._watched
         self._untold = {
             (each.kind, each.name): each.after.digest if each.after else ""
             for each in result.applied
         }
-        counts = {"applied": len(result.applied), "failed": len(result.failed), "clusters": 1}
-        outcome = "done" if result.succeeded else result.state
-        run.finish(outcome, counts, str(result.error or ""))
-        note_cluster(self.store, result)
-        self.metrics.synced(result, self.clock() - started)
-        # What fails since it was cut is no news.
-        if result.succeeded or not self.stopping.is_set():
-            self.announcer.synced(result)
-        if self._unpublished:
-            self.publish_heads()
-            self._unpublished = False
+        self._step.publish()
         self._store_error = str(result.error) if isinstance(result.error, AuditBrokenError) else ""
-        self._tell(result, reasons)
-        self._plan_next(result, started, recorded=run.begun)
+        unread = isinstance(result.error, ClusterError) and not recorded
+        self._gives_way = unread and self.store.shared
+        self._plan_next(result, started, recorded=recorded)
         return result
-
-    def _tell(self, result: Result, reasons: set[str]) -> None:
-        tell = self._log.info if result.succeeded else self._log.error
-        tell(
-            "synced",
-            state=result.state,
-            because=sorted(reasons),
-            applied=len(result.applied),
-            failed=len(result.failed),
-            detail=result.detail,
-        )
-        # What nobody could look at is taken to stand as before.
-        stands = result.plan.let_through if result.plan else self._stands
-        for each in stands:
-            if each not in self._stands:
-                self._log.warning(
-                    "stands in spite of a guard", guard=each.guard, detail=each.message
-                )
-        self._stands = stands
-        warnings = result.plan.warnings if result.plan else self._warnings
-        for warning in warnings:
-            if warning not in self._warnings:
-                self._log.warning("what is written may fail in this cluster", detail=warning)
-        self._warnings = warnings
 
     def _plan_next(self, result: Result, started: float, *, recorded: bool) -> None:
         """Failures and repairs are tried again ever less often; a block is looked at in a while.

@@ -19,7 +19,6 @@ LATER: Mapping[str, str] = {
     "clusters[].guard": "plans are not guarded by this version yet",
     "audit.retention": "audit records are kept for ever by this version",
     "audit.archive": "audit records are kept for ever by this version",
-    "engine": "tasks run in threads of the service in this version",
     "web": "there is no dashboard in this version yet",
 }
 """Key (or section) and what is missing for it."""

@@ -379,7 +379,8 @@ class Engine(Section):
     """What runs the service's tasks."""
 
     kind: Literal["embedded", "procrastinate"] = "embedded"
-    """embedded: threads of the service. procrastinate: workers on the PostgreSQL of store.url."""
+    """embedded: threads of the service. procrastinate: `zonebridge worker` processes, and a queue
+    in the PostgreSQL of store.url."""
 
 
 class Health(Section):
@@ -526,6 +527,12 @@ class Settings(BaseSettings):
                     for problem in _source_problems(cluster.device_groups, names)
                 ]
         return _sound(clusters, problems)
+
+    @model_validator(mode="after")
+    def _queue_has_its_database(self) -> Self:
+        text = "procrastinate needs a PostgreSQL in store.url; name one, or use embedded"
+        alone = self.engine.kind == "procrastinate" and self.store.url.startswith("sqlite")
+        return _sound(self, [Problem(("engine", "kind"), text)] if alone else [])
 
     @model_validator(mode="after")
     def _allowing_ends_nothing(self) -> Self:

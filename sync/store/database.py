@@ -91,6 +91,12 @@ class Database:
                 seen = self.continuity.seen(connection)
             self.continuity.committed(seen)
 
+    def arguments(self) -> dict[str, Any]:
+        """What psycopg connects to a PostgreSQL with now, the password among it."""
+        _, given = self.engine.dialect.create_connect_args(self.engine.url)
+        password = self.secret.now() if self.secret else None
+        return {**given} if password is None else {**given, "password": password}
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -199,6 +205,12 @@ class _Connection(psycopg.Connection[Any]):
                 wanted = gen.send(ready)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]  # what the generator returns
+
+
+class WriterConnection(_Connection):
+    """One that is given up after as long as any writer's, for who opens it without an engine."""
+
+    silent_seconds = float(SILENT_SECONDS)
 
 
 def _sqlite_read_only(path: Path) -> Database:

@@ -75,6 +75,7 @@ class LeaseHeldError(LeaseError):
             "stop that process"
         )
         self.holder = holder
+        self.seconds = seconds
 
 
 class LeaseLostError(LeaseError):

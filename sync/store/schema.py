@@ -15,8 +15,11 @@ from sync.store.records import Clock, now, stamp
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration. Revisions are numbers, so that older and newer can be told apart."""
+
+QUEUE_SCHEMA = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
+"""SHA-256 of the tables that Procrastinate must ask for: those that the migrations make."""
 
 _LOCK = 0x7A6F6E65  # "zone": any number will do that nobody else locks
 
@@ -44,7 +47,8 @@ def check(url: str, password: str | None = None) -> None:
     try:
         with database.reading() as connection:
             _require_newest(database.place, revision(connection, database.place))
-            differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+            context = MigrationContext.configure(connection, opts={"include_name": is_ours})
+            differences = compare_metadata(context, Base.metadata)
             missing = triggers.missing(connection)
     finally:
         database.close()
@@ -91,6 +95,11 @@ def revision(connection: Connection, place: str) -> str:
             "in store.url"
         )
     return ""
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether Alembic is to look at what has this name: the queue's tables are its library's."""
+    return kind != "table" or not (name or "").startswith("procrastinate_")
 
 
 def configuration(connection: Connection) -> "Config":

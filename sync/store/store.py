@@ -41,6 +41,11 @@ class Store:
     waits: leases.Waits = field(default_factory=leases.Waits, repr=False)
     kept: dict[str, Lease] = field(default_factory=dict, repr=False)
 
+    @property
+    def shared(self) -> bool:
+        """Whether processes on other machines may use it too."""
+        return self.database.engine.dialect.name == "postgresql"
+
     def written(self, cluster: str) -> dict[tuple[str, str], Manifest]:
         """What we believe the cluster holds of ours, by (kind, name).
 

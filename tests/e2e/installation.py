@@ -184,14 +184,14 @@ class Installation:
         )
 
     @contextmanager
-    def running(self, **variables: str) -> Iterator[Running]:
-        """Let `zonebridge run` run as long as the context lasts."""
+    def running(self, *arguments: str, **variables: str) -> Iterator[Running]:
+        """Let `zonebridge run`, or what `arguments` say, run as long as the context lasts."""
         [port] = _free_ports(1)
         log = self.directory / f"run-{port}.log"
         variables["ZONEBRIDGE_HEALTH__BIND"] = f"127.0.0.1:{port}"
         with log.open("wb") as opened:
             process = subprocess.Popen(
-                [COMMAND, "run"],
+                [COMMAND, *(arguments or ("run",))],
                 cwd=self.directory,
                 env=environment(**variables),
                 stdin=subprocess.DEVNULL,

@@ -92,7 +92,7 @@ def test_a_trigger_that_does_not_fire_is_missing(database: Database, how: str) -
         assert triggers.missing(connection) == ["records_keep"]
 
 
-@pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004", "0005"])
 def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
     database: Database, place: tuple[str, str | None], older: str
 ) -> None:

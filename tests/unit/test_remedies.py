@@ -37,7 +37,7 @@ def said(file: Path) -> Iterator[str]:
 
 def words(command: str) -> list[str]:
     """The words of a command, without what a shell makes of its output, and without a comment."""
-    lexer = shlex.shlex(re.split(r"\s{2,}| [>|&] ", command)[0], posix=True)
+    lexer = shlex.shlex(re.split(r"\s{2,}| (?:[>|&]|\\\|) ", command)[0], posix=True)
     lexer.whitespace_split = True
     return list(lexer)
 

@@ -341,8 +341,11 @@ def test_a_store_that_does_not_remember_stops_no_poll_and_is_told_once(
             until(lambda: world.source.reads > reads)
             told = ["the store fails", "the last answer is not remembered"]
             assert [event for event in world.events() if event in told] == told
+            syncs = world.events().count("synced")
             failing.undo()
             until(lambda: kept(world.store.memory("main")))
+            # Workers of a queue know of nothing but what is remembered.
+            until(lambda: world.events().count("synced") > syncs)
 
 
 def test_heads_go_to_the_file_and_one_that_cannot_be_written_is_told(

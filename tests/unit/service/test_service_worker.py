@@ -751,6 +751,61 @@ def test_it_stands_by_while_another_holds_the_lease(world: World) -> None:
         assert world.syncs() == 0
 
 
+def test_who_stands_by_takes_over_as_the_lease_of_one_that_died_ends(world: World) -> None:
+    with world.store.database.writing() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO leases (name, holder, epoch, expires_at) VALUES ('prod', 'dead', 1,"
+                " CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + 1000)"
+            )
+        )
+    # Its own time to live, of which it would wait for a third, is ten minutes.
+    with world.working():
+        world.say(web=["a"])
+        settled(world, web=["10.0.0.1/32"])
+
+
+def test_one_that_cannot_read_the_cluster_gives_way_where_others_may_stand_by(
+    world: World,
+) -> None:
+    world.failing.shared = True  # type: ignore[attr-defined]  # as a PostgreSQL says
+    world.short_of_time()
+    away = Away(world.cluster, reads=True)
+    with ExitStack() as kept, world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed"))
+
+        def is_taken() -> bool:
+            with suppress(LeaseHeldError):
+                kept.enter_context(world.store.lease("prod", "another", TTL))
+                return True
+            return False
+
+        until(is_taken)
+        until(lambda: not world.held())
+        kept.close()
+        away.ends()
+        settled(world, web=["10.0.0.1/32"])
+
+
+def test_one_that_gave_way_goes_on_at_once_when_the_cluster_answers_it_again(
+    world: World,
+) -> None:
+    world.failing.shared = True  # type: ignore[attr-defined]  # as a PostgreSQL says
+    away = Away(world.cluster, reads=True)
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("failed") and not world.held())
+        away.reads = False
+
+        def answers() -> bool:
+            world.cluster.noticed("Tier", WatchNotice.BACK)
+            return bool(world.syncs("in sync"))
+
+        until(answers)
+        settled(world, web=["10.0.0.1/32"])
+
+
 def test_heads_that_could_not_be_published_are_told_until_they_are(world: World) -> None:
     world.short_of_time()
     world.unpublishable = "the disk is full"

@@ -298,7 +298,6 @@ LATER: dict[str, dict[str, Any]] = {
     "guard.not_pushed": {"guard": {"not_pushed": "wait"}},
     "audit.retention": {"audit": {"retention": "90d"}},
     "audit.archive": {"audit": {"archive": "old"}},
-    "engine.kind": {"engine": {"kind": "procrastinate"}},
     "web.auth": {"web": {"auth": "token"}},
 }
 
@@ -309,6 +308,16 @@ def test_what_is_still_to_come_is_refused(place: str, keys: dict[str, Any], tmp_
     assert refusal.startswith(f"DIR/zonebridge.yaml: {place}: ")
     assert refusal.endswith("; remove the key.")
     assert SECRET not in refusal
+
+
+def test_a_queue_needs_a_postgresql(tmp_path: Path) -> None:
+    refusal = refusal_of(a_document(engine={"kind": "procrastinate"}), tmp_path)
+    assert refusal.startswith("DIR/zonebridge.yaml: engine.kind: procrastinate needs a PostgreSQL")
+    document = a_document(
+        engine={"kind": "procrastinate"}, store={"url": "postgresql+psycopg://me@here/zonebridge"}
+    )
+    (tmp_path / "zonebridge.yaml").write_text(yaml.safe_dump(document))
+    assert load(tmp_path / "zonebridge.yaml", {}).engine.kind == "procrastinate"
 
 
 def test_a_key_still_to_come_may_say_what_happens_anyway(tmp_path: Path) -> None:

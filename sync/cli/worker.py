@@ -1,0 +1,65 @@
+"""`zonebridge worker`: syncs the clusters that `zonebridge run` has put into the queue."""
+
+import click
+
+from sync import assembly
+from sync.cli.context import Context, holder, trigger
+from sync.cli.signals import signals
+from sync.errors import UsageError
+from sync.store.published import hold_to_heads
+
+_SLOTS = 4
+_LAST_NOTICES_SECONDS = 3
+
+
+@click.command()
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 64),
+    default=_SLOTS,
+    show_default=True,
+    help="How many clusters are worked on at a time.",
+)
+@click.pass_obj
+def worker(context: Context, slots: int) -> int:
+    """Sync the clusters that `zonebridge run` calls for, until a signal ends it."""
+    settings = context.settings()
+    if settings.engine.kind != "procrastinate":
+        raise UsageError(
+            "there is nothing for a worker to do: engine.kind is embedded, so that `zonebridge "
+            "run` syncs the clusters itself; set it to procrastinate"
+        )
+    from sync.service.metrics import Metrics
+    from sync.service.queue import SyncQueue
+    from sync.service.tasks import Worker
+
+    with (
+        assembly.store_of(settings, write=True) as store,
+        SyncQueue(store.database) as queue,
+        signals() as asked,
+    ):
+        hold_to_heads(store, settings.audit.head_file)
+        metrics = Metrics()
+        clusters = assembly.clusters(settings, store, write=True, only=(), stopping=asked.stopping)
+        announcer = assembly.announcer(settings, store, clusters, metrics)
+        steps = assembly.steps(
+            settings,
+            store,
+            clusters,
+            trigger=trigger("zonebridge worker"),
+            metrics=metrics,
+            announcer=announcer,
+            stopping=asked.stopping,
+        )
+        Worker(
+            steps,
+            store,
+            queue,
+            holder=holder("zonebridge worker"),
+            lease_ttl=settings.lease_ttl,
+            slots=slots,
+            metrics=metrics,
+            stopping=asked.stopping,
+        ).serve(settings.health.bind)
+        announcer.close(_LAST_NOTICES_SECONDS)
+    return 0
