@@ -22,6 +22,10 @@ from sync.store.errors import WAIT_SECONDS, explained
 SILENT_SECONDS = 45
 """How long a server may say nothing to a writer: a lock that it waits for is told before."""
 
+_FROZEN_SECONDS = 10
+"""How long a writer may leave a transaction open and ask nothing: well within a lease's time to
+live, so that one that is frozen with a lock keeps nobody from taking over."""
+
 _PATIENT_SECONDS = 600  # of who only looks: the server may sort a long trail
 
 _Waited = TypeVar("_Waited")
@@ -145,7 +149,7 @@ def _postgresql(url: URL, password: Password, silent: float, *, read_only: bool)
     settings = {"lock_timeout": f"{WAIT_SECONDS}s"}
     if not read_only:
         # One that is frozen in the middle of a transaction shall not keep the others out for ever.
-        settings["idle_in_transaction_session_timeout"] = f"{WAIT_SECONDS}s"
+        settings["idle_in_transaction_session_timeout"] = f"{_FROZEN_SECONDS}s"
     defaults = {
         "application_name": "zonebridge",
         "connect_timeout": "10",
