@@ -21,6 +21,9 @@ from sync.clusters.cluster import Said
 LONGEST_NOTE: Final = 1024
 """Characters (`pkg/apis/core/validation/events.go` of Kubernetes)."""
 
+EVENTS_NAMESPACE: Final = "default"
+"""The namespace of Events about what is in none."""
+
 CONTROLLER: Final = "zonebridge.io/zonebridge"
 
 _LONGEST_NAME: Final = 128  # of a reporting instance
@@ -76,8 +79,7 @@ class KubernetesEvents:
             return False
         if known and now - known.at < _SERIES_SECONDS and self._again(known, now):
             return True
-        # What is in no namespace has its Events in `default`.
-        namespace = regarding.get("namespace") or "default"
+        namespace = regarding.get("namespace") or EVENTS_NAMESPACE
         document = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

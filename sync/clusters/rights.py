@@ -1,6 +1,7 @@
 """What zonebridge has to be granted in a cluster, and what admission holds it and others to.
 
     tiers, instance, zone label, account  ->  ServiceAccount, ClusterRole and its binding,
+                                              Role for Events and its binding,
                                               two ValidatingAdmissionPolicies and their bindings
 
 RBAC knows neither labels nor, of what is to be created, names. What it cannot say the policies do:
@@ -27,6 +28,7 @@ from sync.calico.names import (
     STORE,
 )
 from sync.calico.objects import API_VERSION, KINDS, POLICIES
+from sync.clusters.events import EVENTS_NAMESPACE
 
 _CALICO, _, _VERSION = API_VERSION.partition("/")
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -76,7 +78,7 @@ class Grantee:
 
 
 def rights(grantee: Grantee) -> list[dict[str, Any]]:
-    """The account, its ClusterRole and the binding of one to the other."""
+    """The account, its ClusterRole, its Role for Events, and the bindings of them to it."""
     account = {"name": grantee.account, "namespace": grantee.namespace}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
@@ -91,6 +93,20 @@ def rights(grantee: Grantee) -> list[dict[str, Any]]:
             "kind": "ClusterRoleBinding",
             "metadata": {"name": grantee.name},
             "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": grantee.name},
+            "subjects": [{"kind": "ServiceAccount", **account}],
+        },
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "Role",
+            "metadata": {"name": grantee.name, "namespace": EVENTS_NAMESPACE},
+            # A new one, and one more of a series.
+            "rules": [_rule("events.k8s.io", ["events"], ["create", "update"])],
+        },
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": grantee.name, "namespace": EVENTS_NAMESPACE},
+            "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": grantee.name},
             "subjects": [{"kind": "ServiceAccount", **account}],
         },
     ]

@@ -144,16 +144,16 @@ def test_the_chart_grants_what_is_printed(
     }
     wanted = printed(place, "--service-account", "net/the-account", *options)
     assert rendered(place.directory / "chart", "net", values) == wanted
-    assert len(wanted) == 6
+    assert len(wanted) == 8
 
 
 @pytest.mark.parametrize(
     ("changes", "kinds"),
     [
         ({"rbac": {"create": False, "tiers": []}}, 4),
-        ({"admissionPolicies": {**VALUES["admissionPolicies"], "enabled": False}}, 2),
-        ({"admissionPolicies": {**VALUES["admissionPolicies"], "account": False}}, 4),
-        ({"admissionPolicies": {**VALUES["admissionPolicies"], "labels": False}}, 4),
+        ({"admissionPolicies": {**VALUES["admissionPolicies"], "enabled": False}}, 4),
+        ({"admissionPolicies": {**VALUES["admissionPolicies"], "account": False}}, 6),
+        ({"admissionPolicies": {**VALUES["admissionPolicies"], "labels": False}}, 6),
     ],
 )
 def test_each_part_can_be_left_away(

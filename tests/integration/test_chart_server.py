@@ -23,7 +23,8 @@ GLOBAL = {
 def place(found: dict[str, Any]) -> str:
     version, kind = found["apiVersion"], found["kind"]
     group = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    within = "" if kind in GLOBAL else f"/namespaces/{NAMESPACE}"
+    namespace = found["metadata"].get("namespace", NAMESPACE)
+    within = "" if kind in GLOBAL else f"/namespaces/{namespace}"
     plural = (
         f"{kind.lower().removesuffix('y')}ies" if kind.endswith("Policy") else f"{kind.lower()}s"
     )

@@ -104,6 +104,13 @@ securityContext:
 env:
   - name: ZONEBRIDGE_CONFIG
     value: /etc/zonebridge/config/zonebridge.yaml
+  # Events are about this pod.
+  {{- range $name, $field := dict "POD_NAME" "metadata.name" "POD_NAMESPACE" "metadata.namespace" "POD_UID" "metadata.uid" }}
+  - name: {{ $name }}
+    valueFrom:
+      fieldRef:
+        fieldPath: {{ $field }}
+  {{- end }}
   {{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
   - name: SSL_CERT_FILE
     value: /etc/zonebridge/ca/{{ .Values.extraCA.key }}

@@ -57,14 +57,26 @@ def test_without_a_tier_none_may_be_changed() -> None:
     assert found[CALICO, "tier.globalnetworkpolicies", ""] == {"get", "list", "watch"}
 
 
-def test_the_role_is_bound_to_the_account_alone() -> None:
+def test_events_are_written_where_those_of_tiers_are() -> None:
+    role = rights_by_kind(grantee())["Role"]
+    assert role["metadata"]["namespace"] == "default"
+    assert role["rules"] == [
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "update"]}
+    ]
+
+
+@pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
+def test_a_role_is_bound_to_the_account_alone(kind: str) -> None:
     found = rights_by_kind(grantee(namespace="net", account="zb"))
     account = {"name": "zb", "namespace": "net"}
+    role, binding = found[kind], found[f"{kind}Binding"]
     assert found["ServiceAccount"]["metadata"] == account
-    assert found["ClusterRoleBinding"]["subjects"] == [{"kind": "ServiceAccount", **account}]
-    assert (
-        found["ClusterRoleBinding"]["roleRef"]["name"] == found["ClusterRole"]["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", **account}]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
+        kind,
+        role["metadata"]["name"],
     )
+    assert binding["metadata"].get("namespace") == role["metadata"].get("namespace")
 
 
 def test_no_two_accounts_share_a_name() -> None:
