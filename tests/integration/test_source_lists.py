@@ -343,7 +343,7 @@ def test_what_fails_keeps_the_last_good_list_or_is_open(
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 @pytest.mark.parametrize(
     "fault",
-    [Drip(0.1), Drip(0.1, headers=True), Drip(0.1, chunked=True), Silence(30)],
+    [Drip(0.1), Drip(0.1, headers=True), Drip(0.1, chunked=True), Silence(600)],
     ids=repr,
 )
 def test_a_list_that_takes_too_long_is_given_up(

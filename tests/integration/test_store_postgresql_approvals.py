@@ -85,7 +85,7 @@ def test_an_approval_ends_a_day_later_by_the_clock_though_it_was_ahead_once(
     assert store.approved("eu", PLAN)
     clock.now = usual + 2 * LIFETIME
     assert not store.approved("eu", PLAN)
-    with pytest.raises(ApprovalError, match="was used or has expired"):
+    with pytest.raises(ApprovalError, match="was used, has expired or is void"):
         write(store)
     clock.now = usual
     write(store)
@@ -291,7 +291,7 @@ def test_of_two_that_use_one_approval_at_once_one_does(place: Place, store: Stor
             return False
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sync.store.leases._take", lambda *_: 1)
+        patched.setattr("sync.store.leases._take", lambda *_: (1, "x"))
         patched.setattr("sync.store.leases.Lease.hold", lambda *_: None)
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(use, range(4))) == 1
