@@ -362,6 +362,7 @@ class _Trail:
 
     cluster = "eu"
     holder = "a test"
+    id = "a run"
 
     def __init__(self, standing: Objects, asked: Objects = _NO_OBJECTS) -> None:
         self.believed = dict(standing)
