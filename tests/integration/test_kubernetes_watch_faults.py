@@ -139,7 +139,7 @@ def test_a_server_that_answers_again_is_told(calico: ControlPlane, proxy: FaultP
         until(lambda: told.missed)
         for fault in (Reset(), Status(503)):
             before = notices.count(WatchNotice.BACK)
-            # The first one may be of a watch that was open: the second one never reached the server.
+            # The first may be of a watch that was open; the second never reached the server.
             broken = notices.count(WatchNotice.BROKEN) + 2
             proxy.fail(everything, fault)
             proxy.cut()
