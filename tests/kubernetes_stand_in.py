@@ -33,8 +33,9 @@ class StandIn(Api):
         body: bytes | Mapping[str, Any] | None = None,
         seconds: float | None = None,
         fence: Callable[[], None] | None = None,
+        uid: str = "",
     ) -> dict[str, Any]:
-        del seconds
+        del seconds, uid
         if fence:
             fence()
         found: dict[str, Any] = orjson.loads(self._answer(method, path, body, query or {}))
