@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from sync.store.approvals import LIFETIME
+from sync.store.approvals import LIFETIME, expires
 from sync.store.models import Records
 from sync.store.records import ACCEPT, ADOPT, FORGET, IDENTIFY, Kind, Outcome, stamp
 
@@ -31,6 +31,8 @@ def adoptions(connection: Connection, cluster: str, now: datetime) -> frozenset[
             Records.object_kind,
             Records.object_name,
             Records.before,
+            Records.time,
+            Records.detail,
         )
         .where(
             Records.time > stamp(now - LIFETIME),
@@ -40,12 +42,13 @@ def adoptions(connection: Connection, cluster: str, now: datetime) -> frozenset[
         .order_by(Records.sequence)
     )
     asked: dict[tuple[str, str], str] = {}
-    for kind, action, outcome, object_kind, name, before in connection.execute(query):
+    for kind, action, outcome, object_kind, name, before, time, detail in connection.execute(query):
         if action in (IDENTIFY, ACCEPT, FORGET):
             # It was for what another cluster held.
             asked.clear()
         elif kind == Kind.OPERATOR:
-            if action == ADOPT:
+            # Its time may be ahead of the clock that it was asked by.
+            if action == ADOPT and expires(time, detail) > stamp(now):
                 asked[object_kind, name] = before
         elif kind != Kind.OUTCOME or outcome == Outcome.APPLIED:
             # It holds once.

@@ -27,7 +27,7 @@ from sync.store.records import Kind, Record, stamp
 LIFETIME = timedelta(hours=24)
 """How long an approval waits for the sync that uses it."""
 
-_BY_CLOCK = re.compile(r" \(at (\S+) by the clock\)$")
+_BY_CLOCK = re.compile(r"(?:^| )\(at (\S+) by the clock\)$")
 
 _PREFIX = re.compile(r"[0-9a-f]{8,64}")
 
@@ -160,7 +160,7 @@ def detail(guards: str, head: Head, now: str) -> str:
 
     Where the clock was ahead once, the record has the time of the one before it.
     """
-    return f"{guards} (at {now} by the clock)" if now < head.time else guards
+    return f"{guards} (at {now} by the clock)".lstrip() if now < head.time else guards
 
 
 def approve(connection: Connection, approved: Record) -> None:
@@ -285,6 +285,10 @@ def _expired(approved: Record, now: str) -> bool:
 
 
 def _expires(approved: Record) -> str:
-    by_clock = _BY_CLOCK.search(approved.detail)
-    time = by_clock[1] if by_clock else approved.time
-    return stamp(datetime.fromisoformat(time) + LIFETIME)
+    return expires(approved.time, approved.detail)
+
+
+def expires(time: str, detail: str) -> str:
+    """When what an operator let happen ends, by the time and the detail of its record."""
+    by_clock = _BY_CLOCK.search(detail)
+    return stamp(datetime.fromisoformat(by_clock[1] if by_clock else time) + LIFETIME)

@@ -240,20 +240,23 @@ class Run:
         No lease is needed, as for an approval. It holds for the objects as they are seen here,
         once, and for as long as an approval does.
         """
-        drafts = [
-            Record(
-                run=self.id,
-                kind=Kind.OPERATOR,
-                trigger=self.trigger,
-                cluster=cluster,
-                object_kind=change.kind,
-                object_name=change.name,
-                action=ADOPT,
-                before=_digest(change.before),
-            )
-            for change in changes
-        ]
         with self._recording() as connection:
+            head = lock(connection, cluster)
+            detail = approvals.detail("", head, stamp(self.clock()))
+            drafts = [
+                Record(
+                    run=self.id,
+                    kind=Kind.OPERATOR,
+                    trigger=self.trigger,
+                    cluster=cluster,
+                    object_kind=change.kind,
+                    object_name=change.name,
+                    action=ADOPT,
+                    before=_digest(change.before),
+                    detail=detail,
+                )
+                for change in changes
+            ]
             bodies.keep(connection, [change.before for change in changes])
             append(connection, cluster, drafts, self.clock)
 

@@ -54,3 +54,15 @@ def test_it_is_void_in_another_cluster_and_in_one_that_was_forgotten(tmp_path: P
             run.forget(lease)
             assert store.adoptions("eu") == frozenset()
         verify(store)
+
+
+def test_it_ends_a_day_later_by_the_clock_though_that_was_ahead_once(tmp_path: Path) -> None:
+    theirs, ours = group("pan.web", "192.0.2.0/24"), group("pan.web", "10.0.0.1/32")
+    with opened(tmp_path, timedelta(days=400)) as ahead:
+        apply(ahead.run("somebody"), "eu", update(ours, theirs))
+    with opened(tmp_path) as store:
+        store.run("somebody").let_adopt("eu", [update(theirs, ours)])
+        assert store.adoptions("eu")
+        verify(store)
+    with opened(tmp_path, timedelta(hours=25)) as store:
+        assert store.adoptions("eu") == frozenset()
