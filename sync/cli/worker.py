@@ -1,12 +1,15 @@
 """`zonebridge worker`: syncs the clusters that `zonebridge run` has put into the queue."""
 
+import os
+
 import click
 
-from sync import assembly
+from sync import __version__, assembly
 from sync.cli.context import Context, holder, trigger
 from sync.cli.signals import signals
 from sync.errors import UsageError
 from sync.store.published import hold_to_heads
+from sync.tracing import tracing
 
 _SLOTS = 4
 _LAST_NOTICES_SECONDS = 3
@@ -34,6 +37,7 @@ def worker(context: Context, slots: int) -> int:
     from sync.service.tasks import Worker
 
     with (
+        tracing(os.environ, __version__),
         assembly.store_of(settings, write=True) as store,
         SyncQueue(store.database) as queue,
         signals() as asked,

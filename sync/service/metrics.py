@@ -82,7 +82,7 @@ class Metrics:
         )
         self._state = self._gauge(
             "cluster_state",
-            "1 for how the last sync ended, while we hold the lease",
+            "1 for how the last sync ended, while we hold the lease or workers sync the cluster",
             "cluster",
             "state",
         )
@@ -159,6 +159,17 @@ class Metrics:
             # Whoever leads now tells how it stands; what we knew last would contradict.
             for each in (self._state, self._blocked, self._left, self._objects):
                 each.remove_by_labels({"cluster": cluster})
+
+    def handed_on(self, cluster: str) -> None:
+        """A worker gave a cluster back: the next sync may be another's, who knows how it stands."""
+        self.held(cluster, held=False)
+        # Between tasks nobody holds it, and nobody is missing.
+        self._held.remove_by_labels({"cluster": cluster})
+
+    def stands(self, cluster: str, state: str) -> None:
+        """How a cluster that workers sync stands, by the store."""
+        self._state.remove_by_labels({"cluster": cluster})
+        self._state.labels(cluster, state).set(1)
 
     def watched(self, cluster: str, kind: str, notice: WatchNotice) -> None:
         """Something became of the watch of a kind."""

@@ -242,6 +242,9 @@ class Service:
         # A database that fails is told by who calls, and by the heartbeat.
         with suppress(StoreError):
             self._metrics.queued(queue.length())
+            for each in self._store.standings():
+                if each.kind == "cluster" and each.name in self.clusters:
+                    self._metrics.stands(each.name, each.state)
 
     def _poll(self, source: PolledSource) -> None:
         first = not source.attempted

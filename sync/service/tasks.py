@@ -110,6 +110,7 @@ class Worker:
         self._ended = False
         self._error = "not asked yet"
         self._asked_at = -math.inf
+        metrics.follow_store(lambda: all(each.holds for each in self._ready()))
 
     def serve(self, bind: str) -> None:
         """Serve until `stopping` is set; then finish the batches in hand and return."""
@@ -225,7 +226,7 @@ class Worker:
         except Exception:
             log.exception("task ended by a bug")
         finally:
-            self._metrics.held(cluster, held=False)
+            self._metrics.handed_on(cluster)
         if result and result.succeeded:
             return None
         return 0.0 if self._stopping.is_set() else _pause(result, error, tries)

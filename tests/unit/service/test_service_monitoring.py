@@ -164,6 +164,21 @@ def test_who_no_longer_leads_a_cluster_tells_nothing_of_how_it_stands() -> None:
     assert 'zonebridge_lease_held{cluster="eu"} 0.0' in told
 
 
+def test_a_cluster_that_a_worker_gave_back_lacks_no_leader_and_stands_as_the_store_says() -> None:
+    metrics = Metrics()
+    metrics.held("eu", held=True)
+    metrics.synced(Result("eu"), 1)
+    metrics.handed_on("eu")
+    told = metrics.exposition().decode()
+    assert 'zonebridge_lease_held{cluster="eu"' not in told
+    assert 'zonebridge_cluster_state{cluster="eu"' not in told
+    for state in ("failed", "in sync"):
+        metrics.stands("eu", state)
+    told = metrics.exposition().decode()
+    assert 'zonebridge_cluster_state{cluster="eu",state="in sync"} 1.0' in told
+    assert 'state="failed"} 1.0' not in told
+
+
 def test_documents_name_no_metric_that_there_is_not() -> None:
     known = {*labels_of(), *(name.removesuffix("_bucket") for name in labels_of())}
     for document in DOCS.glob("*.md"):
