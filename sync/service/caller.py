@@ -13,7 +13,6 @@ known from the store, once no worker has the cluster.
 """
 
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Store
+from sync.transport.spreading import sooner
 
 _SETTLE_SECONDS = 0.5
 _LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the cluster
@@ -159,7 +159,7 @@ class ClusterCaller:
         if now >= self._resync_at:
             interval = self.resync_interval.total_seconds()
             # Another replica may have had it read meanwhile.
-            left = interval * random.uniform(0.9, 1.0) - self._seconds_since_sync()  # noqa: S311
+            left = sooner(interval) - self._seconds_since_sync()
             self._resync_at = now + max(left, _LOOK_SECONDS)
             if left <= 0:
                 self.wake("resync")
@@ -179,7 +179,7 @@ class ClusterCaller:
         self._log.info("called for a sync", because=sorted(reasons))
         interval = self.resync_interval.total_seconds()
         # Several clusters shall not be read in step.
-        self._resync_at = self.clock() + interval * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
+        self._resync_at = self.clock() + sooner(interval)
 
     def _at_work(self) -> bool:
         """Whether somebody has the cluster's lease."""

@@ -4,7 +4,6 @@ Reading works on a store that is full, locked or read-only, and a service that c
 can record nothing, so that it changes nothing in any cluster: it is not ready.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import structlog
 from sync.errors import StoreError
 from sync.service.health import Check
 from sync.store import Store
+from sync.transport.spreading import sooner
 
 _EVERY = 10.0
 _LATELY = 30.0
@@ -42,7 +42,7 @@ class Heartbeat:
         while not stopping.is_set():
             self.beat()
             # Replicas that start together shall not write in step.
-            stopping.wait(_EVERY * random.uniform(0.8, 1.0))  # noqa: S311 - no secret
+            stopping.wait(sooner(_EVERY))
         with suppress(StoreError):
             self._store.end_service()
 

@@ -11,7 +11,6 @@ tells it again nor forgets to.
 import hashlib
 import hmac
 import math
-import random
 import ssl
 import threading
 import time
@@ -36,6 +35,7 @@ from sync.sources import Memory
 from sync.sources.panos_line import pool
 from sync.transport.deadline import WatchedPlainConnection, cut_after
 from sync.transport.failures import deepest, own_words, retry_after
+from sync.transport.spreading import sooner
 
 _SECONDS: Final = 10.0
 """How long one call takes at most, the answer included."""
@@ -405,9 +405,8 @@ class Webhook:
             structlog.get_logger().error("webhook failed", error=str(error))
         with self._moved:
             self._error = str(error)
-            spread = random.uniform(0.8, 1.0)  # noqa: S311 - no secret
             if error.refused:
-                pause = max(subject.retry_seconds * spread, error.retry_after)
+                pause = max(sooner(subject.retry_seconds), error.retry_after)
                 subject.retry_at = self._clock() + pause
                 subject.retry_seconds = min(subject.retry_seconds * 2, _LAST_RETRY)
                 # What nobody will ever take does not hold up the end.
@@ -415,7 +414,7 @@ class Webhook:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
                 return True
             subject.in_doubt = True
-            pause = max(self._retry_seconds * spread, error.retry_after)
+            pause = max(sooner(self._retry_seconds), error.retry_after)
             self._retry_at = self._clock() + pause
             self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY)
             if self._ends is not None:

@@ -9,7 +9,6 @@ resync interval ─┘
 """
 
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +34,7 @@ from sync.service.sources import PolledSource
 from sync.service.step import ClusterStep
 from sync.store import Lease, LeaseHeldError, Store
 from sync.translate.translation import Options
+from sync.transport.spreading import sooner
 
 _SETTLE_SECONDS = 0.5
 _SHORTEST_PAUSE = 0.1  # before a lease is asked for again
@@ -168,7 +168,7 @@ class ClusterWorker:
             self.metrics.held(self.cluster.name, held=False)
             self.announcer.left(self.cluster.name)
             # Standbys shall not ask in step.
-            pause = _spread(pause)
+            pause = sooner(pause)
             if self._gives_way:
                 # Long enough for one that stands by to ask, and to have it if it reaches more.
                 self._wait_aside(2 * pause)
@@ -275,11 +275,11 @@ class ClusterWorker:
         now = self.clock()
         interval = self.resync_interval.total_seconds()
         # Several clusters shall not be read, or tried again, in step.
-        self._resync_at = now + _spread(interval)
+        self._resync_at = now + sooner(interval)
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self._repair_seconds
             self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
-            self._repair_at = now + _spread(self._repair_seconds)
+            self._repair_at = now + sooner(self._repair_seconds)
         self._untold_at = now + max(_TOLD_SECONDS, self._repair_seconds)
         if result.succeeded:
             self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
@@ -288,7 +288,7 @@ class ClusterWorker:
         # somebody else writes with our identity: no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
         blocked = result.state == "blocked" or waits
-        self._retry_at = now + _spread(_LAST_RETRY if blocked else self._retry_seconds)
+        self._retry_at = now + sooner(_LAST_RETRY if blocked else self._retry_seconds)
         self._retry_seconds = _longer(self._retry_seconds)
         # A try that gets as far as writing leaves records of its failure: a cluster that comes and
         # goes shall not fill the trail.
@@ -317,11 +317,6 @@ class ClusterWorker:
         with self._moved:
             self._unseen = True
             self._moved.notify()
-
-
-def _spread(seconds: float) -> float:
-    """A little less, and never twice the same."""
-    return seconds * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
 
 
 def _longer(seconds: float) -> float:

@@ -7,7 +7,6 @@ The running configuration is read, in a few large parts and never whole. What is
 between makes a read begin anew.
 """
 
-import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -29,16 +28,12 @@ from sync.sources.panos_line import PanoramaError, RefusedError
 from sync.sources.pushed import not_pushed
 from sync.sources.registered import LastTold, registrations
 from sync.sources.subtrees import Read, candidate, running
+from sync.transport.spreading import sooner
 
 _SYSTEM: Final = "<show><system><info></info></system></show>"
 _TRIES: Final = 3
 
 View = Literal["running", "candidate"]
-
-
-def sooner(seconds: float) -> float:
-    """A little sooner, and never twice the same: several shall not ask one Panorama in step."""
-    return seconds * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
 
 
 class _Interval:

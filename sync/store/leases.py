@@ -13,7 +13,6 @@ clock: each renewal changes when it ends, so by then nothing remains by the hold
 """
 
 import math
-import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ from sync.errors import LeaseError, StoreError
 from sync.store.database import Database
 from sync.store.models import Leases
 from sync.store.records import SERVICE, stamp, storable
+from sync.transport.spreading import sooner
 
 # Milliseconds since 1970. SQLite knows `unixepoch('subsec')` from 3.42 only.
 _NOW = {
@@ -210,7 +210,7 @@ class Lease:
         """Renew about every third of the time to live, until told to stop or until it is lost."""
         # Those of many clusters, taken together, shall not be renewed in step.
         third = self._ttl.total_seconds() / 3
-        while not self._stop.wait(third * random.uniform(0.8, 1.0)):  # noqa: S311 - no secret
+        while not self._stop.wait(sooner(third)):
             sent = time.monotonic()
             try:
                 with self._database.writing() as connection:

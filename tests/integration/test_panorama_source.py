@@ -15,9 +15,10 @@ from sync.firewall.configuration import Snapshot
 from sync.firewall.document import parse
 from sync.settings import Settings
 from sync.sources.export import ExportSource
-from sync.sources.panorama import PanoramaSource, _Interval, sooner
+from sync.sources.panorama import PanoramaSource, _Interval
 from sync.targets import DeviceGroupHere, target_of
 from sync.translate.translation import translate
+from sync.transport.spreading import sooner
 from tests.conftest import samples
 from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, failure_of, source_of
 from tests.simulator.authority import Authority
