@@ -16,7 +16,9 @@ from sync.store.published import hold_to_heads, publish_heads
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["Tier", "GlobalNetworkSet", *POLICIES]))
+@click.argument(
+    "kind", type=click.Choice(["Tier", "GlobalNetworkSet", *POLICIES], case_sensitive=False)
+)
 @click.argument("name")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.pass_obj
@@ -46,6 +48,18 @@ def adopt(context: Context, *, kind: str, name: str, only: Sequence[str]) -> int
             held = result.plan.held if result.plan else ()
             ours = (each for each in held if (each.kind, each.name) == (kind, name))
             found += [(result.cluster, each) for each in ours]
+        waits = [
+            result.cluster
+            for result in results
+            if any(each[:2] == (kind, name) for each in store.adoptions(result.cluster))
+        ]
+        if not found and waits:
+            click.echo(
+                printable(
+                    f"The next sync of cluster {', '.join(waits)} takes over {kind} {name} already."
+                )
+            )
+            return max(codes)
         if not found and codes == [0]:
             raise UsageError(
                 f"no foreign {kind} {name} stands in the way of ours; `zonebridge plan` names "
