@@ -29,7 +29,7 @@ from sync.clusters.renewal import Renewal
 from sync.errors import ClusterError
 from sync.redaction import redact
 from sync.transport.deadline import Call, WatchedConnection, WatchedPlainConnection, cut_after
-from sync.transport.failures import deepest, own_words, retry_after
+from sync.transport.failures import deepest, own_words, retry_after, silent
 from sync.transport.stopping import Stopping
 
 LONGEST_SECONDS = 30.0
@@ -400,7 +400,7 @@ class Api:
     def _failed(
         self, line: "_Line", asked: "_Request", call: Call, error: urllib3.exceptions.HTTPError
     ) -> ApiError:
-        if call.cut:
+        if call.cut or silent(error):
             return self._late(asked)
         reason = deepest(error)
         if isinstance(reason, ssl.SSLCertVerificationError):

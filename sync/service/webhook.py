@@ -34,7 +34,7 @@ from sync.service.notices import STATES, Notice, NoticeKind
 from sync.sources import Memory
 from sync.sources.panos_line import pool
 from sync.transport.deadline import WatchedPlainConnection, cut_after
-from sync.transport.failures import deepest, own_words, retry_after
+from sync.transport.failures import deepest, own_words, retry_after, silent
 from sync.transport.spreading import sooner
 
 _SECONDS: Final = 10.0
@@ -158,7 +158,8 @@ def _post(
         if cut.cut:
             raise CallError(_late(seconds))
     except urllib3.exceptions.HTTPError as error:
-        raise CallError(_late(seconds) if cut.cut else _why(error)) from None
+        late = cut.cut or silent(error)
+        raise CallError(_late(seconds) if late else _why(error)) from None
     except ValueError:
         raise CallError("the call cannot be sent; look at the URL and the secret") from None
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:

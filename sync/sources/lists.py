@@ -33,7 +33,7 @@ from sync.net.addresses import AddressSet
 from sync.sources import Memory
 from sync.sources.panos_line import pool
 from sync.transport.deadline import Call, cut_after
-from sync.transport.failures import deepest, own_words
+from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
 
 _KIND: Final = "list"
@@ -226,7 +226,7 @@ def _answered(
                 response.close()
     except HTTPError as error:
         _require_whole(call)
-        raise _failed(_reason(error)) from error
+        raise _failed(_LATE if silent(error) else _reason(error)) from error
     except UsageError:
         raise _failed("HTTPS_PROXY is no URL of an HTTP proxy") from None
     except ValueError:

@@ -3,6 +3,8 @@
 import math
 from http.client import HTTPException
 
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
 from sync.redaction import redact
 
 
@@ -23,6 +25,14 @@ def own_words(reason: BaseException) -> str:
     """
     said = getattr(reason, "strerror", None) or (str(reason) if isinstance(reason, OSError) else "")
     return redact(said) or type(reason).__name__.lstrip("_")
+
+
+def silent(error: HTTPError) -> bool:
+    """Whether nothing came for as long as a read waits.
+
+    Where that is as long as the whole call may take, either may be seen first, and both mean that.
+    """
+    return isinstance(error, ReadTimeoutError)
 
 
 def retry_after(text: str, longest: float) -> float:

@@ -22,6 +22,7 @@ from sync.clusters.cluster import NotWrittenError, OutOfReachError
 from sync.clusters.kubeconfig import Access, connect
 from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
 from sync.errors import ClusterError
+from sync.transport.deadline import cut_after
 from sync.transport.stopping import Stopping
 from tests.kubernetes_words import OWNER, made
 from tests.simulator.authority import Authority
@@ -156,6 +157,19 @@ DRIPS = {
     "error": (b"HTTP/1.1 500 No\r\nContent-Length: 1000000\r\n\r\n", b" "),
     "unauthorized": (b"HTTP/1.1 401 No\r\nContent-Length: 1000000\r\n\r\n", b" "),
 }
+
+
+def test_a_read_that_ends_before_its_request_does_is_told_as_one_that_takes_too_long(
+    server: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both have the same time; the request's own end is late on a machine that is busy.
+    monkeypatch.setattr(
+        clusters_api, "cut_after", lambda seconds, stop: cut_after(seconds + 600, stop)
+    )
+    told, api = server
+    told.drip(b"", b"")
+    with pytest.raises(ApiError, match=r"takes more than 0\.3 s to answer GET"):
+        api(seconds=0.3).request("GET", SETS)
 
 
 @pytest.mark.parametrize("drips", DRIPS.values(), ids=DRIPS)

@@ -12,9 +12,10 @@ from structlog.testing import capture_logs
 from sync.firewall.objects import ExternalList
 from sync.firewall.runtime import External
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.sources import Memory
+from sync.sources import Memory, lists
 from sync.sources.lists import Lists
 from sync.sources.panos_line import tls_context
+from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
 from tests.simulator.authority import Authority
 from tests.simulator.faults import Drip, Huge, Redirect, Reset, Silence, Truncated
@@ -357,6 +358,16 @@ def test_a_list_that_takes_too_long_is_given_up(
         found = Reader(server, clock, trusted, seconds=seconds).read()
         if found.problem != "was not fetched yet":
             break
+    assert found == External(problem="could not be fetched (it takes too long)")
+
+
+def test_a_read_that_ends_before_its_call_does_is_told_as_what_takes_too_long(
+    clock: Clock, server: ListServer, trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both have the same time; the call's own end is late on a machine that is busy.
+    monkeypatch.setattr(lists, "cut_after", lambda seconds, stop: cut_after(seconds + 600, stop))
+    server.pages["/list.txt"] = faulty(Silence(600))
+    found = Reader(server, clock, trusted, seconds=0.5).read()
     assert found == External(problem="could not be fetched (it takes too long)")
 
 

@@ -21,6 +21,7 @@ from sync.service import webhook
 from sync.service.metrics import Metrics
 from sync.service.notices import Notice, NoticeKind
 from sync.service.webhook import CallError, Webhook, body_of, caller, trust
+from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
 from tests.unit.service.words import until
 
@@ -297,6 +298,7 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
     said: bytes = b"ok"
     hangs: threading.Event | None = None
+    trickle: bytes = b"x"
 
 
 @contextmanager
@@ -318,7 +320,7 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
                 while not server.hangs.wait(0.02):
                     try:
-                        self.wfile.write(b"x")
+                        self.wfile.write(server.trickle)
                     except OSError:
                         return
                 return
@@ -401,6 +403,17 @@ def test_a_redirect_is_not_followed() -> None:
 def test_a_server_that_trickles_is_cut() -> None:
     with serving() as server:
         server.hangs = threading.Event()
+        with pytest.raises(CallError, match="more than 0 s"):
+            call(server)("msg_1", b"{}", 0.3)
+
+
+def test_a_read_that_ends_before_its_call_does_is_told_as_one_that_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Both have the same time; the call's own end is late on a machine that is busy.
+    monkeypatch.setattr(webhook, "cut_after", lambda seconds: cut_after(seconds + 600))
+    with serving() as server:
+        server.hangs, server.trickle = threading.Event(), b""
         with pytest.raises(CallError, match="more than 0 s"):
             call(server)("msg_1", b"{}", 0.3)
 
