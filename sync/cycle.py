@@ -47,7 +47,6 @@ from sync.plan.guards import empty_sources, foreign_policies, live_tiers
 from sync.plan.order import Unwritten, rounds
 from sync.plan.plan import NotPushed, Origin, Plan, make_plan
 from sync.plan.precedence import Precedence
-from sync.plan.text import summarise
 from sync.printing import shortened
 from sync.proving import blockers as unproven
 from sync.proving import proof_of
@@ -148,7 +147,7 @@ class Result:
             return f"{because}; {waits}, {len(self.applied)} others written"
         if self.applied and self.plan:
             return f"{len(self.applied)} written, {self.plan.unchanged} unchanged"
-        return summarise(self.plan) if self.plan else ""
+        return self.plan.summary if self.plan else ""
 
 
 Lessor = Callable[[str], AbstractContextManager[Lease]]

@@ -118,6 +118,25 @@ class Plan:
         return sum(change.action is action for change in self.changes)
 
     @property
+    def summary(self) -> str:
+        """One sentence with every number of the plan."""
+        create, update, delete = (self.count(action) for action in Action)
+        changes = f"{create} to create, {update} to update, {delete} to delete"
+        parts = [changes if self.changes else "no changes", f"{self.unchanged} unchanged"]
+        if self.adopted:
+            parts.append(f"{len(self.adopted)} of them made by another hand")
+        if self.drift:
+            parts.append(f"{len(self.drift)} changed by another hand and left as they are")
+        if self.left_out:
+            parts.append(f"{len(self.left_out)} left out")
+        if self.blockers:
+            waits = f", {len(self.waiting)} writes wait for that" if self.partial else ""
+            parts.append(f"BLOCKED by {len(self.blockers)}{waits}")
+        if self.let_through and self.changes:
+            parts.append("let through by an approval")
+        return "; ".join(parts) + "."
+
+    @property
     def approvable(self) -> bool:
         """Whether the plan is blocked, and by nothing that an approval could not let through."""
         return bool(self.blockers) and all(each.approvable for each in self.blockers)

@@ -29,7 +29,7 @@ _DIGEST = 12  # digits that name a plan for sure and are still typed
 
 def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
     """The plan for a terminal; ends with a line break."""
-    summary = f"Cluster {printable(plan.cluster)}: {summarise(plan)}"
+    summary = f"Cluster {printable(plan.cluster)}: {plan.summary}"
     lines = [summary, *map(printable, (*_origins(plan), *_not_pushed(plan)))]
     for title, rows in _sections(plan, verbose=verbose):
         lines += ["", title, *(f"  {row}" for row in rows)]
@@ -40,7 +40,7 @@ def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
 
 def markdown(plan: Plan, *, verbose: bool = False) -> str:
     """The plan as Markdown; ends with a line break."""
-    lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{summarise(plan)}**"]
+    lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{plan.summary}**"]
     for line in (*(_origins(plan) if plan.compared_with else ()), *_not_pushed(plan)):
         lines += ["", markdown_escaped(line)]
     for title, rows in _sections(plan, verbose=verbose):
@@ -50,25 +50,6 @@ def markdown(plan: Plan, *, verbose: bool = False) -> str:
         fence = "`" * max(3, 1 + max(row.count("`") for row in shown))
         lines += ["", f"### {title}", "", f"{fence}diff", *shown, fence]
     return "\n".join([*lines, "", f"Plan digest `{plan.digest}`", ""])
-
-
-def summarise(plan: Plan) -> str:
-    """One sentence with every number of a plan."""
-    create, update, delete = (plan.count(action) for action in Action)
-    changes = f"{create} to create, {update} to update, {delete} to delete"
-    parts = [changes if plan.changes else "no changes", f"{plan.unchanged} unchanged"]
-    if plan.adopted:
-        parts.append(f"{len(plan.adopted)} of them made by another hand")
-    if plan.drift:
-        parts.append(f"{len(plan.drift)} changed by another hand and left as they are")
-    if plan.left_out:
-        parts.append(f"{len(plan.left_out)} left out")
-    if plan.blockers:
-        waits = f", {len(plan.waiting)} writes wait for that" if plan.partial else ""
-        parts.append(f"BLOCKED by {len(plan.blockers)}{waits}")
-    if plan.let_through and plan.changes:
-        parts.append("let through by an approval")
-    return "; ".join(parts) + "."
 
 
 def _origins(plan: Plan) -> Iterator[str]:

@@ -11,7 +11,7 @@ from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Icmp, Rule, Tie
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object, foreign_policy
 from sync.plan.plan import LeftOut, NotPushed, Origin, Plan
-from sync.plan.text import markdown, printable, summarise, text
+from sync.plan.text import markdown, printable, text
 
 KIND = "GlobalNetworkSet"
 
@@ -127,7 +127,7 @@ def test_a_change_of_another_field_is_said() -> None:
 
 def test_a_plan_without_anything_to_say_is_one_line() -> None:
     assert text(plan()) == "Cluster prod: no changes; 4 unchanged.\n"
-    assert summarise(plan()) == "no changes; 4 unchanged."
+    assert plan().summary == "no changes; 4 unchanged."
 
 
 # --- where it comes from --------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_a_fence_cannot_be_closed_from_within(name: str) -> None:
 def test_markdown_has_a_heading_a_summary_and_the_digest() -> None:
     lines = markdown(FULL).splitlines()
     assert lines[0] == "## prod"
-    assert lines[2] == f"**{summarise(FULL)}**"
+    assert lines[2] == f"**{FULL.summary}**"
     assert lines[-1] == f"Plan digest `{FULL.digest}`"
     assert lines[4:8] == ["### Changes", "", "```diff", f"+ {KIND} new (1 net)"]
 
