@@ -16,6 +16,13 @@ CHART = Path(__file__).parent.parent / "helm" / "zonebridge"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
 RELEASE = "zb"
 NAMESPACE = "zonebridge-chart"
+GLOBAL = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
+"""Kinds that are in no namespace."""
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -62,6 +69,18 @@ class Rendered:
         (data,) = maps
         text: str = data["zonebridge.yaml"]
         return text
+
+
+def place(found: Mapping[str, Any]) -> str:
+    """The path of the API that objects like this one are posted to."""
+    version, kind = found["apiVersion"], found["kind"]
+    group = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    namespace = found["metadata"].get("namespace", NAMESPACE)
+    within = "" if kind in GLOBAL else f"/namespaces/{namespace}"
+    plural = (
+        f"{kind.lower().removesuffix('y')}ies" if kind.endswith("Policy") else f"{kind.lower()}s"
+    )
+    return f"{group}{within}/{plural}"
 
 
 def containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:

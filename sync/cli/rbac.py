@@ -33,6 +33,11 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     multiple=True,
     help="A tier besides those of the configuration, to remove what it holds; repeatable.",
 )
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="For an account that writes nothing: of `zonebridge run` beside workers, of `plan`.",
+)
 @click.option("--no-admission-policies", is_flag=True, help="Only what RBAC knows.")
 @click.option(
     "--allow-adoption", is_flag=True, help="Let it take over objects that nobody's labels claim."
@@ -49,6 +54,7 @@ def rbac(
     cluster: str,
     account: str,
     tiers: Sequence[str],
+    read_only: bool,
     no_admission_policies: bool,
     allow_adoption: bool,
     users: Sequence[str],
@@ -69,6 +75,11 @@ def rbac(
     for tier in tiers:
         if not re.fullmatch(_LABEL, tier):
             raise UsageError(f"--tier is {tier!r}; give the name of a tier, without its policies")
+    if read_only and (tiers or allow_adoption or users or groups):
+        raise UsageError(
+            "--read-only grants no write: leave --tier, --allow-adoption, --exempt-user and "
+            "--exempt-group to the account that writes"
+        )
     settings = checked(context.settings(), [cluster])
     grantee = Grantee(
         namespace=named[1],
@@ -79,6 +90,7 @@ def rbac(
         adoption=allow_adoption,
         exempt_users=tuple(users),
         exempt_groups=tuple(groups),
+        writes=not read_only,
     )
     documents = rights(grantee) + ([] if no_admission_policies else admission_policies(grantee))
     with until_closed():

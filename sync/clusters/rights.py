@@ -38,7 +38,8 @@ _WRITTEN: Final = tuple(KINDS[kind] for kind in POLICIES)
 _NAMESPACED: Final = ("networkpolicies", "stagednetworkpolicies")
 _LABELLED: Final = ("globalnetworksets", "networksets", "hostendpoints")
 
-_LOOK: Final = ("get", "list", "watch")
+_WATCH: Final = ("list", "watch")
+_LOOK: Final = ("get", *_WATCH)
 _WRITE: Final = ("create", "update", "delete")
 
 # They copy what stands from the old definitions to the native ones, our sets among it
@@ -55,7 +56,8 @@ class Grantee:
 
     `tiers` are those that it may write, `zone_label` is the key of the label that names a pod's
     zone. With `adoption` it may take over what nobody's installation claims. `exempt_users` and
-    `exempt_groups` may label sets as it does: other installations, cluster administrators.
+    `exempt_groups` may label sets as it does: other installations, cluster administrators. Without
+    `writes` it only reads and watches, as `zonebridge run` does where workers write.
     """
 
     namespace: str
@@ -66,6 +68,7 @@ class Grantee:
     adoption: bool = False
     exempt_users: tuple[str, ...] = ()
     exempt_groups: tuple[str, ...] = ()
+    writes: bool = True
 
     @property
     def name(self) -> str:
@@ -78,15 +81,15 @@ class Grantee:
 
 
 def rights(grantee: Grantee) -> list[dict[str, Any]]:
-    """The account, its ClusterRole, its Role for Events, and the bindings of them to it."""
+    """The account, its ClusterRole and, if it writes, its Role for Events, with their bindings."""
     account = {"name": grantee.account, "namespace": grantee.namespace}
-    return [
+    granted: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
         {
             "apiVersion": f"{_RBAC}/v1",
             "kind": "ClusterRole",
             "metadata": {"name": grantee.name},
-            "rules": list(_rules(grantee.tiers)),
+            "rules": list(_rules(grantee.tiers) if grantee.writes else _reading_rules()),
         },
         {
             "apiVersion": f"{_RBAC}/v1",
@@ -95,6 +98,13 @@ def rights(grantee: Grantee) -> list[dict[str, Any]]:
             "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": grantee.name},
             "subjects": [{"kind": "ServiceAccount", **account}],
         },
+    ]
+    # Events are about writes, and told by who does these.
+    return granted + _events(grantee, account) if grantee.writes else granted
+
+
+def _events(grantee: Grantee, account: dict[str, str]) -> list[dict[str, Any]]:
+    return [
         {
             "apiVersion": f"{_RBAC}/v1",
             "kind": "Role",
@@ -113,7 +123,12 @@ def rights(grantee: Grantee) -> list[dict[str, Any]]:
 
 
 def admission_policies(grantee: Grantee) -> list[dict[str, Any]]:
-    """The policy of the account and that of everybody else's labels, each with its binding."""
+    """The policy of the account and that of everybody else's labels, each with its binding.
+
+    There are none for an account that only reads.
+    """
+    if not grantee.writes:
+        return []
     return [*_account_policy(grantee), *_labels_policy(grantee)]
 
 
@@ -132,9 +147,21 @@ def _rules(tiers: Sequence[str]) -> Iterator[dict[str, Any]]:
     if tiers:
         names = [f"{tier}.*" for tier in tiers]
         yield _rule(_CALICO, [f"tier.{each}" for each in _WRITTEN], _WRITE, names)
+    yield from _reading_others()
+
+
+def _reading_rules() -> Iterator[dict[str, Any]]:
+    # One object alone is read only by who has written it.
+    yield _rule(_CALICO, [KINDS["GlobalNetworkSet"], *_WRITTEN, KINDS["Tier"]], _WATCH)
+    yield _rule(_CALICO, [f"tier.{each}" for each in _WRITTEN], _WATCH)
+    yield _rule(_CALICO, [f"tier.{each}" for each in _NAMESPACED], ["list"])
+    yield from _reading_others()
+
+
+def _reading_others() -> Iterator[dict[str, Any]]:
     yield _rule(_CALICO, _NAMESPACED, ["list"])
     # What of others has labels and addresses: selectors of ours could select it.
-    yield _rule(_CALICO, _LABELLED[1:], ["list", "watch"])
+    yield _rule(_CALICO, _LABELLED[1:], _WATCH)
     # Which Calico runs here with which data plane, and where pods are.
     yield _rule(_CALICO, ["clusterinformations", "felixconfigurations", "ippools"], ["list"])
     # Whether Calico moves its objects to other definitions; then nothing is written.

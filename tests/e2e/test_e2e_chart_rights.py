@@ -27,6 +27,9 @@ VALUES: dict[str, Any] = {
 }
 NAMES = """\
 {{- define "zonebridge.serviceAccountName" -}}{{ .Values.account }}{{- end -}}
+{{- define "zonebridge.writerAccountName" -}}
+{{ .Values.writer | default .Values.account }}
+{{- end -}}
 {{- define "zonebridge.labels" -}}
 helm.sh/chart: zonebridge
 {{- end -}}
@@ -145,6 +148,19 @@ def test_the_chart_grants_what_is_printed(
     wanted = printed(place, "--service-account", "net/the-account", *options)
     assert rendered(place.directory / "chart", "net", values) == wanted
     assert len(wanted) == 8
+
+
+def test_the_chart_grants_a_service_beside_workers_what_is_printed_read_only(
+    place: Installation,
+) -> None:
+    place.configure(here())
+    config = yaml.safe_load((place.directory / "zonebridge.yaml").read_text())
+    values = {**VALUES, "account": "reader", "writer": "writer", "config": config}
+    writes = printed(place, "--service-account", "net/writer")
+    reads = printed(place, "--service-account", "net/reader", "--read-only")
+    assert len(reads) == 2
+    wanted = sorted([*writes, *reads], key=_place)
+    assert rendered(place.directory / "chart", "net", values) == wanted
 
 
 @pytest.mark.parametrize(

@@ -634,6 +634,8 @@ def test_the_list_in_json_says_the_same(place: Installation) -> None:
         (["--cluster", "eu", "--service-account", "a.b/c"], "NAMESPACE/NAME"),
         (["--cluster", "eu", "--tier", "fire.*"], "give the name of a tier"),
         (["--cluster", "eu", "--tier", ""], "give the name of a tier"),
+        (["--cluster", "eu", "--read-only", "--tier", "old"], "--read-only grants no write"),
+        (["--cluster", "eu", "--read-only", "--allow-adoption"], "--read-only grants no write"),
         ([], "Missing option '--cluster'"),
     ],
 )

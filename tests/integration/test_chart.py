@@ -14,6 +14,7 @@ import yaml
 from helm.generate import stale
 from sync import __version__
 from sync.settings import load, schema
+from sync.settings.changes import AT_START
 from sync.settings.document import read_document
 from sync.store import open_store
 from sync.store.verification import verify
@@ -35,6 +36,7 @@ ZONEBRIDGE = Path(sys.executable).with_name("zonebridge")
 OTHERS_CHECK = {
     "global",
     "affinity",
+    "behavior",
     "claims",
     "create",
     "extraEgress",
@@ -147,6 +149,29 @@ def test_helm_finds_nothing_to_say_of_an_example(values: Path) -> None:
         ),
         ("ha-postgresql", ['store.kind="sqlite"'], "replicas: several share"),
         ("minimal", ["serviceAccount.create=false"], "serviceAccount.name: is missing"),
+        (
+            "workers",
+            ['config.engine={"kind":"embedded"}'],
+            "set config.engine.kind to procrastinate",
+        ),
+        ("ha-postgresql", ["workers.replicas=1"], "set config.engine.kind to procrastinate"),
+        ("minimal", ["workers.replicas=1"], "workers: share a queue in PostgreSQL"),
+        ("cronjob", ["workers.autoscaling.enabled=true"], "workers: a CronJob syncs"),
+        ("workers", ["workers.autoscaling.enabled=false"], "set workers.replicas, or workers.else"),
+        (
+            "minimal",
+            ['config.engine={"kind":"procrastinate"}'],
+            "procrastinate keeps its queue in PostgreSQL",
+        ),
+        ("workers", ["workers.autoscaling.maxReplicas=1"], "minReplicas: is more than maxReplicas"),
+        ("workers", ["workers.autoscaling.minReplicas=0"], "minimum: got 0, want 1"),
+        ("workers", ["workers.slots=65"], "maximum: got 65, want 64"),
+        ("workers", ["workers.replica=1"], "'replica' not allowed"),
+        (
+            "workers",
+            ["workers.serviceAccount.create=false"],
+            "workers.serviceAccount.name: is missing",
+        ),
         ("ha-postgresql", ["zoneOrder=[]"], "zoneOrder: must list each name"),
         ("ha-postgresql", ['zoneOrder=["web","db"]'], "zoneOrder: must list each name"),
         ("ha-postgresql", ['zoneOrder=["web","db","x"]'], "zoneOrder: must list each name"),
@@ -321,29 +346,34 @@ def test_objects_say_that_helm_manages_them(values: Path) -> None:
 @each_example
 def test_selectors_select_the_pods_that_they_are_for(values: Path) -> None:
     rendered = render(values)
-    main, *_ = rendered.pods()
-    labels = main["metadata"]["labels"].items()
-    selectors = [found["spec"]["selector"]["matchLabels"] for found in rendered.of("Deployment")]
-    selectors += [found["spec"]["selector"] for found in rendered.of("Service")]
-    selectors += [
-        found["spec"]["selector"]["matchLabels"] for found in rendered.of("PodDisruptionBudget")
-    ]
-    selectors += [
-        found["spec"]["podSelector"]["matchLabels"] for found in rendered.of("NetworkPolicy")
-    ]
-    selectors += [
-        spread["labelSelector"]["matchLabels"]
-        for spread in main["spec"].get("topologySpreadConstraints", [])
-    ]
-    for selector in selectors:
-        assert selector.items() <= labels
+    test = rendered.one("Pod")["metadata"]["labels"]
+    pods = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: pod for pod in rendered.pods()
+    }
+    del pods["test"]
+    for component, pod in pods.items():
+        labels = pod["metadata"]["labels"]
+        selectors = [
+            found["spec"]["selector"].get("matchLabels", found["spec"]["selector"])
+            for kind in ("Deployment", "Service", "PodDisruptionBudget")
+            for found in rendered.of(kind)
+            if found["metadata"]["name"].endswith("-workers") == (component == "workers")
+        ]
+        selectors += [
+            spread["labelSelector"]["matchLabels"]
+            for spread in pod["spec"].get("topologySpreadConstraints", [])
+        ]
+        others = [test, *(each["metadata"]["labels"] for each in pods.values() if each is not pod)]
+        for selector in selectors:
+            assert selector.items() <= labels.items()
+            assert not any(selector.items() <= other.items() for other in others)
+        for found in rendered.of("NetworkPolicy"):
+            assert found["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
     for found in rendered.of("ServiceMonitor"):
         wanted = found["spec"]["selector"]["matchLabels"]
-        assert wanted.items() <= rendered.one("Service")["metadata"]["labels"].items()
-    test = rendered.one("Pod")
-    for found in [*rendered.of("Deployment"), *rendered.of("PodDisruptionBudget")]:
-        selector = found["spec"]["selector"]["matchLabels"]
-        assert not selector.items() <= test["metadata"]["labels"].items()
+        services = rendered.of("Service")
+        assert len(services) == len(pods)
+        assert all(wanted.items() <= each["metadata"]["labels"].items() for each in services)
 
 
 def test_sqlite_has_one_process_at_a_time() -> None:
@@ -408,14 +438,137 @@ def test_probes_and_scrapes_go_where_the_service_answers(bind: str) -> None:
     assert rendered.one("Service")["spec"]["ports"][0]["port"] == 9000
 
 
-def test_pods_start_anew_with_another_configuration() -> None:
-    def checksum(*given: str) -> str:
-        pod = render(example("minimal"), *settings(given)).pods()[0]
-        told: str = pod["metadata"]["annotations"]["checksum/config"]
-        return told
+WORKERS = [
+    "workers.autoscaling.enabled=false",
+    "workers.replicas=3",
+    'config.health={"bind":"0.0.0.0:9000"}',
+]
+"""Values beside those of the example: as many workers as are asked for."""
 
-    assert checksum() == checksum('podLabels={"a":"b"}')
-    assert checksum() != checksum('config.drift="report"')
+
+def restarts(*given: str) -> dict[str, bool]:
+    """Which pods of the example start anew with these values, by component."""
+
+    def templates(*values: str) -> dict[str, dict[str, Any]]:
+        return {
+            found["metadata"]["labels"]["app.kubernetes.io/component"]: found["spec"]["template"]
+            for found in render(example("workers"), *settings(values)).of("Deployment")
+        }
+
+    before, after = templates(*WORKERS), templates(*WORKERS, *given)
+    return {component: before[component] != after[component] for component in before}
+
+
+def test_another_configuration_starts_workers_anew_and_no_service_which_takes_it_up_itself() -> (
+    None
+):
+    assert restarts() == {"service": False, "workers": False}
+    assert restarts('config.drift="report"') == {"service": False, "workers": True}
+    assert restarts("config.clusters[0].pod_cidrs=[]") == {"service": False, "workers": True}
+
+
+def test_a_service_starts_anew_for_what_it_takes_up_only_then() -> None:
+    changed = {
+        "instance": 'config.instance="other"',
+        "store": 'store.postgresql.url="postgresql+psycopg://zonebridge@other/zonebridge"',
+        "engine": 'config.engine={"kind":"embedded"}',
+        "health.bind": 'config.health={"bind":"0.0.0.0:9001"}',
+        "audit.head_file": 'config.audit={"head_file":"/tmp/heads"}',
+    }
+    assert {*changed} == {*AT_START}
+    service = render(example("ha-postgresql")).one("Deployment")["spec"]["template"]
+    for value in changed.values():
+        again = render(example("ha-postgresql"), *settings([value])).one("Deployment")
+        of_service = again["spec"]["template"]
+        assert service["metadata"]["annotations"] != of_service["metadata"]["annotations"]
+
+
+def test_workers_run_beside_the_service_and_are_replaced_one_after_another() -> None:
+    rendered = render(example("workers"), *settings(WORKERS))
+    workers = rendered.one("Deployment", "-workers")["spec"]
+    assert workers["replicas"] == 3
+    assert workers["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert rendered.one("PodDisruptionBudget", "-workers")["spec"]["maxUnavailable"] == 1
+    assert not rendered.of("HorizontalPodAutoscaler")
+    (container,) = workers["template"]["spec"]["containers"]
+    assert container["args"] == ["worker", "--slots", "8"]
+    service = rendered.one("Deployment", "zonebridge")["spec"]["template"]["spec"]
+    (main,) = service["containers"]
+    # But for these a worker is as the service.
+    own = ("args", "resources")
+    assert {key: value for key, value in container.items() if key not in own} == {
+        key: value for key, value in main.items() if key not in own
+    }
+    assert workers["template"]["spec"]["volumes"] == service["volumes"]
+    assert [each["spec"]["ports"][0]["port"] for each in rendered.of("Service")] == [9000, 9000]
+    one = render(example("workers"), *settings([*WORKERS, "workers.replicas=1"]))
+    assert [each["metadata"]["name"] for each in one.of("PodDisruptionBudget")] == ["zb-zonebridge"]
+
+
+def test_what_is_given_to_workers_alone_stands_in_place_of_what_all_have() -> None:
+    given = [
+        'nodeSelector={"disk":"ssd","zone":"a"}',
+        'workers.nodeSelector={"zone":"b"}',
+        'priorityClassName="high"',
+        'tolerations=[{"key":"all"}]',
+        'workers.tolerations=[{"key":"workers"}]',
+        'extraArgs=["--of-run"]',
+    ]
+    rendered = render(example("workers"), *settings(given))
+    workers = rendered.one("Deployment", "-workers")["spec"]["template"]["spec"]
+    service = rendered.one("Deployment", "zonebridge")["spec"]["template"]["spec"]
+    assert (service["nodeSelector"], workers["nodeSelector"]) == (
+        {"disk": "ssd", "zone": "a"},
+        {"zone": "b"},
+    )
+    assert (service["tolerations"], workers["tolerations"]) == (
+        [{"key": "all"}],
+        [{"key": "workers"}],
+    )
+    assert service["priorityClassName"] == workers["priorityClassName"] == "high"
+    assert service["containers"][0]["args"] == ["run", "--of-run"]
+    assert workers["containers"][0]["args"] == ["worker", "--slots", "8"]
+
+
+def test_as_many_workers_as_wait_are_asked_for_by_what_waits() -> None:
+    rendered = render(example("workers"))
+    assert "replicas" not in rendered.one("Deployment", "-workers")["spec"]
+    scaler = rendered.one("HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"]["name"] == "zb-zonebridge-workers"
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 12)
+    (metric,) = scaler["metrics"]
+    assert metric["external"] == {
+        "metric": {
+            "name": "zonebridge_queue_length",
+            "selector": {"matchLabels": {"service": "zb-zonebridge"}},
+        },
+        "target": {"type": "AverageValue", "averageValue": "4"},
+    }
+
+
+def test_the_account_that_writes_is_the_workers_where_there_are_any() -> None:
+    def accounts(*given: str) -> dict[str, list[str]]:
+        """Who is bound to which role, and whom the policies are about, by object."""
+        rendered = render(example("workers"), *settings(given))
+        assert {pod["spec"]["serviceAccountName"] for pod in rendered.pods()} >= {
+            each["metadata"]["name"] for each in rendered.of("ServiceAccount")
+        }
+        return {
+            found["metadata"]["name"]: [each["name"] for each in found["subjects"]]
+            for found in [*rendered.of("ClusterRoleBinding"), *rendered.of("RoleBinding")]
+        }  # fmt: skip
+
+    service, workers = "zb-zonebridge", "zb-zonebridge-workers"
+    assert accounts() == {
+        f"{NAMESPACE}.{service}": [service],
+        f"{NAMESPACE}.{workers}": [workers],
+        f"{service}-events": [service, workers],
+    }
+    # Of all, or left to others: one account for both.
+    one = {f"{NAMESPACE}.{service}": [service], f"{service}-events": [service]}
+    assert accounts(f'workers.serviceAccount.name="{service}"') == one
+    elsewhere = ["workers.autoscaling.enabled=false", "workers.elsewhere=true"]
+    assert accounts(*elsewhere) == one
 
 
 def test_a_network_policy_lets_out_what_the_configuration_reaches() -> None:

@@ -8,27 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, example, helm, render
+from tests.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, example, helm, place, render
 from tests.kubernetes_cluster import OWN_DEFINITIONS, ApiError, ControlPlane
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-GLOBAL = {
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-}
-
-
-def place(found: dict[str, Any]) -> str:
-    version, kind = found["apiVersion"], found["kind"]
-    group = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    namespace = found["metadata"].get("namespace", NAMESPACE)
-    within = "" if kind in GLOBAL else f"/namespaces/{namespace}"
-    plural = (
-        f"{kind.lower().removesuffix('y')}ies" if kind.endswith("Policy") else f"{kind.lower()}s"
-    )
-    return f"{group}{within}/{plural}"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,24 @@
 {{- .Values.serviceAccount.name | default (include "zonebridge.fullname" .) -}}
 {{- end -}}
 
+{{- /* Whether this release runs workers. */ -}}
+{{- define "zonebridge.hasWorkers" -}}
+{{- if or .Values.workers.autoscaling.enabled .Values.workers.replicas -}}true{{- end -}}
+{{- end -}}
+
+{{- define "zonebridge.workersName" -}}
+{{- printf "%s-workers" (include "zonebridge.fullname" .) -}}
+{{- end -}}
+
+{{- /* The account of those who write clusters: of the workers, where there are any. */ -}}
+{{- define "zonebridge.writerAccountName" -}}
+{{- if include "zonebridge.hasWorkers" . -}}
+{{- .Values.workers.serviceAccount.name | default (include "zonebridge.workersName" .) -}}
+{{- else -}}
+{{- include "zonebridge.serviceAccountName" . -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "zonebridge.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "zonebridge.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

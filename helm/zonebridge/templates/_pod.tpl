@@ -1,6 +1,7 @@
 {{- /*
 The template of a pod that runs one command of zonebridge beside the files that it reads.
-Of: root (the chart's scope), component, arguments, restartPolicy, probes (whether it answers them).
+Of: root (the chart's scope), component, arguments, restartPolicy, probes (whether it answers them),
+configuration (the text whose change is to start it anew; none where it needs no start).
 */ -}}
 {{- define "zonebridge.pod" -}}
 {{- $ := .root -}}
@@ -12,11 +13,14 @@ metadata:
     {{- end }}
     {{- include "zonebridge.labels" $ | trim | nindent 4 }}
     app.kubernetes.io/component: {{ .component }}
+  {{- $annotations := $.Values.podAnnotations }}
+  {{- with .configuration }}
+  {{- $annotations = merge (dict "checksum/config" (sha256sum .)) $annotations }}
+  {{- end }}
+  {{- with $annotations }}
   annotations:
-    {{- with $.Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
-    {{- end }}
-    checksum/config: {{ include "zonebridge.configuration" $ | sha256sum }}
+  {{- end }}
 spec:
   {{- with .restartPolicy }}
   restartPolicy: {{ . }}
@@ -42,7 +46,7 @@ spec:
   containers:
     - name: zonebridge
       args:
-        {{- toYaml (concat .arguments $.Values.extraArgs) | nindent 8 }}
+        {{- toYaml .arguments | nindent 8 }}
       {{- include "zonebridge.container" $ | nindent 6 }}
       resources:
         {{- toYaml $.Values.resources | nindent 8 }}

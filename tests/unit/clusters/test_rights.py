@@ -10,9 +10,9 @@ from tests.kubernetes_words import grantee, rights_by_kind
 CALICO = "projectcalico.org"
 
 
-def granted(*tiers: str) -> dict[tuple[str, str, str], set[str]]:
+def granted(*tiers: str, writes: bool = True) -> dict[tuple[str, str, str], set[str]]:
     found: dict[tuple[str, str, str], set[str]] = {}
-    for rule in rights_by_kind(grantee(tiers=tiers))["ClusterRole"]["rules"]:
+    for rule in rights_by_kind(grantee(tiers=tiers, writes=writes))["ClusterRole"]["rules"]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 for name in rule.get("resourceNames", [""]):
@@ -55,6 +55,20 @@ def test_without_a_tier_none_may_be_changed() -> None:
     found = granted()
     assert found[CALICO, "tiers", ""] == {"get", "list", "watch", "create"}
     assert found[CALICO, "tier.globalnetworkpolicies", ""] == {"get", "list", "watch"}
+
+
+def test_who_only_reads_is_granted_what_is_read_and_no_more() -> None:
+    tiers = ("firewallpolicy", "perimeter")
+    reads = {key: verbs & {"list", "watch"} for key, verbs in granted(*tiers).items() if not key[2]}
+    reads["", "namespaces", "kube-system"] = {"get"}
+    assert granted(*tiers, writes=False) == reads
+    reader = grantee(writes=False)
+    assert [each["kind"] for each in rights(reader)] == [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+    assert admission_policies(reader) == []
 
 
 def test_events_are_written_where_those_of_tiers_are() -> None:
