@@ -665,9 +665,18 @@ def test_the_documented_backup_holds_what_a_store_in_use_holds(tmp_path: Path) -
 
 def test_the_values_of_the_documentation_are_taken(tmp_path: Path) -> None:
     text = (CHART.parents[1] / "docs" / "install.md").read_text()
-    first, second = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    first, second, workers, adapter = found
     (tmp_path / "values.yaml").write_text(first)
     (tmp_path / "postgresql.yaml").write_text(second)
+    (tmp_path / "workers.yaml").write_text(workers)
     assert render(tmp_path / "values.yaml").one("Deployment")["spec"]["replicas"] == 1
-    both = render(tmp_path / "values.yaml", "--values", str(tmp_path / "postgresql.yaml"))
+    postgresql = ("--values", str(tmp_path / "postgresql.yaml"))
+    both = render(tmp_path / "values.yaml", *postgresql)
     assert both.one("Deployment")["spec"]["replicas"] == 3
+    more = ("--values", str(tmp_path / "workers.yaml"), "--set", "workers.autoscaling.enabled=true")
+    scaled = render(tmp_path / "values.yaml", *postgresql, *more)
+    (metric,) = scaled.one("HorizontalPodAutoscaler")["spec"]["metrics"]
+    # The rule is for the metric that is asked for.
+    (rule,) = yaml.safe_load(adapter)
+    assert f'__name__="{metric["external"]["metric"]["name"]}"' in rule["seriesQuery"]

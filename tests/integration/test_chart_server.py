@@ -88,6 +88,21 @@ def test_a_release_is_installed_upgraded_rolled_back_and_leaves_its_trail(
     run("upgrade", RELEASE, CHART, "--values", example("ha-postgresql"), *without)
     assert server.request("GET", f"{deployments}/zb-zonebridge")["spec"]["replicas"] == 3
 
+    workers = ("upgrade", RELEASE, CHART, "--values", example("workers"), *without)
+    notes = run(*workers)
+    assert "rollout status deployment/zb-zonebridge-workers" in notes
+    # As the autoscaler does.
+    path = f"{deployments}/zb-zonebridge-workers"
+    server.request("PATCH", path, {"spec": {"replicas": 5}})
+    names = ("zb-zonebridge", "zb-zonebridge-workers")
+    before = [server.request("GET", f"{deployments}/{name}") for name in names]
+    run(*workers, "--set", "config.drift=report")
+    service, others = [server.request("GET", f"{deployments}/{name}") for name in names]
+    # It takes up another configuration by itself, and they do not.
+    assert service["spec"] == before[0]["spec"]
+    assert others["spec"]["template"] != before[1]["spec"]["template"]
+    assert others["spec"]["replicas"] == 5
+
     run("rollback", RELEASE, "1")
     assert server.request("GET", f"{deployments}/zb-zonebridge")["spec"]["replicas"] == 1
 

@@ -179,6 +179,14 @@ def test_a_cluster_that_a_worker_gave_back_lacks_no_leader_and_stands_as_the_sto
     assert 'state="failed"} 1.0' not in told
 
 
+def test_a_worker_is_not_taken_for_a_service_that_polls() -> None:
+    (series,) = selectors(promql_parser.parse(alerts()["ZonebridgeAbsent"]["expr"]))
+    worker = Metrics()
+    worker.queued(3)
+    worker.synced(Result("eu"), 1)
+    assert f"\n{series.name}" not in worker.exposition().decode()
+
+
 def test_documents_name_no_metric_that_there_is_not() -> None:
     known = {*labels_of(), *(name.removesuffix("_bucket") for name in labels_of())}
     for document in DOCS.glob("*.md"):
