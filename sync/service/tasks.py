@@ -2,8 +2,9 @@
 
 A worker has a few slots; a cluster that hangs takes one of them. Configurations come from the
 store, as whoever polls the sources remembered them last. A worker that is told to end finishes its
-batches and gives its tasks back. One that died is noticed by the others, since it has stopped to
-tell them that it lives: they do its tasks as soon as its leases have run out.
+batches, gives its tasks back, and has the clusters that it synced lately synced again: the workers
+that stay may have another configuration or version. One that died is noticed by the others, since
+it has stopped to tell them that it lives: they do its tasks as soon as its leases have run out.
 """
 
 import asyncio
@@ -41,6 +42,9 @@ _LAST_RETRY = 60.0
 _RETRY = RetryStrategy(wait=5)
 _END_SECONDS = 20.0
 _AGAIN_SECONDS = 5.0  # until a database that failed is asked again
+# Longer than another configuration takes to reach the service and to replace a worker; shorter than
+# an autoscaler waits after a rush, since the workers that it ends shall not make the next one.
+_LATELY_SECONDS = 180.0
 _NOTICED = 0.1  # seconds until it sees that it is to end
 
 
@@ -106,6 +110,7 @@ class Worker:
         self._metrics = metrics
         self._stopping = stopping
         self._running: set[int | None] = set()
+        self._synced: dict[str, float] = {}
         self._worker_id: int | None = None
         self._ended = False
         self._error = "not asked yet"
@@ -125,9 +130,20 @@ class Worker:
                     except StoreError as error:
                         self._failed(error)
                     self._stopping.wait(_AGAIN_SECONDS)
+                self._hand_on()
             finally:
                 self._ended = True
         log.info("stopped")
+
+    def _hand_on(self) -> None:
+        """Have others sync what we synced lately."""
+        since = time.monotonic() - _LATELY_SECONDS
+        try:
+            for cluster, at in [*self._synced.items()]:
+                if at >= since:
+                    self._queue.call(cluster, {"a worker ended"}, hurry=False)
+        except StoreError as error:
+            self._failed(error)
 
     async def _work(self) -> None:
         """Do tasks until we are to stop, or the database fails."""
@@ -216,6 +232,7 @@ class Worker:
             with self._store.lease(cluster, self._holder, self._lease_ttl) as lease:
                 self._metrics.held(cluster, held=True)
                 result, _ = step.sync(lease, reasons)
+                self._synced[cluster] = time.monotonic()
                 step.publish()
         except LeaseHeldError as held:
             error = held

@@ -18,6 +18,7 @@ from sync.calico.ownership import owner_labels
 from sync.desired import Cluster
 from sync.errors import StoreError
 from sync.service import queue as module
+from sync.service import tasks
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
 from sync.service.queue import SyncQueue
@@ -215,6 +216,23 @@ def test_a_task_for_a_cluster_that_is_not_configured_ends(world: World) -> None:
     with world.working("eu"):
         until(lambda: world.jobs() == 0)
     assert world.syncs() == 0
+
+
+def test_what_a_worker_did_before_its_end_is_done_again_by_whoever_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who goes on may have another configuration, and the service called before it was there."""
+    world.queue.call("eu", {"configuration reloaded"}, hurry=True)
+    with world.working("eu", "us"):
+        until(lambda: world.jobs() == 0)
+    # Not the other one, which it did not touch.
+    assert world.asks("SELECT lock FROM procrastinate_jobs") == [("eu",)]
+    with world.working("eu"):
+        until(lambda: world.jobs() == 0)
+        monkeypatch.setattr(tasks, "_LATELY_SECONDS", -1.0)
+    assert world.syncs() == 2
+    # Nothing is done again for ever: workers that rest are taken away without a new rush.
+    assert world.jobs() == 0
 
 
 def test_a_database_that_cannot_be_asked_is_a_failure_of_the_store(world: World) -> None:
