@@ -71,7 +71,7 @@ class Rendered:
         return text
 
 
-def place(found: Mapping[str, Any]) -> str:
+def path_of(found: Mapping[str, Any]) -> str:
     """The path of the API that objects like this one are posted to."""
     version, kind = found["apiVersion"], found["kind"]
     group = f"/apis/{version}" if "/" in version else f"/api/{version}"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import NAMESPACE, Rendered, example, place, render, settings
+from tests.chart import NAMESPACE, Rendered, example, path_of, render, settings
 from tests.e2e.installation import COMMAND, Installation, environment, until
 from tests.e2e.test_e2e_chart import answer
 from tests.e2e.test_e2e_explain_kubernetes import DB, RULES, WEB, ZONES, pod
@@ -136,7 +136,7 @@ def apply(release: Release) -> None:
     plane = release.plane
     for found in release.rendered.objects:
         if found["kind"] in APPLIED:
-            stored(plane, place(found), found)
+            stored(plane, path_of(found), found)
     guarded = Guarded(Installation(release.root), plane)
     workers, service = release.token(WORKERS), release.token(SERVICE)
     put(plane, "by-hand", "192.0.2.0/24")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, example, helm, place, render
+from tests.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, example, helm, path_of, render
 from tests.kubernetes_cluster import OWN_DEFINITIONS, ApiError, ControlPlane
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -65,7 +65,7 @@ def test_the_server_takes_every_object_and_every_pod(values: Path, server: Contr
     with server.connected() as api:
         for found in [*rendered.objects, *pods]:
             # Strict: a field that its kind does not have is an error.
-            api.request("POST", f"{place(found)}?dryRun=All&fieldValidation=Strict", found)
+            api.request("POST", f"{path_of(found)}?dryRun=All&fieldValidation=Strict", found)
 
 
 def test_a_release_is_installed_upgraded_rolled_back_and_leaves_its_trail(
