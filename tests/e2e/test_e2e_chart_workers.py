@@ -17,7 +17,6 @@ import pytest
 
 from tests.chart import NAMESPACE, Rendered, example, path_of, render, settings
 from tests.e2e.installation import COMMAND, Installation, environment, until
-from tests.e2e.test_e2e_chart import answer
 from tests.e2e.test_e2e_explain_kubernetes import DB, RULES, WEB, ZONES, pod
 from tests.e2e.test_e2e_rights import (
     GROUP_LABEL,
@@ -29,6 +28,7 @@ from tests.e2e.test_e2e_rights import (
     labelled,
     stored,
 )
+from tests.kubelet import answer
 from tests.kubernetes_cluster import NATIVE, ControlPlane, _free_ports
 from tests.kubernetes_words import nets, put
 from tests.postgresql import Database

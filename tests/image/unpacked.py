@@ -31,7 +31,8 @@ SECONDS = 120
 _CONTAINER = """
 set -eu
 root=$1
-shift
+[ -z "$2" ] || printf %s "$2" >/proc/sys/kernel/hostname
+shift 2
 mount -t tmpfs -o mode=0755 none "$root/mnt"
 cd "$root/mnt"
 mkdir above work seen
@@ -107,12 +108,14 @@ class Image:
         writable: Mapping[str, Path] | None = None,
         readable: Mapping[str, Path] | None = None,
         variables: Mapping[str, str] | None = None,
+        hostname: str = "",
     ) -> list[str]:
         """What starts a container of the image; root alone can.
 
         `writable` and `readable` are volumes, place in the container -> directory of the test.
         Those of `writable` are given to the image's user, as Kubernetes does it by fsGroup.
         `variables` are added to the image's environment, `entrypoint` stands in place of its own.
+        Its `hostname` is the machine's where none is given.
         """
         for directory in (writable or {}).values():
             for path in (directory, *directory.rglob("*")):
@@ -120,8 +123,9 @@ class Image:
         volumes = [("writable", *each) for each in (writable or {}).items()]
         volumes += [("readable", *each) for each in (readable or {}).items()]
         return [
-            *("unshare", "--mount", "--propagation", "private", "--pid", "--fork"),
-            *("--kill-child", "--", "sh", "-c", _CONTAINER, "sh", str(self.root)),
+            *("unshare", "--mount", "--propagation", "private", "--pid", "--uts"),
+            *("--fork", "--kill-child", "--", "sh", "-c", _CONTAINER, "sh"),
+            *(str(self.root), hostname),
             *(part for kind, place, source in volumes for part in (kind, str(source), place)),
             *("--", "--chdir", self.config["WorkingDir"], *self.config["Env"]),
             *(f"{name}={value}" for name, value in (variables or {}).items()),
