@@ -1,10 +1,10 @@
 """What the kubelet of a node makes of a pod, with the image's own files for containers.
 
 It is told what the API server holds and nothing else: the pod's spec, its account, the ConfigMaps,
-Secrets and claims that it mounts. What a spec asks for and this cannot do fails.
+Secrets and claims that it mounts. A mount, a variable or a user that this cannot give fails.
 
-Pods share the network of the test, so they reach servers on its loopback addresses. Of a spec
-these are not done: resources, seccomp profiles, restarts.
+Pods share the network of the test, so they reach servers on its loopback addresses. There are no
+limits of resources, no seccomp profiles and no restarts here, and a volume stays as it was laid.
 """
 
 import base64
@@ -108,6 +108,8 @@ class Pod:
         assert not context["allowPrivilegeEscalation"]
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert not {"command", "envFrom", "workingDir"} & container.keys()
+        version = self.image.config["Labels"]["org.opencontainers.image.version"]
+        assert container["image"].endswith(f"zonebridge:{version}")
         readable, writable = {}, {}
         if self.spec["automountServiceAccountToken"]:
             readable[ACCOUNT] = self._volume(ACCOUNT)

@@ -358,7 +358,8 @@ class ControlPlane:
         https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/ (`Event`)
         """
         log = self.directory / "audit.log"
-        return [json.loads(line) for line in log.read_text().splitlines()]
+        # What follows the last end of a line is still being written.
+        return [json.loads(line) for line in log.read_text().split("\n")[:-1]]
 
     def request(
         self,
