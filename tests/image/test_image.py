@@ -252,6 +252,19 @@ def _holds(process: "subprocess.Popen[bytes]", name: str) -> bool:
     return False
 
 
+def test_traces_need_nothing_but_variables(image: Image, place: Installation) -> None:
+    done = image.run(
+        "sync",
+        "--dry-run",
+        writable={PLACE: place.directory},
+        variables={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+    )
+    assert done.returncode == 0, done.stderr
+    # Nobody listens there; without the library another sentence would say so.
+    assert "OpenTelemetry is not installed" not in done.stderr
+    assert "traces" in done.stderr
+
+
 def test_the_image_is_built_with_what_the_project_is_built_with() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = (ROOT / "requirements" / "build.in").read_text().split()

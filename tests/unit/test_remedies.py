@@ -119,3 +119,11 @@ def test_every_command_stands_in_the_list_of_commands() -> None:
     listed = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     first = {row.split("`")[1].split()[0] for row in listed.splitlines() if row.startswith("| `")}
     assert {name.split()[0] for name, _ in commands()} <= first
+
+
+def test_every_file_that_a_document_names_is_there() -> None:
+    rooms = "|".join(each.name for each in ROOT.iterdir() if each.is_dir())
+    named = re.compile(rf"`((?:{rooms})/[\w./-]+)`")
+    found = [(page.name, path) for page in DOCUMENTS for path in named.findall(page.read_text())]
+    assert any(path.startswith("tests/") for _, path in found)
+    assert [each for each in found if not (ROOT / each[1]).exists()] == []
