@@ -20,7 +20,6 @@ RUN tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-h
 COPY pyproject.toml README.md ./
 COPY sync sync
 COPY migrations migrations
-COPY tests/simulator tests/simulator
 COPY zonebridge_simulator zonebridge_simulator
 # Files are as old as the commit, whichever program builds the image.
 ARG SOURCE_DATE_EPOCH=0

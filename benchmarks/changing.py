@@ -65,16 +65,16 @@ def measure_here(directory: Path) -> Figures:
     """All syncs in this very process, which should be a fresh one: seconds, counts, MiB."""
     from sync.calico.ownership import owner_labels
     from sync.cli.main import collect_seldom
-    from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
-    from sync.cycle import note_cluster, sync_cluster
-    from sync.desired import Cluster
+    from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
     from sync.net.addresses import network
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+    from sync.reconcile.cycle import note_cluster, sync_cluster
+    from sync.reconcile.desired import Cluster
+    from sync.reconcile.device_groups import DeviceGroupHere
     from sync.service.sources import PolledSource
     from sync.sources.export import ExportSource
     from sync.store import open_store
-    from sync.targets import DeviceGroupHere
-    from sync.translate.translation import Options
+    from sync.translate.compiler import Options
     from tests.kubernetes_stand_in import StandIn
 
     collect_seldom()

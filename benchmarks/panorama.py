@@ -31,7 +31,7 @@ import structlog
 from benchmarks.reading import peak_mib
 
 if TYPE_CHECKING:
-    from sync.sources.panos_line import Line
+    from sync.sources.panorama.connection import Line
 
 # What a reading hands back: something that keeps its objects alive, and how many it found.
 Reading = Callable[[], tuple[object, int]]
@@ -68,9 +68,9 @@ def zonebridge(line: Line, key: str) -> Reading:
     """The bulk reader: the parts of the configuration between two looks at its version, and what
     it asks besides (the firewalls and Panorama's own App-IDs), with nothing known before."""
     from sync.sources import Forgetful
-    from sync.sources.panorama import PanoramaSource
-    from sync.sources.panos_client import Key, Member
-    from sync.sources.registered import LastTold
+    from sync.sources.panorama.client import Key, Member
+    from sync.sources.panorama.registered_ips import LastTold
+    from sync.sources.panorama.source import PanoramaSource
 
     member = Member(line, lambda: Key(key))
     source = PanoramaSource(
@@ -148,7 +148,7 @@ def measure_here(side: str, served: Served, latency: float) -> Measured:
     """One reading in this very process, which should be a fresh one."""
     # Standard output is the result's: the simulator has no App-IDs of its own, which is warned of.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    from sync.sources.panos_line import AT_ONCE, Line, tls_context
+    from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
 
     class Far(Line):
         """A line that counts its calls, each of which is on its way for a while."""
@@ -184,8 +184,8 @@ def measure(side: str, served: Served, latency: float) -> Measured:
 
 def serve(path: Path) -> None:
     """The simulator, until its standard input ends; where it is stands on its output."""
-    from tests.simulator.authority import Authority
-    from tests.simulator.panorama import Panorama
+    from zonebridge_simulator.authority import Authority
+    from zonebridge_simulator.panorama import Panorama
 
     authority = Authority.make(path.parent)
     with Panorama(path.read_bytes(), authority) as panorama:

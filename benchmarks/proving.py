@@ -35,13 +35,13 @@ Figures = dict[str, float]
 def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds, counts, MiB."""
     from sync.firewall.effective import effective
-    from sync.firewall.networks import NOTHING
+    from sync.firewall.zone_networks import NOTHING
     from sync.net.addresses import network
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.sources.export import ExportSource
-    from sync.translate.sets import Target
-    from sync.translate.translation import Options, translate
-    from sync.verify.places import DeviceGroup
+    from sync.translate.compiler import Options, translate
+    from sync.translate.network_sets import Target
+    from sync.verify.profiles import DeviceGroup
     from sync.verify.proof import Settings, prove
 
     definitions = {

@@ -127,8 +127,8 @@ def zonebridge(clusters: int | None = 1) -> Reading:
     for each. The other sides resolve nothing.
     """
     from sync.firewall.effective import effective
+    from sync.firewall.groups import resolve_groups
     from sync.firewall.objects import Address, AddressGroup
-    from sync.firewall.resolution import resolve_groups
     from sync.sources.export import ExportSource
 
     def read(path: str) -> tuple[object, Found]:

@@ -32,16 +32,16 @@ def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds, counts, bytes."""
     from sync.calico.validator import validate
     from sync.firewall.effective import effective
-    from sync.firewall.networks import NOTHING
-    from sync.firewall.resolution import resolve_groups
+    from sync.firewall.groups import resolve_groups
+    from sync.firewall.zone_networks import NOTHING
     from sync.net.addresses import network
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.plan.differences import differences
     from sync.plan.plan import make_plan
     from sync.plan.references import DIRECTIONS, rules
     from sync.sources.export import ExportSource
-    from sync.translate.sets import Target
-    from sync.translate.translation import Options, translate
+    from sync.translate.compiler import Options, translate
+    from sync.translate.network_sets import Target
 
     definitions = {
         f"zone-{number:02}": ZoneDefinition(networks=(f"10.{number * 8}.0.0/13",))

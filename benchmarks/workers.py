@@ -46,13 +46,13 @@ class Place:
 def step(name: str, store: Store, stopping: threading.Event) -> ClusterStep:
     """What a worker does of a stand-in: eight sets, a tier and a policy to write."""
     from sync.calico.ownership import owner_labels
-    from sync.desired import Cluster
     from sync.firewall.configuration import Provenance, Snapshot
+    from sync.reconcile.desired import Cluster
+    from sync.reconcile.device_groups import DeviceGroupHere
     from sync.service.metrics import Metrics
     from sync.service.notices import Announcer
     from sync.service.step import ClusterStep
-    from sync.targets import DeviceGroupHere
-    from sync.translate.translation import Options
+    from sync.translate.compiler import Options
     from tests.memory import MemoryCluster
     from tests.words import address, document, group, read
 

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from sync.clusters.kubeconfig import Access
+    from sync.clusters.kubernetes.auth.kubeconfig import Access
 
 Seconds = dict[str, float]
 """What was timed, and how long it took."""
@@ -51,7 +51,7 @@ RESOURCE = "/apis/projectcalico.org/v3/globalnetworksets"
 def zonebridge(directory: Path) -> Seconds:
     """A first sync into a new SQLite store."""
     from sync import assembly
-    from sync.cycle import run_cycle
+    from sync.reconcile.cycle import run_cycle
     from sync.settings import load
 
     settings = load(directory / "zonebridge.yaml", {})
@@ -80,7 +80,7 @@ def zonebridge(directory: Path) -> Seconds:
 
 def bare(directory: Path) -> Seconds:
     """Every document sent as it is, by threads that share one pool of connections."""
-    from sync.clusters.kubeconfig import connect
+    from sync.clusters.kubernetes.auth.kubeconfig import connect
 
     client = connect(access(directory)).client
     configuration = client.configuration
@@ -109,7 +109,7 @@ def client(directory: Path) -> Seconds:
     """The official Python client, as one would write the loop with it."""
     from kubernetes.client import CustomObjectsApi
 
-    from sync.clusters.kubeconfig import connect
+    from sync.clusters.kubernetes.auth.kubeconfig import connect
 
     api = CustomObjectsApi(connect(access(directory)).client)
     documents = [json.loads(line) for line in (directory / "sets.jsonl").read_text().splitlines()]
@@ -124,7 +124,7 @@ def client(directory: Path) -> Seconds:
 
 def access(directory: Path) -> Access:
     """The kubeconfig of the benchmark's cluster."""
-    from sync.clusters.kubeconfig import Access
+    from sync.clusters.kubernetes.auth.kubeconfig import Access
 
     return Access(
         cluster="bench",
@@ -245,7 +245,7 @@ def compare(sets: int, runs: int) -> None:
 def prepare(directory: Path, sets: int) -> None:
     """The same sets for every side: as a Panorama document, as JSON lines, as YAML."""
     from sync import assembly
-    from sync.cycle import plan_cycle
+    from sync.reconcile.cycle import plan_cycle
     from sync.settings import load
     from tests.words import address, document, group
 

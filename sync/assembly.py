@@ -24,13 +24,14 @@ from sync.clusters.cluster import (
     EventRecorder,
     Remaining,
 )
-from sync.clusters.given import GivenReader
+from sync.clusters.in_memory import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.desired import Cluster
 from sync.errors import ClusterError, SourceError, UsageError
-from sync.firewall import tagfilter
+from sync.firewall import tag_filter
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.settings import Cluster as ClusterSettings
 from sync.settings import (
     Settings,
@@ -49,13 +50,12 @@ from sync.settings.problems import Place, Problem
 from sync.sources import Forgetful, Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
-from sync.store.published import publish_heads
-from sync.targets import DeviceGroupHere
-from sync.translate.translation import Options
+from sync.store.head_file import publish_heads
+from sync.translate.compiler import Options
 from sync.transport.stopping import Stopping
 
 if TYPE_CHECKING:
-    from sync.clusters.kubeconfig import Connector
+    from sync.clusters.kubernetes.auth.kubeconfig import Connector
     from sync.service.metrics import Metrics
     from sync.service.notices import Announcer, Channel
     from sync.service.queue import SyncQueue
@@ -105,10 +105,10 @@ def _answered(
     if settings.fqdn == "skip" and settings.edl == "skip":
         return source
     # Only those who want one of them wait for their libraries.
-    from sync.sources.answers import AnsweredSource
-    from sync.sources.lists import Lists
-    from sync.sources.names import Names
-    from sync.sources.panos_line import tls_context
+    from sync.sources.dns import Names
+    from sync.sources.edl import Lists
+    from sync.sources.enriched import AnsweredSource
+    from sync.sources.panorama.connection import tls_context
     from sync.sources.trust import Trust
 
     memory = store.memory(source.name)
@@ -150,10 +150,10 @@ def _panorama(
     stopping: Stopping | None,
 ) -> Source:
     # What speaks HTTPS takes long to import, and only those with a Panorama need it.
-    from sync.sources.panorama import PanoramaSource
-    from sync.sources.panos_client import Key, Member
-    from sync.sources.panos_line import AT_ONCE, Line, tls_context
-    from sync.sources.registered import LastTold
+    from sync.sources.panorama.client import Key, Member
+    from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
+    from sync.sources.panorama.registered_ips import LastTold
+    from sync.sources.panorama.source import PanoramaSource
     from sync.sources.trust import Trust
 
     if not source.verify_tls:
@@ -230,7 +230,7 @@ def expression_problems(settings: Settings) -> list[Problem]:
     problems = []
     if settings.rules.filter.strip():
         try:
-            tagfilter.parse(settings.rules.filter)
+            tag_filter.parse(settings.rules.filter)
         except ValueError as error:
             problems.append(Problem(("rules", "filter"), f"cannot be read: {error}; correct it"))
     for place, selector in _selectors(settings.zones):
@@ -422,11 +422,11 @@ def _kubernetes(
     # The official client takes long to import, and only those with such a cluster need it.
     from urllib3.exceptions import InsecureRequestWarning
 
-    from sync.clusters.api import LONGEST_SECONDS, LONGEST_WRITE_SECONDS, Api
-    from sync.clusters.events import KubernetesEvents
-    from sync.clusters.kubeconfig import Access, Connector
-    from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
-    from sync.clusters.watch import KubernetesWatcher
+    from sync.clusters.kubernetes.auth.kubeconfig import Access, Connector
+    from sync.clusters.kubernetes.client import LONGEST_SECONDS, LONGEST_WRITE_SECONDS, Api
+    from sync.clusters.kubernetes.events import KubernetesEvents
+    from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+    from sync.clusters.kubernetes.watcher import KubernetesWatcher
 
     if cluster.insecure_skip_tls_verify:
         # Said here once and clearly, not by the library at each request.
@@ -493,9 +493,9 @@ def _events(clusters: Collection[Cluster], metrics: "Metrics") -> "Iterator[Chan
             tiers = on_tiers(here.tier for here in cluster.device_groups)
             yield Events(cluster.events, tiers, metrics, cluster=cluster.name)
     if all(environ.get(key) for key in ("POD_NAME", "POD_NAMESPACE", "POD_UID")):
-        from sync.clusters.api import Api
-        from sync.clusters.events import KubernetesEvents, pod
-        from sync.clusters.kubeconfig import Access, Connector
+        from sync.clusters.kubernetes.auth.kubeconfig import Access, Connector
+        from sync.clusters.kubernetes.client import Api
+        from sync.clusters.kubernetes.events import KubernetesEvents, pod
 
         access = Access(
             cluster="of this pod",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.simulator.authority import Authority
+from zonebridge_simulator.authority import Authority
 
 pytest_plugins = [
     "tests.data_plane",

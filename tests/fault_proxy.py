@@ -27,7 +27,7 @@ import orjson
 import yaml
 
 from tests.kubernetes_cluster import ControlPlane
-from tests.simulator.authority import Authority
+from zonebridge_simulator.authority import Authority
 
 _PART = 64 * 1024
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}

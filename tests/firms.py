@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal
 
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.targets import DeviceGroupHere
+from sync.reconcile.device_groups import DeviceGroupHere
 from tests.transitions import ADDRESSES, LABEL, NETWORKS, Firm, Says
 
 GROUPS = tuple(f"g{number}" for number in range(4))

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from sync.clusters.api import Api, ApiError
+from sync.clusters.kubernetes.client import Api, ApiError
 
 _PAGE = 500
 

@@ -6,10 +6,10 @@ from typing import Any
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkSet, Pairs
 from sync.calico.ownership import owner_labels
-from sync.clusters.api import Api
-from sync.clusters.kubeconfig import Access, connect
-from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
-from sync.clusters.rights import Grantee, rights
+from sync.clusters.kubernetes.auth.kubeconfig import Access, connect
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.rights import Grantee, rights
 from tests.kubernetes_cluster import GROUP, ControlPlane
 
 OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")

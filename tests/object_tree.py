@@ -21,8 +21,8 @@ from panos.objects import (
 from panos.panorama import DeviceGroup, Panorama, Template, TemplateStack
 from panos.policies import PostRulebase, PreRulebase, SecurityRule
 
-from sync.sources.panos_client import generated_key
-from sync.sources.panos_line import Line, NoSuchNodeError
+from sync.sources.panorama.client import generated_key
+from sync.sources.panorama.connection import Line, NoSuchNodeError
 
 
 class _Xapi(PanDevice.XapiWrapper):  # type: ignore[misc]  # pan-os-python has no types

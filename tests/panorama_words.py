@@ -8,13 +8,13 @@ import pytest
 
 from sync.errors import SourceError
 from sync.sources import Memory
-from sync.sources.panorama import PanoramaSource, View
-from sync.sources.panos_client import Key, Member
-from sync.sources.panos_line import AT_ONCE, Line, tls_context
-from sync.sources.registered import LastTold
+from sync.sources.panorama.client import Key, Member
+from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
+from sync.sources.panorama.registered_ips import LastTold
+from sync.sources.panorama.source import PanoramaSource, View
 from tests.memory import HeldMemory
-from tests.simulator.authority import Authority
-from tests.simulator.faults import (
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import (
     ApiError,
     Body,
     Compressed,
@@ -28,7 +28,7 @@ from tests.simulator.faults import (
     Silence,
     Truncated,
 )
-from tests.simulator.panorama import Panorama
+from zonebridge_simulator.panorama import Panorama
 
 FIFTEEN_MINUTES = timedelta(minutes=15)
 THIRTY_SECONDS = timedelta(seconds=30)

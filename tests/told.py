@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.api import Api, ApiError
+from sync.clusters.kubernetes.client import Api, ApiError
 
 KINDS = {
     "pods": "Pod",

@@ -29,16 +29,16 @@ from sync.calico.names import LIST_LABEL
 from sync.calico.objects import POLICIES
 from sync.calico.ownership import ours_of, owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
-from sync.cycle import Result, sync_cluster
-from sync.desired import Cluster
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.plan.changes import Change, Place
+from sync.reconcile.cycle import Result, sync_cluster
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.store import Outcome
-from sync.targets import DeviceGroupHere
 from sync.translate import chains
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from tests import words
 from tests.memory import MemoryCluster
 from tests.naive.calico_verdict import Calico, Verdict
@@ -467,11 +467,11 @@ def synced(
     trail: Any = _Trail(believed, asked)
     with pytest.MonkeyPatch.context() as patch:
         # A few writes that go first are not all that may be under way at once.
-        patch.setattr("sync.cycle._PROBE", 1000, raising=False)
+        patch.setattr("sync.reconcile.cycle._PROBE", 1000, raising=False)
         # There is no record that an object could name.
-        patch.setattr("sync.cycle._stamp", lambda *_: ())
+        patch.setattr("sync.reconcile.cycle._stamp", lambda *_: ())
         if not proven:
-            patch.setattr("sync.cycle.proof_of", lambda *_, **__: None)
+            patch.setattr("sync.reconcile.cycle.proof_of", lambda *_, **__: None)
         result = sync_cluster(
             Cluster(
                 "eu",

@@ -11,12 +11,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from sync.firewall.configuration import Configuration
-from sync.firewall.document import parse
 from sync.firewall.effective import EffectiveDeviceGroup, effective
-from sync.firewall.reading import read_configuration
-from tests.simulator.elements import entry as entry  # words too
-from tests.simulator.elements import tag as tag
-from tests.simulator.elements import text as text
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
+from zonebridge_simulator.elements import entry as entry  # words too
+from zonebridge_simulator.elements import tag as tag
+from zonebridge_simulator.elements import text as text
 
 PANORAMA = "/config/devices/entry[@name='localhost.localdomain']"
 

@@ -8,11 +8,11 @@ from sync import assembly
 from sync.calico.objects import POLICIES
 from sync.cli.context import Context, trigger
 from sync.cli.sync import checked, print_error
-from sync.cycle import plan_cycle
 from sync.errors import UsageError
 from sync.plan.changes import Change
-from sync.printing import printable
-from sync.store.published import hold_to_heads, publish_heads
+from sync.reconcile.cycle import plan_cycle
+from sync.store.head_file import hold_to_heads, publish_heads
+from sync.text import printable
 
 
 @click.command()

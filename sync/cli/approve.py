@@ -4,9 +4,9 @@ import click
 
 from sync import assembly
 from sync.cli.context import Context, trigger
-from sync.printing import printable
 from sync.store import Approval
-from sync.store.published import hold_to_heads, publish_heads
+from sync.store.head_file import hold_to_heads, publish_heads
+from sync.text import printable
 
 
 @click.command()

@@ -11,13 +11,13 @@ import click
 
 from sync.cli.context import Context, print_json
 from sync.errors import UsageError
-from sync.printing import printable
 from sync.settings.problems import did_you_mean
 from sync.store import Head, Kind, Record, Store
 from sync.store import audit as trail
-from sync.store.published import read_heads
+from sync.store.head_file import read_heads
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
+from sync.text import printable
 
 _MOST = 2**63 - 1  # what a database counts to
 

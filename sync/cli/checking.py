@@ -11,7 +11,7 @@ from sync.settings.problems import Problem, listed, nearest, write_place
 if TYPE_CHECKING:
     from sync.firewall.configuration import Configuration
     from sync.firewall.effective import EffectiveDeviceGroup
-    from sync.firewall.networks import Derived
+    from sync.firewall.zone_networks import Derived
     from sync.translate.zones import Zone
 
 ZonesSeen = dict[tuple[int, int], "tuple[Zone, ...] | None"]
@@ -67,7 +67,7 @@ def zones_seen(
     """
     from sync.assembly import translation_options
     from sync.firewall.effective import effective
-    from sync.firewall.networks import derived
+    from sync.firewall.zone_networks import derived
     from sync.translate.zones import Workloads, own_zones, zones_of
 
     options = translation_options(settings, ()).zones
@@ -120,7 +120,7 @@ def _answer_warnings(settings: Settings) -> Iterator[str]:
 
 def _context_warnings(settings: Settings) -> Iterator[str]:
     """Whose context is whatever is current, where the kubeconfig has several."""
-    from sync.clusters.kubeconfig import contexts
+    from sync.clusters.kubernetes.auth.kubeconfig import contexts
 
     for i, cluster in enumerate(settings.clusters):
         if cluster.kubeconfig is None or cluster.context:

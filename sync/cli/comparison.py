@@ -12,14 +12,14 @@ import click
 
 from sync import assembly
 from sync.calico.ownership import owner_labels
-from sync.cycle import Result, compare_cycle
-from sync.desired import Cluster
 from sync.errors import UsageError
-from sync.printing import printable, shortened
+from sync.reconcile.cycle import Result, compare_cycle
+from sync.reconcile.desired import Cluster
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.sources.export import ExportSource
 from sync.store import NO_UUID
+from sync.text import printable, shortened
 
 
 def compared(

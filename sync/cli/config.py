@@ -16,7 +16,7 @@ from sync.errors import SourceError, UsageError
 from sync.settings import Settings, configuration_file
 from sync.settings import schema as settings_schema
 from sync.settings.problems import did_you_mean
-from sync.settings.start import StartDeviceGroup, StartZone, start
+from sync.settings.starter import StartDeviceGroup, StartZone, start
 
 if TYPE_CHECKING:
     from sync.firewall.configuration import Configuration
@@ -155,7 +155,7 @@ def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
 
 def _start_zones(configuration: "Configuration", name: str) -> list[StartZone]:
     from sync.firewall.effective import effective
-    from sync.firewall.networks import derived
+    from sync.firewall.zone_networks import derived
     from sync.options import ZoneOptions
     from sync.translate.zones import Workloads, zones_of
 
@@ -181,7 +181,7 @@ def _rule_count(configuration: "Configuration", name: str) -> int:
 
 
 def _printable(text: str) -> str:
-    from sync.printing import printable
+    from sync.text import printable
 
     return printable(text)
 

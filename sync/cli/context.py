@@ -19,8 +19,8 @@ import click
 import orjson
 
 from sync.errors import StoreError
-from sync.printing import printable, printable_json
 from sync.redaction import redact_lines
+from sync.text import printable, printable_json
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict

@@ -8,12 +8,12 @@ from sync import assembly
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code
 from sync.cli.sync import checked, print_error
-from sync.cycle import Result
-from sync.desired import InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
-from sync.explained_text import document, text
-from sync.explaining import Explained, NoSuchZoneError, asked_of, explained
-from sync.targets import read_sources
+from sync.queries.explain import Explained, NoSuchZoneError, asked_of, explained
+from sync.reconcile.cycle import Result
+from sync.reconcile.desired import InvalidObjectError
+from sync.reconcile.device_groups import read_sources
+from sync.render.explanation import document, text
 
 
 @click.command()

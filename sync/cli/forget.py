@@ -7,10 +7,10 @@ import click
 from sync import assembly
 from sync.cli.context import Context, holder, trigger
 from sync.errors import UsageError
-from sync.printing import counted, printable
 from sync.settings.problems import did_you_mean
 from sync.store import Store
-from sync.store.published import hold_to_heads, publish_heads
+from sync.store.head_file import hold_to_heads, publish_heads
+from sync.text import counted, printable
 
 
 @click.command()

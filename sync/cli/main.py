@@ -14,7 +14,7 @@ import click
 from sync import __version__
 from sync.cli.context import Context, drop_output, prepare_streams, until_closed
 from sync.errors import UsageError, ZonebridgeError
-from sync.printing import printable
+from sync.text import printable
 
 _INTERNAL = 1
 _INTERRUPTED = 130

@@ -9,7 +9,7 @@ import yaml
 
 from sync.cli.context import Context, until_closed
 from sync.cli.sync import checked
-from sync.clusters.rights import Grantee, admission_policies, rights
+from sync.clusters.kubernetes.rights import Grantee, admission_policies, rights
 from sync.errors import UsageError
 from sync.settings import Settings
 

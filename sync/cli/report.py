@@ -9,12 +9,12 @@ from sync import assembly
 from sync.cli import sync as syncing
 from sync.cli.context import Context, print_json, until_closed, use_color
 from sync.cli.sync import checked, print_error
-from sync.cycle import Result, plan_cycle
 from sync.errors import UsageError
+from sync.reconcile.cycle import Result, plan_cycle
+from sync.render.report import document, html, markdown, text
 from sync.settings import Settings
 from sync.settings.problems import nearest
 from sync.translate.fidelity import Report
-from sync.translate.report import document, html, markdown, text
 
 
 @click.command()

@@ -18,7 +18,7 @@ from sync.settings import Settings, check_files
 from sync.settings.changes import at_start, changes
 from sync.settings.problems import Problem, listed
 from sync.settings.values import write_duration
-from sync.store.published import hold_to_heads
+from sync.store.head_file import hold_to_heads
 from sync.tracing import tracing
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _announce(
 
 def _told(settings: Settings, position: int) -> str:
     """A cluster in a few words: where it is, and what of ours goes where."""
-    from sync.clusters.kubeconfig import server
+    from sync.clusters.kubernetes.auth.kubeconfig import server
     from sync.errors import ClusterError
 
     cluster = settings.clusters[position]

@@ -7,8 +7,8 @@ import click
 
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.unconfigured import sentences, unconfigured
-from sync.printing import counted, printable, shortened
 from sync.store import Approval, HalfWritten, Holding, Standing, Store
+from sync.text import counted, printable, shortened
 
 _DIGITS = 12  # of a digest: enough to name a plan
 _FEW = 3  # objects that are named in a line

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from sync import __version__, assembly, identity
+from sync import __version__, assembly
 from sync.cli.comparison import compared
 from sync.cli.context import (
     Context,
@@ -25,16 +25,17 @@ from sync.cli.context import (
 )
 from sync.cli.signals import signals
 from sync.cli.unconfigured import sentences, unconfigured
-from sync.cycle import Lessor, Result, plan_cycle, run_cycle
 from sync.errors import UsageError
 from sync.plan.plan import Plan
-from sync.plan.text import markdown, text
-from sync.printing import markdown_escaped, printable, shortened
+from sync.reconcile import cluster_identity
+from sync.reconcile.cycle import Lessor, Result, plan_cycle, run_cycle
+from sync.render.plan import markdown, text
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
 from sync.store import Lease, LeaseHeldError, Store
-from sync.store.published import hold_to_heads, publish_heads
+from sync.store.head_file import hold_to_heads, publish_heads
+from sync.text import markdown_escaped, printable, shortened
 from sync.tracing import tracing
 
 # Where several apply, the first wins.
@@ -250,7 +251,7 @@ def _sync(
             )
             for cluster in clusters:
                 if cluster.name in accept:
-                    click.echo(printable(identity.accept(cluster, store, run)), err=True)
+                    click.echo(printable(cluster_identity.accept(cluster, store, run)), err=True)
             results = run_cycle(
                 assembly.sources(settings, store, stopping=asked.stopping),
                 clusters,

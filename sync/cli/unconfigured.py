@@ -6,9 +6,9 @@ What stands there goes on deciding, and nobody changes it or puts it back.
 from collections.abc import Sequence
 from typing import Any
 
-from sync.printing import counted
 from sync.settings import Settings
 from sync.store import Store
+from sync.text import counted
 
 
 def unconfigured(store: Store, settings: Settings) -> list[dict[str, Any]]:

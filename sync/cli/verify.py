@@ -9,19 +9,19 @@ from sync import assembly
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code, reported
 from sync.cli.sync import DONE, UNPROVEN, checked, first_code, print_error
-from sync.cycle import Result
-from sync.desired import InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
-from sync.printing import counted, printable, shortened
-from sync.proving import disagreements, flow_said, said
+from sync.queries.observed import ChainState, change_document, clause
+from sync.queries.verification import Verified, verified
+from sync.reconcile.cycle import Result
+from sync.reconcile.desired import InvalidObjectError
+from sync.reconcile.device_groups import read_sources
+from sync.reconcile.verification import disagreements, flow_said, said
+from sync.render.report import rule_document
 from sync.settings import Settings
-from sync.standing import ChainState, change_document, clause
-from sync.targets import read_sources
+from sync.text import counted, printable, shortened
 from sync.translate.fidelity import Report, RuleFidelity, Status
-from sync.translate.report import rule_document
-from sync.verify.lists import Difference
+from sync.verify.compare import Difference
 from sync.verify.proof import Proof
-from sync.verifying import Verified, verified
 
 _ON_THE_WAY = (
     "a chain's move was left half-way and overtaken; the next sync brings it back first, verify "

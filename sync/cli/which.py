@@ -9,15 +9,15 @@ from sync import assembly
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code
 from sync.cli.sync import checked, print_error
-from sync.cycle import Result
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
+from sync.queries.which import Holders, wanted
+from sync.queries.which import which as holders_of
+from sync.reconcile.cycle import Result
+from sync.reconcile.device_groups import Read, read_sources, target_of, whole
+from sync.render.which import document, text
 from sync.settings import Cluster, Settings
-from sync.targets import Read, read_sources, target_of, whole
-from sync.translate.translation import Options
-from sync.translate.which import Holders, wanted
-from sync.translate.which import which as holders_of
-from sync.translate.which_text import document, text
+from sync.translate.compiler import Options
 
 
 @click.command()

@@ -8,7 +8,7 @@ from sync import __version__, assembly
 from sync.cli.context import Context, holder, trigger
 from sync.cli.signals import signals
 from sync.errors import UsageError
-from sync.store.published import hold_to_heads
+from sync.store.head_file import hold_to_heads
 from sync.tracing import tracing
 
 _SLOTS = 4

@@ -8,6 +8,7 @@ from sync.errors import SourceError
 from sync.firewall import predefined, regions
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
+from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import (
     Address,
     AddressGroup,
@@ -20,12 +21,11 @@ from sync.firewall.objects import (
     ServiceGroup,
     unusable,
 )
-from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.parse.xml import brief
 from sync.firewall.rules import NatRule, Rule
 from sync.firewall.runtime import External, Registrations
-from sync.firewall.xml import brief
 from sync.net.addresses import NOWHERE, AddressSet
-from sync.printing import shortened
+from sync.text import shortened
 
 _Object = TypeVar("_Object")
 _Application = ApplicationFilter | ApplicationGroup | Application

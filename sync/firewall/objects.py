@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from sync.firewall.tagfilter import TagFilter
+from sync.firewall.tag_filter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.net.ports import PortSet
 

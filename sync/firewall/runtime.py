@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sync.firewall.tagfilter import TagFilter
+from sync.firewall.tag_filter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
-from sync.printing import shortened
+from sync.text import shortened
 
 _OVERLAPPING: Final = 256
 _TAGS: Final = 1_000_000

@@ -24,8 +24,8 @@ import structlog
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key, Selectable, WatchNotice
-from sync.desired import Cluster
 from sync.errors import StoreError
+from sync.reconcile.desired import Cluster
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal, Protocol
 
-from sync.cycle import Result
-from sync.leftovers import unknown_zones
 from sync.plan.changes import Cause
 from sync.plan.plan import Plan
+from sync.reconcile.cycle import Result
+from sync.reconcile.omissions import unknown_zones
 from sync.redaction import redact_lines
 from sync.service.sources import PolledSource
 

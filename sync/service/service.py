@@ -15,10 +15,10 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from sync.cycle import lagging, note_source, source_detail
-from sync.desired import Cluster
 from sync.errors import StoreError
 from sync.firewall.configuration import Configuration
+from sync.reconcile.cycle import lagging, note_source, source_detail
+from sync.reconcile.desired import Cluster
 from sync.service.caller import ClusterCaller
 from sync.service.health import Check
 from sync.service.metrics import Metrics
@@ -28,9 +28,9 @@ from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
 from sync.sources import Source
 from sync.store import Store
-from sync.store.published import publish_heads
+from sync.store.head_file import publish_heads
 from sync.tracing import observed
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from sync.transport.stopping import Stopping
 
 _NOTE_SECONDS = 60

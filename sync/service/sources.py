@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Snapshot
-from sync.last_good import keep, kept
 from sync.sources import Memory, Source
+from sync.sources.snapshot_cache import keep, kept
 from sync.tracing import step
 
 _KEPT_ANEW_SECONDS = 600.0  # after which what did not change is kept as of now

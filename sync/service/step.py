@@ -9,15 +9,15 @@ from typing import Any
 
 import structlog
 
-from sync.cycle import Result, note_cluster, sync_cluster
-from sync.desired import Cluster
 from sync.plan.guards import Blocker
+from sync.reconcile.cycle import Result, note_cluster, sync_cluster
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import Read
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
 from sync.store import Lease, Store
-from sync.targets import Read
 from sync.tracing import observed
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 
 
 @dataclass(slots=True)

@@ -22,17 +22,17 @@ from procrastinate import App, JobContext, RetryStrategy
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 
-from sync.copies import CopiedStoreError
-from sync.cycle import Result
 from sync.errors import AuditBrokenError, SourceError, StoreError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
-from sync.identity import ForeignClusterError
-from sync.last_good import recalled, understood
+from sync.reconcile.cluster_identity import ForeignClusterError
+from sync.reconcile.copied_store import CopiedStoreError
+from sync.reconcile.cycle import Result
 from sync.service.health import Check, serving
 from sync.service.metrics import Metrics
 from sync.service.queue import QUEUE, TASK, SyncQueue, queue_errors, worker_connector
 from sync.service.step import ClusterStep
 from sync.sources import Memory
+from sync.sources.snapshot_cache import recalled, understood
 from sync.store import LeaseHeldError, Store
 from sync.store.database import SILENT_SECONDS
 

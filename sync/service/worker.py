@@ -20,20 +20,20 @@ import structlog
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key, Selectable, WatchNotice
-from sync.copies import CopiedStoreError
-from sync.cycle import Result
-from sync.desired import Cluster
 from sync.errors import AuditBrokenError, ClusterError, LeaseError, StoreError
-from sync.foreign_sets import Watched
-from sync.identity import ForeignClusterError
 from sync.plan.changes import Cause
+from sync.reconcile.cluster_identity import ForeignClusterError
+from sync.reconcile.copied_store import CopiedStoreError
+from sync.reconcile.cycle import Result
+from sync.reconcile.desired import Cluster
+from sync.reconcile.foreign_selections import Watched
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
 from sync.service.sources import PolledSource
 from sync.service.step import ClusterStep
 from sync.store import Lease, LeaseHeldError, Store
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from sync.transport.spreading import sooner
 
 _SETTLE_SECONDS = 0.5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sync.printing import shortened
+from sync.text import shortened
 
 Place = tuple[str | int, ...]
 """The way to a value: keys, and the positions of list items from 0."""

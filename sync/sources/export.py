@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Provenance, Snapshot
-from sync.firewall.document import MAX_BYTES, parse
-from sync.firewall.reading import read_configuration
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import MAX_BYTES, parse
 
 
 @dataclass(frozen=True, slots=True)

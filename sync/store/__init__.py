@@ -24,10 +24,10 @@ from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease, LeaseHeldError, LeaseLostError
+from sync.store.recorder import BATCH, Conclusion, Run
 from sync.store.records import Clock, Kind, Outcome, Record
-from sync.store.run import BATCH, Conclusion, Run
 from sync.store.schema import check, upgrade
-from sync.store.standings import HalfWritten, Standing
+from sync.store.status import HalfWritten, Standing
 from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
 
 __all__ = [

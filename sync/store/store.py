@@ -11,17 +11,17 @@ from typing import Literal, Self
 from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
-from sync.store import adoptions, approvals, bodies, chain, identities, leases, schema, standings
+from sync.store import adoptions, approvals, bodies, chain, identities, leases, schema, status
 from sync.store.adoptions import Adoption
 from sync.store.approvals import Approval
 from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
-from sync.store.memories import StoredMemory
 from sync.store.models import Base, Bodies, Objects
+from sync.store.recorder import Run, open_intents
 from sync.store.records import SERVICE, Clock, Record, now, stamp
-from sync.store.run import Run, open_intents
-from sync.store.standings import HalfWritten, Standing
+from sync.store.source_cache import StoredMemory
+from sync.store.status import HalfWritten, Standing
 
 NO_UUID = str(uuid.UUID(int=0))
 """The identity of a store that is not there yet: no object in any cluster carries it."""
@@ -169,7 +169,7 @@ class Store:
     ) -> None:
         """Set how a cluster or a source stands after an attempt now; `state` is one word."""
         with self.database.writing() as connection:
-            standings.stand(
+            status.stand(
                 connection,
                 kind,
                 name,
@@ -182,12 +182,12 @@ class Store:
     def standings(self) -> list[Standing]:
         """How every cluster and source stands, sorted by kind and name. Not part of the trail."""
         with self.database.reading() as connection:
-            return standings.standings(connection)
+            return status.standings(connection)
 
     def half_written(self, cluster: str) -> HalfWritten | None:
         """What was written of a cluster since its last success, where it has none since."""
         with self.database.reading() as connection:
-            return standings.half_written(connection, cluster)
+            return status.half_written(connection, cluster)
 
     def memory(self, source: str) -> StoredMemory:
         """What a source was told and is to find again. Not part of the trail."""

@@ -7,7 +7,7 @@ from sync.calico.objects import Direction, EntityRule, Rule
 from sync.net import addresses
 from sync.net.addresses import AddressSet
 from sync.options import Essential
-from sync.translate.ends import ANYWHERE, End, nets_of
+from sync.translate.endpoints import ANYWHERE, End, nets_of
 from sync.translate.zones import PODS
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from sync.net import intervals
 from sync.net.addresses import EVERYWHERE, V4_END, AddressSet
-from sync.translate.matches import Lists, match
-from sync.translate.sets import Target, group_sets
+from sync.translate.address_match import Lists, match
+from sync.translate.network_sets import Target, group_sets
 
 _List = tuple[str, ...]
 

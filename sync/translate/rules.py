@@ -17,16 +17,16 @@ from sync.calico import limits
 from sync.calico.objects import Direction, EntityRule, Icmp
 from sync.calico.objects import Rule as CalicoRule
 from sync.errors import UsageError
-from sync.firewall import tagfilter
+from sync.firewall import tag_filter
 from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
 from sync.net.ports import LAST_PORT, PortSet
 from sync.options import RuleOptions
-from sync.translate.ends import ANYWHERE, End, Ends
+from sync.translate.address_match import ANY, NOTHING, AddressMatch, Lists, match
+from sync.translate.endpoints import ANYWHERE, End, Ends
 from sync.translate.fidelity import Loss, Status
-from sync.translate.matches import ANY, NOTHING, AddressMatch, Lists, match
 from sync.translate.traffic import traffic_of
 from sync.translate.wildcards import WildcardRules
 from sync.translate.zones import Zone, Zones
@@ -96,7 +96,7 @@ class Sayer:
         self._filter = None
         if options.filter.strip():
             try:
-                self._filter = tagfilter.parse(options.filter)
+                self._filter = tag_filter.parse(options.filter)
             except ValueError as error:
                 raise UsageError(f"rules.filter cannot be read: {error}; correct it") from error
         there = (placed.rule for placed in device_group.rules if self._may_count(placed.rule))

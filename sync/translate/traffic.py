@@ -39,7 +39,7 @@ def traffic_of(rule: Rule, objects: Objects, options: RuleOptions, *, accepted: 
     """The traffic that the Calico rules of a rule match, and what is lost on the way.
 
     Only its action, services and applications count; every action but `allow` is a deny. Neither
-    list says `any` beside others (`sync.firewall.read_rules`).
+    list says `any` beside others (`sync.firewall.parse.rules`).
     `objects` are what the device group sees (`sync.firewall.effective`). `accepted`: the
     configuration takes a deny's services for what of them can be said. No traffic at all means that
     the rule matches nothing that can be said: an allow is then left out, and says so as a loss

@@ -24,7 +24,7 @@ from sync.firewall.addressing import MAX_WILDCARD_BLOCKS, Wildcard, wildcard
 from sync.firewall.objects import Address
 from sync.firewall.rules import Rule
 from sync.net.addresses import EVERYWHERE, NOWHERE, V4_END, AddressSet
-from sync.translate.matches import AddressMatch, Lists
+from sync.translate.address_match import AddressMatch, Lists
 
 _ENDS = ("source", "destination")
 _IPV4 = AddressSet((0, V4_END))

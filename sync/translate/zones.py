@@ -17,11 +17,11 @@ from typing import Any
 from sync.calico import limits, names, selectors
 from sync.errors import UsageError
 from sync.firewall.effective import EffectiveDeviceGroup
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.net import addresses
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.printing import shortened
+from sync.text import shortened
 
 PODS = "projectcalico.org/orchestrator == 'k8s'"
 """Every pod, and nothing else: sets and host endpoints may carry a zone's label too."""

@@ -10,8 +10,8 @@ from typing import Any, Final
 from sync.calico.names import essentials_name
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential
-from sync.verify.places import UnreadableError
-from sync.verify.policies import nets_of
+from sync.verify.calico_semantics import nets_of
+from sync.verify.profiles import UnreadableError
 from sync.verify.selectors import Tree, selector
 
 _MOST: Final = 1_000  # policies of essentials in one tier

@@ -15,8 +15,10 @@ from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import AddressSet
 from sync.net.intervals import Bounds, intersection
 from sync.options import RuleOptions
-from sync.printing import shortened
-from sync.verify.boxes import (
+from sync.text import shortened
+from sync.verify.calico_semantics import Direction, Policies
+from sync.verify.firewall_semantics import Action, Bound, Meant, Rulebase
+from sync.verify.packet_space import (
     FAMILIES,
     Box,
     Entry,
@@ -28,10 +30,8 @@ from sync.verify.boxes import (
     of_family,
     outside,
 )
-from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
-from sync.verify.policies import Direction, Policies
+from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
 from sync.verify.proof import Settings
-from sync.verify.rulebase import Action, Bound, Meant, Rulebase
 
 _MOST: Final = 5_000  # pieces that the flows of one side may fall into
 

@@ -2,7 +2,7 @@
 
 rulebase of a device group  ->  what it decides for a zone's pods, in order
 policies of its tier        ->  what they decide for these pods, in order
-both, beside each other     ->  the flows that they decide differently (`sync.verify.lists`)
+both, beside each other     ->  the flows that they decide differently (`sync.verify.compare`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from typing import Any, Literal
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.options import RuleOptions, ZoneOptions
-from sync.verify.boxes import Ends, Entry, Place
+from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
+from sync.verify.compare import Difference, Lists, Pods, Witness
 from sync.verify.essentials import essential_policies
-from sync.verify.lists import Difference, Lists, Pods, Witness
-from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
-from sync.verify.policies import DIRECTIONS, Direction, Policies
-from sync.verify.rulebase import Rulebase
+from sync.verify.firewall_semantics import Rulebase
+from sync.verify.packet_space import Ends, Entry, Place
+from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
 
 
 @dataclass(frozen=True, slots=True)

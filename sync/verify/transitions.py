@@ -17,10 +17,10 @@ from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.net.intervals import Bounds, to_ranges
 from sync.options import ZoneOptions
-from sync.verify.boxes import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
-from sync.verify.lists import Lists, Pods, Witness
-from sync.verify.places import Profiles, UnreadableError
-from sync.verify.policies import DIRECTIONS, STAGED, Direction, Policies
+from sync.verify.calico_semantics import DIRECTIONS, STAGED, Direction, Policies
+from sync.verify.compare import Lists, Pods, Witness
+from sync.verify.packet_space import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
+from sync.verify.profiles import Profiles, UnreadableError
 
 _Place = tuple[str, str, Direction]
 """A tier, a zone, and a direction of its pods' flows."""

@@ -11,14 +11,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sync.sources import Forgetful
-from sync.sources.panorama import PanoramaSource
-from sync.sources.panos_client import Key, Member
-from sync.sources.panos_line import AT_ONCE, Line, tls_context
-from sync.sources.registered import LastTold
+from sync.sources.panorama.client import Key, Member
+from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
+from sync.sources.panorama.registered_ips import LastTold
+from sync.sources.panorama.source import PanoramaSource
 from tests.contract.hiding import HIDDEN, HOST
 from tests.contract.simulated import PASSWORD, THE_SIMULATOR, USER, simulated
 from tests.contract.tape import played, recorded
-from tests.simulator.authority import Authority
+from zonebridge_simulator.authority import Authority
 
 SYSTEM: Final = "<show><system><info></info></system></show>"
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from tests.simulator.authority import Authority
-from tests.simulator.panorama import Panorama
 from tests.words import address, document, dynamic, entry, group, members, rule, service, tag, text
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.panorama import Panorama
 
 THE_SIMULATOR: Final = "the simulator of the tests"
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import pytest
 from lxml import etree
 
-from sync.sources.panos_client import Key
-from sync.sources.panos_line import PanoramaError, RefusedError
+from sync.sources.panorama.client import Key
+from sync.sources.panorama.connection import PanoramaError, RefusedError
 from tests.contract.conversation import SYSTEM, Conversation
 
 SHARED = "/config/shared"

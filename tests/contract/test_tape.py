@@ -7,8 +7,8 @@ import pytest
 import yaml
 from vcr.errors import CannotOverwriteExistingCassetteException
 
-from sync.sources.panos_client import Member
-from sync.sources.panos_line import PanoramaError
+from sync.sources.panorama.client import Member
+from sync.sources.panorama.connection import PanoramaError
 from tests.contract.conversation import (
     SYSTEM,
     Conversation,
@@ -17,10 +17,10 @@ from tests.contract.conversation import (
     with_the_simulator,
 )
 from tests.contract.simulated import DOCUMENT, PASSWORD, USER, simulated
-from tests.simulator.authority import Authority
-from tests.simulator.faults import LOGIN_PAGE, Body
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import every
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import LOGIN_PAGE, Body
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import every
 
 STATE = "<show><high-availability><state></state></high-availability></show>"
 

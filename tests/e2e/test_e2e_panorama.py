@@ -14,11 +14,11 @@ from tests.e2e.installation import (
     until,
     without_rights,
 )
-from tests.simulator.authority import Authority
-from tests.simulator.faults import HttpStatus, Truncated
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import every, reads
 from tests.words import entry, members, tag
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import HttpStatus, Truncated
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import every, reads
 
 PASSWORD = "s3cret-of-the-reader"
 

@@ -23,8 +23,8 @@ from tests.fault_proxy import FaultProxy, Silence, everything, fault_proxy
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import nets
 from tests.postgresql import Database, Server
-from tests.simulator.authority import Authority
 from tests.tcp_proxy import DatabaseProxy, database_proxy
+from zonebridge_simulator.authority import Authority
 
 TTL = timedelta(seconds=4)
 # A standby looks when the lease ends by the database; the rest is what a loaded machine needs.

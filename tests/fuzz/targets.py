@@ -16,27 +16,27 @@ from lxml import etree
 from sync.assembly import translation_options
 from sync.calico.validator import validate
 from sync.errors import SourceError, UsageError
-from sync.firewall import addressing, tagfilter
+from sync.firewall import addressing, tag_filter
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.networks import derived
-from sync.firewall.reading import read_configuration
-from sync.firewall.resolution import resolve_groups
+from sync.firewall.groups import resolve_groups
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
 from sync.firewall.runtime import Registrations, tagged
+from sync.firewall.zone_networks import derived
 from sync.net import addresses, ports
+from sync.reconcile.device_groups import DeviceGroupHere, target_of
 from sync.settings import Settings, load
 from sync.sources import Forgetful
-from sync.sources.panorama import PanoramaSource
-from sync.sources.panos_client import Key, Member
-from sync.sources.panos_line import AT_ONCE, Line
-from sync.sources.registered import LastTold
-from sync.targets import DeviceGroupHere, target_of
-from sync.translate.translation import Options, translate
+from sync.sources.panorama.client import Key, Member
+from sync.sources.panorama.connection import AT_ONCE, Line
+from sync.sources.panorama.registered_ips import LastTold
+from sync.sources.panorama.source import PanoramaSource
+from sync.translate.compiler import Options, translate
 from tests.conftest import ROOT, samples
 from tests.fuzz.mutation import HOSTILE, mutated_bytes, mutated_xml
-from tests.simulator.faults import LOGIN_PAGE
 from tests.words import document, entry, members, tag, text
+from zonebridge_simulator.faults import LOGIN_PAGE
 
 _AUDIT = tag("result", *(entry(str(each), text("administrator", "alice")) for each in (51, 52)))
 _JOB = "".join(
@@ -250,14 +250,14 @@ def _values(random: Random) -> bytes:
 
 def read_values(data: bytes) -> None:
     """Every line as an address, as ports and as a filter; all of them as registered addresses."""
-    filters: list[tagfilter.TagFilter] = []
+    filters: list[tag_filter.TagFilter] = []
     rows: list[tuple[addresses.AddressSet, list[str]]] = []
     for line in data.decode("utf-8", "replace").split("\n"):
         for read in _READERS:
             with suppress(ValueError):
                 read(line)
         with suppress(ValueError):
-            filters.append(tagfilter.parse(line))
+            filters.append(tag_filter.parse(line))
         if found := addressing.literal(line):
             rows.append((found, line.split(".")))
         elif rows:

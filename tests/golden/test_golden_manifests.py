@@ -25,14 +25,14 @@ from sync.calico.validator import validate
 from sync.clusters.manifests import render
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.networks import derived
-from sync.firewall.reading import read_configuration
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
+from sync.firewall.zone_networks import derived
 from sync.settings import load
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import Report
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.network_sets import Target
 from sync.translate.zones import PODS
 from tests.conftest import ROOT, samples
 from tests.naive.documents import shuffled

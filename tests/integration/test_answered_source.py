@@ -16,10 +16,10 @@ from sync.firewall.runtime import External
 from sync.net.addresses import AddressSet, network
 from sync.service.sources import PolledSource
 from sync.settings import load
-from sync.sources.answers import AnsweredSource
+from sync.sources.dns import Names
+from sync.sources.edl import Lists
+from sync.sources.enriched import AnsweredSource
 from sync.sources.export import ExportSource
-from sync.sources.lists import Lists
-from sync.sources.names import Names
 from tests.memory import HeldMemory
 from tests.name_server import NameServer
 from tests.words import Word, address, document, entry, read, shared, tag, text

@@ -29,8 +29,8 @@ from tests.chart import (
     render,
     settings,
 )
-from tests.simulator.authority import Authority
 from tests.unit.store.words import apply, create, group
+from zonebridge_simulator.authority import Authority
 
 ZONEBRIDGE = Path(sys.executable).with_name("zonebridge")
 OTHERS_CHECK = {

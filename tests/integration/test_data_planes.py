@@ -24,17 +24,17 @@ from sync.calico import limits
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key
 from sync.firewall.configuration import Configuration
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.networks import NOTHING
-from sync.firewall.reading import read_configuration
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.plan.changes import Change
 from sync.plan.differences import differences
 from sync.plan.plan import make_plan
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from tests import words
 from tests.conftest import samples
 from tests.data_plane import DataPlane, KernelSets, kernel_sets, overlapping

@@ -23,9 +23,9 @@ import urllib3
 import yaml
 from urllib3.exceptions import InsecureRequestWarning, SSLError
 
-from sync.clusters import kubeconfig
-from sync.clusters.exec_plugin import Credentials
-from sync.clusters.kubeconfig import PARALLEL, Access, Connection, connect
+from sync.clusters.kubernetes.auth import kubeconfig
+from sync.clusters.kubernetes.auth.exec_plugin import Credentials
+from sync.clusters.kubernetes.auth.kubeconfig import PARALLEL, Access, Connection, connect
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api, made, reader, writer
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sync.clusters import events as module
-from sync.clusters.api import Api
 from sync.clusters.cluster import Said
-from sync.clusters.events import KubernetesEvents, pod
+from sync.clusters.kubernetes import events as module
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.events import KubernetesEvents, pod
 from sync.errors import ClusterError
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api

@@ -23,10 +23,10 @@ from sync.calico.objects import (
 )
 from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
-from sync.clusters import kubernetes
-from sync.clusters.api import Api
 from sync.clusters.cluster import ClusterFacts, FelixSettings, Key, NotWrittenError
-from sync.clusters.watch import SELECTABLE, KubernetesWatcher
+from sync.clusters.kubernetes import objects
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.watcher import SELECTABLE, KubernetesWatcher
 from sync.net.addresses import AddressSet, network
 from sync.plan.differences import differences
 from tests.kubernetes_cluster import GUEST, NATIVE, ControlPlane
@@ -203,7 +203,7 @@ def test_the_zones_of_labelled_pods_are_told(prod: Api, calico: ControlPlane) ->
 def test_pods_on_every_page_are_seen(
     prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubernetes, "_PAGE", 2)
+    monkeypatch.setattr(objects, "_PAGE", 2)
     pool(calico, "v4", "10.48.0.0/16")
     for number in range(6):
         pod(calico, f"web-{number}", f"10.48.0.{number}")
@@ -254,7 +254,7 @@ def labelled(plane: ControlPlane, kind: str, name: str, spec: Any = None, **labe
 def test_sets_of_namespaces_and_host_endpoints_are_told_with_their_labels(
     prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubernetes, "_PAGE", 1)
+    monkeypatch.setattr(objects, "_PAGE", 1)
     labelled(calico, "NetworkSet", "plain", {"nets": ["192.0.2.0/24"]})
     labelled(calico, "NetworkSet", "pods", {"nets": ["192.0.2.0/24"]}, role="web")
     default = ["projectcalico-default-allow"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.api import Api
 from sync.clusters.cluster import Lifeline, Lifelines
+from sync.clusters.kubernetes.client import Api
 from sync.net.addresses import address
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api, reader

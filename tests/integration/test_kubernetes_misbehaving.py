@@ -16,16 +16,16 @@ import pytest
 import urllib3
 import yaml
 
-from sync.clusters import api as clusters_api
-from sync.clusters.api import Api, ApiError, TooLargeError
 from sync.clusters.cluster import NotWrittenError, OutOfReachError
-from sync.clusters.kubeconfig import Access, connect
-from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes import client as clusters_api
+from sync.clusters.kubernetes.auth.kubeconfig import Access, connect
+from sync.clusters.kubernetes.client import Api, ApiError, TooLargeError
+from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
 from sync.errors import ClusterError
 from sync.transport.deadline import cut_after
 from sync.transport.stopping import Stopping
 from tests.kubernetes_words import OWNER, made
-from tests.simulator.authority import Authority
+from zonebridge_simulator.authority import Authority
 
 TOKEN = "s3cr3t-t0ken"
 SETS = "/apis/projectcalico.org/v3/globalnetworksets"

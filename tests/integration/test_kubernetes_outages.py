@@ -11,23 +11,23 @@ import pytest
 
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterWriter
-from sync.clusters.kubernetes import KubernetesReader, KubernetesWriter
-from sync.clusters.watch import KubernetesWatcher
-from sync.desired import Cluster
+from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.watcher import KubernetesWatcher
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
 from sync.store import Store, open_store
 from sync.store.verification import verify
-from sync.targets import DeviceGroupHere
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from tests.fault_proxy import FaultProxy, Status, fault_proxy, watches, writes
 from tests.integration.test_kubernetes_watch import threads, until
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import api, nets
-from tests.simulator.authority import Authority
 from tests.unit.service.words import SaidSource
 from tests.words import address, group
+from zonebridge_simulator.authority import Authority
 
 MINUTE = 60
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import Workload
+from sync.clusters.kubernetes.client import Api, ApiError
 from sync.net.addresses import address
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api, reader

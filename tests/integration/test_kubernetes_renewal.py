@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sync.clusters import renewal
-from sync.clusters.api import Api, ApiError
+from sync.clusters.kubernetes.auth import renewal
+from sync.clusters.kubernetes.client import Api, ApiError
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import SETS, api
-from tests.simulator.authority import Authority
+from zonebridge_simulator.authority import Authority
 
 
 @pytest.fixture(autouse=True)

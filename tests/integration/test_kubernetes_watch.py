@@ -16,11 +16,11 @@ import urllib3
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS
-from sync.clusters import watch
-from sync.clusters.api import Api
 from sync.clusters.cluster import Key, Selectable
-from sync.clusters.kubeconfig import connect
-from sync.clusters.watch import KubernetesWatcher, Pace
+from sync.clusters.kubernetes import watcher
+from sync.clusters.kubernetes.auth.kubeconfig import connect
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import (
     OWNER,
@@ -39,7 +39,7 @@ from tests.kubernetes_words import (
 SECONDS = 90
 KEY = ("GlobalNetworkSet", "pan.web")
 WEB = made("pan.web", "10.0.0.1/32")
-KINDS_WATCHED = len(KINDS) + len(watch.SELECTABLE)
+KINDS_WATCHED = len(KINDS) + len(watcher.SELECTABLE)
 WIDER = made("pan.web", "10.0.0.0/24")
 QUICK = Pace(first_pause=0.05, longest_pause=1, between_lists=0.1)
 _number = itertools.count()
@@ -91,7 +91,7 @@ def watched(watching: Api, pace: Pace = QUICK) -> Iterator[Told]:
     told, stopping = Told(), threading.Event()
     KubernetesWatcher(watching, OWNER, pace).watch(told.changed, told.labelled, told.miss, stopping)
     try:
-        until(lambda: told.missed >= len(watch.KINDS) + len(watch.SELECTABLE))
+        until(lambda: told.missed >= len(watcher.KINDS) + len(watcher.SELECTABLE))
         yield told
     finally:
         stopping.set()
@@ -225,8 +225,8 @@ def test_sets_and_host_endpoints_of_others_are_told_of_as_they_come_and_go(
 def test_it_outlives_the_api_server_and_misses_nothing_that_comes_after(
     calico: ControlPlane, ours: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
-    monkeypatch.setattr(watch, "SELECTABLE", {})
+    monkeypatch.setattr(watcher, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
+    monkeypatch.setattr(watcher, "SELECTABLE", {})
     writer(ours).create(WEB)
     with watched(named(calico)) as told:
 

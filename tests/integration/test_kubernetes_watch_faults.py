@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from sync.calico.objects import KINDS
-from sync.clusters import watch
 from sync.clusters.cluster import WatchNotice
-from sync.clusters.watch import KubernetesWatcher, Pace
+from sync.clusters.kubernetes import watcher
+from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
 from tests.fault_proxy import (
     Altered,
     Asked,
@@ -31,7 +31,7 @@ from tests.fault_proxy import (
 from tests.integration.test_kubernetes_watch import KEY, WEB, Told, threads, until
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import OWNER, api, edit, remove, writer
-from tests.simulator.authority import Authority
+from zonebridge_simulator.authority import Authority
 
 PACE = Pace(
     lasts=(240, 300), lived=5, first_pause=0.02, longest_pause=0.2, silence=1, between_lists=0.3
@@ -41,8 +41,8 @@ PACE = Pace(
 
 @pytest.fixture(autouse=True)
 def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
-    monkeypatch.setattr(watch, "SELECTABLE", {})
+    monkeypatch.setattr(watcher, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
+    monkeypatch.setattr(watcher, "SELECTABLE", {})
 
 
 @pytest.fixture

@@ -15,17 +15,15 @@ from panos.policies import PostRulebase, PreRulebase, SecurityRule
 from sync.errors import SourceError
 from sync.firewall import objects as ours
 from sync.firewall.configuration import SHARED, Configuration, Scope
-from sync.firewall.document import parse
+from sync.firewall.parse.document import parse
 from sync.firewall.rules import ANY, Rule
 from sync.firewall.templates import Network
 from sync.firewall.templates import TemplateStack as OurStack
 from sync.net.ports import PortSet
-from sync.sources.panos_line import AT_ONCE, Line, tls_context
+from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
 from tests.conftest import samples
 from tests.object_tree import Verified, refresh
 from tests.panorama_words import source_of
-from tests.simulator.authority import Authority
-from tests.simulator.panorama import Panorama
 from tests.words import (
     Word,
     address,
@@ -39,6 +37,8 @@ from tests.words import (
     tag,
     text,
 )
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.panorama import Panorama
 
 # What both say of an object: its fields by name, in a form that neither of them has of its own.
 Said = dict[str, object]

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from lxml import etree
 
-from sync.sources.panorama import PanoramaSource
+from sync.sources.panorama.source import PanoramaSource
 from tests.panorama_words import FAULTS, Clock, failure_of, source_of
-from tests.simulator.authority import Authority
-from tests.simulator.faults import Body, Drip, EmptyResult, Fault, Silence
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, reads
 from tests.words import address, document, dynamic, group, read, rule
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import Body, Drip, EmptyResult, Fault, Silence
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import Request, reads
 
 
 def company(

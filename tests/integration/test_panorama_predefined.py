@@ -7,13 +7,13 @@ import structlog
 
 from sync.firewall.applications import resolve_applications
 from sync.firewall.objects import Application, ApplicationGroup
-from sync.sources.panorama import PanoramaSource
+from sync.sources.panorama.source import PanoramaSource
 from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, source_of
-from tests.simulator.authority import Authority
-from tests.simulator.faults import ApiError, Drip, EmptyResult, Fault, Huge, Silence
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, op, reads
 from tests.words import document, entry, members, tag, text
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import ApiError, Drip, EmptyResult, Fault, Huge, Silence
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import Request, op, reads
 
 
 def app(name: str, *ports: str, extended: tuple[str, ...] = ()) -> str:
@@ -184,7 +184,7 @@ def test_whatever_fails_leaves_what_is_known(
 def test_content_that_never_ends_is_none(
     panorama: Panorama, source: PanoramaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.sources.panos_line.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("sync.sources.panorama.connection.MAX_BYTES", 1_000_000)
     panorama.fail(of_content, Huge(10**12), times=None)
     assert source.read().predefined == {}
 

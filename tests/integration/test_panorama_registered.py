@@ -6,19 +6,19 @@ from threading import Lock
 import pytest
 import structlog
 
-from sync.firewall import tagfilter
+from sync.firewall import tag_filter
 from sync.firewall.configuration import Snapshot
 from sync.firewall.runtime import Registrations, tagged
 from sync.net.addresses import network
-from sync.sources import registered
-from sync.sources.panorama import PanoramaSource
+from sync.sources.panorama import registered_ips
+from sync.sources.panorama.source import PanoramaSource
 from tests.memory import HeldMemory
 from tests.panorama_words import FAULTS, HALF_AN_HOUR, Clock, failure_of, source_of
-from tests.simulator.authority import Authority
-from tests.simulator.faults import ApiError, Body, Drip, EmptyResult, Fault, Reset, Silence
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, every, of, op
 from tests.words import Word, address, document, dynamic, entry, tag, text
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import ApiError, Body, Drip, EmptyResult, Fault, Reset, Silence
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import Request, every, of, op
 
 AUDIT = "<show><config><audit><info></info></audit></config></show>"
 COUNT = "<option>count</option>"
@@ -63,7 +63,7 @@ def source(authority: Authority, panorama: Panorama, clock: Clock) -> PanoramaSo
 
 
 def held(snapshot: Snapshot, name: str = "eu", asked: str = "web") -> list[str]:
-    return snapshot.registered[name].held(tagfilter.parse(asked)).surely.cidrs()
+    return snapshot.registered[name].held(tag_filter.parse(asked)).surely.cidrs()
 
 
 def missing(snapshot: Snapshot, name: str = "eu") -> tuple[str, ...]:
@@ -283,7 +283,7 @@ def test_one_that_comes_after_the_count_is_counted_again(
 def test_there_is_a_most(
     panorama: Panorama, source: PanoramaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registered, "MOST", 10)
+    monkeypatch.setattr(registered_ips, "MOST", 10)
     panorama.registered_on["001"] = many(11)
     assert missing(source.read()) == ("firewall 001 has more than 10 addresses registered",)
     assert not any(of("001")(each) and "<limit>" in each.cmd for each in panorama.requests)
@@ -319,7 +319,7 @@ def test_what_a_firewall_told_last_counts_for_a_while(
                 clock.sleep(30)
                 read = each.read()
                 assert (missing(read), held(read)) == ((), ["10.1.0.1/32"])
-                found = read.registered["eu"].held(tagfilter.parse("web"))
+                found = read.registered["eu"].held(tag_filter.parse("web"))
                 assert found.because[0] == (
                     "firewall 001 does not tell (001 not connected); what it told last counts"
                 )
@@ -329,7 +329,7 @@ def test_what_a_firewall_told_last_counts_for_a_while(
         read = each.read()
         assert missing(read) == ("firewall 001 does not tell (001 not connected)",)
         assert held(read) == []
-        assert read.registered["eu"].held(tagfilter.parse("web")).at_most is None
+        assert read.registered["eu"].held(tag_filter.parse("web")).at_most is None
     panorama.disconnected.clear()
     panorama.registered_on["001"] = panorama.registered_on["002"]
     clock.sleep(30)

@@ -12,17 +12,18 @@ from lxml import etree
 from sync.assembly import translation_options
 from sync.errors import SourceError, UsageError
 from sync.firewall.configuration import Snapshot
-from sync.firewall.document import parse
+from sync.firewall.parse.document import parse
+from sync.reconcile.device_groups import DeviceGroupHere, target_of
 from sync.settings import Settings
 from sync.sources.export import ExportSource
-from sync.sources.panorama import PanoramaSource, _Interval
-from sync.targets import DeviceGroupHere, target_of
-from sync.translate.translation import translate
+from sync.sources.panorama.source import PanoramaSource, _Interval
+from sync.translate.compiler import translate
 from sync.transport.spreading import sooner
 from tests.conftest import samples
 from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, failure_of, source_of
-from tests.simulator.authority import Authority
-from tests.simulator.faults import (
+from tests.words import address, document, entry, group, tag, text
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import (
     ApiError,
     Body,
     Drip,
@@ -35,10 +36,9 @@ from tests.simulator.faults import (
     Reset,
     Silence,
 )
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, every, keygen, op, reads
-from tests.simulator.state import AuditShape
-from tests.words import address, document, entry, group, tag, text
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import Request, every, keygen, op, reads
+from zonebridge_simulator.state import AuditShape
 
 
 def company(web: str = "10.0.0.1", **given: str) -> bytes:
@@ -605,7 +605,7 @@ def test_a_part_that_is_empty_is_none(panorama: Panorama, authority: Authority, 
 def test_a_part_that_never_ends_is_none(
     panorama: Panorama, source: PanoramaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.sources.panos_line.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("sync.sources.panorama.connection.MAX_BYTES", 1_000_000)
     panorama.fail(reads("/config/shared"), Huge(10**12))
     assert "more than 1,000,000 bytes" in failure_of(source.read)
     source.read()

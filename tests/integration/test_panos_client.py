@@ -18,13 +18,14 @@ from panos.panorama import DeviceGroup
 from structlog.testing import capture_logs
 
 from sync.errors import SourceError, UsageError
-from sync.sources import panos_line
-from sync.sources.panos_client import Key, Member
-from sync.sources.panos_line import AT_ONCE, Line, PanoramaError, tls_context
+from sync.sources.panorama import connection
+from sync.sources.panorama.client import Key, Member
+from sync.sources.panorama.connection import AT_ONCE, Line, PanoramaError, tls_context
 from sync.sources.trust import Trust
 from tests.object_tree import Verified
-from tests.simulator.authority import Authority
-from tests.simulator.faults import (
+from tests.words import PANORAMA, address, document
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import (
     ApiError,
     Body,
     Compressed,
@@ -43,10 +44,9 @@ from tests.simulator.faults import (
     Silence,
     Truncated,
 )
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, every, keygen, op, reads
-from tests.simulator.server import HTML
-from tests.words import PANORAMA, address, document
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import Request, every, keygen, op, reads
+from zonebridge_simulator.server import HTML
 
 AUDIT = "<show><config><audit><info></info></audit></config></show>"
 SHARED = "/config/shared/address"
@@ -606,8 +606,8 @@ def test_no_error_quotes_the_key_that_was_sent(panorama: Panorama, client: Clien
 
 
 def test_an_error_quotes_neither_what_was_answered_nor_much_of_a_proxys_words() -> None:
-    assert panos_line.own_words(BadStatusLine("GET /?token=hunter2")) == "BadStatusLine"
-    said = panos_line.own_words(OSError(f"Tunnel connection failed: 407 {'x ' * 9000}"))
+    assert connection.own_words(BadStatusLine("GET /?token=hunter2")) == "BadStatusLine"
+    said = connection.own_words(OSError(f"Tunnel connection failed: 407 {'x ' * 9000}"))
     assert said.startswith("Tunnel connection failed: 407 x x")
     assert len(said) == 200
 
@@ -628,7 +628,7 @@ def test_silence_ends_a_call(panorama: Panorama, authority: Authority) -> None:
 def test_an_answer_without_end_is_not_kept(
     panorama: Panorama, client: Client, length: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panos_line, "MAX_BYTES", 3_000_000)
+    monkeypatch.setattr(connection, "MAX_BYTES", 3_000_000)
     panorama.fail(every, Huge(10**12, length))
     error = error_of(lambda: client.dns)
     assert "more than 3,000,000 bytes" in str(error)
@@ -639,7 +639,7 @@ def test_an_answer_without_end_is_not_kept(
 def test_an_answer_of_tags_alone_is_not_parsed(
     panorama: Panorama, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panos_line, "_MAX_TAGS", 1000)
+    monkeypatch.setattr(connection, "_MAX_TAGS", 1000)
     panorama.fail(every, Body(b"<a>" + b"<b/>" * 1000 + b"</a>"))
     assert "more than 1,000 tags" in str(error_of(lambda: client.dns))
     assert client.dns == "10.0.0.53"

@@ -16,8 +16,9 @@ from panos.objects import AddressObject
 from panos.panorama import DeviceGroup
 from panos.panorama import Panorama as PanosPanorama
 
-from tests.simulator.authority import Authority
-from tests.simulator.faults import (
+from tests.words import PANORAMA, address, document, entry, tag
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import (
     ApiError,
     Body,
     ContentType,
@@ -34,10 +35,9 @@ from tests.simulator.faults import (
     Silence,
     Truncated,
 )
-from tests.simulator.panorama import Panorama
-from tests.simulator.request import Request, edl, every, keygen, op, reads
-from tests.simulator.server import Answer
-from tests.words import PANORAMA, address, document, entry, tag
+from zonebridge_simulator.panorama import Panorama
+from zonebridge_simulator.request import Request, edl, every, keygen, op, reads
+from zonebridge_simulator.server import Answer
 
 AUDIT = "<show><config><audit><info/></audit></config></show>"
 JOBS = "<show><jobs><all/></jobs></show>"

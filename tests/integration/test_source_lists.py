@@ -12,15 +12,16 @@ from structlog.testing import capture_logs
 from sync.firewall.objects import ExternalList
 from sync.firewall.runtime import External
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.sources import Memory, lists
-from sync.sources.lists import Lists
-from sync.sources.panos_line import tls_context
+from sync.sources import Memory
+from sync.sources import edl as lists
+from sync.sources.edl import Lists
+from sync.sources.panorama.connection import tls_context
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
-from tests.simulator.authority import Authority
-from tests.simulator.faults import Drip, Huge, Redirect, Reset, Silence, Truncated
-from tests.simulator.request import Request
-from tests.simulator.server import Answer, Exchange, Server
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.faults import Drip, Huge, Redirect, Reset, Silence, Truncated
+from zonebridge_simulator.request import Request
+from zonebridge_simulator.server import Answer, Exchange, Server
 
 PLAIN = "text/plain"
 Reply = Callable[[Exchange], None]

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.sources import Memory
-from sync.sources.names import Names
+from sync.sources.dns import Names
 from tests.memory import HeldMemory
 from tests.name_server import NameServer
 

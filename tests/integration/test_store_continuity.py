@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from sync.errors import AuditBrokenError, StoreError, UsageError
 from sync.store import Store, open_store
-from sync.store.published import hold_to_heads, publish_heads, read_heads
+from sync.store.head_file import hold_to_heads, publish_heads, read_heads
 from tests.postgresql import Server
 from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group
 

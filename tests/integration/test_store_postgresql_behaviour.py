@@ -24,8 +24,8 @@ from sync.store import (
     Standing,
     Store,
     audit,
-    memories,
     open_store_read_only,
+    source_cache,
 )
 from sync.store.audit import Filter
 from sync.store.records import hash_of, stamp
@@ -514,7 +514,7 @@ def test_a_store_that_is_only_looked_at_remembers_nothing(place: Place, store: S
 def test_what_is_damaged_is_as_if_it_were_not_there(
     store: Store, monkeypatch: pytest.MonkeyPatch, damaged: bytes
 ) -> None:
-    monkeypatch.setattr(memories, "_MAX_BYTES", MOST)
+    monkeypatch.setattr(source_cache, "_MAX_BYTES", MOST)
     memory = store.memory("main")
     memory.remember("list", "a", bytes(MOST))
     assert memory.recall("list", "a") == bytes(MOST)
@@ -526,7 +526,7 @@ def test_what_is_damaged_is_as_if_it_were_not_there(
 def test_in_the_place_of_what_is_too_large_nothing_is_remembered(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memories, "_MAX_BYTES", MOST)
+    monkeypatch.setattr(source_cache, "_MAX_BYTES", MOST)
     memory = store.memory("main")
     memory.remember("list", "a", b"one")
     memory.remember("list", "a", bytes(MOST + 1))

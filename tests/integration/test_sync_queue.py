@@ -15,8 +15,9 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import text
 
 from sync.calico.ownership import owner_labels
-from sync.desired import Cluster
 from sync.errors import StoreError
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.service import queue as module
 from sync.service import tasks
 from sync.service.metrics import Metrics
@@ -26,8 +27,7 @@ from sync.service.step import ClusterStep
 from sync.service.tasks import Worker
 from sync.store import Store, open_store
 from sync.store.schema import QUEUE_SCHEMA
-from sync.targets import DeviceGroupHere
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from tests.postgresql import Database
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group

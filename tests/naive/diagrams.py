@@ -20,9 +20,9 @@ from oxidd.bdd import BDDFunction, BDDManager
 
 from sync.firewall.services import Traffic
 from sync.net.addresses import AddressSet
-from sync.verify.boxes import Ends, Entry
-from sync.verify.lists import Witness
-from sync.verify.places import Profiles
+from sync.verify.compare import Witness
+from sync.verify.packet_space import Ends, Entry
+from sync.verify.profiles import Profiles
 from tests.naive.flows import ICMP, ICMP6, LAST, written
 
 Diagram = BDDFunction

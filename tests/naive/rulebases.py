@@ -16,7 +16,7 @@ from random import Random
 from typing import Literal
 
 from sync.calico.names import label_value
-from sync.firewall import networks
+from sync.firewall import zone_networks as networks
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective

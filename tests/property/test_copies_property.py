@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
 from sync.clusters.cluster import Key, LiveObject
-from sync.copies import CopiedStoreError
+from sync.reconcile.copied_store import CopiedStoreError
 from sync.store import Store, open_store
 from sync.store.verification import verify
 from tests.unit.store.words import ticking

@@ -10,8 +10,8 @@ from re import compile as pattern
 import pytest
 
 from sync.net.addresses import EVERYWHERE, network, written
-from sync.verify.boxes import Packet
 from sync.verify.explain import Case, Decider, Party, Side, explain, verdict_of
+from sync.verify.packet_space import Packet
 from tests.naive import calico_verdict
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall

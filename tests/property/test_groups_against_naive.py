@@ -5,10 +5,10 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.reading import read_configuration
-from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.groups import Resolved, resolve_groups
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
 from sync.net.addresses import network
 from tests.naive import documents, reader
 

@@ -18,19 +18,19 @@ from typing import Literal, NamedTuple
 import orjson
 import pytest
 
-from sync.firewall.networks import Derived
 from sync.firewall.services import Traffic
+from sync.firewall.zone_networks import Derived
 from sync.net.addresses import EVERYWHERE, AddressSet, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
-from sync.verify.boxes import Entry
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
+from sync.verify.calico_semantics import Direction, Policies
+from sync.verify.compare import Lists, Pods
 from sync.verify.essentials import essential_policies
-from sync.verify.lists import Lists, Pods
-from sync.verify.places import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
-from sync.verify.policies import Direction, Policies
+from sync.verify.firewall_semantics import Rulebase
+from sync.verify.packet_space import Entry
+from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
 from sync.verify.proof import Settings, prove
-from sync.verify.rulebase import Rulebase
 from tests import words
 from tests.naive.diagrams import Space
 from tests.property.test_proof_property import (

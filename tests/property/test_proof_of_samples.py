@@ -15,9 +15,9 @@ import pytest
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.reading import read_configuration
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
 from tests.conftest import samples
 from tests.naive.calico_verdict import Calico
 from tests.naive.rulebases import Known, case_of

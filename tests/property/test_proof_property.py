@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 from sync.net.addresses import AddressSet, network
-from sync.verify.places import DeviceGroup
+from sync.verify.profiles import DeviceGroup
 from sync.verify.proof import Difference, Proof, Settings, prove
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall, cluster_verdict

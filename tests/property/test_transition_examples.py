@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from sync.calico import limits
-from sync.targets import DeviceGroupHere
+from sync.reconcile.device_groups import DeviceGroupHere
 from tests.transitions import Firm, Says, Trace, complaints, ended, journey, synced
 
 QUARANTINE = Says("quarantine", "deny", ("users",), ("web",), ("quarantine",))

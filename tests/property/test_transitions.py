@@ -25,13 +25,13 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.firewall.effective import EffectiveRule, effective
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.plan.changes import Change
 from sync.plan.differences import Key, differences
 from sync.plan.order import POLICIES, Step, Unwritten
 from sync.plan.plan import Plan, make_plan
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from tests.firms import changed, drawn, pressed, pressed_on
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import End, Flow

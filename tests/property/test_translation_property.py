@@ -21,9 +21,9 @@ from sync.calico.validator import validate
 from sync.clusters.cluster import Key
 from sync.firewall.effective import EffectiveRule, effective
 from sync.net.addresses import AddressSet, network
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import RuleFidelity, Status
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.network_sets import Target
 from tests.naive.calico_verdict import Calico, Verdict
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ORACLES, Flow, Oracle

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.calico.selectors import problem
-from sync.verify import flows
-from sync.verify.boxes import Packet
-from sync.verify.flows import Flows
+from sync.verify import single_flow
+from sync.verify.packet_space import Packet
 from sync.verify.selectors import selector
+from sync.verify.single_flow import Flows
 from tests.naive import calico_verdict
 from tests.naive.flows import End
 from tests.property.test_translation_property import judged
@@ -19,18 +19,18 @@ from tests.property.test_translation_property import judged
 def test_both_readings_give_the_same_verdicts(seed: int, tame: bool) -> None:
     one = judged(seed, tame=tame)
     documents = [manifest.document() for manifest in one.translated.manifests.values()]
-    ends: dict[End, flows.End] = {}
+    ends: dict[End, single_flow.End] = {}
 
-    def end(of: End) -> flows.End:
+    def end(of: End) -> single_flow.End:
         if of not in ends:
             labels = calico_verdict.labels_of(of.pod) if of.pod else None
-            ends[of] = flows.End(str(of), (of.family, of.address), labels)
+            ends[of] = single_flow.End(str(of), (of.family, of.address), labels)
         return ends[of]
 
     asked = [
         (
             flow,
-            flows.Flow(
+            single_flow.Flow(
                 end(flow.source),
                 end(flow.destination),
                 Packet(flow.protocol, flow.source_port, flow.port, flow.icmp),

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from sync.desired import Cluster
 from sync.firewall.effective import EffectiveRule
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.net.addresses import AddressSet, network
+from sync.queries.verification import Verified, verified
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.store import Store, open_store
-from sync.targets import DeviceGroupHere
 from sync.translate import chains
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
-from sync.verifying import Verified, verified
+from sync.translate.compiler import Options, Translated, translate
+from sync.translate.network_sets import Target
 from tests.memory import MemoryCluster
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import ORACLES, End, Flow
@@ -189,7 +189,9 @@ def betweens(seed: int, store: Store) -> Iterator[Between]:
             pod_cidrs=options_of(made).pod_cidrs,
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sync.targets.derived", lambda _, name: derived_of(made, name))
+            patch.setattr(
+                "sync.reconcile.device_groups.derived", lambda _, name: derived_of(made, name)
+            )
             found = verified(cluster, {"panorama": _snapshot(made)}, store, options_of(made))
         yield Between(made, shall, tuple(stands.values()), found)
 

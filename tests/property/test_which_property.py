@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.holding import Holds, holding, how_much, literal
-from sync.firewall.networks import NOTHING
+from sync.firewall.groups import Resolved, resolve_groups
+from sync.firewall.membership import Holds, holding, how_much, literal
 from sync.firewall.objects import Address, AddressGroup
-from sync.firewall.reading import read_configuration
-from sync.firewall.resolution import Resolved, resolve_groups
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
-from sync.translate.which import which
+from sync.queries.which import which
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from tests.naive import documents, reader
 from tests.words import Word, address, dynamic, group, rule, seen_by
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sync.firewall.addressing import MAX_WILDCARD_BLOCKS, Wildcard, wildcard
 from sync.net.addresses import AddressSet
-from sync.proving import disagreements
+from sync.reconcile.verification import disagreements
 from sync.verify.wildcards import pattern
 from tests.naive.rulebases import Case, case
 from tests.property.test_proof_property import documents_of, proof_of

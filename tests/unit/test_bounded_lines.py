@@ -8,9 +8,9 @@ from sync.cli.unconfigured import sentences
 from sync.errors import SourceError
 from sync.firewall.effective import effective
 from sync.firewall.runtime import Registrations
-from sync.firewall.tagfilter import parse
+from sync.firewall.tag_filter import parse
 from sync.plan.plan import Origin, Plan
-from sync.plan.text import markdown, text
+from sync.render.plan import markdown, text
 from sync.settings.problems import did_you_mean
 from tests.words import document, read
 

@@ -13,9 +13,9 @@ from panos.errors import PanDeviceError
 from vcr.request import Request
 
 from sync.errors import SourceError
-from sync.firewall.document import panorama as panorama_of
-from sync.firewall.document import parse
-from sync.firewall.reading import read_configuration
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import panorama as panorama_of
+from sync.firewall.parse.document import parse
 from tests.conftest import samples
 from tests.contract.hiding import HIDDEN, hidden_request, hidden_response, is_secret
 

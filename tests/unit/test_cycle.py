@@ -29,18 +29,19 @@ from sync.calico.ownership import owner_labels
 from sync.cli.sync import exit_code, first_code
 from sync.cli.verify import Judged
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError, Selectable
-from sync.clusters.given import GivenReader
+from sync.clusters.in_memory import GivenReader
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
-from sync.cycle import Result, compare_cycle, plan_cycle, run_cycle
-from sync.desired import Cluster, InvalidObjectError
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.firewall.configuration import Snapshot
-from sync.last_good import kept
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.plan import NotPushed
+from sync.reconcile.cycle import Result, compare_cycle, plan_cycle, run_cycle
+from sync.reconcile.desired import Cluster, InvalidObjectError
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.sources.export import ExportSource
+from sync.sources.snapshot_cache import kept
 from sync.store import (
     BATCH,
     Kind,
@@ -52,9 +53,8 @@ from sync.store import (
 )
 from sync.store.audit import Filter, at, records, show
 from sync.store.verification import verify
-from sync.targets import DeviceGroupHere
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import Status
-from sync.translate.translation import Options, Translated, translate
 from sync.verify.proof import Proof
 from tests.memory import MemoryCluster
 from tests.unit.store.words import ticking
@@ -864,7 +864,7 @@ def test_an_object_that_does_not_validate_stops_the_cluster(
 ) -> None:
     world.export(A, B, WEB)
     monkeypatch.setattr(
-        "sync.desired.validate",
+        "sync.reconcile.desired.validate",
         lambda manifest: ["spec.nets[0] is wrong"] if manifest.kind == KIND else [],
     )
     error = world.only().error
@@ -890,7 +890,9 @@ def test_what_allows_more_than_the_firewall_is_never_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = world.keep_in_memory()
-    monkeypatch.setattr("sync.desired.translate", lambda *given: widened(translate(*given)))
+    monkeypatch.setattr(
+        "sync.reconcile.desired.translate", lambda *given: widened(translate(*given))
+    )
     world.export(allow("web to db", from_=["web"], to=["db"], service=["service-https"]))
     for dry in (True, False):
         result = world.only(dry=dry)
@@ -918,7 +920,7 @@ def test_what_is_less_than_exact_where_the_report_says_exact_waits_for_an_approv
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = world.keep_in_memory()
-    monkeypatch.setattr("sync.desired.translate", praised)
+    monkeypatch.setattr("sync.reconcile.desired.translate", praised)
     world.export(allow("by name", from_=["web"], to=["db"], application=["ssl"]))
     result = world.only()
     assert result.plan is not None
@@ -941,7 +943,7 @@ def test_no_approval_lets_through_what_opens_a_flow_where_the_report_is_wrong_to
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.keep_in_memory()
-    monkeypatch.setattr("sync.desired.translate", lambda *given: widened(praised(*given)))
+    monkeypatch.setattr("sync.reconcile.desired.translate", lambda *given: widened(praised(*given)))
     world.export(
         allow("web to db", from_=["web"], to=["db"], service=["service-https"]),
         allow("by name", from_=["web"], to=["db"], application=["ssl"]),
@@ -958,7 +960,8 @@ def test_what_the_proof_cannot_decide_waits_for_an_approval(
 ) -> None:
     cluster = world.keep_in_memory()
     because = "tier firewallpolicy: the selector asks for more"
-    monkeypatch.setattr("sync.cycle.proof_of", lambda *_, **__: Proof(undecided=(because,)))
+    proof = Proof(undecided=(because,))
+    monkeypatch.setattr("sync.reconcile.cycle.proof_of", lambda *_, **__: proof)
     world.export(allow("web to db", from_=["web"], to=["db"]))
     result = world.only()
     assert result.plan is not None

@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from sync import cycle
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, Pairs, Rule
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
-from sync.cycle import Planned, Result, StoppedError, plan_cycle, sync_cluster
-from sync.desired import Cluster
 from sync.errors import ClusterError
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
 from sync.plan.plan import Plan, make_plan
+from sync.reconcile import cycle
+from sync.reconcile.cycle import Planned, Result, StoppedError, plan_cycle, sync_cluster
+from sync.reconcile.desired import Cluster
 from sync.store import ApprovalError, Kind, Outcome, Store, audit, open_store
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
+from sync.translate.compiler import Options, Translated
 from sync.translate.fidelity import Report
-from sync.translate.translation import Options, Translated
 from tests.memory import MemoryCluster
 from tests.unit.plan import words
 
@@ -127,7 +127,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     clock = Watch()
     with open_store(f"sqlite:///{tmp_path}/store.db", clock=clock) as store:
         made = World(store, clock, MemoryCluster(owner_labels("test", store.uuid)))
-        monkeypatch.setattr("sync.cycle._plan", made.planned)
+        monkeypatch.setattr("sync.reconcile.cycle._plan", made.planned)
         yield made
         verify(store, store.heads())
 

@@ -7,13 +7,13 @@ import pytest
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import ClusterFacts, Key, Lifeline, Lifelines, LiveObject, Workload
-from sync.enforcement import cut_off
-from sync.firewall.networks import NOTHING
+from sync.firewall.zone_networks import NOTHING
 from sync.options import Essential, ZoneOptions
 from sync.plan.differences import differences
 from sync.plan.guards import Blocker
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
+from sync.reconcile.cut_off import cut_off
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from tests.words import Word, rule, seen_by
 
 Manifests = Mapping[tuple[str, str], Manifest]

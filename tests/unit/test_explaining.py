@@ -8,14 +8,14 @@ import pytest
 
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterFacts, Workload
-from sync.desired import Cluster, desired
 from sync.errors import UsageError
-from sync.explaining import End, Explained, asked_of, end_of, explained, packet_of
 from sync.firewall.configuration import Provenance, Snapshot
+from sync.queries.explain import End, Explained, asked_of, end_of, explained, packet_of
+from sync.reconcile.desired import Cluster, desired
+from sync.reconcile.device_groups import DeviceGroupHere, Read
 from sync.store import Store, open_store
-from sync.targets import DeviceGroupHere, Read
-from sync.translate.translation import Options
-from sync.verify.boxes import Packet
+from sync.translate.compiler import Options
+from sync.verify.packet_space import Packet
 from tests.memory import MemoryCluster
 from tests.words import document, read, rule
 

@@ -10,12 +10,12 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Rule
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Selectable
-from sync.firewall.networks import NOTHING
-from sync.foreign_sets import Watched, foreign_sets
+from sync.firewall.zone_networks import NOTHING
 from sync.options import ZoneOptions
 from sync.plan.guards import Blocker
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
+from sync.reconcile.foreign_selections import Watched, foreign_sets
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from sync.verify.selectors import Selector
 from tests.naive.calico_verdict import selector as naive_selector
 from tests.words import Word, address, group, rule, seen_by

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sync import identity
 from sync.calico.objects import GlobalNetworkSet
-from sync.cycle import Result
 from sync.errors import ClusterError, UsageError
-from sync.identity import ForeignClusterError
 from sync.plan.changes import Action
+from sync.reconcile import cluster_identity
+from sync.reconcile.cluster_identity import ForeignClusterError
+from sync.reconcile.cycle import Result
 from sync.store import BATCH, BrokenRecordError, Identity, Kind, open_store
 from sync.store.audit import at
 from sync.store.verification import verify
@@ -42,7 +42,7 @@ def refused(result: Result) -> str:
 
 
 def accept(world: World, name: str) -> str:
-    return identity.accept(world.cluster(name), world.store, world.store.run("an operator"))
+    return cluster_identity.accept(world.cluster(name), world.store, world.store.run("an operator"))
 
 
 def identified(world: World, name: str) -> list[tuple[str, str, str]]:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from sync import last_good
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.runtime import External, Registrations
-from sync.last_good import keep, kept
 from sync.net.addresses import EVERYWHERE, AddressSet, network
+from sync.sources import snapshot_cache
+from sync.sources.snapshot_cache import keep, kept
 from tests.memory import HeldMemory
 from tests.words import (
     Word,
@@ -118,10 +118,10 @@ def test_another_version_reads_nothing_of_it(
     memory: HeldMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(memory, snapshot(), 1)
-    last_good._tag.cache_clear()
-    monkeypatch.setattr(last_good, "__version__", "0.0.1")
+    snapshot_cache._tag.cache_clear()
+    monkeypatch.setattr(snapshot_cache, "__version__", "0.0.1")
     assert kept(memory) is None
-    last_good._tag.cache_clear()
+    snapshot_cache._tag.cache_clear()
 
 
 URLS = ("https://user:hunter2@feeds.example/a", "https://feeds.example/b?token=hunter2", "panw-ips")

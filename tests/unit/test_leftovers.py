@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from sync.firewall.networks import NOTHING
-from sync.leftovers import in_no_zone, left_out
+from sync.firewall.zone_networks import NOTHING
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.reconcile.omissions import in_no_zone, left_out
+from sync.translate.compiler import Options, Translated, translate
+from sync.translate.network_sets import Target
 from tests.words import rule, seen_by
 
 ZONES = ZoneOptions(

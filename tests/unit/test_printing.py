@@ -2,7 +2,7 @@
 
 import json
 
-from sync.printing import printable_json, shortened
+from sync.text import printable_json, shortened
 
 ODD = "a\x7f\x9b\u202e\u2028\U000e0001é😀"
 

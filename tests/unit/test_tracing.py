@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 
 from sync import tracing as module
 from sync.calico.ownership import owner_labels
-from sync.cycle import run_cycle
-from sync.desired import Cluster
+from sync.reconcile.cycle import run_cycle
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.store import Store, open_store
-from sync.targets import DeviceGroupHere
 from sync.tracing import observed, step, tracing
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from tests.unit.service.words import SaidSource, WatchedCluster
 from tests.words import address, group
 
@@ -158,7 +158,7 @@ def test_the_environment_alone_configures_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nothing_of_opentelemetry_is_imported_unless_it_is_asked_for() -> None:
     code = (
-        "import sys, sync.cycle, sync.cli.run, sync.service.service\n"
+        "import sys, sync.reconcile.cycle, sync.cli.run, sync.service.service\n"
         "from sync.tracing import step, tracing\n"
         "with tracing({}, '1'), step('plan'): pass\n"
         "sys.exit(any(each.startswith('opentelemetry') for each in sys.modules))"

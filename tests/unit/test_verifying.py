@@ -12,15 +12,15 @@ import pytest
 from sync.calico.ownership import owner_labels
 from sync.cli.verify import JudgedLive
 from sync.clusters.cluster import ClusterFacts, NotWrittenError
-from sync.cycle import Result, run_cycle
-from sync.desired import Cluster
-from sync.explaining import Explained, asked_of, explained
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.options import ZoneDefinition, ZoneOptions
+from sync.queries.explain import Explained, asked_of, explained
+from sync.queries.verification import Verified, verified
+from sync.reconcile.cycle import Result, run_cycle
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere, Read
 from sync.store import Lease, Store, open_store
-from sync.targets import DeviceGroupHere, Read
-from sync.translate.translation import Options
-from sync.verifying import Verified, verified
+from sync.translate.compiler import Options
 from tests.memory import MemoryCluster
 from tests.unit.store.words import ticking
 from tests.words import Word, address, document, group, read, rule

@@ -9,9 +9,9 @@ import yaml
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkSet
 from sync.calico.ownership import owner_labels
-from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import LiveObject, NotWrittenError
-from sync.clusters.kubernetes import KubernetesWriter
+from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.objects import KubernetesWriter
 from sync.clusters.manifests import ManifestsReader, ManifestsWriter
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")

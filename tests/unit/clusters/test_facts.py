@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import ClusterFacts, FelixSettings
-from sync.clusters.facts import read_facts
-from sync.clusters.kubernetes import KubernetesReader
+from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.inventory import read_facts
+from sync.clusters.kubernetes.objects import KubernetesReader
+from sync.clusters.kubernetes.selectable import read_selectable
 from sync.clusters.manifests import ManifestsReader
-from sync.clusters.selectable import read_selectable
 from sync.errors import ClusterError
 from sync.net.addresses import network
 from tests.told import Answer, Told, begun_anew

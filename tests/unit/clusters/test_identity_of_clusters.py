@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from sync.clusters.api import Api, ApiError
-from sync.clusters.kubernetes import KubernetesReader
+from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.objects import KubernetesReader
 from sync.errors import ClusterError
 
 UID = "0b5ff9f2-6a3f-4b7e-9d5c-3d0c4f6a7b8c"

@@ -18,8 +18,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.clusters import kubeconfig
-from sync.clusters.kubeconfig import Access, Connection, Connector, connect
+from sync.clusters.kubernetes.auth import kubeconfig
+from sync.clusters.kubernetes.auth.kubeconfig import Access, Connection, Connector, connect
 from sync.errors import ClusterError
 
 SECRET = "s3cr3t-t0ken"

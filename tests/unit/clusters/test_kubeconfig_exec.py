@@ -13,7 +13,7 @@ import pytest
 import yaml
 from structlog.testing import capture_logs
 
-from sync.clusters.kubeconfig import Access, Connection, connect
+from sync.clusters.kubernetes.auth.kubeconfig import Access, Connection, connect
 from sync.errors import ClusterError
 
 SECRET = "s3cr3t-t0ken"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.api import Api, ApiError
 from sync.clusters.cluster import Lifelines, Workload
-from sync.clusters.lifelines import read_lifelines, read_pods_at
+from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
 from sync.net.addresses import address
 from tests.told import Told, begun_anew
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.clusters.api import _Request, _right
+from sync.clusters.kubernetes.client import _Request, _right
 
 
 @pytest.mark.parametrize(

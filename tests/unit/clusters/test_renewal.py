@@ -15,9 +15,9 @@ import trustme
 import yaml
 from structlog.testing import capture_logs
 
-from sync.clusters.api import Api
-from sync.clusters.kubeconfig import Access, Connection, connect
-from sync.clusters.renewal import Renewal
+from sync.clusters.kubernetes.auth.kubeconfig import Access, Connection, connect
+from sync.clusters.kubernetes.auth.renewal import Renewal
+from sync.clusters.kubernetes.client import Api
 
 MINUTE = 60
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.rights import admission_policies, rights
+from sync.clusters.kubernetes.rights import admission_policies, rights
 from tests.kubernetes_words import grantee, rights_by_kind
 
 CALICO = "projectcalico.org"

@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from sync.calico.manifest import Manifest
 from sync.calico.objects import API_VERSION, KINDS, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
-from sync.clusters import watch
-from sync.clusters.api import Api, ApiError, TooLargeError
 from sync.clusters.cluster import Key, WatchNotice
-from sync.clusters.watch import KubernetesWatcher, Pace
+from sync.clusters.kubernetes import watcher as watch
+from sync.clusters.kubernetes.client import Api, ApiError, TooLargeError
+from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
 from sync.errors import ClusterError
 
 OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")

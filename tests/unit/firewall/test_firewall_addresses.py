@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import Address
-from sync.firewall.resolution import Resolved, resolve_groups
 from sync.net.addresses import NOWHERE
 from tests.words import (
     Word,

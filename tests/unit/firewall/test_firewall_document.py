@@ -6,7 +6,7 @@ import time
 import pytest
 
 from sync.errors import SourceError
-from sync.firewall.document import parse
+from sync.firewall.parse.document import parse
 from tests.words import address, document, read, tag
 
 CONFIG = document([address("a", "10.0.0.1")])

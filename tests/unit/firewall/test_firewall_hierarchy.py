@@ -5,11 +5,11 @@ import pytest
 from sync.errors import SourceError
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import Configuration, family_of
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
+from sync.firewall.groups import resolve_groups
 from sync.firewall.objects import Address, Objects
-from sync.firewall.reading import read_configuration
-from sync.firewall.resolution import resolve_groups
+from sync.firewall.parse.configuration import read_configuration
+from sync.firewall.parse.document import parse
 from sync.firewall.runtime import Registrations, tagged
 from sync.net.addresses import AddressSet
 from tests.words import (

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from sync.firewall.tagfilter import parse
+from sync.firewall.tag_filter import parse
 
 TAGS = ("a", "b", "c")
 

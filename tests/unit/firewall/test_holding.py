@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.firewall.holding import HeldGroup, Holding, Holds, holding
+from sync.firewall.membership import HeldGroup, Holding, Holds, holding
 from sync.net.addresses import network
 from tests.words import Word, address, dynamic, group, seen_by
 

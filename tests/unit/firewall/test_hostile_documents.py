@@ -3,10 +3,10 @@
 import pytest
 
 from sync.errors import SourceError
-from sync.firewall.document import parse
 from sync.firewall.effective import effective
-from sync.firewall.networks import derived
-from sync.firewall.resolution import resolve_groups
+from sync.firewall.groups import resolve_groups
+from sync.firewall.parse.document import parse
+from sync.firewall.zone_networks import derived
 from tests.words import PANORAMA, address, document, dynamic, entry, read, tag, text
 
 LONG = "n" * 100_000

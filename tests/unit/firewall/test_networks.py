@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from sync.firewall.networks import NOTHING, Derived, derived
+from sync.firewall.zone_networks import NOTHING, Derived, derived
 from tests.words import Word, document, entry, members, read, tag, text
 
 # --- words ----------------------------------------------------------------------------------------

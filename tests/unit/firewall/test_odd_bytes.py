@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sync.firewall.document import parse, xml_of
 from sync.firewall.effective import effective
-from sync.firewall.resolution import resolve_groups
+from sync.firewall.groups import resolve_groups
+from sync.firewall.parse.document import parse, xml_of
 from tests.words import PANORAMA, address, document, group, read, rule, text
 
 REMARK = r"holds bytes that are no UTF-8, or characters that XML has none of; they are read as \x.."

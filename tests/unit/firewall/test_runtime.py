@@ -8,10 +8,10 @@ from sync.firewall.addressing import literal
 from sync.firewall.applications import resolve_applications
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective
+from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import Application, ApplicationGroup
-from sync.firewall.resolution import Resolved, resolve_groups
 from sync.firewall.runtime import External, Registrations, Tagged, tagged
-from sync.firewall.tagfilter import parse
+from sync.firewall.tag_filter import parse
 from sync.net.addresses import AddressSet
 from tests.words import Word, address, document, dynamic, external_list, group, read
 

@@ -11,7 +11,7 @@ from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Icmp, Rule, Tie
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker, foreign_object, foreign_policy
 from sync.plan.plan import LeftOut, NotPushed, Origin, Plan
-from sync.plan.text import markdown, printable, text
+from sync.render.plan import markdown, printable, text
 
 KIND = "GlobalNetworkSet"
 

@@ -12,14 +12,14 @@ import pytest
 
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import WatchNotice
-from sync.desired import Cluster
 from sync.errors import StoreError
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.service import caller as module
 from sync.service.caller import ClusterCaller
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Conclusion, Outcome, Store, open_store
-from sync.targets import DeviceGroupHere
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.unit.store.words import ORIGINS, create, group
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from sync.cli.main import _COMMANDS
-from sync.cycle import Result
 from sync.plan.guards import Blocker
 from sync.plan.plan import Plan
+from sync.reconcile.cycle import Result
 from sync.service.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]

@@ -15,21 +15,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.calico.ownership import owner_labels
-from sync.desired import Cluster
 from sync.errors import StoreError, UsageError
-from sync.last_good import keep, kept
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.service import heartbeat, host, worker
 from sync.service import service as whole
 from sync.service.configuration import ConfigurationFile, digest
 from sync.service.host import Host
 from sync.service.metrics import Metrics
 from sync.service.service import Service, Timing
+from sync.sources.snapshot_cache import keep, kept
 from sync.store import Run, Store, open_store
 from sync.store.audit import Filter, records
-from sync.store.memories import StoredMemory
+from sync.store.source_cache import StoredMemory
 from sync.store.verification import verify
-from sync.targets import DeviceGroupHere
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from sync.transport.stopping import Stopping
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group

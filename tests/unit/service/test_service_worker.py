@@ -18,9 +18,10 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet
 from sync.calico.ownership import merged, ours_of, owner_labels, stamp
 from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable, WatchNotice
-from sync.desired import Cluster
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import DeviceGroupHere
 from sync.service import worker as module
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -28,8 +29,7 @@ from sync.service.worker import ClusterWorker
 from sync.store import Kind, Lease, LeaseHeldError, Record, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
-from sync.targets import DeviceGroupHere
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.words import address, group, rule
 

@@ -14,7 +14,7 @@ from sync.cli.context import Context
 from sync.errors import SourceError, UsageError
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.settings import load, read_secret
-from sync.translate.translation import Options
+from sync.translate.compiler import Options
 from tests.words import Word, document, entry, members, rule, tag, text
 
 SECRET = "hunter2-Zq"
@@ -96,7 +96,7 @@ def test_check_warns_of_answers_that_are_not_the_firewalls_and_asks_nobody(
     def fail(*_: object) -> None:
         pytest.fail("somebody would be asked")
 
-    monkeypatch.setattr("sync.sources.answers.AnsweredSource.read", fail)
+    monkeypatch.setattr("sync.sources.enriched.AnsweredSource.read", fail)
     write(directory, fqdn="resolve", edl="fetch")
     result = run(directory, "check")
     assert result.exit_code == 0

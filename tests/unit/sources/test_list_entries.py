@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.sources.lists import ContentError, entries
+from sync.sources.edl import ContentError, entries
 
 SHORTEST = (8, 16)
 

@@ -14,7 +14,7 @@ from sqlalchemy import event, text
 
 from sync.errors import StoreError, UsageError
 from sync.store import Store, check, open_store, open_store_read_only, upgrade
-from sync.store.published import publish_heads
+from sync.store.head_file import publish_heads
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
 from tests.unit.store.words import apply, create, group, intend, names, ticking

@@ -10,8 +10,8 @@ import pytest
 
 from sync.errors import UsageError
 from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store, open_store
+from sync.store.recorder import Conclusion
 from sync.store.records import FIELDS, Record, hash_of, values
-from sync.store.run import Conclusion
 from sync.store.verification import verify
 from tests.unit.store.words import (
     LONG,

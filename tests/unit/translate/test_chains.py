@@ -13,7 +13,7 @@ from sync.calico.objects import Rule as CalicoRule
 from sync.calico.validator import validate
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
-from sync.firewall.networks import NOTHING, Derived
+from sync.firewall.zone_networks import NOTHING, Derived
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.chains import (
     GAP,
@@ -26,8 +26,8 @@ from sync.translate.chains import (
     parts_of,
     places,
 )
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.compiler import Options, Translated, translate
+from sync.translate.network_sets import Target
 from tests.words import Word, address, group, rule, seen_by, service
 
 Objects = Mapping[tuple[str, str], Manifest]

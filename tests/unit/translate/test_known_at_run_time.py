@@ -11,15 +11,15 @@ from sync.errors import SourceError
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.effective import as_known, effective
-from sync.firewall.holding import Holds
-from sync.firewall.networks import NOTHING
+from sync.firewall.membership import Holds
 from sync.firewall.runtime import External, Registrations, tagged
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.queries.which import wanted, which
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import RuleFidelity, Status
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
-from sync.translate.which import wanted, which
+from sync.translate.network_sets import Target
 from tests.words import (
     Word,
     address,

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.translate.nat import nat_rules
-from sync.translate.sets import Target
+from sync.translate.network_sets import Target
 from tests.words import (
     Word,
     address,

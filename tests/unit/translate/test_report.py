@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
-from sync.translate.report import (
+from sync.render.report import (
     behind_widened,
     document,
     html,
@@ -18,6 +17,7 @@ from sync.translate.report import (
     zones_document,
     zones_text,
 )
+from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
 
 LABEL = "firewall.tigera.io/zone"
 PODS = "projectcalico.org/orchestrator == 'k8s'"

@@ -11,10 +11,10 @@ from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
-from sync.firewall.networks import NOTHING
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.net.intervals import from_ranges
-from sync.translate.sets import GroupSet, Target, group_sets, network_sets
+from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets
 from tests.words import Word, address, dynamic, group, rule, seen_by
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")

@@ -10,12 +10,12 @@ from sync.calico import names
 from sync.calico.cidrs import of_set
 from sync.calico.validator import validate
 from sync.errors import SourceError, UsageError
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.net.addresses import AddressSet, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import RuleFidelity, Status
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.network_sets import Target
 from tests.words import (
     Word,
     address,

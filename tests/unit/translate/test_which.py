@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from sync.errors import UsageError
-from sync.firewall.holding import Holds
-from sync.firewall.networks import NOTHING, Derived
+from sync.firewall.membership import Holds
+from sync.firewall.zone_networks import NOTHING, Derived
 from sync.net.addresses import AddressSet, network
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.translate.sets import Target
-from sync.translate.translation import Options
-from sync.translate.which import (
+from sync.queries.which import (
     DeviceGroupHolders,
     HeldEnd,
     HeldZone,
@@ -20,6 +18,8 @@ from sync.translate.which import (
     which,
     written,
 )
+from sync.translate.compiler import Options
+from sync.translate.network_sets import Target
 from tests.words import Word, address, dynamic, group, rule, seen_by, tag
 
 HOST = address("host", "10.1.2.3")

@@ -7,10 +7,10 @@ import orjson
 import pytest
 
 from sync.firewall.effective import EffectiveRule
-from sync.firewall.holding import HeldGroup, HeldObject, Holds
+from sync.firewall.membership import HeldGroup, HeldObject, Holds
 from sync.firewall.rules import Rule
 from sync.net.addresses import network
-from sync.translate.which import (
+from sync.queries.which import (
     DeviceGroupHolders,
     HeldEnd,
     HeldRule,
@@ -18,7 +18,7 @@ from sync.translate.which import (
     HeldZone,
     Holders,
 )
-from sync.translate.which_text import document, text
+from sync.render.which import document, text
 
 ASKED = network("10.1.2.3")
 ALL, PART, MAYBE = Holds.ALL, Holds.PART, Holds.MAYBE

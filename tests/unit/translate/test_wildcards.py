@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from sync.firewall.networks import NOTHING
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.proving import blockers, proof_of
+from sync.reconcile.verification import blockers, proof_of
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import Status
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.network_sets import Target
 from tests.words import (
     Word,
     address,

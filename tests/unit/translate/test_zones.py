@@ -8,11 +8,11 @@ import pytest
 from sync.calico import limits, names
 from sync.calico.validator import validate
 from sync.errors import UsageError
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.options import Essential, ZoneDefinition, ZoneOptions
+from sync.translate.compiler import Options, Translated, translate
 from sync.translate.fidelity import Status, ZoneFidelity
-from sync.translate.sets import Target
-from sync.translate.translation import Options, Translated, translate
+from sync.translate.network_sets import Target
 from sync.translate.zones import Workloads, in_namespace
 from tests.words import Word, rule, seen_by
 

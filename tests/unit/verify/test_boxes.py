@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic
 from sync.net.intervals import Bounds, from_ranges, to_ranges
 from sync.net.ports import PortSet
-from sync.verify.boxes import FAMILIES, Box, Packet, TrafficSpace, common, without
+from sync.verify.packet_space import FAMILIES, Box, Packet, TrafficSpace, common, without
 
 ADDRESSES = range(6)
 BITS = range(3)

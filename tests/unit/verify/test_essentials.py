@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from sync.firewall.networks import NOTHING
+from sync.firewall.zone_networks import NOTHING
 from sync.options import Essential, ZoneOptions
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from sync.verify.essentials import essential_policies
-from sync.verify.places import UnreadableError
+from sync.verify.profiles import UnreadableError
 from tests.words import rule, seen_by
 
 DNS = Essential("egress", "role == 'x'", "k8s-app == 'dns'", (), ("53/udp", "5300-5310/tcp"))

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from sync.firewall.networks import NOTHING
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import EVERYWHERE, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
-from sync.verify.boxes import Packet
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
 from sync.verify.explain import (
     Case,
     Judgement,
@@ -20,7 +19,8 @@ from sync.verify.explain import (
     explain,
     verdict_of,
 )
-from sync.verify.places import DeviceGroup, UnreadableError
+from sync.verify.packet_space import Packet
+from sync.verify.profiles import DeviceGroup, UnreadableError
 from sync.verify.proof import Settings
 from tests.words import Word, address, group, rule, seen_by
 

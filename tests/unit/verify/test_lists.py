@@ -8,9 +8,9 @@ from sync.firewall.services import TCP, Traffic
 from sync.net.addresses import EVERYWHERE, network
 from sync.net.ports import ports
 from sync.options import ZoneOptions
-from sync.verify.boxes import Ends, Entry
-from sync.verify.lists import Lists, Pods
-from sync.verify.places import Profiles
+from sync.verify.compare import Lists, Pods
+from sync.verify.packet_space import Ends, Entry
+from sync.verify.profiles import Profiles
 
 KNOWN = Profiles({"web"}, ZoneOptions())
 EVERYONE: Ends = ((KNOWN.everyone, EVERYWHERE),)
@@ -64,7 +64,7 @@ def test_nothing_stands_between_an_address_and_itself() -> None:
 def test_lists_too_unlike_each_other_are_not_compared_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sync.verify.lists._LOOKS", 10_000)
+    monkeypatch.setattr("sync.verify.compare._LOOKS", 10_000)
     nets = [network(f"10.{number}.0.0/16") for number in range(50)]
     wanted = [ALL._replace(local=net, rule=f"w{at}", action="allow") for at, net in enumerate(nets)]
     said = [ALL._replace(far=((KNOWN.everyone, net),), rule=f"s{at}", action="allow")

@@ -7,11 +7,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sync.errors import UsageError
-from sync.firewall.networks import Derived
+from sync.firewall.zone_networks import Derived
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.zones import PODS, Workloads, among_pods, zones_of
-from sync.verify.places import (
+from sync.verify.profiles import (
     MULTICAST,
     DeviceGroup,
     Networks,

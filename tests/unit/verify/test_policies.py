@@ -10,9 +10,9 @@ from sync.firewall.services import ICMP, TCP, UDP, Traffic
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
 from sync.net.ports import PortSet, ports
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.verify.boxes import Entry
-from sync.verify.places import Profiles, UnreadableError
-from sync.verify.policies import Direction, Policies, nets_of
+from sync.verify.calico_semantics import Direction, Policies, nets_of
+from sync.verify.packet_space import Entry
+from sync.verify.profiles import Profiles, UnreadableError
 
 Document = dict[str, Any]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from sync.firewall.networks import NOTHING
+from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.sets import Target
-from sync.translate.translation import Options, translate
-from sync.verify.places import DeviceGroup
+from sync.translate.compiler import Options, translate
+from sync.translate.network_sets import Target
+from sync.verify.profiles import DeviceGroup
 from sync.verify.proof import Proof, Settings, prove
 from tests.words import Word, entry, members, rule, seen_by, tag, text
 

@@ -1,0 +1,493 @@
+"""From the settings of one cluster to a client of its API server.
+
+A kubeconfig is read as `kubectl` reads it, as far as it goes: only the chosen context, its cluster
+and its user count. A pod's service account is read as the kubeconfig that it stands for.
+https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
+
+The client is the official one, its kubeconfig loader is not used: it runs whatever program the
+file names, without a time limit and only logging a failure; it takes a file's word that TLS need
+not be verified; a user that is missing is nobody to it; it raises TypeError on odd input, and
+leaves keys in temporary files until the process ends.
+"""
+
+import base64
+import hashlib
+import re
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from os import environ
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from kubernetes.client import ApiClient, Configuration
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from urllib3.util import make_headers, parse_url
+
+from sync.clusters import foreign_yaml
+from sync.clusters.kubernetes.auth.exec_plugin import Credentials, Plugin, ask, first_problem
+from sync.clusters.kubernetes.auth.tls import tls_context
+from sync.errors import ClusterError
+
+PARALLEL = 24
+"""Connections to one API server that are kept open: those of all writers, and watches."""
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MAX_BYTES = 1024 * 1024
+_MOST_NAMED = 10
+_EXEC_EXTENSION = "client.authentication.k8s.io/exec"
+_VISIBLE = re.compile(r"[!-~]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the configuration says about reaching one cluster; the fields are keys of clusters[].
+
+    Without a `kubeconfig` it is the cluster of the pod that we run in. An exec plugin runs only
+    if `exec_plugins` holds its command just as the kubeconfig writes it, and whoever lists one
+    trusts the kubeconfig with its arguments and environment.
+    """
+
+    cluster: str
+    kubeconfig: Path | None
+    context: str | None
+    exec_plugins: tuple[str, ...]
+    exec_timeout: timedelta
+    insecure_skip_tls_verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client with credentials in place, which nothing renews: connect again instead.
+
+    That is due from `renew_at` on (`time.monotonic()`), None: never; when one of `files`, which it
+    was made from, holds something else than its digest says; and once the API server refuses the
+    credentials. Threads may share it.
+    """
+
+    client: ApiClient
+    renew_at: float | None
+    files: Mapping[Path, str] = field(default_factory=dict)
+
+
+class _Part(BaseModel):
+    """A mapping in a kubeconfig; what we do not know in it is left aside, as kubectl does."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+    )
+
+
+class _Kubeconfig(_Part):
+    current_context: str | None = None
+    contexts: list[dict[Any, Any]] | None = None
+    clusters: list[dict[Any, Any]] | None = None
+    users: list[dict[Any, Any]] | None = None
+
+
+class _Context(_Part):
+    cluster: str
+    user: str | None = None
+
+
+class _Extension(_Part):
+    name: str
+    extension: Any = None
+
+
+class _Cluster(_Part):
+    server: str
+    certificate_authority: str | None = None
+    certificate_authority_data: str | None = None
+    insecure_skip_tls_verify: bool | None = None
+    tls_server_name: str | None = None
+    proxy_url: str | None = None
+    extensions: list[_Extension] | None = None
+
+
+class _User(_Part):
+    token: str | None = None
+    token_file: str | None = Field(default=None, alias="tokenFile")
+    client_certificate: str | None = None
+    client_certificate_data: str | None = None
+    client_key: str | None = None
+    client_key_data: str | None = None
+    plugin: Plugin | None = Field(default=None, alias="exec")
+    username: str | None = None
+    password: str | None = None
+    auth_provider: Any = None
+    impersonated: str | None = Field(default=None, alias="as")
+    as_uid: str | None = None
+    as_groups: list[str] | None = None
+    as_user_extra: dict[str, list[str]] | None = None
+
+
+class Connector:
+    """Connects to one cluster, always by the context that was the current one at first.
+
+    Whoever runs `kubectl config use-context` means his own commands, not a service that lives for
+    months: it would write the policies of one cluster into another.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def pin(self) -> tuple[str, ...]:
+        """Settle the context; the file's contexts, sorted, where one of several had to be taken.
+
+        Nothing is settled where there is no current one. `ClusterError` if the file cannot be read.
+        """
+        access = self._access
+        if access.kubeconfig is None or access.context:
+            return ()
+        current, known = contexts(access.kubeconfig)
+        if current is None:
+            return ()
+        self._access = replace(access, context=current)
+        return known if len(known) > 1 else ()
+
+    @property
+    def context(self) -> str | None:
+        """The context; None: it is not settled yet, or there is none."""
+        return self._access.context
+
+    def __call__(self) -> Connection:
+        """A client, as `connect` makes it; one at a time."""
+        # A file that was not there at the start may be by now.
+        with suppress(ClusterError):
+            self.pin()
+        return connect(self._access)
+
+
+def contexts(path: Path) -> tuple[str | None, tuple[str, ...]]:
+    """The current context of a kubeconfig and all of its contexts; `ClusterError`."""
+    found = _kubeconfig(path)
+    names = (each.get("name") for each in found.contexts or ())
+    return found.current_context or None, tuple(sorted(n for n in names if isinstance(n, str)))
+
+
+def server(path: Path | None, context: str | None) -> str:
+    """The API server's address that a kubeconfig names, or the pod's own; `ClusterError`.
+
+    Without what may be a credential: it is to be shown.
+    """
+    cluster, _ = _service_account() if path is None else _chosen(_kubeconfig(path), context)
+    parts = urlsplit(cluster.server)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def connect(access: Access) -> Connection:
+    """A client of a cluster, from all files, variables and plugins as they are now.
+
+    Nothing is sent yet. Raises `ClusterError`; its message holds no token, key or password.
+    """
+    try:
+        if access.kubeconfig is None:
+            source, folder = "the pod's service account", _SERVICE_ACCOUNT
+            files: dict[Path, str] = {}
+            cluster, user = _service_account()
+        else:
+            source, folder = str(access.kubeconfig), access.kubeconfig.absolute().parent
+            # Before it is read: whatever is written from now on is a change.
+            files = digests([access.kubeconfig])
+            cluster, user = _chosen(_kubeconfig(access.kubeconfig), access.context)
+        files |= digests(_named(cluster, user, folder))
+        _check_server(cluster, access)
+        authority = _content(
+            "certificate-authority",
+            cluster.certificate_authority,
+            cluster.certificate_authority_data,
+            folder,
+        )
+        headers = _impersonation(user)
+        credentials = _credentials(user, cluster, authority, folder, access)
+        client = _client(cluster, authority, credentials)
+    except ClusterError as error:
+        raise ClusterError(f"cluster {access.cluster}: {source}: {error}") from error
+    # The name becomes the objects' field manager, too.
+    client.default_headers.update({"User-Agent": "zonebridge", **headers})
+    return Connection(client, credentials.renew_at, files)
+
+
+def digests(files: Iterable[Path]) -> dict[Path, str]:
+    """The SHA-256 of what each file holds now; "" where it cannot be read."""
+    found = {}
+    for path in files:
+        try:
+            found[path] = hashlib.sha256(_read(path, "")).hexdigest()
+        except ClusterError:
+            found[path] = ""
+    return found
+
+
+def _named(cluster: _Cluster, user: _User, folder: Path) -> list[Path]:
+    """The files beside the kubeconfig that a connection is made from."""
+    names = [
+        "" if cluster.certificate_authority_data else cluster.certificate_authority,
+        "" if user.client_certificate_data else user.client_certificate,
+        "" if user.client_key_data else user.client_key,
+        user.token_file,
+    ]
+    found = [folder / name for name in names if name]
+    if not (cluster.certificate_authority_data or cluster.certificate_authority):
+        system = ssl.get_default_verify_paths().cafile
+        found += [Path(system)] if system else []
+    return found
+
+
+def _service_account() -> tuple[_Cluster, _User]:
+    """What Kubernetes tells every pod.
+
+    https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+    """
+    host = environ.get("KUBERNETES_SERVICE_HOST")
+    port = environ.get("KUBERNETES_SERVICE_PORT")
+    token = _SERVICE_ACCOUNT / "token"
+    if not (host and port and token.is_file()):
+        raise ClusterError(
+            "there is none here; name clusters[].kubeconfig, or run in a pod with "
+            "automountServiceAccountToken"
+        )
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    authority = str(_SERVICE_ACCOUNT / "ca.crt")
+    cluster = _Cluster.model_validate({"server": server, "certificate-authority": authority})
+    return cluster, _User.model_validate({"tokenFile": str(token)})
+
+
+def _kubeconfig(path: Path) -> _Kubeconfig:
+    data = _read(path, "clusters[].kubeconfig")
+    try:
+        document = foreign_yaml.load(data)
+    except foreign_yaml.ForeignYamlError as error:
+        raise ClusterError(str(error)) from None
+    return _validated(_Kubeconfig, document, "")
+
+
+def _chosen(kubeconfig: _Kubeconfig, context: str | None) -> tuple[_Cluster, _User]:
+    """The cluster and the user of a context, or of the current one."""
+    name = context or kubeconfig.current_context
+    if not name:
+        raise ClusterError(
+            "has no current-context; set clusters[].context to one of its contexts: "
+            f"{_names(kubeconfig.contexts)}"
+        )
+    found = _entry(_Context, kubeconfig.contexts, "context", name, "correct clusters[].context")
+    remedy = f"correct context {name}"
+    cluster = _entry(_Cluster, kubeconfig.clusters, "cluster", found.cluster, remedy)
+    if not found.user:
+        return cluster, _User()
+    return cluster, _entry(_User, kubeconfig.users, "user", found.user, remedy)
+
+
+def _entry(
+    model: type[_Model],
+    entries: Sequence[dict[Any, Any]] | None,
+    kind: str,
+    name: str,
+    remedy: str,
+) -> _Model:
+    found = [entry.get(kind) for entry in entries or () if entry.get("name") == name]
+    if not found:
+        known = _names(entries)
+        raise ClusterError(f"has no {kind} {name}, only {known}; {remedy}, or the file")
+    if len(found) > 1:
+        raise ClusterError(f"has more than one {kind} {name}; remove all but one")
+    return _validated(model, {} if found[0] is None else found[0], f"{kind}s[{name}].{kind}")
+
+
+def _names(entries: Sequence[dict[Any, Any]] | None) -> str:
+    names = sorted(entry["name"] for entry in entries or () if isinstance(entry.get("name"), str))
+    more = ["…"] if len(names) > _MOST_NAMED else []
+    return ", ".join(names[:_MOST_NAMED] + more) or "none"
+
+
+def _validated(model: type[_Model], value: object, place: str) -> _Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise ClusterError(f"{f'{place}: ' if place else ''}{problem}; correct the file") from None
+
+
+def _check_server(cluster: _Cluster, access: Access) -> None:
+    """Refuse what is no API server's URL, and what would not be verified without leave."""
+    if not _can_be_asked(cluster):
+        raise ClusterError(
+            "server or tls-server-name of the cluster is none; write them as in "
+            "https://api.example.com:6443 and api.example.com"
+        )
+    if access.insecure_skip_tls_verify:
+        return
+    if not cluster.server.lower().startswith("https://"):
+        raise ClusterError(
+            "server of the cluster is http://, which anybody on the way can read and change; "
+            "write https://, or set clusters[].insecure_skip_tls_verify: true"
+        )
+    if cluster.insecure_skip_tls_verify:
+        raise ClusterError(
+            "insecure-skip-tls-verify is refused; give the cluster its certificate-authority, or "
+            "set clusters[].insecure_skip_tls_verify: true"
+        )
+
+
+def _can_be_asked(cluster: _Cluster) -> bool:
+    """Whether the client would take the server's URL and names in the middle of a request."""
+    try:
+        # Each has its own idea of a wrong URL, and the client asks both.
+        url = parse_url(cluster.server)
+        host = cluster.tls_server_name or urlsplit(cluster.server).hostname
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=host)
+    except (ValueError, TypeError):
+        return False
+    known = url.scheme in ("http", "https") and bool(url.host)
+    extra = url.auth or url.query is not None or url.fragment is not None
+    return known and not extra and bool(_VISIBLE.fullmatch(cluster.server))
+
+
+def _impersonation(user: _User) -> dict[str, str]:
+    """The headers for `as` and its companions.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+    """
+    single = {
+        "Impersonate-User": [user.impersonated] if user.impersonated else [],
+        "Impersonate-Uid": [user.as_uid] if user.as_uid else [],
+        "Impersonate-Group": user.as_groups or [],
+    }
+    for key, values in (user.as_user_extra or {}).items():
+        single[f"Impersonate-Extra-{quote(key, safe='')}"] = values
+    headers = {name: values[0] for name, values in single.items() if values}
+    if headers and not user.impersonated:
+        raise ClusterError("as-uid, as-groups and as-user-extra of the user need as; add it")
+    # The client keeps one value a header, and the server takes a joined one for one group.
+    if any(len(values) > 1 for values in single.values()):
+        raise ClusterError(
+            "as-groups and every key of as-user-extra may have one value here; leave one, and "
+            "bind its rights to the user of as"
+        )
+    if not all(_HEADER_VALUE.fullmatch(value) for value in headers.values()):
+        raise ClusterError("as and its companions must be printable ASCII; correct them")
+    return headers
+
+
+def _credentials(
+    user: _User, cluster: _Cluster, authority: bytes | None, folder: Path, access: Access
+) -> Credentials:
+    """What the user shows the API server."""
+    if user.auth_provider is not None:
+        raise ClusterError(
+            "auth-provider of the user is an older way that is not supported; use exec with your "
+            "provider's plugin, such as kubelogin or gke-gcloud-auth-plugin"
+        )
+    if user.username or user.password:
+        raise ClusterError(
+            "username and password of the user are taken by no API server (since 1.19); use a "
+            "token, a client certificate or exec"
+        )
+    certificate = _content(
+        "client-certificate", user.client_certificate, user.client_certificate_data, folder
+    )
+    key = _content("client-key", user.client_key, user.client_key_data, folder)
+    if (certificate is None) != (key is None):
+        raise ClusterError("the user has only one of client-certificate and client-key; add both")
+    if user.plugin is None:
+        token = user.token
+        if user.token_file:
+            token = _read(folder / user.token_file, "tokenFile").decode(errors="replace").strip()
+            if not token:
+                raise ClusterError(f"tokenFile {folder / user.token_file} is empty; renew it")
+        both = certificate + b"\n" + key if certificate and key else None
+        return Credentials(token or None, both)
+    if user.token or user.token_file or certificate:
+        raise ClusterError("the user has exec and a token or client certificate; leave one of them")
+    if user.plugin.command not in access.exec_plugins:
+        raise ClusterError(
+            f"the user's exec command {user.plugin.command} may not run; if you trust it, add "
+            "just this text to clusters[].exec_plugins"
+        )
+    told = _told(cluster, authority) if user.plugin.provide_cluster_info else None
+    return ask(user.plugin, folder, told, access.exec_timeout)
+
+
+def _told(cluster: _Cluster, authority: bytes | None) -> dict[str, object]:
+    """What a plugin that asks for it is told of the cluster."""
+    config = next(
+        (each.extension for each in cluster.extensions or () if each.name == _EXEC_EXTENSION), None
+    )
+    told = {
+        "server": cluster.server,
+        "tls-server-name": cluster.tls_server_name,
+        "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
+        "certificate-authority-data": authority and base64.b64encode(authority).decode(),
+        "proxy-url": cluster.proxy_url,
+        "config": config,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _client(cluster: _Cluster, authority: bytes | None, credentials: Credentials) -> ApiClient:
+    if credentials.token and not _VISIBLE.fullmatch(credentials.token):
+        raise ClusterError("the token holds characters that no token has; renew it")
+    proxy = cluster.proxy_url or None
+    configuration = Configuration(
+        host=cluster.server.rstrip("/"),
+        api_key={"BearerToken": f"Bearer {credentials.token}"} if credentials.token else None,
+        verify_ssl=not cluster.insecure_skip_tls_verify,
+        tls_server_name=cluster.tls_server_name or None,
+        connection_pool_maxsize=PARALLEL,
+        retries=False,
+        proxy=proxy,
+        # As with kubectl, NO_PROXY is for proxies from the environment.
+        no_proxy="" if proxy else None,
+    )
+    context = tls_context(authority, credentials.certificate, verify=configuration.verify_ssl)
+    try:
+        if configuration.proxy and (auth := parse_url(configuration.proxy).auth):
+            configuration.proxy_headers = make_headers(proxy_basic_auth=unquote(auth))
+        client = ApiClient(configuration)
+    # No URL, no kind of proxy that urllib3 knows, or SOCKS without PySocks.
+    except (ValueError, ImportError):
+        source = "proxy-url of the cluster" if proxy else "HTTPS_PROXY or ALL_PROXY"
+        raise ClusterError(
+            f"{source} is no proxy that can be used; write it as in http://proxy.example.com:3128"
+        ) from None
+    # The client itself would take a key only from a file that stays.
+    client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
+    return client
+
+
+def _content(key: str, name: str | None, data: str | None, folder: Path) -> bytes | None:
+    """What `<key>-data` holds, else the file that `<key>` names; None without either."""
+    if data:
+        try:
+            return base64.b64decode("".join(data.split()), validate=True)
+        except ValueError:
+            raise ClusterError(f"{key}-data is not base64; correct it") from None
+    return _read(folder / name, key) if name else None
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        # Not a pipe or device, which might never end.
+        if not path.is_file():
+            raise ClusterError(f"there is no file {path}; correct {key}")
+        with path.open("rb") as opened:
+            data = opened.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot read {path}: {error.strerror}; make it readable, or correct {key}"
+        ) from error
+    except ValueError:
+        raise ClusterError(f"{key} is no name that a file can have; correct it") from None
+    if len(data) > _MAX_BYTES:
+        raise ClusterError(f"{path} is larger than {_MAX_BYTES} bytes; correct {key}")
+    return data

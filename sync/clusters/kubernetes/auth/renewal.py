@@ -1,0 +1,72 @@
+"""When a connection to an API server is made anew: its files changed, or its credentials end.
+
+files as they were ── changed ──> still being written? ── the same twice ──> connect again
+credentials ── end soon ─────────────────────────────────────────────────────> connect again
+                                       what cannot be used ──> the old connection, and a warning
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from sync.clusters.kubernetes.auth.kubeconfig import Connection, digests
+from sync.errors import ClusterError
+
+_LOOK_SECONDS = 10.0  # between two looks, well within what credentials are renewed early
+_SETTLE_SECONDS = 2.0  # that a changed file must stay as it is to be believed
+
+
+class Renewal:
+    """Makes connections to the cluster `name` by `connect`; for one thread at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._look_at = -math.inf
+        self._changed: Mapping[Path, str] = {}
+        self._warned = ""
+        self._log = structlog.get_logger().bind(cluster=name)
+
+    def connect(self) -> Connection:
+        """A new connection, from what the files hold now; `ClusterError` if there can be none."""
+        found = self._connect()
+        self._changed = {}
+        self._look_at = self._clock() + _LOOK_SECONDS
+        if self._warned:
+            self._log.info("credentials followed again")
+        self._warned = ""
+        return found
+
+    def renewed(self, known: Connection) -> Connection:
+        """`known`, or a newer one if that is due and can be had."""
+        now = self._clock()
+        if now < self._look_at:
+            return known
+        self._look_at = now + _LOOK_SECONDS
+        ending = known.renew_at is not None and now >= known.renew_at
+        found = digests(known.files)
+        changed = found != known.files
+        seen_before = found == self._changed
+        self._changed = found
+        if changed and not seen_before:
+            self._look_at = now + _SETTLE_SECONDS
+            return known
+        if not (changed or ending):
+            return known
+        try:
+            return self.connect()
+        except ClusterError as error:
+            # A file may be half written or gone, a plugin fail for a while: the server says when
+            # it does not take the old ones any more.
+            if str(error) != self._warned:
+                self._log.warning("credentials kept, new ones cannot be used", error=str(error))
+            self._warned = str(error)
+            return known

@@ -1,0 +1,218 @@
+"""What a Kubernetes cluster tells beside objects of ours: pods, IPPools, nodes, others' policies,
+and which Calico it runs.
+
+Only what is needed is kept of each: a cluster's pods never lie in memory together.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+from sync.calico.objects import API_VERSION
+from sync.clusters.cluster import ClusterFacts, FelixSettings
+from sync.clusters.kubernetes.client import Api, ApiError
+from sync.net.addresses import AddressSet, address, network
+from sync.redaction import redact
+
+_Found = TypeVar("_Found")
+
+_NAMESPACED: Final = {
+    "NetworkPolicy": "networkpolicies",
+    "StagedNetworkPolicy": "stagednetworkpolicies",
+}
+
+# A pod that has ended gives its address back.
+_ENDED: Final = ("Succeeded", "Failed")
+RUNNING: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
+"""A field selector: the pods that have an address."""
+
+_EXAMPLES: Final = 3  # pods that are named of very many
+
+_DEFAULT_TIER: Final = "default"  # of a policy that names none
+
+
+class _UnknownError(Exception):
+    """A fact that cannot be had; the message says why and what to do."""
+
+
+def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
+    """The facts, read in pages of `page` objects. `ApiError` for anything but a missing right."""
+    pools, networks_because = _known(partial(_pools, api, page))
+    pods, pods_because = _known(partial(_pods, api, page, pools, zone_label))
+    outside, zone_labels = pods or ([], {})
+    if outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        networks_because = (
+            f"cluster {api.name} has pods with addresses outside its IPPools ({outside[0]}{more}), "
+            "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
+        )
+    networks_because = networks_because or pods_because
+    nodes, nodes_because = _known(partial(_nodes, api, page))
+    windows, addresses = nodes or ((), ())
+    calico, calico_because = _known(partial(_calico, api, page))
+    version, felix = calico or ("", {})
+    policies: defaultdict[str, list[str]] = defaultdict(list)
+    reasons = []
+    for kind in _NAMESPACED:
+        found, because = _known(partial(_policies, api, page, kind))
+        reasons += [because] if because else []
+        for tier, name in found or ():
+            policies[tier].append(name)
+    return ClusterFacts(
+        pod_networks=None if networks_because else pools,
+        pod_networks_because=networks_because,
+        zone_labels={value: tuple(names) for value, names in sorted(zone_labels.items())},
+        windows_nodes=windows,
+        node_addresses=addresses,
+        nodes_because=nodes_because,
+        foreign_policies={tier: tuple(sorted(names)) for tier, names in sorted(policies.items())},
+        foreign_policies_because="; ".join(reasons),
+        calico_version=version,
+        felix=felix,
+        calico_because=calico_because,
+    )
+
+
+def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
+    """What is read, or why it cannot be known."""
+    try:
+        return read(), ""
+    except _UnknownError as error:
+        return None, str(error)
+    except ApiError as error:
+        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            raise
+        return None, str(error)
+
+
+def _pools(api: Api, page: int) -> AddressSet:
+    """All IPPools: one that gives out no more addresses keeps its pods."""
+    found = api.collected(f"/apis/{API_VERSION}/ippools", "IPPool", _pool, page=page)
+    if not found:
+        raise _UnknownError(
+            f"cluster {api.name} has no IPPools, so nothing tells where its pods' addresses lie; "
+            "give its pod_cidrs"
+        )
+    return AddressSet.union(found)
+
+
+def _pods(
+    api: Api, page: int, pools: AddressSet | None, zone_label: str
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The pods with an address outside the pools, and some pods for each value of the zone label.
+
+    A pool whose pods are read before it is made makes the answer unknown, never wrong.
+    """
+    labelled: dict[str, list[str]] = {}
+
+    def note(pod: Mapping[str, Any]) -> Iterator[str]:
+        metadata = pod["metadata"]
+        value = (metadata.get("labels") or {}).get(zone_label)
+        # No policy of ours selects a pod that is its node.
+        if value is not None and not pod["spec"].get("hostNetwork"):
+            some = labelled.setdefault(value, [])
+            name = f"{metadata['namespace']}/{metadata['name']}"
+            # A list that has to be begun anew tells of pods twice.
+            if len(some) < _EXAMPLES and name not in some:
+                some.append(name)
+        return _outside(pod, pools) if pools else iter(())
+
+    outside = api.collected("/api/v1/pods", "Pod", note, page=page, selector=RUNNING)
+    return outside, labelled
+
+
+def _pool(document: Mapping[str, Any]) -> Iterator[AddressSet]:
+    cidr = document["spec"]["cidr"]
+    try:
+        yield network(cidr)
+    except ValueError as error:
+        raise _UnknownError(
+            f"the IPPool {document['metadata']['name']} has no CIDR that can be read "
+            f"({redact(error)}); give the cluster's pod_cidrs"
+        ) from error
+
+
+def _outside(pod: Mapping[str, Any], pools: AddressSet) -> Iterator[str]:
+    """The addresses of a pod that lie in no pool; a host-networked pod has none of its own."""
+    status = pod.get("status") or {}
+    if pod["spec"].get("hostNetwork") or status.get("phase") in _ENDED:
+        return
+    for each in status.get("podIPs") or ():
+        if not _holds(pools, each["ip"]):
+            yield f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {each['ip']}"
+
+
+def _holds(pools: AddressSet, text: str) -> bool:
+    """Whether an address lies in a pool; one that cannot be read lies in none."""
+    try:
+        family, number = address(text)
+    except ValueError:
+        return False
+    # Odd is inside: the place is between stepping in and stepping out.
+    return bisect_right(pools.v4 if family == 4 else pools.v6, number) % 2 == 1
+
+
+def _nodes(api: Api, page: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of Windows nodes, and all nodes' addresses."""
+    found = api.collected("/api/v1/nodes", "Node", _node, page=page)
+    windows = {name for name, is_windows, _ in found if is_windows}
+    addresses = {each for _, _, addresses in found for each in addresses}
+    return tuple(sorted(windows)), tuple(sorted(addresses))
+
+
+def _node(document: Mapping[str, Any]) -> Iterator[tuple[str, bool, tuple[str, ...]]]:
+    metadata, status = document["metadata"], document.get("status") or {}
+    systems = (
+        (metadata.get("labels") or {}).get("kubernetes.io/os"),
+        # Labels can be edited; this is what the kubelet says.
+        (status.get("nodeInfo") or {}).get("operatingSystem"),
+    )
+    addresses = tuple(
+        each["address"]
+        for each in status.get("addresses") or ()
+        if each["type"] in ("InternalIP", "ExternalIP")
+    )
+    yield metadata["name"], "windows" in systems, addresses
+
+
+def _policies(api: Api, page: int, kind: str) -> list[tuple[str, str]]:
+    """The namespaced policies of a kind, each with its tier.
+
+    The tier is the spec's: the label that Calico puts beside it may be missing on old ones.
+    """
+
+    def policy(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        metadata = document["metadata"]
+        tier = (document.get("spec") or {}).get("tier") or _DEFAULT_TIER
+        yield tier, f"{kind} {metadata['namespace']}/{metadata['name']}"
+
+    return api.collected(f"/apis/{API_VERSION}/{_NAMESPACED[kind]}", kind, policy, page=page)
+
+
+def _calico(api: Api, page: int) -> tuple[str, dict[str, FelixSettings]]:
+    """The version of Calico, and what each FelixConfiguration says of the data plane.
+
+    Environment variables of the calico-node pods go before these, and nobody tells them.
+    """
+    group = f"/apis/{API_VERSION}"
+    versions = api.collected(
+        f"{group}/clusterinformations", "ClusterInformation", _version, page=page
+    )
+    felix = api.collected(f"{group}/felixconfigurations", "FelixConfiguration", _felix, page=page)
+    return next(iter(versions), ""), dict(sorted(felix))
+
+
+def _version(document: Mapping[str, Any]) -> Iterator[str]:
+    # Calico knows one of this name, and makes no other.
+    if document["metadata"]["name"] == "default":
+        yield str((document.get("spec") or {}).get("calicoVersion") or "")
+
+
+def _felix(document: Mapping[str, Any]) -> Iterator[tuple[str, FelixSettings]]:
+    spec = document.get("spec") or {}
+    mode, bpf = spec.get("nftablesMode"), spec.get("bpfEnabled")
+    settings = FelixSettings(str(mode) if mode else None, None if bpf is None else bpf is True)
+    yield document["metadata"]["name"], settings

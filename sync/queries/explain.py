@@ -1,0 +1,338 @@
+"""Which rules decide a flow in a cluster: by its objects as they shall be, or as they are.
+
+two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  the rules
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sync.clusters.cluster import Workload
+from sync.errors import ClusterError, UsageError
+from sync.firewall.services import ICMP, ICMPV6
+from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
+from sync.plan.changes import Change
+from sync.plan.differences import differences
+from sync.queries.observed import Unlike, Unseen, by_name, clause, judged, namespaced
+from sync.reconcile.cluster_identity import foreseen
+from sync.reconcile.desired import Cluster, desired, read_live
+from sync.reconcile.device_groups import Read
+from sync.reconcile.verification import judged_groups, settings_of
+from sync.store import HalfWritten, Store
+from sync.text import counted, shortened
+from sync.translate.compiler import Options
+from sync.translate.fidelity import Report
+from sync.verify.calico_semantics import PROTOCOLS
+from sync.verify.explain import NoAnswerError, Party, Side, Verdict, explain, verdict_of
+from sync.verify.packet_space import EPHEMERAL, PORTED, Packet, of_family
+from sync.verify.profiles import UnreadableError, zones_named
+
+_PORT: Final = re.compile(
+    r"(?P<port>[0-9]{1,5})/(?P<name>tcp|udp|sctp)"
+    r"|((?P<type>[0-9]{1,3})(:(?P<code>[0-9]{1,3}))?/)?(?P<icmp>icmp|icmp6|icmpv6)"
+    r"|ip/(?P<ip>[0-9]{1,3})"
+)
+_LIKE_AN_ADDRESS: Final = re.compile(r"[0-9]+(\.[0-9]+){2,}|[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
+_BY_NAME: Final = {name.lower(): number for name, number in PROTOCOLS.items()} | {"icmp6": ICMPV6}
+_ECHO: Final = {ICMP: 8, ICMPV6: 128}
+_OF: Final = {ICMP: ", of IPv4", ICMPV6: ", of IPv6"}
+_LAST: Final = 255  # IP protocol, ICMP type and code
+_LAST_PORT: Final = 65535
+
+
+class End(NamedTuple):
+    """One end as somebody asks about it: a `zone`, an `address` as (family, number), or both."""
+
+    zone: str
+    address: tuple[int, int] | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The flow that somebody asks about."""
+
+    source: End
+    destination: End
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Which rules decide the flow in one cluster.
+
+    `source` and `destination` say who the ends are there, with all addresses they may have in
+    `parties`. `live`: the objects are those that stand there. `notes` are sentences; `unseen` is
+    what counts too and is not judged here. `pending` are the changes of what decides that are not
+    written yet.
+    """
+
+    cluster: str
+    source: str
+    destination: str
+    parties: tuple[Party, Party]
+    live: bool
+    sides: tuple[Side, ...]
+    notes: tuple[str, ...]
+    unseen: tuple[Unseen, ...]
+    report: Report
+    pending: tuple[Change, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What our tiers make of the flow."""
+        return "unknown" if self.unseen else verdict_of(self.sides)
+
+    @property
+    def now(self) -> Verdict:
+        """The same as long as staged policies decide nothing."""
+        if any(not each.staged for each in self.unseen):
+            return "unknown"
+        return verdict_of(self.sides, enforced=True)
+
+
+class NoSuchZoneError(UsageError):
+    """A cluster has no such zone; another one may."""
+
+
+def end_of(text: str) -> End:
+    """An end from `web`, `10.1.2.3` or `web@10.1.2.3`; `UsageError` if it is none."""
+    zone, at, place = text.rpartition("@")
+    try:
+        found = address(place)
+    except ValueError:
+        if at or not text or "/" in text or _LIKE_AN_ADDRESS.fullmatch(text):
+            raise UsageError(
+                f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
+                "2001:db8::1), or for a pod that no cluster tells of both (web@10.1.2.3)"
+            ) from None
+        return End(text, None, text)
+    if at and not zone:
+        raise UsageError(f"{text!r} names no zone before the @; leave that away, or name one")
+    return End(zone, found, text)
+
+
+def packet_of(port: str, source_port: int | None) -> Packet:
+    """A packet from `443/tcp`, `8/icmp`, `3:1/icmp`, `icmp` or `ip/47`; `UsageError` otherwise.
+
+    ICMP alone is an echo request.
+    """
+    said = _PORT.fullmatch(port.lower())
+    found = _packet(said, EPHEMERAL if source_port is None else source_port) if said else None
+    if found is None:
+        raise UsageError(
+            f"{port!r} says no traffic; write 443/tcp, 53/udp, 5000/sctp, icmp (an echo request), "
+            "3:1/icmp (type and code), 128/icmp6, or ip/47 for another IP protocol"
+        )
+    if source_port is not None and found.protocol not in PORTED:
+        raise UsageError(f"{found.said()} has no source port; leave --source-port away")
+    return found
+
+
+def _packet(said: re.Match[str], source_port: int) -> Packet | None:
+    if said["ip"]:
+        protocol = int(said["ip"])
+        known = protocol > _LAST or protocol in (*PORTED, *_ECHO)
+        return None if known else Packet(protocol, 0, 0, None)
+    protocol = _BY_NAME[said["name"] or said["icmp"]]
+    if said["name"]:
+        port = int(said["port"])
+        return None if port > _LAST_PORT else Packet(protocol, source_port, port, None)
+    icmp = int(said["type"] or _ECHO[protocol]), int(said["code"] or 0)
+    return None if max(icmp) > _LAST else Packet(protocol, 0, 0, icmp)
+
+
+def asked_of(source: str, destination: str, port: str, source_port: int | None) -> Asked:
+    """What somebody asks about; `UsageError` where that can be no flow."""
+    asked = Asked(end_of(source), end_of(destination), packet_of(port, source_port))
+    one, other = asked.source.address, asked.destination.address
+    if one and other and one[0] != other[0]:
+        raise UsageError(f"{source!r} and {destination!r} are of two IP versions; no flow is")
+    if one and one == other:
+        raise UsageError(f"{source!r} is both ends; nothing stands between a pod and itself")
+    family = {ICMP: 4, ICMPV6: 6}.get(asked.packet.protocol)
+    for end in (asked.source, asked.destination):
+        if family and end.address and end.address[0] != family:
+            raise UsageError(f"{end.text!r} has no {asked.packet.said()}; that is of IPv{family}")
+    return asked
+
+
+def explained(
+    cluster: Cluster,
+    read: Read,
+    store: Store,
+    options: Options,
+    asked: Asked,
+    *,
+    live: bool,
+    verbose: bool,
+) -> Explained:
+    """Explain the flow in one cluster; `live` by the objects as they stand there.
+
+    Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
+    `ClusterError` where what stands there cannot be judged.
+    """
+    written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
+    found = read_live(cluster, written, options.owner)
+    shall = desired(cluster, read, found, written, options)
+    groups = judged_groups(shall.targets)
+    ends = (asked.source, asked.destination)
+    pods = _pods(cluster, ends)
+    known = frozenset(shall.options.zones.definitions).union(*map(zones_named, groups))
+    for end in ends:
+        if end.zone and end.zone not in known:
+            raise NoSuchZoneError(
+                f"cluster {cluster.name} has no zone {end.zone!r}; `zonebridge zones` lists those "
+                "there are"
+            )
+    cidrs = shall.options.pod_cidrs
+    parties = (_party(asked.source, pods, cidrs), _party(asked.destination, pods, cidrs))
+    _require_a_flow(cluster.name, parties, asked.packet)
+    unseen = [Unseen(each) for each in _ambiguous(pods)]
+    notes = [*_notes(ends, parties, cidrs)]
+    documents: Sequence[Mapping[str, Any]]
+    if live:
+        tiers = [group.tier for group in groups]
+        documents = [*judged(found, tiers, unseen)]
+        unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
+        notes += (
+            f"tier {tier} does not stand in cluster {cluster.name}; a sync has to write it"
+            for tier in tiers
+            if ("Tier", tier) not in found
+        )
+    else:
+        documents = [each.document() for each in shall.translated.manifests.values()]
+    try:
+        sides = explain(
+            groups, documents, settings_of(shall.options), parties, asked.packet, verbose=verbose
+        )
+    except NoAnswerError as error:
+        raise UsageError(f"cluster {cluster.name} has no answer: {error}") from error
+    except UnreadableError as error:
+        raise ClusterError(f"cluster {cluster.name} cannot be judged: {error}") from error
+    pending: tuple[Change, ...] = ()
+    if live:
+        unlike = Unlike.of(differences(shall.translated.manifests, written, found))
+        pending = _deciding(unlike, sides, documents)
+        notes += _half_written(pending, unlike, store.half_written(cluster.name))
+    return Explained(
+        cluster=cluster.name,
+        source=_named(asked.source, pods),
+        destination=_named(asked.destination, pods),
+        parties=parties,
+        live=live,
+        sides=tuple(sides),
+        notes=tuple(notes),
+        unseen=tuple(unseen),
+        report=shall.translated.report,
+        pending=pending,
+    )
+
+
+def _deciding(
+    unlike: Unlike, sides: Sequence[Side], documents: Sequence[Mapping[str, Any]]
+) -> tuple[Change, ...]:
+    """The pending changes of the policies and sets that decide, or may."""
+    policies = by_name(documents)
+    deciders = {
+        decider.where
+        for side in sides
+        for case in side.cases
+        for judgement in (case.calico, case.enforced)
+        for decider in (*judgement.perhaps, judgement.decider)
+    }
+    found = {each for where in deciders for each in unlike.deciding(where, policies)}
+    return tuple(each for each in unlike.pending if each in found)
+
+
+def _half_written(
+    pending: Sequence[Change], unlike: Unlike, half: HalfWritten | None
+) -> Iterator[str]:
+    """That what decides here is not written yet, and whether a sync was left in the middle."""
+    if pending:
+        since = f"half-written since {half.since}" if half else "not written yet"
+        yield (
+            f"{since}: {counted(len(unlike.pending), 'change')} pending, and of what decides here: "
+            f"{shortened([clause(each) for each in pending])}"
+        )
+
+
+def _require_a_flow(cluster: str, parties: tuple[Party, Party], packet: Packet) -> None:
+    """Hold the ends to having addresses of one IP version, which is the packet's."""
+    one, other = (each.addresses for each in parties)
+    if packet.protocol != ICMPV6 and one.v4 and other.v4:
+        return
+    if packet.protocol != ICMP and one.v6 and other.v6:
+        return
+    said = [
+        " and ".join(f"IPv{version}" for version in (4, 6) if of_family(each.addresses, version))
+        for each in parties
+    ]
+    raise UsageError(
+        f"cluster {cluster} has no such flow: one end has addresses of {said[0]}, the other one of "
+        f"{said[1]}, and the packet is {packet.said()}{_OF.get(packet.protocol, '')}"
+    )
+
+
+def _pods(cluster: Cluster, ends: Sequence[End]) -> Mapping[tuple[int, int], Sequence[Workload]]:
+    """The cluster's pods at the addresses of these ends, but for those whose zone is given."""
+    wanted = {end.address for end in ends if end.address and not end.zone}
+    found = cluster.reader.pods_at(wanted) if wanted else ()
+    return {
+        place: tuple(sorted((pod for pod in found if place in pod.addresses), key=_name))
+        for place in wanted
+    }
+
+
+def _ambiguous(pods: Mapping[tuple[int, int], Sequence[Workload]]) -> Iterator[str]:
+    """Addresses that several pods have, as where one is just being replaced by another."""
+    for place, some in pods.items():
+        if any(pod.labels != some[0].labels for pod in some):
+            names = " and ".join(pod.name for pod in some)
+            yield (
+                f"pods {names} both have {written(place)}: {some[0].name} is judged; write "
+                f"ZONE@{written(place)} for a pod of a zone"
+            )
+
+
+def _name(pod: Workload) -> str:
+    return pod.name
+
+
+def _party(
+    end: End, pods: Mapping[tuple[int, int], Sequence[Workload]], cidrs: AddressSet | None
+) -> Party:
+    if end.address is None:
+        return Party(EVERYWHERE if cidrs is None else cidrs, end.zone)
+    where = network(written(end.address))
+    pod, *_ = pods.get(end.address) or (None,)
+    return Party(where, end.zone, pod.labels if pod else None)
+
+
+def _named(end: End, pods: Mapping[tuple[int, int], Sequence[Workload]]) -> str:
+    if end.address is None:
+        return f"a pod of zone {end.zone}"
+    place = written(end.address)
+    if end.zone:
+        return f"a pod of zone {end.zone} at {place}"
+    named = " or ".join(pod.name for pod in pods.get(end.address, ()))
+    return f"pod {named} ({place})" if named else place
+
+
+def _notes(
+    ends: Sequence[End], parties: Sequence[Party], cidrs: AddressSet | None
+) -> Iterator[str]:
+    for end, party in zip(ends, parties, strict=True):
+        if cidrs and not party.is_pod and party.addresses & cidrs:
+            yield (
+                f"{end.text} lies in the networks of pods, but no pod is known to have it: it is "
+                f"taken for no pod; write ZONE@{end.text} for a pod of a zone"
+            )
+        if cidrs and end.zone and end.address and not party.addresses & cidrs:
+            yield f"{end.text} lies in none of the networks of pods"
+    if not any(party.is_pod for party in parties):
+        yield (
+            "neither end is a pod of this cluster, so none of its policies decides the flow; write "
+            "ZONE@ADDRESS for a pod of a zone"
+        )

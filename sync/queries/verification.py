@@ -1,0 +1,206 @@
+"""Whether what stands in a cluster gives the firewall's verdicts, as it stands now.
+
+    live objects, as Calico reads them  ->  proof  ->  opened, out of sync, not decided
+    what is not written yet             ->  pending changes, and how far each chain is
+
+The firewall's side is its configuration as it is now: what it denies since the last sync is opened
+for as long as that is not written.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from sync.clusters.cluster import Key, LiveObject
+from sync.plan.differences import differences
+from sync.plan.references import carried, mapping, named
+from sync.queries.observed import (
+    ChainState,
+    Document,
+    Unlike,
+    Unseen,
+    by_name,
+    chains,
+    judged,
+    namespaced,
+    taken,
+)
+from sync.reconcile.cluster_identity import foreseen
+from sync.reconcile.desired import Cluster, Desired, desired, read_live
+from sync.reconcile.device_groups import Read
+from sync.reconcile.verification import judged_groups, settings_of, unsaid
+from sync.store import HalfWritten, Store
+from sync.translate.compiler import Options
+from sync.translate.fidelity import Report
+from sync.verify.calico_semantics import STAGED
+from sync.verify.compare import Difference
+from sync.verify.proof import Proof, prove
+
+_UNJUDGED = "has(zonebridge.io/not-judged)"  # a label that no zone says: such pods may be selected
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was proven of the objects that stand in one cluster.
+
+    `opened` are flows that they allow and the firewall denies, `out_of_sync` those that they deny
+    though exact rules of the firewall allow them. `undecided` has a clause for each part that was
+    not judged, `notes` a sentence for whatever else counts. `policies` are those that stand, by
+    name; `half` says since when a sync has not come to its end.
+    """
+
+    cluster: str
+    report: Report
+    proof: Proof
+    opened: tuple[Difference, ...]
+    out_of_sync: tuple[Difference, ...]
+    undecided: tuple[str, ...]
+    notes: tuple[str, ...]
+    unlike: Unlike
+    chains: tuple[ChainState, ...]
+    policies: Mapping[str, Document]
+    half: HalfWritten | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is proven that what stands gives the firewall's verdicts."""
+        return not (self.opened or self.out_of_sync or self.undecided)
+
+
+def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Verified:
+    """Prove what stands in a cluster; raises what `desired` raises, and for the same reasons."""
+    written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
+    live = read_live(cluster, written, options.owner)
+    shall = desired(cluster, read, live, written, options)
+    tiers = [target.tier for target in shall.targets]
+    unseen: list[Unseen] = []
+    documents = [*judged(live, tiers, unseen)]
+    unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
+    stands = _Stands(shall, live, written)
+    counting = [*stands.counting([*documents, *stands.unjudged(unseen, tiers)])]
+    proof = prove(judged_groups(shall.targets), counting, settings_of(shall.options), samples=True)
+    unlike = Unlike.of(differences(shall.translated.manifests, written, live))
+    report = shall.translated.report
+    return Verified(
+        cluster=cluster.name,
+        report=report,
+        proof=proof,
+        opened=proof.allowed,
+        out_of_sync=tuple(unsaid(proof, report)),
+        undecided=(
+            *(each.sentence for each in unseen if stands.decides(each)),
+            *stands.without_tier(counting),
+            *proof.undecided,
+        ),
+        notes=tuple(stands.notes(documents, counting)),
+        unlike=unlike,
+        chains=chains(shall.translated.manifests, live, unlike),
+        policies=by_name(counting),
+        half=store.half_written(cluster.name),
+    )
+
+
+class _Stands:
+    """Which of the objects that stand count, by the modes of the tiers."""
+
+    def __init__(
+        self, shall: Desired, live: Mapping[Key, LiveObject], written: Mapping[Key, Any]
+    ) -> None:
+        self._modes = {target.tier: target.mode for target in shall.targets}
+        self._live = live
+        self._taken = taken(shall.translated.manifests, live)
+        self._written = written
+
+    def counting(self, documents: Sequence[Document]) -> Iterator[Document]:
+        """What decides: staged policies of ours as if they were enforced, where they shall be.
+
+        In a tier that enforces, and where somebody else wrote them, they decide nothing. One that
+        is staged stands for the enforced one of its name, which it is to replace.
+        """
+        staged = {each["metadata"]["name"] for each in documents if self._previewed(each)}
+        for each in documents:
+            if each["kind"] == STAGED:
+                if self._previewed(each):
+                    yield each
+            elif each["kind"] != "GlobalNetworkPolicy" or each["metadata"]["name"] not in staged:
+                yield each
+
+    def _previewed(self, document: Document) -> bool:
+        if document["kind"] != STAGED or self._modes.get(_tier(document)) != "staged":
+            return False
+        return self._ours(STAGED, document["metadata"]["name"])
+
+    def _ours(self, kind: str, name: str) -> bool:
+        """Whether an object is ours, by its labels or by the trail."""
+        found = self._live.get((kind, name))
+        return bool(found and found.manifest) or (kind, name) in self._written
+
+    def decides(self, unseen: Unseen) -> bool:
+        """Whether something that is not judged may decide a flow; what others stage does not."""
+        if not unseen.staged:
+            return True
+        return bool(unseen.policy and self._previewed(_readable(unseen.policy)))
+
+    def unjudged(self, unseen: Iterable[Unseen], tiers: Sequence[str]) -> Iterator[Document]:
+        """A stand-in for each policy that cannot be judged: nobody knows what it decides, of whom.
+
+        What stands before it in its tier is judged as ever.
+        """
+        for each in unseen:
+            if each.policy:
+                found = _readable(each.policy)
+                for tier in tiers if _tier(found) not in tiers else [_tier(found)]:
+                    yield {**found, "spec": {**found["spec"], "tier": tier}}
+
+    def without_tier(self, documents: Sequence[Document]) -> Iterator[str]:
+        """The tiers that do not stand though policies in them do."""
+        for tier in self._modes:
+            if ("Tier", tier) not in self._live and any(_tier(each) == tier for each in documents):
+                yield (
+                    f"tier {tier} does not stand in the cluster, so its policies decide after "
+                    "those of every tier that does"
+                )
+
+    def notes(self, documents: Sequence[Document], counting: Sequence[Document]) -> Iterator[str]:
+        """What of others counts with ours or does not, and which tiers only preview."""
+        for tier, mode in self._modes.items():
+            if mode == "staged":
+                yield f"tier {tier} is staged: its policies are judged as if they were enforced"
+        for (kind, name), found in self._taken.items():
+            yield f"{kind} {name} stands where ours shall stand: it {found.foreign_because}"
+        asked = frozenset(label for each in counting for label in named(each))
+        for each in documents:
+            kind, name = each["kind"], each["metadata"]["name"]
+            if self._ours(kind, name) or kind == "Tier" or (kind, name) in self._taken:
+                continue
+            if kind == "GlobalNetworkPolicy":
+                yield f"{kind} {name} of others stands in tier {_tier(each)} and counts as it is"
+            elif kind == STAGED:
+                yield f"{kind} {name} of others stands in tier {_tier(each)} and decides nothing"
+            elif kind == "GlobalNetworkSet" and not carried(each).isdisjoint(asked):
+                yield (
+                    f"{kind} {name} of others carries labels that policies in our tiers select by; "
+                    "where they select it, its nets count"
+                )
+
+
+def _tier(document: Document) -> str:
+    return str(mapping(document, "spec").get("tier") or "default")
+
+
+def _readable(policy: Document) -> Document:
+    """What of a policy that is not judged can be: its tier and order, and that it may decide."""
+    spec = mapping(policy, "spec")
+    order = spec.get("order")
+    return {
+        "kind": policy.get("kind"),
+        "metadata": {"name": str(mapping(policy, "metadata").get("name"))},
+        "spec": {
+            "tier": _tier(policy),
+            # At a place that nobody can read it may decide before all others.
+            "order": order if isinstance(order, int | float) else (inf if order is None else -inf),
+            "selector": _UNJUDGED,
+            "types": ["Ingress", "Egress"],
+        },
+    }

@@ -1,0 +1,146 @@
+"""Whether an entry of the configuration still is the cluster that it was, and no other entry's.
+
+    what the cluster says it is, what the store remembers  ->  refused, or the UID to go on with
+
+An address, a kubeconfig and a context may lead elsewhere at any time. Two entries that reach one
+cluster would each take the other's objects for leftovers of its own and delete them; one that
+reaches another cluster than before would open it to what was never meant for it.
+"""
+
+from collections.abc import Mapping
+
+from sync.errors import ClusterError, UsageError
+from sync.reconcile.desired import Cluster
+from sync.store import Identity, Lease, Run, Store
+from sync.text import shortened
+
+
+class ForeignClusterError(ClusterError):
+    """An entry of the configuration reaches a cluster that it may not write."""
+
+
+def meet(cluster: Cluster, store: Store, run: Run, lease: Lease) -> None:
+    """Remember which cluster an entry is that nobody has met yet, or that was accepted anew."""
+    known = store.identities().get(cluster.name)
+    if known is None or known.accepted:
+        uid = cluster.reader.identity()
+        if uid and _is_new(known, uid):
+            run.identify(lease, uid)
+
+
+def identified(cluster: Cluster, store: Store, run: Run, lease: Lease) -> str:
+    """The UID of the cluster that is about to be written, "" where nothing tells it from others.
+
+    What was accepted is recorded. Raises `ForeignClusterError` if it is another cluster than before
+    or another entry's too, `ClusterError` if it does not say.
+    """
+    uid = cluster.reader.identity()
+    if not uid:
+        return ""
+    if _is_new(store.identities().get(cluster.name), uid):
+        run.identify(lease, uid)
+    # Asked after our own is committed: of two that meet one cluster at a time, one sees the other.
+    _require_own(cluster, uid, store.identities())
+    return uid
+
+
+def require_same(cluster: Cluster, uid: str) -> None:
+    """Raise `ForeignClusterError` if the cluster is another one by now than the one with a UID."""
+    if (found := cluster.reader.identity()) != uid:
+        raise ForeignClusterError(
+            f"cluster {cluster.name} was {_named(uid)} and is {_named(found)} now: another server "
+            "has taken its place meanwhile; nothing more was written"
+        )
+
+
+def foreseen(cluster: Cluster, store: Store, met: Mapping[str, str]) -> bool:
+    """Whether a sync would take the cluster for a new one, in which nothing of ours was written.
+
+    `met` has what `first_met` said of each cluster. Nothing is recorded; raises as `identified`
+    does.
+    """
+    uid = cluster.reader.identity()
+    if not uid:
+        return False
+    stored = store.identities()
+    known = stored.get(cluster.name)
+    new = _is_new(known, uid, accept=cluster.accept)
+    identities = stored | {name: Identity(found) for name, found in met.items() if found}
+    if new:
+        identities[cluster.name] = Identity(uid)
+    _require_own(cluster, uid, identities)
+    return new and known is not None
+
+
+def first_met(cluster: Cluster, store: Store) -> str:
+    """The UID of a cluster that a sync would remember; "" for none, or where nobody can say."""
+    known = store.identities().get(cluster.name)
+    if known and not (known.accepted or cluster.accept):
+        return ""
+    try:
+        uid = cluster.reader.identity()
+    except ClusterError:
+        # Whoever plans it is told.
+        return ""
+    return uid if _is_new(known, uid, accept=cluster.accept) else ""
+
+
+def accept(cluster: Cluster, store: Store, run: Run) -> str:
+    """Record that an operator takes an entry for the cluster that it reaches now; a sentence.
+
+    Raises `ClusterError` if that is another entry's, `UsageError` for a directory.
+    """
+    uid = cluster.reader.identity()
+    if not uid:
+        raise UsageError(
+            f"cluster {cluster.name} is a directory, which nothing tells from others; leave "
+            "--accept-new-cluster away"
+        )
+    identities = store.identities()
+    known = identities.get(cluster.name)
+    if known is None or known.uid == uid:
+        return f"Cluster {cluster.name} is {_named(uid)}, as before: there is nothing to accept."
+    _require_own(cluster, uid, {**identities, cluster.name: Identity(uid)})
+    if known.accepted != uid:
+        run.accept(cluster.name, uid)
+    return (
+        f"Cluster {cluster.name} is {_named(uid)} from now on, and was {_named(known.uid)}. What "
+        "was written there stays as it is: if that cluster still runs, give it an entry of its own "
+        "with `device_groups: []` to have it removed."
+    )
+
+
+def _is_new(known: Identity | None, uid: str, *, accept: bool = False) -> bool:
+    """Whether an entry is this cluster from now on, and was not before."""
+    return known is None or (known.uid != uid and (accept or known.accepted == uid))
+
+
+def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity]) -> None:
+    """Hold an entry to the cluster that it is known to be, and that no other entry is."""
+    name = cluster.name
+    same = [other for other in cluster.others if other in identities]
+    same = [other for other in same if identities[other].uid == uid]
+    known = identities[name].uid
+    if same:
+        entries = shortened([name, *same], " and ")
+        remedy = "correct kubeconfig or context of one of them, or remove it from the configuration"
+        if known == uid:
+            remedy += (
+                "; one that is corrected needs `zonebridge sync --cluster NAME "
+                "--accept-new-cluster NAME`"
+            )
+        raise ForeignClusterError(
+            f"cluster {name} is the cluster of another entry too: {entries} reach {_named(uid)}, "
+            f"and would delete each other's objects; nothing is written; {remedy}"
+        )
+    if known != uid:
+        raise ForeignClusterError(
+            f"cluster {name} was {_named(known)} and is {_named(uid)} now; nothing is written to "
+            "it: correct kubeconfig or context if they lead astray; if it was built anew, or is "
+            f"meant to be another one, run `zonebridge sync --cluster {name} --accept-new-cluster "
+            f"{name}`"
+        )
+
+
+def _named(uid: str) -> str:
+    return f"the cluster whose kube-system has the UID {uid}" if uid else "one that does not say"

@@ -1,0 +1,144 @@
+"""What a cluster shall have: from the sources and what stands there to its objects.
+
+    device groups of a cluster, as the sources have them  ->  targets  ->  translated, and valid
+
+Nothing here decides what is written, and nothing writes.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sync.calico.manifest import Manifest
+from sync.calico.objects import Pairs
+from sync.calico.validator import validate
+from sync.clusters.cluster import (
+    ClusterFacts,
+    ClusterReader,
+    ClusterWatcher,
+    ClusterWriter,
+    EventRecorder,
+    Key,
+    LiveObject,
+    Remaining,
+)
+from sync.errors import ClusterError, ZonebridgeError
+from sync.firewall.configuration import Snapshot
+from sync.net.addresses import AddressSet
+from sync.reconcile.device_groups import DeviceGroupHere, Read, target_of, whole
+from sync.translate.compiler import Options, Translated, translate
+from sync.translate.network_sets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster: the device groups it stands for, and how it is reached.
+
+    `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
+    dry run. Only the service has a use for `watcher`; None where the cluster is not reached at all.
+    `pod_cidrs` hold every pod; None: the cluster is asked. `moves` says that chains of policies
+    change without a third verdict in between, which a directory has no need of. `others` are the
+    other entries of the configuration, none of which may be the same cluster. With `accept` it may
+    be another cluster than before, as if an operator had said so; only a dry run takes that.
+    `events` writes Kubernetes Events there, None where there are none.
+    """
+
+    name: str
+    device_groups: tuple[DeviceGroupHere, ...]
+    reader: ClusterReader
+    writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None
+    watcher: ClusterWatcher | None
+    repair_drift: bool
+    pod_cidrs: AddressSet | None = None
+    refuse_windows: bool = True
+    moves: bool = True
+    adopt: bool = False
+    others: tuple[str, ...] = ()
+    accept: bool = False
+    events: EventRecorder | None = None
+
+
+class InvalidObjectError(ZonebridgeError):
+    """An object would be refused or misread by some Calico; nothing of its plan is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a cluster shall have, and what that is made from; `standing` is what is there of ours.
+
+    `options` are those of the cluster: with what holds its pods.
+    """
+
+    snapshots: Mapping[str, Snapshot]
+    facts: ClusterFacts
+    targets: Sequence[Target]
+    standing: Mapping[Key, Manifest]
+    options: Options
+    translated: Translated
+
+
+def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mapping[Key, LiveObject]:
+    """What a cluster holds; `ClusterError` if it cannot be read.
+
+    What is `written` by the trail is ours where a hand took some labels of `owner` off it: it would
+    stand there for good, and hold up the whole plan, if it were taken for somebody else's.
+    """
+    found = cluster.reader.read()
+    return {key: each.recognised(owner) if key in written else each for key, each in found.items()}
+
+
+def desired(
+    cluster: Cluster,
+    read: Read,
+    live: Mapping[Key, LiveObject],
+    written: Mapping[Key, Manifest],
+    options: Options,
+) -> Desired:
+    """Translate what the sources say for a cluster; raises what went wrong with one of them."""
+    snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
+    facts = _facts(cluster, options.zones.label)
+    targets = [target_of(here, snapshots[here.source]) for here in cluster.device_groups]
+    pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
+    standing = _standing(live, written)
+    options = replace(options, pod_cidrs=pods)
+    translated = translate(cluster.name, targets, options, standing if cluster.moves else {})
+    _require_valid(translated.manifests)
+    return Desired(snapshots, facts, targets, standing, options, translated)
+
+
+def _standing(
+    live: Mapping[Key, LiveObject], written: Mapping[Key, Manifest]
+) -> dict[Key, Manifest]:
+    """What stands of ours: as the trail has it, and what else has our labels and could be ours.
+
+    What another hand took our labels off is theirs: it must not be wanted back as it was.
+    """
+    strays = {
+        key: found.manifest
+        for key, found in live.items()
+        if key not in written and found.manifest and not validate(found.manifest)
+    }
+    kept = {key: each for key, each in written.items() if key not in live or live[key].manifest}
+    return {**strays, **kept}
+
+
+def _facts(cluster: Cluster, zone_label: str) -> ClusterFacts:
+    """What else of the cluster counts; `ClusterError` if it may not be written as it is."""
+    facts = cluster.reader.facts(zone_label)
+    if cluster.refuse_windows and facts.windows_nodes:
+        raise ClusterError(
+            f"cluster {cluster.name} has Windows nodes ({facts.windows_nodes[0]}), which skip "
+            "rules with negations, ICMP types or IPv6; set clusters[].windows: ignore if no zoned "
+            "pod runs there"
+        )
+    return facts
+
+
+def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
+    """Hold every object to the validator before it enters a plan."""
+    for manifest in manifests.values():
+        for violation in validate(manifest):
+            raise InvalidObjectError(
+                f"{manifest.kind} {manifest.name} would be refused or misread by Calico: "
+                f"{violation}; nothing was written: correct what is out of all measure there in "
+                "Panorama, or report this"
+            )

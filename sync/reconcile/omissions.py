@@ -1,0 +1,96 @@
+"""What of a configuration does not reach a cluster as it is, for the plan to say.
+
+The report tells of each rule; here are counts, and what no rule is to blame for; and what of the
+cluster could not be looked at.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from sync.clusters.cluster import ClusterFacts
+from sync.firewall.configuration import Snapshot
+from sync.options import ZoneOptions
+from sync.plan.plan import LeftOut, Plan
+from sync.translate.compiler import Translated
+from sync.translate.fidelity import Report, Status
+from sync.translate.network_sets import Target
+
+_LABELLED = "pods labelled "
+_IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
+
+
+def in_no_zone(
+    report: Report, zones: ZoneOptions, pods: Mapping[str, Sequence[str]]
+) -> Iterator[LeftOut]:
+    """Labels on pods that put them into no zone, a mistake.
+
+    `pods` are some of those with each value of the zone label.
+    """
+    by_label = {
+        zone.label_value
+        for zone in report.zones
+        for definition in [zones.definitions.get(zone.name)]
+        if not (definition and (definition.selector or definition.namespace_selector))
+    }
+    for value in sorted(pods.keys() - by_label):
+        yield LeftOut(
+            f"{_LABELLED}{zones.label}: {value!r}",
+            "no zone has its pods by that label; unless a definition has them, they are to be "
+            f"denied everything ({', '.join(pods[value])}); correct the label",
+        )
+
+
+def unknown_zones(plan: Plan) -> list[LeftOut]:
+    """What a plan says of labels on pods that put them into no zone."""
+    return [each for each in plan.left_out if each.subject.startswith(_LABELLED)]
+
+
+def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:
+    """What of others could not be read, so that guards do not see it."""
+    for subject, guard, because in (
+        ("policies of others", "foreign-policy", facts.foreign_policies_because),
+        ("sets and host endpoints of others", "foreign-set", facts.selectable_because),
+    ):
+        if because:
+            yield LeftOut(subject, f"the guard {guard} does not see them all: {because}")
+
+
+def left_out(
+    translated: Translated, targets: Sequence[Target], snapshots: Mapping[str, Snapshot]
+) -> list[LeftOut]:
+    """What of a document does not reach the cluster as it is."""
+    report = translated.report
+    found = [
+        LeftOut(f"address group {group.name!r}", reason)
+        for group in report.groups
+        for reason in group.reasons
+    ]
+    for target in targets:
+        name = target.device_group.name
+        found += (
+            LeftOut(remark.path, remark.message)
+            for remark in snapshots[target.source].configuration.remarks
+            for group in [_IN_DEVICE_GROUP.search(remark.path)]
+            if group is None or group[1] in target.device_group.lineage
+        )
+        counted = Counter(
+            rule.status
+            for rule in report.rules
+            if (rule.source, rule.target) == (target.source, name)
+        )
+        del counted[Status.EXACT]
+        if counted:
+            counts = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
+            found.append(
+                LeftOut(f"rules of device group {name!r}", f"{counts}; see `zonebridge report`")
+            )
+    if translated.on_the_way:
+        found.append(
+            LeftOut(
+                "all changes but these",
+                "a chain's move was left half-way and overtaken; it is brought back first, and the "
+                "next plan has the rest",
+            )
+        )
+    return found

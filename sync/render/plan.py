@@ -1,0 +1,276 @@
+"""A plan as text for people, and as Markdown for merge requests.
+
+Summary first and last, one line an object; with `verbose` one line for each member, rule and label
+that comes or goes. Names come from configurations that others write: control characters never reach
+a terminal, and nothing in them is Markdown.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sync.calico.names import RULE_ANNOTATION
+from sync.calico.objects import POLICIES
+from sync.plan.changes import Action, Cause, Change, nets
+from sync.plan.plan import Origin, Plan
+from sync.plan.precedence import Precedence
+from sync.plan.references import DIRECTIONS, essence, mapping, rules
+from sync.text import markdown_escaped, printable, shortened
+
+_SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-"}
+_COLORS = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m", "!": "\x1b[31m"}
+_RESET = "\x1b[0m"
+
+_SHORT = ("defaultAction", "order")
+_LONG = ("selector", "stagedAction", "tier", "types")
+_ITEMS = 4  # of a list in a rule's line
+_DIGEST = 12  # digits that name a plan for sure and are still typed
+
+
+def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
+    """The plan for a terminal; ends with a line break."""
+    summary = f"Cluster {printable(plan.cluster)}: {plan.summary}"
+    lines = [summary, *map(printable, (*_origins(plan), *_not_pushed(plan)))]
+    for title, rows in _sections(plan, verbose=verbose):
+        lines += ["", title, *(f"  {row}" for row in rows)]
+    if plan.changes or plan.blockers or plan.left_out or plan.drift or plan.warnings:
+        lines += ["", summary]
+    return "".join(f"{_colored(line) if color else line}\n" for line in lines)
+
+
+def markdown(plan: Plan, *, verbose: bool = False) -> str:
+    """The plan as Markdown; ends with a line break."""
+    lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{plan.summary}**"]
+    for line in (*(_origins(plan) if plan.compared_with else ()), *_not_pushed(plan)):
+        lines += ["", markdown_escaped(line)]
+    for title, rows in _sections(plan, verbose=verbose):
+        # Lines that begin with a sign are coloured as a diff; a fence longer than any in the rows
+        # cannot be closed from within.
+        shown = list(rows)
+        fence = "`" * max(3, 1 + max(row.count("`") for row in shown))
+        lines += ["", f"### {title}", "", f"{fence}diff", *shown, fence]
+    return "\n".join([*lines, "", f"Plan digest `{plan.digest}`", ""])
+
+
+def _origins(plan: Plan) -> Iterator[str]:
+    """A sentence for each source that the plan is made from."""
+    before = {origin.source: origin for origin in plan.compared_with}
+    for origin in plan.origins:
+        old = before.get(origin.source)
+        versions = f"{_version(old)}, to {_version(origin)}" if old else _version(origin)
+        yield f"From source {origin.source}, {versions}."
+
+
+def _version(origin: Origin) -> str:
+    verb = "changed" if origin.pending else "committed"
+    who = f", {verb} by {shortened(origin.administrators, ', ')}" if origin.administrators else ""
+    return f"version {origin.version}{who}"
+
+
+def _not_pushed(plan: Plan) -> Iterator[str]:
+    for each in plan.not_pushed:
+        yield f"Not enforced by every firewall yet: {each.clause}."
+
+
+def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]]]:
+    if plan.changes:
+        yield "Changes", (row for change in plan.changes for row in _rows(change, verbose=verbose))
+    if plan.unordered:
+        yield (
+            "Allowed for a moment while this is written",
+            (_unordered(each) for each in plan.unordered),
+        )
+    if plan.drift:
+        title = "Drift: changed by another hand and left; what a repair would do"
+        yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
+    if plan.blockers:
+        yield "Blocked", _blocked(plan)
+    if plan.waiting:
+        yield "Waits for what is blocked; the rest is written", map(_waiting, plan.waiting)
+    if plan.let_through:
+        yield (
+            "Let through by an approval" if plan.changes else "Stands in spite of a guard",
+            (printable(f"! {each.guard}: {each.message}") for each in plan.let_through),
+        )
+    if plan.left_out:
+        yield (
+            "Left out",
+            (printable(f"! {each.subject}: {each.reason}") for each in plan.left_out),
+        )
+    if plan.warnings:
+        yield "Warnings", (printable(f"! {each}") for each in plan.warnings)
+
+
+def _unordered(each: Precedence) -> str:
+    (_, denies, zone), (_, passes, other) = each.first, each.then
+    return printable(
+        f"! {each.flow}: tier {denies} begins to deny it (zone {zone}) and tier {passes} ceases to "
+        f"(zone {other}), and each would have to be written before the other; stage the two tiers' "
+        "changes in two commits to avoid it"
+    )
+
+
+def _waiting(waits: tuple[Change, str]) -> str:
+    change, why = waits
+    return printable(f"! {change.kind} {change.name}: {why}")
+
+
+def _blocked(plan: Plan) -> Iterator[str]:
+    for each in plan.blockers:
+        yield printable(f"! {each.guard}: {each.message}")
+    # What is only compared is no plan that a sync could meet.
+    if plan.approvable and not plan.compared_with:
+        yield (
+            f"! `zonebridge approve {plan.digest[:_DIGEST]}` lets exactly this plan through, once "
+            "a sync has met it"
+        )
+
+
+def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
+    before = change.before.document() if change.before else {}
+    after = change.after.document() if change.after else {}
+    update = change.action is Action.UPDATE
+    if change.kind in POLICIES:
+        parts = _moved_rules(before, after) if update else [_counted_rules(after or before)]
+    elif change.kind == "Tier":
+        parts = [] if update else [f"order {mapping(after or before, 'spec').get('order')}"]
+    else:
+        parts = (
+            _moved_nets(change)
+            if update
+            else [_counted(len(nets(change.after or change.before)), "net")]
+        )
+    if update:
+        parts += _moved_fields(before, after)
+        if before.get("metadata") != after.get("metadata"):
+            parts.append("labels or annotations")
+    parts = parts or ["other fields"]
+    if change.cause is Cause.DRIFT:
+        parts.append(f"drift by {change.changed_by}" if change.changed_by else "drift")
+    sign = _SIGNS[change.action]
+    yield printable(f"{sign} {change.kind} {change.name} ({', '.join(parts)})")
+    if verbose:
+        yield from _net_rows(change)
+        if change.kind in POLICIES:
+            yield from _rule_rows(before, after)
+        yield from _metadata_rows(before, after)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _moved_nets(change: Change) -> list[str]:
+    gone, come = set(nets(change.before)), set(nets(change.after))
+    return [f"+{len(come - gone)} -{len(gone - come)} nets"] if come != gone else []
+
+
+def _counted_rules(document: Mapping[str, Any]) -> str:
+    ingress, egress = (len(rules(document, direction)) for direction in DIRECTIONS)
+    return f"{ingress} ingress, {_counted(egress, 'egress rule')}"
+
+
+def _moved_rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    come = gone = 0
+    moved = False
+    for direction in DIRECTIONS:
+        old, new = [[*map(essence, rules(side, direction))] for side in (before, after)]
+        come += (Counter(new) - Counter(old)).total()
+        gone += (Counter(old) - Counter(new)).total()
+        moved = moved or (old != new and Counter(old) == Counter(new))
+    parts = [f"+{come} -{gone} rules"] if come or gone else []
+    return [*parts, "rules in another order"] if moved else parts
+
+
+def _moved_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The fields of two specs that differ, beside nets and rules; short ones with their values."""
+    old, new = mapping(before, "spec"), mapping(after, "spec")
+    moved = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if key not in ("nets", *DIRECTIONS) and old.get(key) != new.get(key)
+    ]
+    parts = [
+        f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}" if key in _SHORT else key
+        for key in moved
+        if key in (*_SHORT, *_LONG)
+    ]
+    return [*parts, "other fields"] if len(parts) < len(moved) else parts
+
+
+def _net_rows(change: Change) -> Iterator[str]:
+    gone, come = set(nets(change.before)), set(nets(change.after))
+    # The sets keep the canonical order of nets, which is not that of their texts.
+    for net in (*nets(change.before), *(net for net in nets(change.after) if net not in gone)):
+        if (net in come) != (net in gone):
+            yield printable(f"{'+' if net in come else '-'}     {net}")
+
+
+def _rule_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """The rules that go, then those that come, each with its place in its direction."""
+    for direction in DIRECTIONS:
+        old, new = [[*map(essence, rules(side, direction))] for side in (before, after)]
+        for sign, document, essences, left in (
+            ("-", before, old, Counter(old) - Counter(new)),
+            ("+", after, new, Counter(new) - Counter(old)),
+        ):
+            for place, (rule, said) in enumerate(
+                zip(rules(document, direction), essences, strict=True)
+            ):
+                if left[said]:
+                    left[said] -= 1
+                    yield printable(f"{sign}     {direction} {place}: {_rule(rule)}")
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    """A rule on one line: what it does to which flows, and the firewall's rule behind it."""
+    if not isinstance(rule, dict):
+        return _shown(rule)
+    icmp = mapping(rule, "icmp")
+    parts = [
+        str(rule.get("action")),
+        f"IPv{rule['ipVersion']}" if "ipVersion" in rule else "",
+        str(rule.get("protocol", "")),
+        " ".join(f"{key} {icmp[key]}" for key in ("type", "code") if key in icmp),
+        *(
+            f"{word} {said}"
+            for word, end in (("from", "source"), ("to", "destination"))
+            if (said := _end(mapping(rule, end)))
+        ),
+    ]
+    name = mapping(rule, "metadata", "annotations").get(RULE_ANNOTATION)
+    return " ".join(part for part in parts if part) + (f"  # {name}" if name else "")
+
+
+def _end(entity: Mapping[str, Any]) -> str:
+    """One end of a rule's flows; "" for any."""
+    words = {"notSelector": "not ", "notNets": "not ", "ports": "ports ", "notPorts": "not ports "}
+    return ", ".join(
+        f"{words.get(key, '')}{_shown(entity[key])}"
+        for key in ("selector", "notSelector", "nets", "notNets", "ports", "notPorts")
+        if key in entity
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value in a line, a list with its first items only."""
+    if not isinstance(value, list):
+        return "none" if value is None else str(value)
+    more = f" and {len(value) - _ITEMS} more" if len(value) > _ITEMS else ""
+    return " ".join(map(str, value[:_ITEMS])) + more
+
+
+def _metadata_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for part in ("labels", "annotations"):
+        old = before.get("metadata", {}).get(part, {})
+        new = after.get("metadata", {}).get(part, {})
+        for key in sorted(old.keys() | new.keys()):
+            if key in old and old.get(key) != new.get(key):
+                yield printable(f"-     {part}: {key}={old[key]}")
+            if key in new and old.get(key) != new.get(key):
+                yield printable(f"+     {part}: {key}={new[key]}")
+
+
+def _colored(line: str) -> str:
+    color = _COLORS.get(line.strip()[:1]) if line.startswith("  ") else None
+    return f"{color}{line}{_RESET}" if color else line

@@ -1,0 +1,421 @@
+"""A report as text for people, as Markdown for merge requests, as a page and as a document.
+
+Numbers first, then every rule on one line, the groups and the zones. Names come from configurations
+that others write: control characters never reach a terminal, nothing in them is Markdown or HTML.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from itertools import groupby
+from typing import Any, Final
+
+from sync.calico import selectors
+from sync.text import counted, markdown_escaped, printable
+from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
+from sync.translate.zones import PODS
+
+_COLORS: Final = {
+    Status.EXACT: "\x1b[32m",
+    Status.NARROWED: "\x1b[33m",
+    Status.WIDENED: "\x1b[33m",
+    Status.LEFT_OUT: "\x1b[31m",
+    Status.MORE_PERMISSIVE: "\x1b[31m",
+}
+_RESET: Final = "\x1b[0m"
+_WIDTH: Final = max(len(str(status)) for status in Status)
+
+_FEW: Final = 3  # Calico rules of a rule that are named
+_ITEMS: Final = 10  # networks and rules of a zone that are named
+
+_MEANINGS: Final = {
+    Status.EXACT: "as on the firewall",
+    Status.NARROWED: "an allow that shrank",
+    Status.WIDENED: "a deny that grew",
+    Status.LEFT_OUT: "an allow without Calico rules",
+    Status.MORE_PERMISSIVE: "a loss that the configuration accepts",
+}
+_BY_POD_LABEL: Final = "rests on pod labels alone: whoever creates a pod can put it there"
+_NO_ESSENTIALS: Final = "none: no flow of zoned pods comes before the rules"
+_UNKNOWN_NETWORKS: Final = (
+    "Which addresses outside pods are in these zones is unknown: no rule that names one is exact.",
+    "If a zone is pods only, set `networks: []` for it under zones.definitions, else its networks.",
+)
+
+
+def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
+    """The report for a terminal, one line a rule; ends with a line break.
+
+    With `verbose` a rule's line names every Calico rule, without it many are counted.
+    """
+    lines = [printable(f"Cluster {report.cluster}: {summarise(report)}")]
+    lines += ["", "Essentials, before all rules"]
+    lines += (printable(f"  {each}") for each in report.essentials or (_NO_ESSENTIALS,))
+    for target, rules in _by_target(report.rules):
+        lines += ["", printable(f"Rules of device group {target}")]
+        lines += (_line(each.status, _rule(each, verbose=verbose), color=color) for each in rules)
+    if report.groups:
+        lines += ["", "Address groups"]
+        lines += (_line(each.status, _group(each), color=color) for each in report.groups)
+    if report.zones:
+        lines += ["", "Zones"]
+        lines += (printable(f"  {_zone(each)}") for each in report.zones)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def markdown(report: Report, *, verbose: bool = False) -> str:
+    """The report as Markdown, one row a rule; ends with a line break."""
+    lines = [f"## {markdown_escaped(report.cluster)}", "", f"**{summarise(report)}**"]
+    lines += ["", "### Essentials, before all rules", ""]
+    lines += (f"- {markdown_escaped(each)}" for each in report.essentials or (_NO_ESSENTIALS,))
+    for target, rules in _by_target(report.rules):
+        lines += ["", f"### Rules of device group {markdown_escaped(target)}", ""]
+        lines += _table(
+            ("Status", "Place", "Rule", "Why", "Calico rules"),
+            (_rule_cells(each, verbose=verbose) for each in rules),
+        )
+    if report.groups:
+        lines += ["", "### Address groups", ""]
+        lines += _table(("Status", "Address group", "Why"), map(_group_cells, report.groups))
+    if report.zones:
+        lines += ["", "### Zones", ""]
+        lines += _table(_ZONE_HEADS, map(_zone_cells, report.zones))
+    return "\n".join([*lines, ""])
+
+
+def html(reports: Sequence[Report], *, verbose: bool = False) -> str:
+    """The reports of several clusters as one page that needs nothing else, not even scripts."""
+    body = "".join(_section(report, verbose=verbose) for report in reports)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Report of zonebridge</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
+        "<h1>What became of the firewall's rules</h1>\n"
+        f"{_filter()}<main>\n{body}</main>\n</body>\n</html>\n"
+    )
+
+
+def document(reports: Sequence[Report]) -> dict[str, Any]:
+    """The reports of some clusters for `--output json`; everything says of which cluster it is."""
+    return {
+        "essentials": [
+            {"cluster": report.cluster, "essential": each}
+            for report in reports
+            for each in report.essentials
+        ],
+        "rules": [
+            rule_document(report.cluster, each) for report in reports for each in report.rules
+        ],
+        "groups": [
+            {
+                "cluster": report.cluster,
+                "name": each.name,
+                "status": str(each.status),
+                "reasons": list(each.reasons),
+            }
+            for report in reports
+            for each in report.groups
+        ],
+        "zones": zones_document(reports),
+    }
+
+
+def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
+    """One rule for `--output json`."""
+    return {
+        "cluster": cluster,
+        "source": rule.source,
+        "target": rule.target,
+        "device_group": rule.device_group,
+        "rulebase": rule.rulebase,
+        "position": rule.position,
+        "name": rule.name,
+        "uuid": rule.uuid,
+        "allow": rule.allow,
+        "disabled": rule.disabled,
+        "status": str(rule.status),
+        "reasons": list(rule.reasons),
+        "calico": list(rule.calico),
+        "nat": list(rule.nat),
+    }
+
+
+def summarise(report: Report) -> str:
+    """The number of rules of each status, and how many stand behind denies that grew."""
+    counts = Counter(each.status for each in report.rules)
+    by_status = ", ".join(f"{counts[status]} {status}" for status in Status)
+    parts = [f"{counted(len(report.rules), 'rule')}: {by_status}"]
+    if disabled := sum(each.disabled for each in report.rules):
+        parts.append(f"{disabled} disabled")
+    said = f"{'; '.join(parts)}."
+    if hidden := behind_widened(report):
+        verb = "comes" if hidden == 1 else "come"
+        said += f" {counted(hidden, 'allow rule')} {verb} after widened denies."
+    return said
+
+
+def behind_widened(report: Report) -> int:
+    """How many allows with Calico rules come after a widened deny of their device group.
+
+    Such a deny may hide them, whole or in part.
+    """
+    hidden = 0
+    widened: set[str] = set()
+    for each in report.rules:
+        if each.calico:
+            hidden += each.allow and _device_group(each) in widened
+            if each.status is Status.WIDENED:
+                widened.add(_device_group(each))
+    return hidden
+
+
+def zones_text(report: Report, label: str) -> str:
+    """The zones for a terminal, those without known networks last; ends with a line break.
+
+    `label` is the key of the pod label that names a zone.
+    """
+    known, unknown = _known_and_unknown(report)
+    summary = f"Cluster {report.cluster}: {counted(len(report.zones), 'zone')}"
+    if unknown:
+        summary += f", {len(unknown)} without known networks"
+    lines = [f"{summary}."]
+    for zone in known:
+        lines += ["", *_zone_lines(zone, label)]
+    if unknown:
+        lines += ["", "Without known networks", *(f"  {line}" for line in _UNKNOWN_NETWORKS)]
+        for zone in unknown:
+            lines += ["", *_zone_lines(zone, label)]
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def zones_document(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """The zones for `--output json`; of each cluster those without known networks (null) last."""
+    return [
+        {
+            "cluster": report.cluster,
+            "source": each.source,
+            "target": each.target,
+            "name": each.name,
+            "label_value": each.label_value,
+            "workloads": each.workloads,
+            "networks": None if each.networks is None else list(each.networks),
+            "origin": each.origin,
+            "rules": list(each.rules),
+            "by_pod_label": each.by_pod_label,
+        }
+        for report in reports
+        for some in _known_and_unknown(report)
+        for each in some
+    ]
+
+
+def _known_and_unknown(report: Report) -> tuple[list[ZoneFidelity], list[ZoneFidelity]]:
+    known = [each for each in report.zones if each.networks is not None]
+    return known, [each for each in report.zones if each.networks is None]
+
+
+def _zone_lines(zone: ZoneFidelity, label: str) -> Iterator[str]:
+    yield f"{zone.name!r} of device group {_device_group(zone)}"
+    chosen = selectors.equals(label, zone.label_value)
+    # A definition with a selector takes the place of the label.
+    if zone.workloads.startswith(f"{PODS} && ({chosen}"):
+        yield f"  label      kubectl label pod POD {label}={zone.label_value}"
+    else:
+        yield "  label      none is needed: zones.definitions says which pods are in it"
+    yield f"  workloads  {zone.workloads} ({len(zone.workloads.encode()):,} bytes)"
+    if zone.by_pod_label:
+        yield f"             {_BY_POD_LABEL}"
+    if zone.networks is None:
+        yield f"  networks   unknown: {zone.origin}"
+    else:
+        yield f"  networks   {_listed(zone.networks) or 'none, pods only'} ({zone.origin})"
+    yield f"  rules      {_listed([f'{each!r}' for each in zone.rules]) or 'none names it'}"
+
+
+def _listed(items: Sequence[str]) -> str:
+    rest = len(items) - _ITEMS
+    more = f" and {rest:,} more (--output json has all)" if rest > 0 else ""
+    return ", ".join(items[:_ITEMS]) + more
+
+
+def _by_target(rules: Sequence[RuleFidelity]) -> Iterator[tuple[str, Iterator[RuleFidelity]]]:
+    return groupby(rules, key=_device_group)
+
+
+def _device_group(each: RuleFidelity | ZoneFidelity) -> str:
+    """The device group that the cluster stands for; two sources may have one of that name."""
+    return f"{each.source}/{each.target}"
+
+
+def _line(status: Status, said: str, *, color: bool) -> str:
+    shown = f"{status!s:<{_WIDTH}}"
+    if color:
+        shown = f"{_COLORS[status]}{shown}{_RESET}"
+    return f"  {shown} {printable(said)}"
+
+
+def _rule(rule: RuleFidelity, *, verbose: bool) -> str:
+    _, place, _, why, calico = _rule_cells(rule, verbose=verbose)
+    because = f": {why}" if why else ""
+    return f"{place} {rule.name!r}{_mark(rule)}{because} -> {calico}"
+
+
+def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
+    return (
+        str(rule.status),
+        f"{rule.device_group} {rule.rulebase} {rule.position}",
+        f"{rule.name}{_mark(rule)}",
+        "; ".join(rule.reasons),
+        _calico(rule, verbose=verbose),
+    )
+
+
+def _mark(rule: RuleFidelity) -> str:
+    """What stands behind a rule's name; NAT translates nothing for a disabled one."""
+    if rule.disabled:
+        return " (disabled)"
+    return f" (nat: {_listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""
+
+
+def _calico(rule: RuleFidelity, *, verbose: bool) -> str:
+    if verbose or len(rule.calico) <= _FEW:
+        return ", ".join(rule.calico) or "no Calico rules"
+    policies = {each.partition("[")[0] for each in rule.calico}
+    within = "one policy" if len(policies) == 1 else f"{len(policies):,} policies"
+    return f"{len(rule.calico):,} rules in {within}"
+
+
+def _group(group: GroupFidelity) -> str:
+    return f"{group.name!r}: {'; '.join(group.reasons)}" if group.reasons else f"{group.name!r}"
+
+
+def _group_cells(group: GroupFidelity) -> tuple[str, ...]:
+    return str(group.status), group.name, "; ".join(group.reasons)
+
+
+_ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note")
+
+
+def _zone(zone: ZoneFidelity) -> str:
+    _, target, label, networks, rules, note = _zone_cells(zone)
+    said = f"{zone.name!r} of {target}: label value {label}; networks {networks}"
+    return f"{said}; {rules}{f'; {note}' if note else ''}"
+
+
+def _zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
+    if zone.networks is None:
+        networks = f"unknown: {zone.origin}"
+    else:
+        networks = f"{counted(len(zone.networks), 'CIDR')}, {zone.origin}"
+    rules = f"{counted(len(zone.rules), 'rule')} by name"
+    note = _BY_POD_LABEL if zone.by_pod_label else ""
+    return zone.name, _device_group(zone), zone.label_value, networks, rules, note
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(map(markdown_escaped, row))} |"
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+_STYLE: Final = (
+    """\
+body { color: #1a1a1a; background: #fff; margin: 2rem auto; max-width: 90rem; padding: 0 1rem;
+  font: 1rem/1.5 system-ui, sans-serif; }
+table { border-collapse: collapse; width: 100%; }
+caption { text-align: left; font-size: 1.2rem; font-weight: bold; margin: 1.5rem 0 .5rem; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; overflow-wrap: anywhere;
+  border-bottom: 1px solid #767676; }
+thead th { background: #f0f0f0; }
+.table { overflow-x: auto; }
+.status { white-space: nowrap; }
+.status span { border-left: .4rem solid; padding-left: .4rem; }
+.exact .status span { border-color: #1a7f37; }
+.narrowed .status span { border-color: #9a6700; background: #fff8e0; }
+.widened .status span { border-color: #bc4c00; background: #fff1e5; }
+.left-out .status span { border-color: #cf222e; background: #ffebe9; }
+.more-permissive .status span { border-color: #8250df; background: #f6eeff; }
+fieldset { border: 1px solid #767676; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
+@media print {
+  body { margin: 0; max-width: none; padding: 0; font-size: 9pt; }
+  fieldset { display: none; }
+  .table { overflow: visible; }
+  thead { display: table-header-group; }
+  tr { break-inside: avoid; }
+  .status span { print-color-adjust: exact; }
+}
+"""
+    + "\n".join(
+        f"body:has(#only-{status}:checked) .judged tbody tr:not(.{status}) {{ display: none; }}"
+        for status in Status
+    )
+    + "\n"
+)
+
+
+def _filter() -> str:
+    choices = [("all", "all", "checked "), *((f"{each}", _MEANINGS[each], "") for each in Status)]
+    inputs = "".join(
+        f'<label><input type="radio" name="only" id="only-{name}" {checked}autocomplete="off"> '
+        f"{name if name == meaning else f'{name} ({meaning})'}</label>\n"
+        for name, meaning, checked in choices
+    )
+    return f"<fieldset>\n<legend>Show rules and address groups</legend>\n{inputs}</fieldset>\n"
+
+
+def _section(report: Report, *, verbose: bool) -> str:
+    essentials = "".join(
+        f"<li>{_safe(each)}</li>\n" for each in report.essentials or (_NO_ESSENTIALS,)
+    )
+    tables = [
+        _judged(
+            f"Rules of device group {target}",
+            ("Status", "Place", "Rule", "Why", "Calico rules"),
+            (_rule_cells(each, verbose=verbose) for each in rules),
+        )
+        for target, rules in _by_target(report.rules)
+    ]
+    if report.groups:
+        heads = ("Status", "Address group", "Why")
+        tables.append(_judged("Address groups", heads, map(_group_cells, report.groups)))
+    if report.zones:
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{_safe(cell)}</td>' for cell in _zone_cells(each))}</tr>\n"
+            for each in report.zones
+        )
+        tables.append(_framed("zones", "Zones", _ZONE_HEADS, rows))
+    return (
+        f"<section>\n<h2>Cluster {_safe(report.cluster)}</h2>\n<p>{_safe(summarise(report))}</p>\n"
+        f"<h3>Essentials, before all rules</h3>\n<ul>\n{essentials}</ul>\n"
+        f"{''.join(tables)}</section>\n"
+    )
+
+
+def _judged(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose rows begin with their status."""
+    body = "".join(
+        f'<tr class="{status}"><td class="status"><span>{status}</span></td>'
+        f"{''.join(f'<td>{_safe(cell)}</td>' for cell in cells)}</tr>\n"
+        for status, *cells in rows
+    )
+    return _framed("judged", title, heads, body)
+
+
+def _framed(kind: str, title: str, heads: Sequence[str], rows: str) -> str:
+    columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    # Whoever has no pointer scrolls a wide table by its keys.
+    return (
+        f'<div class="table" role="region" tabindex="0" aria-label="{_safe(title)}">\n'
+        f'<table class="{kind}">\n<caption>{_safe(title)}</caption>\n'
+        f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+    )
+
+
+def _safe(value: str) -> str:
+    """A text that HTML shows as it is, in an element or in quotes."""
+    return escape(printable(value))

@@ -1,0 +1,45 @@
+"""The App-IDs of a Panorama's own content, which change from week to week."""
+
+from collections.abc import Mapping
+
+from lxml import etree
+
+from sync.firewall.objects import Application, ApplicationGroup
+from sync.firewall.parse.objects import read_predefined
+from sync.firewall.parse.xml import Remarks
+from sync.sources.panorama.client import Member
+from sync.sources.panorama.connection import PanoramaError, RefusedError
+
+
+def predefined(member: Member) -> Mapping[str, Application | ApplicationGroup]:
+    """App-IDs by name, containers as groups; `PanoramaError` if they are not to be had whole."""
+    content = etree.Element("predefined")
+    for kind in ("application", "application-container"):
+        content.append(_subtree(member, kind))
+    # An App-ID that cannot be read says so itself, wherever a rule names it.
+    return read_predefined(content, Remarks())
+
+
+def _subtree(member: Member, kind: str) -> etree._Element:
+    """All of one kind. Both ways are documented for firewalls, neither for every Panorama."""
+    xpath = f"/predefined/{kind}"
+    try:
+        found = _within(
+            member.op(f"<show><predefined><xpath>{xpath}</xpath></predefined></show>"), kind
+        )
+    except RefusedError:
+        found = None
+    if found is None:
+        found = _within(member.get(f"/config{xpath}"), kind)
+    if found is None:
+        raise PanoramaError(f"{member.line.where} shows nothing at /config{xpath}")
+    return found
+
+
+def _within(result: etree._Element | None, kind: str) -> etree._Element | None:
+    if result is not None:
+        for where in (kind, f"predefined/{kind}"):
+            found = result.find(where)
+            if found is not None and len(found):
+                return found
+    return None

@@ -1,0 +1,146 @@
+"""Calls to one host of a Panorama: its key, its configuration, and patience.
+
+They do not go through pan-os-python: by itself it verifies no certificate, sends the key in the
+body and logs a new one, knows one timeout, and reads `.panrc` files wherever it runs (pan-os-python
+1.13, pan-python 0.17: `pan/xapi.py`). Its object tree is what the reader is held to in tests.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from lxml import etree
+
+from sync.sources.panorama.connection import Line, NoSuchNodeError, PanoramaError
+
+_TRIES: Final = 3
+_FIRST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 30.0
+_NOT_PRESENT: Final = "7"  # the code of a success that holds nothing
+
+Credentials = Callable[[], "Key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key, or a user and a password that one is made for; in no text of itself."""
+
+    key: str | None = field(repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+class Member:
+    """One host of a Panorama: its configurations, and what it and its firewalls tell.
+
+    Threads may share it. `credentials` are asked for when a key is needed: files may have changed.
+    By default it waits between tries until the line is stopping.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        credentials: Credentials,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self.line = line
+        self.host = line.host
+        self._credentials = credentials
+        self._sleep = sleep or line.stopping.wait
+        self._key: str | None = None
+        self._lock = Lock()
+
+    def op(self, cmd: str, serial: str = "", vsys: str = "") -> etree._Element:
+        """The `<result>` of an operational command in XML; with a serial, that of a firewall."""
+        form = {"type": "op", "cmd": cmd}
+        if serial:
+            form["target"] = serial
+        if vsys:
+            form["vsys"] = vsys
+        found = self._patiently(form).find("result")
+        return etree.Element("result") if found is None else found
+
+    def show(self, xpath: str) -> etree._Element | None:
+        """What the running configuration has at an xpath, inside a `<result>`; None: nothing."""
+        return self._configured("show", xpath)
+
+    def get(self, xpath: str) -> etree._Element | None:
+        """The same of the candidate configuration."""
+        return self._configured("get", xpath)
+
+    def require_up(self) -> None:
+        """Raise what it says of itself: a firewall may be silent because the Panorama is."""
+        self.op("<show><system><info></info></system></show>")
+
+    def _configured(self, action: str, xpath: str) -> etree._Element | None:
+        form = {"type": "config", "action": action, "xpath": xpath}
+        try:
+            answer = self._patiently(form)
+        except NoSuchNodeError:
+            return None
+        found = answer.find("result")
+        if found is not None and len(found):
+            return found
+        if answer.get("code") == _NOT_PRESENT:
+            return None
+        raise PanoramaError(
+            f"{self.line.where} answers with nothing where it has something or says that it has "
+            f"not ({xpath}); the next poll tries again"
+        )
+
+    def _patiently(self, form: Mapping[str, str]) -> etree._Element:
+        """An answer; a call that may succeed later is repeated, a key that ran out made anew."""
+        wait = _FIRST_WAIT
+        renewed = False
+        tries_left = _TRIES
+        while True:
+            key = None
+            try:
+                key = self._current_key()
+                return self.line.post(form, key)
+            except PanoramaError as error:
+                if key and error.unauthorized and not renewed and self._renewable(key):
+                    renewed = True
+                    continue
+                tries_left -= 1
+                # One firewall that hangs must not hold up what all the others tell.
+                hangs = error.late and "target" in form
+                if not error.passing or not tries_left or hangs:
+                    raise
+                spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+                self._sleep(max(error.retry_after, wait * spread))
+                wait = min(wait * 4, _LONGEST_WAIT)
+
+    # --- keys -------------------------------------------------------------------------------------
+
+    def _current_key(self) -> str:
+        with self._lock:
+            if self._key is None:
+                given = self._credentials()
+                self._key = given.key or generated_key(self.line, given.user, given.password)
+            return self._key
+
+    def _renewable(self, refused: str) -> bool:
+        """Forget a key that was refused, if there may be another one."""
+        with self._lock:
+            if self._key != refused:
+                return True
+            given = self._credentials()
+            if given.key == refused:
+                return False
+            self._key = None
+            return True
+
+
+def generated_key(line: Line, user: str, password: str) -> str:
+    """A new API key. Not pan-python's own way, which logs the answer."""
+    answer = line.post({"type": "keygen", "user": user, "password": password}, None)
+    key = (answer.findtext("result/key") or "").strip()
+    if not key:
+        raise PanoramaError(
+            f"{line.where} makes no API key for {user}; give that user's role the XML API, or name "
+            "a key in api_key_file"
+        )
+    return key

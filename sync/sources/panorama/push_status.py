@@ -1,0 +1,48 @@
+"""Which firewalls have not what their Panorama runs, as it tells itself."""
+
+from collections.abc import Collection
+from typing import Final
+
+from sync.firewall.configuration import Configuration, family_of
+from sync.sources.panorama.client import Member
+from sync.sources.panorama.connection import PanoramaError
+
+_DEVICE_GROUPS: Final = "<show><devicegroups></devicegroups></show>"
+_STATUS: Final = "shared-policy-status"
+_PUSHED: Final = "In Sync"
+
+
+def not_pushed(
+    member: Member, configuration: Configuration, device_groups: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The serial numbers of such firewalls, by device group: its own and those of all below it.
+
+    Whoever is in none is not named. One that the Panorama says nothing of counts as such a
+    firewall, connected or not. `PanoramaError` if it does not tell, or in an unknown shape.
+    """
+    told = member.op(_DEVICE_GROUPS).find("devicegroups")
+    if told is None or any(each.tag != "entry" or not each.get("name") for each in told):
+        raise PanoramaError(
+            f"{member.line.where} tells of its device groups in a shape that is not known here"
+        )
+    pushed = {
+        (group.get("name"), device.findtext("serial") or device.get("name"))
+        for group in told
+        for device in group.iterfind("devices/entry")
+        if {(each.text or "").strip() for each in device.iter(_STATUS)} == {_PUSHED}
+    }
+    found = {
+        name: tuple(
+            sorted(
+                {
+                    serial
+                    for group in family_of(configuration, name)
+                    for serial, _ in group.devices
+                    if (group.name, serial) not in pushed
+                }
+            )
+        )
+        for name in sorted(device_groups)
+        if name in configuration.device_groups
+    }
+    return {name: serials for name, serials in found.items() if serials}

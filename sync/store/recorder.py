@@ -1,0 +1,505 @@
+"""One run of zonebridge, as the trail tells it: intents before the writes, outcomes after."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from threading import Event, Lock
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, text
+
+from sync.calico.manifest import Manifest
+from sync.errors import StoreError
+from sync.plan.changes import Change
+from sync.plan.plan import Origin
+from sync.store import approvals, bodies, identities, status
+from sync.store.chain import append, lock
+from sync.store.database import Database
+from sync.store.leases import Lease
+from sync.store.models import Objects, OpenIntents, Records
+from sync.store.records import (
+    ACCEPT,
+    ADOPT,
+    FORGET,
+    IDENTIFY,
+    SERVICE,
+    Clock,
+    Kind,
+    Outcome,
+    Record,
+    closes,
+    effect,
+    stamp,
+)
+
+BATCH = 64
+"""How many writes may be intended at a time: as many as a kill can leave open."""
+
+# Built once, as in `chain`.
+_OPEN = insert(OpenIntents)
+_STILL_OPEN = select(OpenIntents.sequence).where(OpenIntents.chain == bindparam("of"))
+_CLOSE = delete(OpenIntents).where(
+    OpenIntents.chain == bindparam("of"), OpenIntents.sequence == bindparam("closed")
+)
+_HOLD = text(
+    "INSERT INTO objects (cluster, kind, name, digest, sequence)"
+    " VALUES (:cluster, :kind, :name, :digest, :sequence)"
+    " ON CONFLICT (cluster, kind, name)"
+    " DO UPDATE SET digest = excluded.digest, sequence = excluded.sequence"
+)
+_FORGET = delete(Objects).where(
+    Objects.cluster == bindparam("of"),
+    Objects.kind == bindparam("of_kind"),
+    Objects.name == bindparam("of_name"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What became of one intent; `found` is what the cluster held, where that was read."""
+
+    intent: Record
+    outcome: Outcome
+    error: str = ""
+    found: Manifest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run. `id` is in each of its records, `trigger` says who or what began it.
+
+    It begins with its first record, so a run that finds nothing to do leaves no trace. Every method
+    is one transaction, on the disk when it returns, and raises `StoreError` if it could not be.
+    Those that take a lease raise `LeaseLostError` if it went to somebody else: then nothing is
+    recorded. Several threads may use one run.
+    """
+
+    id: str
+    trigger: str
+    database: Database
+    clock: Clock
+    _begun: Event = field(default_factory=Event, init=False, repr=False)
+    _beginning: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is recorded of it."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """Record that the run has begun, unless it has."""
+        if not self.begun:
+            with self._recording():
+                pass
+
+    def finish(self, outcome: str, counts: Mapping[str, int], error: str = "") -> None:
+        """Record how the run ended, with what was counted (`{"applied": 3, "failed": 0}`).
+
+        A run that has not begun has nothing to finish.
+        """
+        if not self.begun:
+            return
+        detail = " ".join(f"{name}={count}" for name, count in sorted(counts.items()))
+        self._note(
+            SERVICE,
+            Record(kind=Kind.RUN, action="finish", outcome=outcome, error=error, detail=detail),
+        )
+
+    def blocked(
+        self,
+        cluster: str,
+        blockers: Sequence[str],
+        plan: str,
+        error: str = "",
+        *,
+        document: bytes | None = None,
+    ) -> None:
+        """Record that the plan with this digest waits, the names of what blocks it, and why.
+
+        While nothing else happens to the cluster this is said once, however often it is seen.
+        `document` is the plan as JSON where an approval can let it through: it is kept for that.
+        """
+        newest = select(Records.kind, Records.plan).where(Records.chain == cluster)
+        with self.database.reading() as connection:
+            last = connection.execute(
+                newest.order_by(Records.sequence.desc()).limit(1)
+            ).one_or_none()
+        if last == (Kind.BLOCKED, plan):
+            return
+        draft = Record(
+            run=self.id,
+            kind=Kind.BLOCKED,
+            trigger=self.trigger,
+            cluster=cluster,
+            plan=plan,
+            detail=", ".join(blockers),
+            error=error,
+        )
+        with self._recording() as connection:
+            [record] = append(connection, cluster, [draft], self.clock)
+            approvals.keep(connection, record, document)
+
+    def approve(self, digest: str) -> Record:
+        """Let a blocked plan through, once, within `approvals.LIFETIME`; the record of it.
+
+        `digest` is the plan's, or its first digits, at least 8. Raises `UsageError` for what stands
+        for no plan, and `ApprovalError` for one that does not wait for an approval.
+        """
+        with self._recording() as connection:
+            cluster, plan = approvals.named(connection, digest)
+            head = lock(connection, cluster)
+            now = stamp(self.clock())
+            guards = approvals.require_waiting(connection, cluster, plan, head, now)
+            draft = Record(
+                run=self.id,
+                kind=Kind.APPROVED,
+                trigger=self.trigger,
+                cluster=cluster,
+                plan=plan,
+                detail=approvals.detail(guards, head, now),
+            )
+            [record] = append(connection, cluster, [draft], self.clock)
+            approvals.approve(connection, record)
+        return record
+
+    def identify(self, lease: Lease, uid: str) -> None:
+        """Record that the entry of a cluster is the one with this UID from now on.
+
+        In the place of another one that is a cluster where nothing of ours was written: what the
+        store believes of the one before is forgotten, object by object, with a record of each.
+        Raises `StoreError` where no operator has accepted that.
+        """
+        cluster = lease.cluster
+        with self._recording(lease) as connection:
+            lock(connection, cluster)
+            known = identities.identities(connection).get(cluster)
+            if known and known.uid == uid:
+                return
+            if known and known.accepted != uid:
+                raise StoreError(
+                    f"nobody has accepted {uid} as cluster {cluster}; run `zonebridge sync "
+                    f"--cluster {cluster} --accept-new-cluster {cluster}`"
+                )
+            before = known.uid if known else ""
+            drafts = [self._identity(cluster, Kind.ADOPTED, IDENTIFY, uid, before)]
+            if known:
+                drafts += self._forgotten(
+                    connection, cluster, f"was written to the cluster {before}"
+                )
+            first, *rest = append(connection, cluster, drafts, self.clock)
+            identities.keep(connection, first, known)
+            _project(connection, cluster, rest)
+
+    def accept(self, cluster: str, uid: str) -> None:
+        """Record that an operator lets the cluster with this UID take the place of the known one.
+
+        No lease is needed, as for an approval: whoever holds it goes on with `identify`.
+        """
+        with self._recording() as connection:
+            lock(connection, cluster)
+            known = identities.identities(connection)[cluster]
+            draft = self._identity(cluster, Kind.OPERATOR, ACCEPT, uid, known.uid)
+            [record] = append(connection, cluster, [draft], self.clock)
+            identities.keep(connection, record, known)
+
+    def forget(self, lease: Lease) -> Record:
+        """Record that nothing is believed of a cluster any more; the record of that.
+
+        Each open intent is closed as unknown, and each object has a record. Which cluster it was,
+        how it stands and what was approved go too. The trail stays, and so does the lease with its
+        epoch, which belongs to one holder for ever.
+        """
+        cluster = lease.cluster
+        why = "the cluster was forgotten"
+        with self._recording(lease) as connection:
+            lock(connection, cluster)
+            known = identities.identities(connection).get(cluster)
+            closing = [
+                self._closing(intent, Kind.RECOVERED, None, Outcome.UNKNOWN, why)
+                for intent in open_intents(connection, cluster)
+            ]
+            forgotten = self._forgotten(connection, cluster, why)
+            last = Record(
+                run=self.id,
+                kind=Kind.OPERATOR,
+                trigger=self.trigger,
+                cluster=cluster,
+                action=FORGET,
+                detail=f"objects={len(forgotten)} open_intents={len(closing)}"
+                + (f" uid={known.uid}" if known else ""),
+            )
+            # The last of them: what is said of the cluster after it begins anew.
+            *rest, record = append(connection, cluster, [*closing, *forgotten, last], self.clock)
+            _project(connection, cluster, rest)
+            for table in (identities, approvals, status):
+                table.forget(connection, cluster)
+        return record
+
+    def let_adopt(self, cluster: str, changes: Sequence[Change]) -> None:
+        """Record that an operator lets the next sync take over what stands before these changes.
+
+        No lease is needed, as for an approval. It holds for the objects as they are seen here,
+        once, and for as long as an approval does.
+        """
+        with self._recording() as connection:
+            head = lock(connection, cluster)
+            detail = approvals.detail("", head, stamp(self.clock()))
+            drafts = [
+                Record(
+                    run=self.id,
+                    kind=Kind.OPERATOR,
+                    trigger=self.trigger,
+                    cluster=cluster,
+                    object_kind=change.kind,
+                    object_name=change.name,
+                    action=ADOPT,
+                    before=_digest(change.before),
+                    detail=detail,
+                )
+                for change in changes
+            ]
+            bodies.keep(connection, [change.before for change in changes])
+            append(connection, cluster, drafts, self.clock)
+
+    def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
+        """Record that objects stand in the cluster as they shall, though we did not write them."""
+        if not changes:
+            return
+        drafts = [
+            self._intent(lease.cluster, change, origins)._replace(kind=Kind.ADOPTED, action="")
+            for change in changes
+        ]
+        with self._recording(lease) as connection:
+            bodies.keep(connection, [change.after for change in changes])
+            records = append(connection, lease.cluster, drafts, self.clock)
+            _project(connection, lease.cluster, records)
+
+    def intend(
+        self,
+        lease: Lease,
+        changes: Sequence[Change],
+        origins: Sequence[Origin],
+        *,
+        approved: str = "",
+    ) -> list[Record]:
+        """Commit the intents of at most `BATCH` changes, before the first of them is written.
+
+        `origins` are the firewall's commits behind them, of one source or of several. `approved`
+        is the digest of the plan they are of, where that needs its approval: the first of its
+        intents uses it, and `ApprovalError` is raised if it does not hold.
+        Raises `ValueError` for more changes.
+        """
+        if len(changes) > BATCH:
+            raise ValueError(f"{len(changes)} changes in one batch, at most {BATCH} are allowed")
+        if not changes:
+            return []
+        drafts = [self._intent(lease.cluster, change, origins, approved) for change in changes]
+        with self._recording(lease) as connection:
+            bodies.keep(
+                connection, [body for change in changes for body in (change.before, change.after)]
+            )
+            intents = append(connection, lease.cluster, drafts, self.clock)
+            if approved:
+                approvals.use(connection, intents[0], stamp(self.clock()))
+            connection.execute(
+                _OPEN, [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents]
+            )
+        return intents
+
+    def conclude(self, conclusions: Sequence[Conclusion]) -> list[Record]:
+        """Commit what became of intents of one cluster, and what we believe of it from now on.
+
+        An intent whose outcome is `unknown` stays open. Raises `StoreError` if one is not open.
+        No lease is needed: what became of our own intent stays true whoever writes now, and one
+        that a successor recovered is not open.
+        """
+        if not conclusions:
+            return []
+        drafts = [
+            self._closing(each.intent, Kind.OUTCOME, each.found, each.outcome, each.error)
+            for each in conclusions
+        ]
+        found = [conclusion.found for conclusion in conclusions]
+        with self._recording() as connection:
+            return self._close(connection, drafts[0].chain, drafts, found)
+
+    def recover(
+        self, lease: Lease, recovered: Sequence[tuple[Record, Manifest | None]]
+    ) -> list[Record]:
+        """Close open intents with what the cluster was found to hold of each (None: nothing).
+
+        The outcome is `applied`, `not-applied`, or `unknown` where it is neither what was before
+        nor what was intended. Raises `StoreError` if an intent is not open.
+        """
+        if not recovered:
+            return []
+        drafts = []
+        for intent, found in recovered:
+            outcomes = {intent.before: Outcome.NOT_APPLIED, intent.after: Outcome.APPLIED}
+            outcome = outcomes.get(_digest(found), Outcome.UNKNOWN)
+            drafts.append(self._closing(intent, Kind.RECOVERED, found, outcome))
+        with self._recording(lease) as connection:
+            return self._close(connection, lease.cluster, drafts, [found for _, found in recovered])
+
+    @contextmanager
+    def _recording(self, lease: Lease | None = None) -> Iterator[Connection]:
+        """A writing transaction under a lease; the run's first one records that it began."""
+        with nullcontext() if self.begun else self._beginning:
+            with self.database.writing() as connection:
+                if lease:
+                    lease.hold(connection)
+                if not self.begun:
+                    draft = Record(kind=Kind.RUN, action="begin", run=self.id, trigger=self.trigger)
+                    append(connection, SERVICE, [draft], self.clock)
+                yield connection
+            self._begun.set()
+
+    def _note(self, chain: str, draft: Record) -> None:
+        draft = draft._replace(run=self.id, trigger=self.trigger)
+        with self._recording() as connection:
+            append(connection, chain, [draft], self.clock)
+
+    def _identity(self, cluster: str, kind: Kind, action: str, uid: str, before: str) -> Record:
+        return Record(
+            run=self.id,
+            kind=kind,
+            trigger=self.trigger,
+            cluster=cluster,
+            object_kind="Namespace",
+            object_name="kube-system",
+            action=action,
+            detail=identities.detail(uid, before),
+        )
+
+    def _forgotten(self, connection: Connection, cluster: str, why: str) -> list[Record]:
+        """The records after which no object of a cluster is believed to stand there."""
+        query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
+        return [
+            Record(
+                run=self.id,
+                kind=Kind.ADOPTED,
+                trigger=self.trigger,
+                cluster=cluster,
+                object_kind=kind,
+                object_name=name,
+                before=digest,
+                detail=why,
+            )
+            for kind, name, digest in connection.execute(
+                query.order_by(Objects.kind, Objects.name)
+            ).all()
+        ]
+
+    def _intent(
+        self, cluster: str, change: Change, origins: Sequence[Origin], approved: str = ""
+    ) -> Record:
+        return Record(
+            run=self.id,
+            kind=Kind.INTENT,
+            trigger=self.trigger,
+            cluster=cluster,
+            object_kind=change.kind,
+            object_name=change.name,
+            action=change.action,
+            cause=change.cause,
+            before=_digest(change.before),
+            after=_digest(change.after),
+            plan=approved,
+            firewall_version="; ".join(f"{each.source} {each.version}" for each in origins),
+            administrators=tuple(
+                sorted({name for each in origins for name in each.administrators})
+            ),
+            description="; ".join(each.description for each in origins if each.description),
+            rules=change.rules,
+            groups=change.groups,
+            detail=f"found changed by {change.changed_by}" if change.changed_by else "",
+        )
+
+    def _closing(
+        self,
+        intent: Record,
+        kind: Kind,
+        found: Manifest | None,
+        outcome: Outcome,
+        error: str = "",
+    ) -> Record:
+        return intent._replace(
+            run=self.id,
+            trigger=self.trigger,
+            kind=kind,
+            intent=intent.sequence,
+            found=_digest(found),
+            outcome=outcome,
+            error=error,
+        )
+
+    def _close(
+        self,
+        connection: Connection,
+        chain: str,
+        drafts: Sequence[Record],
+        found: Sequence[Manifest | None],
+    ) -> list[Record]:
+        if any(draft.chain != chain for draft in drafts):
+            raise ValueError("the intents of several clusters in one batch")
+        bodies.keep(connection, found)
+        records = append(connection, chain, drafts, self.clock)
+        _require_open(connection, chain, [record.intent for record in records])
+        _project(connection, chain, records)
+        return records
+
+
+def open_intents(connection: Connection, cluster: str) -> list[Record]:
+    """The intents of a cluster that nobody has closed, oldest first."""
+    query = (
+        select(Records)
+        .join(
+            OpenIntents,
+            (OpenIntents.chain == Records.chain) & (OpenIntents.sequence == Records.sequence),
+        )
+        .where(OpenIntents.chain == cluster)
+        .order_by(Records.sequence)
+    )
+    return [Record._make(row) for row in connection.execute(query)]
+
+
+def _digest(manifest: Manifest | None) -> str:
+    return manifest.digest if manifest else ""
+
+
+def _require_open(connection: Connection, chain: str, sequences: Sequence[int]) -> None:
+    still_open = set(connection.scalars(_STILL_OPEN, {"of": chain}))
+    for sequence in sequences:
+        if sequence not in still_open:
+            raise StoreError(
+                f"intent {sequence} of cluster {chain} is closed already; another process works on "
+                "this cluster, let only one of them run"
+            )
+        still_open.remove(sequence)
+
+
+def _project(connection: Connection, chain: str, records: Sequence[Record]) -> None:
+    """Bring both projections to where the records leave them."""
+    # One by one: however many a recovery closes, no statement has too many parameters.
+    closed = [{"of": chain, "closed": record.intent} for record in records if closes(record)]
+    if closed:
+        connection.execute(_CLOSE, closed)
+    # Of several records about an object the last one counts.
+    moved = {
+        (record.object_kind, record.object_name): (digest, record.sequence)
+        for record in records
+        if (digest := effect(record)) is not None
+    }
+    held = [
+        {"cluster": chain, "kind": kind, "name": name, "digest": digest, "sequence": sequence}
+        for (kind, name), (digest, sequence) in moved.items()
+        if digest
+    ]
+    if held:
+        connection.execute(_HOLD, held)
+    gone = [
+        {"of": chain, "of_kind": kind, "of_name": name}
+        for (kind, name), (digest, _) in moved.items()
+        if not digest
+    ]
+    if gone:
+        connection.execute(_FORGET, gone)
