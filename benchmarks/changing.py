@@ -68,9 +68,10 @@ def measure_here(directory: Path) -> Figures:
     from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
     from sync.net.addresses import network
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-    from sync.reconcile.cycle import note_cluster, sync_cluster
+    from sync.reconcile.cycle import sync_cluster
     from sync.reconcile.desired import Cluster
     from sync.reconcile.device_groups import DeviceGroupHere
+    from sync.reconcile.result import note_cluster
     from sync.service.sources import PolledSource
     from sync.sources.export import ExportSource
     from sync.store import open_store

@@ -33,9 +33,10 @@ from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.plan.changes import Change, Place
-from sync.reconcile.cycle import Result, sync_cluster
+from sync.reconcile.cycle import sync_cluster
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.result import Result
 from sync.store import Outcome
 from sync.translate import chains
 from sync.translate.compiler import Options
@@ -467,11 +468,11 @@ def synced(
     trail: Any = _Trail(believed, asked)
     with pytest.MonkeyPatch.context() as patch:
         # A few writes that go first are not all that may be under way at once.
-        patch.setattr("sync.reconcile.cycle._PROBE", 1000, raising=False)
+        patch.setattr("sync.reconcile.apply.FIRST_BATCH", 1000, raising=False)
         # There is no record that an object could name.
-        patch.setattr("sync.reconcile.cycle._stamp", lambda *_: ())
+        patch.setattr("sync.reconcile.apply.record_stamp", lambda *_: ())
         if not proven:
-            patch.setattr("sync.reconcile.cycle.proof_of", lambda *_, **__: None)
+            patch.setattr("sync.reconcile.planning.proof_of", lambda *_, **__: None)
         result = sync_cluster(
             Cluster(
                 "eu",

@@ -13,8 +13,9 @@ import click
 from sync import assembly
 from sync.calico.ownership import owner_labels
 from sync.errors import UsageError
-from sync.reconcile.cycle import Result, compare_cycle
+from sync.reconcile.cycle import compare_cycle
 from sync.reconcile.desired import Cluster
+from sync.reconcile.result import Result
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean
 from sync.sources.export import ExportSource

@@ -10,9 +10,9 @@ from sync.cli.report import errors, exit_code
 from sync.cli.sync import checked, print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.explain import Explained, NoSuchZoneError, asked_of, explained
-from sync.reconcile.cycle import Result
 from sync.reconcile.desired import InvalidObjectError
 from sync.reconcile.device_groups import read_sources
+from sync.reconcile.result import Result
 from sync.render.explanation import document, text
 
 

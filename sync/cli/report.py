@@ -10,7 +10,8 @@ from sync.cli import sync as syncing
 from sync.cli.context import Context, print_json, until_closed, use_color
 from sync.cli.sync import checked, print_error
 from sync.errors import UsageError
-from sync.reconcile.cycle import Result, plan_cycle
+from sync.reconcile.cycle import plan_cycle
+from sync.reconcile.result import Result
 from sync.render.report import document, html, markdown, text
 from sync.settings import Settings
 from sync.settings.problems import nearest

@@ -28,7 +28,8 @@ from sync.cli.unconfigured import sentences, unconfigured
 from sync.errors import UsageError
 from sync.plan.plan import Plan
 from sync.reconcile import cluster_identity
-from sync.reconcile.cycle import Lessor, Result, plan_cycle, run_cycle
+from sync.reconcile.cycle import Lessor, plan_cycle, run_cycle
+from sync.reconcile.result import Result
 from sync.render.plan import markdown, text
 from sync.settings import Settings
 from sync.settings.problems import did_you_mean

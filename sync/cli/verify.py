@@ -12,9 +12,9 @@ from sync.cli.sync import DONE, UNPROVEN, checked, first_code, print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.observed import ChainState, change_document, clause
 from sync.queries.verification import Verified, verified
-from sync.reconcile.cycle import Result
 from sync.reconcile.desired import InvalidObjectError
 from sync.reconcile.device_groups import read_sources
+from sync.reconcile.result import Result
 from sync.reconcile.verification import disagreements, flow_said, said
 from sync.render.report import rule_document
 from sync.settings import Settings

@@ -13,8 +13,8 @@ from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
 from sync.queries.which import Holders, wanted
 from sync.queries.which import which as holders_of
-from sync.reconcile.cycle import Result
 from sync.reconcile.device_groups import Read, read_sources, target_of, whole
+from sync.reconcile.result import Result
 from sync.render.which import document, text
 from sync.settings import Cluster, Settings
 from sync.translate.compiler import Options

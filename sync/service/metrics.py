@@ -14,7 +14,7 @@ from prometheus_client import (
 from sync import __version__
 from sync.clusters.cluster import WatchNotice
 from sync.plan.changes import Cause, Change
-from sync.reconcile.cycle import Result
+from sync.reconcile.result import Result
 from sync.service.sources import PolledSource
 
 _SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)

@@ -16,8 +16,8 @@ from typing import Final, Literal, Protocol
 
 from sync.plan.changes import Cause
 from sync.plan.plan import Plan
-from sync.reconcile.cycle import Result
 from sync.reconcile.omissions import unknown_zones
+from sync.reconcile.result import ClusterState, Result
 from sync.redaction import redact_lines
 from sync.service.sources import PolledSource
 
@@ -102,11 +102,11 @@ class Announcer:
         """A sync of a cluster ended, by itself and not since the process is to end."""
         cluster = result.cluster
         match result.state:
-            case "held elsewhere":
+            case ClusterState.HELD_ELSEWHERE:
                 return
-            case "failed":
+            case ClusterState.FAILED:
                 self._stands(NoticeKind.FAILED, "cluster", cluster, result.detail)
-            case "blocked":
+            case ClusterState.BLOCKED:
                 assert result.plan is not None
                 self._stands(NoticeKind.BLOCKED, "cluster", cluster, result.detail, result.plan)
             case _:

@@ -17,8 +17,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from sync.errors import StoreError
 from sync.firewall.configuration import Configuration
-from sync.reconcile.cycle import lagging, note_source, source_detail
 from sync.reconcile.desired import Cluster
+from sync.reconcile.source_status import lagging, note_source, source_detail
 from sync.service.caller import ClusterCaller
 from sync.service.health import Check
 from sync.service.metrics import Metrics

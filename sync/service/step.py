@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 
 from sync.plan.guards import Blocker
-from sync.reconcile.cycle import Result, note_cluster, sync_cluster
+from sync.reconcile.cycle import sync_cluster
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import Read
+from sync.reconcile.result import Result, note_cluster
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
 from sync.store import Lease, Store

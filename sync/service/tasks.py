@@ -26,7 +26,7 @@ from sync.errors import AuditBrokenError, SourceError, StoreError, ZonebridgeErr
 from sync.firewall.configuration import Snapshot
 from sync.reconcile.cluster_identity import ForeignClusterError
 from sync.reconcile.copied_store import CopiedStoreError
-from sync.reconcile.cycle import Result
+from sync.reconcile.result import ClusterState, Result
 from sync.service.health import Check, serving
 from sync.service.metrics import Metrics
 from sync.service.queue import QUEUE, TASK, SyncQueue, queue_errors, worker_connector
@@ -78,7 +78,7 @@ def _pause(result: Result | None, error: ZonebridgeError | None, tries: int) -> 
         return min(max(error.seconds, _FIRST_RETRY), _LAST_RETRY)
     # A block waits for an operator, and so does a cluster that is not the one meant.
     waits = result and isinstance(result.error, ForeignClusterError | CopiedStoreError)
-    if result and (result.state == "blocked" or waits):
+    if result and (result.state is ClusterState.BLOCKED or waits):
         return _LAST_RETRY
     return min(_FIRST_RETRY * float(2 ** min(tries, 10)), _LAST_RETRY)
 

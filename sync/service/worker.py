@@ -24,9 +24,9 @@ from sync.errors import AuditBrokenError, ClusterError, LeaseError, StoreError
 from sync.plan.changes import Cause
 from sync.reconcile.cluster_identity import ForeignClusterError
 from sync.reconcile.copied_store import CopiedStoreError
-from sync.reconcile.cycle import Result
 from sync.reconcile.desired import Cluster
 from sync.reconcile.foreign_selections import Watched
+from sync.reconcile.result import ClusterState, Result
 from sync.service.health import Check
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
@@ -287,7 +287,7 @@ class ClusterWorker:
         # A block waits for an operator, so does a cluster that is not the one meant, and one that
         # somebody else writes with our identity: no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
-        blocked = result.state == "blocked" or waits
+        blocked = result.state is ClusterState.BLOCKED or waits
         self._retry_at = now + sooner(_LAST_RETRY if blocked else self._retry_seconds)
         self._retry_seconds = _longer(self._retry_seconds)
         # A try that gets as far as writing leaves records of its failure: a cluster that comes and

@@ -13,7 +13,7 @@ import yaml
 from sync.calico.names import RECORD_ANNOTATION, WRITER_ANNOTATION
 from sync.cli.sync import exit_code
 from sync.reconcile.copied_store import CopiedStoreError
-from sync.reconcile.cycle import Result
+from sync.reconcile.result import Result
 from sync.store import Head, Kind, Store, open_store
 from tests.unit.store.words import ticking
 from tests.unit.test_cycle import DB, KIND, WEB, A, B, C, KnownCluster, World, changed

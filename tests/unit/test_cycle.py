@@ -37,9 +37,10 @@ from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.plan import NotPushed
-from sync.reconcile.cycle import Result, compare_cycle, plan_cycle, run_cycle
+from sync.reconcile.cycle import compare_cycle, plan_cycle, run_cycle
 from sync.reconcile.desired import Cluster, InvalidObjectError
 from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.result import Result
 from sync.sources.export import ExportSource
 from sync.sources.snapshot_cache import kept
 from sync.store import (
@@ -961,7 +962,7 @@ def test_what_the_proof_cannot_decide_waits_for_an_approval(
     cluster = world.keep_in_memory()
     because = "tier firewallpolicy: the selector asks for more"
     proof = Proof(undecided=(because,))
-    monkeypatch.setattr("sync.reconcile.cycle.proof_of", lambda *_, **__: proof)
+    monkeypatch.setattr("sync.reconcile.planning.proof_of", lambda *_, **__: proof)
     world.export(allow("web to db", from_=["web"], to=["db"]))
     result = world.only()
     assert result.plan is not None

@@ -20,9 +20,11 @@ from sync.errors import ClusterError
 from sync.plan.differences import differences
 from sync.plan.guards import foreign_policies
 from sync.plan.plan import Plan, make_plan
-from sync.reconcile import cycle
-from sync.reconcile.cycle import Planned, Result, StoppedError, plan_cycle, sync_cluster
+from sync.reconcile.apply import FIRST_BATCH, WRITERS, StoppedError
+from sync.reconcile.cycle import plan_cycle, sync_cluster
 from sync.reconcile.desired import Cluster
+from sync.reconcile.planning import Planned
+from sync.reconcile.result import Result
 from sync.store import ApprovalError, Kind, Outcome, Store, audit, open_store
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
@@ -127,7 +129,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     clock = Watch()
     with open_store(f"sqlite:///{tmp_path}/store.db", clock=clock) as store:
         made = World(store, clock, MemoryCluster(owner_labels("test", store.uuid)))
-        monkeypatch.setattr("sync.reconcile.cycle._plan", made.planned)
+        monkeypatch.setattr("sync.reconcile.cycle.plan_for", made.planned)
         yield made
         verify(store, store.heads())
 
@@ -366,7 +368,7 @@ def test_writes_that_wait_for_their_turn_are_left_and_recorded_when_the_end_come
 ) -> None:
     world.want(*(world.a_set(f"set-{number:02}") for number in range(80)))
     begun, asked, counting = list[str](), threading.Event(), threading.Lock()
-    full = cycle._PROBE + cycle.WRITERS
+    full = FIRST_BATCH + WRITERS
 
     def slow(name: str) -> None:
         """Answer once the process was asked to end, which is when every writer waits."""
@@ -374,7 +376,7 @@ def test_writes_that_wait_for_their_turn_are_left_and_recorded_when_the_end_come
             begun.append(name)
             if len(begun) == full:
                 asked.set()
-            waits = len(begun) > cycle._PROBE
+            waits = len(begun) > FIRST_BATCH
         assert not waits or asked.wait(60)
 
     world.cluster.before_write = slow

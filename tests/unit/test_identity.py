@@ -13,7 +13,7 @@ from sync.errors import ClusterError, UsageError
 from sync.plan.changes import Action
 from sync.reconcile import cluster_identity
 from sync.reconcile.cluster_identity import ForeignClusterError
-from sync.reconcile.cycle import Result
+from sync.reconcile.result import Result
 from sync.store import BATCH, BrokenRecordError, Identity, Kind, open_store
 from sync.store.audit import at
 from sync.store.verification import verify

@@ -16,9 +16,10 @@ from sync.firewall.configuration import Provenance, Snapshot
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.queries.explain import Explained, asked_of, explained
 from sync.queries.verification import Verified, verified
-from sync.reconcile.cycle import Result, run_cycle
+from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import DeviceGroupHere, Read
+from sync.reconcile.result import Result
 from sync.store import Lease, Store, open_store
 from sync.translate.compiler import Options
 from tests.memory import MemoryCluster

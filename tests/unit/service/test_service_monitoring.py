@@ -16,7 +16,7 @@ import yaml
 from sync.cli.main import _COMMANDS
 from sync.plan.guards import Blocker
 from sync.plan.plan import Plan
-from sync.reconcile.cycle import Result
+from sync.reconcile.result import Result
 from sync.service.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]

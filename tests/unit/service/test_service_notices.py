@@ -14,7 +14,7 @@ from sync.errors import ClusterError, LeaseError, SourceError
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker
 from sync.plan.plan import LeftOut, Plan
-from sync.reconcile.cycle import Result
+from sync.reconcile.result import Result
 from sync.service.events import Events, on_pod, on_tiers
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer, Notice, NoticeKind

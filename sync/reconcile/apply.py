@@ -1,0 +1,229 @@
+"""Writing a plan to one cluster: intents, writes in batches, and their outcomes."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import orjson
+
+from sync.calico.objects import Pairs
+from sync.calico.ownership import stamp
+from sync.clusters.cluster import (
+    ClusterWriter,
+    Key,
+    LiveObject,
+    NotBegunError,
+    NotWrittenError,
+    OutOfReachError,
+)
+from sync.errors import ClusterError, ZonebridgeError
+from sync.plan.changes import Change
+from sync.plan.order import Unwritten, rounds
+from sync.plan.plan import Plan
+from sync.reconcile.cluster_identity import require_same
+from sync.reconcile.desired import Cluster
+from sync.reconcile.result import Result
+from sync.store import BATCH, Conclusion, Head, Lease, Outcome, Record, Run
+from sync.text import shortened
+from sync.tracing import step
+
+WRITERS = 16
+"""Writes that are under way in one cluster at a time: etcd commits together what comes together."""
+
+FIRST_BATCH = 8
+"""Changes of the first batch: where all of them fail, the others are not tried."""
+
+
+class StoppedError(ZonebridgeError):
+    """The process was asked to end before the plan was written whole."""
+
+
+def apply(
+    cluster: Cluster,
+    uid: str,
+    plan: Plan,
+    live: Mapping[Key, LiveObject],
+    run: Run,
+    lease: Lease,
+    stopping: Callable[[], bool],
+    read_again: Callable[[], Mapping[Key, LiveObject]],
+) -> Result:
+    """Write a plan in its order: intents first, in batches, and outcomes after each batch.
+
+    While one batch is written the next one's intents are committed, and the outcomes of the one
+    before: the cluster need not wait for the store. Before each it must still be the one with the
+    UID that was planned for. Of a step the first changes of all its chains
+    are written, then the second ones, and so on.
+    """
+    if plan.blockers:
+        # Where it is partial, what depends on nothing that is held is written in spite of them.
+        guards = sorted({each.guard for each in plan.blockers})
+        why = shortened([each.message for each in plan.blockers])
+        kept = orjson.dumps(plan.document()) if plan.approvable else None
+        run.blocked(cluster.name, guards, plan.digest, why, document=kept)
+        if not plan.partial:
+            return Result(cluster.name, plan)
+    run.adopt(lease, plan.adopted, plan.origins)
+    assert cluster.writer is not None
+    written = _Written(plan.unwritten())
+    approved = plan.digest if plan.let_through else ""
+    steps = plan.steps()
+    with (
+        step("write", cluster=cluster.name, plan=plan.digest),
+        ThreadPoolExecutor(WRITERS, "writer") as pool,
+    ):
+        write = _Write(cluster.writer(lease.remaining, stopping), live, stopping)
+        try:
+            for changes in rounds(steps):
+                under_way: deque[_Batch] = deque()
+                rest = written.writable(changes)
+                if not stopping() and written.wrote_any(rest):
+                    # Written a second time: over what the first time has made of it.
+                    try:
+                        write = _Write(write.writer, read_again(), stopping)
+                    except ClusterError as error:
+                        written.out_of_reach = error
+                while rest and not (written.out_of_reach or stopping()):
+                    try:
+                        require_same(cluster, uid)
+                    except ClusterError as error:
+                        written.out_of_reach = error
+                        break
+                    size = BATCH if written.applied else FIRST_BATCH
+                    batch, rest = rest[:size], rest[size:]
+                    intents = run.intend(lease, batch, plan.origins, approved=approved)
+                    writes = [
+                        pool.submit(write, change, record_stamp(intent, lease))
+                        for change, intent in zip(batch, intents, strict=True)
+                    ]
+                    under_way.append(_Batch(batch, intents, writes))
+                    while len(under_way) > (1 if written.applied else 0):
+                        written.add(under_way.popleft(), run)
+                while under_way:
+                    written.add(under_way.popleft(), run)
+        except BaseException:
+            # Nobody will be able to record what is still to come.
+            pool.shutdown(cancel_futures=True)
+            lease.leave()
+            raise
+    if written.unknown:
+        lease.leave()
+    return written.result(plan, sum(len(chain) for step in steps for chain in step))
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    changes: Sequence[Change]
+    intents: Sequence[Record]
+    writes: Sequence[Future[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    writer: ClusterWriter
+    live: Mapping[Key, LiveObject]
+    stopping: Callable[[], bool]
+
+    def __call__(self, change: Change, stamp: Pairs) -> None:
+        # A batch waits for its turn: there are fewer writers than it has changes.
+        if self.stopping():
+            raise NotBegunError("zonebridge was asked to end before this was begun")
+        found = self.live.get((change.kind, change.name))
+        if found and found.stands != change.before:
+            raise NotWrittenError(
+                f"{change.kind} {change.name} was changed by another hand meanwhile; the next sync "
+                "plans it anew"
+            )
+        if change.after is None:
+            # What is gone from the cluster already needs its record alone.
+            if found:
+                self.writer.delete(found)
+        elif found is None:
+            self.writer.create(change.after, stamp)
+        else:
+            self.writer.replace(change.after, found, stamp)
+
+
+def record_stamp(intent: Record, lease: Lease) -> Pairs:
+    """What an object says of its record; the trail holds it by the time that it is written."""
+    return stamp(str(Head(intent.chain, intent.sequence, intent.hash)), lease.holder)
+
+
+class _Written:
+    """What has been written of one plan so far."""
+
+    def __init__(self, unwritten: Unwritten) -> None:
+        self.applied: list[Change] = []
+        self.failed: list[tuple[Change, str]] = []
+        self.stopped: list[tuple[Change, str]] = []
+        self.unwritten = unwritten
+        self.out_of_reach: ClusterError | None = None
+        self.unknown = False
+
+    def writable(self, changes: Sequence[Change]) -> list[Change]:
+        """Those of the changes that nothing unwritten stops; the others are left."""
+        stopped = self.unwritten.stopped(changes)
+        self.stopped += stopped
+        left = {id(change) for change, _ in stopped}
+        return [change for change in changes if id(change) not in left]
+
+    def wrote_any(self, changes: Sequence[Change]) -> bool:
+        """Whether any of these objects has been written already."""
+        done = {(change.kind, change.name) for change in self.applied}
+        return any((change.kind, change.name) in done for change in changes)
+
+    def add(self, batch: _Batch, run: Run) -> None:
+        """Wait for a batch and commit what became of it."""
+        wait(batch.writes)  # one waking of this thread for all of them
+        conclusions = []
+        before = len(self.applied)
+        for change, intent, write in zip(batch.changes, batch.intents, batch.writes, strict=True):
+            try:
+                write.result()
+            except NotBegunError as error:
+                conclusions.append(Conclusion(intent, Outcome.NOT_APPLIED, str(error)))
+                self.unwritten.add(change)
+            except ClusterError as error:
+                surely = isinstance(error, NotWrittenError)
+                outcome = Outcome.FAILED if surely else Outcome.UNKNOWN
+                self.unknown = self.unknown or not surely
+                conclusions.append(Conclusion(intent, outcome, str(error)))
+                self.failed.append((change, str(error)))
+                self.unwritten.add(change)
+                if isinstance(error, OutOfReachError):
+                    self.out_of_reach = self.out_of_reach or error
+                elif len(self.applied) == before and len(conclusions) >= FIRST_BATCH:
+                    # What befalls a whole batch would befall the others: a missing right, say.
+                    self.out_of_reach = error
+            else:
+                conclusions.append(Conclusion(intent, Outcome.APPLIED))
+                self.applied.append(change)
+        with step("conclude", outcomes=len(conclusions)):
+            run.conclude(conclusions)
+
+    def result(self, plan: Plan, total: int) -> Result:
+        """What became of a plan of so many writes."""
+        left = total - len(self.applied) - len(self.failed)
+        error: ZonebridgeError | None = None
+        if left and self.out_of_reach:
+            error = ClusterError(
+                f"{self.out_of_reach}; {left} more changes were not tried, the next sync goes on"
+            )
+        elif left > len(self.stopped):
+            error = StoppedError(f"stopped before {left} of {total} changes; the next sync goes on")
+        elif left and (self.failed or not plan.held):
+            change, why = self.stopped[0]
+            error = ClusterError(
+                f"{left} of {total} changes were left, since others failed that must come first "
+                f"({change.kind} {change.name}: {why}); the next sync goes on"
+            )
+        return Result(
+            cluster=plan.cluster,
+            plan=plan,
+            applied=tuple(self.applied),
+            failed=tuple(self.failed),
+            left=left,
+            error=error,
+            unknown=self.unknown,
+        )

@@ -1,0 +1,102 @@
+"""What became of one cluster in a sync, and how it stands since, in words."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sync.errors import LeaseError, ZonebridgeError
+from sync.plan.changes import Change
+from sync.plan.plan import Plan
+from sync.reconcile.foreign_selections import Watched
+from sync.store import Store
+from sync.text import shortened
+from sync.translate.fidelity import Report
+from sync.verify.proof import Proof
+
+
+class ClusterState(StrEnum):
+    """How a cluster stands after a sync, in a word or two."""
+
+    IN_SYNC = "in sync"
+    DRIFT_LEFT = "drift left"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    HELD_ELSEWHERE = "held elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one cluster: its plan, the changes written, those that failed, or an error.
+
+    `proof` is there where something was to be proven. A set that was written twice counts twice.
+    `left` changes were not tried; then there is an error that says why, or a blocker. Of changes
+    whose outcome is `unknown` the next sync learns only when the lease has run out. `watched` is
+    what it saw of others' sets, None if nothing could be planned.
+    """
+
+    cluster: str
+    plan: Plan | None = None
+    report: Report | None = None
+    proof: Proof | None = None
+    applied: tuple[Change, ...] = ()
+    failed: tuple[tuple[Change, str], ...] = ()
+    left: int = 0
+    error: ZonebridgeError | None = None
+    unknown: bool = False
+    watched: Watched | None = None
+
+    @property
+    def state(self) -> ClusterState:
+        """How the cluster stands after the sync."""
+        if isinstance(self.error, LeaseError):
+            return ClusterState.HELD_ELSEWHERE
+        if self.error or self.failed:
+            return ClusterState.FAILED
+        if self.plan and self.plan.blockers:
+            return ClusterState.BLOCKED
+        return ClusterState.DRIFT_LEFT if self.plan and self.plan.drift else ClusterState.IN_SYNC
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the cluster is what its sources say, but for drift that is left on purpose."""
+        return self.state in (ClusterState.IN_SYNC, ClusterState.DRIFT_LEFT)
+
+    @property
+    def detail(self) -> str:
+        """What is behind the state, what stands in spite of a guard, and warnings: a sentence."""
+        stands = [each.message for each in self.plan.let_through] if self.plan else []
+        more = shortened([*stands, *self.plan.warnings]) if self.plan else ""
+        return f"{self._behind.removesuffix('.')}; {more}" if more else self._behind
+
+    @property
+    def _behind(self) -> str:
+        if self.applied and self.failed:
+            change, why = self.failed[0]
+            unwritten = len(self.failed) + self.left
+            total = len(self.applied) + unwritten
+            return f"{unwritten} of {total} changes not written: {change.kind} {change.name}: {why}"
+        if self.error:
+            return str(self.error)
+        if self.failed:
+            change, why = self.failed[0]
+            more = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
+            return f"{change.kind} {change.name}: {why}{more}"
+        if self.plan and self.plan.blockers:
+            because = shortened([each.message for each in self.plan.blockers])
+            if not self.plan.partial:
+                return because
+            waits = f"{self.left} changes wait for that" if self.left else "nothing waits for that"
+            return f"{because}; {waits}, {len(self.applied)} others written"
+        if self.applied and self.plan:
+            return f"{len(self.applied)} written, {self.plan.unchanged} unchanged"
+        return self.plan.summary if self.plan else ""
+
+
+def note_cluster(store: Store, result: Result) -> None:
+    """Note how a cluster stands, for `zonebridge status`."""
+    store.stand(
+        "cluster",
+        result.cluster,
+        state=result.state,
+        detail=result.detail,
+        succeeded=result.succeeded,
+    )

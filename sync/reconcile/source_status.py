@@ -1,0 +1,44 @@
+"""How a source stands: its version, who wrote that, and which firewalls are out of sync with it."""
+
+from collections.abc import Mapping, Sequence
+
+from sync.errors import SourceError
+from sync.firewall.configuration import Snapshot
+from sync.plan.plan import NotPushed, Origin
+from sync.store import Store
+from sync.text import shortened
+
+
+def note_source(store: Store, name: str, found: Snapshot | SourceError) -> None:
+    """Note how a source stands, for `zonebridge status`."""
+    failed = isinstance(found, SourceError)
+    state = "failed" if failed else "read"
+    store.stand("source", name, state=state, detail=source_detail(found), succeeded=not failed)
+
+
+def source_detail(found: Snapshot | SourceError) -> str:
+    """What a source says, in a sentence: its version and who lags behind it, or why it failed."""
+    if isinstance(found, SourceError):
+        return str(found)
+    return "; ".join(filter(None, (found.provenance.version, lagging(found))))
+
+
+def lagging(found: Snapshot) -> str:
+    """Which device groups are not pushed to some firewall, in a bounded clause; "" if none."""
+    return shortened([each.clause for each in not_pushed(found, sorted(found.not_pushed))])
+
+
+def origins_of(snapshots: Mapping[str, Snapshot]) -> list[Origin]:
+    return [
+        Origin(found.source, found.version, found.administrators, found.description, found.pending)
+        for found in (snapshot.provenance for _, snapshot in sorted(snapshots.items()))
+    ]
+
+
+def not_pushed(snapshot: Snapshot, device_groups: Sequence[str]) -> list[NotPushed]:
+    """Those of the device groups whose firewalls have not all what their Panorama runs."""
+    return [
+        NotPushed(snapshot.provenance.source, name, devices)
+        for name in device_groups
+        if (devices := snapshot.not_pushed.get(name))
+    ]
