@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 import orjson
 
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 
 _PAGE = 500
 

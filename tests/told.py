@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 
 KINDS = {
     "pods": "Pod",

@@ -17,9 +17,10 @@ import urllib3
 import yaml
 
 from sync.clusters.cluster import NotWrittenError, OutOfReachError
-from sync.clusters.kubernetes import client as clusters_api
+from sync.clusters.kubernetes import client, lists
 from sync.clusters.kubernetes.auth.kubeconfig import Access, connect
-from sync.clusters.kubernetes.client import Api, ApiError, TooLargeError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError, TooLargeError
 from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
 from sync.errors import ClusterError
 from sync.transport.deadline import cut_after
@@ -163,9 +164,7 @@ def test_a_read_that_ends_before_its_request_does_is_told_as_one_that_takes_too_
     server: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both have the same time; the request's own end is late on a machine that is busy.
-    monkeypatch.setattr(
-        clusters_api, "cut_after", lambda seconds, stop: cut_after(seconds + 600, stop)
-    )
+    monkeypatch.setattr(client, "cut_after", lambda seconds, stop: cut_after(seconds + 600, stop))
     told, api = server
     told.drip(b"", b"")
     with pytest.raises(ApiError, match=r"takes more than 0\.3 s to answer GET"):
@@ -240,7 +239,7 @@ def test_who_is_asked_to_end_does_not_sit_out_a_wait(server: Given) -> None:
 def test_an_answer_without_an_end_is_read_up_to_a_limit(
     server: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(client, "MAX_BYTES", 1_000_000)
     told, api = server
 
     def endless(asked: BaseHTTPRequestHandler) -> None:
@@ -364,7 +363,7 @@ def numbered(count: int) -> list[str]:
 def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(
     server: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(client, "MAX_BYTES", 20_000)
     told, api = server
     paged = Paged(told, 20, size=5_000)
     assert names(api(), page=100) == numbered(20)
@@ -375,7 +374,7 @@ def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(
 def test_a_page_grows_too_large_in_the_middle_of_a_list(
     server: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(client, "MAX_BYTES", 20_000)
     told, api = server
     paged = Paged(told, 40)
     large = {"filling": "x" * 30_000}
@@ -387,7 +386,7 @@ def test_a_page_grows_too_large_in_the_middle_of_a_list(
 def test_one_object_that_is_too_large_is_told(
     server: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters_api, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(client, "MAX_BYTES", 20_000)
     told, api = server
     paged = Paged(told, 20, size=30_000)
     with pytest.raises(TooLargeError, match="more than 20,000 bytes"):
@@ -420,7 +419,7 @@ ENDLESS: dict[str, tuple[Callable[[int], str], int]] = {
 def test_pages_without_an_end_are_an_error(
     server: Given, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(clusters_api, "_MOST_OBJECTS", 50)
+    monkeypatch.setattr(lists, "MOST_OBJECTS", 50)
     told, api = server
     paged = Paged(told, 1_000)
     token, requests = ENDLESS[how]
@@ -437,7 +436,7 @@ def test_pages_without_an_end_are_an_error(
 def test_empty_pages_without_an_end_are_an_error(
     server: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters_api, "_MOST_PAGES", 20)
+    monkeypatch.setattr(lists, "MOST_PAGES", 20)
     told, api = server
     paged = Paged(told, 0)
     paged.spoil = lambda time, found: (found | {"metadata": {"continue": str(time)}}, 200)
@@ -559,7 +558,7 @@ def test_a_list_from_before_what_was_seen_is_asked_for_again(server: Given) -> N
     assert told.asked == ["GET"]
     sets_of(prod)
     assert told.asked == 4 * ["GET"]
-    prod.seen(SETS, {"resourceVersion": "101"})
+    prod.ages.seen(SETS, {"resourceVersion": "101"})
     with pytest.raises(ApiError, match="as it was before what it has told already"):
         sets_of(prod)
 
@@ -573,8 +572,8 @@ def test_a_cluster_that_went_back_for_good_is_believed_after_a_while(
     sets_of(prod)
     with pytest.raises(ApiError, match="that lags"):
         sets_of(prod)
-    prod.seen("/apis/projectcalico.org/v3/tiers", {"resourceVersion": "99"})
-    monkeypatch.setattr(clusters_api, "_LAG_SECONDS", 0)
+    prod.ages.seen("/apis/projectcalico.org/v3/tiers", {"resourceVersion": "99"})
+    monkeypatch.setattr(lists, "LAG_SECONDS", 0)
     sets_of(prod)
     monkeypatch.undo()
     sets_of(prod)
@@ -586,7 +585,7 @@ def test_a_cluster_that_went_back_for_good_is_believed_after_a_while(
 def test_versions_that_are_no_numbers_are_not_compared(server: Given, version: Any) -> None:
     told, api = server
     prod = api(sleep=lambda seconds: None)
-    prod.seen(SETS, {"resourceVersion": "99"})
+    prod.ages.seen(SETS, {"resourceVersion": "99"})
     told.json(listing(metadata={"resourceVersion": version}))
     sets_of(prod)
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sync.clusters.cluster import Workload
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.net.addresses import address
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api, reader

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from sync.clusters.kubernetes.auth import renewal
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import SETS, api
 from zonebridge_simulator.authority import Authority

@@ -15,7 +15,8 @@ from sync.calico.names import INSTANCE
 from sync.calico.objects import KINDS
 from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachError
 from sync.clusters.kubernetes import objects
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.objects import KubernetesWriter
 from sync.errors import ClusterError
 from tests.kubernetes_cluster import ControlPlane

@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from sync.clusters.cluster import Lifeline, Lifelines, Workload
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.inventory import RUNNING
 from sync.net.addresses import address
 

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from sync.calico.objects import API_VERSION, KINDS
 from sync.clusters.cluster import Said
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 
 LONGEST_NOTE: Final = 1024
 """Characters (`pkg/apis/core/validation/events.go` of Kubernetes)."""

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 
 from sync.calico.objects import API_VERSION
 from sync.clusters.cluster import ClusterFacts, FelixSettings
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.net.addresses import AddressSet, address, network
 from sync.redaction import redact
 

@@ -28,9 +28,11 @@ from sync.clusters.cluster import (
     Remaining,
     Workload,
 )
-from sync.clusters.kubernetes.client import KUBE_SYSTEM, Api, ApiError, Pause, is_object
+from sync.clusters.kubernetes.client import KUBE_SYSTEM, Api, Pause
 from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
+from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.inventory import read_facts
+from sync.clusters.kubernetes.lists import is_object
 from sync.clusters.kubernetes.selectable import read_selectable
 from sync.errors import ClusterError
 from sync.memo import remembered
@@ -236,7 +238,7 @@ class KubernetesWriter:
             answer = self._write("PUT", path, merged(after, live.document, stamp), _STRICT)
         with _understood(after.kind):
             held = ours_of(answer, just_sent=True)
-            self._api.seen(_path(after.kind), answer["metadata"])
+            self._api.ages.seen(_path(after.kind), answer["metadata"])
         if held != after:
             place = redact(first_difference(after.document(), held.document()))
             raise ClusterError(

@@ -16,8 +16,9 @@ import orjson
 
 from sync.calico.objects import API_VERSION
 from sync.clusters.cluster import Selectable
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.critical_services import labelled, namespace_labels
+from sync.clusters.kubernetes.errors import ApiError
 
 _Kept = TypeVar("_Kept")
 

@@ -26,7 +26,9 @@ import urllib3
 from sync.calico.names import STORE
 from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.clusters.cluster import Changed, Labelled, Noticed, WatchNotice, ignore_notice
-from sync.clusters.kubernetes.client import Api, ApiError, is_of_kind, pages
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.lists import is_of_kind, pages
 from sync.clusters.kubernetes.objects import MALFORMED, KubernetesReader, live_object
 from sync.clusters.kubernetes.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
@@ -369,7 +371,7 @@ class _Followed:
             raise self._broken(f"goes back to version {redact(version)}", HTTPStatus.GONE)
         if what != _BOOKMARK:
             self._note(what, document)
-        self._api.seen(self._path, document["metadata"])
+        self._api.ages.seen(self._path, document["metadata"])
         if not earlier:
             self._version = version
         self._heard_at = self._clock()

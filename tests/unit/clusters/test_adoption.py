@@ -10,7 +10,8 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import LiveObject, NotWrittenError
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.objects import KubernetesWriter
 from sync.clusters.manifests import ManifestsReader, ManifestsWriter
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sync.clusters.cluster import ClusterFacts, FelixSettings
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.inventory import read_facts
 from sync.clusters.kubernetes.objects import KubernetesReader
 from sync.clusters.kubernetes.selectable import read_selectable

@@ -4,7 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.objects import KubernetesReader
 from sync.errors import ClusterError
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from sync.clusters.cluster import Lifelines, Workload
-from sync.clusters.kubernetes.client import Api, ApiError
+from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
+from sync.clusters.kubernetes.errors import ApiError
 from sync.net.addresses import address
 from tests.told import Told, begun_anew
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.clusters.kubernetes.client import _Request, _right
+from sync.clusters.kubernetes.errors import missing_right
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ from sync.clusters.kubernetes.client import _Request, _right
     ],
 )
 def test_a_request_needs_one_right(method: str, path: str, query: str, right: str) -> None:
-    assert _right(_Request(method, path, query, None, 1)) == right
+    assert missing_right(method, path, query) == right

@@ -17,7 +17,8 @@ from sync.calico.objects import API_VERSION, KINDS, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, WatchNotice
 from sync.clusters.kubernetes import watcher as watch
-from sync.clusters.kubernetes.client import Api, ApiError, TooLargeError
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError, TooLargeError
 from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
 from sync.errors import ClusterError
 
@@ -121,6 +122,10 @@ class Scripted:
         if isinstance(uid, ClusterError):
             raise uid
         return {"metadata": {"uid": uid}}
+
+    @property
+    def ages(self) -> "Scripted":
+        return self
 
     def seen(self, path: str, metadata: Mapping[str, Any]) -> None:
         self.versions.append(metadata["resourceVersion"])

@@ -1,0 +1,141 @@
+"""Connections to an API server: what their requests share, and which cluster each one reaches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from socket import socket
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from sync.clusters.cluster import OutOfReachError
+from sync.clusters.kubernetes.auth.kubeconfig import Connection
+from sync.clusters.kubernetes.errors import ApiError
+from sync.transport.deadline import WatchedConnection, WatchedPlainConnection
+
+MAX_ERROR_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What all requests over one connection share, worked out once.
+
+    A first sync sends thousands of them, and the processor's time is what it waits for.
+    """
+
+    connection: Connection
+    pool: urllib3.HTTPConnectionPool
+    prefix: str
+    headers: Mapping[str, str]
+    secrets: Sequence[str] = field(repr=False)
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Line":
+        client = connection.client
+        host = client.configuration.host
+        pool = client.rest_client.pool_manager.connection_from_url(host)
+        # Whatever else stands there speaks another protocol below.
+        if pool.ConnectionCls is HTTPSConnection:
+            pool.ConnectionCls = _InOnePiece
+        elif pool.ConnectionCls is HTTPConnection:
+            pool.ConnectionCls = WatchedPlainConnection
+        headers = {
+            **client.default_headers,
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+        secrets = []
+        if token := client.configuration.auth_settings().get("BearerToken"):
+            headers["Authorization"] = token["value"]
+            secrets = [token["value"].removeprefix("Bearer ")]
+        # A proxy is told the whole URL, unless it only passes on what is encrypted.
+        whole = pool.proxy is not None and pool.scheme == "http"
+        return cls(connection, pool, host if whole else urlsplit(host).path, headers, secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The cluster that a write is meant for, and how it is asked who it is."""
+
+    uid: str
+    cluster: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+meant_for: Final[ContextVar[Meant | None]] = ContextVar("meant", default=None)
+
+
+class _InOnePiece(WatchedConnection):
+    """A connection that sends the head of a request together with its body.
+
+    urllib3 sends two pieces, each with a round through TLS and the kernel of both sides.
+    """
+
+    _pieces: list[bytes] | None = None
+    _reaches = ""  # the UID of the cluster at its other end, once that was asked
+
+    def _new_conn(self) -> socket:
+        self._reaches = ""
+        return super()._new_conn()
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        if (meant := meant_for.get()) and self._reaches != meant.uid:
+            self._meet(meant)
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            super().request(*arguments, **options)
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def _meet(self, meant: "Meant") -> None:
+        """Ask over this connection which cluster it reaches."""
+        super().request("GET", meant.url, headers=meant.headers, preload_content=False)
+        answer = self.getresponse()
+        body = answer.read(MAX_ERROR_BYTES)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            # What is to be sent will be refused the same way, and then credentials are renewed.
+            return
+        try:
+            self._reaches = str(orjson.loads(body)["metadata"]["uid"])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            status = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else 0
+            raise ApiError(
+                f"cluster {meant.cluster} does not say over a new connection which one it is, so "
+                "nothing was sent over it; check what stands at its address",
+                status,
+                sent=False,
+            ) from None
+        if self._reaches != meant.uid:
+            raise OutOfReachError(
+                f"a new connection to cluster {meant.cluster} reaches another cluster than the one "
+                "that was planned for; nothing was sent over it: look for an address that leads "
+                "to two clusters"
+            )
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
+NEVER_SENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+)
+
+
+def fenced(content: bytes, fence: Callable[[], None]) -> Iterator[bytes]:
+    # Asked for when the connection stands: looking up a name, connecting and agreeing on keys may
+    # have taken long. Where the head has gone out before it, a request without its body does
+    # nothing.
+    fence()
+    yield content

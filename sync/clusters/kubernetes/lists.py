@@ -1,0 +1,174 @@
+"""Lists of Kubernetes objects: in pages, of the kind that was asked for, and no older than seen."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sync.clusters.kubernetes.errors import ApiError, TooLargeError
+from sync.redaction import redact
+
+# More than any cluster is built for (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
+MOST_OBJECTS = 1_000_000
+MOST_PAGES = 100_000
+_VERSION_DIGITS = 20
+LAG_SECONDS = 30.0  # that lists from before what was seen are not believed
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: its objects, and the version of the whole, "" where it has none."""
+
+    objects: Iterable[dict[str, Any]]
+    version: str
+
+
+def pages(
+    ask: Callable[..., Mapping[str, Any]],
+    cluster: str,
+    path: str,
+    kind: str,
+    first: Mapping[str, str | int],
+    *,
+    page: int,
+) -> Iterator[Page]:
+    """A list of `kind`, as `ask(query=...)` answers for it, in pages of `page` objects.
+
+    `first` is asked for with each of them. Pages that are too large are asked for in smaller ones.
+    `ApiError` for whatever is no such list or has no end, and where `ask` raises it: with 410 if
+    the server has forgotten the moment that the list is of.
+    """
+    query = {**first, "limit": page}
+    tokens: set[str] = set()
+    objects = 0
+    for _ in range(MOST_PAGES):
+        try:
+            found = ask(query=query)
+        except TooLargeError:
+            if page == 1:
+                raise
+            page = max(page // 8, 1)
+            query = {**query, "limit": page}
+            continue
+        part = _listed(found, cluster, path, kind)
+        objects += len(part)
+        if objects > MOST_OBJECTS:
+            break
+        metadata = found["metadata"]
+        yield Page(part, str(metadata.get("resourceVersion") or ""))
+        token = metadata.get("continue")
+        if not token:
+            if metadata.get("remainingItemCount"):
+                raise ApiError(
+                    f"cluster {cluster} ends a list of {path} and says that more is in it; check "
+                    "what stands at its address",
+                    0,
+                )
+            return
+        if token in tokens:
+            break
+        tokens.add(token)
+        query = {**first, "limit": page, "continue": token}
+    raise ApiError(
+        f"cluster {cluster} lists {path} without an end; check what stands at its address", 0
+    )
+
+
+def _listed(
+    found: Mapping[str, Any], cluster: str, path: str, kind: str
+) -> Sequence[dict[str, Any]]:
+    """The objects of a list that was asked for at `path`, which must say that they are of `kind`.
+
+    Items may leave out what the list says of them. `ApiError` if it is anything else: an empty
+    list of another kind would look as if nothing were there.
+    """
+    version = "/".join(path.split("/")[2:4] if path.startswith("/apis/") else path.split("/")[2:3])
+    wanted = {"apiVersion": version, "kind": f"{kind}List"}
+    items = found.get("items", ())
+    objects = () if items is None else items
+    metadata = found.get("metadata")
+    sound = (
+        all(found.get(key) == value for key, value in wanted.items())
+        and isinstance(metadata, dict)
+        and isinstance(metadata.get("continue") or "", str)
+        and "items" in found
+        and isinstance(objects, list | tuple)
+        and all(is_object(each, version, kind) for each in objects)
+    )
+    if not sound:
+        told = redact(f"{found.get('apiVersion')} {found.get('kind')}")
+        raise ApiError(
+            f"cluster {cluster} answers GET {path} with something that is no list of Kubernetes "
+            f"objects of kind {kind} in {version} ({told}); check what stands at its address",
+            0,
+        )
+    return objects
+
+
+def version_number(metadata: Mapping[str, Any]) -> int:
+    """The resource version, as far as it is a number, which Kubernetes' are; else 0."""
+    version = metadata.get("resourceVersion")
+    if isinstance(version, str) and len(version) < _VERSION_DIGITS and version.isdecimal():
+        return int(version)
+    return 0
+
+
+def is_object(found: object, version: str, kind: str) -> bool:
+    """Whether this is an object of a kind, as far as it says; one in a list may not say it."""
+    return (
+        isinstance(found, dict)
+        and is_of_kind(found, version, kind)
+        and isinstance(found["metadata"].get("name"), str)
+    )
+
+
+def is_of_kind(found: object, version: str, kind: str) -> bool:
+    """The same for what needs no name, as a bookmark of a watch has none."""
+    return (
+        isinstance(found, dict)
+        and found.get("kind", kind) == kind
+        and found.get("apiVersion", version) == version
+        and isinstance(found.get("metadata"), dict)
+    )
+
+
+class ListAges:
+    """How new each kind was seen to be in one cluster, so that no list from before is believed."""
+
+    def __init__(self, cluster: str) -> None:
+        self._cluster = cluster
+        # By the path of a kind: the newest resource version that was seen, and since when lists are
+        # older.
+        self._newest: dict[str, int] = {}
+        self._lags: dict[str, float] = {}
+
+    def seen(self, path: str, metadata: Mapping[str, Any]) -> None:
+        """Remember how new the kind at `path` is, by the metadata of an object or of a list of it.
+
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+        """
+        if version := version_number(metadata):
+            self._newest[path] = max(version, self._newest.get(path, 0))
+
+    def require_new(self, path: str, found: Mapping[str, Any]) -> None:
+        """Refuse a list that is older than what was seen, unless for a while nothing newer comes.
+
+        A cluster that was restored from a backup has gone back for good.
+        """
+        metadata = found.get("metadata")
+        if not (isinstance(metadata, dict) and str(found.get("kind")).endswith("List")):
+            return
+        version, now = version_number(metadata), time.monotonic()
+        if version and version < self._newest.get(path, 0):
+            if now - self._lags.setdefault(path, now) < LAG_SECONDS:
+                raise ApiError(
+                    f"cluster {self._cluster} lists {path} as it was before what it has told "
+                    "already; look for a member of its control plane, or a cache before it, that "
+                    "lags",
+                    0,
+                )
+            # All of it has, not this kind alone: the others shall not be waited for one by one.
+            self._newest.clear()
+            self._lags.clear()
+        self._lags.pop(path, None)
+        self.seen(path, metadata)
