@@ -17,7 +17,7 @@ RUN tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-h
         --requirement requirements/runtime.txt \
     && PYTHONHASHSEED=0 /opt/zonebridge/bin/python -m compileall -q \
         --invalidation-mode unchecked-hash /opt/zonebridge/lib
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY sync sync
 COPY migrations migrations
 COPY zonebridge_simulator zonebridge_simulator
@@ -41,6 +41,8 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="zonebridge" \
       org.opencontainers.image.description="Brings Palo Alto Panorama's address groups, zones and rules into Kubernetes as Calico network sets and tiered policies" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/zonebridge/zonebridge" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE}"
