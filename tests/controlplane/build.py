@@ -1,6 +1,7 @@
-"""Builds the control plane that cluster tests run against, and helm, from published Go modules.
+"""Builds the control plane that cluster tests run against, helm and actionlint, from Go modules.
 
     python tests/controlplane/build.py [program …]
+    python tests/controlplane/build.py --run program [argument …]
 
 Without names: all of them. Each module's programs lie in a folder of
 `ZONEBRIDGE_CACHE` (`~/.cache/zonebridge`) that is named for its go.mod and go.sum, so a change of
@@ -32,6 +33,7 @@ PACKAGES = {
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "kubectl": ("kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
     "helm": ("helm", "helm.sh/helm/v3/cmd/helm"),
+    "actionlint": ("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
 }
 """Of each program: the folder with its go.mod, and its package."""
 
@@ -55,17 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "programs", nargs="*", metavar="program", help=f"of {', '.join(PACKAGES)}", default=[]
     )
-    names = parser.parse_args(arguments).programs or list(PACKAGES)
+    parser.add_argument(
+        "--run", nargs=argparse.REMAINDER, help="build this program and run it", metavar="program …"
+    )
+    asked = parser.parse_args(arguments)
+    names = asked.run[:1] if asked.run else asked.programs or list(PACKAGES)
     if unknown := [name for name in names if name not in PACKAGES]:
         parser.error(f"{', '.join(unknown)}: not one of {', '.join(PACKAGES)}")
     try:
         _provide(names)
     except NoProgramsError as error:
-        print(f"tests that need {', '.join(names)} are skipped: {error}", file=sys.stderr)
+        print(f"what needs {', '.join(names)} is skipped: {error}", file=sys.stderr)
         return 1 if os.environ.get("CI") else 0
     except subprocess.CalledProcessError as error:
         print(f"control plane: `{' '.join(error.cmd)}` failed", file=sys.stderr)
         return 1
+    if asked.run:
+        found = find(asked.run[0])
+        assert found is not None
+        return subprocess.run([found, *asked.run[1:]], check=False).returncode
     return 0
 
 
