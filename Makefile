@@ -2,7 +2,7 @@
 # make demo-live  the service on a simulated Panorama: a commit, an outage
 # make test       everything that CI runs
 # make unit       the fast tests alone, under a minute
-# make lint       format, lints, types, import contracts
+# make lint       format, lints, types, import contracts, workflows, words of the documents
 # make bench      measurements, as ratios
 # make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=);
 #                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
@@ -62,8 +62,12 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/*
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/python tests/controlplane/build.py --run actionlint -shellcheck=$(BIN)/shellcheck -pyflakes=
+	$(BIN)/python docs/check_words.py
 
-# The kube-apiserver, etcd and helm of the cluster tests, built with Go once and then kept.
+# The kube-apiserver, etcd and helm of the cluster tests and actionlint, built with Go once and then kept.
 controlplane: $(READY)
 	$(BIN)/python tests/controlplane/build.py
 
