@@ -1,4 +1,4 @@
-"""docs/architecture.md draws the rooms that import-linter holds, and names what exists."""
+"""docs/architecture.md draws the rooms of import-linter; it and other pages name what exists."""
 
 import re
 import tomllib
@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def _text(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+PAGE = _text("docs/architecture.md")
 _TOPS = "|".join(re.escape(each.name) for each in ROOT.iterdir() if not each.name.startswith("."))
-PLACES = sorted(set(re.findall(rf"`((?:{_TOPS})(?:/[\w./-]*)?)(?::([\w.]+))?`", PAGE)))
+_PLACE = re.compile(rf"`((?:{_TOPS})(?:/[\w./-]*)?)(?::([\w.]+))?`")
+PAGES = (
+    *("docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *(f"docs/adr/{each.name}" for each in sorted((ROOT / "docs" / "adr").glob("*.md"))),
+)
+PLACES = sorted({(page, *each) for page in PAGES for each in _PLACE.findall(_text(page))})
 
 
 def _layers() -> list[str]:
@@ -41,18 +52,21 @@ def test_a_room_is_a_package_or_a_module() -> None:
     assert drawn == there
 
 
-@pytest.mark.parametrize(("path", "name"), PLACES, ids=lambda value: value or "the file")
-def test_what_the_page_names_exists(path: str, name: str) -> None:
+@pytest.mark.parametrize(("page", "path", "name"), PLACES)
+def test_what_a_page_names_exists(page: str, path: str, name: str) -> None:
     file = ROOT / path
-    assert file.exists(), f"docs/architecture.md names {path}"
+    assert file.exists(), f"{page} names {path}"
     for part in name.split(".") if name else ():
-        assert re.search(
-            rf"^ *(?:(?:async )?def|class) {part}\b|^{part}(?::| =)", file.read_text(), re.MULTILINE
-        ), f"docs/architecture.md names {part} in {path}"
+        defined = rf"^ *(?:(?:async )?def|class) {part}\b|^{part}(?::| =)"
+        assert re.search(defined, file.read_text(), re.MULTILINE), f"{page}: no {part} in {path}"
 
 
-def test_the_page_names_places_and_the_readme_leads_to_it() -> None:
-    assert len(PLACES) > 80
-    readme = (ROOT / "README.md").read_text()
-    assert "(docs/architecture.md)" in readme
-    assert "(CONTRIBUTING.md)" in readme
+def test_the_readme_leads_to_the_page_and_the_page_names_places() -> None:
+    assert len([page for page, _, _ in PLACES if page == "docs/architecture.md"]) > 80
+    assert "(docs/architecture.md)" in _text("README.md")
+    assert "(CONTRIBUTING.md)" in _text("README.md")
+
+
+def test_every_decision_is_in_the_list() -> None:
+    listed = re.findall(r"\((\d{4}-[\w-]+\.md)\)", _text("docs/adr/README.md"))
+    assert listed == sorted(each.name for each in (ROOT / "docs" / "adr").glob("0*.md"))
