@@ -229,7 +229,6 @@ def _elsewhere(place: Path) -> Path:
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, copied)
         copied.chmod(0o600)
-    (place / "zonebridge_simulator").symlink_to("tests/simulator")
     return place
 
 

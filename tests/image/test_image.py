@@ -70,9 +70,8 @@ def test_labels_say_what_it_is_and_of_which_commit(image: Image) -> None:
     assert labels[f"{LABEL}version"] == __version__
     assert labels[f"{LABEL}revision"] == REVISION
     assert labels[f"{LABEL}base.name"].startswith("localhost/zonebridge-base:")
-    # Neither is said of the project, so neither may be said of the image.
-    assert ("license" in project) == (f"{LABEL}licenses" in labels)
-    assert ("urls" in project) == (f"{LABEL}source" in labels)
+    assert labels[f"{LABEL}licenses"] == project["license"]
+    assert labels[f"{LABEL}source"] == project["urls"]["Homepage"]
 
 
 def test_the_image_s_user_owns_the_place_of_the_store_and_can_write_nothing_else_of_ours(
