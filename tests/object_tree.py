@@ -21,7 +21,7 @@ from panos.objects import (
 from panos.panorama import DeviceGroup, Panorama, Template, TemplateStack
 from panos.policies import PostRulebase, PreRulebase, SecurityRule
 
-from sync.sources.panorama.client import generated_key
+from sync.sources.panorama import devices
 from sync.sources.panorama.connection import Line, NoSuchNodeError
 
 
@@ -72,7 +72,8 @@ class Verified(Panorama):  # type: ignore[misc]
         return self._xapi(api_key=self.api_key)
 
     def _retrieve_api_key(self) -> str:
-        return generated_key(self._line, self._api_username, self._api_password)
+        ours = devices.Panorama(self._line, lambda: "")
+        return ours.generated_key(self._api_username, self._api_password)
 
     def _xapi(self, **given: Any) -> _Xapi:
         return _Xapi(self._line, pan_device=self, hostname=self.hostname, port=self.port, **given)

@@ -1,12 +1,7 @@
-"""Calls to one host of a Panorama: its key, its configuration, and patience.
-
-They do not go through pan-os-python: by itself it verifies no certificate, sends the key in the
-body and logs a new one, knows one timeout, and reads `.panrc` files wherever it runs (pan-os-python
-1.13, pan-python 0.17: `pan/xapi.py`). Its object tree is what the reader is held to in tests.
-"""
+"""Calls to one host of a Panorama: its key, its configuration, and patience."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -14,6 +9,7 @@ from typing import Final
 from lxml import etree
 
 from sync.sources.panorama.connection import Line, NoSuchNodeError, PanoramaError
+from sync.sources.panorama.devices import Firewall, Panorama, Xapi
 
 _TRIES: Final = 3
 _FIRST_WAIT: Final = 0.5
@@ -51,33 +47,31 @@ class Member:
         self._sleep = sleep or line.stopping.wait
         self._key: str | None = None
         self._lock = Lock()
+        self._panorama = Panorama(line, self._current_key)
 
     def op(self, cmd: str, serial: str = "", vsys: str = "") -> etree._Element:
         """The `<result>` of an operational command in XML; with a serial, that of a firewall."""
-        form = {"type": "op", "cmd": cmd}
-        if serial:
-            form["target"] = serial
-        if vsys:
-            form["vsys"] = vsys
-        found = self._patiently(form).find("result")
+        device = self._panorama.managed(serial, vsys) if serial else self._panorama
+        found = self._patiently(device, lambda xapi: xapi.op(cmd, device.vsys)).find("result")
         return etree.Element("result") if found is None else found
 
     def show(self, xpath: str) -> etree._Element | None:
         """What the running configuration has at an xpath, inside a `<result>`; None: nothing."""
-        return self._configured("show", xpath)
+        return self._configured(xpath, Xapi.show)
 
     def get(self, xpath: str) -> etree._Element | None:
         """The same of the candidate configuration."""
-        return self._configured("get", xpath)
+        return self._configured(xpath, Xapi.get)
 
     def require_up(self) -> None:
         """Raise what it says of itself: a firewall may be silent because the Panorama is."""
         self.op("<show><system><info></info></system></show>")
 
-    def _configured(self, action: str, xpath: str) -> etree._Element | None:
-        form = {"type": "config", "action": action, "xpath": xpath}
+    def _configured(
+        self, xpath: str, action: Callable[[Xapi, str], etree._Element]
+    ) -> etree._Element | None:
         try:
-            answer = self._patiently(form)
+            answer = self._patiently(self._panorama, lambda xapi: action(xapi, xpath))
         except NoSuchNodeError:
             return None
         found = answer.find("result")
@@ -90,7 +84,9 @@ class Member:
             f"not ({xpath}); the next poll tries again"
         )
 
-    def _patiently(self, form: Mapping[str, str]) -> etree._Element:
+    def _patiently(
+        self, device: Panorama | Firewall, call: Callable[[Xapi], etree._Element]
+    ) -> etree._Element:
         """An answer; a call that may succeed later is repeated, a key that ran out made anew."""
         wait = _FIRST_WAIT
         renewed = False
@@ -98,15 +94,16 @@ class Member:
         while True:
             key = None
             try:
-                key = self._current_key()
-                return self.line.post(form, key)
+                xapi = device.xapi
+                key = xapi.api_key
+                return call(xapi)
             except PanoramaError as error:
                 if key and error.unauthorized and not renewed and self._renewable(key):
                     renewed = True
                     continue
                 tries_left -= 1
                 # One firewall that hangs must not hold up what all the others tell.
-                hangs = error.late and "target" in form
+                hangs = error.late and device is not self._panorama
                 if not error.passing or not tries_left or hangs:
                     raise
                 spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -119,7 +116,7 @@ class Member:
         with self._lock:
             if self._key is None:
                 given = self._credentials()
-                self._key = given.key or generated_key(self.line, given.user, given.password)
+                self._key = given.key or self._panorama.generated_key(given.user, given.password)
             return self._key
 
     def _renewable(self, refused: str) -> bool:
@@ -132,15 +129,3 @@ class Member:
                 return False
             self._key = None
             return True
-
-
-def generated_key(line: Line, user: str, password: str) -> str:
-    """A new API key. Not pan-python's own way, which logs the answer."""
-    answer = line.post({"type": "keygen", "user": user, "password": password}, None)
-    key = (answer.findtext("result/key") or "").strip()
-    if not key:
-        raise PanoramaError(
-            f"{line.where} makes no API key for {user}; give that user's role the XML API, or name "
-            "a key in api_key_file"
-        )
-    return key
