@@ -1,6 +1,7 @@
 """What we take for granted of pan-os-python and pan-python, private names of theirs among it."""
 
 import inspect
+import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -191,6 +192,22 @@ def test_a_firewall_is_asked_through_its_panorama_with_the_panoramas_key() -> No
         ("0001", "vsys2", KEY),
         ("0001", None, KEY),
     ]
+
+
+def test_calls_to_firewalls_leave_nothing_behind() -> None:
+    def handlers() -> int:
+        loggers = logging.root.manager.loggerDict.values()
+        return sum(len(each.handlers) for each in loggers if isinstance(each, logging.Logger))
+
+    line = Heard()
+    member = Member(line, lambda: Key(KEY))
+    before = handlers()
+    for serial in ("0001", "0002", "0001"):
+        member.op(SYSTEM, serial, "vsys2")
+    member.op(SYSTEM, "0003")
+    assert handlers() == before
+    asked = [(sent.get("target"), sent.get("vsys")) for sent, _ in line.calls]
+    assert asked == [("0001", "vsys2"), ("0002", "vsys2"), ("0001", "vsys2"), ("0003", None)]
 
 
 def test_what_knows_its_own_serial_number_is_not_asked_through_itself() -> None:

@@ -8,6 +8,7 @@ Source: pan-os-python 1.13 (`panos/base.py`, `XapiWrapper`), pan-python 0.17 (`p
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Final
 
 from lxml import etree
@@ -116,6 +117,8 @@ class Panorama(panorama.Panorama):  # type: ignore[misc]  # pan-os-python has no
         super().__init__(line.host, port=line.port)
         self._line = line
         self._current_key = current_key
+        self._firewall = Firewall()
+        self._firewall.parent = self
 
     @property
     def api_key(self) -> str:
@@ -134,9 +137,9 @@ class Panorama(panorama.Panorama):  # type: ignore[misc]  # pan-os-python has no
 
     def managed(self, serial: str, vsys: str = "") -> Firewall:
         """A firewall of this Panorama, or one virtual system of it."""
-        found = Firewall(serial=serial, vsys=vsys or None)
-        # It is not added to this one's children: they would grow with each call.
-        found.parent = self
+        # A copy: each new device gives a logger one more handler, and none is ever taken away.
+        found = copy(self._firewall)
+        found.serial, found.vsys = serial, vsys or None
         return found
 
     def generated_key(self, user: str, password: str) -> str:
