@@ -227,6 +227,9 @@ def test_of_two_replicas_the_leader_is_killed_and_the_other_goes_on(
                 until(lambda: release.written() == made, "all is written")
                 until(lambda: SYNCED in first.log.read_text(), "every write is on record")
                 with second.running() as other:
+                    # It is ready before it has asked for the lease.
+                    held = f" on {first.name}, process 1, whose lease "
+                    until(lambda: held in second.log.read_text(), "it stands by for the first")
                     os.kill(main_process(leader), signal.SIGKILL)
                     leader.wait()
                     says(panorama.place, DENIED, *SECOND)
