@@ -4,6 +4,7 @@
 # make unit       the fast tests alone, under a minute
 # make lint       format, lints, types, import contracts, workflows, words of the documents
 # make bench      measurements, as ratios
+# make soak       half an hour of faults at random (MINUTES=, SEED=)
 # make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=);
 #                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
 # make chart      what the chart repeats: its README, schema and version
@@ -23,6 +24,7 @@ DOCUMENTS ?= 100000
 SEED ?= 1
 TARGET ?= configuration
 SECONDS ?= 600
+MINUTES ?= 30
 IMAGE ?= zonebridge:$(VERSION)
 BASE ?= docker.io/library/python:3.13-slim-bookworm
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' sync/__init__.py)
@@ -35,7 +37,7 @@ BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUIL
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz chart metrics record lock clean
+.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench soak fuzz chart metrics record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -54,7 +56,7 @@ unit: $(READY)
 	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal tests/unit
 
 test: lint controlplane image-for-tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not soak" tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -90,6 +92,9 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.changing
 	$(BIN)/python -m benchmarks.panorama
 	$(BIN)/python -m benchmarks.workers
+
+soak: $(READY) controlplane
+	MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m pytest -s -m soak tests/e2e/test_e2e_soak.py
 
 fuzz: $(READY)
 ifeq ($(ENGINE),atheris)

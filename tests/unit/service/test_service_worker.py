@@ -666,7 +666,7 @@ def test_a_set_of_others_that_counts_as_a_group_of_ours_is_noticed_as_it_comes_a
         until(world.idle)
         assert world.syncs() == syncs
         told("theirs", None)
-        until(lambda: "theirs" not in detail())
+        until(lambda: "theirs" not in detail() and world.syncs() > syncs)
         assert world.syncs() == syncs + 1
 
 
