@@ -8,7 +8,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tests.e2e.test_e2e_rights import (
     stored,
 )
 from tests.kubelet import answer
-from tests.kubernetes_cluster import NATIVE, ControlPlane, _free_ports
+from tests.kubernetes_cluster import NATIVE, ApiError, ControlPlane, _free_ports
 from tests.kubernetes_words import nets, put
 from tests.postgresql import Database
 from tests.words import address, document, group
@@ -129,6 +129,11 @@ def release(
             calico.request("DELETE", f"{POLICIES}/{each['metadata']['name']}")
         forged = labelled("forged", **{GROUP_LABEL: "p"})
         until(lambda: not Guarded(place, calico).refusal("POST", SETS, forged), "they are gone")
+        for each in found.rendered.objects:
+            if each["kind"] in APPLIED:
+                # Bindings of policies are gone already.
+                with suppress(ApiError):
+                    calico.request("DELETE", f"{path_of(each)}/{each['metadata']['name']}")
 
 
 def apply(release: Release) -> None:

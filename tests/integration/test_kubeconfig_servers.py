@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import logging
-import select
+import selectors
 import socket
 import ssl
 import subprocess
@@ -427,8 +427,16 @@ def proxying(*, passes_on: bool) -> Iterator[tuple[str, list[tuple[str, str | No
                 self.send_response(200)
                 self.end_headers()
                 ends = {self.connection: there, there: self.connection}
-                while all(self.pass_on(end, ends[end]) for end in select.select(ends, [], [])[0]):
-                    pass
+                # Not `select`, which knows no descriptor above 1,023.
+                with selectors.DefaultSelector() as waiting:
+                    for end in ends:
+                        waiting.register(end, selectors.EVENT_READ)
+                    while all(
+                        self.pass_on(end, ends[end])
+                        for end in (each.fileobj for each, _ in waiting.select())
+                        if isinstance(end, socket.socket)
+                    ):
+                        pass
             self.close_connection = True
 
         def pass_on(self, end: socket.socket, other: socket.socket) -> bool:
