@@ -1,5 +1,6 @@
 """The client of a Panorama: whom it trusts, what it tells whom, what it makes of each failure."""
 
+import gc
 import logging
 import socket
 import ssl
@@ -874,3 +875,21 @@ def test_authorities_that_are_renewed_count_for_the_next_call(
     assert [each["event"] for each in log] == ["authorities kept, new ones cannot be used"]
     holds(other.ca_file.read_bytes())
     error_of(client.require_up)
+
+
+def test_a_client_that_is_let_go_of_leaves_no_connection_open(
+    panorama: Panorama, authority: Authority
+) -> None:
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    Client(panorama, authority.ca_file).dns  # noqa: B018 - a call
+    before = opened()
+    # As it is after a configuration was read: what refers to itself is never collected.
+    gc.disable()
+    try:
+        for _ in range(30):
+            Client(panorama, authority.ca_file).dns  # noqa: B018 - a call
+        assert opened() < before + 30
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """Calls to one host of a Panorama: its key, its configuration, and patience."""
 
 import random
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -47,7 +48,11 @@ class Member:
         self._sleep = sleep or line.stopping.wait
         self._key: str | None = None
         self._lock = Lock()
-        self._panorama = Panorama(line, self._current_key)
+        # The vendor's devices refer to one another in circles, which are not always collected
+        # (`gc.freeze`): they must hold neither this object nor its connections.
+        ours = weakref.ref(self)
+        self._panorama = Panorama(line, lambda: _key_of(ours))
+        weakref.finalize(self, line.close)
 
     def op(self, cmd: str, serial: str = "", vsys: str = "") -> etree._Element:
         """The `<result>` of an operational command in XML; with a serial, that of a firewall."""
@@ -112,7 +117,8 @@ class Member:
 
     # --- keys -------------------------------------------------------------------------------------
 
-    def _current_key(self) -> str:
+    def current_key(self) -> str:
+        """The API key, made first where there is none yet."""
         with self._lock:
             if self._key is None:
                 given = self._credentials()
@@ -129,3 +135,9 @@ class Member:
                 return False
             self._key = None
             return True
+
+
+def _key_of(member: "weakref.ref[Member]") -> str:
+    found = member()
+    assert found is not None, "whoever asks holds it"
+    return found.current_key()

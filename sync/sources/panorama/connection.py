@@ -153,6 +153,12 @@ class Line:
             places=len(odd),
         )
 
+    def close(self) -> None:
+        """Close what is open; another call opens it again."""
+        if self._connections:
+            self._connections[1].close()
+            self._connections = None
+
     def _pool(self) -> urllib3.HTTPConnectionPool:
         """Connections that what is trusted now has verified, and nothing that was before."""
         context = self._trust()
