@@ -49,6 +49,11 @@ def plan_for(
     prove: bool = False,
     asked: Collection[Adoption] = (),
 ) -> Planned:
+    """Plan one cluster from what was read: what changes, and what holds it back.
+
+    `prove` proves all that is desired, whether or not any of it changes. Raises what `desired`
+    does; nothing is written.
+    """
     with step("translate", cluster=cluster.name) as here:
         shall = desired(cluster, read, live, written, options)
         for name, snapshot in sorted(shall.snapshots.items()):

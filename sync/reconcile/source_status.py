@@ -29,6 +29,7 @@ def lagging(found: Snapshot) -> str:
 
 
 def origins_of(snapshots: Mapping[str, Snapshot]) -> list[Origin]:
+    """The version of each source that a plan is made from, and who committed it, by name."""
     return [
         Origin(found.source, found.version, found.administrators, found.description, found.pending)
         for found in (snapshot.provenance for _, snapshot in sorted(snapshots.items()))

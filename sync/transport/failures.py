@@ -30,7 +30,7 @@ def own_words(reason: BaseException) -> str:
 def silent(error: HTTPError) -> bool:
     """Whether nothing came for as long as a read waits.
 
-    Where that is as long as the whole call may take, either may be seen first, and both mean that.
+    Where a read may wait as long as the whole call, chance decides which limit ends it.
     """
     return isinstance(error, ReadTimeoutError)
 

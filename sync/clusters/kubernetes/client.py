@@ -112,8 +112,8 @@ class Api:
 
         It is sent once, and again only if the server did not know the credentials; `fence` is
         called once the connection stands, before the body goes out, and may raise. Raises
-        `ApiError` for any answer but a success, and for a list from before what was `seen` of the
-        kind at `path`; `ClusterError` if there are no credentials.
+        `ApiError` for any answer but a success, and for a list that is older than what `ages` has
+        seen of the kind at `path`; `ClusterError` if there are no credentials.
         """
         limit = min(seconds or self._seconds, self._seconds)
         asked = _Request(
