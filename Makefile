@@ -4,9 +4,9 @@
 # make unit       the fast tests alone, under a minute
 # make lint       format, lints, types, import contracts, workflows, words of the documents
 # make bench      measurements, as ratios
-# make soak       half an hour of faults at random (MINUTES=, SEED=)
 # make fuzz       100,000 documents gone wrong for the readers (DOCUMENTS=, SEED=);
 #                 ENGINE=atheris: what it finds by branches (TARGET=, SECONDS=)
+# make soak       half an hour of everything at once, by chance (MINUTES=, SEED=)
 # make chart      what the chart repeats: its README, schema and version
 # make metrics    docs/metrics.md anew, from the service's registry
 # make record     the cassettes anew, of the simulator or of a Panorama: see cassettes/README.md
@@ -37,7 +37,7 @@ BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUIL
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench soak fuzz chart metrics record lock clean
+.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz soak chart metrics record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -93,15 +93,15 @@ bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.panorama
 	$(BIN)/python -m benchmarks.workers
 
-soak: $(READY) controlplane
-	MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/python -m pytest -s -m soak tests/e2e/test_e2e_soak.py
-
 fuzz: $(READY)
 ifeq ($(ENGINE),atheris)
 	$(BIN)/python -m tests.fuzz.guided $(TARGET) --seconds $(SECONDS)
 else
 	$(BIN)/python -m tests.fuzz --documents $(DOCUMENTS) --seed $(SEED)
 endif
+
+soak: $(READY) controlplane
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -s -m soak tests/soak
 
 chart: $(READY)
 	$(BIN)/python helm/generate.py

@@ -72,6 +72,12 @@ _AUDITED = {
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
     "rules": [
+        {
+            "level": "Request",
+            "userGroups": ["system:serviceaccounts"],
+            "verbs": ["create", "update"],
+            "resources": [{"group": "projectcalico.org"}],
+        },
         {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
         {"level": "None"},
     ],
