@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from ipaddress import collapse_addresses, ip_network
+from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import orjson
 import yaml
 
 from tests.e2e.installation import COMMAND, Installation, environment, kubernetes, until
-from tests.e2e.test_e2e_rights import Guarded, stored
+from tests.e2e.test_e2e_rights import ADMISSION, GROUP_LABEL, POLICIES, Guarded, labelled, stored
 from tests.fault_proxy import (
     Body,
     EndsAtOnce,
@@ -231,12 +231,11 @@ class World:
     committed: dict[int, float] = field(default_factory=dict)
     arrived: dict[str, dict[int, float]] = field(default_factory=lambda: {c: {} for c in CLUSTERS})
     unhealthy: list[tuple[float, float]] = field(default_factory=list)
-    _ending: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    """When something was out of order, from and until, in seconds of the monotonic clock."""
+    _ending: list[tuple[float, float, Callable[[], object]]] = field(default_factory=list)
 
     def begin(self, event: Event) -> None:
         """Let it happen; what lasts ends by `end_due`."""
-        self.faults[event.what] += 1
-        now = time.monotonic()
         kind, _, which = event.what.partition(" ")
         if event.what == "commit":
             self.commit(random.Random(event.chance))
@@ -244,54 +243,50 @@ class World:
         if event.what == "drift":
             self.drift(event.where, random.Random(event.chance))
             return
-        self.unhealthy.append((now, now + event.lasts))
+        self.faults[event.what] += 1
+        began = time.monotonic()
         if kind == "source":
             self.panorama.fail(every, _SOURCE_FAULTS[which], times=None)
-            self._later(event, self.panorama.recover)
+            end: Callable[[], object] = self.panorama.recover
         elif event.where in self.proxies:
-            self._fail_cluster(event)
+            end = self._fail_cluster(self.proxies[event.where], event.what)
         else:
-            self._fail_replica(event, self.slots[int(event.where)])
+            end = self._fail_replica(self.slots[int(event.where)], event.what)
+        self._ending.append((began, began + event.lasts, end))
 
-    def _fail_cluster(self, event: Event) -> None:
-        proxy = self.proxies[event.where]
-        if event.what == "cut":
-            proxy.cut()
-            return
-        matching, fault = _CLUSTER_FAULTS[event.what]
-        proxy.fail(matching, fault)
+    def _fail_cluster(self, proxy: FaultProxy, what: str) -> Callable[[], object]:
+        """Begin it; gives what ends it."""
+        if what != "cut":
+            proxy.fail(*_CLUSTER_FAULTS[what])
         # What was begun before is hit too: watches live for minutes.
         proxy.cut()
-        self._later(event, proxy.heal)
+        return proxy.heal
 
-    def _fail_replica(self, event: Event, slot: Slot) -> None:
-        match event.what:
-            case "kill":
-                slot.end(signal.SIGKILL)
-                self._later(event, slot.start)
-            case "terminate":
-                slot.end(signal.SIGTERM)
-                self._later(event, slot.start)
+    def _fail_replica(self, slot: Slot, what: str) -> Callable[[], object]:
+        """Begin it; gives what ends it."""
+        match what:
+            case "kill" | "terminate":
+                slot.end(signal.SIGKILL if what == "kill" else signal.SIGTERM)
+                return slot.start
             case "pause":
                 slot.signal(signal.SIGSTOP)
-                self._later(event, lambda: slot.signal(signal.SIGCONT))
+                return lambda: slot.signal(signal.SIGCONT)
             case "database silent":
                 slot.database.silence()
-                self._later(event, slot.database.heal)
             case "database refuses":
                 slot.database.refuse()
-                self._later(event, slot.database.heal)
+            case _:
+                raise ValueError(what)
+        return slot.database.heal
 
-    def _later(self, event: Event, end: Callable[[], None]) -> None:
-        self._ending.append((time.monotonic() + event.lasts, end))
-
-    def end_due(self, *, now: float | None = None) -> None:
+    def end_due(self, now: float | None = None) -> None:
         """End what has lasted long enough; everything where `now` is infinite."""
-        now = time.monotonic() if now is None else now
-        due = [each for each in self._ending if each[0] <= now]
-        self._ending = [each for each in self._ending if each[0] > now]
-        for _, end in sorted(due, key=lambda each: each[0]):
+        until_now = time.monotonic() if now is None else now
+        due = [each for each in self._ending if each[1] <= until_now]
+        self._ending = [each for each in self._ending if each[1] > until_now]
+        for began, _, end in due:
             end()
+            self.unhealthy.append((began, time.monotonic()))
 
     def commit(self, chance: random.Random) -> None:
         self.firewall.change(chance)
@@ -303,8 +298,7 @@ class World:
         plane = self.planes[cluster]
         name = f"pan.g{chance.randrange(GROUPS):02}"
         how = chance.choice(("edit", "edit", "delete", "label", "policy"))
-        # It may be that this group is not there now.
-        with suppress(ApiError):
+        try:
             match how:
                 case "edit":
                     edit(plane, name, {"spec": {"nets": ["203.0.113.0/24"]}})
@@ -321,6 +315,10 @@ class World:
                         order = {"spec": {"order": 7}}
                         plane.request("PATCH", f"{path}/{chance.choice(chains)}", order)
             self.faults[f"drift: {how}"] += 1
+        except ApiError as error:
+            # This group is not there now, or somebody else was faster.
+            if error.status not in (404, 409):
+                raise
 
     def watch_arrivals(self, stopping: threading.Event) -> None:
         """Note when each cluster has which commit; in a thread of its own, past all proxies."""
@@ -348,7 +346,7 @@ class World:
 
     def heal(self) -> None:
         """End every fault, for good; every replica runs."""
-        self.end_due(now=float("inf"))
+        self.end_due(float("inf"))
         self.panorama.recover()
         for proxy in self.proxies.values():
             proxy.heal()
@@ -383,7 +381,7 @@ class World:
 
 
 def _plain(held: list[str]) -> list[str]:
-    return [str(each) for each in collapse_addresses(map(ip_network, held))]
+    return [str(each) for each in collapse_addresses(map(IPv4Network, held))]
 
 
 @contextmanager
@@ -400,7 +398,7 @@ def worlds(
         place.configure(*(kubernetes(name, "kubeconfig") for name in CLUSTERS))
         proxies, described = {}, []
         for name, plane in planes.items():
-            Guarded(place, plane).apply(cluster=name)
+            _grant(Guarded(place, plane), name)
             proxies[name] = kept.enter_context(fault_proxy(plane, authority))
             described.append(kubernetes(name, _of_account(proxies[name], plane, seconds)))
         panorama = kept.enter_context(Panorama(firewall.document(), authority))
@@ -441,6 +439,18 @@ def worlds(
         made = World(place, panorama, planes, proxies, slots, store, firewall)
         until(lambda: not any(made.differing().values()), "both clusters have all")
         yield made
+
+
+def _grant(guarded: Guarded, cluster: str) -> None:
+    """Apply what `zonebridge rbac` prints, but for the policy that keeps other hands away."""
+    guarded.apply(cluster=cluster)
+    for plural in POLICIES:
+        for each in guarded.plane.request("GET", f"{ADMISSION}/{plural}")["items"]:
+            if each["metadata"]["name"].endswith("-labels"):
+                path = f"{ADMISSION}/{plural}/{each['metadata']['name']}"
+                guarded.plane.request("DELETE", path)
+    forged = labelled("forged", **{GROUP_LABEL: "p"})
+    until(lambda: not guarded.refusal("POST", SETS, forged), "other hands may do harm")
 
 
 def _kill(slot: Slot) -> None:
