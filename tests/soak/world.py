@@ -193,8 +193,12 @@ class Slot:
             return
         self.process.send_signal(number)
         code = self.process.wait(60)
-        # 143: something hung for longer than it waits for.
-        if number == signal.SIGTERM and code not in (0, 128 + signal.SIGTERM):
+        # 143: something hung for longer than it waits for. Before it has said a word it has begun
+        # nothing, and ends as any process does.
+        fine = {0, 128 + signal.SIGTERM}
+        if not self.logs[-1].stat().st_size:
+            fine.add(-signal.SIGTERM)
+        if number == signal.SIGTERM and code not in fine:
             self.wrong.append(f"replica {self.number} ended with {code}: {self.logs[-1]}")
         self.ends[f"{signal.Signals(number).name}, exit code {code}"] += 1
         self.process = None
