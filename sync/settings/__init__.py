@@ -11,8 +11,9 @@ from sync.settings.files import (
     webhook_authority,
     webhook_secret,
 )
-from sync.settings.loading import configuration_file, load, schema
+from sync.settings.loading import load, schema
 from sync.settings.models import Cluster, DeviceGroup, Settings, Source, Store
+from sync.settings.sources import configuration_file
 
 __all__ = [
     "Cluster",

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from sync.settings.models import Settings
 from sync.settings.problems import Place, Problem, did_you_mean, nearest
 from sync.settings.shape import child, is_list, is_scalar, keys_of, plain
 
@@ -43,15 +42,17 @@ class Overlaid:
     problems: list[Problem]
 
 
-def overlay(document: Mapping[str, Any], environ: Mapping[str, str]) -> Overlaid:
-    """Lay every `ZONEBRIDGE_…` variable over a document, which stays as it is."""
+def overlay(
+    document: Mapping[str, Any], environ: Mapping[str, str], model: type[BaseModel]
+) -> Overlaid:
+    """Lay every `ZONEBRIDGE_…` variable over a document of a model, which stays as it is."""
     overlaid = Overlaid(copy.deepcopy(dict(document)), {}, [])
     found: list[tuple[Place, str, Any]] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name == CONFIG:
             continue
         try:
-            resolved = _resolve(name.removeprefix(PREFIX))
+            resolved = _resolve(name.removeprefix(PREFIX), model)
             if resolved:
                 place, annotation = resolved
                 found.append((place, name, _value(annotation, environ[name])))
@@ -68,16 +69,16 @@ def overlay(document: Mapping[str, Any], environ: Mapping[str, str]) -> Overlaid
     return overlaid
 
 
-def _resolve(name: str) -> tuple[Place, Any] | None:
+def _resolve(name: str, model: type[BaseModel]) -> tuple[Place, Any] | None:
     """The place that a name (without its prefix) means, and what belongs there; None: not ours."""
     place: Place = ()
-    annotation: Any = Settings
+    annotation: Any = model
     segments = name.split("__")
     for segment in segments:
         step = _step(annotation, segment)
         below = child(annotation, step)
         if below is None and len(segments) == 1:
-            _refuse_misspelt(name)
+            _refuse_misspelt(name, model)
             return None
         if below is None:
             raise ValueError(_misfit(annotation, place, segment))
@@ -102,12 +103,12 @@ def _misfit(annotation: Any, place: Place, segment: str) -> str:
     return f"{_variable(place)} is a single value; nothing lies under it"
 
 
-def _refuse_misspelt(name: str) -> None:
+def _refuse_misspelt(name: str, model: type[BaseModel]) -> None:
     """Refuse a name without __ that looks like one of ours misspelt."""
     if _KUBERNETES.fullmatch(name):
         return
     # The prefix is left out of the comparison: it would make all names alike.
-    known = [variable.removeprefix(PREFIX) for variable in _variables(Settings, ())]
+    known = [variable.removeprefix(PREFIX) for variable in _variables(model, ())]
     match = nearest(name.upper(), known, cutoff=0.75)
     if match:
         raise ValueError(f"unknown variable; did you mean {PREFIX}{match}?")

@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from sync.settings.models import Settings
 from sync.settings.problems import Problem, write_place
 from sync.settings.shape import Entry, entries, keys_of
 
@@ -24,12 +23,12 @@ LATER: Mapping[str, str] = {
 """Key (or section) and what is missing for it."""
 
 
-def not_yet(document: Any) -> list[Problem]:
-    """A problem for each value that needs a feature which is still to come.
+def not_yet(document: Any, model: type[BaseModel]) -> list[Problem]:
+    """A problem for each value of a model's document that needs a feature still to come.
 
     Values that cannot be read are passed over: they are problems of another kind.
     """
-    found = [(entry.place, _missing(entry)) for entry in entries(document, Settings)]
+    found = [(entry.place, _missing(entry)) for entry in entries(document, model)]
     return [Problem(place, missing) for place, missing in found if missing]
 
 

@@ -1,8 +1,10 @@
 """The whole configuration, and what its sections say about one another."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -13,6 +15,7 @@ from sync.settings.models.service import Audit, Engine, Health, Log, Store, Web
 from sync.settings.models.source import Source
 from sync.settings.models.translation import AddressGroups, Rules, Zones
 from sync.settings.problems import Problem, did_you_mean
+from sync.settings.sources import configuration_file, loading, sources
 from sync.settings.values import Duration, FilePath, LabelValue, WebhookUrl, Whole
 
 LeaseTime = Annotated[Duration, Field(ge=timedelta(seconds=2))]
@@ -91,21 +94,38 @@ class Settings(BaseSettings):
     web: Web = Field(default_factory=Web)
     """The dashboard."""
 
+    def __init__(
+        self,
+        *,
+        _file: Path | None = None,
+        _environ: Mapping[str, str] = os.environ,
+        **document: Any,
+    ) -> None:
+        """Load the configuration: a file with the environment laid over it, as `load` says.
+
+        A document is taken for the whole of it instead; `ValidationError` says what is wrong there.
+        """
+        if document:
+            super().__init__(**document)
+        else:
+            with loading(configuration_file(_file, _environ), _environ):
+                super().__init__()
+
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - not our signature
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not our signature
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not our signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not our signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """One source: the file with the environment laid over it by `environment.overlay`.
+        """Replace pydantic-settings' sources by ours.
 
-        pydantic-settings' own reading of the environment cannot reach into list items and stops
-        at the first variable it cannot read.
+        Its own reading of the environment cannot reach into list items and stops at the first
+        variable it cannot read.
         """
-        return (init_settings,)
+        return sources(settings_cls) or (init_settings,)
 
     @field_validator("sources")
     @classmethod

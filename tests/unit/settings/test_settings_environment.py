@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sync.errors import UsageError
-from sync.settings import load, store_password
+from sync.settings import Settings, load, store_password
 from sync.settings.environment import overlay
 
 SECRET = "hunter2-Zq"
@@ -222,7 +222,7 @@ def test_a_secret_from_the_environment_is_never_shown(file: Path) -> None:
 
 def test_the_document_itself_is_left_as_it_is() -> None:
     document = {"log": {"level": "info"}}
-    overlaid = overlay(document, {"ZONEBRIDGE_LOG__LEVEL": "debug"})
+    overlaid = overlay(document, {"ZONEBRIDGE_LOG__LEVEL": "debug"}, Settings)
     assert document == {"log": {"level": "info"}}
     assert overlaid.document == {"log": {"level": "debug"}}
     assert overlaid.origins == {("log", "level"): "ZONEBRIDGE_LOG__LEVEL"}
