@@ -46,16 +46,10 @@ class Loading:
     origins: dict[Place, str] = field(default_factory=dict)
 
     def refusal(self, problems: Sequence[Problem] = ()) -> UsageError:
-        """Every problem of the sources and these ones, each with its place and its variable."""
-        return UsageError(
-            listed(
-                self.file,
-                [
-                    f"{each}{_origin(each.place, self.origins)}"
-                    for each in (*self.problems, *problems)
-                ],
-            )
-        )
+        """An error that lists the problems of the sources, then these, each with its variable."""
+        everything = (*self.problems, *problems)
+        lines = [f"{problem}{_origin(problem.place, self.origins)}" for problem in everything]
+        return UsageError(listed(self.file, lines))
 
 
 # pydantic-settings makes the sources itself, and hands them nothing of ours.

@@ -44,7 +44,7 @@ def start(
 ) -> str:
     """The text of a configuration that `sync.settings.load` reads without a problem.
 
-    `export` is the path of an exported configuration as the file shall say it; `chosen` are the
+    `export` is the path of an exported configuration as the file names it; `chosen` are the
     device groups that get a cluster each, with their zones; `found` is what else there is.
     """
     lines = [_HEAD.format(export=_scalar(export)), *_definitions(chosen), ""]
@@ -104,11 +104,11 @@ def _definitions(chosen: Mapping[str, Sequence[StartZone]]) -> Iterator[str]:
     for name, seen in sorted(zones.items()):
         for group, zone in seen:
             prefix = f"{group}: " if len(chosen) > 1 else ""
-            yield from _comment(prefix + _said(zone), 4)
+            yield from _comment(prefix + _networks_known(zone), 4)
         yield f"    {_scalar(name)}: {{}}"
 
 
-def _said(zone: StartZone) -> str:
+def _networks_known(zone: StartZone) -> str:
     if zone.networks:
         shown = ", ".join(zone.networks[:_SHOWN])
         more = len(zone.networks) - _SHOWN

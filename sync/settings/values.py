@@ -302,4 +302,4 @@ def _webhook_url(value: object) -> SecretStr:
 WebhookUrl = Annotated[
     SecretStr, BeforeValidator(_webhook_url), WithJsonSchema({"type": "string", "minLength": 1})
 ]
-"""A URL that is shown to nobody."""
+"""A URL that is a secret: it shows as stars."""
