@@ -70,7 +70,7 @@ def measure_here(directory: Path) -> Figures:
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.reconcile.cycle import sync_cluster
     from sync.reconcile.desired import Cluster
-    from sync.reconcile.device_groups import DeviceGroupHere
+    from sync.reconcile.device_groups import TierBinding
     from sync.reconcile.result import note_cluster
     from sync.service.sources import PolledSource
     from sync.sources.export import ExportSource
@@ -97,7 +97,7 @@ def measure_here(directory: Path) -> Figures:
         )
         cluster = Cluster(
             "bench",
-            (DeviceGroupHere("main", "site-a", mode="enforced"),),
+            (TierBinding("main", "site-a", mode="enforced"),),
             KubernetesReader(api, owner),
             lambda remaining, stopping: KubernetesWriter(
                 api, owner, remaining=remaining, stopping=stopping, seconds=20

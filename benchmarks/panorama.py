@@ -31,7 +31,7 @@ import structlog
 from benchmarks.reading import peak_mib
 
 if TYPE_CHECKING:
-    from sync.sources.panorama.connection import Line
+    from sync.sources.panorama.connection import PanoramaConnection
 
 # What a reading hands back: something that keeps its objects alive, and how many it found.
 Reading = Callable[[], tuple[object, int]]
@@ -64,15 +64,15 @@ class Measured:
 # --- the sides ------------------------------------------------------------------------------------
 
 
-def zonebridge(line: Line, key: str) -> Reading:
+def zonebridge(line: PanoramaConnection, key: str) -> Reading:
     """The bulk reader: the parts of the configuration between two looks at its version, and what
     it asks besides (the firewalls and Panorama's own App-IDs), with nothing known before."""
-    from sync.sources import Forgetful
-    from sync.sources.panorama.client import Key, Member
-    from sync.sources.panorama.registered_ips import LastTold
+    from sync.sources import NoMemory
+    from sync.sources.panorama.client import ApiKey, PanoramaHost
+    from sync.sources.panorama.registered_ips import RegistrationCache
     from sync.sources.panorama.source import PanoramaSource
 
-    member = Member(line, lambda: Key(key))
+    member = PanoramaHost(line, lambda: ApiKey(key))
     source = PanoramaSource(
         "main",
         [member],
@@ -80,7 +80,7 @@ def zonebridge(line: Line, key: str) -> Reading:
         timedelta(seconds=30),
         device_groups=(),
         devices=(),
-        last_told=LastTold("main", Forgetful(), 1800),
+        last_told=RegistrationCache("main", NoMemory(), 1800),
     )
 
     def read() -> tuple[object, int]:
@@ -94,7 +94,7 @@ def zonebridge(line: Line, key: str) -> Reading:
     return read
 
 
-def kind_by_kind(line: Line, key: str) -> Reading:
+def kind_by_kind(line: PanoramaConnection, key: str) -> Reading:
     """pan-os-python as its documentation has it: a call for each kind in each scope."""
     from tests.object_tree import Verified, refresh
 
@@ -107,7 +107,7 @@ def kind_by_kind(line: Line, key: str) -> Reading:
     return read
 
 
-def whole_groups(line: Line, key: str) -> Reading:
+def whole_groups(line: PanoramaConnection, key: str) -> Reading:
     """The fewest calls that pan-os-python can do with: all device groups whole in one of them."""
     from panos.panorama import DeviceGroup
 
@@ -134,7 +134,7 @@ def _many(tree: object) -> int:
 
 
 OURS = "zonebridge"
-SIDES: dict[str, Callable[[Line, str], Reading]] = {
+SIDES: dict[str, Callable[[PanoramaConnection, str], Reading]] = {
     OURS: zonebridge,
     "refreshall, kind by kind": kind_by_kind,
     "refreshall, whole groups": whole_groups,
@@ -148,9 +148,9 @@ def measure_here(side: str, served: Served, latency: float) -> Measured:
     """One reading in this very process, which should be a fresh one."""
     # Standard output is the result's: the simulator has no App-IDs of its own, which is warned of.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
+    from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
 
-    class Far(Line):
+    class Far(PanoramaConnection):
         """A line that counts its calls, each of which is on its way for a while."""
 
         calls = 0

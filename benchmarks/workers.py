@@ -48,7 +48,7 @@ def step(name: str, store: Store, stopping: threading.Event) -> ClusterStep:
     from sync.calico.ownership import owner_labels
     from sync.firewall.configuration import Provenance, Snapshot
     from sync.reconcile.desired import Cluster
-    from sync.reconcile.device_groups import DeviceGroupHere
+    from sync.reconcile.device_groups import TierBinding
     from sync.service.metrics import Metrics
     from sync.service.notices import Announcer
     from sync.service.step import ClusterStep
@@ -68,7 +68,7 @@ def step(name: str, store: Store, stopping: threading.Event) -> ClusterStep:
         time.sleep(READ_SECONDS)
         return {"main": snapshot}
 
-    groups = (DeviceGroupHere("main", "dg"),)
+    groups = (TierBinding("main", "dg"),)
     return ClusterStep(
         cluster=Cluster(name, groups, made, made.writer, None, repair_drift=True),
         read=answers,

@@ -31,7 +31,7 @@ from sync.firewall import tag_filter
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.settings import Cluster as ClusterSettings
 from sync.settings import (
     Settings,
@@ -47,7 +47,7 @@ from sync.settings.models import Source as SourceSettings
 from sync.settings.models import Zone as ZoneDefinitionSettings
 from sync.settings.models import Zones as ZoneSettings
 from sync.settings.problems import Place, Problem
-from sync.sources import Forgetful, Source
+from sync.sources import NoMemory, Source
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store, open_store_read_only
 from sync.store.head_file import publish_heads
@@ -105,8 +105,8 @@ def _answered(
     if settings.fqdn == "skip" and settings.edl == "skip":
         return source
     # Only those who want one of them wait for their libraries.
-    from sync.sources.dns import Names
-    from sync.sources.edl import Lists
+    from sync.sources.dns import DnsCache
+    from sync.sources.edl import EdlClient
     from sync.sources.enriched import AnsweredSource
     from sync.sources.panorama.connection import tls_context
     from sync.sources.trust import Trust
@@ -114,10 +114,10 @@ def _answered(
     memory = store.memory(source.name)
     names = lists = None
     if settings.fqdn == "resolve":
-        names = Names(memory, settings.fqdn_grace, stopping=stopping)
+        names = DnsCache(memory, settings.fqdn_grace, stopping=stopping)
     if settings.edl == "fetch":
         shortest = settings.guard.min_prefix_length
-        lists = Lists(
+        lists = EdlClient(
             memory,
             Trust(source.name, None, lambda: tls_context(source.name, None, verify=True)),
             max_bytes=settings.edl_max_bytes,
@@ -150,9 +150,9 @@ def _panorama(
     stopping: Stopping | None,
 ) -> Source:
     # What speaks HTTPS takes long to import, and only those with a Panorama need it.
-    from sync.sources.panorama.client import Key, Member
-    from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
-    from sync.sources.panorama.registered_ips import LastTold
+    from sync.sources.panorama.client import ApiKey, PanoramaHost
+    from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
+    from sync.sources.panorama.registered_ips import RegistrationCache
     from sync.sources.panorama.source import PanoramaSource
     from sync.sources.trust import Trust
 
@@ -165,20 +165,23 @@ def _panorama(
     )
     slots = BoundedSemaphore(AT_ONCE)
 
-    def credentials() -> Key:
+    def credentials() -> ApiKey:
         try:
             key, password = api_key(source), panorama_password(source)
         except UsageError as error:
             # A file that is gone for a while is the source's failure, not the command's.
             raise SourceError(f"source {source.name}: {error}") from None
-        return Key(
+        return ApiKey(
             key.get_secret_value() if key else None,
             source.username or "",
             password.get_secret_value() if password else "",
         )
 
     members = [
-        Member(Line(source.name, host, source.port, trust, slots, stopping=stopping), credentials)
+        PanoramaHost(
+            PanoramaConnection(source.name, host, source.port, trust, slots, stopping=stopping),
+            credentials,
+        )
         for host in source.hosts
     ]
     return PanoramaSource(
@@ -189,9 +192,9 @@ def _panorama(
         # Whoever has no store looks at the configuration alone.
         _used(settings, source.name) if store else (),
         settings.rules.devices,
-        LastTold(
+        RegistrationCache(
             source.name,
-            store.memory(source.name) if store else Forgetful(),
+            store.memory(source.name) if store else NoMemory(),
             settings.health.max_source_age.total_seconds(),
         ),
         view,
@@ -285,12 +288,10 @@ def _definition(zone: ZoneDefinitionSettings) -> ZoneDefinition:
     )
 
 
-def device_groups(settings: Settings, cluster: ClusterSettings) -> tuple[DeviceGroupHere, ...]:
+def device_groups(settings: Settings, cluster: ClusterSettings) -> tuple[TierBinding, ...]:
     """The device groups that a cluster stands for."""
     return tuple(
-        DeviceGroupHere(
-            settings.source_of(group).name, group.name, group.tier, group.order, group.mode
-        )
+        TierBinding(settings.source_of(group).name, group.name, group.tier, group.order, group.mode)
         for group in cluster.device_groups
     )
 

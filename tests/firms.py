@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal
 
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from tests.transitions import ADDRESSES, LABEL, NETWORKS, Firm, Says
 
 GROUPS = tuple(f"g{number}" for number in range(4))
@@ -53,7 +53,7 @@ def drawn(random: Random, *, long: bool = False) -> Firm:
         tags={name: _tags(random) for name in ADDRESSES if random.random() < 0.5},
         zones={name: _zones(random) for name in names},
         here=tuple(
-            DeviceGroupHere("main", name, f"tier-{name}", 101 + number, _mode(random))
+            TierBinding("main", name, f"tier-{name}", 101 + number, _mode(random))
             for number, name in enumerate(names)
         ),
         pods_known=random.random() < 0.7,
@@ -406,7 +406,7 @@ def _a_group_comes_or_goes(firm: Firm, random: Random) -> Firm:
         )
     name = "b" if firm.here[0].name == "a" else "a"
     order = firm.here[0].order + random.choice((-1, 1))
-    new = DeviceGroupHere("main", name, f"tier-{name}", order, _mode(random))
+    new = TierBinding("main", name, f"tier-{name}", order, _mode(random))
     here = random.choice(((*firm.here, new), (new, *firm.here)))
     return replace(firm, here=here, rule_options=replace(firm.rule_options, allow_as="Pass"))
 

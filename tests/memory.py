@@ -9,8 +9,8 @@ from sync.calico.objects import Pairs
 from sync.calico.ownership import merged, stamped
 from sync.clusters.cluster import (
     ClusterFacts,
+    CriticalEndpoints,
     Key,
-    Lifelines,
     LiveObject,
     NotWrittenError,
     OutOfReachError,
@@ -61,8 +61,8 @@ class MemoryCluster:
         del zone_label
         return ClusterFacts()
 
-    def lifelines(self) -> Lifelines:
-        return Lifelines()
+    def lifelines(self) -> CriticalEndpoints:
+        return CriticalEndpoints()
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
         return [pod for pod in self.pods if not set(addresses).isdisjoint(pod.addresses)]

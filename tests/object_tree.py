@@ -22,13 +22,13 @@ from panos.panorama import DeviceGroup, Panorama, Template, TemplateStack
 from panos.policies import PostRulebase, PreRulebase, SecurityRule
 
 from sync.sources.panorama import devices
-from sync.sources.panorama.connection import Line, NoSuchNodeError
+from sync.sources.panorama.connection import NoSuchNodeError, PanoramaConnection
 
 
 class _Xapi(PanDevice.XapiWrapper):  # type: ignore[misc]  # pan-os-python has no types
     """What pan-os-python sends with: the query is its own, the way is the line's."""
 
-    def __init__(self, line: Line, **given: Any) -> None:
+    def __init__(self, line: PanoramaConnection, **given: Any) -> None:
         super().__init__(**given)
         self._line = line
         # A .panrc may have named a firewall to pass everything on to.
@@ -63,7 +63,7 @@ class _Answer:
 class Verified(Panorama):  # type: ignore[misc]
     """pan-os-python's Panorama over a line. It is for one thread."""
 
-    def __init__(self, line: Line, key: str | None) -> None:
+    def __init__(self, line: PanoramaConnection, key: str | None) -> None:
         self._line = line
         # It would ask for a key at once if it had none.
         super().__init__(line.host, api_key=key or "none yet", port=line.port)

@@ -8,9 +8,9 @@ import pytest
 
 from sync.errors import SourceError
 from sync.sources import Memory
-from sync.sources.panorama.client import Key, Member
-from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
-from sync.sources.panorama.registered_ips import LastTold
+from sync.sources.panorama.client import ApiKey, PanoramaHost
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
+from sync.sources.panorama.registered_ips import RegistrationCache
 from sync.sources.panorama.source import PanoramaSource, View
 from tests.memory import HeldMemory
 from zonebridge_simulator.authority import Authority
@@ -86,10 +86,12 @@ def source_of(
     slots = BoundedSemaphore(AT_ONCE)
     clock = clock or Clock()
     members = [
-        Member(
-            Line("main", host, panorama.port, context, slots, whole_seconds=whole_seconds),
+        PanoramaHost(
+            PanoramaConnection(
+                "main", host, panorama.port, context, slots, whole_seconds=whole_seconds
+            ),
             lambda panorama=panorama: (  # type: ignore[misc]
-                Key(None, "reader", "secret") if login else Key(panorama.api_key)
+                ApiKey(None, "reader", "secret") if login else ApiKey(panorama.api_key)
             ),
             clock.sleep,
         )
@@ -102,7 +104,7 @@ def source_of(
         THIRTY_SECONDS,
         device_groups,
         devices,
-        LastTold("main", HeldMemory() if memory is None else memory, HALF_AN_HOUR, clock),
+        RegistrationCache("main", HeldMemory() if memory is None else memory, HALF_AN_HOUR, clock),
         view,
         clock,
         spread=lambda seconds: seconds,

@@ -32,10 +32,10 @@ from sync.clusters.cluster import Key, NotWrittenError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.plan.changes import Change, Place
+from sync.plan.changes import Change, PolicyPosition
 from sync.reconcile.cycle import sync_cluster
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.reconcile.result import Result
 from sync.store import Outcome
 from sync.translate import chains
@@ -181,9 +181,7 @@ class Firm:
     own: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    here: tuple[DeviceGroupHere, ...] = (
-        DeviceGroupHere("main", "a", "tier-a", 101, mode="enforced"),
-    )
+    here: tuple[TierBinding, ...] = (TierBinding("main", "a", "tier-a", 101, mode="enforced"),)
     pods_known: bool = True
     rule_options: RuleOptions = _STRICT
     zone_options: ZoneOptions = _ZONES
@@ -772,7 +770,9 @@ def _obstacles(trace: Trace, stands: Objects, random: Random) -> dict[Key, Manif
     standing = [*stands.values()]
     selected = [each for each in standing if each.kind == "GlobalNetworkSet"]
     # What denies at the other end of what a chain lets by.
-    around = [each for each in standing if each.kind in POLICIES and not Place.of(each).chain]
+    around = [
+        each for each in standing if each.kind in POLICIES and not PolicyPosition.of(each).chain
+    ]
     kinds = [lists, lists, sets, policies, policies, new, selected, around, around, standing, made]
     kinds = [each for each in kinds if each] or [list(trace.end.values())]
     found: dict[Key, Manifest] = {}

@@ -7,7 +7,7 @@ import click
 
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.unconfigured import sentences, unconfigured
-from sync.store import Approval, HalfWritten, Holding, Standing, Store
+from sync.store import Approval, HalfWritten, Holding, Store, StoredStatus
 from sync.text import counted, printable, shortened
 
 _DIGITS = 12  # of a digest: enough to name a plan
@@ -35,7 +35,7 @@ def status(context: Context, output: str) -> int:
 
 
 def _document(
-    store: Store, clusters: list[str], sources: list[str], standings: list[Standing]
+    store: Store, clusters: list[str], sources: list[str], standings: list[StoredStatus]
 ) -> dict[str, Any]:
     stand = {(each.kind, each.name): each for each in standings}
     leases = {each.name: each for each in store.leases() if each.seconds > 0}
@@ -79,7 +79,7 @@ def _service(found: Holding | None) -> dict[str, Any]:
 
 
 def _cluster(
-    found: Standing | None, name: str, half: HalfWritten | None, service: Holding | None
+    found: StoredStatus | None, name: str, half: HalfWritten | None, service: Holding | None
 ) -> dict[str, Any]:
     """How a cluster stands; the trail knows that it is half-written even where a sync was killed.
 
@@ -102,7 +102,7 @@ def _cluster(
     return {**known, "half_written": half.document() if half else None}
 
 
-def _state(stand: Mapping[tuple[str, str], Standing], cluster: str) -> str:
+def _state(stand: Mapping[tuple[str, str], StoredStatus], cluster: str) -> str:
     found = stand.get(("cluster", cluster))
     return found.state if found else ""
 
@@ -120,7 +120,7 @@ def _approval(found: Approval) -> dict[str, Any]:
     }
 
 
-def _standing(found: Standing | None, name: str) -> dict[str, Any]:
+def _standing(found: StoredStatus | None, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "state": found.state if found else "never synced",

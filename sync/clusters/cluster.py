@@ -160,7 +160,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifeline:
+class CriticalEndpoint:
     """Something that every pod needs: what it is, its address as text and as (family, number), the
     number of the protocol, and the port."""
 
@@ -172,7 +172,7 @@ class Lifeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifelines:
+class CriticalEndpoints:
     """The lifelines of a cluster, and its workloads, those at the end of a lifeline included.
 
     `missing` has a sentence for each lifeline that is nowhere to be found. `unknown_because` is ""
@@ -180,7 +180,7 @@ class Lifelines:
     """
 
     workloads: tuple[Workload, ...] = ()
-    lifelines: tuple[Lifeline, ...] = ()
+    lifelines: tuple[CriticalEndpoint, ...] = ()
     missing: tuple[str, ...] = ()
     unknown_because: str = ""
 
@@ -205,7 +205,7 @@ class ClusterReader(Protocol):
         It takes far longer than `read` where there are many pods. `ClusterError` if it fails.
         """
 
-    def lifelines(self) -> Lifelines:
+    def lifelines(self) -> CriticalEndpoints:
         """What its pods cannot do without; it takes as long as `facts`, `ClusterError` likewise."""
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
@@ -288,7 +288,7 @@ class ClusterWatcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class EventText:
     """What an Event says: a reason in CamelCase, a note, and whether it is a warning."""
 
     reason: str
@@ -305,7 +305,7 @@ class EventRecorder(Protocol):
     def tier(self, name: str) -> Mapping[str, str] | None:
         """A tier as an Event refers to it; None: there is none."""
 
-    def record(self, regarding: Mapping[str, str], said: Said) -> bool:
+    def record(self, regarding: Mapping[str, str], said: EventText) -> bool:
         """Write an Event, or that it happened again; False: there were too many of the object."""
 
 

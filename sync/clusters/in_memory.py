@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import ClusterFacts, Key, Lifelines, LiveObject, Workload
+from sync.clusters.cluster import ClusterFacts, CriticalEndpoints, Key, LiveObject, Workload
 
 _BECAUSE = "the cluster was not asked"
 
@@ -26,9 +26,9 @@ class GivenReader:
         del zone_label
         return ClusterFacts(pod_networks_because=_BECAUSE, nodes_because=_BECAUSE)
 
-    def lifelines(self) -> Lifelines:
+    def lifelines(self) -> CriticalEndpoints:
         """None, so no pod can be said to lose one."""
-        return Lifelines()
+        return CriticalEndpoints()
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
         """None are known."""

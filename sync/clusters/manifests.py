@@ -22,9 +22,9 @@ from sync.clusters import foreign_yaml
 from sync.clusters.cluster import (
     Changed,
     ClusterFacts,
+    CriticalEndpoints,
     Key,
     Labelled,
-    Lifelines,
     LiveObject,
     Noticed,
     NotWrittenError,
@@ -92,9 +92,9 @@ class ManifestsReader:
             selectable_because=because,
         )
 
-    def lifelines(self) -> Lifelines:
+    def lifelines(self) -> CriticalEndpoints:
         """None, for the same reason."""
-        return Lifelines()
+        return CriticalEndpoints()
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
         """None, for the same reason."""

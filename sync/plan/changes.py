@@ -25,7 +25,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PolicyPosition:
     """Where a policy stands: its tier, its chain ("" if it is in none), its order in the tier."""
 
     tier: str
@@ -33,7 +33,7 @@ class Place:
     order: float
 
     @classmethod
-    def of(cls, policy: Manifest) -> "Place":
+    def of(cls, policy: Manifest) -> "PolicyPosition":
         """That of a policy; Calico puts one without an order last."""
         document = policy.document()
         order = mapping(document, "spec").get("order")
@@ -77,9 +77,9 @@ class Change:
         return self._sides[0].name
 
     @cached_property
-    def place(self) -> Place:
+    def place(self) -> PolicyPosition:
         """Where the policy stands, or stood."""
-        return Place.of(self._sides[-1])
+        return PolicyPosition.of(self._sides[-1])
 
     @cached_property
     def _sides(self) -> list[Manifest]:

@@ -48,7 +48,7 @@ class Blocker:
     covers: str = ""
 
 
-class Held(Protocol):
+class ObservedObject(Protocol):
     """An object as a cluster holds it; `foreign_because` is "" where it is ours."""
 
     @property
@@ -220,7 +220,7 @@ def referenced_set(
 
 
 def foreign_policies(
-    live: Mapping[tuple[str, str], Held],
+    live: Mapping[tuple[str, str], ObservedObject],
     tiers: Iterable[str],
     namespaced: Mapping[str, Sequence[str]],
 ) -> list[Blocker]:
@@ -237,7 +237,7 @@ def foreign_policies(
 
 def live_tiers(
     changes: Iterable[Change],
-    live: Mapping[tuple[str, str], Held],
+    live: Mapping[tuple[str, str], ObservedObject],
     namespaced: Mapping[str, Sequence[str]],
     unknown_because: str = "",
 ) -> list[Blocker]:
@@ -296,7 +296,7 @@ def _end(tier: Mapping[str, Any]) -> str:
 
 
 def _enforced_in(
-    live: Mapping[tuple[str, str], Held],
+    live: Mapping[tuple[str, str], ObservedObject],
     tiers: Iterable[str],
     namespaced: Mapping[str, Sequence[str]],
 ) -> dict[str, dict[str, str]]:
@@ -350,7 +350,7 @@ def _scopes(tier: Manifest) -> frozenset[str]:
 
 
 def referenced_sets(
-    changes: Sequence[Change], live: Mapping[tuple[str, str], Held]
+    changes: Sequence[Change], live: Mapping[tuple[str, str], ObservedObject]
 ) -> list[Blocker]:
     """A blocker for each set that would be removed from under a policy, ours or anyone's.
 
@@ -391,7 +391,7 @@ def referenced_sets(
     ]
 
 
-def _adopted(change: Change, live: Mapping[tuple[str, str], Held]) -> bool:
+def _adopted(change: Change, live: Mapping[tuple[str, str], ObservedObject]) -> bool:
     """Whether a change takes over what somebody else wrote."""
     held = live.get((change.kind, change.name))
     return held is not None and bool(held.foreign_because)

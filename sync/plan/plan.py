@@ -10,9 +10,9 @@ import orjson
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Action, Cause, Change, Place
+from sync.plan.changes import Action, Cause, Change, PolicyPosition
 from sync.plan.differences import Differences, Key, Live
-from sync.plan.guards import FOREIGN_OBJECT, Blocker, Held, referenced_sets
+from sync.plan.guards import FOREIGN_OBJECT, Blocker, ObservedObject, referenced_sets
 from sync.plan.order import Order, Step, Unwritten, chain_of, order, rounds
 from sync.plan.precedence import Precedence
 from sync.plan.references import Label, carried, named_by
@@ -165,7 +165,7 @@ class Plan:
     def _lost_tiers(self) -> frozenset[str]:
         """The tiers that are held, and in which policies of ours stand."""
         standing = [each.before for each in self.changes if each.kind in POLICIES and each.before]
-        occupied = {Place.of(each).tier for each in (*standing, *self.beside)}
+        occupied = {PolicyPosition.of(each).tier for each in (*standing, *self.beside)}
         return frozenset(each.name for each in self.held if each.kind == "Tier") & occupied
 
     def approved(self) -> "Plan":
@@ -279,7 +279,7 @@ class Plan:
         }
 
 
-class Standing(Live, Held, Protocol):
+class ClusterObject(Live, ObservedObject, Protocol):
     """An object as a cluster holds it, for all that a plan asks of it."""
 
 
@@ -290,7 +290,7 @@ def make_plan(
     left_out: Sequence[LeftOut],
     *,
     repair_drift: bool,
-    live: Mapping[Key, Standing] | None = None,
+    live: Mapping[Key, ClusterObject] | None = None,
     blockers: Sequence[Blocker] = (),
     not_pushed: Sequence[NotPushed] = (),
     precedence: Sequence[Precedence] = (),
@@ -364,7 +364,7 @@ def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozense
     return frozenset(left)
 
 
-def _beside(live: Mapping[Key, Standing], changes: Sequence[Change]) -> tuple[Manifest, ...]:
+def _beside(live: Mapping[Key, ClusterObject], changes: Sequence[Change]) -> tuple[Manifest, ...]:
     changing = {(change.kind, change.name) for change in changes}
     return tuple(
         each.manifest

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Change, Place
+from sync.plan.changes import Change, PolicyPosition
 from sync.plan.references import Label, allowed_by, carried, named
 
 ChainKey = tuple[str, str, str]
@@ -16,7 +16,7 @@ ChainKey = tuple[str, str, str]
 
 def chain_key(policy: Manifest) -> ChainKey:
     """The chain that a policy is in."""
-    place = Place.of(policy)
+    place = PolicyPosition.of(policy)
     return policy.kind, place.tier, place.chain
 
 

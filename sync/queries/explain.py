@@ -41,7 +41,7 @@ _LAST: Final = 255  # IP protocol, ICMP type and code
 _LAST_PORT: Final = 65535
 
 
-class End(NamedTuple):
+class AskedEnd(NamedTuple):
     """One end as somebody asks about it: a `zone`, an `address` as (family, number), or both."""
 
     zone: str
@@ -53,8 +53,8 @@ class End(NamedTuple):
 class Asked:
     """The flow that somebody asks about."""
 
-    source: End
-    destination: End
+    source: AskedEnd
+    destination: AskedEnd
     packet: Packet
 
 
@@ -96,7 +96,7 @@ class NoSuchZoneError(UsageError):
     """A cluster has no such zone; another one may."""
 
 
-def end_of(text: str) -> End:
+def end_of(text: str) -> AskedEnd:
     """An end from `web`, `10.1.2.3` or `web@10.1.2.3`; `UsageError` if it is none."""
     zone, at, place = text.rpartition("@")
     try:
@@ -107,10 +107,10 @@ def end_of(text: str) -> End:
                 f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
                 "2001:db8::1), or for a pod that no cluster tells of both (web@10.1.2.3)"
             ) from None
-        return End(text, None, text)
+        return AskedEnd(text, None, text)
     if at and not zone:
         raise UsageError(f"{text!r} names no zone before the @; leave that away, or name one")
-    return End(zone, found, text)
+    return AskedEnd(zone, found, text)
 
 
 def packet_of(port: str, source_port: int | None) -> Packet:
@@ -275,7 +275,9 @@ def _require_a_flow(cluster: str, parties: tuple[Party, Party], packet: Packet) 
     )
 
 
-def _pods(cluster: Cluster, ends: Sequence[End]) -> Mapping[tuple[int, int], Sequence[Workload]]:
+def _pods(
+    cluster: Cluster, ends: Sequence[AskedEnd]
+) -> Mapping[tuple[int, int], Sequence[Workload]]:
     """The cluster's pods at the addresses of these ends, but for those whose zone is given."""
     wanted = {end.address for end in ends if end.address and not end.zone}
     found = cluster.reader.pods_at(wanted) if wanted else ()
@@ -301,7 +303,7 @@ def _name(pod: Workload) -> str:
 
 
 def _party(
-    end: End, pods: Mapping[tuple[int, int], Sequence[Workload]], cidrs: AddressSet | None
+    end: AskedEnd, pods: Mapping[tuple[int, int], Sequence[Workload]], cidrs: AddressSet | None
 ) -> Party:
     if end.address is None:
         return Party(EVERYWHERE if cidrs is None else cidrs, end.zone)
@@ -310,7 +312,7 @@ def _party(
     return Party(where, end.zone, pod.labels if pod else None)
 
 
-def _named(end: End, pods: Mapping[tuple[int, int], Sequence[Workload]]) -> str:
+def _named(end: AskedEnd, pods: Mapping[tuple[int, int], Sequence[Workload]]) -> str:
     if end.address is None:
         return f"a pod of zone {end.zone}"
     place = written(end.address)
@@ -321,7 +323,7 @@ def _named(end: End, pods: Mapping[tuple[int, int], Sequence[Workload]]) -> str:
 
 
 def _notes(
-    ends: Sequence[End], parties: Sequence[Party], cidrs: AddressSet | None
+    ends: Sequence[AskedEnd], parties: Sequence[Party], cidrs: AddressSet | None
 ) -> Iterator[str]:
     for end, party in zip(ends, parties, strict=True):
         if cidrs and not party.is_pod and party.addresses & cidrs:

@@ -16,7 +16,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.calico.objects import KINDS, POLICIES
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject
-from sync.plan.changes import Action, Cause, Change, Place
+from sync.plan.changes import Action, Cause, Change, PolicyPosition
 from sync.plan.differences import Differences
 from sync.plan.references import Label, carried, mapping, named, rules
 from sync.verify.calico_semantics import as_read
@@ -212,7 +212,7 @@ def chains(
     """Every chain that stands or shall stand, by tier and zone, and how far it is written."""
     counts: dict[tuple[str, str], Counter[str]] = {}
 
-    def count(place: Place, what: str) -> None:
+    def count(place: PolicyPosition, what: str) -> None:
         if place.chain:
             counts.setdefault((place.tier, place.chain), Counter())[what] += 1
 
@@ -220,7 +220,7 @@ def chains(
     changed = {(each.kind, each.name) for each in unlike.pending}
     for key, manifest in desired.items():
         if manifest.kind in POLICIES and key not in changed:
-            count(Place.of(manifest), "altered" if key in altered else "new")
+            count(PolicyPosition.of(manifest), "altered" if key in altered else "new")
     for change in unlike.pending:
         if change.kind in POLICIES:
             count(change.place, "missing" if change.action is Action.CREATE else "old")

@@ -19,7 +19,7 @@ from sync.firewall.membership import HeldGroup, HeldObject, Holding, Holds, hold
 from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.translate.address_match import Lists
+from sync.translate.address_match import MemberLists
 from sync.translate.compiler import Options, list_sets, sayer_and_ends
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets
 from sync.translate.rules import calico_rules
@@ -277,7 +277,7 @@ class _Ends:
             for each in objects.addresses.values()
         )
         # Asked only about what has no addresses of its own, for the report's words of it.
-        self._unsaid = Lists(objects, {})
+        self._unsaid = MemberLists(objects, {})
         self._known: dict[tuple[str, ...], _Said] = {}
 
     def of(self, placed: EffectiveRule) -> Iterator[HeldEnd]:

@@ -24,7 +24,7 @@ from sync.plan.plan import Plan
 from sync.reconcile.cluster_identity import require_same
 from sync.reconcile.desired import Cluster
 from sync.reconcile.result import Result
-from sync.store import BATCH, Conclusion, Head, Lease, Outcome, Record, Run
+from sync.store import BATCH, Conclusion, Head, Lease, Outcome, Record, Recorder
 from sync.text import shortened
 from sync.tracing import step
 
@@ -44,7 +44,7 @@ def apply(
     uid: str,
     plan: Plan,
     live: Mapping[Key, LiveObject],
-    run: Run,
+    run: Recorder,
     lease: Lease,
     stopping: Callable[[], bool],
     read_again: Callable[[], Mapping[Key, LiveObject]],
@@ -173,7 +173,7 @@ class _Written:
         done = {(change.kind, change.name) for change in self.applied}
         return any((change.kind, change.name) in done for change in changes)
 
-    def add(self, batch: _Batch, run: Run) -> None:
+    def add(self, batch: _Batch, run: Recorder) -> None:
         """Wait for a batch and commit what became of it."""
         wait(batch.writes)  # one waking of this thread for all of them
         conclusions = []

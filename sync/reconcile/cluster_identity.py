@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from sync.errors import ClusterError, UsageError
 from sync.reconcile.desired import Cluster
-from sync.store import Identity, Lease, Run, Store
+from sync.store import Identity, Lease, Recorder, Store
 from sync.text import shortened
 
 
@@ -19,7 +19,7 @@ class ForeignClusterError(ClusterError):
     """An entry of the configuration reaches a cluster that it may not write."""
 
 
-def meet(cluster: Cluster, store: Store, run: Run, lease: Lease) -> None:
+def meet(cluster: Cluster, store: Store, run: Recorder, lease: Lease) -> None:
     """Remember which cluster an entry is that nobody has met yet, or that was accepted anew."""
     known = store.identities().get(cluster.name)
     if known is None or known.accepted:
@@ -28,7 +28,7 @@ def meet(cluster: Cluster, store: Store, run: Run, lease: Lease) -> None:
             run.identify(lease, uid)
 
 
-def identified(cluster: Cluster, store: Store, run: Run, lease: Lease) -> str:
+def identified(cluster: Cluster, store: Store, run: Recorder, lease: Lease) -> str:
     """The UID of the cluster that is about to be written, "" where nothing tells it from others.
 
     What was accepted is recorded. Raises `ForeignClusterError` if it is another cluster than before
@@ -85,7 +85,7 @@ def first_met(cluster: Cluster, store: Store) -> str:
     return uid if _is_new(known, uid, accept=cluster.accept) else ""
 
 
-def accept(cluster: Cluster, store: Store, run: Run) -> str:
+def accept(cluster: Cluster, store: Store, run: Recorder) -> str:
     """Record that an operator takes an entry for the cluster that it reaches now; a sentence.
 
     Raises `ClusterError` if that is another entry's, `UsageError` for a directory.

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import ClusterReader, Lifeline
-from sync.plan.changes import Change, Place
+from sync.clusters.cluster import ClusterReader, CriticalEndpoint
+from sync.plan.changes import Change, PolicyPosition
 from sync.plan.guards import Blocker, essentials
 from sync.verify.packet_space import EPHEMERAL, Packet
 from sync.verify.profiles import UnreadableError
 from sync.verify.selectors import selector
-from sync.verify.single_flow import End, Flow, Flows
+from sync.verify.single_flow import Flow, FlowEnd, Flows
 
 _ENFORCED: Final = "GlobalNetworkPolicy"
 
@@ -32,7 +32,7 @@ def cut_off(
     made = [each for each in changes if each.kind == _ENFORCED and each.before is None]
     if not made:
         return []
-    places = [Place.of(each) for each in standing if each.kind == _ENFORCED]
+    places = [PolicyPosition.of(each) for each in standing if each.kind == _ENFORCED]
     before = {(place.tier, place.chain) for place in places}
     # Of policies in no chain, the one of pods whose label names no zone comes with the first chain.
     new = [
@@ -48,7 +48,7 @@ def cut_off(
     selecting = [selector(each) for each in {each.document()["spec"]["selector"] for each in new}]
     pods = [
         _Pod(
-            End(workload.name, address, workload.labels),
+            FlowEnd(workload.name, address, workload.labels),
             any(each.matches(workload.labels) for each in selecting),
         )
         for workload in found.workloads
@@ -66,19 +66,19 @@ def cut_off(
 class _Pod(NamedTuple):
     """A pod, and whether a new policy selects it."""
 
-    end: End
+    end: FlowEnd
     new: bool
 
 
 def _lost(
     desired: Mapping[tuple[str, str], Manifest],
     pods: Sequence[_Pod],
-    lifelines: Sequence[Lifeline],
+    lifelines: Sequence[CriticalEndpoint],
 ) -> dict[str, list[str]]:
     """What is lost, with a clause for each workload that loses it where a new policy has a say."""
     by_address = {pod.end.address: pod for pod in pods}
     targets = [
-        by_address.get(each.address) or _Pod(End(each.host, each.address), new=False)
+        by_address.get(each.address) or _Pod(FlowEnd(each.host, each.address), new=False)
         for each in lifelines
     ]
     flows = Flows(

@@ -29,7 +29,7 @@ from sync.reconcile.result import Result, note_cluster
 from sync.reconcile.source_status import note_source, origins_of
 from sync.sources import Source
 from sync.sources.snapshot_cache import keep
-from sync.store import ApprovalError, Lease, Run, Store
+from sync.store import ApprovalError, Lease, Recorder, Store
 from sync.tracing import step
 from sync.translate.compiler import Options
 
@@ -61,7 +61,7 @@ def run_cycle(
     clusters: Sequence[Cluster],
     store: Store,
     options: Options,
-    run: Run,
+    run: Recorder,
     lease_of: Lessor,
     stopping: Callable[[], bool],
 ) -> list[Result]:
@@ -167,7 +167,7 @@ def sync_cluster(
     read: Read,
     store: Store,
     options: Options,
-    run: Run,
+    run: Recorder,
     lease: Lease,
     stopping: Callable[[], bool],
 ) -> Result:
@@ -190,7 +190,7 @@ def _synced(
     read: Read,
     store: Store,
     options: Options,
-    run: Run,
+    run: Recorder,
     lease: Lease,
     stopping: Callable[[], bool],
 ) -> Result:
@@ -238,7 +238,7 @@ def _used(clusters: Sequence[Cluster]) -> set[str]:
     return {here.source for cluster in clusters for here in cluster.device_groups}
 
 
-def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Run) -> None:
+def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Recorder) -> None:
     """Close what an earlier run intended and did not live to conclude, by what is there now.
 
     Whoever held the lease then has no request under way any more (`Lease.remaining`).

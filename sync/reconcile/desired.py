@@ -24,7 +24,7 @@ from sync.clusters.cluster import (
 from sync.errors import ClusterError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.net.addresses import AddressSet
-from sync.reconcile.device_groups import DeviceGroupHere, Read, target_of, whole
+from sync.reconcile.device_groups import Read, TierBinding, target_of, whole
 from sync.translate.compiler import Options, Translated, translate
 from sync.translate.network_sets import Target
 
@@ -43,7 +43,7 @@ class Cluster:
     """
 
     name: str
-    device_groups: tuple[DeviceGroupHere, ...]
+    device_groups: tuple[TierBinding, ...]
     reader: ClusterReader
     writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None
     watcher: ClusterWatcher | None

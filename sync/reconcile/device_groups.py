@@ -17,7 +17,7 @@ from sync.translate.network_sets import Target
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceGroupHere:
+class TierBinding:
     """A device group that a cluster stands for, and the tier that it gets there."""
 
     source: str
@@ -43,7 +43,7 @@ def whole(read: Snapshot | SourceError) -> Snapshot:
     return read
 
 
-def target_of(here: DeviceGroupHere, snapshot: Snapshot) -> Target:
+def target_of(here: TierBinding, snapshot: Snapshot) -> Target:
     """A device group of a configuration, as a cluster gets it; `SourceError` if it has none."""
     configuration = snapshot.configuration
     try:

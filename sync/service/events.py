@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from sync.clusters.cluster import EventRecorder, Said
+from sync.clusters.cluster import EventRecorder, EventText
 from sync.errors import ZonebridgeError
 from sync.redaction import redact
 from sync.service.metrics import Metrics
@@ -117,7 +117,7 @@ class Events:
             self._write(notice)
 
     def _write(self, notice: Notice) -> None:
-        said = Said(
+        said = EventText(
             _REASONS[notice.about, notice.kind],
             f"{notice.about} {notice.name}: {notice.detail or 'all is well'}",
             notice.kind is not NoticeKind.RECOVERED,

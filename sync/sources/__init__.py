@@ -32,7 +32,7 @@ class Memory(Protocol):
     def remember(self, kind: str, name: str, value: bytes) -> None: ...
 
 
-class Forgetful:
+class NoMemory:
     """The memory of somebody who only looks: nothing was told, and nothing is kept."""
 
     def recall(self, kind: str, name: str) -> bytes | None:  # noqa: ARG002 - of a Memory

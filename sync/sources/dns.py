@@ -97,7 +97,7 @@ class _Asked:
     failed: bool = False
 
 
-class Names:
+class DnsCache:
     """The answers of DNS to the names of one source; for one thread.
 
     An answer holds for its TTL, of at least 5 seconds and at most an hour. Where a lookup fails

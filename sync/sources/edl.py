@@ -324,7 +324,7 @@ class _Asked:
         return self.copy.held if self.copy else External(problem=self.clause)
 
 
-class Lists:
+class EdlClient:
     """The external dynamic lists of one source; for one thread.
 
     A list is fetched every five minutes where firewalls do so, else every hour.

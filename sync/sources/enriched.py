@@ -12,8 +12,8 @@ from sync.firewall.configuration import Configuration, Snapshot
 from sync.firewall.effective import effective
 from sync.firewall.objects import Address, ExternalList, Objects
 from sync.sources import Source
-from sync.sources.dns import Names
-from sync.sources.edl import Lists
+from sync.sources.dns import DnsCache
+from sync.sources.edl import EdlClient
 
 
 class AnsweredSource:
@@ -22,8 +22,8 @@ class AnsweredSource:
     def __init__(
         self,
         inner: Source,
-        names: Names | None,
-        lists: Lists | None,
+        names: DnsCache | None,
+        lists: EdlClient | None,
         device_groups: Collection[str],
     ) -> None:
         """`device_groups` are those that clusters stand for: what others see is not asked for."""

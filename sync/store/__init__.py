@@ -24,10 +24,10 @@ from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease, LeaseHeldError, LeaseLostError
-from sync.store.recorder import BATCH, Conclusion, Run
+from sync.store.recorder import BATCH, Conclusion, Recorder
 from sync.store.records import Clock, Kind, Outcome, Record
 from sync.store.schema import check, upgrade
-from sync.store.status import HalfWritten, Standing
+from sync.store.status import HalfWritten, StoredStatus
 from sync.store.store import NO_UUID, Store, open_store, open_store_read_only
 
 __all__ = [
@@ -49,9 +49,9 @@ __all__ = [
     "LeaseLostError",
     "Outcome",
     "Record",
-    "Run",
-    "Standing",
+    "Recorder",
     "Store",
+    "StoredStatus",
     "check",
     "open_store",
     "open_store_read_only",

@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeDecorator
 Word = Text().with_variant(Text(collation="C"), "postgresql")
 
 
-class Names(TypeDecorator[tuple[str, ...]]):
+class NameList(TypeDecorator[tuple[str, ...]]):
     """A list of strings, as one JSON text."""
 
     impl = Text
@@ -108,10 +108,10 @@ class Records(Base):
     found: Mapped[str] = mapped_column(Word)
     plan: Mapped[str] = mapped_column(Word)
     firewall_version: Mapped[str] = mapped_column(Word)
-    administrators: Mapped[tuple[str, ...]] = mapped_column(Names)
+    administrators: Mapped[tuple[str, ...]] = mapped_column(NameList)
     description: Mapped[str] = mapped_column(Word)
-    rules: Mapped[tuple[str, ...]] = mapped_column(Names)
-    groups: Mapped[tuple[str, ...]] = mapped_column(Names)
+    rules: Mapped[tuple[str, ...]] = mapped_column(NameList)
+    groups: Mapped[tuple[str, ...]] = mapped_column(NameList)
     intent: Mapped[int] = mapped_column(BigInteger)
     outcome: Mapped[str] = mapped_column(Word)
     error: Mapped[str] = mapped_column(Word)
@@ -194,7 +194,7 @@ class Leases(Base):
     expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class Standings(Base):
+class StatusRow(Base):
     """How each cluster and source stands; overwritten, not part of the trail."""
 
     __tablename__ = "standings"

@@ -64,7 +64,7 @@ class Conclusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Recorder:
     """A run. `id` is in each of its records, `trigger` says who or what began it.
 
     It begins with its first record, so a run that finds nothing to do leaves no trace. Every method

@@ -9,14 +9,14 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, delete, or_, select, text
 
-from sync.store.models import Heads, Records, Standings
+from sync.store.models import Heads, Records, StatusRow
 from sync.store.records import FORGET, Kind, Outcome, storable
 
 _OPEN: Final = "nobody knows yet whether it was written"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StoredStatus:
     """How one cluster or source stands; both times are UTC as in a record, "" is never."""
 
     kind: str
@@ -89,21 +89,21 @@ def stand(
 def forget(connection: Connection, cluster: str) -> None:
     """Let a cluster stand as one that nobody has tried."""
     connection.execute(
-        delete(Standings).where(Standings.kind == "cluster", Standings.name == storable(cluster))
+        delete(StatusRow).where(StatusRow.kind == "cluster", StatusRow.name == storable(cluster))
     )
 
 
-def standings(connection: Connection) -> list[Standing]:
+def standings(connection: Connection) -> list[StoredStatus]:
     """Every standing, sorted by kind and name."""
     query = select(
-        Standings.kind,
-        Standings.name,
-        Standings.attempted,
-        Standings.succeeded,
-        Standings.state,
-        Standings.detail,
-    ).order_by(Standings.kind, Standings.name)
-    return [Standing(*row) for row in connection.execute(query)]
+        StatusRow.kind,
+        StatusRow.name,
+        StatusRow.attempted,
+        StatusRow.succeeded,
+        StatusRow.state,
+        StatusRow.detail,
+    ).order_by(StatusRow.kind, StatusRow.name)
+    return [StoredStatus(*row) for row in connection.execute(query)]
 
 
 def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
@@ -111,8 +111,8 @@ def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
 
     While a sync writes, it is. What was written before it was forgotten is none of it.
     """
-    succeeded = select(Standings.succeeded).where(
-        Standings.kind == "cluster", Standings.name == storable(cluster)
+    succeeded = select(StatusRow.succeeded).where(
+        StatusRow.kind == "cluster", StatusRow.name == storable(cluster)
     )
     query = (
         select(

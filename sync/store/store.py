@@ -18,10 +18,10 @@ from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.models import Base, Bodies, Objects
-from sync.store.recorder import Run, open_intents
+from sync.store.recorder import Recorder, open_intents
 from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.source_cache import StoredMemory
-from sync.store.status import HalfWritten, Standing
+from sync.store.status import HalfWritten, StoredStatus
 
 NO_UUID = str(uuid.UUID(int=0))
 """The identity of a store that is not there yet: no object in any cluster carries it."""
@@ -97,9 +97,9 @@ class Store:
         with self.database.reading() as connection:
             return chain.lacking(connection, named)
 
-    def run(self, trigger: str) -> Run:
+    def run(self, trigger: str) -> Recorder:
         """A run by `trigger` (who or what); it begins with `begin` or with its first record."""
-        return Run(str(uuid.uuid4()), trigger, self.database, self.clock)
+        return Recorder(str(uuid.uuid4()), trigger, self.database, self.clock)
 
     def lease(self, cluster: str, holder: str, ttl: timedelta) -> AbstractContextManager[Lease]:
         """Take the cluster's lease, renew it every third of `ttl`, and release it at the end.
@@ -179,7 +179,7 @@ class Store:
                 detail=detail,
             )
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[StoredStatus]:
         """How every cluster and source stands, sorted by kind and name. Not part of the trail."""
         with self.database.reading() as connection:
             return status.standings(connection)

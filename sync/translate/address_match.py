@@ -91,7 +91,7 @@ NOTHING = AddressMatch(NOWHERE)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class MemberList:
     """What a list says in addresses, and one clause for each thing that keeps it open.
 
     `rest`, `groups` and `held` are as in `AddressMatch`. `registered`: it holds dynamic groups,
@@ -110,7 +110,7 @@ class Listed:
 
 
 def match(
-    end: str, listed: Listed | None, *, negated: bool, allow: bool, accepted: bool
+    end: str, listed: MemberList | None, *, negated: bool, allow: bool, accepted: bool
 ) -> tuple[AddressMatch, tuple[Loss, ...]]:
     """The match of a list (None: any), and what is lost.
 
@@ -153,7 +153,7 @@ def match(
     return ANY, (Loss(Status.WIDENED, f"its {end} is any address: {because}"),)
 
 
-class Lists:
+class MemberLists:
     """Reads the lists of rules as one device group sees them."""
 
     def __init__(
@@ -167,9 +167,9 @@ class Lists:
         self._objects = objects
         self._sets = sets
         self._wildcards = WildcardObjects(objects.addresses)
-        self._known: dict[tuple[str, ...], Listed | None] = {}
+        self._known: dict[tuple[str, ...], MemberList | None] = {}
 
-    def listed(self, members: tuple[str, ...]) -> Listed | None:
+    def listed(self, members: tuple[str, ...]) -> MemberList | None:
         """What a list says; None if it says any."""
         if members not in self._known:
             self._known[members] = None if "any" in members else self._read(members)
@@ -179,7 +179,7 @@ class Lists:
         """The wildcard objects in a list, also in its groups."""
         return self._wildcards.reached(members)
 
-    def _read(self, members: Sequence[str]) -> Listed:
+    def _read(self, members: Sequence[str]) -> MemberList:
         groups: dict[str, GroupSet] = {}
         rest: list[AddressSet] = []
         answers: list[AddressSet] = []
@@ -214,7 +214,7 @@ class Lists:
         if answered:
             sayable = kept | without_mapped(answered)
             with_answers = AddressMatch(sayable, groups=identities, held=held)
-        return Listed(
+        return MemberList(
             kept,
             identities,
             held,

@@ -63,7 +63,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ZoneChain:
     """The policies of one zone in one tier, before they are laid into a generation."""
 
     tier: str
@@ -186,7 +186,9 @@ class _Open:
         return Part(tuple(self._found["egress"]), tuple(self._found["ingress"]))
 
 
-def lay(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> tuple[list[Manifest], bool]:
+def lay(
+    chain: ZoneChain, standing: Mapping[tuple[str, str], Manifest]
+) -> tuple[list[Manifest], bool]:
     """The chain's manifests, in the generation in which it can be brought about.
 
     `standing` is what stands of ours in the cluster, by (kind, name). Where one part changed it is
@@ -209,7 +211,7 @@ def lay(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> tuple[lis
 
 
 def _go_on(
-    chain: Chain, old_a: Sequence[Manifest], old_b: Sequence[Manifest]
+    chain: ZoneChain, old_a: Sequence[Manifest], old_b: Sequence[Manifest]
 ) -> tuple[list[Manifest], bool]:
     """What to do where a move from one generation to the other was left in the middle.
 
@@ -247,7 +249,9 @@ def _is_whole(policies: Sequence[Manifest]) -> bool:
 _GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")
 
 
-def standing_of(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> set[tuple[str, str]]:
+def standing_of(
+    chain: ZoneChain, standing: Mapping[tuple[str, str], Manifest]
+) -> set[tuple[str, str]]:
     """What stands of a chain in either generation, by (kind, name)."""
     return {
         (each.kind, each.name)
@@ -257,7 +261,7 @@ def standing_of(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> s
 
 
 def _standing(
-    chain: Chain,
+    chain: ZoneChain,
     generation: Generation,
     standing: Mapping[tuple[str, str], Manifest],
 ) -> list[Manifest]:

@@ -25,9 +25,9 @@ from sync.calico.objects import (
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
 from sync.options import RuleOptions, ZoneOptions
-from sync.translate.address_match import ANY, Lists
-from sync.translate.chains import LAST_DEFAULT, Chain, Entry, lay, parts_of, places, standing_of
-from sync.translate.endpoints import ANYWHERE, End, Ends
+from sync.translate.address_match import ANY, MemberLists
+from sync.translate.chains import LAST_DEFAULT, Entry, ZoneChain, lay, parts_of, places, standing_of
+from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
     GroupFidelity,
@@ -39,7 +39,14 @@ from sync.translate.fidelity import (
 )
 from sync.translate.nat import nat_rules
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets, parts
-from sync.translate.rules import OVERLAP, Action, Said, Sayer, calico_rules, whole
+from sync.translate.rules import (
+    OVERLAP,
+    Action,
+    RuleTranslator,
+    TranslatedRule,
+    calico_rules,
+    whole,
+)
 from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods, own_zones, zones_of
 
 _FIRST: Final = -(2**52)  # orders before every chain
@@ -159,18 +166,18 @@ def sayer_and_ends(
     by_group: Mapping[str, GroupSet],
     lists: dict[str, tuple[str, ...]],
     options: Options,
-) -> tuple[Sayer, Ends]:
+) -> tuple[RuleTranslator, Endpoints]:
     """What says the rules of one device group, and what makes their ends, which fills `lists`."""
     trust = options.zones.trust_addresses
     known = target.device_group.knows_registered
-    listed = Lists(
+    listed = MemberLists(
         target.device_group.objects,
         by_group,
         registered_accepted=options.registered_accepted and not known,
     )
-    sayer = Sayer(target.device_group, listed, zones, options.rules, trust_addresses=trust)
+    sayer = RuleTranslator(target.device_group, listed, zones, options.rules, trust_addresses=trust)
     sets = {each.identity: each for each in by_group.values()}
-    ends = Ends(zones, workloads, sets, options.pod_cidrs, trust_addresses=trust, lists=lists)
+    ends = Endpoints(zones, workloads, sets, options.pod_cidrs, trust_addresses=trust, lists=lists)
     return sayer, ends
 
 
@@ -216,7 +223,7 @@ class _Tier:
         for zone in self._zones.own.values():
             entries = [*self._entries(speaking, zone), *self._defaults(zone)]
             cut, at = parts_of(entries)
-            chain = Chain(
+            chain = ZoneChain(
                 tier=target.tier,
                 zone=zone.name,
                 selector=zone.workloads,
@@ -248,7 +255,7 @@ class _Tier:
             self.fidelity.append(_rule_fidelity(target, each, stands.get(index, []), nat[index]))
         return made
 
-    def _entries(self, said: Sequence[tuple[int, Said]], zone: Zone) -> Iterator[Entry]:
+    def _entries(self, said: Sequence[tuple[int, TranslatedRule]], zone: Zone) -> Iterator[Entry]:
         for index, each in said:
             if not each.speaks_of(zone.name):
                 continue
@@ -260,7 +267,7 @@ class _Tier:
             if egress or ingress:
                 yield Entry(index, _identity(each), egress, ingress, self._annotations(each))
 
-    def _annotations(self, said: Said) -> Pairs:
+    def _annotations(self, said: TranslatedRule) -> Pairs:
         rule = said.rule
         return (
             (names.RULE_ANNOTATION, rule.name[:_SHOWN]),
@@ -290,7 +297,7 @@ class _Tier:
         yield self._end(
             "interzone-default", between, ends.in_zones(others, ANY, allow=between != "Deny")
         )
-        yield self._end("unzoned-pods", unzoned, [End(EntityRule(selector=PODS))])
+        yield self._end("unzoned-pods", unzoned, [Endpoint(EntityRule(selector=PODS))])
         yield self._end(LAST_DEFAULT, unknown, [ANYWHERE])
 
     def _default(self, action: str) -> Action:
@@ -302,7 +309,7 @@ class _Tier:
             (names.DEVICE_GROUP_ANNOTATION, self._target.device_group.name),
         )
 
-    def _end(self, name: str, action: Action, far: Iterable[End]) -> Entry:
+    def _end(self, name: str, action: Action, far: Iterable[Endpoint]) -> Entry:
         far = tuple(far)
         egress, ingress = (
             tuple(whole(action, direction, end) for end in far) for direction in _EACH_WAY
@@ -382,7 +389,7 @@ class _Tier:
         ).manifest()
 
 
-def _identity(said: Said) -> str:
+def _identity(said: TranslatedRule) -> str:
     placed = said.placed
     return said.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{said.rule.name}"
 
@@ -407,7 +414,7 @@ def _check_selector(selector: str, key: str) -> None:
 
 
 def _rule_fidelity(
-    target: Target, said: Said, stands: list[str], nat: tuple[str, ...]
+    target: Target, said: TranslatedRule, stands: list[str], nat: tuple[str, ...]
 ) -> RuleFidelity:
     placed = said.placed
     return RuleFidelity(

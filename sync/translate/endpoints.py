@@ -29,14 +29,14 @@ _V6 = AddressSet((), (0, V6_END))
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Endpoint:
     """One entity without ports, and the family that its nets bind it to (None: both)."""
 
     entity: EntityRule
     family: Literal[4, 6] | None = None
 
 
-ANYWHERE = End(EntityRule())
+ANYWHERE = Endpoint(EntityRule())
 OUTSIDE = EntityRule(not_selector=PODS)
 """Every address that is no pod's."""
 
@@ -51,11 +51,11 @@ class _Place:
 
     pods: tuple[str, ...]
     networks: AddressSet
-    without_pods: tuple[End, ...]
+    without_pods: tuple[Endpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class Endpoints:
     """Makes the ends of one device group's rules.
 
     `sets` are the group sets of the cluster by identity. `pod_cidrs` hold every pod, None: not
@@ -68,45 +68,45 @@ class Ends:
     pod_cidrs: AddressSet | None
     trust_addresses: bool
     lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    _made: dict[object, tuple[End, ...]] = field(default_factory=dict, repr=False)
+    _made: dict[object, tuple[Endpoint, ...]] = field(default_factory=dict, repr=False)
     _places: "dict[tuple[tuple[str, ...], bool], _Place]" = field(default_factory=dict, repr=False)
 
-    def by_address(self, match: AddressMatch) -> tuple[End, ...]:
+    def by_address(self, match: AddressMatch) -> tuple[Endpoint, ...]:
         """An end of any zone: whatever has one of the addresses."""
         return self._kept(("address", match), self._by_address, match)
 
     def in_zones(
         self, zones: tuple[str, ...], match: AddressMatch, *, allow: bool
-    ) -> tuple[End, ...]:
+    ) -> tuple[Endpoint, ...]:
         """An end in any of these zones; an allow gets what is surely there, a deny what may be."""
         key = ("zones", zones, match, allow)
         return self._kept(key, self._in_zones, zones, match, allow)
 
-    def not_in_zone(self, zone: Zone, match: AddressMatch, *, allow: bool) -> tuple[End, ...]:
+    def not_in_zone(self, zone: Zone, match: AddressMatch, *, allow: bool) -> tuple[Endpoint, ...]:
         """An end in any other zone or in none."""
         key = ("other", zone.name, match, allow)
         return self._kept(key, self._not_in_zone, zone, match, allow)
 
-    def _kept(self, key: object, make: object, *arguments: object) -> tuple[End, ...]:
+    def _kept(self, key: object, make: object, *arguments: object) -> tuple[Endpoint, ...]:
         found = self._made.get(key)
         if found is None:
             found = self._made[key] = tuple(make(*arguments))  # type: ignore[operator]
         return found
 
-    def _by_address(self, match: AddressMatch) -> Iterator[End]:
+    def _by_address(self, match: AddressMatch) -> Iterator[Endpoint]:
         if match.negated:
             yield from self._all_but(match)
             return
         for selector in self._group_selectors(match.groups):
-            yield End(EntityRule(selector=selector, namespace_selector=_SETS_ONLY))
+            yield Endpoint(EntityRule(selector=selector, namespace_selector=_SETS_ONLY))
         inline = [*nets_of(match.rest, EntityRule())]
         if _one_a_family(inline):
             yield from inline
             return
         selector = self._list_selector(match.rest)
-        yield End(EntityRule(selector=selector, namespace_selector=_SETS_ONLY))
+        yield Endpoint(EntityRule(selector=selector, namespace_selector=_SETS_ONLY))
 
-    def _all_but(self, match: AddressMatch) -> Iterator[End]:
+    def _all_but(self, match: AddressMatch) -> Iterator[Endpoint]:
         """All but groups and other addresses: one object selector, and nets beside it."""
         terms = [*self._group_selectors(match.groups)]
         beside = [*nets_of(EVERYWHERE - match.rest, EntityRule())]
@@ -120,14 +120,14 @@ class Ends:
             beside = [ANYWHERE]
         for end in beside:
             entity = replace(end.entity, not_selector=selector) if terms else end.entity
-            yield End(entity, end.family)
+            yield Endpoint(entity, end.family)
 
     def _in_zones(
         self,
         zones: tuple[str, ...],
         match: AddressMatch,
         allow: bool,  # noqa: FBT001 - called by key
-    ) -> Iterator[End]:
+    ) -> Iterator[Endpoint]:
         trusted = self.trust_addresses and match.lists_its_own
         place = self._place(zones, everywhere=trusted or not allow)
         for selector in place.pods:
@@ -139,7 +139,7 @@ class Ends:
                 # Whatever the set will hold: no address of a pod is one of the zones' networks.
                 for selector, end in product(self._group_selectors(groups), place.without_pods):
                     entity = replace(end.entity, selector=selector, namespace_selector=_SETS_ONLY)
-                    yield End(entity, end.family)
+                    yield Endpoint(entity, end.family)
                 return
         yield from nets_of(match.among(place.networks), OUTSIDE)
 
@@ -151,7 +151,7 @@ class Ends:
             networks = AddressSet.union(zone.networks or NOWHERE for zone in found)
             if everywhere and any(zone.networks is None for zone in found):
                 networks = networks | self.zones.unknown
-            without_pods: tuple[End, ...] = ()
+            without_pods: tuple[Endpoint, ...] = ()
             if self.pod_cidrs is not None:
                 without_pods = (*nets_of(networks - self.pod_cidrs, EntityRule()),)
             self._places[zones, everywhere] = _Place(
@@ -161,7 +161,7 @@ class Ends:
             )
         return self._places[zones, everywhere]
 
-    def _not_in_zone(self, zone: Zone, match: AddressMatch, allow: bool) -> Iterator[End]:  # noqa: FBT001 - called by key
+    def _not_in_zone(self, zone: Zone, match: AddressMatch, allow: bool) -> Iterator[Endpoint]:  # noqa: FBT001 - called by key
         yield from self._pods(zone.others, match, allow=allow)
         if zone.networks is not None:
             outside = EVERYWHERE - zone.networks
@@ -170,7 +170,7 @@ class Ends:
             outside = EVERYWHERE - self.zones.unknown if allow else EVERYWHERE
         yield from nets_of(match.among(outside), OUTSIDE)
 
-    def _pods(self, selector: str, match: AddressMatch, *, allow: bool) -> Iterator[End]:
+    def _pods(self, selector: str, match: AddressMatch, *, allow: bool) -> Iterator[Endpoint]:
         where = EVERYWHERE
         if allow and self.pod_cidrs is not None and not match.negated:
             where = self.pod_cidrs
@@ -194,11 +194,11 @@ class Ends:
         return selectors.one_of(names.LIST_LABEL, [label])
 
 
-def _one_a_family(ends: Sequence[End]) -> bool:
+def _one_a_family(ends: Sequence[Endpoint]) -> bool:
     return len({end.family for end in ends}) == len(ends)
 
 
-def nets_of(found: AddressSet, base: EntityRule) -> Iterator[End]:
+def nets_of(found: AddressSet, base: EntityRule) -> Iterator[Endpoint]:
     """`base` for these addresses, in as few entities as hold them.
 
     A family that is there whole needs no nets, and one that is nearly whole says what is missing.
@@ -207,7 +207,7 @@ def nets_of(found: AddressSet, base: EntityRule) -> Iterator[End]:
         entity = EntityRule(
             selector=base.selector, not_selector=base.not_selector, nets=nets, not_nets=missing
         )
-        yield End(entity, family)
+        yield Endpoint(entity, family)
 
 
 _Nets: TypeAlias = tuple[Literal[4, 6] | None, tuple[str, ...], tuple[str, ...]]

@@ -7,16 +7,16 @@ from sync.calico.objects import Direction, EntityRule, Rule
 from sync.net import addresses
 from sync.net.addresses import AddressSet
 from sync.options import Essential
-from sync.translate.endpoints import ANYWHERE, End, nets_of
+from sync.translate.endpoints import ANYWHERE, Endpoint, nets_of
 from sync.translate.zones import PODS
 
 
 def essential_rules(essential: Essential) -> Iterator[tuple[Direction, Rule]]:
     """The rules of one essential, all Pass, with the direction they stand in."""
     direction: Direction = "Egress" if essential.direction == "egress" else "Ingress"
-    far: list[End] = []
+    far: list[Endpoint] = []
     if essential.pods:
-        far.append(End(EntityRule(selector=f"{PODS} && ({essential.pods})")))
+        far.append(Endpoint(EntityRule(selector=f"{PODS} && ({essential.pods})")))
     if essential.cidrs:
         held = AddressSet.union(map(addresses.network, essential.cidrs))
         far += nets_of(held, EntityRule())

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from sync.net import intervals
 from sync.net.addresses import EVERYWHERE, V4_END, AddressSet
-from sync.translate.address_match import Lists, match
+from sync.translate.address_match import MemberLists, match
 from sync.translate.network_sets import Target, group_sets
 
 _List = tuple[str, ...]
@@ -29,7 +29,7 @@ def nat_rules(
         return [()] * len(device_group.rules)
     # NAT rules may name groups that the cluster gets no sets of.
     _, seen = group_sets([target], tags=(), registered_known=registered_known)
-    lists = Lists(
+    lists = MemberLists(
         device_group.objects,
         seen[target.source, device_group.name],
         registered_accepted=registered_accepted and not device_group.knows_registered,
@@ -55,7 +55,7 @@ def nat_rules(
     return found
 
 
-def _at_most(lists: Lists, members: _List, networks: AddressSet) -> AddressSet:
+def _at_most(lists: MemberLists, members: _List, networks: AddressSet) -> AddressSet:
     """What of these networks a list may match: as a deny has it, which only ever grows."""
     found, _ = match(
         "destination", lists.listed(members), negated=False, allow=False, accepted=False

@@ -24,8 +24,8 @@ from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
 from sync.net.ports import LAST_PORT, PortSet
 from sync.options import RuleOptions
-from sync.translate.address_match import ANY, NOTHING, AddressMatch, Lists, match
-from sync.translate.endpoints import ANYWHERE, End, Ends
+from sync.translate.address_match import ANY, NOTHING, AddressMatch, MemberLists, match
+from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.fidelity import Loss, Status
 from sync.translate.traffic import traffic_of
 from sync.translate.wildcards import WildcardRules
@@ -48,7 +48,7 @@ _NO_PORT: Final = (f"1:{LAST_PORT}",)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TranslatedRule:
     """What is left of one rule for Calico, and everything that was lost on the way.
 
     Zones are None for any. Without `traffic` it matches nothing and becomes no Calico rule.
@@ -74,13 +74,13 @@ class Said:
         return zone in self.from_zones or zone in self.to_zones
 
 
-class Sayer:
+class RuleTranslator:
     """Finds out what of a device group's rules can be said; made once for all of them."""
 
     def __init__(
         self,
         device_group: EffectiveDeviceGroup,
-        lists: Lists,
+        lists: MemberLists,
         zones: Zones,
         options: RuleOptions,
         *,
@@ -107,7 +107,7 @@ class Sayer:
         self._traffic_known: dict[object, tuple[tuple[Traffic, ...], tuple[Loss, ...]]] = {}
 
     def overlaps(
-        self, zone: Zone, ends: Ends
+        self, zone: Zone, ends: Endpoints
     ) -> Iterator[tuple[list[CalicoRule], list[CalicoRule]]]:
         """What is denied before a zone's defaults, each way: where wildcards of rules overlap.
 
@@ -122,14 +122,14 @@ class Sayer:
         source, destination = self._overlapping
         for pair in ((source, ANY), (ANY, destination)) if allowed else ():
             if NOTHING not in pair:
-                out = Said(placed, False, (zone.name,), allowed, *pair, (Traffic(),), ())  # noqa: FBT003 - a deny
+                out = TranslatedRule(placed, False, (zone.name,), allowed, *pair, (Traffic(),), ())  # noqa: FBT003 - a deny
                 back = replace(out, from_zones=allowed, to_zones=(zone.name,))
                 yield (
                     calico_rules(out, zone, "Egress", ends, "Deny"),
                     calico_rules(back, zone, "Ingress", ends, "Deny"),
                 )
 
-    def say(self, placed: EffectiveRule) -> Said:
+    def say(self, placed: EffectiveRule) -> TranslatedRule:
         """What is left of a rule."""
         rule = placed.rule
         allow = rule.action == "allow"
@@ -167,7 +167,7 @@ class Sayer:
 
     def _matched(
         self, placed: EffectiveRule, losses: list[Loss], *, allow: bool
-    ) -> tuple[Said, list[Loss]]:
+    ) -> tuple[TranslatedRule, list[Loss]]:
         """What is left of a rule that counts, and what of its losses is a deny's growth."""
         rule = placed.rule
         accepted = _names(self._options.accept_dropped_members, rule)
@@ -195,7 +195,9 @@ class Sayer:
         losses += self._zone_losses(rule, from_zones, to_zones, ends, allow=allow)
         if any(not each.negated and each.is_empty and not each.groups for each in ends):
             traffic = ()
-        said = Said(placed, allow, from_zones, to_zones, ends[0], ends[1], traffic, tuple(losses))
+        said = TranslatedRule(
+            placed, allow, from_zones, to_zones, ends[0], ends[1], traffic, tuple(losses)
+        )
         return said, unsayable
 
     def _traffic(
@@ -208,9 +210,9 @@ class Sayer:
             )
         return self._traffic_known[key]
 
-    def _nothing(self, placed: EffectiveRule, *losses: Loss) -> Said:
+    def _nothing(self, placed: EffectiveRule, *losses: Loss) -> TranslatedRule:
         allow = placed.rule.action == "allow"
-        return Said(placed, allow, (), (), NOTHING, NOTHING, (), losses)
+        return TranslatedRule(placed, allow, (), (), NOTHING, NOTHING, (), losses)
 
     def _targeted(self, rule: Rule, *, allow: bool) -> tuple[bool, tuple[Loss, ...]]:
         """Whether a rule counts here, and what is lost if only some firewalls have it."""
@@ -276,7 +278,7 @@ def _zones(listed: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def calico_rules(
-    said: Said, zone: Zone, direction: Direction, ends: Ends, action: Action
+    said: TranslatedRule, zone: Zone, direction: Direction, ends: Endpoints, action: Action
 ) -> list[CalicoRule]:
     """The Calico rules of one rule in one direction of a zone's policies, without annotations."""
     if not said.traffic:
@@ -304,8 +306,12 @@ def calico_rules(
 
 
 def _far_ends(
-    said: Said, zone: Zone, there: tuple[str, ...] | None, remote: AddressMatch, ends: Ends
-) -> tuple[End, ...]:
+    said: TranslatedRule,
+    zone: Zone,
+    there: tuple[str, ...] | None,
+    remote: AddressMatch,
+    ends: Endpoints,
+) -> tuple[Endpoint, ...]:
     kind = said.rule.rule_type
     if kind == "intrazone":
         return ends.in_zones((zone.name,), remote, allow=said.allow)
@@ -317,14 +323,14 @@ def _far_ends(
     return ends.in_zones(zones, remote, allow=said.allow)
 
 
-def whole(action: Action, direction: Direction, far: End) -> CalicoRule:
+def whole(action: Action, direction: Direction, far: Endpoint) -> CalicoRule:
     """A rule of all traffic between the pods of a policy and a far end."""
     (made,) = _rules(action, direction, ANYWHERE, far, Traffic())
     return made
 
 
 def _rules(
-    action: Action, direction: Direction, near: End, far: End, traffic: Traffic
+    action: Action, direction: Direction, near: Endpoint, far: Endpoint, traffic: Traffic
 ) -> Iterator[CalicoRule]:
     """One combination; several rules where ports are many, none where the families differ."""
     families = {near.family, far.family, _ICMP_FAMILIES.get(traffic.protocol or 0)} - {None}

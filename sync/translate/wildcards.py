@@ -24,7 +24,7 @@ from sync.firewall.addressing import MAX_WILDCARD_BLOCKS, Wildcard, wildcard
 from sync.firewall.objects import Address
 from sync.firewall.rules import Rule
 from sync.net.addresses import EVERYWHERE, NOWHERE, V4_END, AddressSet
-from sync.translate.address_match import AddressMatch, Lists
+from sync.translate.address_match import AddressMatch, MemberLists
 
 _ENDS = ("source", "destination")
 _IPV4 = AddressSet((0, V4_END))
@@ -172,7 +172,7 @@ def _by_length(wildcards: Iterable[Wildcard]) -> dict[int, AddressSet]:
 class WildcardRules:
     """The rules with wildcard objects among those that a firewall has, and what they take."""
 
-    def __init__(self, rules: Iterable[Rule], lists: Lists) -> None:
+    def __init__(self, rules: Iterable[Rule], lists: MemberLists) -> None:
         self._takers: dict[str, dict[int, _Taker]] = {end: {} for end in _ENDS}
         known: dict[tuple[tuple[str, ...], bool], _Taker | None] = {}
         for rule in rules:
@@ -217,7 +217,7 @@ class WildcardRules:
 
 
 def _taker(
-    wild: Iterable[Address], members: tuple[str, ...], lists: Lists, *, negated: bool
+    wild: Iterable[Address], members: tuple[str, ...], lists: MemberLists, *, negated: bool
 ) -> _Taker:
     wildcards, beyond = set(), NOWHERE
     for each in wild:

@@ -78,7 +78,7 @@ class _TooManyError(Exception):
     """More would have to be looked at than is."""
 
 
-class Lists:
+class RuleLists:
     """Two lists for one profile's pods in one direction: the firewall's and the policies'."""
 
     def __init__(

@@ -17,7 +17,7 @@ from sync.net.intervals import Bounds, intersection
 from sync.options import RuleOptions
 from sync.text import shortened
 from sync.verify.calico_semantics import Direction, Policies
-from sync.verify.firewall_semantics import Action, Bound, Meant, Rulebase
+from sync.verify.firewall_semantics import Action, Bound, Rulebase, RuleSemantics
 from sync.verify.packet_space import (
     FAMILIES,
     Box,
@@ -311,7 +311,7 @@ class _Tier:
                 yield Passed(meant.placed.rule.name, meant.place, "", because)
 
     def _unlike(
-        self, meant: Meant, zone: str, direction: Direction, entry: Entry | None, box: Box
+        self, meant: RuleSemantics, zone: str, direction: Direction, entry: Entry | None, box: Box
     ) -> str:
         """Why a rule of the firewall does not match."""
         if meant.placed.rule.disabled:

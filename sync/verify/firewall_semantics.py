@@ -38,7 +38,7 @@ _MAPPED_V4: Final = network("::ffff:0:0/96")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class MemberList:
     """A list of addresses: what surely is in it, whether more may be, what DNS says here of it.
 
     `at_most` is all that may be in an open one.
@@ -60,7 +60,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
+class RuleSemantics:
     """What one rule stands for. Zones are None for any; without traffic it matches nothing.
 
     `surely`: it is what the rule surely matches, not what it may match. `inexact` has a clause for
@@ -103,7 +103,7 @@ class Rulebase:
         self._zones = zones
         self._objects = group.seen.objects
         self._groups = group.seen.resolved(registered_known=registered_known)
-        self._lists: dict[tuple[str, ...], Listed | None] = {}
+        self._lists: dict[tuple[str, ...], MemberList | None] = {}
         self._far: dict[object, Ends] = {}
         self._filter = tag_filter.parse(rules.filter) if rules.filter.strip() else None
         self._wild = (self._wildcard_lists("source"), self._wildcard_lists("destination"))
@@ -248,12 +248,12 @@ class Rulebase:
 
     # --- rules ------------------------------------------------------------------------------------
 
-    def _meant(self, placed: EffectiveRule) -> Meant:
+    def _meant(self, placed: EffectiveRule) -> RuleSemantics:
         rule = placed.rule
         allow = rule.action == "allow"
         surely = self._surely(action_of(rule))
         place = self._place(placed)
-        nothing = Meant(placed, place, surely, None, None, NOWHERE, NOWHERE, (), ())
+        nothing = RuleSemantics(placed, place, surely, None, None, NOWHERE, NOWHERE, (), ())
         if rule.disabled:
             return nothing
         there, surely_there = self._targeted(rule)
@@ -309,7 +309,7 @@ class Rulebase:
         # An intrazone rule has no destination zones of its own.
         to_zones = from_zones if rule.rule_type == "intrazone" else _zones(rule.to_zones)
         inexact += self._unknown(rule, from_zones, to_zones)
-        return Meant(
+        return RuleSemantics(
             placed,
             place,
             surely,
@@ -391,7 +391,7 @@ class Rulebase:
 
     # --- lists ------------------------------------------------------------------------------------
 
-    def _listed(self, members: tuple[str, ...]) -> Listed | None:
+    def _listed(self, members: tuple[str, ...]) -> MemberList | None:
         """What a list holds; None for any."""
         if _ANY in members:
             return None
@@ -399,7 +399,7 @@ class Rulebase:
             found = [self._member(name) for name in members]
             held = AddressSet.union(each.surely for each in found)
             at_most = AddressSet.union(each.at_most if each.open else each.surely for each in found)
-            self._lists[members] = Listed(
+            self._lists[members] = MemberList(
                 held - _MAPPED_V4,
                 any(each.open for each in found) or _has_mapped(held),
                 AddressSet.union(each.answers for each in found) - _MAPPED_V4,
@@ -407,21 +407,21 @@ class Rulebase:
             )
         return self._lists[members]
 
-    def _member(self, name: str) -> Listed:
+    def _member(self, name: str) -> MemberList:
         found = self._objects.addresses.get(name)
         if isinstance(found, AddressGroup):
             group = self._groups[name]
             at_most = EVERYWHERE if group.at_most is None else group.at_most
-            return Listed(group.addresses, bool(group.open_because), group.answers, at_most)
+            return MemberList(group.addresses, bool(group.open_because), group.answers, at_most)
         if found is not None:
-            return Listed(found.addresses or NOWHERE, found.addresses is None, found.answers)
+            return MemberList(found.addresses or NOWHERE, found.addresses is None, found.answers)
         external = self._objects.external_lists.get(name)
         if external is not None:
             whole = external.addresses is not None and not external.problem
             at_most = EVERYWHERE if external.at_most is None else external.at_most
-            return Listed(external.addresses or NOWHERE, not whole, NOWHERE, at_most)
+            return MemberList(external.addresses or NOWHERE, not whole, NOWHERE, at_most)
         addresses = literal(name)
-        return Listed(addresses or NOWHERE, addresses is None, NOWHERE)
+        return MemberList(addresses or NOWHERE, addresses is None, NOWHERE)
 
     def _wildcard_lists(self, end: Literal["source", "destination"]) -> WildcardLists:
         """The lists with wildcard objects at one end, of all rules that a firewall may have."""

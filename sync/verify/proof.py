@@ -13,7 +13,7 @@ from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.options import RuleOptions, ZoneOptions
 from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
-from sync.verify.compare import Difference, Lists, Pods, Witness
+from sync.verify.compare import Difference, Pods, RuleLists, Witness
 from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Rulebase
 from sync.verify.packet_space import Ends, Entry, Place
@@ -173,7 +173,7 @@ class _Tier:
                     where=f"no policy of tier {self._group.tier}"
                 )
             ]
-        lists = Lists(who, direction, wanted, said, self._profiles, self._pods)
+        lists = RuleLists(who, direction, wanted, said, self._profiles, self._pods)
         found, because = lists.differences()
         if self._samples is not None:
             self._samples |= lists.samples(self._samples)

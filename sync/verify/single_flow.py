@@ -18,7 +18,7 @@ from sync.verify.selectors import Labels
 
 
 @dataclass(frozen=True, eq=False)
-class End:
+class FlowEnd:
     """One end of a flow: an address as (family, number), and the labels of the pod that has it.
 
     `labels` are None for what is no pod, else all that selectors see: the pod's own and those that
@@ -34,8 +34,8 @@ class End:
 class Flow:
     """A first packet, and where it goes."""
 
-    source: End
-    destination: End
+    source: FlowEnd
+    destination: FlowEnd
     packet: Packet
 
 
@@ -55,7 +55,7 @@ ALLOWED: Final = Verdict(allowed=True)
 class Flows:
     """The policies of documents, for flows between some ends."""
 
-    def __init__(self, documents: Iterable[Mapping[str, Any]], ends: Sequence[End]) -> None:
+    def __init__(self, documents: Iterable[Mapping[str, Any]], ends: Sequence[FlowEnd]) -> None:
         """`ends` are all that flows will be asked about. Staged policies decide nothing.
 
         `UnreadableError` for a document that cannot be judged.
@@ -75,7 +75,7 @@ class Flows:
 
     def verdict(self, flow: Flow) -> Verdict:
         """What our tiers make of a flow; one that all of them pass on is allowed here."""
-        ways: tuple[tuple[End, Direction, End], ...] = (
+        ways: tuple[tuple[FlowEnd, Direction, FlowEnd], ...] = (
             (flow.source, "egress", flow.destination),
             (flow.destination, "ingress", flow.source),
         )
@@ -89,7 +89,7 @@ class Flows:
                     return Verdict(False, found.where, found.rule)  # noqa: FBT003 - a verdict
         return ALLOWED
 
-    def _said(self, number: int, end: End, direction: Direction, packet: Packet) -> list[Entry]:
+    def _said(self, number: int, end: FlowEnd, direction: Direction, packet: Packet) -> list[Entry]:
         """The rules of a tier that a packet of a pod meets; none if the tier has no say."""
         tier, bit = self._tiers[number], self._bits[end]
         # Pods of one zone meet the same rules.
@@ -100,7 +100,7 @@ class Flows:
             self._lists[key] = [each for each in said if carries(each.traffic, packet)]
         return self._lists[key]
 
-    def _joins(self, entry: Entry, near: End, far: End) -> bool:
+    def _joins(self, entry: Entry, near: FlowEnd, far: FlowEnd) -> bool:
         """Whether a rule is for these two ends."""
         bit = self._bits.get(far, self._profiles.no_pod)
         (family, local), (_, remote) = near.address, far.address

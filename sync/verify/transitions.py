@@ -18,7 +18,7 @@ from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.net.intervals import Bounds, to_ranges
 from sync.options import ZoneOptions
 from sync.verify.calico_semantics import DIRECTIONS, STAGED, Direction, Policies
-from sync.verify.compare import Lists, Pods, Witness
+from sync.verify.compare import Pods, RuleLists, Witness
 from sync.verify.packet_space import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
 from sync.verify.profiles import Profiles, UnreadableError
 
@@ -54,7 +54,7 @@ class _Moved:
 
     denied: tuple[Box, ...]
     passed: tuple[Box, ...]
-    lists: Lists | None
+    lists: RuleLists | None
 
     @property
     def judged(self) -> bool:
@@ -173,8 +173,8 @@ def _moved(
     _, zone, direction = place
     before, after = sides
 
-    def compared(one: Sequence[Entry], other: Sequence[Entry]) -> Lists:
-        return Lists(f"a pod of zone {zone}", direction, one, other, profiles, pods, space)
+    def compared(one: Sequence[Entry], other: Sequence[Entry]) -> RuleLists:
+        return RuleLists(f"a pod of zone {zone}", direction, one, other, profiles, pods, space)
 
     if before is not None and after is not None:
         (allowed_before, denied_before), (allowed_after, denied_after) = before, after

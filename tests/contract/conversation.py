@@ -10,10 +10,10 @@ from threading import BoundedSemaphore
 from typing import Final
 from urllib.parse import urlsplit
 
-from sync.sources import Forgetful
-from sync.sources.panorama.client import Key, Member
-from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
-from sync.sources.panorama.registered_ips import LastTold
+from sync.sources import NoMemory
+from sync.sources.panorama.client import ApiKey, PanoramaHost
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
+from sync.sources.panorama.registered_ips import RegistrationCache
 from sync.sources.panorama.source import PanoramaSource
 from tests.contract.hiding import HIDDEN, HOST
 from tests.contract.simulated import PASSWORD, THE_SIMULATOR, USER, simulated
@@ -30,17 +30,19 @@ class Conversation:
     host: str
     port: int
     context: ssl.SSLContext
-    key: Callable[[], Key]
-    login: Callable[[], Key] | None
+    key: Callable[[], ApiKey]
+    login: Callable[[], ApiKey] | None
     recorded_with: str
 
     @property
     def is_simulated(self) -> bool:
         return self.recorded_with == THE_SIMULATOR
 
-    def member(self, credentials: Callable[[], Key] | None = None) -> Member:
-        line = Line("main", self.host, self.port, self.context, BoundedSemaphore(AT_ONCE))
-        return Member(line, credentials or self.key)
+    def member(self, credentials: Callable[[], ApiKey] | None = None) -> PanoramaHost:
+        line = PanoramaConnection(
+            "main", self.host, self.port, self.context, BoundedSemaphore(AT_ONCE)
+        )
+        return PanoramaHost(line, credentials or self.key)
 
     def source(self) -> PanoramaSource:
         return PanoramaSource(
@@ -51,7 +53,7 @@ class Conversation:
             # Of a real one nobody knows their names before.
             device_groups=("berlin",) if self.is_simulated else (),
             devices=(),
-            last_told=LastTold("main", Forgetful(), 1800),
+            last_told=RegistrationCache("main", NoMemory(), 1800),
             now=lambda: 0.0,
         )
 
@@ -63,8 +65,8 @@ def with_a_cassette(path: Path) -> Iterator[Conversation]:
             HOST,
             443,
             ssl.create_default_context(),
-            lambda: Key(HIDDEN),
-            lambda: Key(None, HIDDEN, HIDDEN),
+            lambda: ApiKey(HIDDEN),
+            lambda: ApiKey(None, HIDDEN, HIDDEN),
             recorded_with,
         )
 
@@ -76,8 +78,8 @@ def with_the_simulator(path: Path, authority: Authority) -> Iterator[Conversatio
             there.host,
             there.port,
             tls_context("main", authority.ca_file.read_bytes(), verify=True),
-            lambda: Key(there.api_key),
-            lambda: Key(None, USER, PASSWORD),
+            lambda: ApiKey(there.api_key),
+            lambda: ApiKey(None, USER, PASSWORD),
             THE_SIMULATOR,
         )
 
@@ -91,12 +93,12 @@ def with_a_real_one(path: Path, given: Mapping[str, str]) -> Iterator[Conversati
     login = None
     if user := given.get("PANORAMA_USER"):
         password = Path(given["PASSWORD_FILE"]).read_text().strip()
-        login = Key(None, user, password)
+        login = ApiKey(None, user, password)
     there = Conversation(
         address.hostname or "",
         address.port or 443,
         tls_context("main", authority, verify=True),
-        lambda: Key(key),
+        lambda: ApiKey(key),
         None if login is None else lambda: login,
         "",
     )

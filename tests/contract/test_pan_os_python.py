@@ -16,8 +16,8 @@ from pan.xapi import PanXapi
 from panos.base import PanDevice
 from panos.firewall import Firewall as PanosFirewall
 
-from sync.sources.panorama.client import Key, Member
-from sync.sources.panorama.connection import AT_ONCE, Line, PanoramaError
+from sync.sources.panorama.client import ApiKey, PanoramaHost
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, PanoramaError
 from sync.sources.panorama.devices import Firewall, Panorama
 
 SYSTEM = "<show><system><info></info></system></show>"
@@ -29,7 +29,7 @@ RECEIVES = "_PanXapi__set_response"
 Form = dict[str, str]
 
 
-class Heard(Line):
+class Heard(PanoramaConnection):
     """A line that answers every call alike, and remembers what it was to send."""
 
     def __init__(self, answer: str = "<result/>") -> None:
@@ -103,7 +103,7 @@ def test_a_device_has_its_connection_and_its_key_by_names_that_are_ours() -> Non
 
 # --- what is sent ---------------------------------------------------------------------------------
 
-CALLS: list[tuple[Callable[[Member], object], Form]] = [
+CALLS: list[tuple[Callable[[PanoramaHost], object], Form]] = [
     (lambda member: member.op(SYSTEM), {"type": "op", "cmd": SYSTEM}),
     (
         lambda member: member.op(SYSTEM, "0001"),
@@ -126,10 +126,10 @@ CALLS: list[tuple[Callable[[Member], object], Form]] = [
 
 @pytest.mark.parametrize(("call", "form"), CALLS)
 def test_each_call_sends_its_parameters_in_order_and_the_key_beside_them(
-    call: Callable[[Member], object], form: Form
+    call: Callable[[PanoramaHost], object], form: Form
 ) -> None:
     line = Heard("<result><shared/></result>")
-    call(Member(line, lambda: Key(KEY)))
+    call(PanoramaHost(line, lambda: ApiKey(KEY)))
     ((sent, key),) = line.calls
     assert [*sent.items()] == [*form.items()]
     assert key == KEY
@@ -137,7 +137,7 @@ def test_each_call_sends_its_parameters_in_order_and_the_key_beside_them(
 
 def test_a_key_is_made_without_one_and_then_sent() -> None:
     line = Heard(f"<result><key> {KEY.replace('&', '&amp;')}\n</key></result>")
-    Member(line, lambda: Key(None, "reader", PASSWORD)).op(SYSTEM)
+    PanoramaHost(line, lambda: ApiKey(None, "reader", PASSWORD)).op(SYSTEM)
     (made, none), (_, key) = line.calls
     assert [*made.items()] == [("type", "keygen"), ("user", "reader"), ("password", PASSWORD)]
     assert none is None
@@ -200,7 +200,7 @@ def test_calls_to_firewalls_leave_nothing_behind() -> None:
         return sum(len(each.handlers) for each in loggers if isinstance(each, logging.Logger))
 
     line = Heard()
-    member = Member(line, lambda: Key(KEY))
+    member = PanoramaHost(line, lambda: ApiKey(KEY))
     before = handlers()
     for serial in ("0001", "0002", "0001"):
         member.op(SYSTEM, serial, "vsys2")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 from lxml import etree
 
-from sync.sources.panorama.client import Key
+from sync.sources.panorama.client import ApiKey
 from sync.sources.panorama.connection import PanoramaError, RefusedError
 from tests.contract.conversation import SYSTEM, Conversation
 
@@ -62,7 +62,7 @@ def test_a_key_is_made_for_a_user_and_then_taken(panorama: Conversation) -> None
 
 def test_a_wrong_key_is_refused(panorama: Conversation) -> None:
     with pytest.raises(PanoramaError) as raised:
-        panorama.member(lambda: Key("wrong")).show(SHARED)
+        panorama.member(lambda: ApiKey("wrong")).show(SHARED)
     assert raised.value.unauthorized
     assert not raised.value.passing
     assert "renew the API key" in str(raised.value)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from vcr.errors import CannotOverwriteExistingCassetteException
 
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import PanoramaError
 from tests.contract.conversation import (
     SYSTEM,
@@ -82,7 +82,7 @@ def test_a_client_that_no_cassette_reaches_fails(
     "call", [lambda member: member.op(STATE), lambda member: member.show("/config/shared")]
 )
 def test_a_call_that_a_cassette_does_not_hold_fails(
-    cassette: Path, no_network: None, call: Callable[[Member], object]
+    cassette: Path, no_network: None, call: Callable[[PanoramaHost], object]
 ) -> None:
     with (
         pytest.raises(CannotOverwriteExistingCassetteException) as raised,

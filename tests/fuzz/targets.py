@@ -25,12 +25,12 @@ from sync.firewall.parse.document import parse
 from sync.firewall.runtime import Registrations, tagged
 from sync.firewall.zone_networks import derived
 from sync.net import addresses, ports
-from sync.reconcile.device_groups import DeviceGroupHere, target_of
+from sync.reconcile.device_groups import TierBinding, target_of
 from sync.settings import Settings, load
-from sync.sources import Forgetful
-from sync.sources.panorama.client import Key, Member
-from sync.sources.panorama.connection import AT_ONCE, Line
-from sync.sources.panorama.registered_ips import LastTold
+from sync.sources import NoMemory
+from sync.sources.panorama.client import ApiKey, PanoramaHost
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection
+from sync.sources.panorama.registered_ips import RegistrationCache
 from sync.sources.panorama.source import PanoramaSource
 from sync.translate.compiler import Options, translate
 from tests.conftest import ROOT, samples
@@ -125,7 +125,7 @@ def translate_all(data: bytes) -> None:
     snapshot = Snapshot(configuration, Provenance("main", "fuzz.xml", "1"))
     for name in configuration.device_groups:
         with suppress(SourceError, UsageError):
-            here = DeviceGroupHere("main", name, mode="enforced")
+            here = TierBinding("main", name, mode="enforced")
             made = translate("c", [target_of(here, snapshot)], _options(), {})
             for manifest in made.manifests.values():
                 validate(manifest)
@@ -186,7 +186,7 @@ def _wrong_answers(random: Random) -> bytes:
     return bytes([call]) + mutated_xml(random, tree)
 
 
-class _Told(Line):
+class _Told(PanoramaConnection):
     """A line on which one call is answered otherwise."""
 
     def __init__(self, wrong: str, body: bytes) -> None:
@@ -212,7 +212,7 @@ def read_answer(data: bytes) -> None:
     """A read of a Panorama of whose calls one is answered wrongly: its first byte says which."""
     calls = list(_answers())
     line = _Told(calls[(data or b"\0")[0] % len(calls)], data[1:])
-    member = Member(line, lambda: Key(None, "reader", "secret"), lambda seconds: None)
+    member = PanoramaHost(line, lambda: ApiKey(None, "reader", "secret"), lambda seconds: None)
     source = PanoramaSource(
         "main",
         [member],
@@ -220,7 +220,7 @@ def read_answer(data: bytes) -> None:
         timedelta(seconds=30),
         device_groups=(_USED,),
         devices=(),
-        last_told=LastTold("main", Forgetful(), 1800),
+        last_told=RegistrationCache("main", NoMemory(), 1800),
         now=lambda: 0.0,
     )
     source.read()

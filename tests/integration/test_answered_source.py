@@ -16,8 +16,8 @@ from sync.firewall.runtime import External
 from sync.net.addresses import AddressSet, network
 from sync.service.sources import PolledSource
 from sync.settings import load
-from sync.sources.dns import Names
-from sync.sources.edl import Lists
+from sync.sources.dns import DnsCache
+from sync.sources.edl import EdlClient
 from sync.sources.enriched import AnsweredSource
 from sync.sources.export import ExportSource
 from tests.memory import HeldMemory
@@ -74,9 +74,9 @@ def answered(
     inner: Counted, server: NameServer, clock: Clock, *device_groups: str
 ) -> AnsweredSource:
     memory = HeldMemory()
-    names = Names(memory, timedelta(hours=1), resolver=server.resolver, now=clock)
+    names = DnsCache(memory, timedelta(hours=1), resolver=server.resolver, now=clock)
     context = ssl.create_default_context()
-    lists = Lists(memory, context, max_bytes=1000, shortest=(8, 16), now=clock)
+    lists = EdlClient(memory, context, max_bytes=1000, shortest=(8, 16), now=clock)
     return AnsweredSource(inner, names, lists, device_groups or ("eu",))
 
 

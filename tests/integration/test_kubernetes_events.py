@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.cluster import Said
+from sync.clusters.cluster import EventText
 from sync.clusters.kubernetes import events as module
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.events import KubernetesEvents, pod
@@ -15,7 +15,7 @@ from tests.kubernetes_words import api
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-BLOCKED = Said("PlanBlocked", "cluster prod: 9 of 10 sets would go", warning=True)
+BLOCKED = EventText("PlanBlocked", "cluster prod: 9 of 10 sets would go", warning=True)
 
 
 @pytest.fixture
@@ -82,7 +82,9 @@ def test_an_object_has_no_more_than_so_many(prod: Api, calico: ControlPlane) -> 
     made = recorder(prod)
     tier = made.tier("default")
     assert tier is not None
-    said = [made.record(tier, Said("SyncFailed", f"{n} " + "x" * 5000, True)) for n in range(40)]
+    said = [
+        made.record(tier, EventText("SyncFailed", f"{n} " + "x" * 5000, True)) for n in range(40)
+    ]
     assert said == [True] * 25 + [False] * 15
     found = written(calico)
     assert len(found) == 25

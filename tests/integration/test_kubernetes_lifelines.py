@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.cluster import Lifeline, Lifelines
+from sync.clusters.cluster import CriticalEndpoint, CriticalEndpoints
 from sync.clusters.kubernetes.client import Api
 from sync.net.addresses import address
 from tests.kubernetes_cluster import GUEST, ControlPlane
@@ -69,7 +69,7 @@ def pod(plane: ControlPlane, name: str, *addresses: str, owner: str = "", **spec
         connection.request("PATCH", f"{NAMESPACE}/pods/{name}/status", {"status": status})
 
 
-def lifelines(prod: Api) -> Lifelines:
+def lifelines(prod: Api) -> CriticalEndpoints:
     return reader(prod).lifelines()
 
 
@@ -87,11 +87,11 @@ def test_the_dns_and_the_api_server_are_where_their_endpoints_are(
     found = lifelines(prod).lifelines
     where = address(DNS)
     assert [each for each in found if each.name == "cluster DNS"] == [
-        Lifeline("cluster DNS", DNS, where, 17, 53),
-        Lifeline("cluster DNS", DNS, where, 6, 53),
+        CriticalEndpoint("cluster DNS", DNS, where, 17, 53),
+        CriticalEndpoint("cluster DNS", DNS, where, 6, 53),
     ]
     assert [each for each in found if each.name == "the API server"] == [
-        Lifeline("the API server", host, address(host), 6, 6443)
+        CriticalEndpoint("the API server", host, address(host), 6, 6443)
         for host in ("192.0.2.10", "192.0.2.11")
     ]
 

@@ -14,7 +14,7 @@ from sync.clusters.cluster import ClusterWriter
 from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
 from sync.clusters.kubernetes.watcher import KubernetesWatcher
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
@@ -70,7 +70,7 @@ def working(proxy: FaultProxy, store: Store, clock: Clock) -> Iterator[ClusterWo
     worker = ClusterWorker(
         cluster=Cluster(
             "prod",
-            (DeviceGroupHere("main", "dg"),),
+            (TierBinding("main", "dg"),),
             reader,
             writer,
             KubernetesWatcher(opened, owner),

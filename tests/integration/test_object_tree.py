@@ -20,7 +20,7 @@ from sync.firewall.rules import ANY, Rule
 from sync.firewall.templates import Network
 from sync.firewall.templates import TemplateStack as OurStack
 from sync.net.ports import PortSet
-from sync.sources.panorama.connection import AT_ONCE, Line, tls_context
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
 from tests.conftest import samples
 from tests.object_tree import Verified, refresh
 from tests.panorama_words import source_of
@@ -50,7 +50,9 @@ def both(authority: Authority, data: bytes) -> tuple[Configuration, Verified]:
         # The tree's classes change with the release.
         panorama.system["sw-version"] = parse(data, "x").get("version") or "11.1.0"
         context = tls_context("main", authority.ca_file.read_bytes(), verify=True)
-        line = Line("main", panorama.host, panorama.port, context, BoundedSemaphore(AT_ONCE))
+        line = PanoramaConnection(
+            "main", panorama.host, panorama.port, context, BoundedSemaphore(AT_ONCE)
+        )
         tree = Verified(line, panorama.api_key)
         refresh(tree)
         return source_of(authority, panorama).read().configuration, tree

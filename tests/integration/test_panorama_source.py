@@ -13,7 +13,7 @@ from sync.assembly import translation_options
 from sync.errors import SourceError, UsageError
 from sync.firewall.configuration import Snapshot
 from sync.firewall.parse.document import parse
-from sync.reconcile.device_groups import DeviceGroupHere, target_of
+from sync.reconcile.device_groups import TierBinding, target_of
 from sync.settings import Settings
 from sync.sources.export import ExportSource
 from sync.sources.panorama.source import PanoramaSource, _Interval
@@ -115,7 +115,7 @@ def manifests(snapshot: Snapshot) -> list[bytes]:
     )
     found = []
     for name in sorted(snapshot.configuration.device_groups):
-        target = target_of(DeviceGroupHere("main", name, mode="enforced"), snapshot)
+        target = target_of(TierBinding("main", name, mode="enforced"), snapshot)
         try:
             translated = translate("c", [target], translation_options(settings, ()), {})
         except (SourceError, UsageError) as error:

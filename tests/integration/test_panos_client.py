@@ -20,8 +20,8 @@ from structlog.testing import capture_logs
 
 from sync.errors import SourceError, UsageError
 from sync.sources.panorama import connection
-from sync.sources.panorama.client import Key, Member
-from sync.sources.panorama.connection import AT_ONCE, Line, PanoramaError, tls_context
+from sync.sources.panorama.client import ApiKey, PanoramaHost
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, PanoramaError, tls_context
 from sync.sources.trust import Trust
 from tests.object_tree import Verified
 from tests.words import PANORAMA, address, document
@@ -70,14 +70,14 @@ STARTS = (
 )
 
 
-class Client(Member):
+class Client(PanoramaHost):
     """A member that remembers how long it would have slept."""
 
     def __init__(
         self,
         panorama: Panorama,
         trusted: Path | None,
-        credentials: Callable[[], Key] | None = None,
+        credentials: Callable[[], ApiKey] | None = None,
         *,
         host: str = "",
         verify: bool = True,
@@ -86,7 +86,7 @@ class Client(Member):
         read_seconds: float = 60,
     ) -> None:
         context = tls_context("main", trusted.read_bytes() if trusted else None, verify=verify)
-        line = Line(
+        line = PanoramaConnection(
             "main",
             host or panorama.host,
             panorama.port,
@@ -96,7 +96,7 @@ class Client(Member):
             read_seconds=read_seconds,
         )
         self.slept: list[float] = []
-        super().__init__(line, credentials or (lambda: Key(panorama.api_key)), self.slept.append)
+        super().__init__(line, credentials or (lambda: ApiKey(panorama.api_key)), self.slept.append)
 
     @property
     def dns(self) -> str | None:
@@ -119,8 +119,8 @@ def client(panorama: Panorama, authority: Authority) -> Client:
     return Client(panorama, authority.ca_file)
 
 
-def login() -> Key:
-    return Key(None, "reader", PASSWORD)
+def login() -> ApiKey:
+    return ApiKey(None, "reader", PASSWORD)
 
 
 def error_of(call: Callable[[], object]) -> PanoramaError:
@@ -141,7 +141,7 @@ def error_of(call: Callable[[], object]) -> PanoramaError:
 @pytest.mark.parametrize("credentials", [login, None], ids=["keygen", "key"])
 @pytest.mark.parametrize("case", ["another authority", "system", "expired", "another host"])
 def test_nothing_is_told_to_whom_nobody_vouches_for(
-    authority: Authority, tmp_path: Path, case: str, credentials: Callable[[], Key] | None
+    authority: Authority, tmp_path: Path, case: str, credentials: Callable[[], ApiKey] | None
 ) -> None:
     certificate = {
         "expired": lambda: authority.certificate(days=-1),
@@ -205,7 +205,7 @@ def test_a_name_in_the_certificate_is_held_against_the_host(authority: Authority
 
 @pytest.mark.parametrize("credentials", [login, None], ids=["keygen", "key"])
 def test_whoever_wants_so_trusts_anybody(
-    authority: Authority, credentials: Callable[[], Key] | None
+    authority: Authority, credentials: Callable[[], ApiKey] | None
 ) -> None:
     expired = authority.certificate("panorama.internal", days=-1)
     with Panorama(DOCUMENT, authority, users={"reader": PASSWORD}, certificate=expired) as panorama:
@@ -261,8 +261,8 @@ def test_a_secret_is_in_no_log_and_no_text(
         client.show(SHARED)
         device = Verified(client.line, panorama.api_key)
         AddressObject.refreshall(device.add(DeviceGroup("eu")), running_config=True)
-        told += [repr(each) for each in (client, client.line, login(), Key(keys[0]), device)]
-        told += [str(each) for each in (client, client.line, login(), Key(keys[0]), device)]
+        told += [repr(each) for each in (client, client.line, login(), ApiKey(keys[0]), device)]
+        told += [str(each) for each in (client, client.line, login(), ApiKey(keys[0]), device)]
         own = Verified(client.line, None)
         own._api_username, own._api_password = "reader", PASSWORD
         own._retrieve_api_key()
@@ -271,7 +271,11 @@ def test_a_secret_is_in_no_log_and_no_text(
             HttpStatus(500), NotXml(), Truncated(), Reset(), Empty(), EmptyResult(),
             ApiError("denied", 16), Redirect("https://panorama.invalid/"),
         ]  # fmt: skip
-        for credentials in (login, lambda: Key(keys[-1]), lambda: Key(f"{keys[0]}\nX: {keys[1]}")):
+        for credentials in (
+            login,
+            lambda: ApiKey(keys[-1]),
+            lambda: ApiKey(f"{keys[0]}\nX: {keys[1]}"),
+        ):
             for fault in faults:
                 panorama.recover()
                 panorama.fail(every, fault, times=None)
@@ -293,7 +297,7 @@ def test_a_secret_is_in_no_log_and_no_text(
 
 
 def test_a_key_with_a_line_break_is_not_sent(panorama: Panorama, authority: Authority) -> None:
-    client = Client(panorama, authority.ca_file, lambda: Key("abc\r\nX-Other: def"))
+    client = Client(panorama, authority.ca_file, lambda: ApiKey("abc\r\nX-Other: def"))
     assert "look at the API key's file" in str(error_of(lambda: client.show(SHARED)))
     assert panorama.requests == []
 
@@ -342,7 +346,7 @@ def test_a_wrong_key_or_password_is_tried_once(
     panorama: Panorama, authority: Authority, status: int
 ) -> None:
     panorama.denied_status = status
-    for credentials in (lambda: Key("wrong"), lambda: Key(None, "reader", "wrong")):
+    for credentials in (lambda: ApiKey("wrong"), lambda: ApiKey(None, "reader", "wrong")):
         panorama.requests.clear()
         client = Client(panorama, authority.ca_file, credentials)
         error = error_of(lambda client=client: client.dns)
@@ -366,7 +370,7 @@ def test_a_key_file_that_changed_is_read_again(
 ) -> None:
     file = tmp_path / "key"
     file.write_text(panorama.api_key)
-    client = Client(panorama, authority.ca_file, lambda: Key(file.read_text()))
+    client = Client(panorama, authority.ca_file, lambda: ApiKey(file.read_text()))
     assert client.dns == "10.0.0.53"
     panorama.expire_keys()
     error_of(lambda: client.dns)
@@ -392,7 +396,7 @@ def test_no_key_is_an_error_that_names_the_user(
 def test_a_panrc_is_of_no_influence(
     panorama: Panorama,
     authority: Authority,
-    credentials: Callable[[], Key] | None,
+    credentials: Callable[[], ApiKey] | None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -852,14 +856,14 @@ def test_authorities_that_are_renewed_count_for_the_next_call(
         file.with_name("new").replace(file)
 
     holds(authority.ca_file.read_bytes())
-    line = Line(
+    line = PanoramaConnection(
         "main",
         panorama.host,
         panorama.port,
         Trust("main", file, make),
         BoundedSemaphore(AT_ONCE),
     )
-    client = Member(line, lambda: Key(panorama.api_key))
+    client = PanoramaHost(line, lambda: ApiKey(panorama.api_key))
     client.require_up()
     # The one that had signed its certificate is trusted no more, on open connections neither.
     holds(other.ca_file.read_bytes())

@@ -14,7 +14,7 @@ from sync.firewall.runtime import External
 from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.sources import Memory
 from sync.sources import edl as lists
-from sync.sources.edl import Lists
+from sync.sources.edl import EdlClient
 from sync.sources.panorama.connection import tls_context
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
@@ -109,7 +109,7 @@ class Reader:
         self.restart()
 
     def restart(self) -> None:
-        self.lists = Lists(
+        self.lists = EdlClient(
             self.memory,
             self.context,
             max_bytes=self.max_bytes,

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sync.sources import Memory
-from sync.sources.dns import Names
+from sync.sources.dns import DnsCache
 from tests.memory import HeldMemory
 from tests.name_server import NameServer
 
@@ -39,8 +39,8 @@ def server() -> Iterator[NameServer]:
 
 def names(
     server: NameServer, clock: Clock, memory: Memory | None = None, grace: timedelta = HOUR
-) -> Names:
-    return Names(
+) -> DnsCache:
+    return DnsCache(
         HeldMemory() if memory is None else memory,
         grace,
         resolver=server.resolver,
@@ -50,7 +50,7 @@ def names(
     )
 
 
-def held(asked: Names, *texts: str) -> dict[str, list[str]]:
+def held(asked: DnsCache, *texts: str) -> dict[str, list[str]]:
     return {text: found.cidrs() for text, found in asked.answers(texts).items()}
 
 
@@ -211,7 +211,7 @@ def test_without_a_resolver_the_last_answers_stay(server: NameServer, clock: Clo
     def none() -> dns.resolver.Resolver:
         raise dns.resolver.NoResolverConfiguration
 
-    asked = Names(memory, HOUR, resolver=none, now=clock)
+    asked = DnsCache(memory, HOUR, resolver=none, now=clock)
     assert held(asked, "db.example", "web.example") == {"db.example": ["10.0.0.1/32"]}
 
 
@@ -221,7 +221,7 @@ def test_a_dead_resolver_ends_a_round_and_who_was_not_asked_comes_first_in_the_n
     dead = [f"a{number}.example" for number in range(16)]
     server.silent |= {*dead}
     server.holds("z.example", "A", "10.0.0.1")
-    asked = Names(
+    asked = DnsCache(
         HeldMemory(),
         HOUR,
         resolver=server.resolver,

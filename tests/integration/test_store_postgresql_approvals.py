@@ -12,7 +12,15 @@ import pytest
 from sqlalchemy import select, text
 
 from sync.errors import UsageError
-from sync.store import ApprovalError, Kind, LeaseLostError, Run, Store, audit, open_store_read_only
+from sync.store import (
+    ApprovalError,
+    Kind,
+    LeaseLostError,
+    Recorder,
+    Store,
+    audit,
+    open_store_read_only,
+)
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.models import Approvals
@@ -58,7 +66,7 @@ def block(store: Store, plan: str = PLAN, cluster: str = "eu", *, approvable: bo
     store.run("service").blocked(cluster, ["mass-delete"], plan, "too many", document=document)
 
 
-def write(store: Store, plan: str = PLAN, run: Run | None = None) -> None:
+def write(store: Store, plan: str = PLAN, run: Recorder | None = None) -> None:
     """Intend a change of an approved plan."""
     with store.lease("eu", "test", LONG) as lease:
         (run or store.run("sync")).intend(lease, [create(WEB)], ORIGINS, approved=plan)

@@ -20,9 +20,9 @@ from sync.store import (
     Kind,
     Outcome,
     Record,
-    Run,
-    Standing,
+    Recorder,
     Store,
+    StoredStatus,
     audit,
     open_store_read_only,
     source_cache,
@@ -66,11 +66,11 @@ def store(place: Place) -> Iterator[Store]:
 
 
 @pytest.fixture
-def run(store: Store) -> Run:
+def run(store: Store) -> Recorder:
     return store.run("alice")
 
 
-def test_what_was_applied_is_what_we_believe(store: Store, run: Run) -> None:
+def test_what_was_applied_is_what_we_believe(store: Store, run: Recorder) -> None:
     apply(run, "eu", create(WEB), create(DATABASE))
     apply(run, "eu", update(WEB, WIDER), delete(DATABASE))
     apply(run, "us", create(WEB))
@@ -81,7 +81,7 @@ def test_what_was_applied_is_what_we_believe(store: Store, run: Run) -> None:
     assert store.digests("nowhere") == {}
 
 
-def test_an_intent_is_open_until_it_is_concluded(store: Store, run: Run) -> None:
+def test_an_intent_is_open_until_it_is_concluded(store: Store, run: Recorder) -> None:
     intents = intend(run, "eu", [create(WEB), create(DATABASE)])
     assert store.open_intents("eu") == intents
     assert store.open_intents("us") == []
@@ -91,7 +91,7 @@ def test_an_intent_is_open_until_it_is_concluded(store: Store, run: Run) -> None
 
 @pytest.mark.parametrize("outcome", [Outcome.NOT_APPLIED, Outcome.FAILED])
 def test_what_was_not_applied_changes_nothing_we_believe(
-    store: Store, run: Run, outcome: Outcome
+    store: Store, run: Recorder, outcome: Outcome
 ) -> None:
     apply(run, "eu", create(WEB))
     intents = intend(run, "eu", [update(WEB, WIDER)])
@@ -102,7 +102,7 @@ def test_what_was_not_applied_changes_nothing_we_believe(
 
 
 def test_an_unknown_outcome_leaves_the_intent_open_until_the_object_is_read(
-    store: Store, run: Run
+    store: Store, run: Recorder
 ) -> None:
     intents = intend(run, "eu", [create(WEB)])
     run.conclude([Conclusion(intents[0], Outcome.UNKNOWN, "timed out")])
@@ -111,7 +111,7 @@ def test_an_unknown_outcome_leaves_the_intent_open_until_the_object_is_read(
     assert store.open_intents("eu") == []
 
 
-def test_a_recovery_tells_what_became_of_the_intent(store: Store, run: Run) -> None:
+def test_a_recovery_tells_what_became_of_the_intent(store: Store, run: Recorder) -> None:
     apply(run, "eu", create(WEB))
     for found, outcome in (
         (WEB, Outcome.NOT_APPLIED),
@@ -131,7 +131,7 @@ def test_a_recovery_tells_what_became_of_the_intent(store: Store, run: Run) -> N
     verify(store, store.heads())
 
 
-def test_what_was_left_open_is_recovered_in_one_transaction(store: Store, run: Run) -> None:
+def test_what_was_left_open_is_recovered_in_one_transaction(store: Store, run: Recorder) -> None:
     intents = intend(run, "eu", [create(WEB), create(DATABASE)])
     [of_another] = intend(run, "us", [create(WEB)])
     with store.lease("eu", "alice", LONG) as lease:
@@ -150,7 +150,9 @@ def test_what_was_left_open_is_recovered_in_one_transaction(store: Store, run: R
     verify(store, store.heads())
 
 
-def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store, run: Run) -> None:
+def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(
+    store: Store, run: Recorder
+) -> None:
     intents = intend(run, "eu", [create(WEB), create(DATABASE)])
     run.conclude([Conclusion(intents[0], Outcome.APPLIED)])
     before = store.heads()
@@ -164,7 +166,7 @@ def test_an_intent_is_closed_once_and_a_second_time_changes_nothing(store: Store
     assert names(store.written("eu")) == ["web"]
 
 
-def test_what_happens_to_one_cluster_is_nothing_to_another(store: Store, run: Run) -> None:
+def test_what_happens_to_one_cluster_is_nothing_to_another(store: Store, run: Recorder) -> None:
     apply(run, "eu", create(WEB))
     apply(run, "us", create(WEB))
     [closed] = intend(run, "eu", [delete(WEB)])
@@ -178,7 +180,7 @@ def test_what_happens_to_one_cluster_is_nothing_to_another(store: Store, run: Ru
         run.conclude([Conclusion(closed, Outcome.APPLIED)])
 
 
-def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Run) -> None:
+def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Recorder) -> None:
     changes = [create(group(f"set-{number}")) for number in range(BATCH + 1)]
     with pytest.raises(ValueError, match="65 changes"):
         intend(run, "eu", changes)
@@ -192,7 +194,7 @@ def test_a_batch_is_at_most_64_changes_of_one_cluster(run: Run) -> None:
         run.conclude([Conclusion(intent, Outcome.APPLIED) for intent in several])
 
 
-def test_an_intent_says_what_is_behind_it(store: Store, run: Run) -> None:
+def test_an_intent_says_what_is_behind_it(store: Store, run: Recorder) -> None:
     change = create(WEB, rules=("allow web", "allow db"), groups=("g-web",))
     [intent] = intend(run, "eu", [change])
     expected = Record(
@@ -219,7 +221,7 @@ def test_an_intent_says_what_is_behind_it(store: Store, run: Run) -> None:
     assert audit.show(store, "eu", 1) == audit.Shown(intent, None, WEB, None)
 
 
-def test_an_intent_names_the_commits_of_every_source(run: Run) -> None:
+def test_an_intent_names_the_commits_of_every_source(run: Recorder) -> None:
     lab = Origin("lab", "7", ("carol", "bob"), "cables")
     [intent] = intend(run, "eu", [create(WEB)], [*ORIGINS, lab])
     assert intent.firewall_version == "main 412; lab 7"
@@ -227,7 +229,7 @@ def test_an_intent_names_the_commits_of_every_source(run: Run) -> None:
     assert intent.description == "let the web farm grow; cables"
 
 
-def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Run) -> None:
+def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Recorder) -> None:
     run.blocked("eu", ["mass-delete", "set-shrink"], "d" * 64)
     run.finish("blocked", {"failed": 0, "applied": 3}, "one cluster waits")
     begun, ended = audit.records(store, Filter(kind="run"))
@@ -239,7 +241,7 @@ def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Run)
     assert {begun.run, ended.run, blocked.run} == {run.id}
 
 
-def test_a_run_that_records_nothing_leaves_no_trace(store: Store, run: Run) -> None:
+def test_a_run_that_records_nothing_leaves_no_trace(store: Store, run: Recorder) -> None:
     with store.lease("eu", "alice", LONG) as lease:
         run.adopt(lease, [], ORIGINS)
         assert run.intend(lease, [], ORIGINS) == run.recover(lease, []) == run.conclude([]) == []
@@ -248,7 +250,7 @@ def test_a_run_that_records_nothing_leaves_no_trace(store: Store, run: Run) -> N
     assert store.heads() == ()
 
 
-def test_a_run_begins_once(store: Store, run: Run) -> None:
+def test_a_run_begins_once(store: Store, run: Recorder) -> None:
     run.begin()
     run.begin()
     assert run.begun
@@ -257,7 +259,9 @@ def test_a_run_begins_once(store: Store, run: Run) -> None:
     assert actions == ["begin", "finish"]
 
 
-def test_a_run_whose_first_record_fails_begins_with_the_next_one(store: Store, run: Run) -> None:
+def test_a_run_whose_first_record_fails_begins_with_the_next_one(
+    store: Store, run: Recorder
+) -> None:
     [intent] = intend(store.run("bob"), "eu", [create(WEB)])
     with pytest.raises(StoreError, match="closed already"):
         run.conclude([Conclusion(intent, Outcome.APPLIED)] * 2)
@@ -269,7 +273,7 @@ def test_a_run_whose_first_record_fails_begins_with_the_next_one(store: Store, r
     ]
 
 
-def test_the_threads_of_a_run_begin_it_once(store: Store, run: Run) -> None:
+def test_the_threads_of_a_run_begin_it_once(store: Store, run: Recorder) -> None:
     clusters = [f"cluster-{number}" for number in range(8)]
     with ThreadPoolExecutor(len(clusters)) as threads:
         list(threads.map(lambda cluster: apply(run, cluster, create(WEB)), clusters))
@@ -290,7 +294,7 @@ def test_a_clock_that_goes_backwards_does_not_take_the_trail_with_it(place: Plac
         verify(store)
 
 
-def test_hostile_text_does_not_cost_a_record(store: Store, run: Run) -> None:
+def test_hostile_text_does_not_cost_a_record(store: Store, run: Recorder) -> None:
     hostile = "a\0b \ud800 \x01 \U0001f512 ' \" \\ %s :x"
     change = create(WEB, rules=(hostile, '","'), groups=(hostile,))
     [intent] = intend(run, "eu", [change], [replace(ORIGINS[0], description=hostile)])
@@ -300,7 +304,7 @@ def test_hostile_text_does_not_cost_a_record(store: Store, run: Run) -> None:
     verify(store, store.heads())
 
 
-def test_the_trail_is_filtered_by_what_a_record_is_about(store: Store, run: Run) -> None:
+def test_the_trail_is_filtered_by_what_a_record_is_about(store: Store, run: Recorder) -> None:
     apply(run, "eu", create(WEB, rules=("allow web", 'a "quoted" one'), groups=("g1",)))
     apply(run, "us", create(DATABASE, rules=("Allow web", "web"), groups=("g1,g2",)))
 
@@ -324,7 +328,7 @@ def test_the_trail_is_filtered_by_what_a_record_is_about(store: Store, run: Run)
     assert found(Filter(until=START + timedelta(seconds=5))) == ["web"]
 
 
-def test_the_trail_is_listed_oldest_or_newest_first(store: Store, run: Run) -> None:
+def test_the_trail_is_listed_oldest_or_newest_first(store: Store, run: Recorder) -> None:
     apply(run, "eu", create(WEB))
     oldest = list(audit.records(store, Filter()))
     assert [record.chain for record in oldest] == ["_service", "eu", "eu"]
@@ -332,7 +336,7 @@ def test_the_trail_is_listed_oldest_or_newest_first(store: Store, run: Run) -> N
     assert list(newest) == oldest[:0:-1]
 
 
-def test_an_exported_line_can_be_verified_without_the_store(store: Store, run: Run) -> None:
+def test_an_exported_line_can_be_verified_without_the_store(store: Store, run: Recorder) -> None:
     for number in range(20):
         apply(run, "eu", *(create(group(f"set-{number}-{part}")) for part in range(BATCH)))
     previous = "0" * 64
@@ -344,7 +348,7 @@ def test_an_exported_line_can_be_verified_without_the_store(store: Store, run: R
         previous = record.hash
 
 
-def test_objects_are_shown_as_they_were(store: Store, run: Run) -> None:
+def test_objects_are_shown_as_they_were(store: Store, run: Recorder) -> None:
     moments = {}
     for label, change in (
         ("created", create(WEB)),
@@ -367,7 +371,7 @@ def test_a_record_that_is_not_there_is_said_so(store: Store) -> None:
         audit.show(store, "eu", 7)
 
 
-def test_a_store_opened_to_look_sees_the_same(place: Place, store: Store, run: Run) -> None:
+def test_a_store_opened_to_look_sees_the_same(place: Place, store: Store, run: Recorder) -> None:
     apply(run, "eu", create(WEB))
     with open_store_read_only(place.url, password=place.password) as reader:
         assert reader.uuid == store.uuid
@@ -427,8 +431,8 @@ def test_a_standing_is_overwritten_and_keeps_when_it_last_succeeded(
     store.stand("cluster", "eu", state="done", detail="3 applied", succeeded=True)
     store.stand("cluster", "eu", state="blocked", detail="mass-delete", succeeded=False)
     expected = [
-        Standing("cluster", "eu", stamp(AFTER[3]), stamp(AFTER[2]), "blocked", "mass-delete"),
-        Standing("source", "main", stamp(AFTER[1]), "", "failed", "a␀b \ufffd"),
+        StoredStatus("cluster", "eu", stamp(AFTER[3]), stamp(AFTER[2]), "blocked", "mass-delete"),
+        StoredStatus("source", "main", stamp(AFTER[1]), "", "failed", "a␀b \ufffd"),
     ]
     assert store.standings() == expected
     with open_store_read_only(place.url, password=place.password) as reader:
@@ -439,7 +443,7 @@ def test_a_standing_is_overwritten_and_keeps_when_it_last_succeeded(
 
 
 def test_a_cluster_is_half_written_from_its_first_write_to_its_next_success(
-    store: Store, run: Run
+    store: Store, run: Recorder
 ) -> None:
     web, database = (("GlobalNetworkSet", name) for name in ("web", "db"))
 

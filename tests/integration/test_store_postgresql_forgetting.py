@@ -22,7 +22,7 @@ from sync.store import (
 )
 from sync.store.audit import Filter
 from sync.store.chain import append
-from sync.store.models import Approvals, Identities, Objects, OpenIntents, Records, Standings
+from sync.store.models import Approvals, Identities, Objects, OpenIntents, Records, StatusRow
 from sync.store.records import FORGET
 from sync.store.verification import verify
 from tests.unit.store.words import LONG, Place, apply, create, group, intend, ticking
@@ -64,7 +64,7 @@ def stored(store: Store, cluster: str) -> list[int]:
         select(OpenIntents).where(OpenIntents.chain == cluster),
         select(Identities).where(Identities.cluster == cluster),
         select(Approvals).where(Approvals.cluster == cluster),
-        select(Standings).where(Standings.kind == "cluster", Standings.name == cluster),
+        select(StatusRow).where(StatusRow.kind == "cluster", StatusRow.name == cluster),
     )
     with store.database.reading() as connection:
         return [len(connection.execute(query).all()) for query in queries]

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sync.calico.ownership import owner_labels
 from sync.errors import StoreError
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.service import queue as module
 from sync.service import tasks
 from sync.service.metrics import Metrics
@@ -50,7 +50,7 @@ class World:
     def step(self, name: str, stopping: threading.Event) -> ClusterStep:
         cluster = WatchedCluster(owner_labels("test", self.store.uuid))
         self.clusters[name] = cluster
-        groups = (DeviceGroupHere("main", "dg"),)
+        groups = (TierBinding("main", "dg"),)
         return ClusterStep(
             cluster=Cluster(name, groups, cluster, cluster.writer, None, True),
             read=lambda: {"main": self.source.read()},

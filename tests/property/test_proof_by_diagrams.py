@@ -25,7 +25,7 @@ from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.translate.compiler import Options, translate
 from sync.translate.network_sets import Target
 from sync.verify.calico_semantics import Direction, Policies
-from sync.verify.compare import Lists, Pods
+from sync.verify.compare import Pods, RuleLists
 from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Rulebase
 from sync.verify.packet_space import Entry
@@ -318,7 +318,7 @@ Outcome = Literal["equal", "apart", "undecided"]
 def outcome(cluster: Cluster, key: Key, said: Sequence[Entry], wrong: list[str]) -> Outcome:
     """How two lists compare; `wrong` gets what diagrams and proof disagree on."""
     wanted, profiles, pods = cluster.wanted[key], cluster.profiles, cluster.settings.pods
-    lists = Lists(key.who, key.direction, wanted, said, profiles, Pods(profiles, pods))
+    lists = RuleLists(key.who, key.direction, wanted, said, profiles, Pods(profiles, pods))
     found, because = lists.differences()
     space = Space([*wanted, *said], profiles, pods)
     firewall, calico = space.decided(wanted), space.decided(said)
@@ -505,7 +505,7 @@ def test_a_difference_is_shown_between_two_addresses() -> None:
     rest = Entry(EVERYWHERE, everyone, (Traffic(),), "deny", "rest")
     far = ((profiles.everyone, network("10.0.0.0/32")),)
     more = Entry(network("10.0.0.0/31"), far, (Traffic(),), "allow", "more", "fw.web[egress 0]")
-    lists = Lists("a pod", "egress", [rest], [more, rest], profiles, Pods(profiles, None))
+    lists = RuleLists("a pod", "egress", [rest], [more, rest], profiles, Pods(profiles, None))
     (found,), _ = lists.differences()
     assert found.flow.local_address == (4, 0x0A000001)
     assert found.flow.far_address == (4, 0x0A000000)

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from sync.calico import limits
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from tests.transitions import Firm, Says, Trace, complaints, ended, journey, synced
 
 QUARANTINE = Says("quarantine", "deny", ("users",), ("web",), ("quarantine",))
@@ -215,7 +215,7 @@ def of_two(names: str, orders: tuple[int, int], denies: str, deny: Says) -> Firm
         {name: (deny, everything) if name == denies else (everything,) for name in "ab"},
         zones={"a": ("web", "db", "users"), "b": ("web", "db", "users")},
         here=tuple(
-            DeviceGroupHere("main", name, f"tier-{tier}", order, mode="enforced")
+            TierBinding("main", name, f"tier-{tier}", order, mode="enforced")
             for (name, tier), order in zip((("a", names[0]), ("b", names[1])), orders, strict=True)
         ),
     )
@@ -265,8 +265,8 @@ def test_a_zone_moves_to_the_other_device_group() -> None:
         {"a": (deny, everything), "b": (deny, everything)},
         zones={"a": ("web", "users"), "b": ("db", "users")},
         here=(
-            DeviceGroupHere("main", "a", "tier-a", 101, mode="enforced"),
-            DeviceGroupHere("main", "b", "tier-b", 102, mode="enforced"),
+            TierBinding("main", "a", "tier-a", 101, mode="enforced"),
+            TierBinding("main", "b", "tier-b", 102, mode="enforced"),
         ),
     )
     two = replace(one, zones={"a": ("users",), "b": ("db", "web", "users")})
@@ -332,8 +332,8 @@ def test_a_network_comes_to_another_zone() -> None:
 # --- what a cluster refuses of one tier, another one waits for ------------------------------------
 
 BOTH = (
-    DeviceGroupHere("main", "a", "tier-a", 101, mode="enforced"),
-    DeviceGroupHere("main", "b", "tier-b", 102, mode="enforced"),
+    TierBinding("main", "a", "tier-a", 101, mode="enforced"),
+    TierBinding("main", "b", "tier-b", 102, mode="enforced"),
 )
 ONE = Says("one", "allow", ("users",), ("web",), ("one",))
 OTHER = Says("other", "allow", ("users",), ("web",), ("other",))

@@ -19,12 +19,12 @@ from tests.property.test_translation_property import judged
 def test_both_readings_give_the_same_verdicts(seed: int, tame: bool) -> None:
     one = judged(seed, tame=tame)
     documents = [manifest.document() for manifest in one.translated.manifests.values()]
-    ends: dict[End, single_flow.End] = {}
+    ends: dict[End, single_flow.FlowEnd] = {}
 
-    def end(of: End) -> single_flow.End:
+    def end(of: End) -> single_flow.FlowEnd:
         if of not in ends:
             labels = calico_verdict.labels_of(of.pod) if of.pod else None
-            ends[of] = single_flow.End(str(of), (of.family, of.address), labels)
+            ends[of] = single_flow.FlowEnd(str(of), (of.family, of.address), labels)
         return ends[of]
 
     asked = [

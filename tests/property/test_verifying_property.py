@@ -19,7 +19,7 @@ from sync.firewall.zone_networks import Derived
 from sync.net.addresses import AddressSet, network
 from sync.queries.verification import Verified, verified
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.store import Store, open_store
 from sync.translate import chains
 from sync.translate.compiler import Options, Translated, translate
@@ -173,7 +173,7 @@ def betweens(seed: int, store: Store) -> Iterator[Between]:
         cluster = Cluster(
             "cluster",
             tuple(
-                DeviceGroupHere(
+                TierBinding(
                     "panorama",
                     group.name,
                     group.tier,

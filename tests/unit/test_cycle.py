@@ -39,7 +39,7 @@ from sync.plan.changes import Action, Cause, Change
 from sync.plan.plan import NotPushed
 from sync.reconcile.cycle import compare_cycle, plan_cycle, run_cycle
 from sync.reconcile.desired import Cluster, InvalidObjectError
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.reconcile.result import Result
 from sync.sources.export import ExportSource
 from sync.sources.snapshot_cache import kept
@@ -189,7 +189,7 @@ class World:
         return Cluster(
             name,
             tuple(
-                DeviceGroupHere(source, group, tier, order, self.mode)
+                TierBinding(source, group, tier, order, self.mode)
                 for order, ((source, group), tier) in enumerate(zip(pairs, tiers, strict=True), 101)
             ),
             kept or ManifestsReader(path, self.owner),

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from sync.calico.manifest import Manifest
-from sync.clusters.cluster import ClusterFacts, Key, Lifeline, Lifelines, LiveObject, Workload
+from sync.clusters.cluster import (
+    ClusterFacts,
+    CriticalEndpoint,
+    CriticalEndpoints,
+    Key,
+    LiveObject,
+    Workload,
+)
 from sync.firewall.zone_networks import NOTHING
 from sync.options import Essential, ZoneOptions
 from sync.plan.differences import differences
@@ -23,8 +30,8 @@ V4 = 4
 DNS_POD = (V4, 0x0AF40003)  # 10.244.0.3
 WEB_POD = (V4, 0x0AF40105)
 API_SERVER = (V4, 0xC000020A)  # 192.0.2.10
-DNS = Lifeline("cluster DNS", "10.244.0.3", DNS_POD, 17, 53)
-API = Lifeline("the API server", "192.0.2.10", API_SERVER, 6, 6443)
+DNS = CriticalEndpoint("cluster DNS", "10.244.0.3", DNS_POD, 17, 53)
+API = CriticalEndpoint("the API server", "192.0.2.10", API_SERVER, 6, 6443)
 ESSENTIAL = Essential("egress", "all()", "", ("192.0.2.10/32",), ("6443/tcp",))
 
 
@@ -37,7 +44,7 @@ def workload(name: str, address: tuple[int, int], **labels: str) -> Workload:
 class Cluster:
     """A cluster that tells of its lifelines, and counts how often it is asked."""
 
-    def __init__(self, found: Lifelines) -> None:
+    def __init__(self, found: CriticalEndpoints) -> None:
         self.found = found
         self.asked = 0
 
@@ -47,7 +54,7 @@ class Cluster:
     def facts(self, zone_label: str) -> ClusterFacts:
         raise AssertionError("nobody asks for that here")
 
-    def lifelines(self) -> Lifelines:
+    def lifelines(self) -> CriticalEndpoints:
         self.asked += 1
         return self.found
 
@@ -64,7 +71,7 @@ PODS = (
 
 @pytest.fixture
 def cluster() -> Cluster:
-    return Cluster(Lifelines(PODS, (DNS, API)))
+    return Cluster(CriticalEndpoints(PODS, (DNS, API)))
 
 
 def desired(*words: Word, mode: Any = "enforced", **zones: Any) -> Manifests:
@@ -108,7 +115,7 @@ def test_a_rule_that_denies_dns_is_named_for_it(cluster: Cluster) -> None:
 def test_the_other_end_has_a_say_too(cluster: Cluster) -> None:
     """DNS itself in a zone that takes nothing from others."""
     pods = (workload("kube-system/coredns", DNS_POD, zone="db"), *PODS[1:])
-    cluster.found = Lifelines(pods, (DNS,))
+    cluster.found = CriticalEndpoints(pods, (DNS,))
     assert guarded(cluster, desired()) == []
     (blocker,) = guarded(cluster, desired(unzoned_pods="deny"))
     assert "(shop/tool to kube-system/coredns port 53: fw.pan-zone-db[ingress" in blocker.message
@@ -118,7 +125,7 @@ def test_the_other_end_has_a_say_too(cluster: Cluster) -> None:
 def test_a_label_that_names_no_zone_cuts_off_too(cluster: Cluster) -> None:
     """DNS itself with a mistyped zone: every pod would lose it."""
     pods = (workload("kube-system/coredns", DNS_POD, zone="typo"), *PODS[1:])
-    cluster.found = Lifelines(pods, (DNS,))
+    cluster.found = CriticalEndpoints(pods, (DNS,))
     (blocker,) = guarded(cluster, desired())
     assert "2 workloads would lose cluster DNS" in blocker.message
     assert "fw.pan-unknown-zone[ingress 0]" in blocker.message
@@ -126,7 +133,7 @@ def test_a_label_that_names_no_zone_cuts_off_too(cluster: Cluster) -> None:
 
 def test_a_new_zone_that_an_older_chain_keeps_out_counts(cluster: Cluster) -> None:
     dns = workload("kube-system/coredns", DNS_POD, zone="db", **{"k8s-app": "kube-dns"})
-    cluster.found = Lifelines((dns, *PODS[1:]), (DNS,))
+    cluster.found = CriticalEndpoints((dns, *PODS[1:]), (DNS,))
     egress = Essential("egress", "all()", "k8s-app == 'kube-dns'")
     pods_of_db = (rule("r", from_=["db"], to=["lab"], service=["any"]),)
     first = desired(*pods_of_db, essentials=(egress,))
@@ -137,7 +144,7 @@ def test_a_new_zone_that_an_older_chain_keeps_out_counts(cluster: Cluster) -> No
 
 def test_essentials_and_zones_that_hold_it_let_it_through(cluster: Cluster) -> None:
     assert guarded(cluster, desired(essentials=(ESSENTIAL,))) == []
-    cluster.found = Lifelines(PODS, (DNS,))
+    cluster.found = CriticalEndpoints(PODS, (DNS,))
     assert guarded(cluster, desired()) == []
     assert cluster.asked == 2
 
@@ -160,7 +167,7 @@ def test_only_chains_that_are_new_are_asked_about(cluster: Cluster) -> None:
 
 
 def test_what_a_right_is_missing_for_is_not_known(cluster: Cluster) -> None:
-    cluster.found = Lifelines(unknown_because="cluster c refuses to list pods")
+    cluster.found = CriticalEndpoints(unknown_because="cluster c refuses to list pods")
     (blocker,) = guarded(cluster, desired())
     assert (blocker.guard, blocker.approvable) == ("essentials", True)
     assert "cluster c refuses to list pods; see that zones.essentials has" in blocker.message
@@ -168,19 +175,19 @@ def test_what_a_right_is_missing_for_is_not_known(cluster: Cluster) -> None:
 
 def test_a_lifeline_that_is_nowhere_to_be_found_is_not_known(cluster: Cluster) -> None:
     missing = "cluster c has no EndpointSlices of cluster DNS"
-    cluster.found = Lifelines(PODS, (API,), (missing,))
+    cluster.found = CriticalEndpoints(PODS, (API,), (missing,))
     lost, unknown = guarded(cluster, desired())
     assert "1 workload would lose the API server" in lost.message
     assert f"is not known: {missing}; see that zones.essentials has" in unknown.message
     assert unknown.approvable
     # Where no pod is in a zone yet, none can lose it.
-    cluster.found = Lifelines((PODS[0],), (API,), (missing,))
+    cluster.found = CriticalEndpoints((PODS[0],), (API,), (missing,))
     assert guarded(cluster, desired()) == []
 
 
 def test_pods_of_another_family_cannot_lose_it(cluster: Cluster) -> None:
     v6 = workload("shop/web-1", (6, 0xFD00 << 112), zone="web")
-    cluster.found = Lifelines((v6,), (API,))
+    cluster.found = CriticalEndpoints((v6,), (API,))
     assert guarded(cluster, desired()) == []
 
 

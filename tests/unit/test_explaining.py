@@ -10,9 +10,9 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterFacts, Workload
 from sync.errors import UsageError
 from sync.firewall.configuration import Provenance, Snapshot
-from sync.queries.explain import End, Explained, asked_of, end_of, explained, packet_of
+from sync.queries.explain import AskedEnd, Explained, asked_of, end_of, explained, packet_of
 from sync.reconcile.desired import Cluster, desired
-from sync.reconcile.device_groups import DeviceGroupHere, Read
+from sync.reconcile.device_groups import Read, TierBinding
 from sync.store import Store, open_store
 from sync.translate.compiler import Options
 from sync.verify.packet_space import Packet
@@ -28,15 +28,15 @@ RULE = rule("yes", from_=["web"], to=["db"], service=["any"], action="allow")
 @pytest.mark.parametrize(
     ("text", "end"),
     [
-        ("web", End("web", None, "web")),
-        ("Zone 1.b_c-d", End("Zone 1.b_c-d", None, "Zone 1.b_c-d")),
-        ("10.1.2.3", End("", (4, 0x0A010203), "10.1.2.3")),
-        ("2001:db8::1", End("", (6, 0x20010DB8 << 96 | 1), "2001:db8::1")),
-        ("web@10.1.2.3", End("web", (4, 0x0A010203), "web@10.1.2.3")),
-        ("a@b@::1", End("a@b", (6, 1), "a@b@::1")),
+        ("web", AskedEnd("web", None, "web")),
+        ("Zone 1.b_c-d", AskedEnd("Zone 1.b_c-d", None, "Zone 1.b_c-d")),
+        ("10.1.2.3", AskedEnd("", (4, 0x0A010203), "10.1.2.3")),
+        ("2001:db8::1", AskedEnd("", (6, 0x20010DB8 << 96 | 1), "2001:db8::1")),
+        ("web@10.1.2.3", AskedEnd("web", (4, 0x0A010203), "web@10.1.2.3")),
+        ("a@b@::1", AskedEnd("a@b", (6, 1), "a@b@::1")),
     ],
 )
-def test_an_end_is_a_zone_an_address_or_both(text: str, end: End) -> None:
+def test_an_end_is_a_zone_an_address_or_both(text: str, end: AskedEnd) -> None:
     assert end_of(text) == end
 
 
@@ -120,8 +120,8 @@ class Place:
         self.cluster = Cluster(
             "c",
             (
-                DeviceGroupHere("main", "one", "fw1", 1, "enforced"),
-                DeviceGroupHere("main", "two", "fw2", 2, "staged"),
+                TierBinding("main", "one", "fw1", 1, "enforced"),
+                TierBinding("main", "two", "fw2", 2, "staged"),
             ),
             self.memory,
             None,

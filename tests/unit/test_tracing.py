@@ -15,7 +15,7 @@ from sync import tracing as module
 from sync.calico.ownership import owner_labels
 from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.store import Store, open_store
 from sync.tracing import observed, step, tracing
 from sync.translate.compiler import Options
@@ -57,7 +57,7 @@ def synced(store: Store, cluster: WatchedCluster) -> None:
     run = store.run("a test")
     run_cycle(
         [source],
-        [Cluster("prod", (DeviceGroupHere("main", "dg"),), cluster, cluster.writer, None, True)],
+        [Cluster("prod", (TierBinding("main", "dg"),), cluster, cluster.writer, None, True)],
         store,
         Options((), True, cluster.owner),
         run,

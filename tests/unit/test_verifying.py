@@ -18,7 +18,7 @@ from sync.queries.explain import Explained, asked_of, explained
 from sync.queries.verification import Verified, verified
 from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere, Read
+from sync.reconcile.device_groups import Read, TierBinding
 from sync.reconcile.result import Result
 from sync.store import Lease, Store, open_store
 from sync.translate.compiler import Options
@@ -72,7 +72,7 @@ class Place:
 
     @property
     def cluster(self) -> Cluster:
-        here = DeviceGroupHere("main", "one", TIER, 101, self.mode)
+        here = TierBinding("main", "one", TIER, 101, self.mode)
         memory = self.memory
         return Cluster("c", (here,), memory, memory.writer, memory, repair_drift=True)
 

@@ -24,8 +24,8 @@ from sync.clusters.kubernetes.auth.renewal import Renewal
 from sync.clusters.kubernetes.connection import (
     MAX_ERROR_BYTES,
     NEVER_SENT,
-    Line,
-    Meant,
+    ApiConnection,
+    IntendedCluster,
     fenced,
     meant_for,
 )
@@ -90,7 +90,7 @@ class Api:
         self.sleep = sleep or self._stopping.wait
         self._renewal = Renewal(name, connect)
         self._seconds = seconds
-        self._line: Line | None = None
+        self._line: ApiConnection | None = None
         self._lock = threading.Lock()
         self.ages = ListAges(name)
 
@@ -256,7 +256,7 @@ class Api:
         )
 
     def _begin(
-        self, line: Line, asked: "_Request", timeout: urllib3.Timeout, call: Call
+        self, line: ApiConnection, asked: "_Request", timeout: urllib3.Timeout, call: Call
     ) -> "_Begun":
         headers = line.headers
         body: bytes | Iterator[bytes] | None = asked.body
@@ -264,7 +264,7 @@ class Api:
             headers = {**headers, "Content-Length": str(len(asked.body))}
             if asked.fence:
                 body = fenced(asked.body, asked.fence)
-        meant = Meant(asked.uid, self.name, f"{line.prefix}{KUBE_SYSTEM}", line.headers)
+        meant = IntendedCluster(asked.uid, self.name, f"{line.prefix}{KUBE_SYSTEM}", line.headers)
         before = meant_for.set(meant if asked.uid else None)
         try:
             answer: urllib3.BaseHTTPResponse = line.pool.urlopen(
@@ -320,7 +320,11 @@ class Api:
             )
 
     def _failed(
-        self, line: Line, asked: "_Request", call: Call, error: urllib3.exceptions.HTTPError
+        self,
+        line: ApiConnection,
+        asked: "_Request",
+        call: Call,
+        error: urllib3.exceptions.HTTPError,
     ) -> ApiError:
         if call.cut or silent(error):
             return self._late(asked)
@@ -356,7 +360,7 @@ class Api:
             sent=sent,
         )
 
-    def _current(self, instead_of: Line | None = None) -> Line:
+    def _current(self, instead_of: ApiConnection | None = None) -> ApiConnection:
         known = self._line
         needed = known is None or known is instead_of
         # To renew one may take long, a plugin may run: meanwhile other threads use what there is.
@@ -367,11 +371,11 @@ class Api:
             known = self._line
             # Another thread may still use the old one: it is left to the garbage collector.
             if known is None or known is instead_of:
-                known = Line.of(self._renewal.connect())
+                known = ApiConnection.of(self._renewal.connect())
             else:
                 connection = self._renewal.renewed(known.connection)
                 if connection is not known.connection:
-                    known = Line.of(connection)
+                    known = ApiConnection.of(connection)
             self._line = known
             return known
         finally:
@@ -395,7 +399,7 @@ class _Request:
 class _Begun:
     """An answer whose head has come: what it answers, over which line, and in which call."""
 
-    line: Line
+    line: ApiConnection
     asked: _Request
     call: Call
     answer: urllib3.BaseHTTPResponse

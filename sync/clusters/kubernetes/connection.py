@@ -21,7 +21,7 @@ MAX_ERROR_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ApiConnection:
     """What all requests over one connection share, worked out once.
 
     A first sync sends thousands of them, and the processor's time is what it waits for.
@@ -34,7 +34,7 @@ class Line:
     secrets: Sequence[str] = field(repr=False)
 
     @classmethod
-    def of(cls, connection: Connection) -> "Line":
+    def of(cls, connection: Connection) -> "ApiConnection":
         client = connection.client
         host = client.configuration.host
         pool = client.rest_client.pool_manager.connection_from_url(host)
@@ -58,7 +58,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
+class IntendedCluster:
     """The cluster that a write is meant for, and how it is asked who it is."""
 
     uid: str
@@ -67,7 +67,7 @@ class Meant:
     headers: Mapping[str, str] = field(repr=False)
 
 
-meant_for: Final[ContextVar[Meant | None]] = ContextVar("meant", default=None)
+meant_for: Final[ContextVar[IntendedCluster | None]] = ContextVar("meant", default=None)
 
 
 class _InOnePiece(WatchedConnection):
@@ -94,7 +94,7 @@ class _InOnePiece(WatchedConnection):
             self._pieces = None
         self.send(b"".join(pieces))
 
-    def _meet(self, meant: "Meant") -> None:
+    def _meet(self, meant: "IntendedCluster") -> None:
         """Ask over this connection which cluster it reaches."""
         super().request("GET", meant.url, headers=meant.headers, preload_content=False)
         answer = self.getresponse()

@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
-from sync.clusters.cluster import Lifeline, Lifelines, Workload
+from sync.clusters.cluster import CriticalEndpoint, CriticalEndpoints, Workload
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.inventory import RUNNING
@@ -43,7 +43,7 @@ _WHERE: Final = (
 )
 
 
-def read_lifelines(api: Api, *, page: int) -> Lifelines:
+def read_lifelines(api: Api, *, page: int) -> CriticalEndpoints:
     """The lifelines and one pod of each workload, read in pages of `page` objects.
 
     `ApiError` for anything but a missing right.
@@ -53,10 +53,10 @@ def read_lifelines(api: Api, *, page: int) -> Lifelines:
     except ApiError as error:
         if error.status != HTTPStatus.FORBIDDEN:
             raise
-        return Lifelines(unknown_because=str(error))
+        return CriticalEndpoints(unknown_because=str(error))
 
 
-def _read(api: Api, page: int) -> Lifelines:
+def _read(api: Api, page: int) -> CriticalEndpoints:
     # Two labels may lead to one slice.
     lifelines = dict.fromkeys(
         lifeline
@@ -91,7 +91,7 @@ def _read(api: Api, page: int) -> Lifelines:
         return ()
 
     api.collected("/api/v1/pods", "Pod", note, page=page, selector=RUNNING)
-    return Lifelines(
+    return CriticalEndpoints(
         tuple(workloads.values()), tuple(lifelines), tuple(_missing(api.name, lifelines))
     )
 
@@ -131,7 +131,7 @@ def _addresses(pod: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
     return tuple(address(each["ip"]) for each in found)
 
 
-def _missing(cluster: str, lifelines: Iterable[Lifeline]) -> Iterator[str]:
+def _missing(cluster: str, lifelines: Iterable[CriticalEndpoint]) -> Iterator[str]:
     found = {each.name for each in lifelines}
     for name in dict.fromkeys(where.lifeline for where in _WHERE):
         if name not in found:
@@ -143,7 +143,7 @@ def _missing(cluster: str, lifelines: Iterable[Lifeline]) -> Iterator[str]:
             yield f"cluster {cluster} has no EndpointSlices of {name} ({looked})"
 
 
-def _lifelines(places: Sequence[_Where], slice_: Mapping[str, Any]) -> Iterator[Lifeline]:
+def _lifelines(places: Sequence[_Where], slice_: Mapping[str, Any]) -> Iterator[CriticalEndpoint]:
     labels = slice_["metadata"].get("labels") or {}
     if slice_["addressType"] == "FQDN":
         return
@@ -157,7 +157,9 @@ def _lifelines(places: Sequence[_Where], slice_: Mapping[str, Any]) -> Iterator[
             for endpoint in slice_.get("endpoints") or ():
                 for host in endpoint["addresses"]:
                     protocol = _PROTOCOLS[port.get("protocol") or "TCP"]
-                    yield Lifeline(where.lifeline, host, address(host), protocol, port["port"])
+                    yield CriticalEndpoint(
+                        where.lifeline, host, address(host), protocol, port["port"]
+                    )
 
 
 def labelled(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sync.calico.objects import API_VERSION, KINDS
-from sync.clusters.cluster import Said
+from sync.clusters.cluster import EventText
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
 
@@ -72,7 +72,7 @@ class KubernetesEvents:
         # `kubectl describe` asks for Events by it.
         return _reference(API_VERSION, kind, name, "", str(uid or ""))
 
-    def record(self, regarding: Mapping[str, str], said: Said) -> bool:
+    def record(self, regarding: Mapping[str, str], said: EventText) -> bool:
         now = self._clock()
         key = (regarding["kind"], regarding["name"], said.reason, said.note)
         known = self._series.get(key)

@@ -20,8 +20,8 @@ from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.calico.ownership import merged, ours_of, stamped
 from sync.clusters.cluster import (
     ClusterFacts,
+    CriticalEndpoints,
     Key,
-    Lifelines,
     LiveObject,
     NotWrittenError,
     OutOfReachError,
@@ -108,7 +108,7 @@ class KubernetesReader:
             others, because = read_selectable(self._api, page=_PAGE)
             return replace(facts, selectable=others, selectable_because=because)
 
-    def lifelines(self) -> Lifelines:
+    def lifelines(self) -> CriticalEndpoints:
         """Its DNS and API server, and a pod of each workload."""
         with self._sensible():
             return read_lifelines(self._api, page=_PAGE)

@@ -7,11 +7,11 @@ from lxml import etree
 from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.parse.objects import read_predefined
 from sync.firewall.parse.xml import Remarks
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import PanoramaError, RefusedError
 
 
-def predefined(member: Member) -> Mapping[str, Application | ApplicationGroup]:
+def predefined(member: PanoramaHost) -> Mapping[str, Application | ApplicationGroup]:
     """App-IDs by name, containers as groups; `PanoramaError` if they are not to be had whole."""
     content = etree.Element("predefined")
     for kind in ("application", "application-container"):
@@ -20,7 +20,7 @@ def predefined(member: Member) -> Mapping[str, Application | ApplicationGroup]:
     return read_predefined(content, Remarks())
 
 
-def _subtree(member: Member, kind: str) -> etree._Element:
+def _subtree(member: PanoramaHost, kind: str) -> etree._Element:
     """All of one kind. Both ways are documented for firewalls, neither for every Panorama."""
     xpath = f"/predefined/{kind}"
     try:

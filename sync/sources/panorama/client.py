@@ -9,7 +9,7 @@ from typing import Final
 
 from lxml import etree
 
-from sync.sources.panorama.connection import Line, NoSuchNodeError, PanoramaError
+from sync.sources.panorama.connection import NoSuchNodeError, PanoramaConnection, PanoramaError
 from sync.sources.panorama.devices import Firewall, Panorama, Xapi
 
 _TRIES: Final = 3
@@ -17,11 +17,11 @@ _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _NOT_PRESENT: Final = "7"  # the code of a success that holds nothing
 
-Credentials = Callable[[], "Key"]
+Credentials = Callable[[], "ApiKey"]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """An API key, or a user and a password that one is made for; in no text of itself."""
 
     key: str | None = field(repr=False)
@@ -29,7 +29,7 @@ class Key:
     password: str = field(default="", repr=False)
 
 
-class Member:
+class PanoramaHost:
     """One host of a Panorama: its configurations, and what it and its firewalls tell.
 
     Threads may share it. `credentials` are asked for when a key is needed: files may have changed.
@@ -38,7 +38,7 @@ class Member:
 
     def __init__(
         self,
-        line: Line,
+        line: PanoramaConnection,
         credentials: Credentials,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
@@ -137,7 +137,7 @@ class Member:
             return True
 
 
-def _key_of(member: "weakref.ref[Member]") -> str:
+def _key_of(member: "weakref.ref[PanoramaHost]") -> str:
     found = member()
     assert found is not None, "whoever asks holds it"
     return found.current_key()

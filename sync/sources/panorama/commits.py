@@ -6,7 +6,7 @@ from typing import Final
 
 from lxml import etree
 
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import PanoramaError, RefusedError
 
 _AUDIT: Final = "<show><config><audit><info></info></audit></config></show>"
@@ -33,7 +33,7 @@ class Commit:
         return str(self.number) if self.kind == _AUDITED else f"{self.kind} {self.number}"
 
 
-def state_of(member: Member) -> str:
+def state_of(member: PanoramaHost) -> str:
     """`primary-active`, `secondary-passive`, …; `alone` where there is no pair."""
     found = member.op(_STATE)
     if (found.findtext("enabled") or "").strip() == "no":
@@ -46,7 +46,7 @@ def leads(state: str) -> bool:
     return state == "alone" or state.rpartition("-")[2] == "active"
 
 
-def newest_commit(member: Member) -> Commit:
+def newest_commit(member: PanoramaHost) -> Commit:
     """The newest commit, by the audit's versions or, where that is not told, by commit jobs."""
     try:
         found = _newest_version(member.op(_AUDIT))

@@ -11,7 +11,7 @@ from typing import Final
 
 from lxml import etree
 
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import PanoramaError
 
 _DEVICE: Final = "/config/devices/entry[@name='localhost.localdomain']"
@@ -35,12 +35,12 @@ class Read:
     administrators: tuple[str, ...] = ()
 
 
-def running(member: Member, release: str) -> Read:
+def running(member: PanoramaHost, release: str) -> Read:
     """The running configuration; `PanoramaError` if it is not whole."""
     return Read(_config(member, release, member.show))
 
 
-def candidate(member: Member, release: str) -> Read | None:
+def candidate(member: PanoramaHost, release: str) -> Read | None:
     """The candidate configuration; None if it changed while it was read.
 
     It has no version, so it is read twice: what is the same both times stood so, all of it at
@@ -67,7 +67,7 @@ def candidate(member: Member, release: str) -> Read | None:
 
 
 def _config(
-    member: Member, release: str, read: Callable[[str], etree._Element | None]
+    member: PanoramaHost, release: str, read: Callable[[str], etree._Element | None]
 ) -> etree._Element:
     xpaths = (_SHARED, _GROUPS, *_TEMPLATES, _ANCESTORS, _HIERARCHY)
     with ThreadPoolExecutor(len(xpaths), "panorama") as pool:
@@ -85,7 +85,7 @@ def _config(
     return config
 
 
-def _require_whole(member: Member, config: etree._Element) -> None:
+def _require_whole(member: PanoramaHost, config: etree._Element) -> None:
     """Hold a configuration to what every Panorama has.
 
     Without shared objects or device groups rules would be missing, without their parents device

@@ -98,7 +98,7 @@ class NoSuchNodeError(RefusedError):
 _MAX_TAGS = 20_000_000
 
 
-class Line:
+class PanoramaConnection:
     """Connections to one host. Threads may share it; `slots` are shared by a Panorama's hosts."""
 
     def __init__(

@@ -1,8 +1,8 @@
 """pan-os-python's devices, whose calls go over our verified connection.
 
 By itself pan-os-python verifies no certificate, sends the key in the body, reads `.panrc` files,
-logs what it hears and parses and copies each answer. Here it builds the requests, and `Line` sends
-them and reads the answers.
+logs what it hears and parses and copies each answer. Here it builds the requests, and
+`PanoramaConnection` sends them and reads the answers.
 
 Source: pan-os-python 1.13 (`panos/base.py`, `XapiWrapper`), pan-python 0.17 (`pan/xapi.py`).
 """
@@ -16,7 +16,7 @@ from pan.xapi import PanXapi, PanXapiError
 from panos import firewall, panorama
 from panos.base import PanDevice
 
-from sync.sources.panorama.connection import Line, PanoramaError
+from sync.sources.panorama.connection import PanoramaConnection, PanoramaError
 
 _PARAMETERS: Final = ("type", "action", "user", "password", "cmd", "xpath", "target", "vsys")
 """All that a request may hold besides the key, in the order in which it is sent."""
@@ -28,7 +28,13 @@ class Xapi(PanDevice.XapiWrapper):  # type: ignore[misc]  # pan-os-python has no
     It is not wrapped as pan-os-python wraps it: no copy of the answer, no call of an HA peer.
     """
 
-    def __init__(self, device: PanDevice, line: Line, key: str | None, serial: str | None = None):
+    def __init__(
+        self,
+        device: PanDevice,
+        line: PanoramaConnection,
+        key: str | None,
+        serial: str | None = None,
+    ):
         # PanXapi.__init__ is not called: it reads .panrc files.
         self.pan_device = device
         self.api_key = key
@@ -113,7 +119,7 @@ class Panorama(panorama.Panorama):  # type: ignore[misc]  # pan-os-python has no
 
     FIREWALL_CLASS = Firewall
 
-    def __init__(self, line: Line, current_key: Callable[[], str]) -> None:
+    def __init__(self, line: PanoramaConnection, current_key: Callable[[], str]) -> None:
         super().__init__(line.host, port=line.port)
         self._line = line
         self._current_key = current_key

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from sync.firewall.configuration import Configuration, family_of
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import PanoramaError
 
 _DEVICE_GROUPS: Final = "<show><devicegroups></devicegroups></show>"
@@ -13,7 +13,7 @@ _PUSHED: Final = "In Sync"
 
 
 def not_pushed(
-    member: Member, configuration: Configuration, device_groups: Collection[str]
+    member: PanoramaHost, configuration: Configuration, device_groups: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """The serial numbers of such firewalls, by device group: its own and those of all below it.
 

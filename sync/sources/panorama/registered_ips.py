@@ -22,7 +22,7 @@ from sync.firewall.parse.xml import text
 from sync.firewall.runtime import Registrations, Tagged, tagged
 from sync.net.addresses import AddressSet
 from sync.sources import Memory
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaError, RefusedError
 
 PAGE: Final = 500
@@ -40,7 +40,7 @@ _Place = tuple[str, str]
 _Row = tuple[str, tuple[str, ...]]
 
 
-class LastTold:
+class RegistrationCache:
     """What each firewall told last: while it does not tell, that counts for so many seconds.
 
     A firewall that restarts must not widen every deny with a dynamic group. One that stays silent
@@ -93,11 +93,11 @@ class LastTold:
 
 
 def registrations(
-    member: Member,
+    member: PanoramaHost,
     configuration: Configuration,
     device_groups: Collection[str],
     devices: Collection[str],
-    last: LastTold,
+    last: RegistrationCache,
 ) -> dict[str, Registrations]:
     """What is registered for each of these device groups that sees a dynamic address group.
 
@@ -178,7 +178,7 @@ def _places(
 # --- what they tell -------------------------------------------------------------------------------
 
 
-def _told(member: Member, place: _Place) -> Tagged | str:
+def _told(member: PanoramaHost, place: _Place) -> Tagged | str:
     """What is registered there, or a clause that says why that is not known."""
     serial, vsys = place
     name = f"firewall {serial}" if serial else "the Panorama"
@@ -195,7 +195,7 @@ def _told(member: Member, place: _Place) -> Tagged | str:
         return f"{name} did not answer"
 
 
-def _addresses(member: Member, place: _Place) -> list[tuple[AddressSet, tuple[str, ...]]]:
+def _addresses(member: PanoramaHost, place: _Place) -> list[tuple[AddressSet, tuple[str, ...]]]:
     """`ValueError` with the rest of a clause if not all of it can be known."""
     found = []
     for address, tags in _rows(member, place):
@@ -206,7 +206,7 @@ def _addresses(member: Member, place: _Place) -> list[tuple[AddressSet, tuple[st
     return found
 
 
-def _rows(member: Member, place: _Place) -> list[_Row]:
+def _rows(member: PanoramaHost, place: _Place) -> list[_Row]:
     for _ in range(_TRIES):
         count = _count(_asked(member, place, "<all><option>count</option></all>"))
         if count > MOST:
@@ -217,7 +217,7 @@ def _rows(member: Member, place: _Place) -> list[_Row]:
     raise ValueError("does not tell as many addresses as it has registered")
 
 
-def _all_pages(member: Member, place: _Place, count: int) -> list[_Row]:
+def _all_pages(member: PanoramaHost, place: _Place, count: int) -> list[_Row]:
     """The rows of all pages; fewer if they moved from one to another meanwhile."""
     rows: list[_Row] = []
     while True:
@@ -233,7 +233,7 @@ def _all_pages(member: Member, place: _Place, count: int) -> list[_Row]:
             return rows
 
 
-def _asked(member: Member, place: _Place, inner: str) -> etree._Element:
+def _asked(member: PanoramaHost, place: _Place, inner: str) -> etree._Element:
     command = f"<show><object><registered-ip>{inner}</registered-ip></object></show>"
     return member.op(command, *place)
 

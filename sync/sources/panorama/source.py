@@ -22,12 +22,12 @@ from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.parse.configuration import read_configuration
 from sync.firewall.parse.document import panorama
 from sync.sources.panorama.app_ids import predefined
-from sync.sources.panorama.client import Member
+from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.commits import Commit, leads, newest_commit, state_of
 from sync.sources.panorama.config_tree import Read, candidate, running
 from sync.sources.panorama.connection import PanoramaError, RefusedError
 from sync.sources.panorama.push_status import not_pushed
-from sync.sources.panorama.registered_ips import LastTold, registrations
+from sync.sources.panorama.registered_ips import RegistrationCache, registrations
 from sync.transport.spreading import sooner
 
 _SYSTEM: Final = "<show><system><info></info></system></show>"
@@ -64,12 +64,12 @@ class PanoramaSource:
     def __init__(
         self,
         name: str,
-        members: Sequence[Member],
+        members: Sequence[PanoramaHost],
         full_read_interval: timedelta,
         registered_interval: timedelta,
         device_groups: Collection[str],
         devices: Collection[str],
-        last_told: LastTold,
+        last_told: RegistrationCache,
         view: View = "running",
         now: Callable[[], float] = time.monotonic,
         spread: Callable[[float], float] = sooner,
@@ -83,7 +83,7 @@ class PanoramaSource:
         self._last_told = last_told
         self._view = view
         self._now = now
-        self._active: Member | None = members[0] if len(members) == 1 else None
+        self._active: PanoramaHost | None = members[0] if len(members) == 1 else None
         self._newest: Commit | None = None
         self._snapshot: Snapshot | None = None
         # What made it due: a member, its version and a full read; then when firewalls were asked.
@@ -129,7 +129,7 @@ class PanoramaSource:
 
     # --- what is configured -----------------------------------------------------------------------
 
-    def _configured(self, member: Member, commit: Commit) -> tuple[Commit, Snapshot]:
+    def _configured(self, member: PanoramaHost, commit: Commit) -> tuple[Commit, Snapshot]:
         """A snapshot of the configuration and the content, and the commit that it is of."""
         look = candidate if self._view == "candidate" else running
         for _ in range(_TRIES):
@@ -150,7 +150,7 @@ class PanoramaSource:
             f"during each of {_TRIES} reads; the next poll tries again"
         )
 
-    def _provenance(self, member: Member, commit: Commit, read: Read) -> Provenance:
+    def _provenance(self, member: PanoramaHost, commit: Commit, read: Read) -> Provenance:
         origin = f"Panorama {member.host}"
         if read.pending:
             version = f"{commit.version} and what is pending"
@@ -160,7 +160,7 @@ class PanoramaSource:
         )
 
     def _predefined(
-        self, member: Member, version: str
+        self, member: PanoramaHost, version: str
     ) -> Mapping[str, Application | ApplicationGroup]:
         """The App-IDs of a version of the content; those known so far if they are not to be had."""
         if not version or version != self._content_version:
@@ -175,7 +175,7 @@ class PanoramaSource:
 
     # --- what firewalls tell ----------------------------------------------------------------------
 
-    def _told(self, member: Member, configured: Snapshot) -> Snapshot:
+    def _told(self, member: PanoramaHost, configured: Snapshot) -> Snapshot:
         if not self._device_groups:
             return configured
         configuration = configured.configuration
@@ -203,7 +203,7 @@ class PanoramaSource:
 
     # --- the active member ------------------------------------------------------------------------
 
-    def _asked(self) -> tuple[Member, Commit]:
+    def _asked(self) -> tuple[PanoramaHost, Commit]:
         """The member that is active, and what its running configuration is the work of."""
         known = self._active
         if known is not None:
@@ -217,10 +217,10 @@ class PanoramaSource:
         self._active = self._find_active()
         return self._active, self._noted(newest_commit(self._active))
 
-    def _find_active(self) -> Member:
+    def _find_active(self) -> PanoramaHost:
         states: dict[str, str] = {}
         failed: list[SourceError] = []
-        active: list[Member] = []
+        active: list[PanoramaHost] = []
         for member in self._members:
             try:
                 state = state_of(member)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sync.clusters.cluster import Lifelines, Workload
+from sync.clusters.cluster import CriticalEndpoints, Workload
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
 from sync.clusters.kubernetes.errors import ApiError
@@ -32,11 +32,11 @@ def dns(**fields: Any) -> dict[str, Any]:
     return {**usual, **fields}
 
 
-def lifelines(api: Api) -> Lifelines:
+def lifelines(api: Api) -> CriticalEndpoints:
     return read_lifelines(api, page=500)
 
 
-def pods(found: Lifelines) -> list[str]:
+def pods(found: CriticalEndpoints) -> list[str]:
     return [each.name for each in found.workloads]
 
 

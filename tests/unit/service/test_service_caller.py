@@ -14,7 +14,7 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import WatchNotice
 from sync.errors import StoreError
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.service import caller as module
 from sync.service.caller import ClusterCaller
 from sync.service.metrics import Metrics
@@ -65,7 +65,7 @@ class World:
 
     @contextmanager
     def working(self) -> Iterator[ClusterCaller]:
-        groups = (DeviceGroupHere("main", "dg"),)
+        groups = (TierBinding("main", "dg"),)
         caller = ClusterCaller(
             cluster=Cluster("prod", groups, self.cluster, None, self.cluster, repair_drift=True),
             sources={"main": self.polled},

@@ -9,7 +9,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from sync.calico.objects import GlobalNetworkSet
-from sync.clusters.cluster import Said
+from sync.clusters.cluster import EventText
 from sync.errors import ClusterError, LeaseError, SourceError
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker
@@ -177,7 +177,7 @@ def test_all_channels_share_the_time_that_the_end_has() -> None:
 class Recorder:
     """Keeps Events; `error` is what each write raises."""
 
-    events: list[tuple[str, Said]] = field(default_factory=list)
+    events: list[tuple[str, EventText]] = field(default_factory=list)
     error: Exception | None = None
     tries: int = 0
     goes: threading.Event = field(default_factory=threading.Event)
@@ -185,7 +185,7 @@ class Recorder:
     def tier(self, name: str) -> Mapping[str, str] | None:
         return None if name == "gone" else {"kind": "Tier", "name": name}
 
-    def record(self, regarding: Mapping[str, str], said: Said) -> bool:
+    def record(self, regarding: Mapping[str, str], said: EventText) -> bool:
         self.tries += 1
         assert self.goes.wait(60)
         if self.error:

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from sync.calico.ownership import owner_labels
 from sync.errors import StoreError, UsageError
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.service import heartbeat, host, worker
 from sync.service import service as whole
 from sync.service.configuration import ConfigurationFile, digest
@@ -25,7 +25,7 @@ from sync.service.host import Host
 from sync.service.metrics import Metrics
 from sync.service.service import Service, Timing
 from sync.sources.snapshot_cache import keep, kept
-from sync.store import Run, Store, open_store
+from sync.store import Recorder, Store, open_store
 from sync.store.audit import Filter, records
 from sync.store.source_cache import StoredMemory
 from sync.store.verification import verify
@@ -88,7 +88,7 @@ def service(
     cluster = cluster or world.cluster
     return Service(
         [world.source],
-        [Cluster("prod", (DeviceGroupHere("main", "dg"),), cluster, cluster.writer, cluster, True)],
+        [Cluster("prod", (TierBinding("main", "dg"),), cluster, cluster.writer, cluster, True)],
         world.store,
         Options((), True, cluster.owner),
         world.timing,
@@ -244,14 +244,14 @@ def test_it_says_for_whom_it_stands_by(world: World) -> None:
 def test_a_write_that_fails_makes_it_not_ready_though_smaller_ones_work(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def intend(self: Run, *_: object, **__: object) -> Any:
+    def intend(self: Recorder, *_: object, **__: object) -> Any:
         raise StoreError("the disk is full")
 
     world.timing = replace(TIMING, lease_ttl=SHORT)
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
         with monkeypatch.context() as failing:
-            failing.setattr(Run, "intend", intend)
+            failing.setattr(Recorder, "intend", intend)
             world.source.says(address("a", "10.0.0.2"), group("web", "a"), version="2")
             until(lambda: "[-] cluster prod: the disk is full" in world.ask("/readyz")[1])
         until(lambda: world.cluster.nets() == {"pan.web": ["10.0.0.2/32"]})

@@ -21,7 +21,7 @@ from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable, Wat
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
 from sync.reconcile.desired import Cluster
-from sync.reconcile.device_groups import DeviceGroupHere
+from sync.reconcile.device_groups import TierBinding
 from sync.service import worker as module
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -81,7 +81,7 @@ class World:
     def _worker(self) -> ClusterWorker:
         prod = Cluster(
             "prod",
-            (DeviceGroupHere("main", "dg"),),
+            (TierBinding("main", "dg"),),
             self.cluster,
             self.cluster.writer,
             self.cluster,

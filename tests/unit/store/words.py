@@ -16,7 +16,7 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
 from sync.plan.plan import Origin
-from sync.store import Clock, Conclusion, Outcome, Record, Run, Store, open_store
+from sync.store import Clock, Conclusion, Outcome, Record, Recorder, Store, open_store
 from sync.store.leases import taken
 from sync.store.records import FIELDS
 
@@ -51,21 +51,21 @@ def ticking(start: datetime = START) -> Clock:
 
 
 def intend(
-    run: Run, cluster: str, changes: Sequence[Change], origins: Sequence[Origin] = ORIGINS
+    run: Recorder, cluster: str, changes: Sequence[Change], origins: Sequence[Origin] = ORIGINS
 ) -> list[Record]:
     """Intend the changes under a lease of their own."""
     with taken(run.database, cluster, "test", LONG) as lease:
         return run.intend(lease, changes, origins)
 
 
-def recover(run: Run, intent: Record, found: Manifest | None) -> Record:
+def recover(run: Recorder, intent: Record, found: Manifest | None) -> Record:
     """Recover one intent under a lease of its own."""
     with taken(run.database, intent.cluster, "test", LONG) as lease:
         [record] = run.recover(lease, [(intent, found)])
         return record
 
 
-def apply(run: Run, cluster: str, *changes: Change) -> list[Record]:
+def apply(run: Recorder, cluster: str, *changes: Change) -> list[Record]:
     """Intend the changes and conclude that all were applied; the outcomes."""
     intents = intend(run, cluster, changes)
     return run.conclude([Conclusion(intent, Outcome.APPLIED) for intent in intents])

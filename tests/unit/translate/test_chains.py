@@ -18,10 +18,10 @@ from sync.options import ZoneDefinition, ZoneOptions
 from sync.translate.chains import (
     GAP,
     LAST_DEFAULT,
-    Chain,
     Entry,
     Generation,
     Part,
+    ZoneChain,
     lay,
     parts_of,
     places,
@@ -51,14 +51,14 @@ def entry(
     return Entry(number, f"dg/pre/{number}", tuple(egress), tuple(ingress), annotations)
 
 
-def chain(*ports: int, staged: bool = False) -> Chain:
+def chain(*ports: int, staged: bool = False) -> ZoneChain:
     """A chain with one part for each port; the last one ends as chains do."""
     last = CalicoRule("Deny", annotations=((names.RULE_ANNOTATION, LAST_DEFAULT),))
     parts = tuple(
         Part((tcp(port, "10.0.0.0/8"), *([last] if number == len(ports) else [])), ())
         for number, port in enumerate(ports, 1)
     )
-    return Chain("fw", "trust", "all()", staged, 7, (("owner", "us"),), parts)
+    return ZoneChain("fw", "trust", "all()", staged, 7, (("owner", "us"),), parts)
 
 
 def keyed(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Manifest]:
@@ -68,7 +68,7 @@ def keyed(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Manifest]:
 # --- where rules are cut --------------------------------------------------------------------------
 
 
-def brought(chain: Chain, standing: Mapping[tuple[str, str], Manifest]) -> list[Manifest]:
+def brought(chain: ZoneChain, standing: Mapping[tuple[str, str], Manifest]) -> list[Manifest]:
     """What stands after the next writing, which is the last."""
     manifests, on_the_way = lay(chain, standing)
     assert not on_the_way

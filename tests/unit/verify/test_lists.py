@@ -8,7 +8,7 @@ from sync.firewall.services import TCP, Traffic
 from sync.net.addresses import EVERYWHERE, network
 from sync.net.ports import ports
 from sync.options import ZoneOptions
-from sync.verify.compare import Lists, Pods
+from sync.verify.compare import Pods, RuleLists
 from sync.verify.packet_space import Ends, Entry
 from sync.verify.profiles import Profiles
 
@@ -21,8 +21,8 @@ def of(action: Literal["allow", "deny"], port: str, rule: str, where: str = "") 
     return Entry(EVERYWHERE, EVERYONE, (Traffic(TCP, ports(port)),), action, rule, where)
 
 
-def lists(wanted: list[Entry], said: list[Entry]) -> Lists:
-    return Lists("a pod", "egress", wanted, said, KNOWN, Pods(KNOWN, None))
+def lists(wanted: list[Entry], said: list[Entry]) -> RuleLists:
+    return RuleLists("a pod", "egress", wanted, said, KNOWN, Pods(KNOWN, None))
 
 
 def test_what_an_earlier_rule_of_either_list_decides_is_no_difference() -> None:
