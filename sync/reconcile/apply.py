@@ -130,13 +130,15 @@ class _Write:
         if self.stopping():
             raise NotBegunError("zonebridge was asked to end before this was begun")
         found = self.live.get((change.kind, change.name))
-        if found and found.stands != change.before:
+        stands = found.stands if found else None
+        # What is gone from the cluster already needs the record of its deletion alone; what is to
+        # be changed is not created under a record that says so.
+        if stands != change.before and (found or change.after):
             raise NotWrittenError(
                 f"{change.kind} {change.name} was changed by another hand meanwhile; the next sync "
                 "plans it anew"
             )
         if change.after is None:
-            # What is gone from the cluster already needs its record alone.
             if found:
                 self.writer.delete(found)
         elif found is None:

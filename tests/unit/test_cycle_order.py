@@ -36,6 +36,8 @@ from tests.unit.plan import words
 
 TTL = timedelta(minutes=1)
 
+Documents = dict[Key, dict[str, Any]]
+
 
 class Watch:
     """A clock that can be set forward."""
@@ -217,7 +219,18 @@ def test_parts_of_a_set_change_places_without_a_gap(world: World) -> None:
     assert seen == 4 * [set(NETS)]
 
 
-def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(world: World) -> None:
+def changed(documents: Documents) -> None:
+    documents["GlobalNetworkSet", "web"]["spec"]["nets"] = ["10.9.0.0/16"]
+
+
+def deleted(documents: Documents) -> None:
+    del documents["GlobalNetworkSet", "web"]
+
+
+@pytest.mark.parametrize("befall", [changed, deleted])
+def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(
+    world: World, befall: Callable[[Documents], None]
+) -> None:
     selecting = world.policy("s", groups=("web",))
     world.want(world.a_set("web", "10.0.0.1/32"), selecting)
     world.sync()
@@ -225,7 +238,7 @@ def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(world: Worl
 
     def meddle(name: str) -> None:
         if name == "fw.a":
-            world.cluster.documents["GlobalNetworkSet", "web"]["spec"]["nets"] = ["10.9.0.0/16"]
+            befall(world.cluster.documents)
 
     world.cluster.before_write = meddle
     result = world.sync()
