@@ -44,6 +44,21 @@ def test_what_was_used_longest_ago_is_forgotten_first() -> None:
     assert called == [b"a", b"b", b"c", b"b"]
 
 
+def test_what_is_asked_for_no_longer_is_let_go_and_the_rest_is_kept() -> None:
+    function, called = counted(1 << 30)
+    live = [b"live %d" % number for number in range(100)]
+    versions = [b"version %d" % number for number in range(200)]
+    for version in versions:
+        for each in (*live, version):
+            function(each)
+    # Each live one was worked out once, however many versions came and went.
+    assert called == [*live, *versions]
+    function(versions[-2])
+    assert len(called) == 300
+    function(versions[0])
+    assert called[300:] == [versions[0]]
+
+
 def test_what_is_larger_than_all_that_is_remembered_pushes_out_itself() -> None:
     function, called = counted(ENTRY)
     function(b"large")
