@@ -101,7 +101,8 @@ else
 endif
 
 soak: $(READY) controlplane
-	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -s -m soak tests/soak
+	mkdir -p build
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -s --basetemp=build/soak -m soak tests/soak
 
 chart: $(READY)
 	$(BIN)/python helm/generate.py

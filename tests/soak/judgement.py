@@ -16,27 +16,33 @@ MEMORY_FACTOR, MEMORY_KB = 1.10, 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write of ours that an API server took; `record` is what the object then names."""
+    """A write of ours that an API server was asked for; `record` is what the object then names.
+
+    `done`: it answered with success. Where it answered with an error of its own (5xx), as to a
+    connection that was cut meanwhile, the write may be done none the less.
+    """
 
     verb: str
     name: str
     record: str
+    done: bool = True
 
 
 def writes(events: Iterable[Mapping[str, Any]]) -> list[Write]:
-    """The writes of Calico's objects that succeeded, of an API server's audit events."""
+    """The writes of Calico's objects that are or may be done, of an API server's audit events."""
     found = []
     for event in events:
         asked = event.get("objectRef", {})
-        done = 200 <= event.get("responseStatus", {}).get("code", 0) < 300
-        if event["verb"] not in VERBS or asked.get("apiGroup") != GROUP or not done:
+        code = event.get("responseStatus", {}).get("code", 0)
+        done = 200 <= code < 300
+        if event["verb"] not in VERBS or asked.get("apiGroup") != GROUP or 300 <= code < 500:
             continue
         if event["stage"] != "ResponseComplete" or "dryRun" in event["requestURI"]:
             continue
         metadata = event.get("requestObject", {}).get("metadata", {})
         name = asked.get("name") or metadata.get("name", "")
         record = (metadata.get("annotations") or {}).get(RECORD, "")
-        found.append(Write(event["verb"], name, "" if event["verb"] == "delete" else record))
+        found.append(Write(event["verb"], name, "" if event["verb"] == "delete" else record, done))
     return found
 
 
@@ -59,7 +65,8 @@ def disagreements(
         elif each["kind"] == "outcome" and each["outcome"] != "unknown":
             ends[each["intent"]].append(each["outcome"])
     named = {f"{chain} {number}:{each['hash']}": each for number, each in intents.items()}
-    times = Counter(each.record for each in written if each.verb != "delete")
+    times = Counter(each.record for each in written if each.verb != "delete" and each.done)
+    perhaps = {each.record for each in written if each.verb != "delete" and not each.done}
     found = [
         f"{chain}:{number} {each['object_name']}: {len(ends[number])} ends {ends[number]}"
         for number, each in intents.items()
@@ -78,7 +85,7 @@ def disagreements(
         if intent["action"] == "delete":
             continue
         ended = ends[intent["sequence"]]
-        if "applied" in ended and not times[record]:
+        if "applied" in ended and not times[record] and record not in perhaps:
             found.append(f"{chain}: applied by the trail alone: {record}")
         if times[record] and ("failed" in ended or "not-applied" in ended):
             found.append(f"{chain}: {ended} by the trail, and done: {record}")
@@ -93,7 +100,8 @@ def _deletions(
     removed: Mapping[str, int],
 ) -> list[str]:
     """A deletion leaves no object to name its record, so they are counted by name."""
-    done = Counter(each.name for each in written if each.verb == "delete")
+    done = Counter(each.name for each in written if each.verb == "delete" and each.done)
+    perhaps = Counter(each.name for each in written if each.verb == "delete" and not each.done)
     at_least: Counter[str] = Counter()
     at_most: Counter[str] = Counter()
     for number, each in intents.items():
@@ -104,7 +112,8 @@ def _deletions(
         f"{chain}: {done[name]} deletions of {name}, the trail has {at_least[name]} to "
         f"{at_most[name]}, another hand did {removed.get(name, 0)}"
         for name in sorted({*done, *at_least})
-        if not at_least[name] - removed.get(name, 0) <= done[name] <= at_most[name]
+        if done[name] > at_most[name]
+        or done[name] + perhaps[name] < at_least[name] - removed.get(name, 0)
     ]
 
 

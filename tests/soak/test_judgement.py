@@ -49,6 +49,10 @@ def test_a_trail_and_an_api_server_that_agree_are_found_right() -> None:
     # A timeout that was read back, and a killed process that never came to write.
     assert found(WRITTEN, [*INTENTS, end(1, "unknown"), *ENDS]) == ""
     assert found(WRITTEN[:2], [*INTENTS, end(1), end(2), end(3, "recovered")]) == ""
+    # The API server told a connection that was cut of an error, and the write was done.
+    hidden = [Write(each.verb, each.name, each.record, done=False) for each in WRITTEN]
+    assert found(hidden, [*INTENTS, *ENDS]) == ""
+    assert found(hidden, [*INTENTS, end(1, "failed"), end(2, "failed"), end(3, "failed")]) == ""
     # Another hand deleted it first.
     assert found(WRITTEN[:2], [*INTENTS, *ENDS], removed=1) == ""
 
@@ -86,7 +90,7 @@ def test_each_fault_is_told(written: list[Write], records: list[dict[str, Any]],
     assert told in found(written, records)
 
 
-def test_only_writes_that_were_done_count() -> None:
+def test_only_writes_that_were_or_may_be_done_count() -> None:
     event = {
         "stage": "ResponseComplete",
         "verb": "create",
@@ -103,7 +107,9 @@ def test_only_writes_that_were_done_count() -> None:
         event | {"requestURI": f"{event['requestURI']}?dryRun=All"},
         event | {"objectRef": {"apiGroup": "events.k8s.io", "resource": "events"}},
     ]
-    assert writes([event, *others]) == [WRITTEN[0]]
+    cut = event | {"responseStatus": {"code": 504}}
+    maybe = Write("create", "pan.web", CREATED, done=False)
+    assert writes([event, *others, cut]) == [WRITTEN[0], maybe]
 
 
 def test_memory_that_grows_is_told_and_warming_up_is_not() -> None:

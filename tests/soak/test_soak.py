@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
+import orjson
 import pytest
 
 from tests.e2e.installation import Installation
@@ -103,8 +104,13 @@ def judge(world: World) -> list[str]:
         wrong.append(f"audit verify says {verified.code}: {verified.err}")
     trail = world.trail()
     written: dict[str, list[Write]] = {}
+    # What it is judged by outlives the servers, for whoever has to find out why.
+    evidence = world.place.directory
+    (evidence / "trail.jsonl").write_bytes(b"\n".join(map(orjson.dumps, trail)))
     for name, plane in world.planes.items():
-        written[name] = writes(plane.asked_by_accounts())
+        asked = plane.asked_by_accounts()
+        (evidence / f"audit-{name}.jsonl").write_bytes(b"\n".join(map(orjson.dumps, asked)))
+        written[name] = writes(asked)
         wrong += disagreements(name, written[name], trail, world.removed[name])
     bugs = [each for each in world.logged() if "exception" in each]
     wrong += [f"a bug: {each['event']}: {each['exception']}" for each in bugs]
@@ -147,7 +153,7 @@ def figures(
     yield f"| minutes, seed, replicas | {MINUTES:g}, {SEED}, {SLOTS} |"
     yield f"| commits | {world.firewall.commits} |"
     for name, found in written.items():
-        verbs = Counter(each.verb for each in found)
+        verbs = Counter(each.verb if each.done else f"{each.verb}, answered 5xx" for each in found)
         yield f"| writes in {name} | {len(found)}: {_counted(verbs)} |"
     yield f"| what befell | {_counted(world.faults)} |"
     yield f"| ends of processes | {_counted(ends)} |"
