@@ -407,7 +407,7 @@ def _cluster(
         repair_drift=settings.drift == "repair",
         pod_cidrs=pod_cidrs(cluster),
         refuse_windows=cluster.windows == "refuse",
-        moves=cluster.kind == "kubernetes",
+        directory=cluster.kind == "manifests",
         others=tuple(each.name for each in settings.clusters if each.name != cluster.name),
     )
 

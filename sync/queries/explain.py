@@ -195,14 +195,14 @@ def explained(
     if live:
         tiers = [group.tier for group in groups]
         documents = [*judged(found, tiers, unseen)]
-        unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
+        unseen += namespaced(tiers, shall.facts, directory=cluster.directory)
         notes += (
             f"tier {tier} does not stand in cluster {cluster.name}; a sync has to write it"
             for tier in tiers
             if ("Tier", tier) not in found
         )
     else:
-        documents = [each.document() for each in shall.translated.manifests.values()]
+        documents = [each.document() for each in shall.rollout.manifests.values()]
     try:
         sides = explain(
             groups, documents, settings_of(shall.options), parties, asked.packet, verbose=verbose
@@ -213,7 +213,7 @@ def explained(
         raise ClusterError(f"cluster {cluster.name} cannot be judged: {error}") from error
     pending: tuple[Change, ...] = ()
     if live:
-        unlike = Unlike.of(differences(shall.translated.manifests, written, found))
+        unlike = Unlike.of(differences(shall.rollout.manifests, written, found))
         pending = _deciding(unlike, sides, documents)
         notes += _half_written(pending, unlike, store.half_written(cluster.name))
     return Explained(
@@ -225,7 +225,7 @@ def explained(
         sides=tuple(sides),
         notes=tuple(notes),
         unseen=tuple(unseen),
-        report=shall.translated.report,
+        report=shall.report,
         pending=pending,
     )
 

@@ -76,12 +76,12 @@ def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Ve
     tiers = [target.tier for target in shall.targets]
     unseen: list[Unseen] = []
     documents = [*judged(live, tiers, unseen)]
-    unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
+    unseen += namespaced(tiers, shall.facts, directory=cluster.directory)
     stands = _Stands(shall, live, written)
     counting = [*stands.counting([*documents, *stands.unjudged(unseen, tiers)])]
     proof = prove(judged_groups(shall.targets), counting, settings_of(shall.options), samples=True)
-    unlike = Unlike.of(differences(shall.translated.manifests, written, live))
-    report = shall.translated.report
+    unlike = Unlike.of(differences(shall.rollout.manifests, written, live))
+    report = shall.report
     return Verified(
         cluster=cluster.name,
         report=report,
@@ -95,7 +95,7 @@ def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Ve
         ),
         notes=tuple(stands.notes(documents, counting)),
         unlike=unlike,
-        chains=chains(shall.translated.manifests, live, unlike),
+        chains=chains(shall.rollout.manifests, live, unlike),
         policies=by_name(counting),
         half=store.half_written(cluster.name),
     )
@@ -109,7 +109,7 @@ class _Stands:
     ) -> None:
         self._modes = {target.tier: target.mode for target in shall.targets}
         self._live = live
-        self._taken = taken(shall.translated.manifests, live)
+        self._taken = taken(shall.rollout.manifests, live)
         self._written = written
 
     def counting(self, documents: Sequence[Document]) -> Iterator[Document]:

@@ -19,6 +19,7 @@ from sync.clusters.in_memory import GivenReader
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError
 from sync.firewall.configuration import Snapshot
 from sync.plan.changes import Change
+from sync.plan.rollout import STAGES
 from sync.reconcile.apply import apply
 from sync.reconcile.cluster_identity import first_met, foreseen, identified, meet
 from sync.reconcile.copied_store import unrecorded
@@ -34,9 +35,6 @@ from sync.tracing import step
 from sync.translate.compiler import Options
 
 _CLUSTERS = 16  # at a time
-
-# A move of chains that was left in the middle is first brought back, and then made anew.
-_STAGES = 3
 
 _Became = TypeVar("_Became")
 
@@ -126,7 +124,7 @@ def plan_cycle(
                 cluster.name,
                 # What was approved was so of the cluster before, and so was what was adopted.
                 planned.plan if new else if_approved(planned.plan, store),
-                planned.translated.report,
+                planned.report,
                 planned.proof,
             )
         except _OF_ONE_CLUSTER as error:
@@ -151,11 +149,11 @@ def compare_cycle(
     def become(cluster: Cluster) -> Result:
         try:
             had = desired(cluster, old, {}, {}, options)
-            written = had.translated.manifests
+            written = had.rollout.manifests
             there = GivenReader(written)
             planned = plan_for(replace(cluster, reader=there), new, there.read(), written, options)
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
-            return Result(cluster.name, plan, planned.translated.report, planned.proof)
+            return Result(cluster.name, plan, planned.report, planned.proof)
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
@@ -196,7 +194,7 @@ def _synced(
 ) -> Result:
     try:
         done: tuple[Change, ...] = ()
-        for _ in range(_STAGES):
+        for _ in range(STAGES):
             uid = identified(cluster, store, run, lease)
             read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
             with step("live", cluster=cluster.name):
@@ -211,11 +209,14 @@ def _synced(
                 here.set("plan", plan.digest)
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
-            if not (planned.translated.on_the_way and result.succeeded):
+            if not (planned.rollout.returning and result.succeeded):
                 break
-        report = planned.translated.report
         return replace(
-            result, applied=done, report=report, proof=planned.proof, watched=planned.watched
+            result,
+            applied=done,
+            report=planned.report,
+            proof=planned.proof,
+            watched=planned.watched,
         )
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)

@@ -12,6 +12,7 @@ from sync.plan.differences import differences
 from sync.plan.guards import empty_sources, foreign_policies, live_tiers
 from sync.plan.plan import Plan, make_plan
 from sync.plan.precedence import Precedence
+from sync.plan.rollout import Rollout
 from sync.reconcile.cut_off import cut_off
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
@@ -23,7 +24,8 @@ from sync.reconcile.verification import blockers as unproven
 from sync.reconcile.verification import proof_of
 from sync.store import Adoption, Store
 from sync.tracing import step
-from sync.translate.compiler import Options, Translated
+from sync.translate.compiler import Options
+from sync.translate.fidelity import Report
 from sync.verify.proof import Proof
 
 
@@ -33,7 +35,8 @@ class Planned:
     others' sets."""
 
     plan: Plan
-    translated: Translated
+    rollout: Rollout
+    report: Report
     proof: Proof | None
     watched: Watched = field(default_factory=Watched)
 
@@ -58,38 +61,41 @@ def plan_for(
         shall = desired(cluster, read, live, written, options)
         for name, snapshot in sorted(shall.snapshots.items()):
             here.set(f"source.{name}", snapshot.provenance.version)
-    translated = shall.translated
+    rollout = shall.rollout
     tiers = [here.tier for here in cluster.device_groups]
     found = differences(
-        translated.manifests, written, live, adopt=cluster.adopt, anew=anew, asked=asked
+        rollout.manifests, written, live, adopt=cluster.adopt, anew=anew, asked=asked
     )
     held = {(each.kind, each.name) for each in found.held}
     # What is about to be taken over is nobody else's any more.
-    ours = translated.manifests.keys() - held
+    ours = rollout.manifests.keys() - held
     others = {key: each for key, each in live.items() if not (each.foreign_because and key in ours)}
     # Nothing of ours is written into a tier that is somebody else's.
     tiers = [each for each in tiers if ("Tier", each) not in held]
     beside, watched = foreign_sets(
-        (shall.standing, translated.manifests),
+        (shall.standing, rollout.manifests),
         live,
         ours,
         shall.facts,
     )
     # A directory tells of no cluster, and never will.
-    facts = shall.facts if cluster.moves else ClusterFacts()
+    facts = ClusterFacts() if cluster.directory else shall.facts
     # What drifted was proven when it was written, and so was what an overtaken move goes back to.
     proof = None
     changed = any(each.cause is not Cause.DRIFT for each in found.changes)
-    if (prove or changed) and not translated.on_the_way:
+    if (prove or changed) and not rollout.returning:
         with step("prove", cluster=cluster.name):
-            proof = proof_of(shall.targets, translated, shall.options, samples=prove)
+            proof = proof_of(
+                shall.targets, rollout.manifests, shall.report, shall.options, samples=prove
+            )
     plan = make_plan(
         cluster.name,
         origins_of(shall.snapshots),
         found,
         [
-            *left_out(translated, shall.targets, shall.snapshots),
-            *in_no_zone(translated.report, options.zones, shall.facts.zone_labels),
+            *left_out(shall.report, shall.targets, shall.snapshots),
+            *rollout.left_out,
+            *in_no_zone(shall.report, options.zones, shall.facts.zone_labels),
             *not_seen(facts),
         ],
         repair_drift=cluster.repair_drift,
@@ -109,11 +115,11 @@ def plan_for(
             ),
             *empty_sources(
                 shall.standing,
-                translated.manifests,
+                rollout.manifests,
                 {target.tier: target.device_group.lineage for target in shall.targets},
             ),
-            *cut_off(found.changes, translated.manifests, shall.standing.values(), cluster.reader),
-            *(unproven(proof, translated.report) if proof else ()),
+            *cut_off(found.changes, rollout.manifests, shall.standing.values(), cluster.reader),
+            *(unproven(proof, shall.report) if proof else ()),
         ],
         not_pushed=[
             each
@@ -123,7 +129,7 @@ def plan_for(
         precedence=_precedence(cluster, found.changes, live, shall),
         warnings=[*warnings(cluster.name, shall.facts)],
     )
-    return Planned(plan, translated, proof, watched)
+    return Planned(plan, rollout, shall.report, proof, watched)
 
 
 def _precedence(
@@ -133,10 +139,10 @@ def _precedence(
     shall: Desired,
 ) -> list[Precedence]:
     """Which chains go before which; nothing where no state between can be seen."""
-    if not cluster.moves or not any(change.kind in POLICIES for change in changes):
+    if cluster.directory or not any(change.kind in POLICIES for change in changes):
         return []
     standing = {key: found.manifest for key, found in live.items() if found.manifest}
-    return precedence(standing, shall.translated.manifests, shall.options)
+    return precedence(standing, shall.rollout.manifests, shall.options)
 
 
 def if_approved(plan: Plan, store: Store) -> Plan:

@@ -1,9 +1,13 @@
-"""From what the firewall says to every object that one cluster shall hold, and the report of it.
+"""From the firewall's rules and groups to the objects of one cluster, and the report of it.
 
 device groups  ->  address groups  ->  sets
                ->  zones x rules   ->  chains of policies, one a zone, in the tier of the group
+
+What is here depends on the firewall and the options alone. Which generation of a chain is written
+is decided by `sync.plan.rollout`, from what the cluster holds.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -11,6 +15,7 @@ from typing import Final
 import orjson
 
 from sync.calico import limits, names, selectors
+from sync.calico.chains import LAST_DEFAULT, RuleId, ZoneChain
 from sync.calico.manifest import Manifest
 from sync.calico.objects import (
     Direction,
@@ -22,11 +27,11 @@ from sync.calico.objects import (
     StagedGlobalNetworkPolicy,
     Tier,
 )
-from sync.errors import SourceError, UsageError
+from sync.errors import UsageError
 from sync.net.addresses import AddressSet
 from sync.options import RuleOptions, ZoneOptions
 from sync.translate.address_match import ANY, MemberLists
-from sync.translate.chains import LAST_DEFAULT, Entry, ZoneChain, lay, parts_of, places, standing_of
+from sync.translate.chains import Entry, parts_of, places
 from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
@@ -75,61 +80,61 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """Every object that a cluster shall hold, by (kind, name), and what became of each rule.
+    """Every object of a cluster, and what became of each rule.
 
-    `on_the_way`: a move of a chain that was overtaken is brought back and nothing else changes;
-    once that is done, it has to be translated again.
+    `objects` are those in no chain. `chains` are in no generation yet, so the rules of `fidelity`
+    name no policies; `report` does.
     """
 
-    manifests: dict[tuple[str, str], Manifest]
-    report: Report
-    on_the_way: bool = False
+    objects: tuple[Manifest, ...]
+    chains: tuple[ZoneChain, ...]
+    fidelity: Report
+
+    def report(self, policies: Mapping[tuple[str, str], Sequence[str]]) -> Report:
+        """What became of each rule, with the Calico rules that it became.
+
+        `policies` names the policies of each chain in their order, by (tier, zone); a chain that
+        has none is not written yet.
+        """
+        calico: defaultdict[RuleId, list[str]] = defaultdict(list)
+        for chain in self.chains:
+            written = policies.get((chain.tier, chain.zone), ())
+            for name, part in zip(written, chain.parts, strict=bool(written)):
+                for each in part.origins:
+                    calico[each.rule].append(f"{name}[{each.direction} {each.position}]")
+        rules = (
+            replace(rule, calico=tuple(calico.get(rule.place, ()))) for rule in self.fidelity.rules
+        )
+        return replace(self.fidelity, rules=tuple(rules))
 
 
-def translate(
-    cluster: str,
-    targets: Sequence[Target],
-    options: Options,
-    standing: Mapping[tuple[str, str], Manifest],
-) -> Translated:
+def translate(cluster: str, targets: Sequence[Target], options: Options) -> Translated:
     """Translate everything that one cluster gets.
 
-    `standing` is what of ours is there already, by (kind, name): a chain of policies that changes
-    moves from where it stands. Raises `SourceError` where two names of the firewall would become
-    one of ours, and `UsageError` where the configuration does not fit what the firewall has.
+    Raises `SourceError` where a device group has more zones than a tier has places for, and
+    `UsageError` where the configuration does not fit what the firewall has.
     """
     sets, seen = group_sets(targets, tags=options.tags, registered_known=options.registered_known)
     lists: dict[str, tuple[str, ...]] = {}
-    made: list[Manifest] = []
-    going: set[tuple[str, str]] = set()
+    objects: list[Manifest] = []
+    chains: list[ZoneChain] = []
     rules: list[RuleFidelity] = []
     zones: list[ZoneFidelity] = []
     workloads = Workloads(options.zones)
     named = {target.tier: own_zones(target.device_group, target.derived) for target in targets}
     for target in targets:
-        others = {zone for tier, found in named.items() if tier != target.tier for zone in found}
+        others = {zone for tier, own in named.items() if tier != target.tier for zone in own}
         found = zones_of(
             target.device_group, target.derived, options.zones, workloads, sorted(others)
         )
         by_group = seen[target.source, target.device_group.name]
-        tier = _Tier(target, found, workloads, by_group, lists, options, standing)
-        made += tier.manifests()
-        going |= tier.going
-        rules += tier.fidelity
+        tier = _Tier(target, found, workloads, by_group, lists, options)
+        objects += tier.objects()
+        chains += tier.chains()
+        rules += tier.fidelity()
         zones += _zone_fidelity(target, found, workloads)
-    made += (each.manifest() for _, each in network_sets(sets, options.owner))
-    made += (each.manifest() for each in list_sets(lists, options.owner))
-    manifests: dict[tuple[str, str], Manifest] = {}
-    for manifest in made:
-        if manifests.setdefault((manifest.kind, manifest.name), manifest) is not manifest:
-            raise SourceError(
-                f"two things of the firewall would both become {manifest.kind} {manifest.name}; "
-                "rename one of them in Panorama"
-            )
-    if going:
-        # Old rules were never meant for new sets, nor new rules of other zones for old ones.
-        manifests = {key: each for key, each in standing.items() if key not in going}
-        rules = [replace(each, calico=()) for each in rules]
+    objects += (each.manifest() for _, each in network_sets(sets, options.owner))
+    objects += (each.manifest() for each in list_sets(lists, options.owner))
     groups = tuple(
         GroupFidelity(
             each.identity,
@@ -144,8 +149,8 @@ def translate(
         f"{', '.join(each.ports) or 'every port'}"
         for each in options.zones.essentials
     )
-    report = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
-    return Translated(manifests, report, on_the_way=bool(going))
+    fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
+    return Translated(tuple(objects), tuple(chains), fidelity)
 
 
 def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
@@ -192,20 +197,17 @@ class _Tier:
         by_group: Mapping[str, GroupSet],
         lists: dict[str, tuple[str, ...]],
         options: Options,
-        standing: Mapping[tuple[str, str], Manifest],
     ) -> None:
-        self.fidelity: list[RuleFidelity] = []
-        self.going: set[tuple[str, str]] = set()  # what of an overtaken move has to go first
         self._target = target
         self._zones = zones
         self._workloads = workloads
         self._options = options
-        self._standing = standing
         self._sayer, self._ends = sayer_and_ends(target, zones, workloads, by_group, lists, options)
+        self._rules = [self._sayer.say(placed) for placed in target.device_group.rules]
         self._allowed: Action = options.rules.allow_as
 
-    def manifests(self) -> list[Manifest]:
-        """Everything of the tier; fills `fidelity`, a line for each rule."""
+    def objects(self) -> Iterator[Manifest]:
+        """What is in no chain."""
         target = self._target
         scopes = orjson.dumps(target.device_group.filled).decode()
         tier = Tier(
@@ -214,50 +216,38 @@ class _Tier:
             labels=self._options.owner,
             annotations=((names.SCOPES_ANNOTATION, scopes),),
         )
-        made = [tier.manifest()]
-        made += self._essentials()
-        said = [self._sayer.say(placed) for placed in target.device_group.rules]
-        speaking = [(index, each) for index, each in enumerate(said) if each.traffic]
-        stands: dict[int, list[str]] = {}
+        yield tier.manifest()
+        yield from self._essentials()
+        yield from self._elsewhere()
+        yield self._unknown_zone()
+
+    def chains(self) -> Iterator[ZoneChain]:
+        """The chain of each zone."""
         place = places(tuple(self._zones.own))
         for zone in self._zones.own.values():
-            entries = [*self._entries(speaking, zone), *self._defaults(zone)]
-            cut, at = parts_of(entries)
-            chain = ZoneChain(
-                tier=target.tier,
+            yield ZoneChain(
+                tier=self._target.tier,
                 zone=zone.name,
                 selector=zone.workloads,
-                staged=target.mode == "staged",
+                staged=self._target.mode == "staged",
                 place=place[zone.name],
                 labels=self._options.owner,
-                parts=cut,
+                parts=parts_of([*self._entries(zone), *self._defaults(zone)]),
             )
-            laid, on_the_way = lay(chain, self._standing)
-            made += laid
-            if on_the_way:
-                self.going |= standing_of(chain, self._standing) - {
-                    (each.kind, each.name) for each in laid
-                }
-            # On the way the chain is what it was, and has not the parts of what it shall be.
-            for index, part, direction, position in at if not on_the_way else ():
-                if index >= 0:
-                    stands.setdefault(index, []).append(
-                        f"{laid[part].name}[{direction} {position}]"
-                    )
-        made += self._elsewhere()
-        made.append(self._unknown_zone())
+
+    def fidelity(self) -> Iterator[RuleFidelity]:
+        """What became of each rule, in their order; the policies are not named yet."""
         nat = nat_rules(
-            target,
+            self._target,
             registered_known=self._options.registered_known,
             registered_accepted=self._options.registered_accepted,
         )
-        for index, each in enumerate(said):
-            self.fidelity.append(_rule_fidelity(target, each, stands.get(index, []), nat[index]))
-        return made
+        for translated, translating in zip(self._rules, nat, strict=True):
+            yield _rule_fidelity(self._target, translated, translating)
 
-    def _entries(self, said: Sequence[tuple[int, TranslatedRule]], zone: Zone) -> Iterator[Entry]:
-        for index, each in said:
-            if not each.speaks_of(zone.name):
+    def _entries(self, zone: Zone) -> Iterator[Entry]:
+        for each in self._rules:
+            if not (each.traffic and each.speaks_of(zone.name)):
                 continue
             action: Action = self._allowed if each.allow else "Deny"
             egress, ingress = (
@@ -265,7 +255,8 @@ class _Tier:
                 for direction in _EACH_WAY
             )
             if egress or ingress:
-                yield Entry(index, _identity(each), egress, ingress, self._annotations(each))
+                rule = _rule_id(self._target, each)
+                yield Entry(rule, _identity(each), egress, ingress, self._annotations(each))
 
     def _annotations(self, said: TranslatedRule) -> Pairs:
         rule = said.rule
@@ -290,7 +281,7 @@ class _Tier:
         others = tuple(name for name in self._zones.remote if name != zone.name)
         for egress, ingress in self._sayer.overlaps(zone, ends):
             annotations = self._default_annotations(OVERLAP)
-            yield Entry(-1, OVERLAP, tuple(egress), tuple(ingress), annotations)
+            yield Entry(None, OVERLAP, tuple(egress), tuple(ingress), annotations)
         yield self._end(
             "intrazone-default", within, ends.in_zones((zone.name,), ANY, allow=within != "Deny")
         )
@@ -314,7 +305,7 @@ class _Tier:
         egress, ingress = (
             tuple(whole(action, direction, end) for end in far) for direction in _EACH_WAY
         )
-        return Entry(-1, name, egress, ingress, self._default_annotations(name))
+        return Entry(None, name, egress, ingress, self._default_annotations(name))
 
     def _essentials(self) -> Iterator[Manifest]:
         """The flows that zoned pods keep, one policy for each choice of pods, before all else."""
@@ -413,23 +404,27 @@ def _check_selector(selector: str, key: str) -> None:
         )
 
 
-def _rule_fidelity(
-    target: Target, said: TranslatedRule, stands: list[str], nat: tuple[str, ...]
-) -> RuleFidelity:
+def _rule_id(target: Target, said: TranslatedRule) -> RuleId:
     placed = said.placed
+    name = target.device_group.name
+    return target.source, name, placed.device_group, placed.rulebase, placed.position
+
+
+def _rule_fidelity(target: Target, said: TranslatedRule, nat: tuple[str, ...]) -> RuleFidelity:
+    source, name, device_group, rulebase, position = _rule_id(target, said)
     return RuleFidelity(
-        source=target.source,
-        target=target.device_group.name,
-        device_group=placed.device_group,
-        rulebase=placed.rulebase,
-        position=placed.position,
+        source=source,
+        target=name,
+        device_group=device_group,
+        rulebase=rulebase,
+        position=position,
         name=said.rule.name,
         uuid=said.rule.uuid,
         allow=said.allow,
         disabled=said.rule.disabled,
         status=worst(said.losses),
         reasons=tuple(loss.reason for loss in said.losses),
-        calico=tuple(stands),
+        calico=(),
         nat=nat,
     )
 
