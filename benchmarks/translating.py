@@ -38,7 +38,7 @@ def measure_here(path: Path) -> Figures:
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.plan.differences import differences
     from sync.plan.plan import make_plan
-    from sync.plan.references import DIRECTIONS, rules
+    from sync.calico.references import DIRECTIONS, rules
     from sync.reconcile.desired import rolled_out
     from sync.sources.export import ExportSource
     from sync.translate.compiler import Options

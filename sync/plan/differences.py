@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sync.calico.manifest import Manifest
-from sync.calico.names import (
-    NAME_ANNOTATION,
-    RULE_ANNOTATION,
-    SOURCE_ANNOTATION,
-)
+from sync.calico.names import RULE_ANNOTATION, SOURCE_ANNOTATION
+from sync.calico.objects import POLICIES
+from sync.calico.references import DIRECTIONS, essence, mapping, rules
 from sync.plan.changes import Cause, Change
-from sync.plan.guards import Blocker, foreign_object
-from sync.plan.references import DIRECTIONS, essence, mapping, rules
+from sync.plan.guards import Blocker
+from sync.plan.guards.foreign import foreign_object
 
 Key = tuple[str, str]
 
@@ -126,23 +124,20 @@ def _change(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
     """A change with the groups and the rules that its objects say they are made of."""
-    old, new = (side.document() if side else {} for side in (before, after))
     groups = {
-        str(name)
-        for side in (old, new)
-        if (name := mapping(side, "metadata", "annotations").get(NAME_ANNOTATION)) is not None
+        group for side in (before, after) if side and (group := side.contents.group) is not None
     }
     return Change(
         before,
         after,
         cause,
-        rules=_rules(old, new),
+        rules=_rules(before, after),
         groups=tuple(sorted(groups)),
         changed_by=changed_by,
     )
 
 
-def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
     """The firewall's rules whose Calico rules differ between two policies; all, if none does."""
     old, new = _by_rule(before), _by_rule(after)
     named = old.keys() | new.keys()
@@ -157,9 +152,10 @@ def _said(found: Sequence[tuple[str, Any]] | None) -> list[tuple[str, bytes]]:
     return [(direction, essence(rule)) for direction, rule in found or ()]
 
 
-def _by_rule(document: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+def _by_rule(policy: Manifest | None) -> dict[str, list[tuple[str, Any]]]:
     """The Calico rules of a policy by the firewall's rule that they say they are."""
     found: dict[str, list[tuple[str, Any]]] = {}
+    document = policy.document() if policy and policy.kind in POLICIES else {}
     for direction in DIRECTIONS:
         for rule in rules(document, direction):
             annotations = mapping(rule, "metadata", "annotations")

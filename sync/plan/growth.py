@@ -25,8 +25,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.names import ADDRESS_GROUP_LABEL, EDL_LABEL, LIST_LABEL
 from sync.calico.objects import POLICIES
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.plan.changes import Action, Cause, Change, nets
-from sync.plan.references import mapping
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.selections import Selections
 
 # An etcd that takes requests of 1.5 MiB takes two sets' worth of nets in one.
@@ -58,10 +57,9 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
     for change in changes:
         if change.kind in (*POLICIES, "Tier"):
             continue
-        sides = [side for side in (change.before, change.after) if side]
-        stands = any(map(selections.stands, sides))
-        comes = any(map(selections.comes, sides))
-        group = _group(sides[-1])
+        stands = any(map(selections.stands, change.sides))
+        comes = any(map(selections.comes, change.sides))
+        group = _group(change.sides[-1])
         if stands and comes and group[0] != LIST_LABEL:
             by_group[group].append(change)
         elif change.action is Action.DELETE:
@@ -204,10 +202,10 @@ def _with(manifest: Manifest, held: Sequence[str]) -> Manifest:
 
 
 def _group(manifest: Manifest) -> Group:
-    labels = mapping(manifest.document(), "metadata", "labels")
+    values = {key: value for key, value in manifest.contents.labels if value is not None}
     for key in _ROLES:
-        if key in labels:
-            return key, str(labels[key])
+        if key in values:
+            return key, values[key]
     return manifest.kind, manifest.name
 
 
@@ -228,7 +226,7 @@ def _wanted(members: Iterable[Change]) -> AddressSet:
 def _addresses(manifest: Manifest | None) -> AddressSet:
     """The addresses of a set; what another hand wrote there and is none does not count."""
     found = []
-    for net in nets(manifest):
+    for net in manifest.contents.nets if manifest else ():
         with suppress(ValueError):
             found.append(network(net))
     return AddressSet.union(found) if found else NOWHERE

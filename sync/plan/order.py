@@ -20,15 +20,13 @@ several tiers may have to wait for one another (`sync.plan.precedence`).
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain as joined
 
-from sync.calico.manifest import Manifest
 from sync.calico.names import LIST_LABEL
 from sync.calico.objects import POLICIES
+from sync.calico.references import Label
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.growth import only_loses, set_writes
 from sync.plan.precedence import Event, Precedence, arranged
-from sync.plan.references import DIRECTIONS, Label, carried, mapping, rules
 from sync.plan.selections import ChainKey, Selections
 
 Chain = tuple[Change, ...]
@@ -244,7 +242,7 @@ class Unwritten:
         """Why a set has to stay as it is. What it only loses, no policy can allow by it."""
         if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""
-        if change.after and not any(self._selections.stands(each) for each in _sides(change)):
+        if change.after and not any(self._selections.stands(each) for each in change.sides):
             # It is written before policies, and until one is written that selects it it is nothing.
             return ""
         labels = _labels(change)
@@ -262,30 +260,17 @@ def _opens(change: Change) -> bool:
     """
     if not (change.kind == "Tier" and change.before and change.after):
         return False
-    before, after = (
-        mapping(side.document(), "spec").get("defaultAction")
-        for side in (change.before, change.after)
-    )
+    before, after = (side.contents.default_action for side in change.sides)
     return before != "Pass" and after == "Pass"
 
 
-def _sides(change: Change) -> list[Manifest]:
-    return [side for side in (change.before, change.after) if side]
-
-
 def _labels(change: Change) -> frozenset[Label]:
-    sides = (side.document() for side in _sides(change))
-    return frozenset(joined.from_iterable(map(carried, sides)))
+    return frozenset().union(*(side.contents.labels for side in change.sides))
 
 
 def _passes(policy: Change) -> bool:
     assert policy.after is not None
-    document = policy.after.document()
-    return any(
-        mapping({"rule": rule}, "rule").get("action") != "Deny"
-        for direction in DIRECTIONS
-        for rule in rules(document, direction)
-    )
+    return policy.after.contents.passes
 
 
 def _alone(changes: Iterable[Change]) -> Step:

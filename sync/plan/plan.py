@@ -10,12 +10,14 @@ import orjson
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Action, Cause, Change, PolicyPosition
+from sync.calico.references import Label
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.differences import Differences, Key, Live
-from sync.plan.guards import FOREIGN_OBJECT, Blocker, ObservedObject, referenced_sets
+from sync.plan.guards import Blocker, ObservedObject
+from sync.plan.guards.foreign import FOREIGN_OBJECT
+from sync.plan.guards.referenced_set import referenced_sets
 from sync.plan.order import Order, Step, Unwritten, chain_of, order, rounds
 from sync.plan.precedence import Precedence
-from sync.plan.references import Label, carried, named_by
 from sync.plan.selections import ChainKey, Selections
 
 _SHOWN = 5  # firewalls that are named of many
@@ -165,7 +167,7 @@ class Plan:
     def _lost_tiers(self) -> frozenset[str]:
         """The tiers that are held, and in which policies of ours stand."""
         standing = [each.before for each in self.changes if each.kind in POLICIES and each.before]
-        occupied = {PolicyPosition.of(each).tier for each in (*standing, *self.beside)}
+        occupied = {each.contents.position.tier for each in (*standing, *self.beside)}
         return frozenset(each.name for each in self.held if each.kind == "Tier") & occupied
 
     def approved(self) -> "Plan":
@@ -345,9 +347,9 @@ def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozense
             if change.kind in POLICIES:
                 chains.add(chain_of(change))
                 tiers.add(change.place.tier)
-                labels |= named_by(change.after)
+                labels |= change.after.contents.named if change.after else frozenset()
             elif change.after and change.kind != "Tier":
-                chains |= selections.chains(carried(change.after.document()))
+                chains |= selections.chains(change.after.contents.labels)
         written = [
             change
             for change in left
@@ -357,7 +359,7 @@ def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozense
                 if change.kind in POLICIES
                 else change.name in tiers
                 if change.kind == "Tier"
-                else change.after and not labels.isdisjoint(carried(change.after.document()))
+                else change.after and not labels.isdisjoint(change.after.contents.labels)
             )
         ]
         left.difference_update(written)

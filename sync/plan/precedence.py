@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.plan.changes import Change
-from sync.plan.references import mapping
 from sync.plan.selections import ChainKey
 
 Event = tuple[ChainKey, bool]
@@ -110,9 +109,7 @@ def _same_pods(new: Sequence[Change], old: Sequence[Change]) -> bool:
 
 
 def _selector(change: Change) -> str:
-    side = change.after or change.before
-    assert side is not None
-    return str(mapping(side.document(), "spec").get("selector"))
+    return change.sides[-1].contents.selector
 
 
 def _layers(waits: Mapping[Event, set[Event]]) -> tuple[list[list[Event]], list[list[Event]]]:

@@ -12,11 +12,12 @@ lead into `a`. Another plan has to follow then.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from sync.calico import names
 from sync.calico.chains import GAP, LAST_DEFAULT, Generation, ZoneChain
 from sync.calico.manifest import Manifest
+from sync.calico.references import DIRECTIONS, mapping, rules
 from sync.errors import SourceError
 from sync.plan.plan import LeftOut
 
@@ -102,7 +103,7 @@ def next_policies(
     if all(policy in new for policy in old):
         return new
     # A pod that another chain takes over stays in this one until that one is written.
-    same_pods = all(_spec(policy)["selector"] == chain.selector for policy in old)
+    same_pods = all(policy.contents.selector == chain.selector for policy in old)
     if same_pods and len(old) == len(new) and sum(policy not in old for policy in new) == 1:
         return new
     return chain.laid("a" if here == "b" else "b")
@@ -139,15 +140,10 @@ def _policies_of(
 
 def _is_whole(policies: Sequence[Manifest]) -> bool:
     """Whether no policy is missing: numbers have no gap, and the last policy decides everything."""
-    specs = sorted(map(_spec, policies), key=lambda spec: float(spec["order"]))
-    orders = [spec["order"] for spec in specs]
-    ends = [rules[-1] for rules in (specs[-1].get("egress"), specs[-1].get("ingress")) if rules]
-    last = [end.get("metadata", {}).get("annotations", {}) for end in ends]
+    orders = sorted(policy.contents.position.order for policy in policies)
+    last = max(policies, key=lambda policy: policy.contents.position.order).document()
+    ends = [some[-1] for direction in DIRECTIONS if (some := rules(last, direction))]
     return all(second - first == GAP for first, second in pairwise(orders)) and all(
-        annotations.get(names.RULE_ANNOTATION) == LAST_DEFAULT for annotations in last
+        mapping(end, "metadata", "annotations").get(names.RULE_ANNOTATION) == LAST_DEFAULT
+        for end in ends
     )
-
-
-def _spec(policy: Manifest) -> dict[str, Any]:
-    spec: dict[str, Any] = policy.document()["spec"]
-    return spec

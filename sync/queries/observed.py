@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, NamedTuple
 
+from sync.calico.contents import PolicyPosition
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.calico.objects import KINDS, POLICIES
+from sync.calico.references import Label, mapping, named, rules
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject
-from sync.plan.changes import Action, Cause, Change, PolicyPosition
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.differences import Differences
-from sync.plan.references import Label, carried, mapping, named, rules
 from sync.verify.calico_semantics import as_read
 from sync.verify.profiles import UnreadableError
 
@@ -157,8 +158,7 @@ def _decides(
     if change.kind in POLICIES:
         place = change.place
         return change.name == name or bool(place.chain and (place.tier, place.chain) == chain)
-    sides = (each for each in (change.before, change.after) if each)
-    return any(not carried(each.document()).isdisjoint(labels) for each in sides)
+    return any(not each.contents.labels.isdisjoint(labels) for each in change.sides)
 
 
 def by_name(documents: Iterable[Document]) -> dict[str, Document]:
@@ -220,7 +220,7 @@ def chains(
     changed = {(each.kind, each.name) for each in unlike.pending}
     for key, manifest in desired.items():
         if manifest.kind in POLICIES and key not in changed:
-            count(PolicyPosition.of(manifest), "altered" if key in altered else "new")
+            count(manifest.contents.position, "altered" if key in altered else "new")
     for change in unlike.pending:
         if change.kind in POLICIES:
             count(change.place, "missing" if change.action is Action.CREATE else "old")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from sync.calico.references import carried, mapping, named
 from sync.clusters.cluster import Key, LiveObject
 from sync.plan.differences import differences
-from sync.plan.references import carried, mapping, named
 from sync.queries.observed import (
     ChainState,
     Document,

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import NAMESPACE_LABEL
+from sync.calico.references import DIRECTIONS, mapping, rules
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Selectable
-from sync.plan.guards import Blocker, foreign_set
-from sync.plan.references import DIRECTIONS, mapping, rules
+from sync.plan.guards import Blocker
+from sync.plan.guards.foreign import foreign_set
 from sync.verify.selectors import Labels, Selector, selector
 
 _SET: Final = "GlobalNetworkSet"

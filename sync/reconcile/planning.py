@@ -9,7 +9,9 @@ from sync.clusters.cluster import ClusterFacts, Key, LiveObject
 from sync.clusters.compatibility import warnings
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import differences
-from sync.plan.guards import empty_sources, foreign_policies, live_tiers
+from sync.plan.guards.empty_source import empty_sources
+from sync.plan.guards.foreign import foreign_policies
+from sync.plan.guards.live_tier import live_tiers
 from sync.plan.plan import Plan, make_plan
 from sync.plan.precedence import Precedence
 from sync.plan.rollout import Rollout

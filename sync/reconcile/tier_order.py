@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.calico.objects import POLICIES
+from sync.calico.references import mapping
 from sync.plan.precedence import Precedence
-from sync.plan.references import mapping
 from sync.plan.selections import ChainKey
 from sync.reconcile.verification import flow_said
 from sync.translate.compiler import Options

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from sync.calico.manifest import Manifest
 from sync.net.addresses import written
-from sync.plan.guards import Blocker, report_mismatch, undecided, verification
+from sync.plan.guards import Blocker
+from sync.plan.guards.proof import report_mismatch, undecided, verification
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target

@@ -18,7 +18,7 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
 from sync.errors import ClusterError
 from sync.plan.differences import differences
-from sync.plan.guards import foreign_policies
+from sync.plan.guards.foreign import foreign_policies
 from sync.plan.plan import Plan, make_plan
 from sync.plan.rollout import Rollout
 from sync.reconcile.apply import FIRST_BATCH, WRITERS, StoppedError
