@@ -10,14 +10,14 @@ import orjson
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.calico.references import Label
-from sync.plan.changes import Action, Cause, Change
+from sync.plan.changes import Action, Change
 from sync.plan.differences import Differences, Key, Live
 from sync.plan.guards import Blocker, ObservedObject
 from sync.plan.guards.foreign import FOREIGN_OBJECT
 from sync.plan.guards.referenced_set import referenced_sets
-from sync.plan.order import Order, Step, Unwritten, chain_of, order, rounds
+from sync.plan.order import Order, Step, Unwritten, order, rounds
 from sync.plan.precedence import Precedence
+from sync.plan.reported_drift import reported_drift
 from sync.plan.selections import ChainKey, Selections
 
 _SHOWN = 5  # firewalls that are named of many
@@ -304,7 +304,7 @@ def make_plan(
     those of other guards. A plan without changes is blocked by nothing that could be approved.
     """
     beside = _beside(live or {}, found.changes)
-    reported = _reported(found.changes, beside) if not repair_drift else frozenset()
+    reported = reported_drift(found.changes, beside) if not repair_drift else frozenset()
     changes = tuple(change for change in found.changes if change not in reported)
     guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)
     held = {each for each in guards if changes or not each.approvable}
@@ -328,42 +328,6 @@ def make_plan(
             *(each.before for each in reported if each.kind in POLICIES and each.before),
         ),
     )
-
-
-def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozenset[Change]:
-    """The drift that may be left: nothing that is written needs it repaired.
-
-    A policy needs its tier, the sets that it selects, the rest of its chain, and what stands around
-    the chains of its tier; a set needs the chains that select it.
-    """
-    selections = Selections(changes, beside)
-    left = {change for change in changes if change.cause is Cause.DRIFT}
-    written = [change for change in changes if change not in left]
-    while written:
-        chains: set[ChainKey] = set()
-        tiers: set[str] = set()
-        labels: set[Label] = set()
-        for change in written:
-            if change.kind in POLICIES:
-                chains.add(chain_of(change))
-                tiers.add(change.place.tier)
-                labels |= change.after.contents.named if change.after else frozenset()
-            elif change.after and change.kind != "Tier":
-                chains |= selections.chains(change.after.contents.labels)
-        written = [
-            change
-            for change in left
-            if (
-                chain_of(change) in chains
-                or (not change.place.chain and change.place.tier in tiers)
-                if change.kind in POLICIES
-                else change.name in tiers
-                if change.kind == "Tier"
-                else change.after and not labels.isdisjoint(change.after.contents.labels)
-            )
-        ]
-        left.difference_update(written)
-    return frozenset(left)
 
 
 def _beside(live: Mapping[Key, ClusterObject], changes: Sequence[Change]) -> tuple[Manifest, ...]:

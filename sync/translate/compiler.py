@@ -35,20 +35,18 @@ from sync.translate.chains import Entry, parts_of, places
 from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
-    GroupFidelity,
     Report,
     RuleFidelity,
-    Status,
     ZoneFidelity,
-    worst,
 )
 from sync.translate.nat import nat_rules
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets, parts
+from sync.translate.origins import annotations, identity, rule_id
+from sync.translate.reporting import essentials_said, group_fidelity, rule_fidelity, zone_fidelity
 from sync.translate.rules import (
     OVERLAP,
     Action,
     RuleTranslator,
-    TranslatedRule,
     calico_rules,
     whole,
 )
@@ -56,7 +54,6 @@ from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods, own_z
 
 _FIRST: Final = -(2**52)  # orders before every chain
 _LAST: Final = 2**52  # orders behind every chain
-_SHOWN: Final = 1024  # characters of a name or a list in an annotation
 _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 
 
@@ -132,23 +129,11 @@ def translate(cluster: str, targets: Sequence[Target], options: Options) -> Tran
         objects += tier.objects()
         chains += tier.chains()
         rules += tier.fidelity()
-        zones += _zone_fidelity(target, found, workloads)
+        zones += zone_fidelity(target, found, workloads)
     objects += (each.manifest() for _, each in network_sets(sets, options.owner))
     objects += (each.manifest() for each in list_sets(lists, options.owner))
-    groups = tuple(
-        GroupFidelity(
-            each.identity,
-            Status.NARROWED if each.open_because else Status.EXACT,
-            each.open_because,
-        )
-        for each in sets
-        if not each.external
-    )
-    essentials = tuple(
-        f"{each.direction} on {each.on}: {', '.join([*each.cidrs, each.pods]).strip(', ')} "
-        f"{', '.join(each.ports) or 'every port'}"
-        for each in options.zones.essentials
-    )
+    groups = group_fidelity(sets)
+    essentials = essentials_said(options.zones.essentials)
     fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
     return Translated(tuple(objects), tuple(chains), fidelity)
 
@@ -243,7 +228,7 @@ class _Tier:
             registered_accepted=self._options.registered_accepted,
         )
         for translated, translating in zip(self._rules, nat, strict=True):
-            yield _rule_fidelity(self._target, translated, translating)
+            yield rule_fidelity(self._target, translated, translating)
 
     def _entries(self, zone: Zone) -> Iterator[Entry]:
         for each in self._rules:
@@ -255,20 +240,8 @@ class _Tier:
                 for direction in _EACH_WAY
             )
             if egress or ingress:
-                rule = _rule_id(self._target, each)
-                yield Entry(rule, _identity(each), egress, ingress, self._annotations(each))
-
-    def _annotations(self, said: TranslatedRule) -> Pairs:
-        rule = said.rule
-        return (
-            (names.RULE_ANNOTATION, rule.name[:_SHOWN]),
-            (names.SOURCE_ANNOTATION, _listed(rule.sources, negated=rule.negate_source)),
-            (
-                names.DESTINATION_ANNOTATION,
-                _listed(rule.destinations, negated=rule.negate_destination),
-            ),
-            (names.DEVICE_GROUP_ANNOTATION, said.placed.device_group),
-        )
+                rule = rule_id(self._target, each)
+                yield Entry(rule, identity(each), egress, ingress, annotations(each))
 
     def _defaults(self, zone: Zone) -> Iterator[Entry]:
         """What is decided where no rule speaks; the last of them decides everything."""
@@ -380,69 +353,10 @@ class _Tier:
         ).manifest()
 
 
-def _identity(said: TranslatedRule) -> str:
-    placed = said.placed
-    return said.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{said.rule.name}"
-
-
-def _listed(members: Sequence[str], *, negated: bool) -> str:
-    """A list as an annotation shows it: what does not fit is counted, and the firewall has it."""
-    # Their order means nothing, and must not rewrite a policy.
-    text = ("not " if negated else "") + ",".join(sorted(members))
-    if len(text) <= _SHOWN:
-        return text
-    shown = text[:_SHOWN].rpartition(",")[0] or text[:_SHOWN]
-    return f"{shown} and {len(members) - 1 - shown.count(',')} more"
-
-
 def _check_selector(selector: str, key: str) -> None:
     problem = selectors.problem(selector)
     if problem or len(selector.encode()) > limits.SELECTOR_BYTES:
         raise UsageError(
             f"{key} make a selector that Calico does not take "
             f"({problem.message if problem else 'too long'}): {selector}; correct or shorten them"
-        )
-
-
-def _rule_id(target: Target, said: TranslatedRule) -> RuleId:
-    placed = said.placed
-    name = target.device_group.name
-    return target.source, name, placed.device_group, placed.rulebase, placed.position
-
-
-def _rule_fidelity(target: Target, said: TranslatedRule, nat: tuple[str, ...]) -> RuleFidelity:
-    source, name, device_group, rulebase, position = _rule_id(target, said)
-    return RuleFidelity(
-        source=source,
-        target=name,
-        device_group=device_group,
-        rulebase=rulebase,
-        position=position,
-        name=said.rule.name,
-        uuid=said.rule.uuid,
-        allow=said.allow,
-        disabled=said.rule.disabled,
-        status=worst(said.losses),
-        reasons=tuple(loss.reason for loss in said.losses),
-        calico=(),
-        nat=nat,
-    )
-
-
-def _zone_fidelity(target: Target, zones: Zones, workloads: Workloads) -> Iterator[ZoneFidelity]:
-    named: dict[str, list[str]] = {}
-    for placed in target.device_group.rules:
-        for name in {*placed.rule.from_zones, *placed.rule.to_zones}:
-            named.setdefault(name, []).append(placed.rule.name)
-    for zone in zones.own.values():
-        yield ZoneFidelity(
-            source=target.source,
-            target=target.device_group.name,
-            name=zone.name,
-            label_value=workloads.label_value(zone.name),
-            workloads=zone.workloads,
-            networks=None if zone.networks is None else tuple(zone.networks.cidrs()),
-            origin=zone.origin,
-            rules=tuple(named.get(zone.name, ())),
-            by_pod_label=workloads.rests_on_pod_labels(zone.name),
         )
