@@ -1,4 +1,4 @@
-"""From the settings to what tells people of sources and clusters: a webhook, and Events."""
+"""From the settings to what notifies people: a webhook, and Events."""
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def announcer(
     settings: Settings, store: Store, clusters: Collection[Cluster] | None, metrics: "Metrics"
 ) -> "Announcer":
-    """What tells people of sources and clusters: the webhook, and Events in `clusters`.
+    """Make what notifies people of sources and clusters: the webhook, and Events in `clusters`.
 
     Where these are None there are no Events, on our pod neither.
     """
@@ -69,7 +69,7 @@ def _webhook(settings: Settings, store: Store, metrics: "Metrics") -> "Channel":
         assert found is not None, "there is a webhook"
         return found
 
-    # All of them anew for each call: secrets change.
+    # Read again for each call: secrets change.
     call = caller(
         url,
         lambda: webhook_secret(settings),

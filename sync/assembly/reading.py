@@ -35,10 +35,10 @@ def sources(
 ) -> list[Source]:
     """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
 
-    Once `stopping`, nothing is waited for any more.
+    Once `stopping`, nothing is waited for.
 
-    Only a plan that nobody writes may ask for that. The store has what firewalls, DNS and lists
-    said last; without one nobody is asked for what the settings want of the latter two.
+    Only a plan that is not written may ask for that. The store has the last answers of firewalls,
+    DNS and lists; without a store, DNS and lists are not asked.
     """
     found = [
         _panorama(settings, source, store, "candidate" if candidate else "running", stopping)
@@ -127,7 +127,7 @@ def _panorama(
         members,
         source.full_read_interval,
         settings.registered_interval,
-        # Whoever has no store looks at the configuration alone.
+        # Without a store, only the configuration is read.
         _used(settings, source.name) if store else (),
         settings.rules.devices,
         RegistrationCache(

@@ -48,9 +48,9 @@ def clusters(
 ) -> list[Cluster]:
     """The clusters named in `only`, or all; without `write` none of them has a writer.
 
-    With `adopt` they take over foreign objects that stand where ours shall stand. Those named in
+    With `adopt` they take over foreign objects in the places of desired ones. Those named in
     `accept` are planned as if an operator had taken them for the clusters that they are now. Once
-    `stopping`, nothing is waited for any more but a write that is under way.
+    `stopping`, nothing is waited for but a write that is under way.
     """
     owner = owner_labels(settings.instance, store.uuid)
     found: list[Cluster] = []
@@ -171,7 +171,7 @@ def _pin(connector: "Connector", cluster: str) -> None:
     try:
         several = connector.pin()
     except ClusterError:
-        # Whatever asks the cluster for anything is told.
+        # Every request to the cluster reports it.
         return
     if several:
         structlog.get_logger().warning(

@@ -27,9 +27,9 @@ class Cause(StrEnum):
 class Change:
     """One object, before and after.
 
-    `before` is what the cluster holds of ours now (None: nothing), `after` what it shall hold
+    `before` is what the cluster holds of ours now (None: nothing), `after` what is desired
     (None: nothing); at least one is there, and they differ unless it is
-    only to be written anew. `rules` and `groups` name the
+    only to be written again. `rules` and `groups` name the
     firewall's rules and address groups that made the object on either side, sorted.
     `changed_by` is whose hand the drift shows, where the cluster can tell.
     """

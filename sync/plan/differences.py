@@ -1,17 +1,17 @@
-"""Three ways: what shall be, what the store says we wrote, and what the cluster holds.
+"""Compare three states: the desired one, the one that was written last, and the observed one.
 
 desired   written   live       ->  change
 D         –         –              create
-D         D         – or X         create or update, drift: another hand
+D         D         – or X         create or update, drift: someone else
 D         W         – or X         create or update, the configuration moved
 –         any       X              delete
 –         W         –              delete: record that it is gone
 D         D         D              none
-D         – or W    D              adopted: record that it stands there already
-D         any       D, `anew`      update, though it stands there as it shall
+D         – or W    D              adopted: record that the cluster holds it already
+D         any       D, `anew`      update, though the cluster holds it as desired
 D         any       foreign        held, by the guard foreign-object
 D         any       foreign F      taken over: update F, where no other installation claims it
-–         W         foreign        none; lost: another hand took our labels off it
+–         W         foreign        none; lost: someone else took our labels off it
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -51,7 +51,7 @@ class Live(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """`adopted` are what another hand made just as it shall be: from what we wrote to what is.
+    """`adopted` are objects that someone else brought to the desired state: from what we wrote.
 
     `lost` are what we wrote, no longer want, and may no longer remove. `held` are what would be
     written over foreign objects, if they were taken over; each has its blocker.
@@ -76,11 +76,12 @@ def differences(
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
 
-    A foreign object that stands where one of ours shall stand is held. With `adopt`, or if it is
-    `asked` for by kind, name and the digest of what stands, it is taken over: a change from what it
-    holds, as if it were ours. Foreign objects that nothing of ours is to replace stay.
-    What is to be written `anew` is, even where it stands as it shall.
+    A foreign object in the place of a desired one is held. With `adopt`, or if it is `asked` for by
+    kind, name and the digest of what is there, it is taken over: a change from what it holds, as if
+    it were ours. Foreign objects that nothing of ours is to replace stay.
+    What is to be written `anew` is, even where the cluster holds it as desired.
     """
+    # Longer than other functions: it is the table above, a branch for each of its rows.
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []

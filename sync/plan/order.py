@@ -49,7 +49,7 @@ def order(
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections)
     front, chains, behind = _around_chains(stay)
-    # What denies behind all chains, and another hand took away, denies again before chains change;
+    # What denies behind all chains, and someone else removed, denies again before chains change;
     # also where the configuration changed it meanwhile, for what is missing denies nothing.
     chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
     repaired = [
@@ -149,7 +149,7 @@ class Unwritten:
         elif change.kind == "Tier":
             self._missing_tiers |= {change.name} if change.after else set()
         else:
-            # Until it is as it shall be, nothing changes that selects it, or does beside it.
+            # Until it is as desired, nothing changes that selects it, or is used beside it.
             labels = _labels(change)
             self._missing_labels |= labels
             chains = self._selections.chains(labels)
@@ -161,7 +161,7 @@ class Unwritten:
             self._open_up(chains)
 
     def _open_up(self, chains: Iterable[ChainKey]) -> None:
-        """Another hand has what some chains count on: they deny neither what they did nor shall.
+        """Someone else has what chains depend on: they deny neither the old flows nor the desired.
 
         What stands around the chains of a tier denies at the other end what these begin to pass.
         """
@@ -248,7 +248,7 @@ class Unwritten:
         labels = _labels(change)
         by_content = any(key == LIST_LABEL for key, _ in labels)
         if by_content and change.after and not self._selections.allows(labels):
-            # What a list by content gains was taken from it by another hand; it is only denied by.
+            # What a list by content gains was taken from it by someone else; it is only denied by.
             return ""
         return "a policy or a set that is used with it was not written"
 

@@ -25,7 +25,7 @@ _SHOWN = 5  # firewalls that are named of many
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something of the configuration that does not reach the cluster whole, and why."""
+    """A part of the configuration that does not reach the cluster whole, and why."""
 
     subject: str
     reason: str
@@ -35,7 +35,7 @@ class LeftOut:
 class Origin:
     """Which version of which source a plan is made from, and who committed it, where known.
 
-    Where changes are `pending`, nobody did yet, and `administrators` are those who made them.
+    Where changes are `pending`, they are not committed, and `administrators` made them.
     """
 
     source: str
@@ -47,7 +47,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class NotPushed:
-    """The firewalls of a device group that have not what their Panorama runs, by serial number."""
+    """The firewalls of a device group that are out of sync with Panorama, by serial number."""
 
     source: str
     device_group: str
@@ -55,7 +55,7 @@ class NotPushed:
 
     @property
     def clause(self) -> str:
-        """It in words, of many firewalls the first ones alone."""
+        """Name the firewalls in a clause; of many, the first ones and how many more."""
         more = len(self.devices) - _SHOWN
         listed = ", ".join(self.devices[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
         return f"device group {self.device_group} of {self.source} is not pushed to {listed}"
@@ -65,15 +65,15 @@ class NotPushed:
 class Plan:
     """What one cycle is to do in one cluster.
 
-    `changes` are sorted by kind and name. `adopted` stand there already as they shall, and are
-    only recorded. `drift` are differences made by another hand which are reported and left: with
+    `changes` are sorted by kind and name. `adopted` are as desired already, and are only
+    recorded. `drift` are differences made by someone else that are reported and left: with
     `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
     back: all of it, or where it is `partial` what depends on the objects that are `held`, which
     would be written where foreign ones stand. `let_through` would, but were approved or have
     nothing to hold back. `not_pushed` are its device groups that some firewall lags behind in.
     `warnings` hold nothing back. `compared_with` is what was taken to have been written, if that
     was not asked of the cluster. `precedence` says which chains of several tiers go before which,
-    and `beside` are the policies of ours that stand and do not change. The same inputs give the
+    and `beside` are the policies of ours that do not change. The same inputs give the
     same plan.
     """
 
@@ -190,7 +190,7 @@ class Plan:
         """What is not written of the plan: what is held, to begin with, and what waits for that.
 
         What had no order anyway need not wait for what failed and is tried again soon; it waits for
-        what is held, which may be for good. There what waits counts from the start: something may
+        what is held, which may be permanent. There what waits counts from the start: something may
         depend on it that would be written before.
         """
         waiting: tuple[Change, ...] = ()
@@ -241,14 +241,7 @@ class Plan:
             },
             "origins": [_origin_document(origin) for origin in self.origins],
             "compared_with": [_origin_document(origin) for origin in self.compared_with],
-            "not_pushed": [
-                {
-                    "source": each.source,
-                    "device_group": each.device_group,
-                    "devices": list(each.devices),
-                }
-                for each in self.not_pushed
-            ],
+            "not_pushed": [_not_pushed_document(each) for each in self.not_pushed],
             "changes": [_change_document(change) for change in self.changes],
             "drift": [_change_document(change) for change in self.drift],
             "blockers": [
@@ -322,7 +315,7 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
-        # What drifted and is left stands there too, as it is.
+        # What drifted and is left is there too, as it is.
         beside=(
             *beside,
             *(each.before for each in reported if each.kind in POLICIES and each.before),
@@ -337,6 +330,14 @@ def _beside(live: Mapping[Key, ClusterObject], changes: Sequence[Change]) -> tup
         for key, each in sorted(live.items())
         if key[0] in POLICIES and key not in changing and each.manifest
     )
+
+
+def _not_pushed_document(each: NotPushed) -> dict[str, Any]:
+    return {
+        "source": each.source,
+        "device_group": each.device_group,
+        "devices": list(each.devices),
+    }
 
 
 def _chain_document(chain: ChainKey) -> dict[str, str]:

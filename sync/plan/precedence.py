@@ -45,7 +45,7 @@ def arranged(
         waits[chain, True].add((chain, False))
     moving = {chain for chain in removed if not _same_pods(written.get(chain, ()), removed[chain])}
     for chain in moving:
-        # Its pods go to other chains of its tier, or to what stands behind all of them.
+        # Its pods go to other chains of its tier, or to the policies behind all of them.
         waits[chain, True] |= {(each, False) for each in written if each[:2] == chain[:2]}
     # All that an event waits for, directly or not, and itself: a bit each.
     bits = {event: 1 << number for number, event in enumerate(events)}

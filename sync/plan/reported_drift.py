@@ -13,8 +13,8 @@ from sync.plan.selections import ChainKey, Selections
 def reported_drift(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozenset[Change]:
     """The drift that may be left: nothing that is written needs it repaired.
 
-    A policy needs its tier, the sets that it selects, the rest of its chain, and what stands around
-    the chains of its tier; a set needs the chains that select it.
+    A policy needs its tier, the sets that it selects, the rest of its chain, and the policies
+    around the chains of its tier; a set needs the chains that select it.
     """
     selections = Selections(changes, beside)
     left = {change for change in changes if change.cause is Cause.DRIFT}

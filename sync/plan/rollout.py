@@ -4,7 +4,7 @@
 
 Where one policy of a chain changed, it is replaced in place. Where more did, or the pods that the
 chain selects, the whole chain is written in the other generation, and the old one removed after.
-A move that stopped half-way goes on. One that the configuration has overtaken is first brought
+A move that stopped half-way continues. One that the configuration has overtaken is first brought
 back, by a plan that changes nothing else: neither generation may be rewritten while policies of `b`
 lead into `a`. Another plan has to follow then.
 """

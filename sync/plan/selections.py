@@ -22,7 +22,7 @@ def chain_key(policy: Manifest) -> ChainKey:
 
 @dataclass(frozen=True)
 class Selections:
-    """The labels of sets that policies name, by chain: those that stand, and those to come.
+    """The labels of sets that policies name, by chain: those before the plan, and those after it.
 
     `changes` are those of a plan, and `unchanged` the policies of ours that stand and stay.
     """
@@ -83,7 +83,7 @@ class Selections:
         return found
 
     def allows(self, labels: frozenset[Label]) -> bool:
-        """Whether some policy, that stands or is to come, allows more by what carries labels."""
+        """Whether some policy, before or after, allows more by what carries labels."""
         return not self._allowed.isdisjoint(labels)
 
     @cached_property
@@ -98,11 +98,11 @@ class Selections:
         )
 
     def stands(self, manifest: Manifest) -> bool:
-        """Whether a policy that stands selects a set."""
+        """Whether a policy before the plan selects a set."""
         return not self._before.isdisjoint(manifest.contents.labels)
 
     def comes(self, manifest: Manifest) -> bool:
-        """Whether a policy that is to come, or to stay, selects a set."""
+        """Whether a policy after the plan selects a set."""
         return not self._after.isdisjoint(manifest.contents.labels)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""One sync, from source to outcome: the way of the data.
+"""One sync, from source to outcome.
 
     sources -> firewall -> translate -> plan -> intents -> cluster -> outcomes
 
@@ -77,7 +77,7 @@ def run_cycle(
         def be_met(cluster: Cluster) -> None:
             lease = leases[cluster.name]
             if not isinstance(lease, LeaseError):
-                # What goes wrong does so again, and is told, when the cluster is synced.
+                # What fails here fails again, and is reported, when the cluster is synced.
                 with suppress(*_OF_ONE_CLUSTER):
                     meet(cluster, store, run, lease)
 
@@ -102,9 +102,9 @@ def plan_cycle(
     *,
     prove: bool = False,
 ) -> list[Result]:
-    """What `run_cycle` would do; nothing is written anywhere.
+    """Plan what `run_cycle` would do; nothing is written anywhere.
 
-    `prove` proves all that a cluster shall have, whether or not any of it would change.
+    `prove` proves the whole desired state, whether or not any of it would change.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -139,7 +139,7 @@ def compare_cycle(
     clusters: Sequence[Cluster],
     options: Options,
 ) -> list[Result]:
-    """What `run_cycle` would do for the sources `after` if it had written those of `before`.
+    """Plan what `run_cycle` would do for sources `after` if it had written those of `before`.
 
     No cluster is asked, there is no store, and nothing is written anywhere.
     """
@@ -223,7 +223,7 @@ def _synced(
 
 
 def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:
-    """What becomes of the clusters, side by side: one that is slow or down holds up no other."""
+    """Do something for all clusters at once: one that is slow or down holds up no other."""
     with ThreadPoolExecutor(min(max(len(clusters), 1), _CLUSTERS), "cluster") as pool:
         return list(pool.map(become, clusters))
 
@@ -242,7 +242,7 @@ def _used(clusters: Sequence[Cluster]) -> set[str]:
 def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Recorder) -> None:
     """Close what an earlier run intended and did not live to conclude, by what is there now.
 
-    Whoever held the lease then has no request under way any more (`Lease.remaining`).
+    The holder of the lease at that time has no request under way any more (`Lease.remaining`).
     """
     closed = []
     for intent in store.open_intents(lease.cluster):

@@ -84,7 +84,7 @@ def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mappi
     """What a cluster holds; `ClusterError` if it cannot be read.
 
     What is `written` by the trail is ours where a hand took some labels of `owner` off it: it would
-    stand there for good, and hold up the whole plan, if it were taken for somebody else's.
+    stay there permanently, and hold up the whole plan, if it were taken for foreign.
     """
     found = cluster.reader.read()
     return {key: each.recognised(owner) if key in written else each for key, each in found.items()}
@@ -125,7 +125,7 @@ def _standing(
 ) -> dict[Key, Manifest]:
     """What stands of ours: as the trail has it, and what else has our labels and could be ours.
 
-    What another hand took our labels off is theirs: it must not be wanted back as it was.
+    What someone else took our labels off is theirs: it must not be wanted back as it was.
     """
     strays = {
         key: found.manifest

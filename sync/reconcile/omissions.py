@@ -1,6 +1,6 @@
 """What of a configuration does not reach a cluster as it is, for the plan to say.
 
-The report tells of each rule; here are counts, and what no rule is to blame for; and what of the
+The report has each rule; here are counts, and what no rule is to blame for; and what of the
 cluster could not be looked at.
 """
 

@@ -1,6 +1,6 @@
 """Which chains of several tiers are written before which, in the words of plans.
 
-what stands, what is desired  ->  flows whose deny moves from one tier to another  ->  precedence
+observed, desired  ->  flows whose deny moves from one tier to another  ->  precedence
 """
 
 from collections.abc import Mapping

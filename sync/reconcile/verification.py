@@ -1,4 +1,4 @@
-"""Whether what shall be written gives the firewall's verdicts, in the words of plans.
+"""Whether the desired state gives the firewall's verdicts, in the words of plans.
 
 device groups, desired objects  ->  proof  ->  guards verification, report-mismatch,
                                                 undecided
@@ -29,7 +29,7 @@ def proof_of(
     *,
     samples: bool,
 ) -> Proof:
-    """Hold what a cluster shall have against the rulebases of its device groups.
+    """Prove the desired state of a cluster against the rulebases of its device groups.
 
     `samples` looks for a flow of each rule that Calico cannot say as it is; where the report does
     not say so of one, they are looked for anyway.

@@ -327,7 +327,7 @@ def _judged(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def _framed(kind: str, title: str, heads: Sequence[str], rows: str) -> str:
     columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    # Whoever has no pointer scrolls a wide table by its keys.
+    # Without a pointer, a wide table is scrolled by keys.
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{_safe(title)}">\n'
         f'<table class="{kind}">\n<caption>{_safe(title)}</caption>\n'

@@ -42,7 +42,7 @@ from sync.translate.fidelity import (
 from sync.translate.nat import nat_rules
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets, parts
 from sync.translate.origins import annotations, identity, rule_id
-from sync.translate.reporting import essentials_said, group_fidelity, rule_fidelity, zone_fidelity
+from sync.translate.reporting import essential_clauses, group_fidelity, rule_fidelity, zone_fidelity
 from sync.translate.rules import (
     OVERLAP,
     Action,
@@ -61,9 +61,9 @@ _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 class Options:
     """The settings that decide what becomes of the firewall's objects and rules.
 
-    `registered_known`: where no source tells what is registered at run time with dynamic groups, it
-    is known to be nothing, or with `registered_accepted` taken for that. `owner` are the labels of
-    what is ours. `pod_cidrs` hold every pod of the cluster; None: that is not known.
+    `registered_known`: where no source reports what is registered at run time with dynamic groups,
+    it is known to be nothing, or with `registered_accepted` taken for that. `owner` are the labels
+    of what is ours. `pod_cidrs` hold every pod of the cluster; None: that is unknown.
     """
 
     tags: tuple[str, ...]
@@ -133,7 +133,7 @@ def translate(cluster: str, targets: Sequence[Target], options: Options) -> Tran
     objects += (each.manifest() for _, each in network_sets(sets, options.owner))
     objects += (each.manifest() for each in list_sets(lists, options.owner))
     groups = group_fidelity(sets)
-    essentials = essentials_said(options.zones.essentials)
+    essentials = essential_clauses(options.zones.essentials)
     fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
     return Translated(tuple(objects), tuple(chains), fidelity)
 
@@ -149,7 +149,7 @@ def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[Gl
                 yield GlobalNetworkSet(name, part, labels)
 
 
-def sayer_and_ends(
+def translator_and_endpoints(
     target: Target,
     zones: Zones,
     workloads: Workloads,
@@ -157,7 +157,7 @@ def sayer_and_ends(
     lists: dict[str, tuple[str, ...]],
     options: Options,
 ) -> tuple[RuleTranslator, Endpoints]:
-    """What says the rules of one device group, and what makes their ends, which fills `lists`."""
+    """Make the translator of a device group's rules, and their endpoints, which fill `lists`."""
     trust = options.zones.trust_addresses
     known = target.device_group.knows_registered
     listed = MemberLists(
@@ -165,10 +165,12 @@ def sayer_and_ends(
         by_group,
         registered_accepted=options.registered_accepted and not known,
     )
-    sayer = RuleTranslator(target.device_group, listed, zones, options.rules, trust_addresses=trust)
+    translator = RuleTranslator(
+        target.device_group, listed, zones, options.rules, trust_addresses=trust
+    )
     sets = {each.identity: each for each in by_group.values()}
     ends = Endpoints(zones, workloads, sets, options.pod_cidrs, trust_addresses=trust, lists=lists)
-    return sayer, ends
+    return translator, ends
 
 
 class _Tier:
@@ -187,12 +189,14 @@ class _Tier:
         self._zones = zones
         self._workloads = workloads
         self._options = options
-        self._sayer, self._ends = sayer_and_ends(target, zones, workloads, by_group, lists, options)
-        self._rules = [self._sayer.say(placed) for placed in target.device_group.rules]
+        self._translator, self._ends = translator_and_endpoints(
+            target, zones, workloads, by_group, lists, options
+        )
+        self._rules = [self._translator.say(placed) for placed in target.device_group.rules]
         self._allowed: Action = options.rules.allow_as
 
     def objects(self) -> Iterator[Manifest]:
-        """What is in no chain."""
+        """Make the tier and its policies that are in no chain."""
         target = self._target
         scopes = orjson.dumps(target.device_group.filled).decode()
         tier = Tier(
@@ -207,7 +211,7 @@ class _Tier:
         yield self._unknown_zone()
 
     def chains(self) -> Iterator[ZoneChain]:
-        """The chain of each zone."""
+        """Make the chain of each zone."""
         place = places(tuple(self._zones.own))
         for zone in self._zones.own.values():
             yield ZoneChain(
@@ -221,7 +225,7 @@ class _Tier:
             )
 
     def fidelity(self) -> Iterator[RuleFidelity]:
-        """What became of each rule, in their order; the policies are not named yet."""
+        """Say what became of each rule, in their order; no policies are named yet."""
         nat = nat_rules(
             self._target,
             registered_known=self._options.registered_known,
@@ -252,7 +256,7 @@ class _Tier:
         unknown: Action = "Pass" if self._options.zones.unknown_addresses == "pass" else "Deny"
         ends = self._ends
         others = tuple(name for name in self._zones.remote if name != zone.name)
-        for egress, ingress in self._sayer.overlaps(zone, ends):
+        for egress, ingress in self._translator.overlaps(zone, ends):
             annotations = self._default_annotations(OVERLAP)
             yield Entry(None, OVERLAP, tuple(egress), tuple(ingress), annotations)
         yield self._end(

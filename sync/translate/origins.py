@@ -12,22 +12,22 @@ from sync.translate.rules import TranslatedRule
 _SHOWN: Final = 1024  # characters of a name or a list in an annotation
 
 
-def rule_id(target: Target, said: TranslatedRule) -> RuleId:
+def rule_id(target: Target, translated: TranslatedRule) -> RuleId:
     """Name a rule among those of all device groups that a cluster gets."""
-    placed = said.placed
+    placed = translated.placed
     name = target.device_group.name
     return target.source, name, placed.device_group, placed.rulebase, placed.position
 
 
-def identity(said: TranslatedRule) -> str:
+def identity(translated: TranslatedRule) -> str:
     """Name a rule so that it keeps its name wherever it moves."""
-    placed = said.placed
-    return said.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{said.rule.name}"
+    placed = translated.placed
+    return translated.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{translated.rule.name}"
 
 
-def annotations(said: TranslatedRule) -> Pairs:
+def annotations(translated: TranslatedRule) -> Pairs:
     """Tell people which rule of the firewall a Calico rule came from."""
-    rule = said.rule
+    rule = translated.rule
     return (
         (names.RULE_ANNOTATION, rule.name[:_SHOWN]),
         (names.SOURCE_ANNOTATION, _listed(rule.sources, negated=rule.negate_source)),
@@ -35,7 +35,7 @@ def annotations(said: TranslatedRule) -> Pairs:
             names.DESTINATION_ANNOTATION,
             _listed(rule.destinations, negated=rule.negate_destination),
         ),
-        (names.DEVICE_GROUP_ANNOTATION, said.placed.device_group),
+        (names.DEVICE_GROUP_ANNOTATION, translated.placed.device_group),
     )
 
 

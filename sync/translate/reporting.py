@@ -10,21 +10,21 @@ from sync.translate.rules import TranslatedRule
 from sync.translate.zones import Workloads, Zones
 
 
-def rule_fidelity(target: Target, said: TranslatedRule, nat: tuple[str, ...]) -> RuleFidelity:
+def rule_fidelity(target: Target, translated: TranslatedRule, nat: tuple[str, ...]) -> RuleFidelity:
     """Say what became of a rule; its Calico rules are in no policy yet."""
-    source, name, device_group, rulebase, position = rule_id(target, said)
+    source, name, device_group, rulebase, position = rule_id(target, translated)
     return RuleFidelity(
         source=source,
         target=name,
         device_group=device_group,
         rulebase=rulebase,
         position=position,
-        name=said.rule.name,
-        uuid=said.rule.uuid,
-        allow=said.allow,
-        disabled=said.rule.disabled,
-        status=worst(said.losses),
-        reasons=tuple(loss.reason for loss in said.losses),
+        name=translated.rule.name,
+        uuid=translated.rule.uuid,
+        allow=translated.allow,
+        disabled=translated.rule.disabled,
+        status=worst(translated.losses),
+        reasons=tuple(loss.reason for loss in translated.losses),
         calico=(),
         nat=nat,
     )
@@ -43,7 +43,7 @@ def group_fidelity(sets: Sequence[GroupSet]) -> tuple[GroupFidelity, ...]:
     )
 
 
-def essentials_said(essentials: Sequence[Essential]) -> tuple[str, ...]:
+def essential_clauses(essentials: Sequence[Essential]) -> tuple[str, ...]:
     """Name the flows that come before all rules, a clause for each."""
     return tuple(
         f"{each.direction} on {each.on}: {', '.join([*each.cidrs, each.pods]).strip(', ')} "

@@ -1,15 +1,15 @@
 """What can stop a plan. Each guard has a name, and its message says what to do.
 
-    foreign-object     an object of somebody else stands where one of ours shall stand    never
-    referenced-set     a policy would go on using a set that is removed                   never
-    foreign-policy     a policy of somebody else stands in a tier of ours                 approvable
-    foreign-set        a selector of ours selects a set of somebody else                  approvable
+    foreign-object     an object of someone else is in the place of a desired one         never
+    referenced-set     a policy would still select a set that is removed                  never
+    foreign-policy     a policy of someone else is in a tier of ours                      approvable
+    foreign-set        a selector of ours selects a set of someone else                   approvable
     live-tier          a tier would end or stand otherwise under policies of others       approvable
     empty-source       what a tier is made from holds nothing any more, or is elsewhere  approvable
     essentials         pods would lose DNS or the API server, as rules first come to them approvable
     verification       what would be written does not give the firewall's verdicts        never
     report-mismatch    it does, but of some rule the report says more than is true       approvable
-    undecided          nobody can tell whether it does                                    approvable
+    undecided          whether it does is unknown                                         approvable
 
 What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
 """
@@ -25,7 +25,7 @@ _SHOWN = 5  # names in one message
 class Blocker:
     """A guard that holds a plan back; `approvable` says whether an approval can let it through.
 
-    `covers` stands for what an approval has seen: of anything else it lets nothing through.
+    `covers` names what an approval has seen: it lets nothing else through.
     """
 
     guard: str

@@ -11,7 +11,7 @@ from sync.plan.guards import Blocker, listed
 
 
 def empty_source(scope: str, tiers: Sequence[str], *, above: bool) -> Blocker:
-    """A scope (a device group, or `shared`) that `tiers` were made from, and are no more.
+    """A scope (a device group, or `shared`) that `tiers` were made from and no longer are.
 
     `above`: it is still their device group or an ancestor of it, and holds nothing.
     """
@@ -43,9 +43,9 @@ def empty_sources(
     """
     lost: dict[tuple[str, bool], list[str]] = {}
     for tier, lineage in sorted(lineages.items()):
-        stood, shall = standing.get(("Tier", tier)), desired.get(("Tier", tier))
-        if stood and shall:
-            for scope in _scopes(stood) - _scopes(shall):
+        stood, wanted = standing.get(("Tier", tier)), desired.get(("Tier", tier))
+        if stood and wanted:
+            for scope in _scopes(stood) - _scopes(wanted):
                 lost.setdefault((scope, scope in lineage), []).append(tier)
     return [
         empty_source(scope, tiers, above=above) for (scope, above), tiers in sorted(lost.items())
@@ -53,7 +53,7 @@ def empty_sources(
 
 
 def _scopes(tier: Manifest) -> frozenset[str]:
-    """What a tier says it is made from; nothing where another hand or an older version wrote it."""
+    """What a tier says it is made from; nothing where someone else or an older version wrote it."""
     try:
         said = orjson.loads(mapping(tier.document(), "metadata", "annotations")[SCOPES_ANNOTATION])
     except (KeyError, TypeError, ValueError):

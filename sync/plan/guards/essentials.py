@@ -9,7 +9,7 @@ def essentials(cut_off: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> 
     """Pods that would be cut off by rules that come to them for the first time.
 
     `cut_off` has, for each thing that they need, a clause for each pod. `unknown` has a sentence
-    for whatever nobody can tell.
+    for what is unknown.
     """
     lost = [
         Blocker(

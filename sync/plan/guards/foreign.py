@@ -14,7 +14,7 @@ _RENAMED = "the address group is renamed or left out (address_groups.tags)"
 
 
 def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True) -> Blocker:
-    """An object of somebody else stands where one of ours shall stand; `because` says why it is.
+    """An object of someone else is in the place of a desired one; `because` says why it is theirs.
 
     What another installation claims, or is no object at all, is not `adoptable`.
     """

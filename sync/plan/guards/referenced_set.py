@@ -31,7 +31,7 @@ def referenced_sets(
 ) -> list[Blocker]:
     """A blocker for each set that would be removed from under a policy, ours or anyone's.
 
-    One that is taken over from somebody else is removed as what it was: it may lose labels.
+    One that is taken over from someone else is removed as what it was: it may lose labels.
 
     `live` is the whole cluster before the changes. A label counts as named wherever a policy's
     rules compare it, and as carried still where any other set, foreign ones included, has it.
@@ -69,6 +69,6 @@ def referenced_sets(
 
 
 def _adopted(change: Change, live: Mapping[tuple[str, str], ObservedObject]) -> bool:
-    """Whether a change takes over what somebody else wrote."""
+    """Whether a change takes over what someone else wrote."""
     held = live.get((change.kind, change.name))
     return held is not None and bool(held.foreign_because)
