@@ -30,6 +30,7 @@ Figures = dict[str, float]
 
 def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds, counts, bytes."""
+    from sync.calico.references import DIRECTIONS, rules
     from sync.calico.validator import validate
     from sync.firewall.effective import effective
     from sync.firewall.groups import resolve_groups
@@ -38,7 +39,6 @@ def measure_here(path: Path) -> Figures:
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.plan.differences import differences
     from sync.plan.plan import make_plan
-    from sync.calico.references import DIRECTIONS, rules
     from sync.reconcile.desired import rolled_out
     from sync.sources.export import ExportSource
     from sync.translate.compiler import Options
