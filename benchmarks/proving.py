@@ -38,8 +38,9 @@ def measure_here(path: Path) -> Figures:
     from sync.firewall.zone_networks import NOTHING
     from sync.net.addresses import network
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+    from sync.reconcile.desired import rolled_out
     from sync.sources.export import ExportSource
-    from sync.translate.compiler import Options, translate
+    from sync.translate.compiler import Options
     from sync.translate.network_sets import Target
     from sync.verify.profiles import DeviceGroup
     from sync.verify.proof import Settings, prove
@@ -54,7 +55,7 @@ def measure_here(path: Path) -> Figures:
     target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
     gc.collect()
     began = time.process_time()
-    manifests = translate("cluster", [target], options, {}).manifests
+    manifests = rolled_out("cluster", [target], options, {})[0].manifests
     translated = time.process_time() - began
     documents = [each.document() for each in manifests.values()]
     del manifests

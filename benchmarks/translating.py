@@ -30,6 +30,7 @@ Figures = dict[str, float]
 
 def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds, counts, bytes."""
+    from sync.calico.references import DIRECTIONS, rules
     from sync.calico.validator import validate
     from sync.firewall.effective import effective
     from sync.firewall.groups import resolve_groups
@@ -38,9 +39,9 @@ def measure_here(path: Path) -> Figures:
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.plan.differences import differences
     from sync.plan.plan import make_plan
-    from sync.plan.references import DIRECTIONS, rules
+    from sync.reconcile.desired import rolled_out
     from sync.sources.export import ExportSource
-    from sync.translate.compiler import Options, translate
+    from sync.translate.compiler import Options
     from sync.translate.network_sets import Target
 
     definitions = {
@@ -70,7 +71,7 @@ def measure_here(path: Path) -> Figures:
     resolve_groups(device_group.objects.addresses, registered_known=True)
     done("resolve")
     target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
-    found = translate("cluster", [target], options, {})
+    found = rolled_out("cluster", [target], options, {})[0]
     # It resolves the groups itself, and that is on the other side of the comparison already.
     began += stages["resolve"]
     done("translate")

@@ -32,7 +32,7 @@ from sync.clusters.cluster import Key, NotWrittenError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.plan.changes import Change, PolicyPosition
+from sync.plan.changes import Change
 from sync.reconcile.cycle import sync_cluster
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
@@ -771,7 +771,7 @@ def _obstacles(trace: Trace, stands: Objects, random: Random) -> dict[Key, Manif
     selected = [each for each in standing if each.kind == "GlobalNetworkSet"]
     # What denies at the other end of what a chain lets by.
     around = [
-        each for each in standing if each.kind in POLICIES and not PolicyPosition.of(each).chain
+        each for each in standing if each.kind in POLICIES and not each.contents.position.chain
     ]
     kinds = [lists, lists, sets, policies, policies, new, selected, around, around, standing, made]
     kinds = [each for each in kinds if each] or [list(trace.end.values())]

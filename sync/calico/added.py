@@ -1,9 +1,9 @@
 """Fields that an API server adds to what it was sent: defaults of a definition, and what says
 nothing.
 
-A field that decides what a policy does and that was not sent is another hand's work, and drift. Two
+A field that decides what a policy does and that was not sent is someone else's work, and drift. Two
 kinds of fields are not: one that says what its absence says, and one that this version of ours
-does not know and that no other hand has written, for a newer Calico's definition fills it in. Who
+does not know and that no one else has written, for a newer Calico's definition fills it in. Who
 wrote a field, its managed fields tell
 (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
 
@@ -77,7 +77,7 @@ _SPECS: Final[Mapping[str, Mapping[str, Any]]] = {
 def without_added(document: Mapping[str, Any], *, just_sent: bool) -> Any:
     """The spec of an object without what the API server has added to it.
 
-    With `just_sent` it is the answer to our own request, so that no other hand can have added it.
+    With `just_sent` it is the answer to our own request, so that no one else can have added it.
     """
     spec = document.get("spec")
     known = _SPECS.get(str(document.get("kind")))
@@ -111,7 +111,7 @@ _RULES: Final = ("ingress", "egress")
 
 
 def _other_hands(metadata: Any) -> Sequence[Any] | None:
-    """What each other writer of an object has written of it; None if nobody tells."""
+    """What each other writer of an object has written of it; None if that is not reported."""
     entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
     if not isinstance(entries, list) or not entries:
         return None
@@ -126,7 +126,7 @@ def _written(hands: Sequence[Any] | None, path: _Path) -> bool:
 
 def _owns(fields: Any, path: _Path) -> bool:
     for step in path:
-        # Whoever has a whole has all that is in it; a list has no other form in these definitions.
+        # Who wrote the whole wrote all that is in it; a list has no other form in these schemas.
         if not isinstance(fields, dict) or not fields or isinstance(step, int):
             return True
         if f"f:{step}" not in fields:

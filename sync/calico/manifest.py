@@ -7,12 +7,15 @@ the store keeps them as a body, a cluster is sent them. Nothing after it rebuild
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
 
+from sync.calico.contents import Contents
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Manifest:
     """One object as canonical JSON.
 
@@ -32,6 +35,11 @@ class Manifest:
         body = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
         digest = hashlib.sha256(body).hexdigest()
         return cls(document["kind"], document["metadata"]["name"], body, digest)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What plans ask of it, parsed once."""
+        return Contents.of(self.document())
 
     def document(self) -> dict[str, Any]:
         """The document again, a new one each time."""

@@ -30,7 +30,7 @@ WRITER_ANNOTATION: Final = "zonebridge.io/writer"
 TIER_LABEL: Final = "projectcalico.org/tier"
 
 # Labels that Calico gives to pods (both) and to what else has a namespace (the first), and that its
-# selectors tell pods and sets apart by. On a set nobody but its author puts them.
+# selectors tell pods and sets apart by. On a set only its author puts them.
 NAMESPACE_LABEL: Final = "projectcalico.org/namespace"
 ORCHESTRATOR_LABEL: Final = "projectcalico.org/orchestrator"
 

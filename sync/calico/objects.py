@@ -182,18 +182,8 @@ class GlobalNetworkPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedGlobalNetworkPolicy:
+class StagedGlobalNetworkPolicy(GlobalNetworkPolicy):
     """A policy that is only evaluated and logged; the same fields, another kind."""
-
-    name: str
-    tier: str
-    order: int
-    selector: str
-    types: tuple[Direction, ...] = ("Ingress", "Egress")
-    ingress: tuple[Rule, ...] = ()
-    egress: tuple[Rule, ...] = ()
-    labels: Pairs = ()
-    annotations: Pairs = ()
 
     def manifest(self) -> Manifest:
         return _policy("StagedGlobalNetworkPolicy", self, {"stagedAction": "Set"})

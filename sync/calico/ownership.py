@@ -53,7 +53,7 @@ def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
 
 def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:
     """Whether a foreign object has kept a label of this installation or of its store, and has no
-    other value for any label of `owner`: then nobody else claims it, and a hand took some off.
+    other value for any label of `owner`: no one else claims it, and someone took some off.
     """
     labels = _mapping(_mapping(document, "metadata"), "labels")
     kept = {key for key, value in owner if labels.get(key) == value}
@@ -106,10 +106,10 @@ def stamped(manifest: Manifest, stamp: Pairs) -> dict[str, Any]:
 
 
 def merged(manifest: Manifest, live: Mapping[str, Any], stamp: Pairs = ()) -> dict[str, Any]:
-    """The document to write over `live`: ours, with the foreign metadata that stands there."""
+    """The document to write over `live`: ours, with the foreign metadata that is there."""
     document = stamped(manifest, stamp)
     ours, found = document["metadata"], _mapping(live, "metadata")
-    # Without managedFields an API server goes on with those it has.
+    # Without managedFields an API server keeps those it has.
     kept = {key: value for key, value in found.items() if key != "managedFields"}
     for part in ("labels", "annotations"):
         pairs = {key: value for key, value in _mapping(found, part).items() if not _is_our_key(key)}

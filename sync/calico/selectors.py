@@ -73,7 +73,7 @@ _STATES: Final = {
 def problem(selector: str) -> SelectorProblem | None:
     """What keeps `selector` from being a selector of Calico's, or None.
 
-    Calico reads an empty selector as `all()`; here it is a problem, so that nobody selects
+    Calico reads an empty selector as `all()`; here it is a problem, so that no policy selects
     everything by leaving something out.
     """
     state, depth, position = "term", 0, 0

@@ -10,16 +10,17 @@ Calico would take it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from operator import lt
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import orjson
 
 from sync.calico import cidrs, limits, names, selectors
+from sync.calico.json_shapes import Refuse, bounded, items, members, texts, within
 from sync.calico.manifest import Manifest
 from sync.calico.objects import API_VERSION, KINDS
 from sync.memo import remembered
@@ -68,9 +69,6 @@ class Violation:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-_Refuse: TypeAlias = Callable[[str, str], None]
-
-
 def validate(manifest: Manifest) -> tuple[Violation, ...]:
     """Everything in the written document for which it must not be written; empty if it may."""
     return _violations(manifest.body)
@@ -87,18 +85,18 @@ def _violations(body: bytes) -> tuple[Violation, ...]:
     return tuple(found)
 
 
-def _document(refuse: _Refuse, value: object, size: int) -> None:
-    document = _mapping(refuse, "", value, ("apiVersion", "kind", "metadata", "spec"))
+def _document(refuse: Refuse, value: object, size: int) -> None:
+    document = members(refuse, "", value, ("apiVersion", "kind", "metadata", "spec"))
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         refuse("kind", f"{kind!r} is none of {', '.join(KINDS)}")
         return
     if document.get("apiVersion") != API_VERSION:
         refuse("apiVersion", f"must be {API_VERSION}")
-    metadata = _mapping(
+    metadata = members(
         refuse, "metadata", document.get("metadata"), ("name",), ("labels", "annotations")
     )
-    labels = _strings(refuse, "metadata.labels", metadata.get("labels", {}))
+    labels = texts(refuse, "metadata.labels", metadata.get("labels", {}))
     _labels(refuse, labels)
     annotations = metadata.get("annotations", {})
     _annotations(refuse, "metadata.annotations", annotations)
@@ -110,14 +108,14 @@ def _document(refuse: _Refuse, value: object, size: int) -> None:
     if kind == "Tier":
         _tier(refuse, name, spec)
     elif kind == "GlobalNetworkSet":
-        _bounded(refuse, "", size, limits.SET_BYTES, "bytes")
+        bounded(refuse, "", size, limits.SET_BYTES, "bytes")
         _set(refuse, name, labels, spec)
     else:
-        _bounded(refuse, "", size, limits.POLICY_BYTES, "bytes")
+        bounded(refuse, "", size, limits.POLICY_BYTES, "bytes")
         _policy(refuse, kind, name, labels, spec)
 
 
-def _labels(refuse: _Refuse, labels: Mapping[str, str]) -> None:
+def _labels(refuse: Refuse, labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
         if not names.is_qualified_name(key):
             refuse(f"metadata.labels[{key}]", "is not a label key")
@@ -125,34 +123,34 @@ def _labels(refuse: _Refuse, labels: Mapping[str, str]) -> None:
             refuse(f"metadata.labels[{key}]", f"{value!r} is not a label value")
 
 
-def _annotations(refuse: _Refuse, path: str, value: object) -> None:
-    annotations = _strings(refuse, path, value)
+def _annotations(refuse: Refuse, path: str, value: object) -> None:
+    annotations = texts(refuse, path, value)
     for key in annotations.keys() - _ANNOTATIONS:
         if not names.is_qualified_name(key):
             refuse(f"{path}[{key}]", "is not an annotation key")
     size = len("".join(chain.from_iterable(annotations.items())).encode())
-    _bounded(refuse, path, size, limits.ANNOTATION_BYTES, "bytes")
+    bounded(refuse, path, size, limits.ANNOTATION_BYTES, "bytes")
 
 
-def _tier(refuse: _Refuse, name: str, value: object) -> None:
+def _tier(refuse: Refuse, name: str, value: object) -> None:
     _tier_name(refuse, "metadata.name", name)
-    spec = _mapping(refuse, "spec", value, ("order", "defaultAction"))
+    spec = members(refuse, "spec", value, ("order", "defaultAction"))
     _order(refuse, spec.get("order"))
     if spec.get("defaultAction") not in ("Pass", "Deny"):
         refuse("spec.defaultAction", "must be Pass or Deny")
 
 
-def _set(refuse: _Refuse, name: str, labels: Mapping[str, str], value: object) -> None:
+def _set(refuse: Refuse, name: str, labels: Mapping[str, str], value: object) -> None:
     if not names.is_subdomain(name):
         refuse("metadata.name", f"{name!r} is not an RFC 1123 subdomain")
     for key in labels:
         # `namespace` is refused by Calico; `orchestrator` would make the set pass for a pod.
         if key.startswith("projectcalico.org/"):
             refuse(f"metadata.labels[{key}]", "is Calico's own and not for a set")
-    spec = _mapping(refuse, "spec", value, (), ("nets",))
+    spec = members(refuse, "spec", value, (), ("nets",))
     if "nets" not in spec:
         return
-    nets = _items(refuse, "spec.nets", spec["nets"], limits.NETS_PER_SET)
+    nets = items(refuse, "spec.nets", spec["nets"], limits.NETS_PER_SET)
     if (keys := _sort_keys(nets)) and all(map(lt, keys, keys[1:])):
         return
     previous = (0, 0, 0)
@@ -166,12 +164,10 @@ def _set(refuse: _Refuse, name: str, labels: Mapping[str, str], value: object) -
         previous = range_
 
 
-def _policy(
-    refuse: _Refuse, kind: str, name: str, labels: Mapping[str, str], value: object
-) -> None:
+def _policy(refuse: Refuse, kind: str, name: str, labels: Mapping[str, str], value: object) -> None:
     staged = kind == "StagedGlobalNetworkPolicy"
     required = (*_POLICY_KEYS, "stagedAction") if staged else _POLICY_KEYS
-    spec = _mapping(refuse, "spec", value, required, tuple(_DIRECTIONS.values()))
+    spec = members(refuse, "spec", value, required, tuple(_DIRECTIONS.values()))
     tier = spec.get("tier")
     _tier_name(refuse, "spec.tier", tier)
     prefix, _, last = name.partition(".")
@@ -184,7 +180,7 @@ def _policy(
         refuse("spec.stagedAction", "must be Set")
     _order(refuse, spec.get("order"))
     _selector(refuse, "spec.selector", spec.get("selector"))
-    types = _items(refuse, "spec.types", spec.get("types"), len(_DIRECTIONS))
+    types = items(refuse, "spec.types", spec.get("types"), len(_DIRECTIONS))
     for index, type_ in enumerate(types):
         if type_ not in tuple(_DIRECTIONS) or type_ in types[:index]:
             refuse(f"spec.types[{index}]", "must be Ingress or Egress, each at most once")
@@ -194,16 +190,16 @@ def _policy(
         path = f"spec.{direction}"
         if type_ not in types:
             refuse(path, f"is ignored by Calico unless spec.types holds {type_}")
-        rules = _items(refuse, path, spec[direction], limits.RULES_PER_DIRECTION)
+        rules = items(refuse, path, spec[direction], limits.RULES_PER_DIRECTION)
         for index, rule in enumerate(rules):
             _rule(refuse, f"{path}[{index}]", rule)
 
 
-def _rule(refuse: _Refuse, path: str, value: object) -> None:
-    rule = _mapping(refuse, path, value, ("action",), _RULE_KEYS)
+def _rule(refuse: Refuse, path: str, value: object) -> None:
+    rule = members(refuse, path, value, ("action",), _RULE_KEYS)
     if rule.get("action") not in _ACTIONS:
         refuse(f"{path}.action", f"must be one of {', '.join(_ACTIONS)}")
-    metadata = _mapping(refuse, f"{path}.metadata", rule.get("metadata", {}), (), ("annotations",))
+    metadata = members(refuse, f"{path}.metadata", rule.get("metadata", {}), (), ("annotations",))
     _annotations(refuse, f"{path}.metadata.annotations", metadata.get("annotations", {}))
     protocol, version = _protocol(refuse, path, rule)
     families: frozenset[int] = frozenset()
@@ -220,11 +216,11 @@ def _rule(refuse: _Refuse, path: str, value: object) -> None:
 
 
 def _protocol(
-    refuse: _Refuse, path: str, rule: Mapping[str, Any]
+    refuse: Refuse, path: str, rule: Mapping[str, Any]
 ) -> tuple[str | int | None, int | None]:
     """The protocol and the IP version of a rule, each None where absent or refused."""
     protocol, version = rule.get("protocol"), rule.get("ipVersion")
-    if "protocol" in rule and protocol not in _PROTOCOLS and not _within(protocol, 1, 255):
+    if "protocol" in rule and protocol not in _PROTOCOLS and not within(protocol, 1, 255):
         refuse(f"{path}.protocol", f"must be one of {', '.join(_PROTOCOLS)} or 1 to 255")
         protocol = None
     if "ipVersion" in rule and (type(version) is not int or version not in _IP_VERSIONS):
@@ -240,10 +236,10 @@ def _protocol(
     return protocol, version
 
 
-def _icmp(refuse: _Refuse, path: str, value: object) -> None:
-    icmp = _mapping(refuse, path, value, ("type",), ("code",))
+def _icmp(refuse: Refuse, path: str, value: object) -> None:
+    icmp = members(refuse, path, value, ("type",), ("code",))
     for key, largest in (("type", 254), ("code", 255)):
-        if key in icmp and not _within(icmp[key], 0, largest):
+        if key in icmp and not within(icmp[key], 0, largest):
             refuse(f"{path}.{key}", f"must be 0 to {largest}")
 
 
@@ -260,13 +256,13 @@ def _entity(
     def refuse(path: str, message: str) -> None:
         problems.append((path, message))
 
-    entity = _mapping(refuse, end, orjson.loads(written), (), _ENTITY_KEYS)
+    entity = members(refuse, end, orjson.loads(written), (), _ENTITY_KEYS)
     _selectors(refuse, end, entity)
     _ports(refuse, end, entity, ported=ported)
     return _nets(refuse, end, entity), tuple(problems)
 
 
-def _selectors(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> None:
+def _selectors(refuse: Refuse, path: str, entity: Mapping[str, Any]) -> None:
     for key in _SELECTOR_KEYS:
         lone_global = key == "namespaceSelector" and entity.get(key) == "global()"
         if key in entity and not lone_global:
@@ -277,11 +273,11 @@ def _selectors(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> None:
         refuse(f"{path}.namespaceSelector", "without selector matches more than it seems to")
 
 
-def _selector(refuse: _Refuse, path: str, value: object) -> None:
+def _selector(refuse: Refuse, path: str, value: object) -> None:
     if not isinstance(value, str):
         refuse(path, "must be a selector")
         return
-    _bounded(refuse, path, len(value.encode()), limits.SELECTOR_BYTES, "bytes")
+    bounded(refuse, path, len(value.encode()), limits.SELECTOR_BYTES, "bytes")
     if "global(" in value:
         refuse(path, "global() must stand alone, in a rule's namespaceSelector")
     problem = selectors.problem(value)
@@ -289,13 +285,13 @@ def _selector(refuse: _Refuse, path: str, value: object) -> None:
         refuse(path, f"{problem.message} at position {problem.position}")
 
 
-def _nets(refuse: _Refuse, path: str, entity: Mapping[str, Any]) -> frozenset[int]:
+def _nets(refuse: Refuse, path: str, entity: Mapping[str, Any]) -> frozenset[int]:
     """The address families of an entity."""
     seen: set[int] = set()
     for key in ("nets", "notNets"):
         if key not in entity:
             continue
-        nets = _items(refuse, f"{path}.{key}", entity[key], limits.NETS_PER_ENTITY)
+        nets = items(refuse, f"{path}.{key}", entity[key], limits.NETS_PER_ENTITY)
         if (keys := _sort_keys(nets)) and len({*keys}) == len(keys) and key == "nets":
             seen |= {family for family, _, _ in keys}
             continue
@@ -321,7 +317,7 @@ def _sort_keys(nets: list[Any]) -> list[tuple[int, int, int]] | None:
         return None
 
 
-def _net(refuse: _Refuse, path: str, index: int, value: object) -> tuple[int, int, int] | None:
+def _net(refuse: Refuse, path: str, index: int, value: object) -> tuple[int, int, int] | None:
     if not isinstance(value, str):
         refuse(f"{path}[{index}]", "must be a CIDR")
         return None
@@ -332,15 +328,15 @@ def _net(refuse: _Refuse, path: str, index: int, value: object) -> tuple[int, in
         return None
 
 
-def _ports(refuse: _Refuse, path: str, entity: Mapping[str, Any], *, ported: bool) -> None:
+def _ports(refuse: Refuse, path: str, entity: Mapping[str, Any], *, ported: bool) -> None:
     for key in ("ports", "notPorts"):
         if key not in entity:
             continue
         if not ported:
             refuse(f"{path}.{key}", f"needs protocol {', '.join(_PORTED)}")
-        ports = _items(refuse, f"{path}.{key}", entity[key], limits.PORTS_PER_ENTITY)
+        ports = items(refuse, f"{path}.{key}", entity[key], limits.PORTS_PER_ENTITY)
         for index, port in enumerate(ports):
-            if not _within(port, 1, _LAST_PORT) and not _is_port_range(port):
+            if not within(port, 1, _LAST_PORT) and not _is_port_range(port):
                 refuse(f"{path}.{key}[{index}]", f"{port!r} is not a port or 'first:last'")
 
 
@@ -349,82 +345,13 @@ def _is_port_range(value: object) -> bool:
     return found is not None and int(found[1]) <= int(found[2]) <= _LAST_PORT
 
 
-def _tier_name(refuse: _Refuse, path: str, value: object) -> None:
+def _tier_name(refuse: Refuse, path: str, value: object) -> None:
     if not isinstance(value, str) or not names.is_dns_label(value, limits.TIER_NAME_LENGTH):
         refuse(path, f"must be an RFC 1123 label of at most {limits.TIER_NAME_LENGTH} characters")
     elif value in BUILT_IN_TIERS:
         refuse(path, f"{value} is a tier of Calico's own")
 
 
-def _order(refuse: _Refuse, value: object) -> None:
-    if not _within(value, 1 - limits.ORDER_MAGNITUDE, limits.ORDER_MAGNITUDE - 1):
+def _order(refuse: Refuse, value: object) -> None:
+    if not within(value, 1 - limits.ORDER_MAGNITUDE, limits.ORDER_MAGNITUDE - 1):
         refuse("spec.order", "must be an integer below 2**53 in magnitude")
-
-
-def _within(value: object, least: int, most: int) -> bool:
-    # Not isinstance: a boolean is no number in JSON.
-    return type(value) is int and least <= value <= most
-
-
-def _bounded(refuse: _Refuse, path: str, size: int, most: int, unit: str) -> None:
-    if size > most:
-        refuse(path, f"has {size:,} {unit}; at most {most:,} may be written")
-
-
-def _mapping(
-    refuse: _Refuse,
-    path: str,
-    value: object,
-    required: tuple[str, ...],
-    optional: tuple[str, ...] = (),
-) -> Mapping[str, Any]:
-    """The members of an object that are known and not null; what else it holds is refused."""
-    if not isinstance(value, dict):
-        refuse(path, "must be an object")
-        return {}
-    # By far the most are as they should be, and there are several in each of very many rules.
-    if (
-        all(map(value.__contains__, required))
-        and value.keys() <= _known_keys(required, optional)
-        and None not in value.values()
-    ):
-        return value
-    prefix = f"{path}." if path else ""
-    for key in required:
-        if key not in value:
-            refuse(f"{prefix}{key}", "is missing")
-    known = {}
-    for key, member in value.items():
-        if key not in required and key not in optional:
-            refuse(f"{prefix}{key}", "is not a key that we write here")
-        elif member is None:
-            refuse(f"{prefix}{key}", "must not be null")
-        else:
-            known[key] = member
-    return known
-
-
-@lru_cache(64)
-def _known_keys(required: tuple[str, ...], optional: tuple[str, ...]) -> frozenset[str]:
-    return frozenset((*required, *optional))
-
-
-def _strings(refuse: _Refuse, path: str, value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        refuse(path, "must be an object")
-        return {}
-    if not {*map(type, value.values())} - {str}:
-        return value
-    for key, text in value.items():
-        if not isinstance(text, str):
-            refuse(f"{path}[{key}]", "must be text")
-    return {key: text for key, text in value.items() if isinstance(text, str)}
-
-
-def _items(refuse: _Refuse, path: str, value: object, most: int) -> list[Any]:
-    """The members of a list; an empty one is refused, since Calico reads it as no constraint."""
-    if not isinstance(value, list) or not value:
-        refuse(path, "must be a list that is not empty")
-        return []
-    _bounded(refuse, path, len(value), most, "members")
-    return value

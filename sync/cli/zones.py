@@ -7,7 +7,7 @@ import click
 from sync.cli.context import Context, print_json, until_closed
 from sync.cli.report import errors, exit_code, reported
 from sync.cli.sync import print_error
-from sync.render.report import zones_document, zones_text
+from sync.render.zones import zones_document, zones_text
 
 
 @click.command()

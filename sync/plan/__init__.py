@@ -1,1 +1,1 @@
-"""What is to change in a cluster, why, and what stands in the way."""
+"""What changes in a cluster, why, in which order, and what blocks it."""

@@ -1,17 +1,17 @@
-"""Three ways: what shall be, what the store says we wrote, and what the cluster holds.
+"""Compare three states: the desired one, the one that was written last, and the observed one.
 
 desired   written   live       ->  change
 D         –         –              create
-D         D         – or X         create or update, drift: another hand
+D         D         – or X         create or update, drift: someone else
 D         W         – or X         create or update, the configuration moved
 –         any       X              delete
 –         W         –              delete: record that it is gone
 D         D         D              none
-D         – or W    D              adopted: record that it stands there already
-D         any       D, `anew`      update, though it stands there as it shall
+D         – or W    D              adopted: record that the cluster holds it already
+D         any       D, `anew`      update, though the cluster holds it as desired
 D         any       foreign        held, by the guard foreign-object
 D         any       foreign F      taken over: update F, where no other installation claims it
-–         W         foreign        none; lost: another hand took our labels off it
+–         W         foreign        none; lost: someone else took our labels off it
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sync.calico.manifest import Manifest
-from sync.calico.names import (
-    NAME_ANNOTATION,
-    RULE_ANNOTATION,
-    SOURCE_ANNOTATION,
-)
+from sync.calico.names import RULE_ANNOTATION, SOURCE_ANNOTATION
+from sync.calico.objects import POLICIES
+from sync.calico.references import DIRECTIONS, essence, mapping, rules
 from sync.plan.changes import Cause, Change
-from sync.plan.guards import Blocker, foreign_object
-from sync.plan.references import DIRECTIONS, essence, mapping, rules
+from sync.plan.guards import Blocker
+from sync.plan.guards.foreign import foreign_object
 
 Key = tuple[str, str]
 
@@ -53,7 +51,7 @@ class Live(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """`adopted` are what another hand made just as it shall be: from what we wrote to what is.
+    """`adopted` are objects that someone else brought to the desired state: from what we wrote.
 
     `lost` are what we wrote, no longer want, and may no longer remove. `held` are what would be
     written over foreign objects, if they were taken over; each has its blocker.
@@ -78,11 +76,12 @@ def differences(
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
 
-    A foreign object that stands where one of ours shall stand is held. With `adopt`, or if it is
-    `asked` for by kind, name and the digest of what stands, it is taken over: a change from what it
-    holds, as if it were ours. Foreign objects that nothing of ours is to replace stay.
-    What is to be written `anew` is, even where it stands as it shall.
+    A foreign object in the place of a desired one is held. With `adopt`, or if it is `asked` for by
+    kind, name and the digest of what is there, it is taken over: a change from what it holds, as if
+    it were ours. Foreign objects that nothing of ours is to replace stay.
+    What is to be written `anew` is, even where the cluster holds it as desired.
     """
+    # Longer than other functions: it is the table above, a branch for each of its rows.
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []
@@ -126,23 +125,20 @@ def _change(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
     """A change with the groups and the rules that its objects say they are made of."""
-    old, new = (side.document() if side else {} for side in (before, after))
     groups = {
-        str(name)
-        for side in (old, new)
-        if (name := mapping(side, "metadata", "annotations").get(NAME_ANNOTATION)) is not None
+        group for side in (before, after) if side and (group := side.contents.group) is not None
     }
     return Change(
         before,
         after,
         cause,
-        rules=_rules(old, new),
+        rules=_rules(before, after),
         groups=tuple(sorted(groups)),
         changed_by=changed_by,
     )
 
 
-def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
     """The firewall's rules whose Calico rules differ between two policies; all, if none does."""
     old, new = _by_rule(before), _by_rule(after)
     named = old.keys() | new.keys()
@@ -157,9 +153,10 @@ def _said(found: Sequence[tuple[str, Any]] | None) -> list[tuple[str, bytes]]:
     return [(direction, essence(rule)) for direction, rule in found or ()]
 
 
-def _by_rule(document: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+def _by_rule(policy: Manifest | None) -> dict[str, list[tuple[str, Any]]]:
     """The Calico rules of a policy by the firewall's rule that they say they are."""
     found: dict[str, list[tuple[str, Any]]] = {}
+    document = policy.document() if policy and policy.kind in POLICIES else {}
     for direction in DIRECTIONS:
         for rule in rules(document, direction):
             annotations = mapping(rule, "metadata", "annotations")

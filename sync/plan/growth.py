@@ -1,6 +1,6 @@
 """When the sets of a plan are written: what they lose before policies change, what they gain after.
 
-    ahead      lists by content, and sets that no standing policy selects: as they shall be
+    ahead      lists by content, and sets that no policy selects yet: as desired
     losing     every other set: what it keeps
                (policies)
     gaining    every other set: what it gains
@@ -25,8 +25,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.names import ADDRESS_GROUP_LABEL, EDL_LABEL, LIST_LABEL
 from sync.calico.objects import POLICIES
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.plan.changes import Action, Cause, Change, nets
-from sync.plan.references import mapping
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.selections import Selections
 
 # An etcd that takes requests of 1.5 MiB takes two sets' worth of nets in one.
@@ -58,10 +57,9 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
     for change in changes:
         if change.kind in (*POLICIES, "Tier"):
             continue
-        sides = [side for side in (change.before, change.after) if side]
-        stands = any(map(selections.stands, sides))
-        comes = any(map(selections.comes, sides))
-        group = _group(sides[-1])
+        stands = any(map(selections.stands, change.sides))
+        comes = any(map(selections.comes, change.sides))
+        group = _group(change.sides[-1])
         if stands and comes and group[0] != LIST_LABEL:
             by_group[group].append(change)
         elif change.action is Action.DELETE:
@@ -120,39 +118,39 @@ def _written(group: Group, members: Sequence[Change]) -> Iterator[SetWrites]:
     kept = [each & wanted for each in held]
     standing = {net for each in kept for net in cidrs.of_set(each)}
     for number, change in enumerate(members):
-        shall = _wanted([change])
+        final = _wanted([change])
         if change.after is None:
             yield _going(change, held[number], kept[number])
-        elif held[number] == shall:
+        elif held[number] == final:
             yield SetWrites((change,), (), ((), (), ()), ())
         else:
             others = AddressSet.union(kept[:number] + kept[number + 1 :])
             if len(members) == 1:
-                contents = [cidrs.of_set(kept[number]), *3 * [cidrs.of_set(shall)]]
+                contents = [cidrs.of_set(kept[number]), *3 * [cidrs.of_set(final)]]
             else:
-                contents = _contents(kept[number], shall, others, standing)
+                contents = _contents(kept[number], final, others, standing)
             yield _staying(change, cidrs.of_set(held[number]), contents)
 
 
 def _contents(
-    kept: AddressSet, shall: AddressSet, others: AddressSet, standing: Collection[str]
+    kept: AddressSet, final: AddressSet, others: AddressSet, standing: Collection[str]
 ) -> list[list[str]]:
-    """What a part holds at each step, as nets: what it keeps first, what it shall hold last.
+    """What a part holds at each step, as nets: what it keeps first, what is desired last.
 
     `others` are the addresses of the other parts, and `standing` the nets of all, when each holds
     what it keeps.
     """
-    first, last = cidrs.of_set(kept), cidrs.of_set(shall)
+    first, last = cidrs.of_set(kept), cidrs.of_set(final)
     # A net comes when no other one stands for any of its addresses: neither in another part, nor
     # in a net of this part that holds more.
-    own = {net for net in first if network(net) - shall}
+    own = {net for net in first if network(net) - final}
     late = AddressSet.union(map(network, own)) | others
     early = [net for net in last if net in standing or not network(net) & late]
     added = _joined(early, first)
     held = AddressSet.union(map(network, added))
     moved = _joined(
         [net for net in last if not network(net) - held],
-        [net for net in added if not network(net) - shall],
+        [net for net in added if not network(net) - final],
     )
     return [first, added, moved, last]
 
@@ -180,7 +178,7 @@ def _going(change: Change, held: AddressSet, kept: AddressSet) -> SetWrites:
 
 
 def _staying(change: Change, held: Sequence[str], contents: Sequence[Sequence[str]]) -> SetWrites:
-    """The writes of a part that stays: first without what it loses, at last as it shall be."""
+    """The writes of a part that stays: first without what it loses, at last as desired."""
     assert change.after is not None
     writes: list[tuple[Change, ...]] = []
     before, now = change.before, held
@@ -204,10 +202,10 @@ def _with(manifest: Manifest, held: Sequence[str]) -> Manifest:
 
 
 def _group(manifest: Manifest) -> Group:
-    labels = mapping(manifest.document(), "metadata", "labels")
+    values = {key: value for key, value in manifest.contents.labels if value is not None}
     for key in _ROLES:
-        if key in labels:
-            return key, str(labels[key])
+        if key in values:
+            return key, values[key]
     return manifest.kind, manifest.name
 
 
@@ -216,7 +214,7 @@ def _held(group: Group, members: Iterable[Change]) -> AddressSet:
     return AddressSet.union(
         _addresses(change.before)
         for change in members
-        # What another hand took the label off, or never had it, is selected by nothing.
+        # What lost the label to someone else, or never had it, is selected by nothing.
         if change.before and _group(change.before) == group
     )
 
@@ -226,16 +224,16 @@ def _wanted(members: Iterable[Change]) -> AddressSet:
 
 
 def _addresses(manifest: Manifest | None) -> AddressSet:
-    """The addresses of a set; what another hand wrote there and is none does not count."""
+    """The addresses of a set; what someone else wrote there and is none does not count."""
     found = []
-    for net in nets(manifest):
+    for net in manifest.contents.nets if manifest else ():
         with suppress(ValueError):
             found.append(network(net))
     return AddressSet.union(found) if found else NOWHERE
 
 
 def _sorted(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """What another hand did is undone first."""
+    """Sort changes; what someone else did is undone first."""
     return tuple(
         sorted(changes, key=lambda each: (each.cause is not Cause.DRIFT, each.kind, each.name))
     )

@@ -20,15 +20,13 @@ several tiers may have to wait for one another (`sync.plan.precedence`).
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain as joined
 
-from sync.calico.manifest import Manifest
 from sync.calico.names import LIST_LABEL
 from sync.calico.objects import POLICIES
+from sync.calico.references import Label
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.growth import only_loses, set_writes
 from sync.plan.precedence import Event, Precedence, arranged
-from sync.plan.references import DIRECTIONS, Label, carried, mapping, rules
 from sync.plan.selections import ChainKey, Selections
 
 Chain = tuple[Change, ...]
@@ -51,7 +49,7 @@ def order(
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections)
     front, chains, behind = _around_chains(stay)
-    # What denies behind all chains, and another hand took away, denies again before chains change;
+    # What denies behind all chains, and someone else removed, denies again before chains change;
     # also where the configuration changed it meanwhile, for what is missing denies nothing.
     chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
     repaired = [
@@ -151,7 +149,7 @@ class Unwritten:
         elif change.kind == "Tier":
             self._missing_tiers |= {change.name} if change.after else set()
         else:
-            # Until it is as it shall be, nothing changes that selects it, or does beside it.
+            # Until it is as desired, nothing changes that selects it, or is used beside it.
             labels = _labels(change)
             self._missing_labels |= labels
             chains = self._selections.chains(labels)
@@ -163,7 +161,7 @@ class Unwritten:
             self._open_up(chains)
 
     def _open_up(self, chains: Iterable[ChainKey]) -> None:
-        """Another hand has what some chains count on: they deny neither what they did nor shall.
+        """Someone else has what chains depend on: they deny neither the old flows nor the desired.
 
         What stands around the chains of a tier denies at the other end what these begin to pass.
         """
@@ -244,13 +242,13 @@ class Unwritten:
         """Why a set has to stay as it is. What it only loses, no policy can allow by it."""
         if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""
-        if change.after and not any(self._selections.stands(each) for each in _sides(change)):
+        if change.after and not any(self._selections.stands(each) for each in change.sides):
             # It is written before policies, and until one is written that selects it it is nothing.
             return ""
         labels = _labels(change)
         by_content = any(key == LIST_LABEL for key, _ in labels)
         if by_content and change.after and not self._selections.allows(labels):
-            # What a list by content gains was taken from it by another hand; it is only denied by.
+            # What a list by content gains was taken from it by someone else; it is only denied by.
             return ""
         return "a policy or a set that is used with it was not written"
 
@@ -262,30 +260,17 @@ def _opens(change: Change) -> bool:
     """
     if not (change.kind == "Tier" and change.before and change.after):
         return False
-    before, after = (
-        mapping(side.document(), "spec").get("defaultAction")
-        for side in (change.before, change.after)
-    )
+    before, after = (side.contents.default_action for side in change.sides)
     return before != "Pass" and after == "Pass"
 
 
-def _sides(change: Change) -> list[Manifest]:
-    return [side for side in (change.before, change.after) if side]
-
-
 def _labels(change: Change) -> frozenset[Label]:
-    sides = (side.document() for side in _sides(change))
-    return frozenset(joined.from_iterable(map(carried, sides)))
+    return frozenset().union(*(side.contents.labels for side in change.sides))
 
 
 def _passes(policy: Change) -> bool:
     assert policy.after is not None
-    document = policy.after.document()
-    return any(
-        mapping({"rule": rule}, "rule").get("action") != "Deny"
-        for direction in DIRECTIONS
-        for rule in rules(document, direction)
-    )
+    return policy.after.contents.passes
 
 
 def _alone(changes: Iterable[Change]) -> Step:

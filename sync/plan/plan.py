@@ -10,12 +10,14 @@ import orjson
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Action, Cause, Change, PolicyPosition
+from sync.plan.changes import Action, Change
 from sync.plan.differences import Differences, Key, Live
-from sync.plan.guards import FOREIGN_OBJECT, Blocker, ObservedObject, referenced_sets
-from sync.plan.order import Order, Step, Unwritten, chain_of, order, rounds
+from sync.plan.guards import Blocker, ObservedObject
+from sync.plan.guards.foreign import FOREIGN_OBJECT
+from sync.plan.guards.referenced_set import referenced_sets
+from sync.plan.order import Order, Step, Unwritten, order, rounds
 from sync.plan.precedence import Precedence
-from sync.plan.references import Label, carried, named_by
+from sync.plan.reported_drift import reported_drift
 from sync.plan.selections import ChainKey, Selections
 
 _SHOWN = 5  # firewalls that are named of many
@@ -23,7 +25,7 @@ _SHOWN = 5  # firewalls that are named of many
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something of the configuration that does not reach the cluster whole, and why."""
+    """A part of the configuration that does not reach the cluster whole, and why."""
 
     subject: str
     reason: str
@@ -33,7 +35,7 @@ class LeftOut:
 class Origin:
     """Which version of which source a plan is made from, and who committed it, where known.
 
-    Where changes are `pending`, nobody did yet, and `administrators` are those who made them.
+    Where changes are `pending`, they are not committed, and `administrators` made them.
     """
 
     source: str
@@ -45,7 +47,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class NotPushed:
-    """The firewalls of a device group that have not what their Panorama runs, by serial number."""
+    """The firewalls of a device group that are out of sync with Panorama, by serial number."""
 
     source: str
     device_group: str
@@ -53,7 +55,7 @@ class NotPushed:
 
     @property
     def clause(self) -> str:
-        """It in words, of many firewalls the first ones alone."""
+        """Name the firewalls in a clause; of many, the first ones and how many more."""
         more = len(self.devices) - _SHOWN
         listed = ", ".join(self.devices[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
         return f"device group {self.device_group} of {self.source} is not pushed to {listed}"
@@ -63,15 +65,15 @@ class NotPushed:
 class Plan:
     """What one cycle is to do in one cluster.
 
-    `changes` are sorted by kind and name. `adopted` stand there already as they shall, and are
-    only recorded. `drift` are differences made by another hand which are reported and left: with
+    `changes` are sorted by kind and name. `adopted` are as desired already, and are only
+    recorded. `drift` are differences made by someone else that are reported and left: with
     `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
     back: all of it, or where it is `partial` what depends on the objects that are `held`, which
     would be written where foreign ones stand. `let_through` would, but were approved or have
     nothing to hold back. `not_pushed` are its device groups that some firewall lags behind in.
     `warnings` hold nothing back. `compared_with` is what was taken to have been written, if that
     was not asked of the cluster. `precedence` says which chains of several tiers go before which,
-    and `beside` are the policies of ours that stand and do not change. The same inputs give the
+    and `beside` are the policies of ours that do not change. The same inputs give the
     same plan.
     """
 
@@ -165,7 +167,7 @@ class Plan:
     def _lost_tiers(self) -> frozenset[str]:
         """The tiers that are held, and in which policies of ours stand."""
         standing = [each.before for each in self.changes if each.kind in POLICIES and each.before]
-        occupied = {PolicyPosition.of(each).tier for each in (*standing, *self.beside)}
+        occupied = {each.contents.position.tier for each in (*standing, *self.beside)}
         return frozenset(each.name for each in self.held if each.kind == "Tier") & occupied
 
     def approved(self) -> "Plan":
@@ -188,7 +190,7 @@ class Plan:
         """What is not written of the plan: what is held, to begin with, and what waits for that.
 
         What had no order anyway need not wait for what failed and is tried again soon; it waits for
-        what is held, which may be for good. There what waits counts from the start: something may
+        what is held, which may be permanent. There what waits counts from the start: something may
         depend on it that would be written before.
         """
         waiting: tuple[Change, ...] = ()
@@ -239,14 +241,7 @@ class Plan:
             },
             "origins": [_origin_document(origin) for origin in self.origins],
             "compared_with": [_origin_document(origin) for origin in self.compared_with],
-            "not_pushed": [
-                {
-                    "source": each.source,
-                    "device_group": each.device_group,
-                    "devices": list(each.devices),
-                }
-                for each in self.not_pushed
-            ],
+            "not_pushed": [_not_pushed_document(each) for each in self.not_pushed],
             "changes": [_change_document(change) for change in self.changes],
             "drift": [_change_document(change) for change in self.drift],
             "blockers": [
@@ -302,7 +297,7 @@ def make_plan(
     those of other guards. A plan without changes is blocked by nothing that could be approved.
     """
     beside = _beside(live or {}, found.changes)
-    reported = _reported(found.changes, beside) if not repair_drift else frozenset()
+    reported = reported_drift(found.changes, beside) if not repair_drift else frozenset()
     changes = tuple(change for change in found.changes if change not in reported)
     guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)
     held = {each for each in guards if changes or not each.approvable}
@@ -320,48 +315,12 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
-        # What drifted and is left stands there too, as it is.
+        # What drifted and is left is there too, as it is.
         beside=(
             *beside,
             *(each.before for each in reported if each.kind in POLICIES and each.before),
         ),
     )
-
-
-def _reported(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozenset[Change]:
-    """The drift that may be left: nothing that is written needs it repaired.
-
-    A policy needs its tier, the sets that it selects, the rest of its chain, and what stands around
-    the chains of its tier; a set needs the chains that select it.
-    """
-    selections = Selections(changes, beside)
-    left = {change for change in changes if change.cause is Cause.DRIFT}
-    written = [change for change in changes if change not in left]
-    while written:
-        chains: set[ChainKey] = set()
-        tiers: set[str] = set()
-        labels: set[Label] = set()
-        for change in written:
-            if change.kind in POLICIES:
-                chains.add(chain_of(change))
-                tiers.add(change.place.tier)
-                labels |= named_by(change.after)
-            elif change.after and change.kind != "Tier":
-                chains |= selections.chains(carried(change.after.document()))
-        written = [
-            change
-            for change in left
-            if (
-                chain_of(change) in chains
-                or (not change.place.chain and change.place.tier in tiers)
-                if change.kind in POLICIES
-                else change.name in tiers
-                if change.kind == "Tier"
-                else change.after and not labels.isdisjoint(carried(change.after.document()))
-            )
-        ]
-        left.difference_update(written)
-    return frozenset(left)
 
 
 def _beside(live: Mapping[Key, ClusterObject], changes: Sequence[Change]) -> tuple[Manifest, ...]:
@@ -371,6 +330,14 @@ def _beside(live: Mapping[Key, ClusterObject], changes: Sequence[Change]) -> tup
         for key, each in sorted(live.items())
         if key[0] in POLICIES and key not in changing and each.manifest
     )
+
+
+def _not_pushed_document(each: NotPushed) -> dict[str, Any]:
+    return {
+        "source": each.source,
+        "device_group": each.device_group,
+        "devices": list(each.devices),
+    }
 
 
 def _chain_document(chain: ChainKey) -> dict[str, str]:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.plan.changes import Change
-from sync.plan.references import mapping
 from sync.plan.selections import ChainKey
 
 Event = tuple[ChainKey, bool]
@@ -46,7 +45,7 @@ def arranged(
         waits[chain, True].add((chain, False))
     moving = {chain for chain in removed if not _same_pods(written.get(chain, ()), removed[chain])}
     for chain in moving:
-        # Its pods go to other chains of its tier, or to what stands behind all of them.
+        # Its pods go to other chains of its tier, or to the policies behind all of them.
         waits[chain, True] |= {(each, False) for each in written if each[:2] == chain[:2]}
     # All that an event waits for, directly or not, and itself: a bit each.
     bits = {event: 1 << number for number, event in enumerate(events)}
@@ -110,9 +109,7 @@ def _same_pods(new: Sequence[Change], old: Sequence[Change]) -> bool:
 
 
 def _selector(change: Change) -> str:
-    side = change.after or change.before
-    assert side is not None
-    return str(mapping(side.document(), "spec").get("selector"))
+    return change.sides[-1].contents.selector
 
 
 def _layers(waits: Mapping[Event, set[Event]]) -> tuple[list[list[Event]], list[list[Event]]]:

@@ -7,8 +7,8 @@ from functools import cached_property
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Change, PolicyPosition
-from sync.plan.references import Label, allowed_by, carried, named
+from sync.calico.references import Label
+from sync.plan.changes import Change
 
 ChainKey = tuple[str, str, str]
 """Kind, tier and zone of a chain. Policies around the chains of a tier are one, of zone ""."""
@@ -16,13 +16,13 @@ ChainKey = tuple[str, str, str]
 
 def chain_key(policy: Manifest) -> ChainKey:
     """The chain that a policy is in."""
-    place = PolicyPosition.of(policy)
+    place = policy.contents.position
     return policy.kind, place.tier, place.chain
 
 
 @dataclass(frozen=True)
 class Selections:
-    """The labels of sets that policies name, by chain: those that stand, and those to come.
+    """The labels of sets that policies name, by chain: those before the plan, and those after it.
 
     `changes` are those of a plan, and `unchanged` the policies of ours that stand and stay.
     """
@@ -44,14 +44,14 @@ class Selections:
         found: defaultdict[ChainKey, frozenset[Label]] = defaultdict(frozenset, self._unchanged)
         for manifest in changing:
             if manifest and manifest.kind in POLICIES:
-                found[chain_key(manifest)] |= named(manifest.document())
+                found[chain_key(manifest)] |= manifest.contents.named
         return found
 
     @cached_property
     def _unchanged(self) -> Mapping[ChainKey, frozenset[Label]]:
         found: defaultdict[ChainKey, frozenset[Label]] = defaultdict(frozenset)
         for manifest in self.unchanged:
-            found[chain_key(manifest)] |= named(manifest.document())
+            found[chain_key(manifest)] |= manifest.contents.named
         return found
 
     def of_chain(self, chain: ChainKey) -> frozenset[Label]:
@@ -83,7 +83,7 @@ class Selections:
         return found
 
     def allows(self, labels: frozenset[Label]) -> bool:
-        """Whether some policy, that stands or is to come, allows more by what carries labels."""
+        """Whether some policy, before or after, allows more by what carries labels."""
         return not self._allowed.isdisjoint(labels)
 
     @cached_property
@@ -91,19 +91,19 @@ class Selections:
         sides = (side for change in self.changes for side in (change.before, change.after))
         return frozenset().union(
             *(
-                allowed_by(each.document())
+                each.contents.allowed
                 for each in (*self.unchanged, *sides)
                 if each and each.kind in POLICIES
             )
         )
 
     def stands(self, manifest: Manifest) -> bool:
-        """Whether a policy that stands selects a set."""
-        return not self._before.isdisjoint(carried(manifest.document()))
+        """Whether a policy before the plan selects a set."""
+        return not self._before.isdisjoint(manifest.contents.labels)
 
     def comes(self, manifest: Manifest) -> bool:
-        """Whether a policy that is to come, or to stay, selects a set."""
-        return not self._after.isdisjoint(carried(manifest.document()))
+        """Whether a policy after the plan selects a set."""
+        return not self._after.isdisjoint(manifest.contents.labels)
 
     @cached_property
     def _before(self) -> frozenset[Label]:

@@ -1,14 +1,15 @@
-"""Which rules decide a flow in a cluster: by its objects as they shall be, or as they are.
+"""Which rules decide a flow in a cluster: by its desired objects, or by the observed ones.
 
 two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  the rules
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sync.clusters.cluster import Workload
+from sync.clusters.cluster import Key, LiveObject, Workload
 from sync.errors import ClusterError, UsageError
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import EVERYWHERE, AddressSet, address, network, written
@@ -16,7 +17,7 @@ from sync.plan.changes import Change
 from sync.plan.differences import differences
 from sync.queries.observed import Unlike, Unseen, by_name, clause, judged, namespaced
 from sync.reconcile.cluster_identity import foreseen
-from sync.reconcile.desired import Cluster, desired, read_live
+from sync.reconcile.desired import Cluster, Desired, desired, read_live
 from sync.reconcile.device_groups import Read
 from sync.reconcile.verification import judged_groups, settings_of
 from sync.store import HalfWritten, Store
@@ -42,7 +43,7 @@ _LAST_PORT: Final = 65535
 
 
 class AskedEnd(NamedTuple):
-    """One end as somebody asks about it: a `zone`, an `address` as (family, number), or both."""
+    """One end of a flow as it is asked for: a `zone`, an `address` as (family, number), or both."""
 
     zone: str
     address: tuple[int, int] | None
@@ -51,7 +52,7 @@ class AskedEnd(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The flow that somebody asks about."""
+    """The flow that is asked for."""
 
     source: AskedEnd
     destination: AskedEnd
@@ -63,7 +64,7 @@ class Explained:
     """Which rules decide the flow in one cluster.
 
     `source` and `destination` say who the ends are there, with all addresses they may have in
-    `parties`. `live`: the objects are those that stand there. `notes` are sentences; `unseen` is
+    `parties`. `live`: the objects are the observed ones. `notes` are sentences; `unseen` is
     what counts too and is not judged here. `pending` are the changes of what decides that are not
     written yet.
     """
@@ -144,7 +145,7 @@ def _packet(said: re.Match[str], source_port: int) -> Packet | None:
 
 
 def asked_of(source: str, destination: str, port: str, source_port: int | None) -> Asked:
-    """What somebody asks about; `UsageError` where that can be no flow."""
+    """Parse what is asked for; `UsageError` where that cannot be a flow."""
     asked = Asked(end_of(source), end_of(destination), packet_of(port, source_port))
     one, other = asked.source.address, asked.destination.address
     if one and other and one[0] != other[0]:
@@ -168,52 +169,37 @@ def explained(
     live: bool,
     verbose: bool,
 ) -> Explained:
-    """Explain the flow in one cluster; `live` by the objects as they stand there.
+    """Explain the flow in one cluster; `live` by its observed objects.
 
     Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
-    `ClusterError` where what stands there cannot be judged.
+    `ClusterError` where the observed objects cannot be judged.
     """
+    # Longer than other functions: the way from two ends to an answer, a line or two each step.
     written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
     found = read_live(cluster, written, options.owner)
-    shall = desired(cluster, read, found, written, options)
-    groups = judged_groups(shall.targets)
+    wanted = desired(cluster, read, found, written, options)
+    groups = judged_groups(wanted.targets)
     ends = (asked.source, asked.destination)
     pods = _pods(cluster, ends)
-    known = frozenset(shall.options.zones.definitions).union(*map(zones_named, groups))
-    for end in ends:
-        if end.zone and end.zone not in known:
-            raise NoSuchZoneError(
-                f"cluster {cluster.name} has no zone {end.zone!r}; `zonebridge zones` lists those "
-                "there are"
-            )
-    cidrs = shall.options.pod_cidrs
+    known = frozenset(wanted.options.zones.definitions).union(*map(zones_named, groups))
+    _require_zones(cluster.name, ends, known)
+    cidrs = wanted.options.pod_cidrs
     parties = (_party(asked.source, pods, cidrs), _party(asked.destination, pods, cidrs))
     _require_a_flow(cluster.name, parties, asked.packet)
     unseen = [Unseen(each) for each in _ambiguous(pods)]
     notes = [*_notes(ends, parties, cidrs)]
     documents: Sequence[Mapping[str, Any]]
     if live:
-        tiers = [group.tier for group in groups]
-        documents = [*judged(found, tiers, unseen)]
-        unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
-        notes += (
-            f"tier {tier} does not stand in cluster {cluster.name}; a sync has to write it"
-            for tier in tiers
-            if ("Tier", tier) not in found
-        )
+        documents = _observed(cluster, wanted, found, unseen, notes)
     else:
-        documents = [each.document() for each in shall.translated.manifests.values()]
-    try:
+        documents = [each.document() for each in wanted.rollout.manifests.values()]
+    with _failures_of(cluster.name):
         sides = explain(
-            groups, documents, settings_of(shall.options), parties, asked.packet, verbose=verbose
+            groups, documents, settings_of(wanted.options), parties, asked.packet, verbose=verbose
         )
-    except NoAnswerError as error:
-        raise UsageError(f"cluster {cluster.name} has no answer: {error}") from error
-    except UnreadableError as error:
-        raise ClusterError(f"cluster {cluster.name} cannot be judged: {error}") from error
     pending: tuple[Change, ...] = ()
     if live:
-        unlike = Unlike.of(differences(shall.translated.manifests, written, found))
+        unlike = Unlike.of(differences(wanted.rollout.manifests, written, found))
         pending = _deciding(unlike, sides, documents)
         notes += _half_written(pending, unlike, store.half_written(cluster.name))
     return Explained(
@@ -225,9 +211,49 @@ def explained(
         sides=tuple(sides),
         notes=tuple(notes),
         unseen=tuple(unseen),
-        report=shall.translated.report,
+        report=wanted.report,
         pending=pending,
     )
+
+
+def _observed(
+    cluster: Cluster,
+    wanted: Desired,
+    live: Mapping[Key, LiveObject],
+    unseen: list[Unseen],
+    notes: list[str],
+) -> list[Mapping[str, Any]]:
+    """The objects of a cluster that decide; fills `unseen` and `notes` with what is missing."""
+    tiers = [target.tier for target in wanted.targets]
+    documents = [*judged(live, tiers, unseen)]
+    unseen += namespaced(tiers, wanted.facts, directory=cluster.directory)
+    notes += (
+        f"tier {tier} does not stand in cluster {cluster.name}; a sync has to write it"
+        for tier in tiers
+        if ("Tier", tier) not in live
+    )
+    return documents
+
+
+def _require_zones(cluster: str, ends: Sequence[AskedEnd], known: Collection[str]) -> None:
+    """Raise `NoSuchZoneError` where an end is in a zone that the cluster does not have."""
+    for end in ends:
+        if end.zone and end.zone not in known:
+            raise NoSuchZoneError(
+                f"cluster {cluster} has no zone {end.zone!r}; `zonebridge zones` lists those "
+                "there are"
+            )
+
+
+@contextmanager
+def _failures_of(cluster: str) -> Iterator[None]:
+    """Raise in the words of commands what goes wrong with a cluster's objects."""
+    try:
+        yield
+    except NoAnswerError as error:
+        raise UsageError(f"cluster {cluster} has no answer: {error}") from error
+    except UnreadableError as error:
+        raise ClusterError(f"cluster {cluster} cannot be judged: {error}") from error
 
 
 def _deciding(

@@ -1,7 +1,7 @@
-"""What stands in a cluster, as Calico reads it, beside what shall stand there.
+"""The observed state of a cluster, as Calico reads it, beside the desired state.
 
     live objects  ->  sets of anybody's, our tiers, every policy in them; and what is not judged
-    desired, trail, live  ->  what is not written yet, and what another hand changed
+    desired, trail, live  ->  what is not written yet, and what someone else changed
 
 Nothing is kept of it: a half-written state is what differs.
 """
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, NamedTuple
 
+from sync.calico.contents import PolicyPosition
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.calico.objects import KINDS, POLICIES
+from sync.calico.references import Label, mapping, named, rules
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject
-from sync.plan.changes import Action, Cause, Change, PolicyPosition
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.differences import Differences
-from sync.plan.references import Label, carried, mapping, named, rules
 from sync.verify.calico_semantics import as_read
 from sync.verify.profiles import UnreadableError
 
@@ -49,7 +50,7 @@ def judged(
     orders = {name: _order(each.document) for (kind, name), each in found.items() if kind == "Tier"}
     last = max(tiers, key=lambda tier: (orders.get(tier, inf), tier), default="")
     for (folder, place), each in found.items():
-        # A file may hold something else than its place says, and whoever applies it gets that.
+        # A file may hold something else than its place says, and applying it gives that.
         said = each.document.get("kind")
         kind = said if isinstance(said, str) else folder
         name = mapping(each.document, "metadata").get("name", place)
@@ -109,9 +110,9 @@ def _tier(kind: str, document: Document) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Unlike:
-    """How what stands differs from what shall stand.
+    """How the observed state differs from the desired one.
 
-    `pending` is what a sync has to write, `drift` what another hand changed since we wrote it.
+    `pending` is what a sync has to write, `drift` what someone else changed since we wrote it.
     """
 
     pending: tuple[Change, ...]
@@ -157,8 +158,7 @@ def _decides(
     if change.kind in POLICIES:
         place = change.place
         return change.name == name or bool(place.chain and (place.tier, place.chain) == chain)
-    sides = (each for each in (change.before, change.after) if each)
-    return any(not carried(each.document()).isdisjoint(labels) for each in sides)
+    return any(not each.contents.labels.isdisjoint(labels) for each in change.sides)
 
 
 def by_name(documents: Iterable[Document]) -> dict[str, Document]:
@@ -180,8 +180,8 @@ def clause(change: Change) -> str:
 class ChainState:
     """How far one chain of policies is written.
 
-    `new` policies stand as they shall, `old` ones are still to be changed or removed, `missing`
-    ones still to be created, and another hand changed the `altered` ones since.
+    `new` policies are as desired, `old` ones are still to be changed or removed, `missing`
+    ones still to be created, and someone else changed the `altered` ones since.
     """
 
     tier: str
@@ -202,14 +202,14 @@ class ChainState:
 
 
 def taken(desired: Mapping[Key, Manifest], live: Mapping[Key, LiveObject]) -> dict[Key, LiveObject]:
-    """The objects of others that stand where ours shall stand."""
+    """Find the foreign objects in the places of desired ones."""
     return {key: live[key] for key in desired if key in live and live[key].manifest is None}
 
 
 def chains(
     desired: Mapping[Key, Manifest], live: Mapping[Key, LiveObject], unlike: Unlike
 ) -> tuple[ChainState, ...]:
-    """Every chain that stands or shall stand, by tier and zone, and how far it is written."""
+    """Every observed or desired chain, by tier and zone, and how far it is written."""
     counts: dict[tuple[str, str], Counter[str]] = {}
 
     def count(place: PolicyPosition, what: str) -> None:
@@ -220,7 +220,7 @@ def chains(
     changed = {(each.kind, each.name) for each in unlike.pending}
     for key, manifest in desired.items():
         if manifest.kind in POLICIES and key not in changed:
-            count(PolicyPosition.of(manifest), "altered" if key in altered else "new")
+            count(manifest.contents.position, "altered" if key in altered else "new")
     for change in unlike.pending:
         if change.kind in POLICIES:
             count(change.place, "missing" if change.action is Action.CREATE else "old")

@@ -1,4 +1,4 @@
-"""Whether what stands in a cluster gives the firewall's verdicts, as it stands now.
+"""Whether the observed state of a cluster gives the firewall's verdicts.
 
     live objects, as Calico reads them  ->  proof  ->  opened, out of sync, not decided
     what is not written yet             ->  pending changes, and how far each chain is
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from sync.calico.references import carried, mapping, named
 from sync.clusters.cluster import Key, LiveObject
 from sync.plan.differences import differences
-from sync.plan.references import carried, mapping, named
 from sync.queries.observed import (
     ChainState,
     Document,
@@ -64,24 +64,25 @@ class Verified:
 
     @property
     def holds(self) -> bool:
-        """Whether it is proven that what stands gives the firewall's verdicts."""
+        """Whether the observed state is proven to give the firewall's verdicts."""
         return not (self.opened or self.out_of_sync or self.undecided)
 
 
 def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Verified:
-    """Prove what stands in a cluster; raises what `desired` raises, and for the same reasons."""
+    """Prove the observed state of a cluster; raises as `desired` does."""
     written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
     live = read_live(cluster, written, options.owner)
-    shall = desired(cluster, read, live, written, options)
-    tiers = [target.tier for target in shall.targets]
+    wanted = desired(cluster, read, live, written, options)
+    tiers = [target.tier for target in wanted.targets]
     unseen: list[Unseen] = []
     documents = [*judged(live, tiers, unseen)]
-    unseen += namespaced(tiers, shall.facts, directory=not cluster.moves)
-    stands = _Stands(shall, live, written)
+    unseen += namespaced(tiers, wanted.facts, directory=cluster.directory)
+    stands = _Stands(wanted, live, written)
     counting = [*stands.counting([*documents, *stands.unjudged(unseen, tiers)])]
-    proof = prove(judged_groups(shall.targets), counting, settings_of(shall.options), samples=True)
-    unlike = Unlike.of(differences(shall.translated.manifests, written, live))
-    report = shall.translated.report
+    groups, settings = judged_groups(wanted.targets), settings_of(wanted.options)
+    proof = prove(groups, counting, settings, samples=True)
+    unlike = Unlike.of(differences(wanted.rollout.manifests, written, live))
+    report = wanted.report
     return Verified(
         cluster=cluster.name,
         report=report,
@@ -95,7 +96,7 @@ def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Ve
         ),
         notes=tuple(stands.notes(documents, counting)),
         unlike=unlike,
-        chains=chains(shall.translated.manifests, live, unlike),
+        chains=chains(wanted.rollout.manifests, live, unlike),
         policies=by_name(counting),
         half=store.half_written(cluster.name),
     )
@@ -105,17 +106,17 @@ class _Stands:
     """Which of the objects that stand count, by the modes of the tiers."""
 
     def __init__(
-        self, shall: Desired, live: Mapping[Key, LiveObject], written: Mapping[Key, Any]
+        self, wanted: Desired, live: Mapping[Key, LiveObject], written: Mapping[Key, Any]
     ) -> None:
-        self._modes = {target.tier: target.mode for target in shall.targets}
+        self._modes = {target.tier: target.mode for target in wanted.targets}
         self._live = live
-        self._taken = taken(shall.translated.manifests, live)
+        self._taken = taken(wanted.rollout.manifests, live)
         self._written = written
 
     def counting(self, documents: Sequence[Document]) -> Iterator[Document]:
-        """What decides: staged policies of ours as if they were enforced, where they shall be.
+        """What decides: staged policies of ours as if they were enforced, where that is desired.
 
-        In a tier that enforces, and where somebody else wrote them, they decide nothing. One that
+        In a tier that enforces, and where someone else wrote them, they decide nothing. One that
         is staged stands for the enforced one of its name, which it is to replace.
         """
         staged = {each["metadata"]["name"] for each in documents if self._previewed(each)}
@@ -143,9 +144,9 @@ class _Stands:
         return bool(unseen.policy and self._previewed(_readable(unseen.policy)))
 
     def unjudged(self, unseen: Iterable[Unseen], tiers: Sequence[str]) -> Iterator[Document]:
-        """A stand-in for each policy that cannot be judged: nobody knows what it decides, of whom.
+        """A stand-in for each policy that cannot be judged: what it decides, of whom, is unknown.
 
-        What stands before it in its tier is judged as ever.
+        Policies before it in its tier are judged as usual.
         """
         for each in unseen:
             if each.policy:
@@ -198,7 +199,7 @@ def _readable(policy: Document) -> Document:
         "metadata": {"name": str(mapping(policy, "metadata").get("name"))},
         "spec": {
             "tier": _tier(policy),
-            # At a place that nobody can read it may decide before all others.
+            # With an unreadable position it may decide before all others.
             "order": order if isinstance(order, int | float) else (inf if order is None else -inf),
             "selector": _UNJUDGED,
             "types": ["Ingress", "Egress"],

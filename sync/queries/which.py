@@ -20,7 +20,7 @@ from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.translate.address_match import MemberLists
-from sync.translate.compiler import Options, list_sets, sayer_and_ends
+from sync.translate.compiler import Options, list_sets, translator_and_endpoints
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets
 from sync.translate.rules import calico_rules
 from sync.translate.zones import Workloads, Zones, own_zones, zones_of
@@ -116,7 +116,7 @@ class Holders:
 
 
 def wanted(text: str) -> AddressSet:
-    """The address or the network that somebody asks for; `UsageError` if it is neither."""
+    """Parse the address or network that is asked for; `UsageError` if it is neither."""
     try:
         found = network(text)
     except ValueError:
@@ -187,7 +187,7 @@ def _collect_lists(
     options: Options,
 ) -> None:
     """Add the nets of the sets that rules have for lists of their own, by label value."""
-    said_of, ends = sayer_and_ends(target, zones, workloads, by_group, lists, options)
+    said_of, ends = translator_and_endpoints(target, zones, workloads, by_group, lists, options)
     for placed in rules:
         said = said_of.say(placed)
         for zone in zones.own.values():
@@ -197,7 +197,7 @@ def _collect_lists(
                 calico_rules(said, zone, "Ingress", ends, "Deny")
     for zone in zones.own.values():
         for _ in said_of.overlaps(zone, ends):
-            pass  # rules that nobody reads, and their lists
+            pass  # rules that cannot be read, and their lists
 
 
 def _sets(

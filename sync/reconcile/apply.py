@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -53,15 +54,13 @@ def apply(
 
     While one batch is written the next one's intents are committed, and the outcomes of the one
     before: the cluster need not wait for the store. Before each it must still be the one with the
-    UID that was planned for. Of a step the first changes of all its chains
-    are written, then the second ones, and so on.
+    UID that was planned for. Of a step the first changes of all its chains are written, then the
+    second ones, and so on.
     """
+    # Longer than other functions: what is open is closed in one place, whatever fails in between.
     if plan.blockers:
-        # Where it is partial, what depends on nothing that is held is written in spite of them.
-        guards = sorted({each.guard for each in plan.blockers})
-        why = shortened([each.message for each in plan.blockers])
-        kept = orjson.dumps(plan.document()) if plan.approvable else None
-        run.blocked(cluster.name, guards, plan.digest, why, document=kept)
+        _record_block(cluster.name, plan, run)
+        # Of a partial plan, what depends on nothing that is held is written nevertheless.
         if not plan.partial:
             return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
@@ -69,47 +68,76 @@ def apply(
     written = _Written(plan.unwritten())
     approved = plan.digest if plan.let_through else ""
     steps = plan.steps()
+    same_cluster = partial(require_same, cluster, uid)
     with (
         step("write", cluster=cluster.name, plan=plan.digest),
         ThreadPoolExecutor(WRITERS, "writer") as pool,
     ):
         write = _Write(cluster.writer(lease.remaining, stopping), live, stopping)
+
+        def begin(write: _Write, batch: Sequence[Change]) -> _Batch:
+            intents = run.intend(lease, batch, plan.origins, approved=approved)
+            writes = [
+                pool.submit(write, change, record_stamp(intent, lease))
+                for change, intent in zip(batch, intents, strict=True)
+            ]
+            return _Batch(batch, intents, writes)
+
         try:
             for changes in rounds(steps):
-                under_way: deque[_Batch] = deque()
-                rest = written.writable(changes)
-                if not stopping() and written.wrote_any(rest):
+                writable = written.writable(changes)
+                if not stopping() and written.wrote_any(writable):
                     # Written a second time: over what the first time has made of it.
                     try:
                         write = _Write(write.writer, read_again(), stopping)
                     except ClusterError as error:
                         written.out_of_reach = error
-                while rest and not (written.out_of_reach or stopping()):
-                    try:
-                        require_same(cluster, uid)
-                    except ClusterError as error:
-                        written.out_of_reach = error
-                        break
-                    size = BATCH if written.applied else FIRST_BATCH
-                    batch, rest = rest[:size], rest[size:]
-                    intents = run.intend(lease, batch, plan.origins, approved=approved)
-                    writes = [
-                        pool.submit(write, change, record_stamp(intent, lease))
-                        for change, intent in zip(batch, intents, strict=True)
-                    ]
-                    under_way.append(_Batch(batch, intents, writes))
-                    while len(under_way) > (1 if written.applied else 0):
-                        written.add(under_way.popleft(), run)
-                while under_way:
-                    written.add(under_way.popleft(), run)
+                _write_in_batches(
+                    writable, same_cluster, partial(begin, write), written, run, stopping
+                )
         except BaseException:
-            # Nobody will be able to record what is still to come.
+            # The outcomes of later writes could not be recorded.
             pool.shutdown(cancel_futures=True)
             lease.leave()
             raise
     if written.unknown:
         lease.leave()
     return written.result(plan, sum(len(chain) for step in steps for chain in step))
+
+
+def _record_block(cluster: str, plan: Plan, run: Recorder) -> None:
+    guards = sorted({each.guard for each in plan.blockers})
+    why = shortened([each.message for each in plan.blockers])
+    kept = orjson.dumps(plan.document()) if plan.approvable else None
+    run.blocked(cluster, guards, plan.digest, why, document=kept)
+
+
+def _write_in_batches(
+    changes: Sequence[Change],
+    require: Callable[[], None],
+    begin: "Callable[[Sequence[Change]], _Batch]",
+    written: "_Written",
+    run: Recorder,
+    stopping: Callable[[], bool],
+) -> None:
+    """Write the changes of one round, and conclude each batch while the next one is written.
+
+    `require` raises `ClusterError` where no further batch may begin.
+    """
+    under_way: deque[_Batch] = deque()
+    while changes and not (written.out_of_reach or stopping()):
+        size = BATCH if written.applied else FIRST_BATCH
+        batch, changes = changes[:size], changes[size:]
+        try:
+            require()
+        except ClusterError as error:
+            written.out_of_reach = error
+            break
+        under_way.append(begin(batch))
+        while len(under_way) > (1 if written.applied else 0):
+            written.add(under_way.popleft(), run)
+    while under_way:
+        written.add(under_way.popleft(), run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +176,7 @@ class _Write:
 
 
 def record_stamp(intent: Record, lease: Lease) -> Pairs:
-    """What an object says of its record; the trail holds it by the time that it is written."""
+    """Stamp an object with its record, which the trail holds before the object is written."""
     return stamp(str(Head(intent.chain, intent.sequence, intent.hash)), lease.holder)
 
 
@@ -164,7 +192,7 @@ class _Written:
         self.unknown = False
 
     def writable(self, changes: Sequence[Change]) -> list[Change]:
-        """Those of the changes that nothing unwritten stops; the others are left."""
+        """Find the changes that nothing unwritten stops; the others are left."""
         stopped = self.unwritten.stopped(changes)
         self.stopped += stopped
         left = {id(change) for change, _ in stopped}
@@ -205,7 +233,7 @@ class _Written:
             run.conclude(conclusions)
 
     def result(self, plan: Plan, total: int) -> Result:
-        """What became of a plan of so many writes."""
+        """Say what became of a plan of `total` writes."""
         left = total - len(self.applied) - len(self.failed)
         error: ZonebridgeError | None = None
         if left and self.out_of_reach:

@@ -20,7 +20,7 @@ class ForeignClusterError(ClusterError):
 
 
 def meet(cluster: Cluster, store: Store, run: Recorder, lease: Lease) -> None:
-    """Remember which cluster an entry is that nobody has met yet, or that was accepted anew."""
+    """Remember which cluster an entry is when it is met first, or accepted as another one."""
     known = store.identities().get(cluster.name)
     if known is None or known.accepted:
         uid = cluster.reader.identity()
@@ -73,14 +73,14 @@ def foreseen(cluster: Cluster, store: Store, met: Mapping[str, str]) -> bool:
 
 
 def first_met(cluster: Cluster, store: Store) -> str:
-    """The UID of a cluster that a sync would remember; "" for none, or where nobody can say."""
+    """The UID of a cluster that a sync would remember; "" for none, or where that is unknown."""
     known = store.identities().get(cluster.name)
     if known and not (known.accepted or cluster.accept):
         return ""
     try:
         uid = cluster.reader.identity()
     except ClusterError:
-        # Whoever plans it is told.
+        # The plan reports it.
         return ""
     return uid if _is_new(known, uid, accept=cluster.accept) else ""
 

@@ -1,4 +1,4 @@
-"""Whether somebody else writes to a cluster with a copy of our store.
+"""Whether someone else writes to a cluster with a copy of our store.
 
     objects of ours ── record and writer that each names ──> does our trail hold the record?
                                                              no: nothing is written there
@@ -8,8 +8,8 @@ and each its own idea of what it wrote: each takes the other's objects for its o
 What tells them apart is the trail. It has grown on its own in each of them, so that an object
 written by one names a record that the other does not hold, by its chain, sequence and hash. A store
 that was restored from an older copy, or a standby that was promoted without the last records, is
-told by its own objects in the same way. Whoever reads first stops first: at the latest at the
-second sync of two that wrote side by side, both.
+recognised by its own objects in the same way. The one that reads first stops first: at the latest
+at the second sync of two that wrote side by side, both.
 
 The record stands in an annotation of each object, and nothing of it in any object beside them
 (a ConfigMap or a Lease that every writer replaces). Those need rights that no installation has
@@ -18,9 +18,9 @@ writer that is killed between its claim and its write, or between its write and 
 annotation is written with the object or not at all, and its record was committed before it.
 So no restart, kill, or takeover among replicas of one database looks like a copy.
 
-Not told is a copy that only deletes: it leaves nothing behind to name its records. What it deleted
-is missing for the other one, which writes it again, and that the copy sees. Nor does an object say
-anything whose annotations were taken off, or which an older version wrote.
+A copy that only deletes is not recognised: it leaves nothing behind to name its records. What it
+deleted is missing for the other one, which writes it again, and that the copy sees. Nor does an
+object say anything whose annotations were taken off, or which an older version wrote.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class CopiedStoreError(AuditBrokenError, ClusterError):
 def unrecorded(
     cluster: Cluster, live: Mapping[Key, LiveObject], store: Store, holder: str = ""
 ) -> frozenset[Key]:
-    """The objects of ours that name a record which our trail does not hold, to be written anew.
+    """The objects of ours that name a record which our trail does not hold, to be written again.
 
     Raises `CopiedStoreError` if there are any, unless the cluster is to `adopt` what others left.
     `holder` says who we are. What is `live` was read before: what was written by then is recorded.

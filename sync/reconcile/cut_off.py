@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from sync.calico.manifest import Manifest
 from sync.clusters.cluster import ClusterReader, CriticalEndpoint
-from sync.plan.changes import Change, PolicyPosition
-from sync.plan.guards import Blocker, essentials
+from sync.plan.changes import Change
+from sync.plan.guards import Blocker
+from sync.plan.guards.essentials import essentials
 from sync.verify.packet_space import EPHEMERAL, Packet
 from sync.verify.profiles import UnreadableError
 from sync.verify.selectors import selector
@@ -32,7 +33,7 @@ def cut_off(
     made = [each for each in changes if each.kind == _ENFORCED and each.before is None]
     if not made:
         return []
-    places = [PolicyPosition.of(each) for each in standing if each.kind == _ENFORCED]
+    places = [each.contents.position for each in standing if each.kind == _ENFORCED]
     before = {(place.tier, place.chain) for place in places}
     # Of policies in no chain, the one of pods whose label names no zone comes with the first chain.
     new = [
@@ -45,7 +46,7 @@ def cut_off(
     found = reader.lifelines()
     if found.unknown_because:
         return essentials({}, [found.unknown_because])
-    selecting = [selector(each) for each in {each.document()["spec"]["selector"] for each in new}]
+    selecting = [selector(each) for each in {each.contents.selector for each in new}]
     pods = [
         _Pod(
             FlowEnd(workload.name, address, workload.labels),

@@ -1,4 +1,4 @@
-"""One sync, from source to outcome: the way of the data.
+"""One sync, from source to outcome.
 
     sources -> firewall -> translate -> plan -> intents -> cluster -> outcomes
 
@@ -19,6 +19,7 @@ from sync.clusters.in_memory import GivenReader
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError
 from sync.firewall.configuration import Snapshot
 from sync.plan.changes import Change
+from sync.plan.rollout import STAGES
 from sync.reconcile.apply import apply
 from sync.reconcile.cluster_identity import first_met, foreseen, identified, meet
 from sync.reconcile.copied_store import unrecorded
@@ -34,9 +35,6 @@ from sync.tracing import step
 from sync.translate.compiler import Options
 
 _CLUSTERS = 16  # at a time
-
-# A move of chains that was left in the middle is first brought back, and then made anew.
-_STAGES = 3
 
 _Became = TypeVar("_Became")
 
@@ -79,7 +77,7 @@ def run_cycle(
         def be_met(cluster: Cluster) -> None:
             lease = leases[cluster.name]
             if not isinstance(lease, LeaseError):
-                # What goes wrong does so again, and is told, when the cluster is synced.
+                # What fails here fails again, and is reported, when the cluster is synced.
                 with suppress(*_OF_ONE_CLUSTER):
                     meet(cluster, store, run, lease)
 
@@ -104,9 +102,9 @@ def plan_cycle(
     *,
     prove: bool = False,
 ) -> list[Result]:
-    """What `run_cycle` would do; nothing is written anywhere.
+    """Plan what `run_cycle` would do; nothing is written anywhere.
 
-    `prove` proves all that a cluster shall have, whether or not any of it would change.
+    `prove` proves the whole desired state, whether or not any of it would change.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -126,7 +124,7 @@ def plan_cycle(
                 cluster.name,
                 # What was approved was so of the cluster before, and so was what was adopted.
                 planned.plan if new else if_approved(planned.plan, store),
-                planned.translated.report,
+                planned.report,
                 planned.proof,
             )
         except _OF_ONE_CLUSTER as error:
@@ -141,7 +139,7 @@ def compare_cycle(
     clusters: Sequence[Cluster],
     options: Options,
 ) -> list[Result]:
-    """What `run_cycle` would do for the sources `after` if it had written those of `before`.
+    """Plan what `run_cycle` would do for sources `after` if it had written those of `before`.
 
     No cluster is asked, there is no store, and nothing is written anywhere.
     """
@@ -151,11 +149,11 @@ def compare_cycle(
     def become(cluster: Cluster) -> Result:
         try:
             had = desired(cluster, old, {}, {}, options)
-            written = had.translated.manifests
+            written = had.rollout.manifests
             there = GivenReader(written)
             planned = plan_for(replace(cluster, reader=there), new, there.read(), written, options)
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
-            return Result(cluster.name, plan, planned.translated.report, planned.proof)
+            return Result(cluster.name, plan, planned.report, planned.proof)
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
@@ -196,7 +194,7 @@ def _synced(
 ) -> Result:
     try:
         done: tuple[Change, ...] = ()
-        for _ in range(_STAGES):
+        for _ in range(STAGES):
             uid = identified(cluster, store, run, lease)
             read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
             with step("live", cluster=cluster.name):
@@ -211,18 +209,21 @@ def _synced(
                 here.set("plan", plan.digest)
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
-            if not (planned.translated.on_the_way and result.succeeded):
+            if not (planned.rollout.returning and result.succeeded):
                 break
-        report = planned.translated.report
         return replace(
-            result, applied=done, report=report, proof=planned.proof, watched=planned.watched
+            result,
+            applied=done,
+            report=planned.report,
+            proof=planned.proof,
+            watched=planned.watched,
         )
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
 
 
 def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:
-    """What becomes of the clusters, side by side: one that is slow or down holds up no other."""
+    """Do something for all clusters at once: one that is slow or down holds up no other."""
     with ThreadPoolExecutor(min(max(len(clusters), 1), _CLUSTERS), "cluster") as pool:
         return list(pool.map(become, clusters))
 
@@ -241,7 +242,7 @@ def _used(clusters: Sequence[Cluster]) -> set[str]:
 def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Recorder) -> None:
     """Close what an earlier run intended and did not live to conclude, by what is there now.
 
-    Whoever held the lease then has no request under way any more (`Lease.remaining`).
+    The holder of the lease at that time has no request under way any more (`Lease.remaining`).
     """
     closed = []
     for intent in store.open_intents(lease.cluster):

@@ -1,8 +1,8 @@
-"""What a cluster shall have: from the sources and what stands there to its objects.
+"""The desired state of a cluster: from the sources and what it holds to its objects.
 
-    device groups of a cluster, as the sources have them  ->  targets  ->  translated, and valid
+    device groups, as the sources have them  ->  targets  ->  translated  ->  rolled out, and valid
 
-Nothing here decides what is written, and nothing writes.
+Nothing here compares, and nothing writes.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,8 +24,10 @@ from sync.clusters.cluster import (
 from sync.errors import ClusterError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.net.addresses import AddressSet
+from sync.plan.rollout import Rollout, roll_out
 from sync.reconcile.device_groups import Read, TierBinding, target_of, whole
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options, translate
+from sync.translate.fidelity import Report
 from sync.translate.network_sets import Target
 
 
@@ -35,11 +37,11 @@ class Cluster:
 
     `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
     dry run. Only the service has a use for `watcher`; None where the cluster is not reached at all.
-    `pod_cidrs` hold every pod; None: the cluster is asked. `moves` says that chains of policies
-    change without a third verdict in between, which a directory has no need of. `others` are the
-    other entries of the configuration, none of which may be the same cluster. With `accept` it may
-    be another cluster than before, as if an operator had said so; only a dry run takes that.
-    `events` writes Kubernetes Events there, None where there are none.
+    `pod_cidrs` hold every pod; None: the cluster is asked. Where it is a `directory`, no state
+    between two writes counts, and nothing is known of a cluster behind it. `others` are the other
+    entries of the configuration, none of which may be the same cluster. With `accept` it may be
+    another cluster than before, as if an operator had said so; only a dry run takes that. `events`
+    writes Kubernetes Events there, None where there are none.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Cluster:
     repair_drift: bool
     pod_cidrs: AddressSet | None = None
     refuse_windows: bool = True
-    moves: bool = True
+    directory: bool = False
     adopt: bool = False
     others: tuple[str, ...] = ()
     accept: bool = False
@@ -63,9 +65,10 @@ class InvalidObjectError(ZonebridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What a cluster shall have, and what that is made from; `standing` is what is there of ours.
+    """The desired state of a cluster, and what it is made from.
 
-    `options` are those of the cluster: with what holds its pods.
+    `standing` is what the cluster holds of ours, and `options` are its own: with what holds its
+    pods.
     """
 
     snapshots: Mapping[str, Snapshot]
@@ -73,14 +76,15 @@ class Desired:
     targets: Sequence[Target]
     standing: Mapping[Key, Manifest]
     options: Options
-    translated: Translated
+    rollout: Rollout
+    report: Report
 
 
 def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mapping[Key, LiveObject]:
     """What a cluster holds; `ClusterError` if it cannot be read.
 
     What is `written` by the trail is ours where a hand took some labels of `owner` off it: it would
-    stand there for good, and hold up the whole plan, if it were taken for somebody else's.
+    stay there permanently, and hold up the whole plan, if it were taken for foreign.
     """
     found = cluster.reader.read()
     return {key: each.recognised(owner) if key in written else each for key, each in found.items()}
@@ -100,9 +104,20 @@ def desired(
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
     standing = _standing(live, written)
     options = replace(options, pod_cidrs=pods)
-    translated = translate(cluster.name, targets, options, standing if cluster.moves else {})
-    _require_valid(translated.manifests)
-    return Desired(snapshots, facts, targets, standing, options, translated)
+    rollout, report = rolled_out(
+        cluster.name, targets, options, {} if cluster.directory else standing
+    )
+    _require_valid(rollout.manifests)
+    return Desired(snapshots, facts, targets, standing, options, rollout, report)
+
+
+def rolled_out(
+    cluster: str, targets: Sequence[Target], options: Options, standing: Mapping[Key, Manifest]
+) -> tuple[Rollout, Report]:
+    """Translate for a cluster that holds `standing` of ours; raises as `translate`, `roll_out`."""
+    translated = translate(cluster, targets, options)
+    rollout = roll_out(translated.objects, translated.chains, standing)
+    return rollout, translated.report(rollout.policies)
 
 
 def _standing(
@@ -110,7 +125,7 @@ def _standing(
 ) -> dict[Key, Manifest]:
     """What stands of ours: as the trail has it, and what else has our labels and could be ours.
 
-    What another hand took our labels off is theirs: it must not be wanted back as it was.
+    What someone else took our labels off is theirs: it must not be wanted back as it was.
     """
     strays = {
         key: found.manifest

@@ -3,7 +3,7 @@
 selectors of our policies  x  labels of others' sets and host endpoints  ->  guard foreign-set
 
 Our selectors are meant for pods and for sets of ours. Calico asks them of everything that has
-labels and addresses (`felix/labelindex`): what a set of somebody else holds then counts as the
+labels and addresses (`felix/labelindex`): what a set of someone else holds then counts as the
 address group's, or as pods of a zone, wherever a rule of ours selects it.
 """
 
@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import NAMESPACE_LABEL
+from sync.calico.references import DIRECTIONS, mapping, rules
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, Selectable
-from sync.plan.guards import Blocker, foreign_set
-from sync.plan.references import DIRECTIONS, mapping, rules
+from sync.plan.guards import Blocker
+from sync.plan.guards.foreign import foreign_set
 from sync.verify.selectors import Labels, Selector, selector
 
 _SET: Final = "GlobalNetworkSet"
@@ -61,7 +62,7 @@ def foreign_sets(
     """The guard, and what a watch has to look out for.
 
     `ours` have the policies that stand and those that shall. A set that is `replaced`, by one of
-    ours that takes it over, is nobody else's.
+    ours that takes it over, is no longer foreign.
     """
     questions = list(_questions(ours))
     keys = frozenset().union(*(each.asked.keys() for each in questions))
@@ -124,7 +125,7 @@ def _selectors(policy: Mapping[str, Any]) -> Iterator[tuple[str, bool, bool]]:
 
 
 def _selected(questions: Sequence[_Question], others: Sequence[Selectable]) -> list[Selectable]:
-    """The objects that some question selects; one that inherits what nobody read may be."""
+    """The objects that some question selects; one that inherits what could not be read may be."""
     by_label: defaultdict[tuple[str, str | None], list[_Question]] = defaultdict(list)
     of_all = []
     for question in questions:

@@ -1,6 +1,6 @@
 """What of a configuration does not reach a cluster as it is, for the plan to say.
 
-The report tells of each rule; here are counts, and what no rule is to blame for; and what of the
+The report has each rule; here are counts, and what no rule is to blame for; and what of the
 cluster could not be looked at.
 """
 
@@ -12,7 +12,6 @@ from sync.clusters.cluster import ClusterFacts
 from sync.firewall.configuration import Snapshot
 from sync.options import ZoneOptions
 from sync.plan.plan import LeftOut, Plan
-from sync.translate.compiler import Translated
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target
 
@@ -57,10 +56,9 @@ def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:
 
 
 def left_out(
-    translated: Translated, targets: Sequence[Target], snapshots: Mapping[str, Snapshot]
+    report: Report, targets: Sequence[Target], snapshots: Mapping[str, Snapshot]
 ) -> list[LeftOut]:
-    """What of a document does not reach the cluster as it is."""
-    report = translated.report
+    """What of a configuration does not reach the cluster as it is."""
     found = [
         LeftOut(f"address group {group.name!r}", reason)
         for group in report.groups
@@ -85,12 +83,4 @@ def left_out(
             found.append(
                 LeftOut(f"rules of device group {name!r}", f"{counts}; see `zonebridge report`")
             )
-    if translated.on_the_way:
-        found.append(
-            LeftOut(
-                "all changes but these",
-                "a chain's move was left half-way and overtaken; it is brought back first, and the "
-                "next plan has the rest",
-            )
-        )
     return found

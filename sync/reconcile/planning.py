@@ -8,10 +8,14 @@ from sync.calico.objects import POLICIES
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject
 from sync.clusters.compatibility import warnings
 from sync.plan.changes import Cause, Change
-from sync.plan.differences import differences
-from sync.plan.guards import empty_sources, foreign_policies, live_tiers
+from sync.plan.differences import Differences, differences
+from sync.plan.guards import Blocker
+from sync.plan.guards.empty_source import empty_sources
+from sync.plan.guards.foreign import foreign_policies
+from sync.plan.guards.live_tier import live_tiers
 from sync.plan.plan import Plan, make_plan
 from sync.plan.precedence import Precedence
+from sync.plan.rollout import Rollout
 from sync.reconcile.cut_off import cut_off
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
@@ -23,7 +27,8 @@ from sync.reconcile.verification import blockers as unproven
 from sync.reconcile.verification import proof_of
 from sync.store import Adoption, Store
 from sync.tracing import step
-from sync.translate.compiler import Options, Translated
+from sync.translate.compiler import Options
+from sync.translate.fidelity import Report
 from sync.verify.proof import Proof
 
 
@@ -33,7 +38,8 @@ class Planned:
     others' sets."""
 
     plan: Plan
-    translated: Translated
+    rollout: Rollout
+    report: Report
     proof: Proof | None
     watched: Watched = field(default_factory=Watched)
 
@@ -54,92 +60,114 @@ def plan_for(
     `prove` proves all that is desired, whether or not any of it changes. Raises what `desired`
     does; nothing is written.
     """
+    # Longer than other functions: every input of a plan is named here once.
     with step("translate", cluster=cluster.name) as here:
-        shall = desired(cluster, read, live, written, options)
-        for name, snapshot in sorted(shall.snapshots.items()):
+        wanted = desired(cluster, read, live, written, options)
+        for name, snapshot in sorted(wanted.snapshots.items()):
             here.set(f"source.{name}", snapshot.provenance.version)
-    translated = shall.translated
-    tiers = [here.tier for here in cluster.device_groups]
+    rollout = wanted.rollout
     found = differences(
-        translated.manifests, written, live, adopt=cluster.adopt, anew=anew, asked=asked
+        rollout.manifests, written, live, adopt=cluster.adopt, anew=anew, asked=asked
     )
-    held = {(each.kind, each.name) for each in found.held}
-    # What is about to be taken over is nobody else's any more.
-    ours = translated.manifests.keys() - held
-    others = {key: each for key, each in live.items() if not (each.foreign_because and key in ours)}
-    # Nothing of ours is written into a tier that is somebody else's.
-    tiers = [each for each in tiers if ("Tier", each) not in held]
-    beside, watched = foreign_sets(
-        (shall.standing, translated.manifests),
-        live,
-        ours,
-        shall.facts,
-    )
-    # A directory tells of no cluster, and never will.
-    facts = shall.facts if cluster.moves else ClusterFacts()
-    # What drifted was proven when it was written, and so was what an overtaken move goes back to.
-    proof = None
-    changed = any(each.cause is not Cause.DRIFT for each in found.changes)
-    if (prove or changed) and not translated.on_the_way:
-        with step("prove", cluster=cluster.name):
-            proof = proof_of(shall.targets, translated, shall.options, samples=prove)
+    # What is about to be taken over is no longer foreign.
+    ours = rollout.manifests.keys() - {(each.kind, each.name) for each in found.held}
+    selected, watched = foreign_sets((wanted.standing, rollout.manifests), live, ours, wanted.facts)
+    # A directory reports nothing of a cluster, and never will.
+    facts = ClusterFacts() if cluster.directory else wanted.facts
+    proof = _proof(cluster.name, wanted, found.changes, prove=prove)
     plan = make_plan(
         cluster.name,
-        origins_of(shall.snapshots),
+        origins_of(wanted.snapshots),
         found,
         [
-            *left_out(translated, shall.targets, shall.snapshots),
-            *in_no_zone(translated.report, options.zones, shall.facts.zone_labels),
+            *left_out(wanted.report, wanted.targets, wanted.snapshots),
+            *rollout.left_out,
+            *in_no_zone(wanted.report, options.zones, wanted.facts.zone_labels),
             *not_seen(facts),
         ],
         repair_drift=cluster.repair_drift,
         live=live,
         blockers=[
-            *foreign_policies(others, tiers, shall.facts.foreign_policies),
-            *beside,
-            *live_tiers(
-                (
-                    each
-                    for each in found.changes
-                    if cluster.repair_drift or each.cause is not Cause.DRIFT
-                ),
-                others,
-                shall.facts.foreign_policies,
-                facts.foreign_policies_because,
-            ),
-            *empty_sources(
-                shall.standing,
-                translated.manifests,
-                {target.tier: target.device_group.lineage for target in shall.targets},
-            ),
-            *cut_off(found.changes, translated.manifests, shall.standing.values(), cluster.reader),
-            *(unproven(proof, translated.report) if proof else ()),
+            *_foreign_policies(cluster, wanted, found, live, ours, facts, selected),
+            *_own_blockers(cluster, wanted, found.changes),
+            *(unproven(proof, wanted.report) if proof else ()),
         ],
         not_pushed=[
             each
             for here in cluster.device_groups
-            for each in not_pushed(shall.snapshots[here.source], [here.name])
+            for each in not_pushed(wanted.snapshots[here.source], [here.name])
         ],
-        precedence=_precedence(cluster, found.changes, live, shall),
-        warnings=[*warnings(cluster.name, shall.facts)],
+        precedence=_precedence(cluster, found.changes, live, wanted),
+        warnings=[*warnings(cluster.name, wanted.facts)],
     )
-    return Planned(plan, translated, proof, watched)
+    return Planned(plan, rollout, wanted.report, proof, watched)
+
+
+def _proof(
+    cluster: str, wanted: Desired, changes: Sequence[Change], *, prove: bool
+) -> Proof | None:
+    """The proof of the desired state; None where nothing new is to be written.
+
+    What drifted was proven when it was written, and so was what an overtaken move goes back to.
+    """
+    changed = any(each.cause is not Cause.DRIFT for each in changes)
+    if not (prove or changed) or wanted.rollout.returning:
+        return None
+    with step("prove", cluster=cluster):
+        return proof_of(
+            wanted.targets, wanted.rollout.manifests, wanted.report, wanted.options, samples=prove
+        )
+
+
+def _foreign_policies(
+    cluster: Cluster,
+    wanted: Desired,
+    found: Differences,
+    live: Mapping[Key, LiveObject],
+    ours: Collection[Key],
+    facts: ClusterFacts,
+    selected: Sequence[Blocker],
+) -> list[Blocker]:
+    """The blockers of policies of others in our tiers, around those of what ours select."""
+    others = {key: each for key, each in live.items() if not (each.foreign_because and key in ours)}
+    held = {(each.kind, each.name) for each in found.held}
+    # Nothing of ours is written into a foreign tier.
+    tiers = [here.tier for here in cluster.device_groups if ("Tier", here.tier) not in held]
+    written = (
+        each for each in found.changes if cluster.repair_drift or each.cause is not Cause.DRIFT
+    )
+    namespaced = wanted.facts.foreign_policies
+    return [
+        *foreign_policies(others, tiers, namespaced),
+        *selected,
+        *live_tiers(written, others, namespaced, facts.foreign_policies_because),
+    ]
+
+
+def _own_blockers(cluster: Cluster, wanted: Desired, changes: Sequence[Change]) -> list[Blocker]:
+    """The blockers of what the desired state itself would lose."""
+    lineages = {target.tier: target.device_group.lineage for target in wanted.targets}
+    manifests = wanted.rollout.manifests
+    return [
+        *empty_sources(wanted.standing, manifests, lineages),
+        *cut_off(changes, manifests, wanted.standing.values(), cluster.reader),
+    ]
 
 
 def _precedence(
     cluster: Cluster,
     changes: Sequence[Change],
     live: Mapping[Key, LiveObject],
-    shall: Desired,
+    wanted: Desired,
 ) -> list[Precedence]:
     """Which chains go before which; nothing where no state between can be seen."""
-    if not cluster.moves or not any(change.kind in POLICIES for change in changes):
+    if cluster.directory or not any(change.kind in POLICIES for change in changes):
         return []
     standing = {key: found.manifest for key, found in live.items() if found.manifest}
-    return precedence(standing, shall.translated.manifests, shall.options)
+    return precedence(standing, wanted.rollout.manifests, wanted.options)
 
 
 def if_approved(plan: Plan, store: Store) -> Plan:
-    """The plan, let through if somebody has approved it."""
+    """Let a plan through if an operator has approved it."""
     approved = plan.approvable and store.approved(plan.cluster, plan.digest)
     return plan.approved() if approved else plan

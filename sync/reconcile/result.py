@@ -1,4 +1,4 @@
-"""What became of one cluster in a sync, and how it stands since, in words."""
+"""The result of a sync for one cluster, its state since, and both in words."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ from sync.verify.proof import Proof
 
 
 class ClusterState(StrEnum):
-    """How a cluster stands after a sync, in a word or two."""
+    """The state of a cluster after a sync, in a word or two."""
 
     IN_SYNC = "in sync"
     DRIFT_LEFT = "drift left"
@@ -46,7 +46,7 @@ class Result:
 
     @property
     def state(self) -> ClusterState:
-        """How the cluster stands after the sync."""
+        """The state of the cluster after the sync."""
         if isinstance(self.error, LeaseError):
             return ClusterState.HELD_ELSEWHERE
         if self.error or self.failed:
@@ -57,12 +57,12 @@ class Result:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the cluster is what its sources say, but for drift that is left on purpose."""
+        """Whether the cluster is in sync with its sources, but for drift left on purpose."""
         return self.state in (ClusterState.IN_SYNC, ClusterState.DRIFT_LEFT)
 
     @property
     def detail(self) -> str:
-        """What is behind the state, what stands in spite of a guard, and warnings: a sentence."""
+        """Explain the state in a sentence, with what an approval let through, and warnings."""
         stands = [each.message for each in self.plan.let_through] if self.plan else []
         more = shortened([*stands, *self.plan.warnings]) if self.plan else ""
         return f"{self._behind.removesuffix('.')}; {more}" if more else self._behind
@@ -92,7 +92,7 @@ class Result:
 
 
 def note_cluster(store: Store, result: Result) -> None:
-    """Note how a cluster stands, for `zonebridge status`."""
+    """Store the state of a cluster for `zonebridge status`."""
     store.stand(
         "cluster",
         result.cluster,

@@ -1,4 +1,4 @@
-"""How a source stands: its version, who wrote that, and which firewalls are out of sync with it."""
+"""The state of a source: its version, who committed it, and firewalls that are out of sync."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,21 +10,21 @@ from sync.text import shortened
 
 
 def note_source(store: Store, name: str, found: Snapshot | SourceError) -> None:
-    """Note how a source stands, for `zonebridge status`."""
+    """Store the state of a source for `zonebridge status`."""
     failed = isinstance(found, SourceError)
     state = "failed" if failed else "read"
     store.stand("source", name, state=state, detail=source_detail(found), succeeded=not failed)
 
 
 def source_detail(found: Snapshot | SourceError) -> str:
-    """What a source says, in a sentence: its version and who lags behind it, or why it failed."""
+    """Describe a source in a sentence: its version and firewalls out of sync, or why it failed."""
     if isinstance(found, SourceError):
         return str(found)
     return "; ".join(filter(None, (found.provenance.version, lagging(found))))
 
 
 def lagging(found: Snapshot) -> str:
-    """Which device groups are not pushed to some firewall, in a bounded clause; "" if none."""
+    """Name device groups that are not pushed to some firewall in a bounded clause; "" if none."""
     return shortened([each.clause for each in not_pushed(found, sorted(found.not_pushed))])
 
 
@@ -37,7 +37,7 @@ def origins_of(snapshots: Mapping[str, Snapshot]) -> list[Origin]:
 
 
 def not_pushed(snapshot: Snapshot, device_groups: Sequence[str]) -> list[NotPushed]:
-    """Those of the device groups whose firewalls have not all what their Panorama runs."""
+    """Find the device groups with firewalls that are out of sync with Panorama."""
     return [
         NotPushed(snapshot.provenance.source, name, devices)
         for name in device_groups

@@ -1,6 +1,6 @@
 """Which chains of several tiers are written before which, in the words of plans.
 
-what stands, what is desired  ->  flows whose deny moves from one tier to another  ->  precedence
+observed, desired  ->  flows whose deny moves from one tier to another  ->  precedence
 """
 
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.calico.objects import POLICIES
+from sync.calico.references import mapping
 from sync.plan.precedence import Precedence
-from sync.plan.references import mapping
 from sync.plan.selections import ChainKey
 from sync.reconcile.verification import flow_said
 from sync.translate.compiler import Options

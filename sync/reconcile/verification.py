@@ -1,14 +1,16 @@
-"""Whether what shall be written gives the firewall's verdicts, in the words of plans.
+"""Whether the desired state gives the firewall's verdicts, in the words of plans.
 
 device groups, desired objects  ->  proof  ->  guards verification, report-mismatch,
                                                 undecided
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from sync.calico.manifest import Manifest
 from sync.net.addresses import written
-from sync.plan.guards import Blocker, report_mismatch, undecided, verification
-from sync.translate.compiler import Options, Translated
+from sync.plan.guards import Blocker
+from sync.plan.guards.proof import report_mismatch, undecided, verification
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target
 from sync.verify.compare import Difference, Witness
@@ -20,17 +22,22 @@ _SHOWN = 3  # disagreements in the words of a plan
 
 
 def proof_of(
-    targets: Sequence[Target], translated: Translated, options: Options, *, samples: bool
+    targets: Sequence[Target],
+    desired: Mapping[tuple[str, str], Manifest],
+    report: Report,
+    options: Options,
+    *,
+    samples: bool,
 ) -> Proof:
-    """Hold what a cluster shall have against the rulebases of its device groups.
+    """Prove the desired state of a cluster against the rulebases of its device groups.
 
     `samples` looks for a flow of each rule that Calico cannot say as it is; where the report does
     not say so of one, they are looked for anyway.
     """
-    documents = [each.document() for each in translated.manifests.values()]
+    documents = [each.document() for each in desired.values()]
     groups, settings = judged_groups(targets), settings_of(options)
     proof = prove(groups, documents, settings, samples=samples)
-    if _overstated(proof, translated.report) and not samples:
+    if _overstated(proof, report) and not samples:
         return prove(groups, documents, settings, samples=True)
     return proof
 

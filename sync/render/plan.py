@@ -6,15 +6,15 @@ a terminal, and nothing in them is Markdown.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sync.calico.names import RULE_ANNOTATION
 from sync.calico.objects import POLICIES
-from sync.plan.changes import Action, Cause, Change, nets
+from sync.calico.references import DIRECTIONS, essence, mapping, rules
+from sync.plan.changes import Action, Cause, Change
 from sync.plan.plan import Origin, Plan
 from sync.plan.precedence import Precedence
-from sync.plan.references import DIRECTIONS, essence, mapping, rules
 from sync.text import markdown_escaped, printable, shortened
 
 _SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.DELETE: "-"}
@@ -138,7 +138,7 @@ def _rows(change: Change, *, verbose: bool) -> Iterator[str]:
         parts = (
             _moved_nets(change)
             if update
-            else [_counted(len(nets(change.after or change.before)), "net")]
+            else [_counted(len(change.sides[-1].contents.nets), "net")]
         )
     if update:
         parts += _moved_fields(before, after)
@@ -160,8 +160,15 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def _nets(change: Change) -> tuple[Sequence[str], Sequence[str]]:
+    """The nets of a set before and after."""
+    old, new = (side.contents.nets if side else () for side in (change.before, change.after))
+    return old, new
+
+
 def _moved_nets(change: Change) -> list[str]:
-    gone, come = set(nets(change.before)), set(nets(change.after))
+    old, new = _nets(change)
+    gone, come = set(old), set(new)
     return [f"+{len(come - gone)} -{len(gone - come)} nets"] if come != gone else []
 
 
@@ -199,9 +206,10 @@ def _moved_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
 
 
 def _net_rows(change: Change) -> Iterator[str]:
-    gone, come = set(nets(change.before)), set(nets(change.after))
+    old, new = _nets(change)
+    gone, come = set(old), set(new)
     # The sets keep the canonical order of nets, which is not that of their texts.
-    for net in (*nets(change.before), *(net for net in nets(change.after) if net not in gone)):
+    for net in (*old, *(net for net in new if net not in gone)):
         if (net in come) != (net in gone):
             yield printable(f"{'+' if net in come else '-'}     {net}")
 

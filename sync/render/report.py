@@ -10,10 +10,9 @@ from html import escape
 from itertools import groupby
 from typing import Any, Final
 
-from sync.calico import selectors
+from sync.render.zones import BY_POD_LABEL, device_group, listed, zones_document
 from sync.text import counted, markdown_escaped, printable
 from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
-from sync.translate.zones import PODS
 
 _COLORS: Final = {
     Status.EXACT: "\x1b[32m",
@@ -26,7 +25,6 @@ _RESET: Final = "\x1b[0m"
 _WIDTH: Final = max(len(str(status)) for status in Status)
 
 _FEW: Final = 3  # Calico rules of a rule that are named
-_ITEMS: Final = 10  # networks and rules of a zone that are named
 
 _MEANINGS: Final = {
     Status.EXACT: "as on the firewall",
@@ -35,12 +33,7 @@ _MEANINGS: Final = {
     Status.LEFT_OUT: "an allow without Calico rules",
     Status.MORE_PERMISSIVE: "a loss that the configuration accepts",
 }
-_BY_POD_LABEL: Final = "rests on pod labels alone: whoever creates a pod can put it there"
 _NO_ESSENTIALS: Final = "none: no flow of zoned pods comes before the rules"
-_UNKNOWN_NETWORKS: Final = (
-    "Which addresses outside pods are in these zones is unknown: no rule that names one is exact.",
-    "If a zone is pods only, set `networks: []` for it under zones.definitions, else its networks.",
-)
 
 
 def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
@@ -165,88 +158,14 @@ def behind_widened(report: Report) -> int:
     widened: set[str] = set()
     for each in report.rules:
         if each.calico:
-            hidden += each.allow and _device_group(each) in widened
+            hidden += each.allow and device_group(each) in widened
             if each.status is Status.WIDENED:
-                widened.add(_device_group(each))
+                widened.add(device_group(each))
     return hidden
 
 
-def zones_text(report: Report, label: str) -> str:
-    """The zones for a terminal, those without known networks last; ends with a line break.
-
-    `label` is the key of the pod label that names a zone.
-    """
-    known, unknown = _known_and_unknown(report)
-    summary = f"Cluster {report.cluster}: {counted(len(report.zones), 'zone')}"
-    if unknown:
-        summary += f", {len(unknown)} without known networks"
-    lines = [f"{summary}."]
-    for zone in known:
-        lines += ["", *_zone_lines(zone, label)]
-    if unknown:
-        lines += ["", "Without known networks", *(f"  {line}" for line in _UNKNOWN_NETWORKS)]
-        for zone in unknown:
-            lines += ["", *_zone_lines(zone, label)]
-    return "".join(f"{printable(line)}\n" for line in lines)
-
-
-def zones_document(reports: Sequence[Report]) -> list[dict[str, Any]]:
-    """The zones for `--output json`; of each cluster those without known networks (null) last."""
-    return [
-        {
-            "cluster": report.cluster,
-            "source": each.source,
-            "target": each.target,
-            "name": each.name,
-            "label_value": each.label_value,
-            "workloads": each.workloads,
-            "networks": None if each.networks is None else list(each.networks),
-            "origin": each.origin,
-            "rules": list(each.rules),
-            "by_pod_label": each.by_pod_label,
-        }
-        for report in reports
-        for some in _known_and_unknown(report)
-        for each in some
-    ]
-
-
-def _known_and_unknown(report: Report) -> tuple[list[ZoneFidelity], list[ZoneFidelity]]:
-    known = [each for each in report.zones if each.networks is not None]
-    return known, [each for each in report.zones if each.networks is None]
-
-
-def _zone_lines(zone: ZoneFidelity, label: str) -> Iterator[str]:
-    yield f"{zone.name!r} of device group {_device_group(zone)}"
-    chosen = selectors.equals(label, zone.label_value)
-    # A definition with a selector takes the place of the label.
-    if zone.workloads.startswith(f"{PODS} && ({chosen}"):
-        yield f"  label      kubectl label pod POD {label}={zone.label_value}"
-    else:
-        yield "  label      none is needed: zones.definitions says which pods are in it"
-    yield f"  workloads  {zone.workloads} ({len(zone.workloads.encode()):,} bytes)"
-    if zone.by_pod_label:
-        yield f"             {_BY_POD_LABEL}"
-    if zone.networks is None:
-        yield f"  networks   unknown: {zone.origin}"
-    else:
-        yield f"  networks   {_listed(zone.networks) or 'none, pods only'} ({zone.origin})"
-    yield f"  rules      {_listed([f'{each!r}' for each in zone.rules]) or 'none names it'}"
-
-
-def _listed(items: Sequence[str]) -> str:
-    rest = len(items) - _ITEMS
-    more = f" and {rest:,} more (--output json has all)" if rest > 0 else ""
-    return ", ".join(items[:_ITEMS]) + more
-
-
 def _by_target(rules: Sequence[RuleFidelity]) -> Iterator[tuple[str, Iterator[RuleFidelity]]]:
-    return groupby(rules, key=_device_group)
-
-
-def _device_group(each: RuleFidelity | ZoneFidelity) -> str:
-    """The device group that the cluster stands for; two sources may have one of that name."""
-    return f"{each.source}/{each.target}"
+    return groupby(rules, key=device_group)
 
 
 def _line(status: Status, said: str, *, color: bool) -> str:
@@ -276,7 +195,7 @@ def _mark(rule: RuleFidelity) -> str:
     """What stands behind a rule's name; NAT translates nothing for a disabled one."""
     if rule.disabled:
         return " (disabled)"
-    return f" (nat: {_listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""
+    return f" (nat: {listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""
 
 
 def _calico(rule: RuleFidelity, *, verbose: bool) -> str:
@@ -310,8 +229,8 @@ def _zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
     else:
         networks = f"{counted(len(zone.networks), 'CIDR')}, {zone.origin}"
     rules = f"{counted(len(zone.rules), 'rule')} by name"
-    note = _BY_POD_LABEL if zone.by_pod_label else ""
-    return zone.name, _device_group(zone), zone.label_value, networks, rules, note
+    note = BY_POD_LABEL if zone.by_pod_label else ""
+    return zone.name, device_group(zone), zone.label_value, networks, rules, note
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -408,7 +327,7 @@ def _judged(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def _framed(kind: str, title: str, heads: Sequence[str], rows: str) -> str:
     columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    # Whoever has no pointer scrolls a wide table by its keys.
+    # Without a pointer, a wide table is scrolled by keys.
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{_safe(title)}">\n'
         f'<table class="{kind}">\n<caption>{_safe(title)}</caption>\n'

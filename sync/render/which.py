@@ -63,27 +63,12 @@ def document(found: Sequence[Holders], asked: AddressSet) -> dict[str, Any]:
             for each in group.objects
         ],
         "groups": [
-            _place(holders, group)
-            | {
-                "name": each.name,
-                "holds": each.holds,
-                "filter": each.filter,
-                "members": list(each.members),
-                "way": list(each.way),
-                "value": each.value,
-                "reasons": list(each.open_because),
-            }
+            _place(holders, group) | _group_document(each)
             for holders, group in of_groups
             for each in group.groups
         ],
         "zones": [
-            _place(holders, group)
-            | {
-                "name": each.name,
-                "holds": each.holds,
-                "networks": list(each.networks),
-                "origin": each.origin,
-            }
+            _place(holders, group) | _zone_document(each)
             for holders, group in of_groups
             for each in group.zones
         ],
@@ -107,6 +92,27 @@ def document(found: Sequence[Holders], asked: AddressSet) -> dict[str, Any]:
 
 def _place(holders: Holders, group: DeviceGroupHolders) -> dict[str, Any]:
     return {"cluster": holders.cluster, "source": group.source, "target": group.name}
+
+
+def _group_document(each: HeldGroup) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "holds": each.holds,
+        "filter": each.filter,
+        "members": list(each.members),
+        "way": list(each.way),
+        "value": each.value,
+        "reasons": list(each.open_because),
+    }
+
+
+def _zone_document(each: HeldZone) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "holds": each.holds,
+        "networks": list(each.networks),
+        "origin": each.origin,
+    }
 
 
 def _rule_document(rule: HeldRule) -> dict[str, Any]:

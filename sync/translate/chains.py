@@ -1,34 +1,22 @@
-"""A zone's rules as a chain of policies, one after the other in its tier.
+"""A zone's rules cut into the parts of its chain.
 
-    entries (a rule's Calico rules each way)  ->  parts (what one policy holds)  ->  policies
+    entries (a rule's Calico rules each way)  ->  parts (what one policy holds)
 
 Parts end where the rules themselves say, so that a rule that comes or goes moves few boundaries.
-A chain lives in one of two generations: `a` has the orders from 1 up, `b` those from 0 down, before
-it. Written front to back and removed back to front, every flow meets the old chain's verdict or the
-new one's and never a third.
 """
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 from sync.calico import limits, names
-from sync.calico.manifest import Manifest
-from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Pairs, StagedGlobalNetworkPolicy
+from sync.calico.chains import GAP, Origin, Part, RuleId
+from sync.calico.objects import EntityRule, Pairs
 from sync.calico.objects import Rule as CalicoRule
 from sync.errors import SourceError
-
-Generation = Literal["a", "b"]
-
-LAST_DEFAULT: Final = "unknown-addresses"
-"""What the rule that ends a chain is called."""
-
-GAP: Final = 10_000
-"""Between the orders of a chain's policies; its zone decides where in the gap."""
 
 # A part ends on average after this many rules of the firewall past the least.
 _LEAST_RULES: Final = 96
@@ -43,62 +31,15 @@ _RULE: Final = 320
 class Entry:
     """The Calico rules of one firewall rule (or of a default) in a zone, without their rank.
 
-    `rule` is its index in the effective rulebase, -1 for a default. `identity` says which rule it
-    is, whatever the rule says.
+    `rule` is None for a default. `identity` says which rule it is, whatever the rule says and
+    wherever it moves.
     """
 
-    rule: int
+    rule: RuleId | None
     identity: str
     egress: tuple[CalicoRule, ...]
     ingress: tuple[CalicoRule, ...]
     annotations: Pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one policy of a chain holds."""
-
-    egress: tuple[CalicoRule, ...]
-    ingress: tuple[CalicoRule, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ZoneChain:
-    """The policies of one zone in one tier, before they are laid into a generation."""
-
-    tier: str
-    zone: str
-    selector: str
-    staged: bool
-    place: int
-    labels: Pairs
-    parts: tuple[Part, ...]
-
-    def laid(self, generation: Generation) -> list[Manifest]:
-        """Its manifests in a generation, first to last."""
-        first = 1 if generation == "a" else 1 - len(self.parts)
-        return [
-            self._policy(generation, number, part, first + number - 1).manifest()
-            for number, part in enumerate(self.parts, 1)
-        ]
-
-    def _policy(
-        self, generation: Generation, number: int, part: Part, slot: int
-    ) -> GlobalNetworkPolicy | StagedGlobalNetworkPolicy:
-        name = names.policy_part_name(self.tier, self.zone, generation, number)
-        if generation == "a" and number == 1:
-            name = names.policy_name(self.tier, self.zone)
-        kind = StagedGlobalNetworkPolicy if self.staged else GlobalNetworkPolicy
-        return kind(
-            name=name,
-            tier=self.tier,
-            order=slot * GAP + self.place,
-            selector=self.selector,
-            egress=part.egress,
-            ingress=part.ingress,
-            labels=self.labels,
-            annotations=((names.CHAIN_ANNOTATION, self.zone),),
-        )
 
 
 def places(zones: Sequence[str]) -> dict[str, int]:
@@ -121,30 +62,25 @@ def places(zones: Sequence[str]) -> dict[str, int]:
     return {zone: place for place, zone in taken.items()}
 
 
-def parts_of(entries: Sequence[Entry]) -> tuple[tuple[Part, ...], list[tuple[int, int, str, int]]]:
-    """Cut entries into parts, and tell where each rule came to stand.
-
-    A place is (index of the rule, part from 0, `egress` or `ingress`, position there from 0).
-    """
-    found: list[Part] = []
-    at: list[tuple[int, int, str, int]] = []
+def parts_of(entries: Sequence[Entry]) -> tuple[Part, ...]:
+    """Cut entries into parts, each of which says where its rules came from."""
+    parts: list[Part] = []
     open_part = _Open()
     for entry in entries:
-        said = sum(len(key) + len(value.encode()) + 6 for key, value in entry.annotations)
+        annotated = sum(len(key) + len(value.encode()) + 6 for key, value in entry.annotations)
         for direction, rules in (("egress", entry.egress), ("ingress", entry.ingress)):
             for rule in rules:
-                size = _size(rule.source) + _size(rule.destination) + said + _RULE
+                size = _size(rule.source) + _size(rule.destination) + annotated + _RULE
                 if open_part.is_full(direction, size):
-                    found.append(open_part.part())
+                    parts.append(open_part.part())
                     open_part = _Open()
-                position = open_part.add(direction, rule, entry.annotations, size)
-                at.append((entry.rule, len(found), direction, position))
+                open_part.add(direction, rule, entry, size)
         if open_part.ends_with(entry.identity):
-            found.append(open_part.part())
+            parts.append(open_part.part())
             open_part = _Open()
-    if open_part.rules or not found:
-        found.append(open_part.part())
-    return tuple(found), at
+    if open_part.rules or not parts:
+        parts.append(open_part.part())
+    return tuple(parts)
 
 
 @lru_cache(1 << 14)
@@ -160,118 +96,29 @@ class _Open:
     """A part that still takes rules."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[CalicoRule]] = {"egress": [], "ingress": []}
+        self._rules: dict[str, list[CalicoRule]] = {"egress": [], "ingress": []}
         self._bytes = _OVERHEAD
+        self._origins: list[Origin] = []
         self.rules = 0
 
     def is_full(self, direction: str, size: int) -> bool:
         return (
-            len(self._found[direction]) == limits.RULES_PER_DIRECTION
+            len(self._rules[direction]) == limits.RULES_PER_DIRECTION
             or self._bytes + size > limits.POLICY_BYTES
         )
 
-    def add(self, direction: str, rule: CalicoRule, annotations: Pairs, size: int) -> int:
-        position = len(self._found[direction])
-        self._found[direction].append(
-            rule.annotated((*annotations, (names.RANK_ANNOTATION, str(position))))
-        )
+    def add(self, direction: str, rule: CalicoRule, entry: Entry, size: int) -> None:
+        position = len(self._rules[direction])
+        rank = (names.RANK_ANNOTATION, str(position))
+        self._rules[direction].append(rule.annotated((*entry.annotations, rank)))
         self._bytes += size
         self.rules += 1
-        return position
+        if entry.rule:
+            self._origins.append(Origin(entry.rule, direction, position))
 
     def ends_with(self, identity: str) -> bool:
         return self.rules >= _LEAST_RULES and zlib.crc32(identity.encode()) % _ONE_IN == 0
 
     def part(self) -> Part:
-        return Part(tuple(self._found["egress"]), tuple(self._found["ingress"]))
-
-
-def lay(
-    chain: ZoneChain, standing: Mapping[tuple[str, str], Manifest]
-) -> tuple[list[Manifest], bool]:
-    """The chain's manifests, in the generation in which it can be brought about.
-
-    `standing` is what stands of ours in the cluster, by (kind, name). Where one part changed it is
-    replaced; where more did, or the choice of pods, the whole chain is written anew in the other
-    generation. True beside them if they are only on the way: then another plan has to follow.
-    """
-    stands = {generation: _standing(chain, generation, standing) for generation in _GENERATIONS}
-    if stands["a"] and stands["b"]:
-        return _go_on(chain, stands["a"], stands["b"])
-    here: Generation = "b" if stands["b"] else "a"
-    there: Generation = "a" if here == "b" else "b"
-    old, new = stands[here], chain.laid(here)
-    if all(each in new for each in old):
-        return new, False
-    # A pod that another chain takes over stays in this one until that one stands.
-    same_pods = all(each.document()["spec"]["selector"] == chain.selector for each in old)
-    if same_pods and len(old) == len(new) and sum(each not in old for each in new) == 1:
-        return new, False
-    return chain.laid(there), False
-
-
-def _go_on(
-    chain: ZoneChain, old_a: Sequence[Manifest], old_b: Sequence[Manifest]
-) -> tuple[list[Manifest], bool]:
-    """What to do where a move from one generation to the other was left in the middle.
-
-    `b` stands before `a`: while it is whole, whatever `a` says decides nothing.
-    """
-    new_a, new_b = chain.laid("a"), chain.laid("b")
-    if all(each in old_a for each in new_a):
-        return new_a, False
-    if all(each in new_b for each in old_b):
-        return new_b, False
-    if _is_whole(old_b):
-        return new_a, False
-    if _is_whole(old_a):
-        # Neither may be rewritten while a part of `b` leads into `a`: back to `a` first.
-        return sorted(old_a, key=_order), True
-    return new_b, False
-
-
-def _order(policy: Manifest) -> int:
-    order: int = policy.document()["spec"]["order"]
-    return order
-
-
-def _is_whole(policies: Sequence[Manifest]) -> bool:
-    """Whether no part is missing: they are numbered without a gap, and the last decides all."""
-    specs = [policy.document()["spec"] for policy in sorted(policies, key=_order)]
-    orders = [spec["order"] for spec in specs]
-    ends = [rules[-1] for rules in (specs[-1].get("egress"), specs[-1].get("ingress")) if rules]
-    last = [end.get("metadata", {}).get("annotations", {}) for end in ends]
-    return all(second - first == GAP for first, second in pairwise(orders)) and all(
-        annotations.get(names.RULE_ANNOTATION) == LAST_DEFAULT for annotations in last
-    )
-
-
-_GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")
-
-
-def standing_of(
-    chain: ZoneChain, standing: Mapping[tuple[str, str], Manifest]
-) -> set[tuple[str, str]]:
-    """What stands of a chain in either generation, by (kind, name)."""
-    return {
-        (each.kind, each.name)
-        for generation in _GENERATIONS
-        for each in _standing(chain, generation, standing)
-    }
-
-
-def _standing(
-    chain: ZoneChain,
-    generation: Generation,
-    standing: Mapping[tuple[str, str], Manifest],
-) -> list[Manifest]:
-    """What stands of one generation of the chain."""
-    kind = "StagedGlobalNetworkPolicy" if chain.staged else "GlobalNetworkPolicy"
-    first = names.policy_name(chain.tier, chain.zone) if generation == "a" else ""
-    prefix = names.policy_part_name(chain.tier, chain.zone, generation, 0).removesuffix("0")
-    return [
-        manifest
-        for (of, name), manifest in standing.items()
-        if of == kind
-        and (name == first or (name.startswith(prefix) and name.removeprefix(prefix).isdigit()))
-    ]
+        egress, ingress = map(tuple, self._rules.values())
+        return Part(egress, ingress, tuple(self._origins))

@@ -1,9 +1,13 @@
-"""From what the firewall says to every object that one cluster shall hold, and the report of it.
+"""From the firewall's rules and groups to the objects of one cluster, and the report of it.
 
 device groups  ->  address groups  ->  sets
                ->  zones x rules   ->  chains of policies, one a zone, in the tier of the group
+
+What is here depends on the firewall and the options alone. Which generation of a chain is written
+is decided by `sync.plan.rollout`, from what the cluster holds.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -11,6 +15,7 @@ from typing import Final
 import orjson
 
 from sync.calico import limits, names, selectors
+from sync.calico.chains import LAST_DEFAULT, RuleId, ZoneChain
 from sync.calico.manifest import Manifest
 from sync.calico.objects import (
     Direction,
@@ -22,28 +27,26 @@ from sync.calico.objects import (
     StagedGlobalNetworkPolicy,
     Tier,
 )
-from sync.errors import SourceError, UsageError
+from sync.errors import UsageError
 from sync.net.addresses import AddressSet
 from sync.options import RuleOptions, ZoneOptions
 from sync.translate.address_match import ANY, MemberLists
-from sync.translate.chains import LAST_DEFAULT, Entry, ZoneChain, lay, parts_of, places, standing_of
+from sync.translate.chains import Entry, parts_of, places
 from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
-    GroupFidelity,
     Report,
     RuleFidelity,
-    Status,
     ZoneFidelity,
-    worst,
 )
 from sync.translate.nat import nat_rules
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets, parts
+from sync.translate.origins import annotations, identity, rule_id
+from sync.translate.reporting import essential_clauses, group_fidelity, rule_fidelity, zone_fidelity
 from sync.translate.rules import (
     OVERLAP,
     Action,
     RuleTranslator,
-    TranslatedRule,
     calico_rules,
     whole,
 )
@@ -51,7 +54,6 @@ from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods, own_z
 
 _FIRST: Final = -(2**52)  # orders before every chain
 _LAST: Final = 2**52  # orders behind every chain
-_SHOWN: Final = 1024  # characters of a name or a list in an annotation
 _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 
 
@@ -59,9 +61,9 @@ _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 class Options:
     """The settings that decide what becomes of the firewall's objects and rules.
 
-    `registered_known`: where no source tells what is registered at run time with dynamic groups, it
-    is known to be nothing, or with `registered_accepted` taken for that. `owner` are the labels of
-    what is ours. `pod_cidrs` hold every pod of the cluster; None: that is not known.
+    `registered_known`: where no source reports what is registered at run time with dynamic groups,
+    it is known to be nothing, or with `registered_accepted` taken for that. `owner` are the labels
+    of what is ours. `pod_cidrs` hold every pod of the cluster; None: that is unknown.
     """
 
     tags: tuple[str, ...]
@@ -75,77 +77,65 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """Every object that a cluster shall hold, by (kind, name), and what became of each rule.
+    """Every object of a cluster, and what became of each rule.
 
-    `on_the_way`: a move of a chain that was overtaken is brought back and nothing else changes;
-    once that is done, it has to be translated again.
+    `objects` are those in no chain. `chains` are in no generation yet, so the rules of `fidelity`
+    name no policies; `report` does.
     """
 
-    manifests: dict[tuple[str, str], Manifest]
-    report: Report
-    on_the_way: bool = False
+    objects: tuple[Manifest, ...]
+    chains: tuple[ZoneChain, ...]
+    fidelity: Report
+
+    def report(self, policies: Mapping[tuple[str, str], Sequence[str]]) -> Report:
+        """What became of each rule, with the Calico rules that it became.
+
+        `policies` names the policies of each chain in their order, by (tier, zone); a chain that
+        has none is not written yet.
+        """
+        calico: defaultdict[RuleId, list[str]] = defaultdict(list)
+        for chain in self.chains:
+            written = policies.get((chain.tier, chain.zone), ())
+            for name, part in zip(written, chain.parts, strict=bool(written)):
+                for each in part.origins:
+                    calico[each.rule].append(f"{name}[{each.direction} {each.position}]")
+        rules = (
+            replace(rule, calico=tuple(calico.get(rule.place, ()))) for rule in self.fidelity.rules
+        )
+        return replace(self.fidelity, rules=tuple(rules))
 
 
-def translate(
-    cluster: str,
-    targets: Sequence[Target],
-    options: Options,
-    standing: Mapping[tuple[str, str], Manifest],
-) -> Translated:
+def translate(cluster: str, targets: Sequence[Target], options: Options) -> Translated:
     """Translate everything that one cluster gets.
 
-    `standing` is what of ours is there already, by (kind, name): a chain of policies that changes
-    moves from where it stands. Raises `SourceError` where two names of the firewall would become
-    one of ours, and `UsageError` where the configuration does not fit what the firewall has.
+    Raises `SourceError` where a device group has more zones than a tier has places for, and
+    `UsageError` where the configuration does not fit what the firewall has.
     """
     sets, seen = group_sets(targets, tags=options.tags, registered_known=options.registered_known)
     lists: dict[str, tuple[str, ...]] = {}
-    made: list[Manifest] = []
-    going: set[tuple[str, str]] = set()
+    objects: list[Manifest] = []
+    chains: list[ZoneChain] = []
     rules: list[RuleFidelity] = []
     zones: list[ZoneFidelity] = []
     workloads = Workloads(options.zones)
     named = {target.tier: own_zones(target.device_group, target.derived) for target in targets}
     for target in targets:
-        others = {zone for tier, found in named.items() if tier != target.tier for zone in found}
+        others = {zone for tier, own in named.items() if tier != target.tier for zone in own}
         found = zones_of(
             target.device_group, target.derived, options.zones, workloads, sorted(others)
         )
         by_group = seen[target.source, target.device_group.name]
-        tier = _Tier(target, found, workloads, by_group, lists, options, standing)
-        made += tier.manifests()
-        going |= tier.going
-        rules += tier.fidelity
-        zones += _zone_fidelity(target, found, workloads)
-    made += (each.manifest() for _, each in network_sets(sets, options.owner))
-    made += (each.manifest() for each in list_sets(lists, options.owner))
-    manifests: dict[tuple[str, str], Manifest] = {}
-    for manifest in made:
-        if manifests.setdefault((manifest.kind, manifest.name), manifest) is not manifest:
-            raise SourceError(
-                f"two things of the firewall would both become {manifest.kind} {manifest.name}; "
-                "rename one of them in Panorama"
-            )
-    if going:
-        # Old rules were never meant for new sets, nor new rules of other zones for old ones.
-        manifests = {key: each for key, each in standing.items() if key not in going}
-        rules = [replace(each, calico=()) for each in rules]
-    groups = tuple(
-        GroupFidelity(
-            each.identity,
-            Status.NARROWED if each.open_because else Status.EXACT,
-            each.open_because,
-        )
-        for each in sets
-        if not each.external
-    )
-    essentials = tuple(
-        f"{each.direction} on {each.on}: {', '.join([*each.cidrs, each.pods]).strip(', ')} "
-        f"{', '.join(each.ports) or 'every port'}"
-        for each in options.zones.essentials
-    )
-    report = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
-    return Translated(manifests, report, on_the_way=bool(going))
+        tier = _Tier(target, found, workloads, by_group, lists, options)
+        objects += tier.objects()
+        chains += tier.chains()
+        rules += tier.fidelity()
+        zones += zone_fidelity(target, found, workloads)
+    objects += (each.manifest() for _, each in network_sets(sets, options.owner))
+    objects += (each.manifest() for each in list_sets(lists, options.owner))
+    groups = group_fidelity(sets)
+    essentials = essential_clauses(options.zones.essentials)
+    fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
+    return Translated(tuple(objects), tuple(chains), fidelity)
 
 
 def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
@@ -159,7 +149,7 @@ def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[Gl
                 yield GlobalNetworkSet(name, part, labels)
 
 
-def sayer_and_ends(
+def translator_and_endpoints(
     target: Target,
     zones: Zones,
     workloads: Workloads,
@@ -167,7 +157,7 @@ def sayer_and_ends(
     lists: dict[str, tuple[str, ...]],
     options: Options,
 ) -> tuple[RuleTranslator, Endpoints]:
-    """What says the rules of one device group, and what makes their ends, which fills `lists`."""
+    """Make the translator of a device group's rules, and their endpoints, which fill `lists`."""
     trust = options.zones.trust_addresses
     known = target.device_group.knows_registered
     listed = MemberLists(
@@ -175,10 +165,12 @@ def sayer_and_ends(
         by_group,
         registered_accepted=options.registered_accepted and not known,
     )
-    sayer = RuleTranslator(target.device_group, listed, zones, options.rules, trust_addresses=trust)
+    translator = RuleTranslator(
+        target.device_group, listed, zones, options.rules, trust_addresses=trust
+    )
     sets = {each.identity: each for each in by_group.values()}
     ends = Endpoints(zones, workloads, sets, options.pod_cidrs, trust_addresses=trust, lists=lists)
-    return sayer, ends
+    return translator, ends
 
 
 class _Tier:
@@ -192,20 +184,19 @@ class _Tier:
         by_group: Mapping[str, GroupSet],
         lists: dict[str, tuple[str, ...]],
         options: Options,
-        standing: Mapping[tuple[str, str], Manifest],
     ) -> None:
-        self.fidelity: list[RuleFidelity] = []
-        self.going: set[tuple[str, str]] = set()  # what of an overtaken move has to go first
         self._target = target
         self._zones = zones
         self._workloads = workloads
         self._options = options
-        self._standing = standing
-        self._sayer, self._ends = sayer_and_ends(target, zones, workloads, by_group, lists, options)
+        self._translator, self._ends = translator_and_endpoints(
+            target, zones, workloads, by_group, lists, options
+        )
+        self._rules = [self._translator.say(placed) for placed in target.device_group.rules]
         self._allowed: Action = options.rules.allow_as
 
-    def manifests(self) -> list[Manifest]:
-        """Everything of the tier; fills `fidelity`, a line for each rule."""
+    def objects(self) -> Iterator[Manifest]:
+        """Make the tier and its policies that are in no chain."""
         target = self._target
         scopes = orjson.dumps(target.device_group.filled).decode()
         tier = Tier(
@@ -214,50 +205,38 @@ class _Tier:
             labels=self._options.owner,
             annotations=((names.SCOPES_ANNOTATION, scopes),),
         )
-        made = [tier.manifest()]
-        made += self._essentials()
-        said = [self._sayer.say(placed) for placed in target.device_group.rules]
-        speaking = [(index, each) for index, each in enumerate(said) if each.traffic]
-        stands: dict[int, list[str]] = {}
+        yield tier.manifest()
+        yield from self._essentials()
+        yield from self._elsewhere()
+        yield self._unknown_zone()
+
+    def chains(self) -> Iterator[ZoneChain]:
+        """Make the chain of each zone."""
         place = places(tuple(self._zones.own))
         for zone in self._zones.own.values():
-            entries = [*self._entries(speaking, zone), *self._defaults(zone)]
-            cut, at = parts_of(entries)
-            chain = ZoneChain(
-                tier=target.tier,
+            yield ZoneChain(
+                tier=self._target.tier,
                 zone=zone.name,
                 selector=zone.workloads,
-                staged=target.mode == "staged",
+                staged=self._target.mode == "staged",
                 place=place[zone.name],
                 labels=self._options.owner,
-                parts=cut,
+                parts=parts_of([*self._entries(zone), *self._defaults(zone)]),
             )
-            laid, on_the_way = lay(chain, self._standing)
-            made += laid
-            if on_the_way:
-                self.going |= standing_of(chain, self._standing) - {
-                    (each.kind, each.name) for each in laid
-                }
-            # On the way the chain is what it was, and has not the parts of what it shall be.
-            for index, part, direction, position in at if not on_the_way else ():
-                if index >= 0:
-                    stands.setdefault(index, []).append(
-                        f"{laid[part].name}[{direction} {position}]"
-                    )
-        made += self._elsewhere()
-        made.append(self._unknown_zone())
+
+    def fidelity(self) -> Iterator[RuleFidelity]:
+        """Say what became of each rule, in their order; no policies are named yet."""
         nat = nat_rules(
-            target,
+            self._target,
             registered_known=self._options.registered_known,
             registered_accepted=self._options.registered_accepted,
         )
-        for index, each in enumerate(said):
-            self.fidelity.append(_rule_fidelity(target, each, stands.get(index, []), nat[index]))
-        return made
+        for translated, translating in zip(self._rules, nat, strict=True):
+            yield rule_fidelity(self._target, translated, translating)
 
-    def _entries(self, said: Sequence[tuple[int, TranslatedRule]], zone: Zone) -> Iterator[Entry]:
-        for index, each in said:
-            if not each.speaks_of(zone.name):
+    def _entries(self, zone: Zone) -> Iterator[Entry]:
+        for each in self._rules:
+            if not (each.traffic and each.speaks_of(zone.name)):
                 continue
             action: Action = self._allowed if each.allow else "Deny"
             egress, ingress = (
@@ -265,19 +244,8 @@ class _Tier:
                 for direction in _EACH_WAY
             )
             if egress or ingress:
-                yield Entry(index, _identity(each), egress, ingress, self._annotations(each))
-
-    def _annotations(self, said: TranslatedRule) -> Pairs:
-        rule = said.rule
-        return (
-            (names.RULE_ANNOTATION, rule.name[:_SHOWN]),
-            (names.SOURCE_ANNOTATION, _listed(rule.sources, negated=rule.negate_source)),
-            (
-                names.DESTINATION_ANNOTATION,
-                _listed(rule.destinations, negated=rule.negate_destination),
-            ),
-            (names.DEVICE_GROUP_ANNOTATION, said.placed.device_group),
-        )
+                rule = rule_id(self._target, each)
+                yield Entry(rule, identity(each), egress, ingress, annotations(each))
 
     def _defaults(self, zone: Zone) -> Iterator[Entry]:
         """What is decided where no rule speaks; the last of them decides everything."""
@@ -288,9 +256,9 @@ class _Tier:
         unknown: Action = "Pass" if self._options.zones.unknown_addresses == "pass" else "Deny"
         ends = self._ends
         others = tuple(name for name in self._zones.remote if name != zone.name)
-        for egress, ingress in self._sayer.overlaps(zone, ends):
+        for egress, ingress in self._translator.overlaps(zone, ends):
             annotations = self._default_annotations(OVERLAP)
-            yield Entry(-1, OVERLAP, tuple(egress), tuple(ingress), annotations)
+            yield Entry(None, OVERLAP, tuple(egress), tuple(ingress), annotations)
         yield self._end(
             "intrazone-default", within, ends.in_zones((zone.name,), ANY, allow=within != "Deny")
         )
@@ -314,7 +282,7 @@ class _Tier:
         egress, ingress = (
             tuple(whole(action, direction, end) for end in far) for direction in _EACH_WAY
         )
-        return Entry(-1, name, egress, ingress, self._default_annotations(name))
+        return Entry(None, name, egress, ingress, self._default_annotations(name))
 
     def _essentials(self) -> Iterator[Manifest]:
         """The flows that zoned pods keep, one policy for each choice of pods, before all else."""
@@ -389,65 +357,10 @@ class _Tier:
         ).manifest()
 
 
-def _identity(said: TranslatedRule) -> str:
-    placed = said.placed
-    return said.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{said.rule.name}"
-
-
-def _listed(members: Sequence[str], *, negated: bool) -> str:
-    """A list as an annotation shows it: what does not fit is counted, and the firewall has it."""
-    # Their order means nothing, and must not rewrite a policy.
-    text = ("not " if negated else "") + ",".join(sorted(members))
-    if len(text) <= _SHOWN:
-        return text
-    shown = text[:_SHOWN].rpartition(",")[0] or text[:_SHOWN]
-    return f"{shown} and {len(members) - 1 - shown.count(',')} more"
-
-
 def _check_selector(selector: str, key: str) -> None:
     problem = selectors.problem(selector)
     if problem or len(selector.encode()) > limits.SELECTOR_BYTES:
         raise UsageError(
             f"{key} make a selector that Calico does not take "
             f"({problem.message if problem else 'too long'}): {selector}; correct or shorten them"
-        )
-
-
-def _rule_fidelity(
-    target: Target, said: TranslatedRule, stands: list[str], nat: tuple[str, ...]
-) -> RuleFidelity:
-    placed = said.placed
-    return RuleFidelity(
-        source=target.source,
-        target=target.device_group.name,
-        device_group=placed.device_group,
-        rulebase=placed.rulebase,
-        position=placed.position,
-        name=said.rule.name,
-        uuid=said.rule.uuid,
-        allow=said.allow,
-        disabled=said.rule.disabled,
-        status=worst(said.losses),
-        reasons=tuple(loss.reason for loss in said.losses),
-        calico=tuple(stands),
-        nat=nat,
-    )
-
-
-def _zone_fidelity(target: Target, zones: Zones, workloads: Workloads) -> Iterator[ZoneFidelity]:
-    named: dict[str, list[str]] = {}
-    for placed in target.device_group.rules:
-        for name in {*placed.rule.from_zones, *placed.rule.to_zones}:
-            named.setdefault(name, []).append(placed.rule.name)
-    for zone in zones.own.values():
-        yield ZoneFidelity(
-            source=target.source,
-            target=target.device_group.name,
-            name=zone.name,
-            label_value=workloads.label_value(zone.name),
-            workloads=zone.workloads,
-            networks=None if zone.networks is None else tuple(zone.networks.cidrs()),
-            origin=zone.origin,
-            rules=tuple(named.get(zone.name, ())),
-            by_pod_label=workloads.rests_on_pod_labels(zone.name),
         )

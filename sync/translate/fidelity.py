@@ -78,7 +78,7 @@ class ZoneFidelity:
 
     `workloads` is the selector of its pods, `networks` its CIDRs or None where they are unknown;
     `origin` says where they come from, or why they are unknown. `rules` names the rules that
-    speak of it by name. `by_pod_label` says that whoever creates a pod can put it there.
+    speak of it by name. `by_pod_label` says that the creator of a pod can put it there.
     """
 
     source: str

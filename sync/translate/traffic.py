@@ -87,6 +87,18 @@ def _allowed(
         losses.append(Loss(Status.NARROWED, _listed(applications.open_because)))
     if not applications.traffic:
         return _or_left_out((), losses)
+    traffic, lost = _on_default_ports(rule, services, applications)
+    losses += lost
+    if traffic:
+        losses.append(_by_ports(rule, Status.MORE_PERMISSIVE, traffic))
+    return _or_left_out(traffic, losses)
+
+
+def _on_default_ports(
+    rule: Rule, services: Services | None, applications: Applications
+) -> tuple[tuple[Traffic, ...], list[Loss]]:
+    """The ports of an allow by its applications and its services, and what it loses."""
+    losses: list[Loss] = []
     traffic = applications.traffic
     if services is not None:
         traffic = shared(traffic, services.served)
@@ -113,9 +125,7 @@ def _allowed(
                 f"{_named(rule)} {_is(rule)} not allowed on other than {_its(rule)} default ports",
             )
         )
-    if traffic:
-        losses.append(_by_ports(rule, Status.MORE_PERMISSIVE, traffic))
-    return _or_left_out(traffic, losses)
+    return traffic, losses
 
 
 def _or_left_out(traffic: tuple[Traffic, ...], losses: Sequence[Loss]) -> _Answer:

@@ -224,7 +224,7 @@ def _taker(
         try:
             wildcards.add(wildcard(each.value))
         except ValueError:
-            beyond = _IPV4  # nobody knows what it holds
+            beyond = _IPV4  # what it holds is unknown
     listed = lists.listed(members)
     if negated and listed:
         # What it matches, and what its wildcards keep it from, it may decide, longest or not.

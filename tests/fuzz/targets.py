@@ -32,9 +32,10 @@ from sync.sources.panorama.client import ApiKey, PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection
 from sync.sources.panorama.registered_ips import RegistrationCache
 from sync.sources.panorama.source import PanoramaSource
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from tests.conftest import ROOT, samples
 from tests.fuzz.mutation import HOSTILE, mutated_bytes, mutated_xml
+from tests.translation import translate
 from tests.words import document, entry, members, tag, text
 from zonebridge_simulator.faults import LOGIN_PAGE
 

@@ -30,12 +30,13 @@ from sync.firewall.parse.configuration import read_configuration
 from sync.firewall.parse.document import parse
 from sync.firewall.zone_networks import derived
 from sync.settings import load
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
 from sync.translate.network_sets import Target
 from sync.translate.zones import PODS
 from tests.conftest import ROOT, samples
 from tests.naive.documents import shuffled
+from tests.translation import Translated, translate
 
 OWNER = owner_labels("golden", "00000000-0000-4000-8000-000000000000")
 OPTIONS = Options(tags=(), registered_known=False, owner=OWNER)

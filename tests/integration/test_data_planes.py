@@ -33,7 +33,7 @@ from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.plan.changes import Change
 from sync.plan.differences import differences
 from sync.plan.plan import make_plan
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from tests import words
 from tests.conftest import samples
@@ -42,6 +42,7 @@ from tests.golden.test_golden_manifests import OWNER
 from tests.golden.test_golden_manifests import translated as of_groups
 from tests.naive.rulebases import Case, case
 from tests.property.test_translation_property import translated
+from tests.translation import translate
 
 SEEDS = range(16)
 UPDATES = range(8)

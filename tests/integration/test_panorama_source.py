@@ -17,10 +17,10 @@ from sync.reconcile.device_groups import TierBinding, target_of
 from sync.settings import Settings
 from sync.sources.export import ExportSource
 from sync.sources.panorama.source import PanoramaSource, _Interval
-from sync.translate.compiler import translate
 from sync.transport.spreading import sooner
 from tests.conftest import samples
 from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, failure_of, source_of
+from tests.translation import translate
 from tests.words import address, document, entry, group, tag, text
 from zonebridge_simulator.authority import Authority
 from zonebridge_simulator.faults import (

@@ -22,7 +22,7 @@ from sync.firewall.services import Traffic
 from sync.firewall.zone_networks import Derived
 from sync.net.addresses import EVERYWHERE, AddressSet, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from sync.verify.calico_semantics import Direction, Policies
 from sync.verify.compare import Pods, RuleLists
@@ -43,6 +43,7 @@ from tests.property.test_proof_property import (
     settings_of,
 )
 from tests.property.test_translation_property import judged
+from tests.translation import translate
 from tests.words import Word
 
 DIRECTIONS: tuple[Direction, Direction] = ("egress", "ingress")

@@ -30,7 +30,7 @@ from sync.plan.changes import Change
 from sync.plan.differences import Key, differences
 from sync.plan.order import POLICIES, Step, Unwritten
 from sync.plan.plan import Plan, make_plan
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from tests.firms import changed, drawn, pressed, pressed_on
 from tests.naive.calico_verdict import Calico
@@ -46,6 +46,7 @@ from tests.transitions import (
     small_parts,
     synced,
 )
+from tests.translation import translate
 
 FIRMS = range(60)
 LONG_FIRMS = range(8)

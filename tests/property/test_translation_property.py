@@ -21,13 +21,14 @@ from sync.calico.validator import validate
 from sync.clusters.cluster import Key
 from sync.firewall.effective import EffectiveRule, effective
 from sync.net.addresses import AddressSet, network
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.fidelity import RuleFidelity, Status
 from sync.translate.network_sets import Target
 from tests.naive.calico_verdict import Calico, Verdict
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ORACLES, Flow, Oracle
 from tests.naive.rulebases import Case, case, derived_for
+from tests.translation import Translated, translate
 
 SEEDS = range(40)
 # Fifty cases in each of many tests; cases of more rules than a policy holds take seconds each.

@@ -22,7 +22,7 @@ from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
 from sync.store import Store, open_store
 from sync.translate import chains
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from tests.memory import MemoryCluster
 from tests.naive.calico_verdict import Calico
@@ -30,6 +30,7 @@ from tests.naive.flows import ORACLES, End, Flow
 from tests.naive.rulebases import Case, _snapshot, case
 from tests.property.test_proof_property import Mutant, _allows, untrue
 from tests.property.test_translation_property import Judged
+from tests.translation import Translated, translate
 
 SEEDS = range(200, 210)
 STATES = 3  # between one pair of rulebases

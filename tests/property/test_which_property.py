@@ -14,9 +14,10 @@ from sync.firewall.parse.document import parse
 from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.queries.which import which
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from tests.naive import documents, reader
+from tests.translation import translate
 from tests.words import Word, address, dynamic, group, rule, seen_by
 
 asked_for = st.one_of(

@@ -37,8 +37,9 @@ from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.plan import NotPushed
+from sync.plan.rollout import Rollout
 from sync.reconcile.cycle import compare_cycle, plan_cycle, run_cycle
-from sync.reconcile.desired import Cluster, InvalidObjectError
+from sync.reconcile.desired import Cluster, InvalidObjectError, rolled_out
 from sync.reconcile.device_groups import TierBinding
 from sync.reconcile.result import Result
 from sync.sources.export import ExportSource
@@ -54,8 +55,8 @@ from sync.store import (
 )
 from sync.store.audit import Filter, at, records, show
 from sync.store.verification import verify
-from sync.translate.compiler import Options, Translated, translate
-from sync.translate.fidelity import Status
+from sync.translate.compiler import Options
+from sync.translate.fidelity import Report, Status
 from sync.verify.proof import Proof
 from tests.memory import MemoryCluster
 from tests.unit.store.words import ticking
@@ -197,7 +198,7 @@ class World:
             kept or ManifestsWatcher(path),
             self.repair_drift,
             others=tuple(each for each in self.stands_for if each != name),
-            **{"moves": kept is not None, **self.settings},
+            **{"directory": kept is None, **self.settings},
         )
 
     def wrote(self, cluster: str = "prod") -> bool:
@@ -875,16 +876,17 @@ def test_an_object_that_does_not_validate_stops_the_cluster(
     assert not world.wrote()
 
 
-def widened(translated: Translated) -> Translated:
+def widened(found: tuple[Rollout, Report]) -> tuple[Rollout, Report]:
     """The same, but for the allows of a port, which are of any."""
+    rollout, report = found
     made = {}
-    for key, manifest in translated.manifests.items():
+    for key, manifest in rollout.manifests.items():
         document = manifest.document()
         for rule_ in document["spec"].get("egress", ()):
             if rule_["action"] == "Pass":
                 rule_.get("destination", {}).pop("ports", None)
         made[key] = Manifest.of(document)
-    return replace(translated, manifests=made)
+    return replace(rollout, manifests=made), report
 
 
 def test_what_allows_more_than_the_firewall_is_never_written(
@@ -892,7 +894,7 @@ def test_what_allows_more_than_the_firewall_is_never_written(
 ) -> None:
     cluster = world.keep_in_memory()
     monkeypatch.setattr(
-        "sync.reconcile.desired.translate", lambda *given: widened(translate(*given))
+        "sync.reconcile.desired.rolled_out", lambda *given: widened(rolled_out(*given))
     )
     world.export(allow("web to db", from_=["web"], to=["db"], service=["service-https"]))
     for dry in (True, False):
@@ -910,18 +912,18 @@ def test_what_allows_more_than_the_firewall_is_never_written(
     assert world.only().state == "in sync"
 
 
-def praised(*given: Any) -> Translated:
+def praised(*given: Any) -> tuple[Rollout, Report]:
     """A translation whose report says that every rule is exact."""
-    found = translate(*given)
-    rules = [replace(each, status=Status.EXACT, reasons=()) for each in found.report.rules]
-    return replace(found, report=replace(found.report, rules=tuple(rules)))
+    rollout, report = rolled_out(*given)
+    rules = [replace(each, status=Status.EXACT, reasons=()) for each in report.rules]
+    return rollout, replace(report, rules=tuple(rules))
 
 
 def test_what_is_less_than_exact_where_the_report_says_exact_waits_for_an_approval(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = world.keep_in_memory()
-    monkeypatch.setattr("sync.reconcile.desired.translate", praised)
+    monkeypatch.setattr("sync.reconcile.desired.rolled_out", praised)
     world.export(allow("by name", from_=["web"], to=["db"], application=["ssl"]))
     result = world.only()
     assert result.plan is not None
@@ -944,7 +946,9 @@ def test_no_approval_lets_through_what_opens_a_flow_where_the_report_is_wrong_to
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.keep_in_memory()
-    monkeypatch.setattr("sync.reconcile.desired.translate", lambda *given: widened(praised(*given)))
+    monkeypatch.setattr(
+        "sync.reconcile.desired.rolled_out", lambda *given: widened(praised(*given))
+    )
     world.export(
         allow("web to db", from_=["web"], to=["db"], service=["service-https"]),
         allow("by name", from_=["web"], to=["db"], application=["ssl"]),
@@ -1012,6 +1016,55 @@ def test_drift_is_put_back_without_a_proof_and_a_dry_run_may_ask_for_one(world: 
     assert world.only().proof is None
 
 
+def test_a_change_of_the_configuration_is_proven_though_drift_is_beside_it(world: World) -> None:
+    cluster = world.keep_in_memory()
+    world.export(allow("web to db", from_=["web"], to=["db"]))
+    world.sync()
+    cluster.documents[STAGED, UNKNOWN]["spec"]["order"] = 7
+    world.export(allow("web to db", from_=["web"], to=["db"]), allow("dmz", from_=["dmz"]))
+    planned = world.only(dry=True)
+    assert planned.plan is not None
+    causes = {each.cause for each in planned.plan.changes}
+    assert causes == {Cause.DRIFT, Cause.CONFIGURATION}
+    assert planned.proof is not None
+    assert world.only().proof is not None
+
+
+def test_sources_are_read_under_the_leases_of_all_clusters(world: World) -> None:
+    """What was read without the lease may be older than what another process wrote since."""
+    world.stands_for = {"east": (("main", "dg"),), "west": (("main", "dg"),)}
+    world.export(A, B, WEB)
+    held: set[str] = set()
+    seen: list[set[str]] = []
+
+    @contextmanager
+    def lease_of(cluster: str) -> Iterator[Lease]:
+        with world.store.lease(cluster, "test", TTL) as lease:
+            held.add(cluster)
+            yield lease
+            held.remove(cluster)
+
+    class Watching(ExportSource):
+        def read(self) -> Snapshot:
+            seen.append(set(held))
+            return super().read()
+
+    run = world.store.run("test")
+    run.begin()
+    results = run_cycle(
+        [Watching("main", world.path / "main.xml")],
+        [world.cluster(name) for name in world.stands_for],
+        world.store,
+        Options((), True, world.owner),
+        run,
+        lease_of,
+        lambda: False,
+    )
+    assert [each.error for each in results] == [None, None]
+    assert seen == [{"east", "west"}]
+    assert held == set()
+
+
 def test_several_device_groups_of_one_cluster_stand_beside_each_other(world: World) -> None:
     world.stands_for = {"prod": (("main", "dg"), ("second", "dg"))}
     world.export(A, B, WEB)
@@ -1034,16 +1087,16 @@ def test_several_device_groups_of_one_cluster_stand_beside_each_other(world: Wor
 
 
 @pytest.mark.parametrize("mode", ["enforced", "staged"])
-@pytest.mark.parametrize("moves", [True, False], ids=["kubernetes", "manifests"])
+@pytest.mark.parametrize("directory", [False, True], ids=["kubernetes", "manifests"])
 def test_a_comparison_is_the_plan_of_what_would_have_been_written(
-    world: World, mode: Literal["enforced", "staged"], moves: bool
+    world: World, mode: Literal["enforced", "staged"], directory: bool
 ) -> None:
     def rules(*names: str) -> list[Word]:
         return [allow(name, from_=["web"], to=["db"], source=[f"10.0.0.{name}"]) for name in names]
 
     old = [A, B, C, WEB, DB, *rules("1", "2", "3")]
     new = [A, B, C, group("web", "a"), *rules("3", "1", "4")]
-    world.mode, world.settings = mode, {"moves": moves}
+    world.mode, world.settings = mode, {"directory": directory}
     world.keep_in_memory()
     world.export(*old)
     world.sync()
@@ -1841,7 +1894,7 @@ def test_a_chain_that_changes_wholly_moves_in_front_and_the_old_one_goes(world: 
 
 def test_a_directory_keeps_its_file_names_when_a_chain_changes_wholly(world: World) -> None:
     cluster = world.keep_in_memory()
-    world.settings = {"moves": False}
+    world.settings = {"directory": True}
     world.export(*long_chain(1))
     world.sync()
     held = parts_held(cluster)
@@ -1861,7 +1914,7 @@ def test_a_chain_that_moved_comes_back_where_it_may_move_no_more(world: World) -
     world.export(*long_chain(2))
     world.sync()
     assert parts_held(cluster).isdisjoint(before)
-    world.settings = {"moves": False}
+    world.settings = {"directory": True}
     assert world.only().error is None
     assert parts_held(cluster) == before
     assert changed(world.only()) == []

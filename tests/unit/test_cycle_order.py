@@ -18,8 +18,9 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, NotWrittenError
 from sync.errors import ClusterError
 from sync.plan.differences import differences
-from sync.plan.guards import foreign_policies
+from sync.plan.guards.foreign import foreign_policies
 from sync.plan.plan import Plan, make_plan
+from sync.plan.rollout import Rollout
 from sync.reconcile.apply import FIRST_BATCH, WRITERS, StoppedError
 from sync.reconcile.cycle import plan_cycle, sync_cluster
 from sync.reconcile.desired import Cluster
@@ -29,7 +30,7 @@ from sync.store import ApprovalError, Kind, Outcome, Store, audit, open_store
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
-from sync.translate.compiler import Options, Translated
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
 from tests.memory import MemoryCluster
 from tests.unit.plan import words
@@ -111,7 +112,7 @@ class World:
             live=live,
             blockers=foreign_policies(live, ["fw"], {}),
         )
-        return Planned(plan, Translated({}, Report("prod", (), (), (), ())), None)
+        return Planned(plan, Rollout({}), Report("prod", (), (), (), ()), None)
 
     def fail(self, *names: str, error: type[Exception] = NotWrittenError) -> None:
         """Let writes of these objects fail."""

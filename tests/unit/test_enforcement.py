@@ -19,8 +19,9 @@ from sync.options import Essential, ZoneOptions
 from sync.plan.differences import differences
 from sync.plan.guards import Blocker
 from sync.reconcile.cut_off import cut_off
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
+from tests.translation import translate
 from tests.words import Word, rule, seen_by
 
 Manifests = Mapping[tuple[str, str], Manifest]

@@ -130,7 +130,7 @@ class Place:
         )
         self.options = Options((), True, self.memory.owner)
         shall = desired(self.cluster, self.read, {}, {}, self.options)
-        for key, manifest in shall.translated.manifests.items():
+        for key, manifest in shall.rollout.manifests.items():
             self.memory.documents[key] = manifest.document()
 
     def policy(self, name: str, kind: str = "GlobalNetworkPolicy", **spec: Any) -> None:

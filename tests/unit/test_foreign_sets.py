@@ -14,10 +14,11 @@ from sync.firewall.zone_networks import NOTHING
 from sync.options import ZoneOptions
 from sync.plan.guards import Blocker
 from sync.reconcile.foreign_selections import Watched, foreign_sets
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from sync.verify.selectors import Selector
 from tests.naive.calico_verdict import selector as naive_selector
+from tests.translation import translate
 from tests.words import Word, address, group, rule, seen_by
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")

@@ -1,14 +1,14 @@
 """What plans say of pods and of what has to wait."""
 
-from dataclasses import replace
-
 import pytest
 
 from sync.firewall.zone_networks import NOTHING
 from sync.options import ZoneDefinition, ZoneOptions
+from sync.plan.rollout import Rollout
 from sync.reconcile.omissions import in_no_zone, left_out
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
+from tests.translation import Translated, translate
 from tests.words import rule, seen_by
 
 ZONES = ZoneOptions(
@@ -36,6 +36,7 @@ def test_a_label_puts_no_pod_into_a_zone_that_has_its_pods_by_a_definition(
 
 
 def test_a_move_that_is_brought_back_says_that_the_rest_waits(translated: Translated) -> None:
-    assert left_out(translated, [], {}) == []
-    (waits,) = left_out(replace(translated, on_the_way=True), [], {})
+    assert left_out(translated.report, [], {}) == []
+    assert Rollout(translated.manifests).left_out == []
+    (waits,) = Rollout(translated.manifests, returning=True).left_out
     assert "the next plan has the rest" in waits.reason

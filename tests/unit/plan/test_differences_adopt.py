@@ -11,7 +11,7 @@ from sync.calico.objects import GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.differences import Differences, Key, differences
-from sync.plan.guards import foreign_object
+from sync.plan.guards.foreign import foreign_object
 from sync.plan.plan import make_plan
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")

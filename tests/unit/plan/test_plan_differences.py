@@ -15,7 +15,7 @@ from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import Differences, Key, _change, differences
-from sync.plan.guards import foreign_object
+from sync.plan.guards.foreign import foreign_object
 from sync.plan.plan import LeftOut, NotPushed, Origin, Plan, make_plan
 from tests.memory import MemoryCluster
 

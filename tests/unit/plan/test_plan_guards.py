@@ -9,19 +9,15 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.calico.names import ADDRESS_GROUP_LABEL, SCOPES_ANNOTATION
 from sync.calico.objects import Tier
+from sync.calico.references import carried, named
 from sync.plan.changes import Change
 from sync.plan.differences import Differences
-from sync.plan.guards import (
-    Blocker,
-    empty_sources,
-    foreign_object,
-    foreign_policies,
-    foreign_policy,
-    live_tiers,
-    referenced_sets,
-)
+from sync.plan.guards import Blocker
+from sync.plan.guards.empty_source import empty_sources
+from sync.plan.guards.foreign import foreign_object, foreign_policies, foreign_policy
+from sync.plan.guards.live_tier import live_tiers
+from sync.plan.guards.referenced_set import referenced_sets
 from sync.plan.plan import Plan, make_plan
-from sync.plan.references import carried, named
 from tests.unit.plan.words import a_set, create, delete, policy, tier, update
 
 

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from sync.calico.manifest import Manifest
 from sync.calico.names import LIST_LABEL
 from sync.calico.objects import GlobalNetworkSet
-from sync.plan.changes import Action, Change, nets
+from sync.plan.changes import Action, Change
 from sync.plan.differences import Differences
-from sync.plan.guards import foreign_object
+from sync.plan.guards.foreign import foreign_object
 from sync.plan.order import Order, Step, Unwritten, order
 from sync.plan.plan import make_plan
 from sync.plan.precedence import Precedence
 from sync.plan.selections import Selections
 from tests.unit.plan.words import DRIFT, a_set, create, delete, policy, tier, update
+
+
+def nets(manifest: Manifest | None) -> list[str]:
+    """The nets of a set; none for nothing."""
+    return [*manifest.contents.nets] if manifest else []
 
 
 def ordered(

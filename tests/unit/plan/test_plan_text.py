@@ -9,7 +9,8 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Icmp, Rule, Tier
 from sync.plan.changes import Cause, Change
-from sync.plan.guards import Blocker, foreign_object, foreign_policy
+from sync.plan.guards import Blocker
+from sync.plan.guards.foreign import foreign_object, foreign_policy
 from sync.plan.plan import LeftOut, NotPushed, Origin, Plan
 from sync.render.plan import markdown, printable, text
 

@@ -20,8 +20,12 @@ from sync.calico.ownership import merged, ours_of, owner_labels, stamp
 from sync.clusters.cluster import ClusterFacts, NotWrittenError, Selectable, WatchNotice
 from sync.errors import ClusterError, StoreError
 from sync.plan.changes import Cause
+from sync.plan.guards import Blocker
+from sync.plan.plan import Plan
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
+from sync.reconcile.result import Result
+from sync.service import tasks
 from sync.service import worker as module
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
@@ -590,6 +594,31 @@ def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None
     kinds = [each.kind for each in world.trail()]
     assert kinds == [Kind.BLOCKED, *others, Kind.BLOCKED, *written]
     assert 'guard="foreign-object"' not in world.metrics.exposition().decode()
+
+
+def test_a_block_waits_for_an_operator_and_is_not_tried_again_like_a_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LAST_RETRY", 1_000.0)
+    world.cluster.documents[WEB] = {
+        "kind": "GlobalNetworkSet",
+        "metadata": {"name": "pan.web"},
+        "spec": {},
+    }
+    with world.working():
+        world.say(web=["a"])
+        until(lambda: world.syncs("blocked") and world.worker._retry_at < math.inf)
+        # A failure would be tried again in a fiftieth of a second.
+        assert world.worker._retry_at - time.monotonic() > 400
+
+
+@pytest.mark.parametrize("tries", [0, 1, 20])
+def test_a_worker_of_a_queue_looks_at_a_block_in_a_while_however_often_it_tried(tries: int) -> None:
+    blocker = Blocker("foreign-policy", "somebody else's policy", approvable=True)
+    plan = Plan("prod", (), (), (), (), (blocker,), (), 0)
+    failed = Result("prod", error=ClusterError("nobody answers"))
+    assert tasks._pause(Result("prod", plan), None, tries) == tasks._LAST_RETRY
+    assert (tasks._pause(failed, None, tries) < tasks._LAST_RETRY) == (tries < 20)
 
 
 def theirs(world: World, *names: str) -> None:

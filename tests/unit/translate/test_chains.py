@@ -7,6 +7,15 @@ from functools import cache
 import pytest
 
 from sync.calico import limits, names
+from sync.calico.chains import (
+    GAP,
+    LAST_DEFAULT,
+    Generation,
+    Origin,
+    Part,
+    RuleId,
+    ZoneChain,
+)
 from sync.calico.manifest import Manifest
 from sync.calico.objects import EntityRule, Pairs
 from sync.calico.objects import Rule as CalicoRule
@@ -15,19 +24,11 @@ from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.zone_networks import NOTHING, Derived
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.translate.chains import (
-    GAP,
-    LAST_DEFAULT,
-    Entry,
-    Generation,
-    Part,
-    ZoneChain,
-    lay,
-    parts_of,
-    places,
-)
-from sync.translate.compiler import Options, Translated, translate
+from sync.plan.rollout import Rollout, roll_out
+from sync.translate.chains import Entry, parts_of, places
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
+from tests.translation import Translated, translate
 from tests.words import Word, address, group, rule, seen_by, service
 
 Objects = Mapping[tuple[str, str], Manifest]
@@ -48,7 +49,12 @@ def entry(
     ingress: Sequence[CalicoRule] = (),
     annotations: Pairs = (),
 ) -> Entry:
-    return Entry(number, f"dg/pre/{number}", tuple(egress), tuple(ingress), annotations)
+    rule = numbered(number) if number >= 0 else None
+    return Entry(rule, f"dg/pre/{number}", tuple(egress), tuple(ingress), annotations)
+
+
+def numbered(number: int) -> RuleId:
+    return "main", "dg", "dg", "pre", number
 
 
 def chain(*ports: int, staged: bool = False) -> ZoneChain:
@@ -70,29 +76,35 @@ def keyed(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Manifest]:
 
 def brought(chain: ZoneChain, standing: Mapping[tuple[str, str], Manifest]) -> list[Manifest]:
     """What stands after the next writing, which is the last."""
-    manifests, on_the_way = lay(chain, standing)
-    assert not on_the_way
-    return manifests
+    rollout = roll_out((), [chain], standing)
+    assert not rollout.returning
+    assert rollout.policies == {(chain.tier, chain.zone): [each for _, each in rollout.manifests]}
+    return [*rollout.manifests.values()]
 
 
 def test_nothing_is_one_empty_part() -> None:
-    assert parts_of([]) == ((Part((), ()),), [])
+    assert parts_of([]) == (Part((), ()),)
 
 
 def test_a_few_rules_are_one_part_and_each_has_its_place() -> None:
-    parts, at = parts_of([entry(4, [tcp(1), tcp(2)]), entry(-1, [tcp(3)], [tcp(4)])])
-    assert [(len(part.egress), len(part.ingress)) for part in parts] == [(3, 1)]
-    assert at == [
-        (4, 0, "egress", 0),
-        (4, 0, "egress", 1),
-        (-1, 0, "egress", 2),
-        (-1, 0, "ingress", 0),
-    ]
+    first, default, last = (
+        entry(4, [tcp(1), tcp(2)]),
+        entry(-1, [tcp(3)], [tcp(4)]),
+        entry(5, [tcp(5)], [tcp(6)]),
+    )
+    (part,) = parts_of([first, default, last])
+    assert (len(part.egress), len(part.ingress)) == (4, 2)
+    assert part.origins == (
+        Origin(numbered(4), "egress", 0),
+        Origin(numbered(4), "egress", 1),
+        Origin(numbered(5), "egress", 3),
+        Origin(numbered(5), "ingress", 1),
+    )
 
 
 def test_a_rule_says_what_it_came_from_and_its_rank_in_its_policy() -> None:
     said = (("firewall.tigera.io/rule", "web"),)
-    (part,), _ = parts_of([entry(0, [tcp(1)]), entry(1, [tcp(2)], [tcp(3)], said)])
+    (part,) = parts_of([entry(0, [tcp(1)]), entry(1, [tcp(2)], [tcp(3)], said)])
     assert [dict(each.annotations) for each in part.egress] == [
         {"firewall.tigera.io/rank": "0"},
         {"firewall.tigera.io/rule": "web", "firewall.tigera.io/rank": "1"},
@@ -109,9 +121,10 @@ def test_no_policy_has_more_than_1024_rules_a_direction(
     many = [tcp(port) for port in range(1, 2500)]
     # One rule of the firewall, so that nothing but the limit ends a part.
     only = entry(0, many) if direction == "egress" else entry(0, (), many)
-    parts, at = parts_of([only])
+    parts = parts_of([only])
     assert [len(getattr(part, direction)) for part in parts] == [1024, 1024, 451]
-    assert at == [(0, number // 1024, direction, number % 1024) for number in range(2499)]
+    for part, held in zip(parts, (1024, 1024, 451), strict=True):
+        assert part.origins == tuple(Origin(numbered(0), direction, n) for n in range(held))
     ports = [rule.destination.ports[0] for part in parts for rule in getattr(part, direction)]
     assert ports == list(range(1, 2500))
 
@@ -120,19 +133,24 @@ def test_no_policy_is_larger_than_512_kib() -> None:
     nets = [f"10.{number // 256}.{number % 256}.0/24" for number in range(256)]
     annotations = (("firewall.tigera.io/rule", "é" * 60),)
     many = [entry(number, [tcp(1, *nets)], [tcp(2, *nets)], annotations) for number in range(400)]
-    parts, at = parts_of(many)
+    parts = parts_of(many)
     made = replace(chain(), parts=parts).laid("a")
     sizes = [len(each.body) for each in made]
     assert max(sizes) <= limits.POLICY_BYTES
     # Nor much smaller, where the least number of rules allows more.
     assert min(sizes[:-1]) > limits.POLICY_BYTES * 3 // 4
-    assert len(at) == 800
+    assert sum(len(part.origins) for part in parts) == 800
     assert not [problem for each in made for problem in validate(each)]
+
+
+def rules_of(entries: Sequence[Entry]) -> list[Part]:
+    """Their parts, wherever the rules came from."""
+    return [replace(part, origins=()) for part in parts_of(entries)]
 
 
 def test_the_rules_themselves_say_where_a_part_ends() -> None:
     before = [entry(number, [tcp(80)]) for number in range(2000)]
-    parts, _ = parts_of(before)
+    parts = rules_of(before)
     assert len(parts) > 5
     assert min(len(part.egress) for part in parts[:-1]) >= 64
     for change in (
@@ -142,7 +160,7 @@ def test_the_rules_themselves_say_where_a_part_ends() -> None:
         [*before, entry(5000, [tcp(80)])],
         before[:300] + before[1300:1301] + before[300:1300] + before[1301:],
     ):
-        now, _ = parts_of(change)
+        now = rules_of(change)
         assert len([part for part in now if part not in parts]) <= 3
 
 
@@ -263,15 +281,16 @@ def test_a_move_that_is_overtaken_goes_back_first() -> None:
     """A part of `b` leads into the whole of `a`: rewriting either makes verdicts of neither."""
     old, begun, newest = chain(1, 2, 3), chain(4, 5, 6), chain(7, 8, 9)
     stands = keyed([*old.laid("a"), *begun.laid("b")[:2]])
-    assert lay(newest, stands) == (old.laid("a"), True)
-    assert lay(newest, keyed(old.laid("a"))) == (newest.laid("b"), False)
+    rollout = roll_out((), [newest], stands)
+    assert rollout == Rollout(keyed(old.laid("a")), {}, returning=True)
+    assert brought(newest, rollout.manifests) == newest.laid("b")
 
 
 @pytest.mark.parametrize("behind", [1, 2, 3])
 def test_behind_a_whole_chain_anything_may_be_written(behind: int) -> None:
     whole, newest = chain(4, 5, 6), chain(7, 8, 9)
     stands = keyed([*whole.laid("b"), *chain(1, 2, 3).laid("a")[:behind]])
-    assert lay(newest, stands) == (newest.laid("a"), False)
+    assert brought(newest, stands) == newest.laid("a")
 
 
 # --- what a change rewrites -----------------------------------------------------------------------
@@ -431,10 +450,10 @@ def test_while_an_overtaken_move_is_brought_back_nothing_else_changes() -> None:
     # It has more parts than what is brought back.
     newest = rulebase("82", "10.1.0.0/16", 2_000)
     back = of(*newest, standing=stopped)
-    assert back.on_the_way
+    assert back.returning
     assert back.manifests == old
     # Nothing of what the rules shall become stands there yet.
     assert not any(each.calico for each in back.report.rules)
     anew = of(*newest, standing=back.manifests)
-    assert not anew.on_the_way
+    assert not anew.returning
     assert anew.manifests["GlobalNetworkSet", "pan.g"] != old["GlobalNetworkSet", "pan.g"]

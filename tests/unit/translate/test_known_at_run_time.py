@@ -17,9 +17,10 @@ from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.queries.which import wanted, which
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.fidelity import RuleFidelity, Status
 from sync.translate.network_sets import Target
+from tests.translation import Translated, translate
 from tests.words import (
     Word,
     address,

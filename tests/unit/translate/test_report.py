@@ -14,9 +14,8 @@ from sync.render.report import (
     markdown,
     summarise,
     text,
-    zones_document,
-    zones_text,
 )
+from sync.render.zones import zones_document, zones_text
 from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
 
 LABEL = "firewall.tigera.io/zone"

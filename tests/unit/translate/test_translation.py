@@ -13,9 +13,10 @@ from sync.errors import SourceError, UsageError
 from sync.firewall.zone_networks import Derived
 from sync.net.addresses import AddressSet, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.fidelity import RuleFidelity, Status
 from sync.translate.network_sets import Target
+from tests.translation import Translated, translate
 from tests.words import (
     Word,
     address,

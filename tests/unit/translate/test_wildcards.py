@@ -13,9 +13,10 @@ from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.reconcile.verification import blockers, proof_of
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Status
 from sync.translate.network_sets import Target
+from tests.translation import Translated, translate
 from tests.words import (
     Word,
     address,
@@ -78,7 +79,7 @@ def translated(
         zones=zones or ZoneOptions(definitions=DEFINED),
     )
     found = translate("cluster", of, options, {})
-    proof = proof_of(of, found, options, samples=False)
+    proof = proof_of(of, found.manifests, found.report, options, samples=False)
     assert not blockers(proof, found.report)
     assert not proof.undecided
     return found
@@ -356,7 +357,8 @@ def test_a_name_that_may_be_a_wildcard_takes_what_an_unreadable_one_would(other:
     found = translate("cluster", of, options, {})
     assert [each.status for each in found.report.rules] == [Status.NARROWED, Status.WIDENED]
     assert found.report.rules[0].calico == ()
-    assert blockers(proof_of(of, found, options, samples=False), found.report) == []
+    proof = proof_of(of, found.manifests, found.report, options, samples=False)
+    assert blockers(proof, found.report) == []
 
 
 # --- how many there may be ------------------------------------------------------------------------

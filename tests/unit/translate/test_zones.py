@@ -10,10 +10,11 @@ from sync.calico.validator import validate
 from sync.errors import UsageError
 from sync.firewall.zone_networks import Derived
 from sync.options import Essential, ZoneDefinition, ZoneOptions
-from sync.translate.compiler import Options, Translated, translate
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Status, ZoneFidelity
 from sync.translate.network_sets import Target
 from sync.translate.zones import Workloads, in_namespace
+from tests.translation import Translated, translate
 from tests.words import Word, rule, seen_by
 
 Document = dict[str, Any]

@@ -6,10 +6,11 @@ import pytest
 
 from sync.firewall.zone_networks import NOTHING
 from sync.options import Essential, ZoneOptions
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from sync.verify.essentials import essential_policies
 from sync.verify.profiles import UnreadableError
+from tests.translation import translate
 from tests.words import rule, seen_by
 
 DNS = Essential("egress", "role == 'x'", "k8s-app == 'dns'", (), ("53/udp", "5300-5310/tcp"))

@@ -8,7 +8,7 @@ import pytest
 from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import EVERYWHERE, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from sync.verify.explain import (
     Case,
@@ -22,6 +22,7 @@ from sync.verify.explain import (
 from sync.verify.packet_space import Packet
 from sync.verify.profiles import DeviceGroup, UnreadableError
 from sync.verify.proof import Settings
+from tests.translation import translate
 from tests.words import Word, address, group, rule, seen_by
 
 LABEL = "firewall.tigera.io/zone"

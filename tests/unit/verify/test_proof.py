@@ -8,10 +8,11 @@ import pytest
 from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
-from sync.translate.compiler import Options, translate
+from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from sync.verify.profiles import DeviceGroup
 from sync.verify.proof import Proof, Settings, prove
+from tests.translation import translate
 from tests.words import Word, entry, members, rule, seen_by, tag, text
 
 LABEL = "firewall.tigera.io/zone"

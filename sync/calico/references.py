@@ -5,11 +5,11 @@ What stands in a cluster may have been written by anyone: a part of another shap
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from sync.calico.manifest import Manifest
 from sync.calico.names import RANK_ANNOTATION
 
 DIRECTIONS = ("ingress", "egress")
@@ -83,11 +83,6 @@ def _allowing(rule: Any) -> str:
     return "notSelector" if action == "Deny" else "selector"
 
 
-def named_by(manifest: Manifest | None) -> frozenset[Label]:
-    """The same of a manifest; nothing names nothing."""
-    return named(manifest.document()) if manifest else frozenset()
-
-
 def _selectors(document: Mapping[str, Any]) -> Iterator[str]:
     for direction in DIRECTIONS:
         for rule in rules(document, direction):
@@ -98,7 +93,12 @@ def _selectors(document: Mapping[str, Any]) -> Iterator[str]:
                         yield selector
 
 
-def _labels_named(selector: str) -> Iterator[Label]:
+@lru_cache(1 << 14)
+def _labels_named(selector: str) -> frozenset[Label]:
+    return frozenset(_compared(selector))
+
+
+def _compared(selector: str) -> Iterator[Label]:
     for match in _NAMED.finditer(selector):
         if key := match["has"]:
             yield key, None

@@ -1,0 +1,25 @@
+"""From the settings to the rooms: what a cycle works on, built for one run.
+
+The command line and the service both assemble here, so that neither decides anything alone.
+"""
+
+from sync.assembly.announcing import announcer
+from sync.assembly.reading import sources
+from sync.assembly.running import queue, steps, store_of
+from sync.assembly.targets import clusters, device_groups, pod_cidrs, unreached_cluster
+from sync.assembly.translation import expression_problems, options, translation_options
+
+__all__ = [
+    "announcer",
+    "clusters",
+    "device_groups",
+    "expression_problems",
+    "options",
+    "pod_cidrs",
+    "queue",
+    "sources",
+    "steps",
+    "store_of",
+    "translation_options",
+    "unreached_cluster",
+]

@@ -1,0 +1,155 @@
+"""From the settings to the sources, none of them read yet."""
+
+from functools import partial
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from sync.errors import SourceError, UsageError
+from sync.settings import (
+    Settings,
+    api_key,
+    authority,
+    panorama_password,
+)
+from sync.settings.models import Source as SourceSettings
+from sync.sources import NoMemory, Source
+from sync.sources.export import ExportSource
+from sync.store import Store
+from sync.transport.stopping import Stopping
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from sync.sources.panorama.client import ApiKey
+
+
+def sources(
+    settings: Settings,
+    store: Store | None,
+    *,
+    candidate: bool = False,
+    stopping: Stopping | None = None,
+) -> list[Source]:
+    """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
+
+    Once `stopping`, nothing is waited for.
+
+    Only a plan that is not written may ask for that. The store has the last answers of firewalls,
+    DNS and lists; without a store, DNS and lists are not asked.
+    """
+    found = [
+        _panorama(settings, source, store, "candidate" if candidate else "running", stopping)
+        if source.kind == "panorama"
+        else _export(source)
+        for source in settings.sources
+    ]
+    return [_answered(settings, source, store, stopping) for source in found] if store else found
+
+
+def _answered(
+    settings: Settings, source: Source, store: Store, stopping: Stopping | None
+) -> Source:
+    """A source with the answers of DNS and the lists that the settings want, if they want any."""
+    if settings.fqdn == "skip" and settings.edl == "skip":
+        return source
+    # Only those who want one of them wait for their libraries.
+    from sync.sources.dns import DnsCache
+    from sync.sources.edl import EdlClient
+    from sync.sources.enriched import AnsweredSource
+    from sync.sources.panorama.connection import tls_context
+    from sync.sources.trust import Trust
+
+    memory = store.memory(source.name)
+    names = lists = None
+    if settings.fqdn == "resolve":
+        names = DnsCache(memory, settings.fqdn_grace, stopping=stopping)
+    if settings.edl == "fetch":
+        shortest = settings.guard.min_prefix_length
+        lists = EdlClient(
+            memory,
+            Trust(source.name, None, lambda: tls_context(source.name, None, verify=True)),
+            max_bytes=settings.edl_max_bytes,
+            shortest=(shortest.ipv4, shortest.ipv6),
+            stopping=stopping,
+        )
+    return AnsweredSource(source, names, lists, _used(settings, source.name))
+
+
+def _used(settings: Settings, source: str) -> set[str]:
+    """The device groups of a source that clusters stand for."""
+    return {
+        group.name
+        for cluster in settings.clusters
+        for group in cluster.device_groups
+        if settings.source_of(group).name == source
+    }
+
+
+def _export(source: SourceSettings) -> Source:
+    assert source.path is not None, "the settings require a path of every file"
+    return ExportSource(source.name, source.path)
+
+
+def _panorama(
+    settings: Settings,
+    source: SourceSettings,
+    store: Store | None,
+    view: Literal["running", "candidate"],
+    stopping: Stopping | None,
+) -> Source:
+    # What speaks HTTPS takes long to import, and only those with a Panorama need it.
+    from sync.sources.panorama.client import PanoramaHost
+    from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
+    from sync.sources.panorama.registered_ips import RegistrationCache
+    from sync.sources.panorama.source import PanoramaSource
+    from sync.sources.trust import Trust
+
+    if not source.verify_tls:
+        structlog.get_logger().warning("TLS is unverified", source=source.name)
+    trust = Trust(
+        source.name,
+        source.ca_file,
+        lambda: tls_context(source.name, authority(source), verify=source.verify_tls),
+    )
+    slots = BoundedSemaphore(AT_ONCE)
+    members = [
+        PanoramaHost(
+            PanoramaConnection(source.name, host, source.port, trust, slots, stopping=stopping),
+            partial(_credentials, source),
+        )
+        for host in source.hosts
+    ]
+    return PanoramaSource(
+        source.name,
+        members,
+        source.full_read_interval,
+        settings.registered_interval,
+        # Without a store, only the configuration is read.
+        _used(settings, source.name) if store else (),
+        settings.rules.devices,
+        RegistrationCache(
+            source.name,
+            store.memory(source.name) if store else NoMemory(),
+            settings.health.max_source_age.total_seconds(),
+        ),
+        view,
+    )
+
+
+def _credentials(source: SourceSettings) -> "ApiKey":
+    """What a Panorama is asked with, read again each time: files with secrets change."""
+    from sync.sources.panorama.client import ApiKey
+
+    try:
+        key, password = api_key(source), panorama_password(source)
+    except UsageError as error:
+        # A file that is gone for a while is the source's failure, not the command's.
+        raise SourceError(f"source {source.name}: {error}") from None
+    return ApiKey(
+        key.get_secret_value() if key else None,
+        source.username or "",
+        password.get_secret_value() if password else "",
+    )

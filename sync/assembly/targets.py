@@ -1,0 +1,192 @@
+"""From the settings to the clusters: readers, writers and watchers of each kind."""
+
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
+from os import environ, getpid
+from socket import gethostname
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sync.calico.objects import Pairs
+from sync.calico.ownership import owner_labels
+from sync.clusters.cluster import (
+    ClusterReader,
+    ClusterWatcher,
+    ClusterWriter,
+    EventRecorder,
+    Remaining,
+)
+from sync.clusters.in_memory import GivenReader
+from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
+from sync.errors import ClusterError
+from sync.net.addresses import AddressSet, network
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import TierBinding
+from sync.settings import Cluster as ClusterSettings
+from sync.settings import (
+    Settings,
+)
+from sync.store import Store
+from sync.transport.stopping import Stopping
+
+if TYPE_CHECKING:
+    from sync.clusters.kubernetes.auth.kubeconfig import Connector
+
+
+def clusters(
+    settings: Settings,
+    store: Store,
+    *,
+    write: bool,
+    only: Collection[str],
+    adopt: bool = False,
+    accept: Collection[str] = (),
+    stopping: Stopping | None = None,
+) -> list[Cluster]:
+    """The clusters named in `only`, or all; without `write` none of them has a writer.
+
+    With `adopt` they take over foreign objects in the places of desired ones. Those named in
+    `accept` are planned as if an operator had taken them for the clusters that they are now. Once
+    `stopping`, nothing is waited for but a write that is under way.
+    """
+    owner = owner_labels(settings.instance, store.uuid)
+    found: list[Cluster] = []
+    for cluster in settings.clusters:
+        if only and cluster.name not in only:
+            continue
+        events = None
+        if cluster.kind == "kubernetes":
+            reader, writer, watcher, events = _kubernetes(
+                cluster, owner, settings.lease_ttl, stopping
+            )
+        else:
+            reader, writer, watcher = _manifests(cluster, owner)
+        made = _cluster(settings, cluster, reader, writer if write else None, watcher)
+        made = replace(made, events=events if write else None)
+        found.append(replace(made, adopt=adopt, accept=cluster.name in accept))
+    return found
+
+
+def unreached_cluster(settings: Settings, cluster: ClusterSettings) -> Cluster:
+    """A cluster with no way to it: nothing is known of it but what the settings say."""
+    return _cluster(settings, cluster, GivenReader({}), None, None)
+
+
+def device_groups(settings: Settings, cluster: ClusterSettings) -> tuple[TierBinding, ...]:
+    """The device groups that a cluster stands for."""
+    return tuple(
+        TierBinding(settings.source_of(group).name, group.name, group.tier, group.order, group.mode)
+        for group in cluster.device_groups
+    )
+
+
+def pod_cidrs(cluster: ClusterSettings) -> AddressSet | None:
+    """The configured networks of a cluster's pods; None if there are none."""
+    return AddressSet.union(network(str(cidr)) for cidr in cluster.pod_cidrs) or None
+
+
+def _cluster(
+    settings: Settings,
+    cluster: ClusterSettings,
+    reader: ClusterReader,
+    writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None,
+    watcher: ClusterWatcher | None,
+) -> Cluster:
+    return Cluster(
+        name=cluster.name,
+        device_groups=device_groups(settings, cluster),
+        reader=reader,
+        writer=writer,
+        watcher=watcher,
+        repair_drift=settings.drift == "repair",
+        pod_cidrs=pod_cidrs(cluster),
+        refuse_windows=cluster.windows == "refuse",
+        directory=cluster.kind == "manifests",
+        others=tuple(each.name for each in settings.clusters if each.name != cluster.name),
+    )
+
+
+_Ends = tuple[
+    ClusterReader, Callable[[Remaining, Callable[[], bool]], ClusterWriter], ClusterWatcher
+]
+
+
+def _kubernetes(
+    cluster: ClusterSettings, owner: Pairs, ttl: timedelta, stopping: Stopping | None
+) -> tuple[*_Ends, EventRecorder]:
+    # The official client takes long to import, and only those with such a cluster need it.
+    from urllib3.exceptions import InsecureRequestWarning
+
+    from sync.clusters.kubernetes.auth.kubeconfig import Access, Connector
+    from sync.clusters.kubernetes.client import LONGEST_SECONDS, LONGEST_WRITE_SECONDS, Api
+    from sync.clusters.kubernetes.events import KubernetesEvents
+    from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+    from sync.clusters.kubernetes.watcher import KubernetesWatcher
+
+    if cluster.insecure_skip_tls_verify:
+        # Said here once and clearly, not by the library at each request.
+        warnings.simplefilter("ignore", InsecureRequestWarning)
+        structlog.get_logger().warning("TLS may be unverified", cluster=cluster.name)
+    access = Access(
+        cluster=cluster.name,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
+        exec_plugins=cluster.exec_plugins,
+        exec_timeout=cluster.exec_timeout,
+        insecure_skip_tls_verify=cluster.insecure_skip_tls_verify,
+    )
+    connector = Connector(access)
+    _pin(connector, cluster.name)
+    # A request ends well within what a lease has left between two renewals.
+    seconds = min(ttl.total_seconds() / 2, LONGEST_SECONDS)
+    api = Api(cluster.name, connector, seconds=seconds, stopping=stopping)
+
+    reader = KubernetesReader(api, owner)
+
+    def writer(remaining: Remaining, stops: Callable[[], bool]) -> ClusterWriter:
+        return KubernetesWriter(
+            api,
+            owner,
+            remaining=remaining,
+            stopping=stops,
+            seconds=min(seconds, LONGEST_WRITE_SECONDS),
+            uid=reader.uid,
+        )
+
+    # Without `stopping`: the last ones are written when the process is asked to end.
+    recorder = KubernetesEvents(Api(cluster.name, connector, seconds=seconds), process_name())
+    return reader, writer, KubernetesWatcher(api, owner), recorder
+
+
+def process_name() -> str:
+    """This process, for Events."""
+    return environ.get("POD_NAME") or f"{gethostname()}, process {getpid()}"
+
+
+def _pin(connector: "Connector", cluster: str) -> None:
+    """Settle the context now, before anybody makes another one current."""
+    try:
+        several = connector.pin()
+    except ClusterError:
+        # Every request to the cluster reports it.
+        return
+    if several:
+        structlog.get_logger().warning(
+            "context is not configured; the current one of the kubeconfig stays in use",
+            cluster=cluster,
+            context=connector.context,
+            contexts=several,
+        )
+
+
+def _manifests(cluster: ClusterSettings, owner: Pairs) -> _Ends:
+    assert cluster.path is not None, "the settings require a path of every manifests cluster"
+    path = cluster.path
+
+    def writer(remaining: Remaining, _stopping: Callable[[], bool]) -> ClusterWriter:
+        return ManifestsWriter(path, remaining=remaining)
+
+    return ManifestsReader(path, owner), writer, ManifestsWatcher(path)

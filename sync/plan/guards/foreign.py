@@ -1,0 +1,97 @@
+"""Objects of others: in the place of ours, in our tiers, or selected by our policies."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from sync.calico.references import mapping
+from sync.plan.guards import Blocker, ObservedObject, counted, listed
+
+FOREIGN_OBJECT = "foreign-object"
+
+# The names of policies begin with their tier's, those of sets are the address groups'.
+_ELSEWHERE = "the configuration names another tier (device_groups[].tier)"
+_RENAMED = "the address group is renamed or left out (address_groups.tags)"
+
+
+def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True) -> Blocker:
+    """An object of someone else is in the place of a desired one; `because` says why it is theirs.
+
+    What another installation claims, or is no object at all, is not `adoptable`.
+    """
+    elsewhere = _RENAMED if kind == "GlobalNetworkSet" else _ELSEWHERE
+    way_out = (
+        f"until it is removed, taken over with `zonebridge adopt {kind} {name}`, which a running "
+        f"service follows, or {elsewhere}"
+        if adoptable
+        else f"until {elsewhere}, or its owner gives it up"
+    )
+    return Blocker(
+        FOREIGN_OBJECT,
+        f"{kind} {name} {because}; it is left as it is, and what depends on it is not written "
+        f"{way_out}",
+        approvable=False,
+    )
+
+
+def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Blocker:
+    """Policies of others in a tier of ours, as `kind name`: they can allow before ours deny."""
+    return Blocker(
+        "foreign-policy",
+        f"{counted(policies, 'policy', 'policies')} of others in the tier {tier} "
+        f"({listed(policies)}) can decide before ours; move them to a tier of their own",
+        approvable=True,
+        covers=covers,
+    )
+
+
+def foreign_set(sets: Mapping[str, Sequence[str]], covers: str = "") -> Blocker:
+    """Sets of others, as `kind name`, by whose labels, as `key: value`, ours select them."""
+    named = [f"{name} ({', '.join(labels)})" for name, labels in sets.items()]
+    return Blocker(
+        "foreign-set",
+        f"{counted(named, 'object of others is', 'objects of others are')} selected by policies "
+        f"of ours: {listed(named)}; the addresses there count as those of an address group or of "
+        "pods, so allows hold more and negated denies less than the firewall's; take these labels "
+        "off, or remove what has them",
+        approvable=True,
+        covers=covers,
+    )
+
+
+def foreign_policies(
+    live: Mapping[tuple[str, str], ObservedObject],
+    tiers: Iterable[str],
+    namespaced: Mapping[str, Sequence[str]],
+) -> list[Blocker]:
+    """A blocker for each of our `tiers` in which a foreign policy stands.
+
+    `namespaced` are those of namespaces, by tier. One that is only staged decides nothing.
+    """
+    return [
+        foreign_policy(tier, [*policies], covering(policies))
+        for tier, policies in enforced_in(live, tiers, namespaced).items()
+        if policies
+    ]
+
+
+def enforced_in(
+    live: Mapping[tuple[str, str], ObservedObject],
+    tiers: Iterable[str],
+    namespaced: Mapping[str, Sequence[str]],
+) -> dict[str, dict[str, str]]:
+    """The policies of others in each tier, as `kind name`, with what is known of what they say."""
+    found = {
+        tier: {each: "" for each in namespaced.get(tier, ()) if not each.startswith("Staged")}
+        for tier in sorted(set(tiers))
+    }
+    for (kind, name), held in sorted(live.items()):
+        if kind == "GlobalNetworkPolicy" and held.foreign_because:
+            spec = mapping(held.document, "spec")
+            tier = spec.get("tier")
+            if isinstance(tier, str) and tier in found:
+                found[tier][f"{kind} {name}"] = repr(sorted(spec.items(), key=str))
+    return found
+
+
+def covering(policies: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(policies.items())).encode()).hexdigest()
