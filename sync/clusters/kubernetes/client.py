@@ -4,7 +4,6 @@ The official client brings TLS, proxies and connections. Requests and answers ar
 stands: what is written was frozen as bytes long before.
 """
 
-import random
 import ssl
 import threading
 import time
@@ -31,6 +30,7 @@ from sync.clusters.kubernetes.connection import (
 )
 from sync.clusters.kubernetes.errors import LONGEST_WAIT, ApiError, TooLargeError, refusal
 from sync.clusters.kubernetes.lists import ListAges, pages
+from sync.transport.backoff import Backoff
 from sync.transport.deadline import Call, cut_after
 from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
@@ -42,7 +42,9 @@ LONGEST_WRITE_SECONDS = 20.0
 """The same of a write, which is not cut when the process is asked to end: Kubernetes gives 30 s."""
 
 _CONNECT_SECONDS = 10
-_FIRST_WAIT = 0.2
+FIRST_WAIT = 0.2
+"""Seconds from a request that failed to the next try."""
+
 _TRIES = 4
 _STARTS = 6
 _CHUNK = 1 << 18
@@ -51,20 +53,6 @@ _CHUNK = 1 << 18
 MAX_BYTES = 16 * 1024 * 1024
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _Kept = TypeVar("_Kept")
-
-
-class Pause:
-    """Waits between tries: each about twice as long as the one before, and no two clients alike."""
-
-    def __init__(self, sleep: Callable[[float], object]) -> None:
-        self._sleep = sleep
-        self._next = _FIRST_WAIT
-
-    def after(self, error: ApiError) -> None:
-        """Wait after an error, at least as long as the server asked for."""
-        spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._sleep(max(error.retry_after, self._next * spread))
-        self._next = min(self._next * 2, LONGEST_WAIT)
 
 
 class Api:
@@ -141,14 +129,14 @@ class Api:
 
     def patiently(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """A request that may be repeated without harm: what passes is waited for."""
-        pause = Pause(self.sleep)
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         for tries_left in reversed(range(_TRIES)):
             try:
                 return self.request(method, path, **options)
             except ApiError as error:
                 if not error.passing or not tries_left:
                     raise
-                pause.after(error)
+                self.sleep(backoff.wait(error.retry_after))
         raise AssertionError("unreachable")
 
     def collected(

@@ -28,15 +28,16 @@ from sync.clusters.cluster import (
     Remaining,
     Workload,
 )
-from sync.clusters.kubernetes.client import KUBE_SYSTEM, Api, Pause
+from sync.clusters.kubernetes.client import FIRST_WAIT, KUBE_SYSTEM, Api
 from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import LONGEST_WAIT, ApiError
 from sync.clusters.kubernetes.inventory import read_facts
 from sync.clusters.kubernetes.lists import is_object
 from sync.clusters.kubernetes.selectable import read_selectable
 from sync.errors import ClusterError
 from sync.memo import remembered
 from sync.redaction import redact
+from sync.transport.backoff import Backoff
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 """What comes of taking an answer for what it should be when it is not."""
@@ -184,7 +185,7 @@ class KubernetesWriter:
                 f"{named.kind} {named.name} was not tried: the API server of cluster "
                 f"{self._api.name} did not answer; the next sync goes on"
             )
-        pause = Pause(self._api.sleep)
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         unknown = False  # whether an earlier try may have arrived, or still may
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -202,7 +203,7 @@ class KubernetesWriter:
                 self._out_of_reach = True
                 break
             if failed.passing and tries_left:
-                pause.after(failed)
+                self._api.sleep(backoff.wait(failed.retry_after))
             try:
                 live = self._read(named)
             except ApiError as error:

@@ -33,6 +33,7 @@ from sync.clusters.kubernetes.objects import MALFORMED, KubernetesReader, live_o
 from sync.clusters.kubernetes.selectable import RESOURCES, selectable
 from sync.errors import ClusterError
 from sync.redaction import redact
+from sync.transport.backoff import Backoff
 from sync.transport.failures import deepest, own_words
 
 _NEWS = 3  # failures in a row from which on the log tells of it
@@ -188,7 +189,7 @@ class _Followed:
         self._failures = 0  # in a row
         self._silent = False  # whether the last watch was
         self._deaf = False  # whether a list told what a watch had not
-        self._pause = pace.first_pause
+        self._backoff = Backoff(pace.first_pause, pace.longest_pause)
         self._away = False  # whether the last try did not reach the server
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
@@ -245,10 +246,7 @@ class _Followed:
         if self._failures == _NEWS:
             error = str(failed or f"the server ended the watch after {lived:.1f} s")
             self._log.warning(_SEEN_LATE, error=error)
-        spread = random.uniform(0.5, 1.0)  # noqa: S311 - spread, not secret
-        asked = failed.retry_after if failed else 0
-        self._stopping.wait(max(asked, self._pause * spread))
-        self._pause = min(self._pause * 2, self._pace.longest_pause)
+        self._stopping.wait(self._backoff.wait(failed.retry_after if failed else 0))
 
     def _reached(self) -> None:
         if self._away:
@@ -260,7 +258,7 @@ class _Followed:
             self._log.info("cluster watched again")
         self._failures = 0
         self._deaf = False
-        self._pause = self._pace.first_pause
+        self._backoff.reset()
 
     def _list(self) -> None:
         """List the kind, tell of what is not as it was told last, and go on from there."""
