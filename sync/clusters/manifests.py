@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from sync import yaml_documents
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS, Pairs
 from sync.calico.ownership import merged, ours_of, stamped
-from sync.clusters import foreign_yaml
 from sync.clusters.cluster import (
     Changed,
     ClusterFacts,
@@ -283,8 +283,8 @@ def _document(file: Path) -> Mapping[str, Any]:
     if len(data) > _MAX_BYTES:
         return {}
     try:
-        document = foreign_yaml.load(data)
-    except foreign_yaml.ForeignYamlError:
+        document = yaml_documents.load(data, "kubernetes")
+    except yaml_documents.RefusedYamlError:
         return {}
     return document if isinstance(document, Mapping) else {}
 

@@ -208,6 +208,7 @@ FOREIGN: dict[str, bytes | dict[str, Any]] = {
     "bytes": b"\xff\xfe\xfa",
     "NUL": b"a: \0",
     "two documents": render(WEB.document()) + b"---\n" + render(WEB.document()),
+    "a key twice": render(WEB.document()) + b"kind: GlobalNetworkSet\n",
     "an unknown tag": b"!!python/object/apply:os.system ['true']",
     "an empty integer": render(WEB.document()) + b"x: !!int ''\n",
     "a wrong boolean": render(WEB.document()) + b"x: !!bool x\n",

@@ -27,7 +27,7 @@ from kubernetes.client import ApiClient, Configuration
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from urllib3.util import make_headers, parse_url
 
-from sync.clusters import foreign_yaml
+from sync import yaml_documents
 from sync.clusters.kubernetes.auth.exec_plugin import Credentials, Plugin, ask, first_problem
 from sync.clusters.kubernetes.auth.tls import tls_context
 from sync.errors import ClusterError
@@ -265,9 +265,10 @@ def _service_account() -> tuple[_Cluster, _User]:
 def _kubeconfig(path: Path) -> _Kubeconfig:
     data = _read(path, "clusters[].kubeconfig")
     try:
-        document = foreign_yaml.load(data)
-    except foreign_yaml.ForeignYamlError as error:
-        raise ClusterError(str(error)) from None
+        document = yaml_documents.load(data, "kubernetes")
+    except yaml_documents.RefusedYamlError as error:
+        where = f"is not one YAML document (line {error.line}): " if error.line else ""
+        raise ClusterError(f"{where}{error.problem}") from None
     return _validated(_Kubeconfig, document, "")
 
 
