@@ -10,8 +10,9 @@ from sync.calico.objects import API_VERSION, KINDS
 from sync.clusters.cluster import Key, WatchNotice
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.kind_watch import Pace
 from sync.clusters.kubernetes.objects import KubernetesReader
-from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
+from sync.clusters.kubernetes.watcher import KubernetesWatcher
 from sync.errors import ClusterError
 from tests.kubernetes_words import OWNER, SETS, made
 from tests.scripted_api import TOKEN, UID, Given, cut, events, given, status
@@ -352,11 +353,11 @@ def test_another_cluster_behind_the_address_is_read_from_the_beginning(scripted:
         listing(an_object("pan.a")),
         events(event("ADDED", an_object("pan.b", "8"))),
         events(event("DELETED", an_object("pan.a", "9"))),
-        listing(version="3"),
-        events(event("ADDED", an_object("pan.d", "4"))),
+        listing(version="30"),
+        events(event("ADDED", an_object("pan.d", "31"))),
     )
     watched = Watched(scripted)
     # What the other one said on the open watch counts for nothing, and it is read as a whole.
     assert [name for (_, name), _ in watched.changes] == ["pan.b", "pan.d"]
-    assert watched.resumed_at == ["7", "8", "3"]
+    assert watched.resumed_at == ["7", "8", "30"]
     assert watched.missed == 3
