@@ -18,7 +18,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.clusters.kubernetes.auth import kubeconfig
 from sync.clusters.kubernetes.auth.kubeconfig import Access, Connection, Connector, connect
 from sync.errors import ClusterError
 
@@ -356,15 +355,14 @@ def test_a_proxy_of_the_environment_is_used_unless_no_proxy_says_otherwise(
 def test_outside_a_pod_the_message_says_what_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", tmp_path)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     remedy = r"name clusters\[\]\.kubeconfig, or run in a pod"
     with pytest.raises(ClusterError, match=remedy):
-        connect(ACCESS)
+        connect(ACCESS, service_account_in=tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     with pytest.raises(ClusterError, match=remedy):
-        connect(ACCESS)
+        connect(ACCESS, service_account_in=tmp_path)
 
 
 VALUES = st.recursive(
