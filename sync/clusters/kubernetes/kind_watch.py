@@ -27,7 +27,8 @@ from sync.clusters.cluster import Noticed, WatchNotice
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.lists import is_of_kind, pages
-from sync.clusters.kubernetes.objects import MALFORMED, KubernetesReader
+from sync.clusters.kubernetes.objects import MALFORMED
+from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.errors import ClusterError
 from sync.redaction import redact
 from sync.transport.backoff import Backoff

@@ -11,7 +11,7 @@ from sync.clusters.cluster import Key, WatchNotice
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.kind_watch import Pace
-from sync.clusters.kubernetes.objects import KubernetesReader
+from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.clusters.kubernetes.watcher import KubernetesWatcher
 from sync.errors import ClusterError
 from tests.kubernetes_words import OWNER, SETS, made

@@ -9,7 +9,8 @@ from sync.calico.manifest import Manifest
 from sync.calico.names import RECORD_ANNOTATION
 from sync.calico.objects import Tier
 from sync.clusters.cluster import LiveObject, NotWrittenError, OutOfReachError
-from sync.clusters.kubernetes.objects import KubernetesWriter, live_object
+from sync.clusters.kubernetes.objects import live_object
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.errors import ClusterError
 from tests.kubernetes_words import OWNER, SETS, made
 from tests.scripted_api import UID, cut, given, status

@@ -18,7 +18,8 @@ from sync.clusters.kubernetes import client, lists
 from sync.clusters.kubernetes.auth.kubeconfig import connect
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError, TooLargeError
-from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.reader import KubernetesReader
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.errors import ClusterError
 from sync.transport.deadline import cut_after
 from sync.transport.stopping import Stopping
