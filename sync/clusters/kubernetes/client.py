@@ -31,6 +31,7 @@ from sync.clusters.kubernetes.connection import (
 from sync.clusters.kubernetes.errors import LONGEST_WAIT, ApiError, TooLargeError, refusal
 from sync.clusters.kubernetes.lists import ListAges, pages
 from sync.transport.backoff import Backoff
+from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
 from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
@@ -47,7 +48,6 @@ FIRST_WAIT = 0.2
 
 _TRIES = 4
 _STARTS = 6
-_CHUNK = 1 << 18
 # Etcd takes no object above 1.5 MiB, and pages of large ones are asked for in smaller ones. JSON of
 # nothing but `{}` takes thirty times its size when it is parsed, and parsing holds up all threads.
 MAX_BYTES = 16 * 1024 * 1024
@@ -265,6 +265,7 @@ class Api:
                 redirect=False,
                 assert_same_host=False,
                 preload_content=False,
+                decode_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._failed(line, asked, call, error) from error
@@ -278,28 +279,21 @@ class Api:
 
     def _read(self, begun: "_Begun", most: int) -> bytes | None:
         """A whole body, None if it is larger than `most`."""
-        answer = begun.answer
-        parts, size = [], 0
+
+        def require_whole() -> None:
+            if begun.call.cut:
+                raise self._late(begun.asked)
+
         try:
-            while part := answer.read1(_CHUNK, decode_content=False):
-                parts.append(part)
-                size += len(part)
-                if size > most:
-                    return None
+            return read_body(begun.answer, most, require_whole)
         except urllib3.exceptions.HTTPError as error:
             raise self._failed(begun.line, begun.asked, begun.call, error) from error
         finally:
             # What was not read to its end is of no use to the next request.
-            answer.close()
-        # A chunk's length that was cut may look like the last one's.
-        if begun.call.cut:
-            raise self._late(begun.asked)
-        return b"".join(parts)
+            begun.answer.close()
 
     def _require_plain(self, begun: "_Begun") -> None:
-        # Nothing compressed is asked for, and what is small when compressed may be huge.
-        encoding = begun.answer.headers.get("Content-Encoding", "identity")
-        if encoding.strip().lower() != "identity":
+        if is_compressed(begun.answer):
             begun.answer.close()
             raise ApiError(
                 f"cluster {self.name} answers {begun.asked.method} {begun.asked.path} compressed "
