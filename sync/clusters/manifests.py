@@ -40,7 +40,9 @@ _SUFFIX = ".yaml"
 # No .yaml: whatever applies the directory must not read a file that is half written.
 _TEMPORARY = ".zonebridge-"
 _CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
-_LOOK_SECONDS = 2.0  # between two looks at a directory that is watched
+LOOK_SECONDS = 2.0
+"""Seconds between two looks at a directory that is watched."""
+
 # Far above any object of ours; a larger file is somebody else's.
 _MAX_BYTES = 4 * 1024 * 1024
 
@@ -169,10 +171,14 @@ class ManifestsWriter:
 
 
 class ManifestsWatcher:
-    """Looks at the files of a directory and reads none: where any moved, it must be read anew."""
+    """Looks at the files of a directory `every` few seconds and reads none.
 
-    def __init__(self, path: Path) -> None:
+    Where any moved, the directory must be read again.
+    """
+
+    def __init__(self, path: Path, every: float = LOOK_SECONDS) -> None:
         self._path = path
+        self._every = every
 
     def watch(
         self,
@@ -193,7 +199,7 @@ class ManifestsWatcher:
                 if now != seen:
                     missed()
                 seen = now
-                if stopping.wait(_LOOK_SECONDS):
+                if stopping.wait(self._every):
                     return
 
         Thread(target=look, name=f"watch {self._path}", daemon=True).start()

@@ -20,7 +20,8 @@ from sync.redaction import redact
 
 _MIGRATION = "migration.projectcalico.org"
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
-_PAGE = 500
+PAGE = 500
+"""Objects that are asked for at a time."""
 
 
 class KubernetesReader:
@@ -29,8 +30,9 @@ class KubernetesReader:
     `uid` is what `identity` found last, "" before.
     """
 
-    def __init__(self, api: Api, owner: Pairs) -> None:
+    def __init__(self, api: Api, owner: Pairs, page: int = PAGE) -> None:
         self._api = api
+        self._page = page
         self._owner = owner
         self.uid = ""
 
@@ -66,25 +68,27 @@ class KubernetesReader:
             return {
                 (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
                 for kind in KINDS
-                for document in self._api.collected(object_path(kind), kind, _whole, page=_PAGE)
+                for document in self._api.collected(
+                    object_path(kind), kind, _whole, page=self._page
+                )
             }
 
     def facts(self, zone_label: str) -> ClusterFacts:
         """What pods, IPPools, nodes and namespaced policies there are, and others' sets."""
         with self._sensible():
-            facts = read_facts(self._api, zone_label, page=_PAGE)
-            others, because = read_selectable(self._api, page=_PAGE)
+            facts = read_facts(self._api, zone_label, page=self._page)
+            others, because = read_selectable(self._api, page=self._page)
             return replace(facts, selectable=others, selectable_because=because)
 
     def lifelines(self) -> CriticalEndpoints:
         """Its DNS and API server, and a pod of each workload."""
         with self._sensible():
-            return read_lifelines(self._api, page=_PAGE)
+            return read_lifelines(self._api, page=self._page)
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
         """The pods with one of these addresses."""
         with self._sensible():
-            return read_pods_at(self._api, addresses, page=_PAGE)
+            return read_pods_at(self._api, addresses, page=self._page)
 
     @contextmanager
     def _sensible(self) -> Iterator[None]:
@@ -154,7 +158,7 @@ def _refuse_migration(api: Api, version: str) -> None:
     """
     path = f"/apis/{version}/datastoremigrations"
     try:
-        found = api.collected(path, "DatastoreMigration", _whole, page=_PAGE)
+        found = api.collected(path, "DatastoreMigration", _whole, page=PAGE)
     except ApiError as error:
         if error.status != HTTPStatus.FORBIDDEN:
             raise

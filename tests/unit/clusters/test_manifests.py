@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkSet, Tier
 from sync.calico.ownership import owner_labels
-from sync.clusters import manifests
 from sync.clusters.cluster import LiveObject, NotWrittenError, OutOfReachError, WatchNotice
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter, render
 from sync.errors import ClusterError
@@ -439,10 +438,7 @@ def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> Non
         assert len(list(folder.iterdir())) == 1
 
 
-def test_a_directory_that_can_be_read_again_is_told(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(manifests, "_LOOK_SECONDS", 0.01)
+def test_a_directory_that_can_be_read_again_is_told(folder: Path) -> None:
     folder.parent.mkdir()
     folder.write_text("no directory")
     stopping, missed, back = threading.Event(), threading.Event(), threading.Event()
@@ -452,7 +448,7 @@ def test_a_directory_that_can_be_read_again_is_told(
         assert notice is WatchNotice.BACK
         back.set()
 
-    watcher = ManifestsWatcher(folder.parent)
+    watcher = ManifestsWatcher(folder.parent, every=0.01)
     watcher.watch(lambda *_: None, lambda *_: None, missed.set, stopping, noticed)
     assert missed.wait(60)
     folder.unlink()
