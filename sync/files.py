@@ -14,8 +14,8 @@ class UnconfirmedError(OSError):
 def write_whole(file: Path, content: bytes, *, temporary: str, new: bool = False) -> None:
     """Write a file in place of what has its name, or only where nothing has, if it must be `new`.
 
-    Half of it lies beside it for a moment, under a name that begins with `temporary` and that
-    nobody can have put a link under; `remove_left` takes away what a killed process left of it.
+    Until it is complete it has a temporary name beside it: `temporary` and a random part, so that
+    no link can wait there. `remove_left` removes what a killed process left.
 
     Raises `FileExistsError` where there is a file and it must be new, `UnconfirmedError` if it was
     written and may be lost in a power cut, and `OSError` if nothing was written.
@@ -54,7 +54,7 @@ def confirm(directory: Path) -> None:
 def remove_left(directory: Path, *, temporary: str) -> None:
     """Remove what killed processes left of files that they wrote; `OSError`.
 
-    Only the one process that writes there may call it.
+    Only for a process that is the only one to write there.
     """
     left = re.compile(re.escape(temporary) + r"[0-9a-f]{16}")
     for each in directory.iterdir():

@@ -2,7 +2,7 @@
 
 One document of mappings, lists and values; each key is text and given once. Aliases are refused, so
 a small document cannot unfold into a large one, and nesting is bounded: the loader calls itself for
-each level until the stack is used up, which no exception tells.
+each level, and a stack that is used up ends the process.
 
 What a plain scalar means is the reader's to choose: `core` has only the few that a configuration
 needs (`on`, `no` and `2024-01-01` are text, `0101` is not octal) and refuses tags, `kubernetes`

@@ -43,7 +43,7 @@ _CHANGED = "{} was changed by another hand meanwhile; the next sync plans it ane
 LOOK_SECONDS = 2.0
 """Seconds between two looks at a directory that is watched."""
 
-# Far above any object of ours; a larger file is somebody else's.
+# Far above any object of ours: a larger file is foreign.
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -205,7 +205,7 @@ class ManifestsWatcher:
         Thread(target=look, name=f"watch {self._path}", daemon=True).start()
 
     def _marks(self) -> Mapping[Path, tuple[int, ...]] | str:
-        """What tells an unchanged file from a changed one, of every file; or why nobody can say."""
+        """The marks by which changes of each file are noticed, or why they cannot be read."""
         try:
             return {file: _mark(file.stat()) for _, file in _object_files(self._path)}
         except (ClusterError, OSError) as error:
@@ -296,7 +296,7 @@ def _document(file: Path) -> Mapping[str, Any]:
 
 
 def _remove_left(path: Path) -> None:
-    """Remove what writers left behind that were killed; who has the lease is alone."""
+    """Remove what killed writers left; the holder of the lease is the only writer."""
     for kind in KINDS:
         with contextlib.suppress(OSError):
             remove_left(path / kind.lower(), temporary=_TEMPORARY)

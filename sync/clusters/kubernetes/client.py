@@ -163,7 +163,7 @@ class Api:
                     for each in page_of_it.objects:
                         kept += keep(each)
             except ApiError as error:
-                # The list took so long that its moment is forgotten: begin anew, from now.
+                # The server has forgotten the resource version of the list: begin again, from now.
                 if error.status != HTTPStatus.GONE or not starts_left:
                     raise
             else:
@@ -176,7 +176,7 @@ class Api:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """An answer that comes line by line; one that is silent for `silence` seconds has ended.
 
-        So has one that lasts for `longest`: what trickles between its parts says nothing either.
+        So has one that lasts for `longest`, whatever trickles between its parts.
         """
         asked = _Request("GET", path, urlencode(query), None, silence)
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
@@ -217,7 +217,7 @@ class Api:
         spent = 0.0
         for may_renew in (True, False):
             began = time.monotonic()
-            # A write that was cut may have arrived, and nobody would stay to look.
+            # A write that was cut may have arrived, and the process would not wait to look.
             stopping = self._stopping if asked.method == "GET" else None
             if stopping and stopping.is_set():
                 raise self._stopped(asked, sent=False)
@@ -345,7 +345,7 @@ class Api:
     def _current(self, instead_of: ApiConnection | None = None) -> ApiConnection:
         known = self._line
         needed = known is None or known is instead_of
-        # To renew one may take long, a plugin may run: meanwhile other threads use what there is.
+        # Renewal may take long, as a plugin may run: other threads use the old one until then.
         if not self._lock.acquire(blocking=needed):
             assert known is not None
             return known

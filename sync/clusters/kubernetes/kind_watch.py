@@ -1,11 +1,12 @@
-"""The watch of one kind, which tells of changes by itself, from a resource version on.
+"""The watch of one kind in one cluster, from one resource version to the next.
 
     list ──> watch ──> lasted ────────────────> watch again from where it was
      ^                 ended early, refused ──> pause, longer each time, then the same
      └──────────────── version forgotten, or nothing heard for `Pace.silence`
 
-While a watch is heard nothing is read. What happened while none was, a list of the kind tells: what
-is not as it was last told of is told, and the cluster is not read anew for it.
+While events or bookmarks arrive nothing is read. What happened while none did is found by a list of
+the kind: only objects that differ from their last reported version are reported, and the cluster as
+a whole is not read again.
 """
 
 import math
@@ -34,7 +35,7 @@ from sync.redaction import redact
 from sync.transport.backoff import Backoff
 from sync.transport.failures import deepest, own_words
 
-_NEWS = 3  # failures in a row from which on the log tells of it
+_NEWS = 3  # failures in a row before the log has a warning
 _SEEN_LATE = "cluster not watched, what other hands do is seen late"
 _PAGE = 500
 _LEAST_SECONDS = 0.1  # that a watch is listened to
@@ -106,7 +107,7 @@ class KindWatch:
         self._path = f"/apis/{API_VERSION}/{resource}"
         self._selector = selector
         self._version = ""  # "": none, or one that the server has forgotten
-        # The versions of what was told of; None: there was no list yet.
+        # The reported versions; None: there was no list yet.
         self._told: dict[_Name, str] | None = None
         self._listed_at = -math.inf
         self._heard_at = -math.inf
@@ -134,7 +135,7 @@ class KindWatch:
                 if error.status == HTTPStatus.GONE:
                     self._version = ""
             except (ClusterError, *MALFORMED) as error:
-                # No credentials, or an answer that is none: what happened meanwhile is not known.
+                # No credentials, or an answer that is none: what happened since is unknown.
                 failed = ApiError(str(error), 0)
                 self._version = ""
             if not self._stopping.is_set():
@@ -158,8 +159,8 @@ class KindWatch:
         lasted = lived >= self._pace.lived and not silent
         self._noticed(self._kind, _ended(failed, lasted=lasted, silent=silent))
         if silent:
-            # Nothing may have happened: a server sends no bookmarks of a kind that never changed
-            # since it started. A list tells.
+            # Perhaps nothing happened: a server sends no bookmarks of a kind that never changed
+            # since it started. A list shows it.
             self._silent = True
             return
         if lasted:
@@ -186,14 +187,14 @@ class KindWatch:
         self._backoff.reset()
 
     def _list(self) -> None:
-        """List the kind, tell of what is not as it was told last, and go on from there."""
+        """List the kind, report what differs from the last report, and continue from there."""
         while (early := self._listed_at + self._pace.between_lists - self._clock()) > 0:
             if self._stopping.wait(early):
                 return
         before = self._told
         listed: dict[_Name, str] = {}
         strange = False
-        # That of the first page: what happened since then, the watch tells once more.
+        # That of the first page: the watch repeats what happened since then.
         version = ""
         ask = partial(self._api.request, "GET", self._path)
         first = {"labelSelector": self._selector}
@@ -260,7 +261,7 @@ class KindWatch:
                 self._answer = None
 
     def _require_same(self) -> None:
-        """Have the cluster looked at if another one answers by now: versions tell nothing then.
+        """Have the cluster read if another one answers now: versions mean nothing there.
 
         Asked while the watch is open, so that it is of the cluster that this is, or of one before.
         """
@@ -271,7 +272,7 @@ class KindWatch:
             raise self._broken("is that of another cluster now", HTTPStatus.GONE)
 
     def _require_news(self, unfinished: int) -> None:
-        """Hold a watch to sending events: bytes alone, blank lines perhaps, tell nothing."""
+        """Require events: bytes alone, perhaps blank lines, are no sign of life."""
         if self._clock() - self._heard_at >= self._pace.silence:
             raise self._broken("sends no events and no bookmarks")
         if unfinished > self._pace.longest_event:

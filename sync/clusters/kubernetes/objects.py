@@ -42,7 +42,7 @@ def _ours_of(document: Mapping[str, Any]) -> Manifest:
     try:
         whole = orjson.dumps(document)
     except orjson.JSONEncodeError:
-        # What is not ours may be nested deeper than that, and need not be written by anybody here.
+        # A foreign object may be nested deeper than that, and is never written.
         return ours_of(document)
     return _ours_in(whole)
 

@@ -136,7 +136,7 @@ def _require_served(api: Api) -> None:
 
 
 def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
-    """What a server tells of what it serves, believed only if it says that it is that."""
+    """Ask for what a server serves; the answer must be of `kind`."""
     found = api.patiently("GET", path)
     if found.get("kind") != kind:
         raise _another(api, path, kind)
@@ -151,9 +151,9 @@ def _another(api: Api, path: str, kind: str) -> ClusterError:
 
 
 def _refuse_migration(api: Api, version: str) -> None:
-    """Calico moves its objects to the native definitions: what is written meanwhile may be lost.
+    """Refuse a cluster whose Calico is moving its objects: writes during the move may be lost.
 
-    `version` is the group and version in which the cluster tells of it.
+    `version` is the group and version in which the cluster serves the migration.
     `libcalico-go/lib/apis/migration`: phases from Pending to Complete or Failed.
     """
     path = f"/apis/{version}/datastoremigrations"

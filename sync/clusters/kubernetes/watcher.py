@@ -1,4 +1,4 @@
-"""Watching a Kubernetes cluster: each kind in a thread of its own, with what each event means."""
+"""Watches a Kubernetes cluster, each kind in a thread of its own, and translates its events."""
 
 import threading
 import time
@@ -50,7 +50,7 @@ class KubernetesWatcher:
         noticed: Noticed = ignore_notice,
     ) -> None:
         ours = ",".join(f"{key}={value}" for key, value in self._owner)
-        # What only looks like ours is not told of: the next look at the cluster finds it.
+        # Objects that only look like ours are not reported: the next read finds them.
         others = f"{STORE}!={dict(self._owner)[STORE]}"
 
         def follow(kind: str, resource: str, selector: str, tell: Tell) -> KindWatch:

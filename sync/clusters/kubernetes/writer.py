@@ -35,7 +35,7 @@ class KubernetesWriter:
     """Writes a cluster, under a lease that lasts for `remaining()` seconds at least.
 
     No request may take longer than `seconds`, and none is sent when the lease may end before it:
-    whoever holds the next one finds nothing of ours under way. Once `stopping()`, nothing is tried
+    the next holder finds no request of ours under way. Once `stopping()`, nothing is tried
     again. With `uid`, that of the cluster that was planned for, no other one is written.
     """
 
@@ -75,7 +75,7 @@ class KubernetesWriter:
 
         After a failure the object is read back. If it is `after`, the write has arrived; if it
         still is what it was, it is written again over what stands there now; if it is anything
-        else, another hand was faster and the next sync plans anew.
+        else, someone else was faster and the next sync plans again.
         """
         before = live.stands if live else None
         named = after or before

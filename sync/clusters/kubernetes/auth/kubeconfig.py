@@ -4,7 +4,7 @@ A kubeconfig is read as `kubectl` reads it (`kubeconfig_file`).
 
 The client is the official one, its kubeconfig loader is not used: it runs whatever program the
 file names, without a time limit and only logging a failure; it takes a file's word that TLS need
-not be verified; a user that is missing is nobody to it; it raises TypeError on odd input, and
+not be verified; it takes a missing user for an anonymous one; it raises TypeError on odd input, and
 leaves keys in temporary files until the process ends.
 """
 
@@ -45,7 +45,7 @@ _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the configuration says about reaching one cluster; the fields are keys of clusters[].
+    """How one cluster is reached; the fields are keys of clusters[].
 
     Without a `kubeconfig` it is the cluster of the pod that we run in. An exec plugin runs only
     if `exec_plugins` holds its command just as the kubeconfig writes it, and whoever lists one
@@ -294,7 +294,7 @@ def _credentials(
 
 
 def _told(cluster: Cluster, authority: bytes | None) -> dict[str, object]:
-    """What a plugin that asks for it is told of the cluster."""
+    """Describe the cluster for a plugin that asks for it."""
     config = next(
         (each.extension for each in cluster.extensions or () if each.name == _EXEC_EXTENSION), None
     )

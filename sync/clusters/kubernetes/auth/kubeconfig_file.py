@@ -136,7 +136,7 @@ def _validated(model: type[_Model], value: object, place: str) -> _Model:
 
 
 def service_account(directory: Path) -> tuple[Cluster, User]:
-    """What Kubernetes tells every pod.
+    """Read the credentials that Kubernetes gives to every pod.
 
     https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
     """

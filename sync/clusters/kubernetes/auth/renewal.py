@@ -1,4 +1,4 @@
-"""When a connection to an API server is made anew: its files changed, or its credentials end.
+"""When a connection to an API server is replaced: its files changed, or its credentials expire.
 
 files as they were ── changed ──> still being written? ── the same twice ──> connect again
 credentials ── end soon ─────────────────────────────────────────────────────> connect again
