@@ -20,7 +20,7 @@ Key = tuple[str, str]
 """The kind and the name of an object."""
 
 Remaining = Callable[[], float]
-"""For how many seconds nobody else may write this cluster; a writer asks before each request."""
+"""For how many seconds no one else may write this cluster; a writer asks before each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class LiveObject:
 
     `manifest` is what of it is ours, None if the object is foreign; then `foreign_because` is a
     clause that says why. `document` is the whole, which a writer needs to keep what is foreign.
-    `changed_by` is who else wrote it last, "" where that was us or nobody can tell. `adoptable` is
+    `changed_by` is who else wrote it last, "" where that was us or is unknown. `adoptable` is
     a foreign object that no other installation claims.
     """
 
@@ -88,7 +88,7 @@ class Selectable:
 
     `kind` is GlobalNetworkSet, NetworkSet or HostEndpoint; the name of a NetworkSet is
     `namespace/name`. `labels` are its own; `inherited` are its namespace's, where that was asked.
-    `profiles` have labels that it inherits too and that nobody reads. `spec` is a digest of what it
+    `profiles` have labels that it inherits too and that are not read. `spec` is a digest of what it
     holds.
     """
 
@@ -189,7 +189,7 @@ class ClusterReader(Protocol):
     """Reads a cluster."""
 
     def identity(self) -> str:
-        """What tells this cluster from every other one, as the cluster itself says it now.
+        """The identity of this cluster among all, as the cluster itself reports it now.
 
         "" where nothing does. `ClusterError` if that cannot be read.
         """
@@ -219,7 +219,7 @@ class ClusterWriter(Protocol):
     """Writes a cluster, one object at a time; any number of threads may share it.
 
     Each method either did all of it or raises: `NotWrittenError` if the cluster surely stayed as
-    it was, any other `ClusterError` if nobody knows. `stamp` are the annotations of this write.
+    it was, any other `ClusterError` if that is unknown. `stamp` are the annotations of this write.
     """
 
     def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
@@ -269,7 +269,7 @@ def ignore_notice(kind: str, notice: WatchNotice) -> None:
 
 
 class ClusterWatcher(Protocol):
-    """Watches a cluster for what other hands do to objects of ours, and put beside them."""
+    """Watches a cluster for what others do to our objects, and put beside them."""
 
     def watch(
         self,
@@ -318,4 +318,4 @@ class NotBegunError(NotWrittenError):
 
 
 class OutOfReachError(NotWrittenError):
-    """A write found nobody to take it, or was not tried since those before it did not."""
+    """The server was out of reach, for this write or for one before it."""

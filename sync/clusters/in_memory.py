@@ -1,4 +1,4 @@
-"""A cluster that nobody asks: what stands in it is given, and all else is not known."""
+"""A cluster in memory: its objects are given, and all else is unknown."""
 
 from collections.abc import Collection, Mapping, Sequence
 

@@ -32,6 +32,7 @@ from sync.net import intervals
 from sync.net.addresses import AddressSet
 from sync.sources import Memory
 from sync.sources.panorama.connection import pool
+from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
 from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
@@ -46,7 +47,6 @@ _ROUND_SECONDS: Final = 60.0
 _FIVE_MINUTES: Final = 300.0
 _HOUR: Final = 3600.0
 _REDIRECTS: Final = 3
-_CHUNK: Final = 1 << 16
 _LATE: Final = "it takes too long"
 _LONGEST_TOKEN: Final = 1000  # characters of an ETag
 
@@ -245,22 +245,15 @@ def _taken(
     if response.status != HTTPStatus.OK:
         refused = response.status == HTTPStatus.UNAUTHORIZED
         raise FetchError(f"could not be fetched (HTTP {response.status})", refused=refused)
-    # What is small when compressed may be huge.
-    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if is_compressed(response):
         raise _failed("its server compresses it although asked not to")
     if response.length_remaining is None and not response.chunked:
         raise _failed("its server does not say how long it is, and it may be cut")
-    body = bytearray()
-    _require_whole(call)
-    while part := response.read1(_CHUNK, decode_content=False):
-        body += part
-        if len(body) > max_bytes:
-            more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
-            raise FetchError(more, there=True)
-        _require_whole(call)
-    # A chunk's length that was cut may look like the last one's.
-    _require_whole(call)
-    return Fetched(bytes(body), _etag(response))
+    body = read_body(response, max_bytes, lambda: _require_whole(call))
+    if body is None:
+        more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
+        raise FetchError(more, there=True)
+    return Fetched(body, _etag(response))
 
 
 def _etag(response: urllib3.BaseHTTPResponse) -> str:

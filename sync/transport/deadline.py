@@ -1,6 +1,6 @@
 """One deadline over a whole call: looking for the host, the request, and each byte of the answer.
 
-A read's own time limit begins anew with each byte that trickles, of a head as of a chunk's length
+A read's own time limit begins again with each byte that trickles, of a head as of a chunk's length
 or a trailer. So another thread cuts the connection when the call's time is up, or when the process
 is asked to end. Only the look-up of a name is out of its reach: the system's resolver bounds that.
 """
@@ -19,7 +19,7 @@ from sync.transport.stopping import Stopping
 
 
 class Call:
-    """A call under way; `cut` is whether it was ended, so that what came of it is not the whole."""
+    """A call under way. `cut`: it was ended, so its answer may be incomplete."""
 
     def __init__(self) -> None:
         self.cut = False
@@ -38,7 +38,7 @@ class Call:
                 self._shut()
 
     def fileno(self) -> int:
-        """The descriptor of what is heard, for another call that goes on with it."""
+        """The descriptor of the connection, for another call that continues with it."""
         assert self._heard is not None
         return self._heard.fileno()
 
@@ -49,7 +49,7 @@ class Call:
             self._shut()
 
     def close(self) -> None:
-        """Leave the connection alone: others go on with it."""
+        """Leave the connection alone: others continue with it."""
         with self._lock:
             self._forget()
 
@@ -133,7 +133,7 @@ def _hear(connection: Any) -> None:
 
 
 class WatchedConnection(HTTPSConnection):
-    """A connection that is cut where `cut_after` says so."""
+    """A connection that `cut_after` can cut."""
 
     def _new_conn(self) -> socket:
         # Now: a proxy or a handshake may be what trickles.

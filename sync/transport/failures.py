@@ -1,4 +1,4 @@
-"""What the network and servers say when a call fails, in plain words."""
+"""Why a call failed, in the words of the network and of servers."""
 
 import math
 from http.client import HTTPException
@@ -9,7 +9,7 @@ from sync.redaction import redact
 
 
 def deepest(error: BaseException) -> BaseException:
-    """What the network or TLS said first, under all that was made of it."""
+    """Find the error of the network or of TLS below the errors that were raised from it."""
     found, each = error, error.__cause__ or error.__context__
     while each is not None:
         if isinstance(each, OSError | HTTPException):
@@ -19,7 +19,7 @@ def deepest(error: BaseException) -> BaseException:
 
 
 def own_words(reason: BaseException) -> str:
-    """What the system itself says of a failed call; a proxy's own words may be in it.
+    """Describe a failed call in the system's own words; a proxy's own words may be in it.
 
     The words of urllib3 hold what was asked, those of http.client what was answered.
     """
@@ -28,7 +28,7 @@ def own_words(reason: BaseException) -> str:
 
 
 def silent(error: HTTPError) -> bool:
-    """Whether nothing came for as long as a read waits.
+    """Whether the read timed out.
 
     Where a read may wait as long as the whole call, chance decides which limit ends it.
     """
@@ -36,7 +36,7 @@ def silent(error: HTTPError) -> bool:
 
 
 def retry_after(text: str, longest: float) -> float:
-    """The seconds of a `Retry-After`, `longest` at most; 0 for a date, or anything else."""
+    """Read the seconds of a `Retry-After`, `longest` at most; 0 for a date, or anything else."""
     try:
         asked = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Being asked to end: whoever waits is woken, and whatever is only read is cut."""
+"""Being asked to end: threads that wait wake up, and reads are cut."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from threading import Event, Lock
 
 
 class Stopping(Event):
-    """An event that also calls back, once, those who cannot wait for it: they read an answer."""
+    """An event that also calls back, once, for threads that read an answer and cannot wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Stopping(Event):
     def calling(self, call: Callable[[], None]) -> Iterator[None]:
         """Have `call` called when the event is set, as long as the block lasts; at once if it is.
 
-        It is called from whatever thread sets the event, and must neither raise nor wait.
+        It is called from the thread that sets the event, and must neither raise nor wait.
         """
         with self._calling:
             self._calls.append(call)

@@ -24,8 +24,8 @@ from sync.calico.objects import (
 from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
 from sync.clusters.cluster import ClusterFacts, FelixSettings, Key, NotWrittenError
-from sync.clusters.kubernetes import objects
 from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.reader import PAGE
 from sync.clusters.kubernetes.watcher import SELECTABLE, KubernetesWatcher
 from sync.net.addresses import AddressSet, network
 from sync.plan.differences import differences
@@ -132,8 +132,8 @@ def grant(plane: ControlPlane, rules: list[dict[str, Any]]) -> None:
     plane.request("POST", f"{RBAC}/clusterrolebindings", binding)
 
 
-def facts(prod: Api) -> ClusterFacts:
-    return reader(prod).facts("firewall.tigera.io/zone")
+def facts(prod: Api, page: int = PAGE) -> ClusterFacts:
+    return reader(prod, page=page).facts("firewall.tigera.io/zone")
 
 
 def networks(*cidrs: str) -> AddressSet:
@@ -200,16 +200,13 @@ def test_the_zones_of_labelled_pods_are_told(prod: Api, calico: ControlPlane) ->
     assert facts(prod).zone_labels == {"wbe": ("default/lost",)}
 
 
-def test_pods_on_every_page_are_seen(
-    prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 2)
+def test_pods_on_every_page_are_seen(prod: Api, calico: ControlPlane) -> None:
     pool(calico, "v4", "10.48.0.0/16")
     for number in range(6):
         pod(calico, f"web-{number}", f"10.48.0.{number}")
-    assert facts(prod).pod_networks == networks("10.48.0.0/16")
+    assert facts(prod, page=2).pod_networks == networks("10.48.0.0/16")
     pod(calico, "web-6", "192.0.2.1")
-    assert "default/web-6" in facts(prod).pod_networks_because
+    assert "default/web-6" in facts(prod, page=2).pod_networks_because
 
 
 # --- nodes and others' policies -------------------------------------------------------------------
@@ -252,15 +249,14 @@ def labelled(plane: ControlPlane, kind: str, name: str, spec: Any = None, **labe
 
 
 def test_sets_of_namespaces_and_host_endpoints_are_told_with_their_labels(
-    prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    prod: Api, calico: ControlPlane
 ) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 1)
     labelled(calico, "NetworkSet", "plain", {"nets": ["192.0.2.0/24"]})
     labelled(calico, "NetworkSet", "pods", {"nets": ["192.0.2.0/24"]}, role="web")
     default = ["projectcalico-default-allow"]
     labelled(calico, "HostEndpoint", "auto", {**HOST, "profiles": default}, role="db")
     labelled(calico, "HostEndpoint", "hand", {**HOST, "profiles": ["edge"]})
-    found = facts(prod)
+    found = facts(prod, page=1)
     assert found.selectable_because == ""
     told = {f"{each.kind} {each.name}": each for each in found.selectable}
     assert {name: each.labels for name, each in told.items()} == {

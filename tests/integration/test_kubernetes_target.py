@@ -14,10 +14,10 @@ from sync.calico.manifest import Manifest
 from sync.calico.names import INSTANCE
 from sync.calico.objects import KINDS
 from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachError
-from sync.clusters.kubernetes import objects
+from sync.clusters.kubernetes import reader as kubernetes_reader
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
-from sync.clusters.kubernetes.objects import KubernetesWriter
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.errors import ClusterError
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import OWNER, SETS, access, api, made, reader, writer
@@ -57,14 +57,11 @@ def test_what_is_created_reads_back_as_it_was_sent(prod: Api) -> None:
     assert found.changed_by == ""
 
 
-def test_an_object_too_many_for_one_page_is_read_too(
-    prod: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 3)
+def test_an_object_too_many_for_one_page_is_read_too(prod: Api) -> None:
     sets = [made(f"pan.g{number}", f"10.0.0.{number}/32") for number in range(10)]
     for each in sets:
         writer(prod).create(each)
-    found = reader(prod).read()
+    found = reader(prod, page=3).read()
     assert [found["GlobalNetworkSet", each.name].manifest for each in sets] == sets
 
 
@@ -486,7 +483,7 @@ def test_a_writer_that_is_to_stop_tries_nothing_again(prod: Api) -> None:
 def test_a_cluster_that_lacks_a_kind_is_not_taken_for_one_without_objects(
     prod: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "KINDS", {**KINDS, "NoSuchKind": "nosuchkinds"})
+    monkeypatch.setattr(kubernetes_reader, "KINDS", {**KINDS, "NoSuchKind": "nosuchkinds"})
     with pytest.raises(ClusterError, match="does not serve NoSuchKind"):
         reader(prod).read()
 

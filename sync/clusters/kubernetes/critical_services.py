@@ -76,7 +76,7 @@ def _read(api: Api, page: int) -> CriticalEndpoints:
     def note(pod: Mapping[str, Any]) -> tuple[()]:
         """Keep one pod of each workload, and all that are at the end of a lifeline.
 
-        A list that has to be begun anew tells of pods twice.
+        A list that has to be begun again has pods twice.
         """
         metadata, spec = pod["metadata"], pod["spec"]
         addresses = _addresses(pod)

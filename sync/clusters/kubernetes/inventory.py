@@ -1,5 +1,5 @@
-"""What a Kubernetes cluster tells beside objects of ours: pods, IPPools, nodes, others' policies,
-and which Calico it runs.
+"""What else a Kubernetes cluster reports: pods, IPPools, nodes, others' policies, and which Calico
+it runs.
 
 Only what is needed is kept of each: a cluster's pods never lie in memory together.
 """
@@ -36,7 +36,7 @@ _DEFAULT_TIER: Final = "default"  # of a policy that names none
 
 
 class _UnknownError(Exception):
-    """A fact that cannot be had; the message says why and what to do."""
+    """A fact that is unknown; the message says why and what to do."""
 
 
 def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
@@ -116,7 +116,7 @@ def _pods(
         if value is not None and not pod["spec"].get("hostNetwork"):
             some = labelled.setdefault(value, [])
             name = f"{metadata['namespace']}/{metadata['name']}"
-            # A list that has to be begun anew tells of pods twice.
+            # A list that has to be begun again has pods twice.
             if len(some) < _EXAMPLES and name not in some:
                 some.append(name)
         return _outside(pod, pools) if pools else iter(())
@@ -196,7 +196,7 @@ def _policies(api: Api, page: int, kind: str) -> list[tuple[str, str]]:
 def _calico(api: Api, page: int) -> tuple[str, dict[str, FelixSettings]]:
     """The version of Calico, and what each FelixConfiguration says of the data plane.
 
-    Environment variables of the calico-node pods go before these, and nobody tells them.
+    Environment variables of the calico-node pods override these, and are not read.
     """
     group = f"/apis/{API_VERSION}"
     versions = api.collected(

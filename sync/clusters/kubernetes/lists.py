@@ -153,7 +153,7 @@ class ListAges:
     def require_new(self, path: str, found: Mapping[str, Any]) -> None:
         """Refuse a list that is older than what was seen, unless for a while nothing newer comes.
 
-        A cluster that was restored from a backup has gone back for good.
+        A cluster that was restored from a backup stays behind permanently.
         """
         metadata = found.get("metadata")
         if not (isinstance(metadata, dict) and str(found.get("kind")).endswith("List")):
@@ -167,7 +167,7 @@ class ListAges:
                     "lags",
                     0,
                 )
-            # All of it has, not this kind alone: the others shall not be waited for one by one.
+            # All kinds have, not this one alone, so the others need no wait of their own.
             self._newest.clear()
             self._lags.clear()
         self._lags.pop(path, None)

@@ -1,6 +1,5 @@
 """Calls to one host of a Panorama: its key, its configuration, and patience."""
 
-import random
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from lxml import etree
 
 from sync.sources.panorama.connection import NoSuchNodeError, PanoramaConnection, PanoramaError
 from sync.sources.panorama.devices import Firewall, Panorama, Xapi
+from sync.transport.backoff import Backoff
 
 _TRIES: Final = 3
 _FIRST_WAIT: Final = 0.5
@@ -93,7 +93,7 @@ class PanoramaHost:
         self, device: Panorama | Firewall, call: Callable[[Xapi], etree._Element]
     ) -> etree._Element:
         """An answer; a call that may succeed later is repeated, a key that ran out made anew."""
-        wait = _FIRST_WAIT
+        backoff = Backoff(_FIRST_WAIT, _LONGEST_WAIT, factor=4)
         renewed = False
         tries_left = _TRIES
         while True:
@@ -111,9 +111,7 @@ class PanoramaHost:
                 hangs = error.late and device is not self._panorama
                 if not error.passing or not tries_left or hangs:
                     raise
-                spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-                self._sleep(max(error.retry_after, wait * spread))
-                wait = min(wait * 4, _LONGEST_WAIT)
+                self._sleep(backoff.wait(error.retry_after))
 
     # --- keys -------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from sync.firewall.parse.document import MAX_BYTES, xml_of
 from sync.firewall.parse.odd_bytes import odd_elements
 from sync.firewall.parse.xml import brief, path
 from sync.redaction import redact
+from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, WatchedConnection, cut_after
 from sync.transport.failures import deepest, own_words, retry_after
 from sync.transport.stopping import Stopping
@@ -33,7 +34,6 @@ AT_ONCE: Final = 5
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 60.0
 _WHOLE_SECONDS: Final = 600.0
-_CHUNK: Final = 1 << 20
 _LONGEST_WAIT: Final = 60.0
 
 # Internal errors; the vendor's API guide, "PAN-OS XML API error codes".
@@ -203,27 +203,18 @@ class PanoramaConnection:
         return body
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float, call: Call) -> bytes:
-        parts, size = [], 0
-        # A head that was cut looks like a whole one.
         self._require_whole(deadline, call)
-        # What is small when compressed may be huge.
-        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        if is_compressed(response):
             raise PanoramaError(
                 f"{self.where} compresses its answers although asked not to, which no Panorama "
                 "does; check what stands at that address"
             )
-        while part := response.read1(_CHUNK):
-            parts.append(part)
-            size += len(part)
-            if size > MAX_BYTES:
-                raise PanoramaError(
-                    f"{self.where} answers with more than {MAX_BYTES:,} bytes, more than any "
-                    "configuration; check what stands at that address"
-                )
-            self._require_whole(deadline, call)
-        # A chunk's length that was cut may look like the last one's.
-        self._require_whole(deadline, call)
-        body = b"".join(parts)
+        body = read_body(response, MAX_BYTES, lambda: self._require_whole(deadline, call))
+        if body is None:
+            raise PanoramaError(
+                f"{self.where} answers with more than {MAX_BYTES:,} bytes, more than any "
+                "configuration; check what stands at that address"
+            )
         if body.count(b"<") > _MAX_TAGS:
             raise PanoramaError(
                 f"{self.where} answers with more than {_MAX_TAGS:,} tags, more than any "

@@ -39,7 +39,7 @@ _WITHOUT_EXPIRY_SECONDS = 60  # how long credentials are used that say nothing o
 class Credentials:
     """What a client shows an API server: a token, a certificate with its key in PEM, or neither.
 
-    From `renew_at` on (`time.monotonic()`) they should be fetched anew; None: only once the API
+    From `renew_at` on (`time.monotonic()`) they are to be fetched again; None: only once the API
     server refuses them.
     """
 
