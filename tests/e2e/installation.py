@@ -159,8 +159,7 @@ class Installation:
         self,
         *arguments: str,
         under: Sequence[str] = (),
-        stdin: Path | None = None,
-        cwd: Path | None = None,
+        cwd: str | Path = "",
         **variables: str,
     ) -> Done:
         """Run `zonebridge` in the directory, through the command `under` where there is one."""
@@ -219,9 +218,9 @@ class Installation:
         return self._run(["bash", "-o", "pipefail", "-c", line], variables)
 
     def _run(
-        self, command: Sequence[str | Path], variables: Mapping[str, str], cwd: Path | None = None
+        self, command: Sequence[str | Path], variables: Mapping[str, str], cwd: str | Path = ""
     ) -> Done:
-        directory, given = cwd or self.directory, environment(**variables)
+        directory, given = self.directory / cwd, environment(**variables)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             # What Python itself reads when it starts, only a new one does.
             if command[0] == COMMAND and all(name.startswith("ZONEBRIDGE_") for name in variables):
@@ -237,8 +236,9 @@ class Installation:
                     timeout=SECONDS,
                     check=False,
                 ).returncode
-            texts = [each.seek(0) or each.read() for each in (out, err)]
-        return Done(code, texts[0].decode(errors="replace"), texts[1].decode())
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(errors="replace"), err.read().decode())
 
     def files(self, name: str) -> list[str]:
         """The manifests of sets in a cluster's directory."""

@@ -26,6 +26,7 @@ from urllib3.exceptions import InsecureRequestWarning, SSLError
 from sync.clusters.kubernetes.auth import kubeconfig
 from sync.clusters.kubernetes.auth.exec_plugin import Credentials
 from sync.clusters.kubernetes.auth.kubeconfig import PARALLEL, Access, Connection, connect
+from sync.errors import ClusterError
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api, made, reader, writer
 
@@ -371,7 +372,7 @@ def test_a_key_of_another_certificate_is_refused(authority: Authority, tmp_path:
         "client-key": str(folder / "server.key"),
     }
     file = written(tmp_path / "k", Server("https://127.0.0.1:1"), authority, user)
-    with pytest.raises(kubeconfig.ClusterError, match="are no pair"), connected(file):
+    with pytest.raises(ClusterError, match="are no pair"), connected(file):
         pass
 
 
@@ -387,7 +388,7 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked(
     )  # fmt: skip
     user = {"client-certificate": str(authority.folder / "sync.pem"), "client-key": str(locked)}
     file = written(tmp_path / "k", Server("https://127.0.0.1:1"), authority, user)
-    with pytest.raises(kubeconfig.ClusterError, match="without a password"), connected(file):
+    with pytest.raises(ClusterError, match="without a password"), connected(file):
         pass
 
 

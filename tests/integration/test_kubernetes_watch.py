@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,7 @@ def watched(watching: Api, pace: Pace = QUICK) -> Iterator[Told]:
     told, stopping = Told(), threading.Event()
     KubernetesWatcher(watching, OWNER, pace).watch(told.changed, told.labelled, told.miss, stopping)
     try:
-        until(lambda: told.missed >= len(watcher.KINDS) + len(watcher.SELECTABLE))
+        until(lambda: told.missed >= len(KINDS) + len(watcher.SELECTABLE))
         yield told
     finally:
         stopping.set()
@@ -271,18 +271,17 @@ class Interfered(Api):
         self._answer = answer
         self.streams = 0
 
+    @contextmanager
     def stream(
         self, path: str, query: Mapping[str, str | int], silence: float, longest: float
-    ) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
         self.streams += 1
         changed = dict(query)
         lines = self._answer(path, changed)
         if lines is None:
-            return super().stream(path, changed, silence, longest)
-        return self._said(lines)
-
-    @contextmanager
-    def _said(self, lines: list[Any]) -> Iterator[urllib3.BaseHTTPResponse]:
+            with super().stream(path, changed, silence, longest) as answer:
+                yield answer
+            return
         written = b"".join(
             each if isinstance(each, bytes) else orjson.dumps(each) + b"\n" for each in lines
         )

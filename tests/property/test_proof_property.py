@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from sync.net.addresses import AddressSet, network
+from sync.verify.compare import Difference
 from sync.verify.profiles import DeviceGroup
-from sync.verify.proof import Difference, Proof, Settings, prove
+from sync.verify.proof import Proof, Settings, prove
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ICMP, ICMP6, ORACLES, End, Flow, Oracle
@@ -62,8 +62,7 @@ def groups_of(one: Judged) -> list[DeviceGroup]:
 
 def settings_of(one: Judged) -> Settings:
     made = one.case
-    pods = made.pod_cidrs and AddressSet.union(map(network, made.pod_cidrs))
-    return Settings(made.rules, made.zones, pods, made.registered_known)
+    return Settings(made.rules, made.zones, made.pods_in, made.registered_known)
 
 
 def proof_of(one: Judged, documents: Sequence[Document]) -> Proof:

@@ -7,6 +7,7 @@ taken up again, turned back, or refused for good.
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_negated_allow_takes_over_what_a_quarantine_lets_go() -> None:
 
 
 @pytest.mark.parametrize("action", ["allow", "deny"])
-def test_a_rule_is_negated_while_its_group_changes(action: str) -> None:
+def test_a_rule_is_negated_while_its_group_changes(action: Literal["allow", "deny"]) -> None:
     plain = replace(CLIENTS, action=action)
     within = Says("all", "allow", ("users",), ("web",))
     one, two = (

@@ -16,7 +16,6 @@ import pytest
 
 from sync.firewall.effective import EffectiveRule
 from sync.firewall.zone_networks import Derived
-from sync.net.addresses import AddressSet, network
 from sync.queries.verification import Verified, verified
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
@@ -131,7 +130,7 @@ def options_of(made: Case) -> Options:
         owner=OWNER,
         rules=made.rules,
         zones=made.zones,
-        pod_cidrs=AddressSet.union(map(network, made.pod_cidrs)) if made.pod_cidrs else None,
+        pod_cidrs=made.pods_in,
     )
 
 

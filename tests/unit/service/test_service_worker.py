@@ -138,8 +138,7 @@ class World:
     def idle(self) -> bool:
         """Whether nothing is left to look at."""
         worker = self.worker
-        [holding] = [each for each in self.store.leases() if each.name == "prod"] or [None]
-        return bool(holding) and not (
+        return "prod" in [each.name for each in self.store.leases()] and not (
             worker._seen or worker._beside or worker._unseen or worker._reasons
         )
 
