@@ -82,7 +82,7 @@ image:
 
 # Built twice, compared and unpacked once for each change of what it holds, and then kept.
 image-for-tests: $(READY)
-	$(BIN)/python tests/image/build.py
+	$(BIN)/python -m tests.image.build
 
 bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.reading
