@@ -40,7 +40,7 @@ _SUFFIX = ".yaml"
 _TEMPORARY = ".zonebridge-"
 _LEFT = re.compile(re.escape(_TEMPORARY) + r"[0-9a-f]{16}")
 _CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
-_LOOK_SECONDS = 2.0  # between two looks at a directory that is watched
+LOOK_SECONDS = 2.0  # between two looks at a directory that is watched
 # Far above any object of ours; a larger file is somebody else's.
 _MAX_BYTES = 4 * 1024 * 1024
 
@@ -205,7 +205,7 @@ class ManifestsWatcher:
                 if now != seen:
                     missed()
                 seen = now
-                if stopping.wait(_LOOK_SECONDS):
+                if stopping.wait(LOOK_SECONDS):
                     return
 
         Thread(target=look, name=f"watch {self._path}", daemon=True).start()

@@ -31,8 +31,8 @@ GAP: Final = 10_000
 """Between the orders of a chain's policies; its zone decides where in the gap."""
 
 # A part ends on average after this many rules of the firewall past the least.
-_LEAST_RULES: Final = 96
-_ONE_IN: Final = 64
+LEAST_RULES: Final = 96
+ONE_IN: Final = 64
 # What a policy holds besides its rules: metadata, selector and spec.
 _OVERHEAD: Final = 8 * 1024
 # What a rule takes besides its ends and annotations: keys, protocol, rank.
@@ -180,7 +180,7 @@ class _Open:
         return position
 
     def ends_with(self, identity: str) -> bool:
-        return self.rules >= _LEAST_RULES and zlib.crc32(identity.encode()) % _ONE_IN == 0
+        return self.rules >= LEAST_RULES and zlib.crc32(identity.encode()) % ONE_IN == 0
 
     def part(self) -> Part:
         return Part(tuple(self._found["egress"]), tuple(self._found["ingress"]))

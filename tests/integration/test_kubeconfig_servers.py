@@ -126,7 +126,7 @@ def test_a_pod_reaches_its_own_cluster(
     host, port = calico.url.removeprefix("https://").split(":")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
-    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
     (tmp_path / "ca.crt").write_bytes(calico.ca_file.read_bytes())
     (tmp_path / "token").write_text(calico.guest_token)
     assert status(None) == 403

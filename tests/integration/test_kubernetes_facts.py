@@ -203,7 +203,7 @@ def test_the_zones_of_labelled_pods_are_told(prod: Api, calico: ControlPlane) ->
 def test_pods_on_every_page_are_seen(
     prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 2)
+    monkeypatch.setattr(objects, "PAGE", 2)
     pool(calico, "v4", "10.48.0.0/16")
     for number in range(6):
         pod(calico, f"web-{number}", f"10.48.0.{number}")
@@ -254,7 +254,7 @@ def labelled(plane: ControlPlane, kind: str, name: str, spec: Any = None, **labe
 def test_sets_of_namespaces_and_host_endpoints_are_told_with_their_labels(
     prod: Api, calico: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 1)
+    monkeypatch.setattr(objects, "PAGE", 1)
     labelled(calico, "NetworkSet", "plain", {"nets": ["192.0.2.0/24"]})
     labelled(calico, "NetworkSet", "pods", {"nets": ["192.0.2.0/24"]}, role="web")
     default = ["projectcalico-default-allow"]

@@ -19,8 +19,8 @@ from zonebridge_simulator.authority import Authority
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change is believed when it is seen a second time, at the next request."""
-    monkeypatch.setattr(renewal, "_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(renewal, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(renewal, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(renewal, "SETTLE_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_what_is_created_reads_back_as_it_was_sent(prod: Api) -> None:
 def test_an_object_too_many_for_one_page_is_read_too(
     prod: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 3)
+    monkeypatch.setattr(objects, "PAGE", 3)
     sets = [made(f"pan.g{number}", f"10.0.0.{number}/32") for number in range(10)]
     for each in sets:
         writer(prod).create(each)

@@ -646,7 +646,7 @@ def test_an_answer_without_end_is_not_kept(
 def test_an_answer_of_tags_alone_is_not_parsed(
     panorama: Panorama, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_MAX_TAGS", 1000)
+    monkeypatch.setattr(connection, "MAX_TAGS", 1000)
     panorama.fail(every, Body(b"<a>" + b"<b/>" * 1000 + b"</a>"))
     assert "more than 1,000 tags" in str(error_of(lambda: client.dns))
     assert client.dns == "10.0.0.53"

@@ -383,7 +383,7 @@ def test_who_had_no_time_left_is_fetched_in_the_next_round(
     assert first[last.url] == External(problem="was not fetched yet")
     assert reader.lists.due()
     # Time enough now, however slow the machine is.
-    reader.lists._round_seconds = 120
+    reader.lists.round_seconds = 120
     for number in range(8):
         server.pages[f"/slow-{number}"] = b"10.0.0.2"
     assert reader.lists.answers([*slow, last])[last.url] == External(holding("10.0.0.1"))

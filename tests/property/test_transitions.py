@@ -121,9 +121,9 @@ def test_a_plan_that_forgets_what_waits_is_found_out(
         case "held":
             monkeypatch.setattr(Plan, "unwritten", lambda self: Unwritten(self._selections))
         case "sets":
-            monkeypatch.setattr(Unwritten, "_stops_set", lambda *_: "")
+            monkeypatch.setattr(Unwritten, "stops_set", lambda *_: "")
         case _:
-            monkeypatch.setattr(Unwritten, "_open_up", lambda *_: None)
+            monkeypatch.setattr(Unwritten, "open_up", lambda *_: None)
     assert any(complaint for seed in range(100) for _, complaint in held_up(seed, times=3)), (
         "no state is open, as if nothing had been forgotten"
     )

@@ -41,8 +41,8 @@ Rules = Mapping[str, Sequence[EffectiveRule]]
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few rules, so that a zone has several policies."""
-    monkeypatch.setattr(chains, "_LEAST_RULES", 3)
-    monkeypatch.setattr(chains, "_ONE_IN", 2)
+    monkeypatch.setattr(chains, "LEAST_RULES", 3)
+    monkeypatch.setattr(chains, "ONE_IN", 2)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 _GROUP = f"/apis/{API_VERSION}"
 _MIGRATION = "migration.projectcalico.org"
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
-_PAGE = 500
+PAGE = 500
 _TRIES = 6
 # A field that this Calico does not know would otherwise be dropped without a word, and a rule that
 # lost one allows more.
@@ -98,25 +98,25 @@ class KubernetesReader:
             return {
                 (kind, document["metadata"]["name"]): live_object(kind, document, self._owner)
                 for kind in KINDS
-                for document in self._api.collected(_path(kind), kind, _whole, page=_PAGE)
+                for document in self._api.collected(_path(kind), kind, _whole, page=PAGE)
             }
 
     def facts(self, zone_label: str) -> ClusterFacts:
         """What pods, IPPools, nodes and namespaced policies there are, and others' sets."""
         with self._sensible():
-            facts = read_facts(self._api, zone_label, page=_PAGE)
-            others, because = read_selectable(self._api, page=_PAGE)
+            facts = read_facts(self._api, zone_label, page=PAGE)
+            others, because = read_selectable(self._api, page=PAGE)
             return replace(facts, selectable=others, selectable_because=because)
 
     def lifelines(self) -> CriticalEndpoints:
         """Its DNS and API server, and a pod of each workload."""
         with self._sensible():
-            return read_lifelines(self._api, page=_PAGE)
+            return read_lifelines(self._api, page=PAGE)
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
         """The pods with one of these addresses."""
         with self._sensible():
-            return read_pods_at(self._api, addresses, page=_PAGE)
+            return read_pods_at(self._api, addresses, page=PAGE)
 
     @contextmanager
     def _sensible(self) -> Iterator[None]:
@@ -419,7 +419,7 @@ def _refuse_migration(api: Api, version: str) -> None:
     """
     path = f"/apis/{version}/datastoremigrations"
     try:
-        found = api.collected(path, "DatastoreMigration", _whole, page=_PAGE)
+        found = api.collected(path, "DatastoreMigration", _whole, page=PAGE)
     except ApiError as error:
         if error.status != HTTPStatus.FORBIDDEN:
             raise

@@ -41,7 +41,7 @@ _PAGE = 500
 _LEAST_SECONDS = 0.1  # that a watch is listened to
 _PART_BYTES = 64 * 1024
 # An object has 1.5 MiB at most, by etcd's default; its JSON may be longer.
-_EVENT_BYTES = 16 * 1024 * 1024
+EVENT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ class _Followed:
         """Hold a watch to sending events: bytes alone, blank lines perhaps, tell nothing."""
         if self._clock() - self._heard_at >= self._pace.silence:
             raise self._broken("sends no events and no bookmarks")
-        if unfinished > _EVENT_BYTES:
+        if unfinished > EVENT_BYTES:
             raise self._broken("sends what is too long for an event")
 
     def _take(self, event: Any) -> None:

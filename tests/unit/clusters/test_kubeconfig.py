@@ -355,7 +355,7 @@ def test_a_proxy_of_the_environment_is_used_unless_no_proxy_says_otherwise(
 def test_outside_a_pod_the_message_says_what_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     remedy = r"name clusters\[\]\.kubeconfig, or run in a pod"
     with pytest.raises(ClusterError, match=remedy):

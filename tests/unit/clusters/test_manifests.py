@@ -422,7 +422,7 @@ def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> Non
 def test_a_directory_that_can_be_read_again_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifests, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(manifests, "LOOK_SECONDS", 0.01)
     folder.parent.mkdir()
     folder.write_text("no directory")
     stopping, missed, back = threading.Event(), threading.Event(), threading.Event()

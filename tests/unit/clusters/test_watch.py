@@ -38,7 +38,7 @@ _Watch = Sequence[_Part] | Exception
 def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
     monkeypatch.setattr(watch, "SELECTABLE", {})
-    monkeypatch.setattr(watch, "_EVENT_BYTES", 1_000)
+    monkeypatch.setattr(watch, "EVENT_BYTES", 1_000)
 
 
 class Clock:
@@ -465,7 +465,7 @@ WRONG: dict[str, tuple[bytes, WatchNotice]] = {
 def test_what_was_not_asked_for_ends_the_watch_and_moves_nothing(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "_EVENT_BYTES", 100_000)
+    monkeypatch.setattr(watch, "EVENT_BYTES", 100_000)
     line, ends = WRONG[how]
     watches = iter([(line, event("ADDED", an_object("pan.b", 9)), 1_000.0)])
     api = Scripted(Clock(30), watches=lambda: next(watches, (50.0,))).watched()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from sync.cli.main import _COMMANDS
+from sync.cli.main import COMMANDS
 from sync.plan.guards import Blocker
 from sync.plan.plan import Plan
 from sync.reconcile.result import Result
@@ -207,7 +207,7 @@ def test_commands_that_runbooks_name_are_there() -> None:
     named = {*re.findall(r"`zonebridge ([a-z]+)(?: ([a-z]+)|(?: --[a-z]+)*)[ `]", text)}
     assert ("audit", "list") in named
     for name, below in named:
-        command = getattr(importlib.import_module(_COMMANDS[name]), name)
+        command = getattr(importlib.import_module(COMMANDS[name]), name)
         assert not below or below in command.commands
 
 

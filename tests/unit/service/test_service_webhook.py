@@ -71,9 +71,9 @@ class Calls:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_GRACE_SECONDS", 0)
-    monkeypatch.setattr(webhook, "_FIRST_RETRY", 0.01)
-    monkeypatch.setattr(webhook, "_LAST_RETRY", 0.02)
+    monkeypatch.setattr(webhook, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(webhook, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(webhook, "LAST_RETRY", 0.02)
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def test_that_all_is_well_from_the_start_is_no_news() -> None:
 
 
 def test_what_is_over_before_it_was_told_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_GRACE_SECONDS", 3600)
+    monkeypatch.setattr(webhook, "GRACE_SECONDS", 3600)
     calls = Calls()
     with told(calls) as made:
         made.tell(FAILED)
@@ -169,7 +169,7 @@ def test_a_failure_that_may_have_arrived_is_followed_by_its_end() -> None:
 
 
 def test_a_message_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_LAST_RETRY", 3600)
+    monkeypatch.setattr(webhook, "LAST_RETRY", 3600)
 
     class Picky(Calls):
         def __call__(self, identity: str, body: bytes, seconds: float) -> None:
@@ -230,7 +230,7 @@ def test_nobody_waits_for_it_and_the_newest_of_each_is_all_that_waits() -> None:
 
 
 def test_the_end_waits_for_a_quick_one_and_for_no_slow_one(monkeypatch: Any) -> None:
-    monkeypatch.setattr(webhook, "_GRACE_SECONDS", 3600)
+    monkeypatch.setattr(webhook, "GRACE_SECONDS", 3600)
     quick, slow = Calls(), Calls()
     with told(quick) as made:
         made.tell(FAILED)

@@ -35,7 +35,7 @@ from sync.errors import ClusterError
 PARALLEL = 24
 """Connections to one API server that are kept open: those of all writers, and watches."""
 
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MAX_BYTES = 1024 * 1024
 _MOST_NAMED = 10
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
@@ -191,7 +191,7 @@ def connect(access: Access) -> Connection:
     """
     try:
         if access.kubeconfig is None:
-            source, folder = "the pod's service account", _SERVICE_ACCOUNT
+            source, folder = "the pod's service account", SERVICE_ACCOUNT
             files: dict[Path, str] = {}
             cluster, user = _service_account()
         else:
@@ -250,14 +250,14 @@ def _service_account() -> tuple[_Cluster, _User]:
     """
     host = environ.get("KUBERNETES_SERVICE_HOST")
     port = environ.get("KUBERNETES_SERVICE_PORT")
-    token = _SERVICE_ACCOUNT / "token"
+    token = SERVICE_ACCOUNT / "token"
     if not (host and port and token.is_file()):
         raise ClusterError(
             "there is none here; name clusters[].kubeconfig, or run in a pod with "
             "automountServiceAccountToken"
         )
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    authority = str(_SERVICE_ACCOUNT / "ca.crt")
+    authority = str(SERVICE_ACCOUNT / "ca.crt")
     cluster = _Cluster.model_validate({"server": server, "certificate-authority": authority})
     return cluster, _User.model_validate({"tokenFile": str(token)})
 

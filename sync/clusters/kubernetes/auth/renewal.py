@@ -15,8 +15,8 @@ import structlog
 from sync.clusters.kubernetes.auth.kubeconfig import Connection, digests
 from sync.errors import ClusterError
 
-_LOOK_SECONDS = 10.0  # between two looks, well within what credentials are renewed early
-_SETTLE_SECONDS = 2.0  # that a changed file must stay as it is to be believed
+LOOK_SECONDS = 10.0  # between two looks, well within what credentials are renewed early
+SETTLE_SECONDS = 2.0  # that a changed file must stay as it is to be believed
 
 
 class Renewal:
@@ -39,7 +39,7 @@ class Renewal:
         """A new connection, from what the files hold now; `ClusterError` if there can be none."""
         found = self._connect()
         self._changed = {}
-        self._look_at = self._clock() + _LOOK_SECONDS
+        self._look_at = self._clock() + LOOK_SECONDS
         if self._warned:
             self._log.info("credentials followed again")
         self._warned = ""
@@ -50,14 +50,14 @@ class Renewal:
         now = self._clock()
         if now < self._look_at:
             return known
-        self._look_at = now + _LOOK_SECONDS
+        self._look_at = now + LOOK_SECONDS
         ending = known.renew_at is not None and now >= known.renew_at
         found = digests(known.files)
         changed = found != known.files
         seen_before = found == self._changed
         self._changed = found
         if changed and not seen_before:
-            self._look_at = now + _SETTLE_SECONDS
+            self._look_at = now + SETTLE_SECONDS
             return known
         if not (changed or ending):
             return known
