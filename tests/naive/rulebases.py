@@ -131,7 +131,7 @@ class Case:
 
     def seen(self, group: str) -> EffectiveDeviceGroup:
         """A device group with what its configuration does not hold, as it is translated."""
-        return as_known(effective(self.configuration, group), _snapshot(self))
+        return as_known(effective(self.configuration, group), snapshot_of(self))
 
     @cached_property
     def firewalls(self) -> list[Firewall]:
@@ -278,7 +278,7 @@ def _told(random: Random, groups: Sequence[str], tame: bool) -> Told:
     return Told(registered, {} if tame else names, lists)
 
 
-def _snapshot(case: Case) -> Snapshot:
+def snapshot_of(case: Case) -> Snapshot:
     """The same as a source gives it."""
 
     def sets(texts: Iterable[str]) -> AddressSet:

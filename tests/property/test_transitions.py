@@ -119,7 +119,8 @@ def test_a_plan_that_forgets_what_waits_is_found_out(
 ) -> None:
     match forgotten:
         case "held":
-            monkeypatch.setattr(Plan, "unwritten", lambda self: Unwritten(self._selections))
+            unwritten = Plan.unwritten
+            monkeypatch.setattr(Plan, "unwritten", lambda self: unwritten(replace(self, held=())))
         case "sets":
             monkeypatch.setattr(Unwritten, "stops_set", lambda *_: "")
         case _:

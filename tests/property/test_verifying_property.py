@@ -26,8 +26,8 @@ from sync.translate.network_sets import Target
 from tests.memory import MemoryCluster
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import ORACLES, End, Flow
-from tests.naive.rulebases import Case, _snapshot, case
-from tests.property.test_proof_property import Mutant, _allows, untrue
+from tests.naive.rulebases import Case, case, snapshot_of
+from tests.property.test_proof_property import Mutant, one_allows, untrue
 from tests.property.test_translation_property import Judged
 
 SEEDS = range(200, 210)
@@ -80,7 +80,7 @@ class Between:
     def _anyone_allows(self, local: End, flow: Flow) -> bool:
         """Whether, in some truth about what nobody knows, every device group allows it here."""
         return any(
-            all(_allows(firewall, local, flow, oracle) for firewall in self.case.firewalls)
+            all(one_allows(firewall, local, flow, oracle) for firewall in self.case.firewalls)
             for oracle in ORACLES
         )
 
@@ -191,7 +191,7 @@ def betweens(seed: int, store: Store) -> Iterator[Between]:
             patch.setattr(
                 "sync.reconcile.device_groups.derived", lambda _, name: derived_of(made, name)
             )
-            found = verified(cluster, {"panorama": _snapshot(made)}, store, options_of(made))
+            found = verified(cluster, {"panorama": snapshot_of(made)}, store, options_of(made))
         yield Between(made, shall, tuple(stands.values()), found)
 
 
