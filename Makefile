@@ -53,7 +53,7 @@ demo-live: $(READY)
 	@$(BIN)/python config/demo/live.py
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal tests/unit
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal --hypothesis-profile quick tests/unit
 
 test: lint controlplane image-for-tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not soak" tests
