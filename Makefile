@@ -53,7 +53,7 @@ demo-live: $(READY)
 	@$(BIN)/python config/demo/live.py
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal tests/unit
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) --dist worksteal --hypothesis-profile quick tests/unit
 
 test: lint controlplane image-for-tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not soak" tests
@@ -82,7 +82,7 @@ image:
 
 # Built twice, compared and unpacked once for each change of what it holds, and then kept.
 image-for-tests: $(READY)
-	$(BIN)/python tests/image/build.py
+	$(BIN)/python -m tests.image.build
 
 bench: $(READY) controlplane
 	$(BIN)/python -m benchmarks.reading

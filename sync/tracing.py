@@ -55,7 +55,7 @@ _UNTOLD: Final = _Untold()
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
-class _Tracing:
+class Tracing:
     """Who makes spans, if anybody does."""
 
     tracer: "Tracer | None" = None
@@ -85,13 +85,13 @@ def step(name: str, **attributes: str | int) -> Iterator[Step]:
 
 @contextmanager
 def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Step]:
-    if _Tracing.tracer is None:
+    if Tracing.tracer is None:
         yield _UNTOLD
         return
     from opentelemetry.trace import StatusCode
 
     # What an error says stays in the log and in the trail: it may quote what a server said.
-    with _Tracing.tracer.start_as_current_span(
+    with Tracing.tracer.start_as_current_span(
         name,
         attributes={f"zonebridge.{key}": value for key, value in attributes.items()},
         record_exception=False,
@@ -111,11 +111,11 @@ def tracing(environ: Mapping[str, str], version: str) -> Iterator[None]:
     if provider is None:
         yield
         return
-    _Tracing.tracer = provider.get_tracer("zonebridge", version)
+    Tracing.tracer = provider.get_tracer("zonebridge", version)
     try:
         yield
     finally:
-        _Tracing.tracer = None
+        Tracing.tracer = None
         # A collector that hangs shall not hold up the end.
         ending = threading.Thread(target=provider.shutdown, name="tracing", daemon=True)
         ending.start()

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.kubernetes_cluster import _program
+from tests.kubernetes_cluster import program
 
 CHART = Path(__file__).parent.parent / "helm" / "zonebridge"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -27,11 +27,11 @@ GLOBAL = {
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run helm away from the developer's settings. Skips, or fails in CI, where it is not built."""
-    program = _program("helm")
+    helm = program("helm")
     with tempfile.TemporaryDirectory() as home:
         places = {f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}
         return subprocess.run(
-            [program, *arguments],
+            [helm, *arguments],
             env={"PATH": os.environ["PATH"], "HOME": home, **places},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -351,7 +351,7 @@ class _Server(ThreadingHTTPServer):
         with suppress(OSError):
             secured = self.context.wrap_socket(request, server_side=True)
             with secured:
-                super().finish_request(secured, client_address)  # type: ignore[arg-type]  # a socket
+                super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no news here."""

@@ -110,7 +110,8 @@ class Pod:
         assert not {"command", "envFrom", "workingDir"} & container.keys()
         version = self.image.config["Labels"]["org.opencontainers.image.version"]
         assert container["image"].endswith(f"zonebridge:{version}")
-        readable, writable = {}, {}
+        readable: dict[str, Path] = {}
+        writable: dict[str, Path] = {}
         if self.spec["automountServiceAccountToken"]:
             readable[ACCOUNT] = self._volume(ACCOUNT)
         for mount in container["volumeMounts"]:

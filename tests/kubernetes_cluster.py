@@ -184,7 +184,7 @@ class _Servers:
     def _run(self, name: str, *arguments: str) -> None:
         with self._log(name).open("wb") as log:
             process = subprocess.Popen(
-                [_program(name), *arguments],
+                [program(name), *arguments],
                 cwd=self.directory,
                 env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "TZ": "UTC"},
                 stdin=subprocess.DEVNULL,
@@ -451,7 +451,7 @@ def install_old(plane: ControlPlane) -> None:
 def started() -> Iterator[ControlPlane]:
     """A control plane of its own, for as long as the context lasts."""
     for name in ("etcd", "kube-apiserver"):
-        _program(name)
+        program(name)
     for _ in range(PORT_TRIES):
         with contextlib.suppress(_PortTakenError), _directory() as (directory, guard):
             plane = _prepare(directory, guard)
@@ -489,7 +489,7 @@ def _prepare(directory: Path, guard: subprocess.Popen[bytes]) -> ControlPlane:
             [(admin, ADMIN, "uid-admin", "system:masters"), (guest, GUEST, "uid-guest")]
         )
     (directory / "audit.yaml").write_text(yaml.safe_dump(_AUDITED))
-    port, etcd_port = _free_ports(2)
+    port, etcd_port = free_ports(2)
     return ControlPlane(
         url=f"https://127.0.0.1:{port}",
         directory=directory,
@@ -501,7 +501,7 @@ def _prepare(directory: Path, guard: subprocess.Popen[bytes]) -> ControlPlane:
     )
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     try:
         path = find(name)
         reason = f"{name} is not built: run `python tests/controlplane/build.py`"
@@ -514,7 +514,7 @@ def _program(name: str) -> str:
     pytest.skip(f"cluster tests are skipped: {reason}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports below those that systems hand out, so that no connection takes one in an outage."""
     found: list[int] = []
     for port in random.SystemRandom().sample(range(20_000, 32_000), 1_000):

@@ -499,8 +499,8 @@ def synced(
 def small_parts(least: int) -> Iterator[None]:
     """Parts of a few rules instead of a hundred and more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chains, "_LEAST_RULES", least)
-        patch.setattr(chains, "_ONE_IN", 2)
+        patch.setattr(chains, "LEAST_RULES", least)
+        patch.setattr(chains, "ONE_IN", 2)
         yield
 
 

@@ -69,8 +69,12 @@ def service(name: str, port: str, protocol: str = "tcp", source_port: str = "") 
     return Word("service", entry(name, tag("protocol", tag(protocol, ports))))
 
 
-def rule(name: str, *extra: str, rulebase: str = "pre", **lists: Sequence[str] | str) -> Word:
-    """A security rule: lists as lists, everything else as text; `from_`, `rule_type` by tag."""
+def rule(name: str, *extra: str, **lists: Sequence[str] | str) -> Word:
+    """A security rule: lists as lists, everything else as text; `from_`, `rule_type` by tag.
+
+    It stands in the pre-rulebase, or in the one that `rulebase` names.
+    """
+    rulebase = lists.pop("rulebase", "pre")
     inner = [
         text(key.strip("_").replace("_", "-"), value)
         if isinstance(value, str)

@@ -17,7 +17,7 @@ import structlog
 
 from sync.transport.stopping import Stopping
 
-_END_SECONDS = 25.0
+END_SECONDS = 25.0
 """How long an end in good order may take: Kubernetes kills after 30."""
 
 
@@ -80,7 +80,7 @@ def _note(
             # Threads may wait for a server: nobody waits for them. No record is lost by it.
             os._exit(128 + number)
         found.received = number
-        end = Timer(_END_SECONDS, _leave, [number])
+        end = Timer(END_SECONDS, _leave, [number])
         end.daemon = True
         end.start()
         found.stopping.set()

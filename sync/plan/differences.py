@@ -94,34 +94,34 @@ def differences(
         holds = found.manifest if found else None
         if wanted is None:
             if gone := holds or (wrote if found is None else None):
-                changes.append(_change(gone, None, Cause.CONFIGURATION))
+                changes.append(change_between(gone, None, Cause.CONFIGURATION))
             elif wrote:
-                lost.append(_change(wrote, None, Cause.DRIFT))
+                lost.append(change_between(wrote, None, Cause.DRIFT))
         elif found is not None and holds is None:
             # Asked for, so never drift: `drift: report` would leave it.
             theirs = found.stands
             if theirs and (adopt or (*key, theirs.digest) in asked):
-                changes.append(_change(theirs, wanted, Cause.CONFIGURATION))
+                changes.append(change_between(theirs, wanted, Cause.CONFIGURATION))
             else:
                 adoptable = theirs is not None
-                held.append(_change(theirs, wanted, Cause.DRIFT, found.changed_by))
+                held.append(change_between(theirs, wanted, Cause.DRIFT, found.changed_by))
                 blockers.append(foreign_object(*key, found.foreign_because, adoptable=adoptable))
         elif holds == wanted and key not in anew:
             unchanged += 1
             if wrote != wanted:
-                adopted.append(_change(wrote, wanted, Cause.DRIFT))
+                adopted.append(change_between(wrote, wanted, Cause.DRIFT))
         else:
             # As above: what was asked for is no drift.
             drifted = wrote == wanted and key not in anew
             cause = Cause.DRIFT if drifted else Cause.CONFIGURATION
             hand = found.changed_by if found and cause is Cause.DRIFT else ""
-            changes.append(_change(holds, wanted, cause, hand))
+            changes.append(change_between(holds, wanted, cause, hand))
     return Differences(
         tuple(changes), tuple(adopted), tuple(lost), tuple(blockers), unchanged, tuple(held)
     )
 
 
-def _change(
+def change_between(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
     """A change with the groups and the rules that its objects say they are made of."""

@@ -158,9 +158,9 @@ class Unwritten:
             for key in chains - self._late:
                 self._keep(key)
         if change.cause is Cause.DRIFT and change.kind != "Tier":
-            self._open_up(chains)
+            self.open_up(chains)
 
-    def _open_up(self, chains: Iterable[ChainKey]) -> None:
+    def open_up(self, chains: Iterable[ChainKey]) -> None:
         """Someone else has what chains depend on: they deny neither the old flows nor the desired.
 
         What stands around the chains of a tier denies at the other end what these begin to pass.
@@ -202,7 +202,7 @@ class Unwritten:
             return self._stops_policy(change)
         if change.kind == "Tier":
             return self._stops_tier(change)
-        return self._stops_set(change)
+        return self.stops_set(change)
 
     def _stops_tier(self, change: Change) -> str:
         if change.after is None and change.name in self._occupied_tiers:
@@ -238,7 +238,7 @@ class Unwritten:
                 return "a policy before it was not written"
         return ""
 
-    def _stops_set(self, change: Change) -> str:
+    def stops_set(self, change: Change) -> str:
         """Why a set has to stay as it is. What it only loses, no policy can allow by it."""
         if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""

@@ -32,9 +32,9 @@ from sync.service.sources import PolledSource
 from sync.store import Store
 from sync.transport.spreading import sooner
 
-_SETTLE_SECONDS = 0.5
-_LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the cluster
-_STORE_SECONDS = 5.0  # until a store that failed is asked again
+SETTLE_SECONDS = 0.5
+LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the cluster
+STORE_SECONDS = 5.0  # until a store that failed is asked again
 _FIRST_REPAIR = 1.0
 _LAST_REPAIR = 60.0
 _RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
@@ -62,7 +62,7 @@ class ClusterCaller:
     _reasons: set[str] = field(default_factory=set)
     _seen: dict[Key, str] = field(default_factory=dict)
     _look_at: float = -math.inf
-    _resync_at: float = math.inf
+    resync_at: float = math.inf
     _return_at: float = -math.inf
     _repair_seconds: float = _FIRST_REPAIR
     _repair_at: float = -math.inf
@@ -108,7 +108,7 @@ class ClusterCaller:
                 if str(error) != self._store_error:
                     self._log.error("the store fails", error=str(error))
                 self._store_error = str(error)
-                self.stopping.wait(_STORE_SECONDS)
+                self.stopping.wait(STORE_SECONDS)
             else:
                 self._store_error = ""
 
@@ -123,15 +123,15 @@ class ClusterCaller:
                 now = self.clock()
                 polled = all(source.attempted for source in self.sources.values())
                 looks = self._seen and now >= max(self._look_at, self._repair_at)
-                if polled and (self._reasons or looks or now >= self._resync_at):
+                if polled and (self._reasons or looks or now >= self.resync_at):
                     break
-                due = [1.0 if not polled else self._resync_at - now]
+                due = [1.0 if not polled else self.resync_at - now]
                 if self._seen:
                     due.append(max(self._look_at, self._repair_at) - now)
                 wait = max(min(due), 0.01)
                 self._moved.wait(wait if wait < math.inf else None)
         # One hand often moves many objects: they are looked at together.
-        self.stopping.wait(_SETTLE_SECONDS)
+        self.stopping.wait(SETTLE_SECONDS)
 
     def _look(self) -> None:
         """Find the reasons in what was seen and in the time."""
@@ -139,7 +139,7 @@ class ClusterCaller:
         if self._seen and now >= max(self._look_at, self._repair_at):
             if self._at_work():
                 # What it writes is not in the trail as written yet.
-                self._look_at = now + _LOOK_SECONDS
+                self._look_at = now + LOOK_SECONDS
             else:
                 with self._moved:
                     seen, self._seen = self._seen, {}
@@ -156,11 +156,11 @@ class ClusterCaller:
                     longer = min(2 * self._repair_seconds, _LAST_REPAIR)
                     self._repair_seconds = _FIRST_REPAIR if quiet else longer
                     self._repair_at = now + self._repair_seconds
-        if now >= self._resync_at:
+        if now >= self.resync_at:
             interval = self.resync_interval.total_seconds()
             # Another replica may have had it read meanwhile.
             left = sooner(interval) - self._seconds_since_sync()
-            self._resync_at = now + max(left, _LOOK_SECONDS)
+            self.resync_at = now + max(left, LOOK_SECONDS)
             if left <= 0:
                 self.wake("resync")
 
@@ -179,7 +179,7 @@ class ClusterCaller:
         self._log.info("called for a sync", because=sorted(reasons))
         interval = self.resync_interval.total_seconds()
         # Several clusters shall not be read in step.
-        self._resync_at = self.clock() + sooner(interval)
+        self.resync_at = self.clock() + sooner(interval)
 
     def _at_work(self) -> bool:
         """Whether somebody has the cluster's lease."""

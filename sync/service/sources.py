@@ -28,7 +28,7 @@ class PolledSource:
     succeeded: float = 0.0
     error: SourceError | None = None
     snapshot: Snapshot | None = None
-    _succeeded_at: float = field(default=-math.inf, repr=False)  # by `time.monotonic()`
+    succeeded_at: float = field(default=-math.inf, repr=False)  # by `time.monotonic()`
     _revision: str | None = field(default=None, repr=False)
     _kept: Snapshot | None = field(default=None, repr=False)
     _kept_at: float = field(default=0.0, repr=False)
@@ -41,9 +41,9 @@ class PolledSource:
     def age(self) -> float:
         """Seconds since the last good answer was given, also if the clock was set back since."""
         by_clock = time.time() - self.succeeded
-        if self._succeeded_at == -math.inf:
+        if self.succeeded_at == -math.inf:
             return by_clock
-        return max(by_clock, time.monotonic() - self._succeeded_at)
+        return max(by_clock, time.monotonic() - self.succeeded_at)
 
     @property
     def last_good(self) -> Snapshot | SourceError:
@@ -59,12 +59,12 @@ class PolledSource:
             self._kept = self.snapshot
             # The clock may have been set back since.
             self.succeeded = min(given, time.time())
-            self._succeeded_at = time.monotonic() - (time.time() - self.succeeded)
+            self.succeeded_at = time.monotonic() - (time.time() - self.succeeded)
 
     def follow(self, before: "PolledSource") -> None:
         """Begin with what another one of this process read last."""
         self.snapshot, self.succeeded = before.snapshot, before.succeeded
-        self._succeeded_at = before._succeeded_at  # noqa: SLF001 - our own class
+        self.succeeded_at = before.succeeded_at
 
     def remember(self) -> None:
         """Keep the last answer for the next start, once; raises what the memory raises."""
@@ -93,6 +93,6 @@ class PolledSource:
         self._revision = revision
         self.error = None
         # Last: whoever waits for the first attempt finds what came of it.
-        self._succeeded_at = time.monotonic()
+        self.succeeded_at = time.monotonic()
         self.attempted = self.succeeded = time.time()
         return changed

@@ -45,7 +45,7 @@ _END_SECONDS = 20.0
 _AGAIN_SECONDS = 5.0  # until a database that failed is asked again
 # Longer than another configuration takes to reach the service and to replace a worker; shorter than
 # an autoscaler waits after a rush, since the workers that it ends shall not make the next one.
-_LATELY_SECONDS = 180.0
+LATELY_SECONDS = 180.0
 _NOTICED = 0.1  # seconds until it sees that it is to end
 
 
@@ -138,7 +138,7 @@ class Worker:
 
     def _hand_on(self) -> None:
         """Have others sync what we synced lately."""
-        since = time.monotonic() - _LATELY_SECONDS
+        since = time.monotonic() - LATELY_SECONDS
         try:
             for cluster, at in [*self._synced.items()]:
                 if at >= since:

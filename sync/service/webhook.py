@@ -40,13 +40,13 @@ from sync.transport.failures import deepest, own_words, retry_after, silent
 _SECONDS: Final = 10.0
 """How long one call takes at most, the answer included."""
 
-_FIRST_RETRY: Final = 1.0
-_LAST_RETRY: Final = 300.0
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 300.0
 _BURST: Final = 6.0
 _REFILL_SECONDS: Final = 600.0
 """A subject is told of so often at once, and then once in so many seconds."""
 
-_GRACE_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 10.0
 """A failure that is over within this time, as many are at the next try, is told to nobody."""
 
 _READ: Final = 2000  # bytes of an answer that are looked at
@@ -167,7 +167,7 @@ def _post(
         moved = "; it redirects, which is not followed" if response.status < 400 else ""
         raise CallError(
             f"it answers with HTTP {response.status}{f': {words}' if words else ''}{moved}",
-            retry_after(response.headers.get("Retry-After", ""), _LAST_RETRY),
+            retry_after(response.headers.get("Retry-After", ""), LAST_RETRY),
             refused=400 <= response.status < 500 and response.status not in _PASSING,
         )
 
@@ -256,7 +256,7 @@ class _Subject:
     tokens: float = _BURST
     refilled: float = 0.0
     retry_at: float = -math.inf
-    retry_seconds: float = _FIRST_RETRY
+    retry_seconds: float = FIRST_RETRY
 
 
 class Webhook:
@@ -284,7 +284,7 @@ class Webhook:
         self._spent: dict[str, tuple[float, float]] = {}
         self._thread: threading.Thread | None = None
         self._retry_at = -math.inf
-        self._retry_seconds = _FIRST_RETRY
+        self._retry_seconds = FIRST_RETRY
         self._ends: float | None = None
         self._error = ""
 
@@ -355,7 +355,7 @@ class Webhook:
             else now + (1 - subject.tokens) * _REFILL_SECONDS
         )
         failed = subject.notice.kind is NoticeKind.FAILED
-        return max(due, subject.since + _GRACE_SECONDS) if failed else due
+        return max(due, subject.since + GRACE_SECONDS) if failed else due
 
     def _deliver(self, key: str) -> bool:
         """Tell of one subject; False if there is no use in trying others now."""
@@ -381,10 +381,10 @@ class Webhook:
         if self._error:
             structlog.get_logger().info("webhook answers again")
         with self._moved:
-            self._error, self._retry_at, self._retry_seconds = "", -math.inf, _FIRST_RETRY
+            self._error, self._retry_at, self._retry_seconds = "", -math.inf, FIRST_RETRY
             subject.tokens -= 1
             subject.in_doubt = False
-            subject.retry_at, subject.retry_seconds = -math.inf, _FIRST_RETRY
+            subject.retry_at, subject.retry_seconds = -math.inf, FIRST_RETRY
         self._settle(key, notice)
         return True
 
@@ -409,7 +409,7 @@ class Webhook:
             if error.refused:
                 pause = jittered(subject.retry_seconds, error.retry_after)
                 subject.retry_at = self._clock() + pause
-                subject.retry_seconds = grown(subject.retry_seconds, _LAST_RETRY)
+                subject.retry_seconds = grown(subject.retry_seconds, LAST_RETRY)
                 # What nobody will ever take does not hold up the end.
                 if self._ends is not None:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
@@ -417,7 +417,7 @@ class Webhook:
             subject.in_doubt = True
             pause = jittered(self._retry_seconds, error.retry_after)
             self._retry_at = self._clock() + pause
-            self._retry_seconds = grown(self._retry_seconds, _LAST_RETRY)
+            self._retry_seconds = grown(self._retry_seconds, LAST_RETRY)
             if self._ends is not None:
                 self._ends = self._clock()
         return False

@@ -77,7 +77,7 @@ ClusterName = Annotated[Name, AfterValidator(_cluster_name)]
 
 _LABEL_VALUE = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_BUILT_IN_TIERS = {
+TIERS_OF_CALICO = {
     "default",
     "kube-admin",
     "kube-baseline",
@@ -108,7 +108,7 @@ def _tier(value: str) -> str:
         raise ValueError(
             "must be a DNS label: at most 63 of a-z, 0-9 and -, a letter or digit at both ends"
         )
-    if value in _BUILT_IN_TIERS:
+    if value in TIERS_OF_CALICO:
         raise ValueError(f"{value} is a tier of Calico's own; choose another name")
     return value
 

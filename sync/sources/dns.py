@@ -124,7 +124,7 @@ class DnsCache:
         self._grace = grace.total_seconds()
         self._resolver = resolver
         self._now = now
-        self._answer_seconds, self._round_seconds = answer_seconds, round_seconds
+        self.answer_seconds, self.round_seconds = answer_seconds, round_seconds
         self._stopping = stopping or Stopping()
         self._asked: dict[_Question, _Asked] = {}
         self._last_round, self._next_change = 0.0, 0.0
@@ -187,12 +187,12 @@ class DnsCache:
             resolver = self._resolver()
         except dns.exception.DNSException:
             return [_FAILED] * len(due)  # no resolver is configured
-        deadline = time.monotonic() + self._round_seconds
+        deadline = time.monotonic() + self.round_seconds
 
         def reply(question: _Question) -> _Reply:
-            seconds = min(self._answer_seconds, deadline - time.monotonic())
+            seconds = min(self.answer_seconds, deadline - time.monotonic())
             # With little time left a lookup would fail for no reason of its own.
-            enough = seconds > self._answer_seconds / 2 and not self._stopping.is_set()
+            enough = seconds > self.answer_seconds / 2 and not self._stopping.is_set()
             return _reply(resolver, question, seconds) if enough else None
 
         with ThreadPoolExecutor(_AT_ONCE, "names") as pool:

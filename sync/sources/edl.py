@@ -343,7 +343,7 @@ class EdlClient:
         self._max_bytes = max_bytes
         self._shortest = shortest
         self._now = now
-        self._round_seconds = round_seconds
+        self.round_seconds = round_seconds
         self._stopping = stopping or Stopping()
         self._asked: dict[str, _Asked] = {}
         self._last_round, self._next_due = 0.0, 0.0
@@ -374,12 +374,12 @@ class EdlClient:
         """What came of each; None if there was no time left for it: the next round fetches it."""
         if not due:
             return []
-        deadline = time.monotonic() + self._round_seconds
+        deadline = time.monotonic() + self.round_seconds
 
         def one(url: str) -> Fetched | FetchError | None:
             seconds = deadline - time.monotonic()
             # With little time left it would fail for no reason of its own.
-            if seconds < self._round_seconds / 2 or self._stopping.is_set():
+            if seconds < self.round_seconds / 2 or self._stopping.is_set():
                 return None
             copy = self._asked[url].copy
             try:

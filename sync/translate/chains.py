@@ -19,8 +19,8 @@ from sync.calico.objects import Rule as CalicoRule
 from sync.errors import SourceError
 
 # A part ends on average after this many rules of the firewall past the least.
-_LEAST_RULES: Final = 96
-_ONE_IN: Final = 64
+LEAST_RULES: Final = 96
+ONE_IN: Final = 64
 # What a policy holds besides its rules: metadata, selector and spec.
 _OVERHEAD: Final = 8 * 1024
 # What a rule takes besides its ends and annotations: keys, protocol, rank.
@@ -117,7 +117,7 @@ class _Open:
             self._origins.append(Origin(entry.rule, direction, position))
 
     def ends_with(self, identity: str) -> bool:
-        return self.rules >= _LEAST_RULES and zlib.crc32(identity.encode()) % _ONE_IN == 0
+        return self.rules >= LEAST_RULES and zlib.crc32(identity.encode()) % ONE_IN == 0
 
     def part(self) -> Part:
         egress, ingress = map(tuple, self._rules.values())

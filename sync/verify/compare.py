@@ -31,7 +31,7 @@ from sync.verify.packet_space import (
 )
 from sync.verify.profiles import Profiles, UnreadableError
 
-_LOOKS: Final = 1_000_000  # at a box beside another one, for one list; past that nothing is said
+LOOKS: Final = 1_000_000  # at a box beside another one, for one list; past that nothing is said
 _SAMPLE_LOOKS: Final = 100_000  # the same, for the flows that are shown of rules
 _SHOWN: Final = 20  # differences of one kind
 
@@ -114,7 +114,7 @@ class RuleLists:
                         left[other.hint[1]] -= 1
                         found.append(self._difference(piece, one, other))
         except _TooManyError:
-            return found, f"it would take more than {_LOOKS:,} looks at two boxes"
+            return found, f"it would take more than {LOOKS:,} looks at two boxes"
         return found, ""
 
     def apart(self) -> Iterator[tuple[Box, str, str]]:
@@ -127,7 +127,7 @@ class RuleLists:
                 for piece, one, other in self._apart(wanted, said, every=True):
                     yield piece, one.hint[1], other.hint[1]
         except _TooManyError:
-            raise UnreadableError(f"it would take more than {_LOOKS:,} looks") from None
+            raise UnreadableError(f"it would take more than {LOOKS:,} looks") from None
 
     def samples(self, known: Collection[Place]) -> dict[Place, Witness]:
         """A flow of each allow of the firewall that Calico cannot say as it is.
@@ -262,7 +262,7 @@ class RuleLists:
     def _left(self, boxes: Sequence[Box], row: _Row) -> list[Box]:
         """What of some boxes a row does not match."""
         self._looks += len(boxes) * len(row.boxes)
-        if self._looks > _LOOKS:
+        if self._looks > LOOKS:
             raise _TooManyError
         return [part for box in boxes for part in outside(box, row.boxes)]
 

@@ -35,10 +35,11 @@ def panorama(request: pytest.FixtureRequest) -> AbstractContextManager[Conversat
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """A conversation lasts as long as its test, and hears that it fails, as no fixture would."""
-    given = pyfuncitem.funcargs
-    if "panorama" not in given:
+    panorama = pyfuncitem.funcargs.get("panorama")
+    if panorama is None:
         return (yield)
-    with given["panorama"] as given["panorama"]:
+    assert isinstance(panorama, AbstractContextManager)
+    with panorama as pyfuncitem.funcargs["panorama"]:
         return (yield)
 
 

@@ -13,16 +13,17 @@ from vcr.patch import PATCHER_NAMES
 from vcr.stubs.urllib3_stubs import VCRRequestsHTTPSConnection
 
 from sync.sources.panorama import connection
+from sync.transport.deadline import WatchedConnection
 from tests.contract.hiding import hidden_request, hidden_response
 from tests.contract.scan import found_in
 
 _ORIGIN: Final = "recorded_with"
 
 
-class _Connection(VCRRequestsHTTPSConnection):
+class _Connection(VCRRequestsHTTPSConnection):  # type: ignore[misc]  # vcrpy has no types
     """The line's own connection, recorded or played. vcrpy knows those of urllib3 alone."""
 
-    _baseclass = connection.WatchedConnection
+    _baseclass = WatchedConnection
 
     def getresponse(self) -> Any:
         try:

@@ -86,9 +86,8 @@ def _provide(names: Sequence[str]) -> None:
         names = [name for name in names if name not in CONTROL_PLANE]
     if not names:
         return
-    cache = _cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache / "lock"):
+    cache = cache_of("controlplane")
+    with alone(cache, "control plane"):
         missing = [name for name in names if not _built(name).is_file()]
         if not missing:
             print(f"control plane: {', '.join(names)} lie ready in {cache}", flush=True)
@@ -109,9 +108,10 @@ def _given() -> Path | None:
     return folder
 
 
-def _cache() -> Path:
+def cache_of(what: str) -> Path:
+    """The folder that keeps what the tests build once, of one kind."""
     base = os.environ.get("ZONEBRIDGE_CACHE")
-    return (Path(base) if base else Path.home() / ".cache" / "zonebridge") / "controlplane"
+    return (Path(base) if base else Path.home() / ".cache" / "zonebridge") / what
 
 
 def _built(name: str) -> Path:
@@ -119,17 +119,21 @@ def _built(name: str) -> Path:
     flags = [*_flags(module), platform.system(), platform.machine()]
     parts = [(FOLDER / module / file).read_bytes() for file in ("go.mod", "go.sum")]
     key = hashlib.sha256(b"\0".join([*parts, *map(str.encode, flags)])).hexdigest()
-    return _cache() / key[:16] / name
+    return cache_of("controlplane") / key[:16] / name
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold the lock; the system lets go of it however this process ends."""
-    with lock.open("w") as opened:
+def alone(cache: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a cache's folder, which is made where it is missing.
+
+    The system releases it however this process ends.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("control plane: another process is building it, waiting", flush=True)
+            print(f"{what}: another process is building it, waiting", flush=True)
             fcntl.flock(opened, fcntl.LOCK_EX)
         yield
 

@@ -20,8 +20,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e import warm
-from tests.kubernetes_cluster import _free_ports
+from tests.kubernetes_cluster import free_ports
 from tests.words import Word, address, document, group
+from zonebridge_simulator.authority import Authority
+from zonebridge_simulator.panorama import Panorama
 
 COMMAND = Path(sys.executable).with_name("zonebridge")
 SECONDS = 120
@@ -159,8 +161,7 @@ class Installation:
         self,
         *arguments: str,
         under: Sequence[str] = (),
-        stdin: Path | None = None,
-        cwd: Path | None = None,
+        cwd: str | Path = "",
         **variables: str,
     ) -> Done:
         """Run `zonebridge` in the directory, through the command `under` where there is one."""
@@ -186,7 +187,7 @@ class Installation:
     @contextmanager
     def running(self, *arguments: str, **variables: str) -> Iterator[Running]:
         """Let `zonebridge run`, or what `arguments` say, run as long as the context lasts."""
-        [port] = _free_ports(1)
+        [port] = free_ports(1)
         log = self.directory / f"run-{port}.log"
         variables["ZONEBRIDGE_HEALTH__BIND"] = f"127.0.0.1:{port}"
         with log.open("wb") as opened:
@@ -219,9 +220,9 @@ class Installation:
         return self._run(["bash", "-o", "pipefail", "-c", line], variables)
 
     def _run(
-        self, command: Sequence[str | Path], variables: Mapping[str, str], cwd: Path | None = None
+        self, command: Sequence[str | Path], variables: Mapping[str, str], cwd: str | Path = ""
     ) -> Done:
-        directory, given = cwd or self.directory, environment(**variables)
+        directory, given = self.directory / cwd, environment(**variables)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             # What Python itself reads when it starts, only a new one does.
             if command[0] == COMMAND and all(name.startswith("ZONEBRIDGE_") for name in variables):
@@ -237,8 +238,15 @@ class Installation:
                     timeout=SECONDS,
                     check=False,
                 ).returncode
-            texts = [each.seek(0) or each.read() for each in (out, err)]
-        return Done(code, texts[0].decode(errors="replace"), texts[1].decode())
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(errors="replace"), err.read().decode())
+
+    def put(self, name: str, document: Mapping[str, Any]) -> None:
+        """Let another hand write an object into a cluster's directory."""
+        folder = self.directory / name / document["kind"].lower()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{document['metadata']['name']}.yaml").write_text(yaml.safe_dump(document))
 
     def files(self, name: str) -> list[str]:
         """The manifests of sets in a cluster's directory."""
@@ -286,6 +294,25 @@ def kubernetes(
     described = cluster(name, group) | of_kind | keys
     del described["path"]
     return described
+
+
+def panorama_source(
+    place: Installation, panorama: Panorama, authority: Authority, **keys: object
+) -> dict[str, object]:
+    """A source that is the Panorama, its API key in a file; `keys` of None are left out."""
+    file = place.directory / "key"
+    file.touch(mode=0o600)
+    file.write_text(f"{panorama.api_key}\n")
+    source = {
+        "name": "main",
+        "kind": "panorama",
+        "hosts": [panorama.host],
+        "port": panorama.port,
+        "api_key_file": "key",
+        "ca_file": str(authority.ca_file),
+        **keys,
+    }
+    return {key: value for key, value in source.items() if value is not None}
 
 
 def until(holds: Callable[[], object], what: str) -> None:

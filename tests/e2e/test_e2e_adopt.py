@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.e2e.installation import Installation, until
 
@@ -19,9 +18,7 @@ THEIRS = {
 def place(tmp_path: Path) -> Installation:
     made = Installation.in_directory(tmp_path / "here")
     made.configure("eu")
-    foreign = made.directory / "eu" / "globalnetworkset" / "pan.web.yaml"
-    foreign.parent.mkdir(parents=True)
-    foreign.write_text(yaml.safe_dump(THEIRS))
+    made.put("eu", THEIRS)
     return made
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.e2e.installation import Installation, kubernetes, sentences
 from tests.kubernetes_cluster import ControlPlane
@@ -22,9 +21,7 @@ def place(tmp_path: Path) -> Installation:
     """One cluster, in whose tier a policy of somebody else stands."""
     made = Installation.in_directory(tmp_path / "here")
     made.configure("eu")
-    theirs = made.directory / "eu" / "globalnetworkpolicy" / "firewallpolicy.theirs.yaml"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text(yaml.safe_dump(THEIRS))
+    made.put("eu", THEIRS)
     return made
 
 

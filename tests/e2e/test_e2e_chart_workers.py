@@ -29,7 +29,7 @@ from tests.e2e.test_e2e_rights import (
     stored,
 )
 from tests.kubelet import answer
-from tests.kubernetes_cluster import NATIVE, ApiError, ControlPlane, _free_ports
+from tests.kubernetes_cluster import NATIVE, ApiError, ControlPlane, free_ports
 from tests.kubernetes_words import nets, put
 from tests.postgresql import Database
 from tests.words import address, document, group
@@ -88,7 +88,7 @@ def here(root: Path, text: str) -> str:
 def release(
     place: Installation, calico: ControlPlane, postgresql_database: Database
 ) -> Iterator[Release]:
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     path = "/etc/zonebridge/files/export/panorama.xml"
     values = {
         "config.sources": [{"name": "main", "kind": "file", "path": path}],
@@ -202,7 +202,7 @@ def test_workers_write_and_the_service_watches_each_under_its_own_account(
     as_worker, as_service = release.variables(WORKERS), release.variables(SERVICE)
     place.done(*upgrade["args"], **as_worker)
     # Two pods have an address each, here they share one.
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     bind = {"ZONEBRIDGE_HEALTH__BIND": f"127.0.0.1:{port}"}
     with running(release, WORKERS) as workers, running(release, SERVICE, **bind):
         answers_probes(release, WORKERS, workers)

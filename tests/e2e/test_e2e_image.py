@@ -27,7 +27,7 @@ from tests.e2e.test_e2e_explain_kubernetes import RULES, ZONES
 from tests.e2e.test_e2e_rights import GROUP_LABEL, SETS, TIER, Guarded, labelled, stored
 from tests.image.unpacked import Image, main_process
 from tests.kubelet import Pod, scheduled
-from tests.kubernetes_cluster import GROUP, NATIVE, ControlPlane, _free_ports
+from tests.kubernetes_cluster import GROUP, NATIVE, ControlPlane, free_ports
 from tests.kubernetes_words import nets
 from tests.postgresql import Database, Server
 from tests.tcp_proxy import database_proxy
@@ -127,7 +127,7 @@ def installed(
 ) -> Iterator[Release]:
     """A release with these values beside those that each has."""
     directory = panorama.place.directory
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     node = directory / "node"
     node.mkdir()
     kubeconfig = plane.kubeconfig(path=directory / "kubeconfig")

@@ -10,6 +10,7 @@ from tests.e2e.installation import (
     Done,
     Installation,
     everything,
+    panorama_source,
     sentences,
     until,
     without_rights,
@@ -41,22 +42,8 @@ def panorama(place: Installation, authority: Authority) -> Iterator[Panorama]:
 
 def ask(place: Installation, panorama: Panorama, authority: Authority, **keys: object) -> None:
     """Let the source be the Panorama; `keys` of None are left out."""
-    file = place.directory / "key"
-    file.touch(mode=0o600)
-    file.write_text(f"{panorama.api_key}\n")
-    source = {
-        "name": "main",
-        "kind": "panorama",
-        "hosts": [panorama.host],
-        "port": panorama.port,
-        "api_key_file": "key",
-        "ca_file": str(authority.ca_file),
-        **keys,
-    }
-    place.configure(
-        sources=[{key: value for key, value in source.items() if value is not None}],
-        poll_interval="1s",
-    )
+    source = panorama_source(place, panorama, authority, **keys)
+    place.configure(sources=[source], poll_interval="1s")
 
 
 def grown(place: Installation) -> bytes:

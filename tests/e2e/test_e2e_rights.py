@@ -205,7 +205,8 @@ def test_the_account_can_do_all_it_must_and_is_granted_nothing_that_it_does_not_
 
     def configure(mode: str, order: int = 101, **keys: object) -> None:
         group = {"name": "dg-eu", "mode": mode, "order": order}
-        place.configure(kubernetes("eu", account, device_groups=[group], **keys), zones=ZONES)
+        described = kubernetes("eu", account, device_groups=[group]) | keys
+        place.configure(described, zones=ZONES)
 
     def export(rules: Iterable[Word], *nets: str) -> None:
         sets = [*(address(net, net) for net in nets), *([group("web", *nets)] if nets else [])]

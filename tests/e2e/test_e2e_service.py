@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -181,13 +182,14 @@ def test_it_outlives_an_outage_of_the_cluster(place: Installation, eu: ControlPl
         # Who does not know what became of a write lets the lease run out, which takes long here.
         settled(service)
         eu.stop()
+
+        def failed_more_often_than(before: float) -> bool:
+            return service.metric("cluster_syncs_total eu failed") > before
+
         for mail in ("10.4.0.1/32", "10.4.0.2/32"):
             place.panorama(eu={"web": WEB, "mail": [mail]})
             before = service.metric("cluster_syncs_total eu failed")
-            until(
-                lambda before=before: service.metric("cluster_syncs_total eu failed") > before,
-                "it has tried",
-            )
+            until(partial(failed_more_often_than, before), "it has tried")
         assert service.get("/livez")[0] == 200
         eu.start()
         wanted = {"pan.mail": ["10.4.0.2/32"], "pan.web": WEB}
@@ -303,12 +305,12 @@ def test_of_two_on_one_store_each_cluster_has_one_and_the_other_takes_over(
         until(one_leads_each, "each cluster is led by one")
         # Leases are short here, and a machine that stands still for one leaves nobody a leader.
         leaders: list[Running] = []
-        until(
-            lambda: (
-                leaders.extend(each for each in both if each.metric("lease_held eu")) or leaders
-            ),
-            "one leads",
-        )
+
+        def one_leads() -> bool:
+            leaders.extend(each for each in both if each.metric("lease_held eu"))
+            return bool(leaders)
+
+        until(one_leads, "one leads")
         leader = leaders[0]
         other = next(each for each in both if each is not leader)
         leader.process.send_signal(signal.SIGKILL)

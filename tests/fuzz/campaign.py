@@ -91,26 +91,39 @@ def fed(target: Target, data: bytes) -> bool:
     return True
 
 
-def run(seed: int, numbers: Iterable[int], seconds: float = SECONDS) -> Outcome:
+def peak_memory() -> float:
+    """The most memory that this process ever had in use, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
+
+
+def run(
+    seed: int,
+    numbers: Iterable[int],
+    seconds: float = SECONDS,
+    memory: Callable[[], float] = peak_memory,
+) -> Outcome:
     """Feed documents by number, in this process and thread."""
-    outcome = Outcome(idle=_peak())
+    outcome = Outcome(idle=memory())
     before = signal.signal(signal.SIGPROF, _too_slow)
     try:
         # A version that goes backwards is warned of.
         with structlog.testing.capture_logs():
             for number in numbers:
-                _one(outcome, seed, number, seconds)
+                _one(outcome, seed, number, seconds, memory)
     finally:
         signal.signal(signal.SIGPROF, before)
-    outcome.peak = _peak()
+    outcome.peak = memory()
     return outcome
 
 
-def _one(outcome: Outcome, seed: int, number: int, seconds: float) -> None:
+def _one(
+    outcome: Outcome, seed: int, number: int, seconds: float, memory: Callable[[], float]
+) -> None:
     target, data = numbered(seed, number)
     outcome.documents[target.name] += 1
     outcome.size += len(data)
-    peak, began = _peak(), time.process_time()
+    peak, began = memory(), time.process_time()
     kind, error = "", None
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds)
@@ -122,7 +135,7 @@ def _one(outcome: Outcome, seed: int, number: int, seconds: float) -> None:
     took = time.process_time() - began
     outcome.slowest = max(outcome.slowest, (took, number))
     place, told = ("", "") if error is None else (_place(error), _told(error))
-    grown = _peak() - peak
+    grown = memory() - peak
     outcome.largest = max(outcome.largest, (grown, number))
     if error is None and grown > GROWTH[0] + GROWTH[1] * len(data) / 1024**2:
         kind, told = "memory", f"{grown:.0f} MiB more for {len(data):,} bytes"
@@ -143,12 +156,6 @@ def _place(error: BaseException) -> str:
 
 def _told(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-4_000:]
-
-
-def _peak() -> float:
-    """The most memory that this process ever had in use, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
 
 
 # --- on every core --------------------------------------------------------------------------------

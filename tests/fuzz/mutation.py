@@ -212,7 +212,7 @@ def _nest(random: Random, elements: list[etree._Element]) -> None:
     tag = random.choice((str(one.tag), random.choice(TAGS)))
     most = _LARGEST // 4 // (len(one.get("name", "")) + 1)
     for _ in range(min(most, random.choice((1, 3, 40, 200, 300)))):
-        around = etree.Element(tag, dict(one.attrib))
+        around = etree.Element(tag, {str(name): str(value) for name, value in one.attrib.items()})
         parent.replace(one, around)
         around.append(one)
         parent = around

@@ -142,8 +142,8 @@ def _answer(*inner: str) -> bytes:
 @cache
 def _answers() -> Mapping[str, bytes]:
     """What a Panorama answers to each call of a read, by what the call's text holds."""
-    config = etree.fromstring((ROOT / "config" / "demo" / "panorama.xml").read_bytes())
-    config = config if config.tag == "config" else config.find("result/config")
+    export = etree.fromstring((ROOT / "config" / "demo" / "panorama.xml").read_bytes())
+    config = export if export.tag == "config" else export.find("result/config")
     assert config is not None
     found = {
         "keygen": _answer(tag("result", text("key", "LUFRPT0="))),

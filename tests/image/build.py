@@ -1,6 +1,6 @@
 """Builds the image that the image tests look into, with `make image`, and unpacks it.
 
-    python tests/image/build.py
+    python -m tests.image.build
 
 The result lies in a folder of `ZONEBRIDGE_CACHE` (`~/.cache/zonebridge`) that is named for what
 went in, so another program or another lock file builds anew and nothing else does:
@@ -18,7 +18,6 @@ It needs root, buildah and debootstrap (both are Debian packages). Without them 
 skipped; in CI that fails.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -28,9 +27,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.controlplane.build import alone, cache_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "bookworm"
@@ -55,7 +55,7 @@ class NoImageError(Exception):
 
 def find() -> Path | None:
     """The folder with `root`, `config.json` and `builds.json`; None where none is built."""
-    folder = _cache() / _key()
+    folder = cache_of("image") / _key()
     if not (folder / "root").is_dir():
         return None
     os.utime(folder)
@@ -76,9 +76,8 @@ def main() -> int:
 
 
 def _provide() -> None:
-    cache = _cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache / "lock"):
+    cache = cache_of("image")
+    with alone(cache, "image"):
         if folder := find():
             print(f"image: lies ready in {folder}", flush=True)
             return
@@ -96,11 +95,6 @@ def _provide() -> None:
         base = _base()
         _build(base, cache / _key())
         _prune(cache)
-
-
-def _cache() -> Path:
-    base = os.environ.get("ZONEBRIDGE_CACHE")
-    return (Path(base) if base else Path.home() / ".cache" / "zonebridge") / "image"
 
 
 def _key() -> str:
@@ -129,23 +123,11 @@ def _base_key() -> str:
     return found.hexdigest()[:16]
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold the lock; the system lets go of it however this process ends."""
-    with lock.open("w") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("image: another process is building one, waiting", flush=True)
-            fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-
-
 def _require_programs() -> None:
     if lacking := [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]:
         raise NoImageError(f"{' and '.join(lacking)} not installed")
     if os.geteuid() != 0:
-        raise NoImageError("only root can make its base; run tests/image/build.py as root")
+        raise NoImageError("only root can make its base; run `python -m tests.image.build` as root")
 
 
 def _require_wheels(cache: Path) -> None:
@@ -291,7 +273,7 @@ def _run(*command: str) -> str:
 def _environment() -> dict[str, str]:
     return {
         **os.environ,
-        "CONTAINERS_STORAGE_CONF": str(_cache() / "storage.conf"),
+        "CONTAINERS_STORAGE_CONF": str(cache_of("image") / "storage.conf"),
         "BUILDAH_ISOLATION": "chroot",
     }
 

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 from tests.e2e.installation import Installation, objects, until
 from tests.image.build import REVISION
 from tests.image.unpacked import USER, Image, main_process, terminate
-from tests.kubernetes_cluster import _free_ports
+from tests.kubernetes_cluster import free_ports
 
 PLACE = "/var/lib/zonebridge"
 LABEL = "org.opencontainers.image."
@@ -208,7 +208,7 @@ def test_the_service_as_process_1_ends_in_good_order(
     image: Image, place: Installation, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     with (
         log.open("wb") as opened,
         image.running(

@@ -160,7 +160,7 @@ def image() -> Image:
             config=json.loads((folder / "config.json").read_bytes()),
             builds=tuple(json.loads((folder / "builds.json").read_bytes())),
         )
-    reason = "the image is not built: run `python tests/image/build.py` as root"
+    reason = "the image is not built: run `python -m tests.image.build` as root"
     if os.environ.get("CI"):
         pytest.fail(f"there is no image to test: {reason}")
     pytest.skip(f"image tests are skipped: {reason}")

@@ -232,7 +232,7 @@ def test_definitions_of_zones_keep_their_rank(tmp_path: Path) -> None:
 
 def test_names_of_zones_stay_text(tmp_path: Path) -> None:
     names = ["on", "007", "~", "null", "a: b", "1e3", "ü"]
-    definitions = {name: {"networks": []} for name in names}
+    definitions: dict[str, dict[str, list[str]]] = {name: {"networks": []} for name in names}
     given = settings(
         [
             f"zoneOrder={json.dumps(names)}",

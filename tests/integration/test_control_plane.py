@@ -62,7 +62,7 @@ def test_an_object_is_created_and_read_back_by_another_client(
 
     # What it learns of a cluster goes to a file, by default one that all share.
     known = str(tmp_path / "discovery.json")
-    dynamic = DynamicClient(calico.client(), known)  # type: ignore[no-untyped-call]  # as published
+    dynamic = DynamicClient(calico.client(), known)
     resource = dynamic.resources.get(api_version=f"{GROUP}/v3", kind="GlobalNetworkSet")
     found = resource.get(name="offices").to_dict()
     assert found["spec"] == made["spec"]
@@ -108,7 +108,7 @@ def test_a_built_in_tier_cannot_be_deleted(calico: ControlPlane, tier: str) -> N
 
 def test_a_user_without_rights_is_refused(calico: ControlPlane) -> None:
     file = str(calico.kubeconfig(user=GUEST))
-    client = new_client_from_config(file)  # type: ignore[no-untyped-call]  # as published
+    client = new_client_from_config(file)
 
     with pytest.raises(ApiException) as refused:
         custom(client).list_cluster_custom_object(GROUP, "v3", "globalnetworksets")

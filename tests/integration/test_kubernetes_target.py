@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import urllib3
@@ -352,11 +353,8 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
             raise urllib3.exceptions.ReadTimeoutError(pool, url, "Read timed out.")
         return answer
 
-    pool.urlopen = request
-    try:
+    with patch.object(pool, "urlopen", request):
         yield
-    finally:
-        pool.urlopen = real
 
 
 @pytest.mark.parametrize("fault", ["before", "after", "429", "500", "503", "504"])

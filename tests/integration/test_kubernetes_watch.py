@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -260,6 +260,27 @@ def test_a_watch_that_ends_goes_on_where_it_was(calico: ControlPlane, ours: Api)
         assert told.missed == KINDS_WATCHED
 
 
+class Counted(Api):
+    """A cluster that counts what it is asked, the opening of a watch included."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        found = access(plane, cluster=f"watched-{next(_number)}")
+        super().__init__(found.cluster, lambda: connect(found))
+        self.requests = 0
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        self.requests += 1
+        return super().request(method, path, **options)
+
+    @contextmanager
+    def stream(
+        self, path: str, query: Mapping[str, str | int], silence: float, longest: float
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        self.requests += 1
+        with super().stream(path, query, silence, longest) as answer:
+            yield answer
+
+
 class Interfered(Api):
     """A cluster whose first watches of sets are not what they should be.
 
@@ -276,18 +297,17 @@ class Interfered(Api):
         self._answer = answer
         self.streams = 0
 
+    @contextmanager
     def stream(
         self, path: str, query: Mapping[str, str | int], silence: float, longest: float
-    ) -> AbstractContextManager[urllib3.BaseHTTPResponse]:
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
         self.streams += 1
         changed = dict(query)
         lines = self._answer(path, changed)
         if lines is None:
-            return super().stream(path, changed, silence, longest)
-        return self._said(lines)
-
-    @contextmanager
-    def _said(self, lines: list[Any]) -> Iterator[urllib3.BaseHTTPResponse]:
+            with super().stream(path, changed, silence, longest) as answer:
+                yield answer
+            return
         written = b"".join(
             each if isinstance(each, bytes) else orjson.dumps(each) + b"\n" for each in lines
         )
@@ -395,19 +415,11 @@ def test_a_watch_that_opens_while_it_is_to_end_ends_too(calico: ControlPlane) ->
 
 def test_nothing_is_read_while_nothing_changes(calico: ControlPlane, ours: Api) -> None:
     writer(ours).create(WEB)
-    requests: list[str] = []
-    counted = named(calico)
-    real = counted._begun
-
-    def begun(asked: Any, timeout: Any) -> Any:
-        requests.append(asked.path)
-        return real(asked, timeout)
-
-    counted._begun = begun  # type: ignore[method-assign]
+    counted = Counted(calico)
     with watched(counted) as told:
         # A list, a watch, and which cluster it is.
-        until(lambda: len(requests) == 3 * KINDS_WATCHED)
+        until(lambda: counted.requests == 3 * KINDS_WATCHED)
         edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})
         until(lambda: told.last.get(KEY))
-        assert len(requests) == 3 * KINDS_WATCHED
+        assert counted.requests == 3 * KINDS_WATCHED
     assert nets(calico) == {"pan.web": ["192.0.2.0/24"]}

@@ -164,6 +164,14 @@ def our_filter(found: ours.ApplicationFilter) -> Said:
     return {name: listed(said[name]) for name in (*_FILTER_LISTS, *_FILTER_FLAGS) if name in said}
 
 
+def their_members(found: theirs.ServiceGroup | theirs.ApplicationGroup) -> Said:
+    return {"members": listed(found.value)}
+
+
+def our_members(found: ours.ServiceGroup | ours.ApplicationGroup) -> Said:
+    return {"members": listed(found.members)}
+
+
 # Each kind by name: both classes, the mapping of a scope that ours stand in, and what each says.
 _KINDS: tuple[tuple[type, type, str, Callable[[Any], Said], Callable[[Any], Said]], ...] = (
     (
@@ -204,13 +212,7 @@ _KINDS: tuple[tuple[type, type, str, Callable[[Any], Said], Callable[[Any], Said
         },
     ),
     *(
-        (
-            their_group,
-            our_group,
-            mapping,
-            lambda found: {"members": listed(found.value)},
-            lambda found: {"members": listed(found.members)},
-        )
+        (their_group, our_group, mapping, their_members, our_members)
         for their_group, our_group, mapping in (
             (theirs.ServiceGroup, ours.ServiceGroup, "services"),
             (theirs.ApplicationGroup, ours.ApplicationGroup, "applications"),

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.client import BadStatusLine
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -23,6 +24,7 @@ from sync.sources.panorama import connection
 from sync.sources.panorama.client import ApiKey, PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, PanoramaError, tls_context
 from sync.sources.trust import Trust
+from sync.transport.failures import own_words
 from tests.object_tree import Verified
 from tests.words import PANORAMA, address, document
 from zonebridge_simulator.authority import Authority
@@ -349,7 +351,7 @@ def test_a_wrong_key_or_password_is_tried_once(
     for credentials in (lambda: ApiKey("wrong"), lambda: ApiKey(None, "reader", "wrong")):
         panorama.requests.clear()
         client = Client(panorama, authority.ca_file, credentials)
-        error = error_of(lambda client=client: client.dns)
+        error = error_of(partial(getattr, client, "dns"))
         assert error.unauthorized
         assert "Invalid Credential" in str(error)
         assert "renew the API key or the password" in str(error)
@@ -576,7 +578,7 @@ def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault:
     panorama.fail(every, fault, times=None)
     for seconds in PATIENCE:
         client = Client(panorama, authority.ca_file, whole_seconds=seconds)
-        error = error_of(lambda client=client: client.dns)
+        error = error_of(partial(getattr, client, "dns"))
         assert error.passing
         assert f"takes more than {seconds:g} seconds for one answer" in str(error)
         if panorama.requests:
@@ -611,8 +613,8 @@ def test_no_error_quotes_the_key_that_was_sent(panorama: Panorama, client: Clien
 
 
 def test_an_error_quotes_neither_what_was_answered_nor_much_of_a_proxys_words() -> None:
-    assert connection.own_words(BadStatusLine("GET /?token=hunter2")) == "BadStatusLine"
-    said = connection.own_words(OSError(f"Tunnel connection failed: 407 {'x ' * 9000}"))
+    assert own_words(BadStatusLine("GET /?token=hunter2")) == "BadStatusLine"
+    said = own_words(OSError(f"Tunnel connection failed: 407 {'x ' * 9000}"))
     assert said.startswith("Tunnel connection failed: 407 x x")
     assert len(said) == 200
 
@@ -644,7 +646,7 @@ def test_an_answer_without_end_is_not_kept(
 def test_an_answer_of_tags_alone_is_not_parsed(
     panorama: Panorama, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_MAX_TAGS", 1000)
+    monkeypatch.setattr(connection, "MAX_TAGS", 1000)
     panorama.fail(every, Body(b"<a>" + b"<b/>" * 1000 + b"</a>"))
     assert "more than 1,000 tags" in str(error_of(lambda: client.dns))
     assert client.dns == "10.0.0.53"
@@ -872,7 +874,7 @@ def test_authorities_that_are_renewed_count_for_the_next_call(
     client.require_up()
     with capture_logs() as log:
         # Gone, or half written: those before count on.
-        for unusable in (lambda: file.unlink(), lambda: holds(b"no certificate")):
+        for unusable in (file.unlink, partial(holds, b"no certificate")):
             unusable()
             client.require_up()
             client.require_up()

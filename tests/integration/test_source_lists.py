@@ -19,7 +19,7 @@ from sync.sources.panorama.connection import tls_context
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
 from zonebridge_simulator.authority import Authority
-from zonebridge_simulator.faults import Drip, Huge, Redirect, Reset, Silence, Truncated
+from zonebridge_simulator.faults import Drip, Fault, Huge, Redirect, Reset, Silence, Truncated
 from zonebridge_simulator.request import Request
 from zonebridge_simulator.server import Answer, Exchange, Server
 
@@ -58,7 +58,7 @@ class ListServer:
         path = request.path.partition("?")[0]
         self.asked.append(request.path)
         self.heads.append(headers)
-        page = self.pages.get(path, lambda exchange: exchange.send(Answer(b"no", 404, PLAIN)))
+        page = self.pages.get(path, sends(Answer(b"no", 404, PLAIN)))
         if not isinstance(page, bytes):
             page(exchange)
             return
@@ -146,7 +146,17 @@ def sends(answer: Answer) -> Reply:
     return lambda exchange: exchange.send(answer)
 
 
-def faulty(fault: object, body: bytes = b"10.0.0.1\n10.0.0.2\n") -> Reply:
+def says(head: bytes) -> Reply:
+    """Answers with this to the letter and closes the connection."""
+
+    def reply(exchange: Exchange) -> None:
+        exchange.close()
+        exchange.last(head)
+
+    return reply
+
+
+def faulty(fault: Fault, body: bytes = b"10.0.0.1\n10.0.0.2\n") -> Reply:
     return lambda exchange: fault.send(exchange, lambda: Answer(body, 200, PLAIN))
 
 
@@ -274,31 +284,19 @@ FAILURES: dict[str, tuple[Reply, str]] = {
     "no list": (sends(Answer(b"<html>\n", 200, "text/html")), "its line 1 is no address"),
     "too wide": (sends(Answer(b"10.0.0.1\n0.0.0.0/0\n", 200, PLAIN)), "line 2 is wider than"),
     "of no length": (
-        lambda exchange: (
-            exchange.close(),
-            exchange.last(b"HTTP/1.1 200 OK\r\n\r\n10.0.0.1\n10.0.0.1"),
-        )[0],
+        says(b"HTTP/1.1 200 OK\r\n\r\n10.0.0.1\n10.0.0.1"),
         "does not say how long it is",
     ),
     "of a length that is none": (
-        lambda exchange: (
-            exchange.close(),
-            exchange.last(b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n10.0.0.0/2"),
-        )[0],
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n10.0.0.0/2"),
         "does not say how long it is",
     ),
     "of a coding that says no length": (
-        lambda exchange: (
-            exchange.close(),
-            exchange.last(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n10.0.0.0/2"),
-        )[0],
+        says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n10.0.0.0/2"),
         "does not say how long it is",
     ),
     "with a line that is no status": (
-        lambda exchange: (
-            exchange.close(),
-            exchange.last(b"GET /list.txt?token=hunter2\r\n\r\n"),
-        )[0],
+        says(b"GET /list.txt?token=hunter2\r\n\r\n"),
         "could not be fetched (BadStatusLine)",
     ),
 }
@@ -349,7 +347,7 @@ def test_what_fails_keeps_the_last_good_list_or_is_open(
     ids=repr,
 )
 def test_a_list_that_takes_too_long_is_given_up(
-    fault: object, connection: str, clock: Clock, server: ListServer, trusted: ssl.SSLContext
+    fault: Fault, connection: str, clock: Clock, server: ListServer, trusted: ssl.SSLContext
 ) -> None:
     # Nobody waits for the end of it, be it dripped.
     endless = (("Connection", connection), ("X-Endless", "x" * 60_000))
@@ -385,7 +383,7 @@ def test_who_had_no_time_left_is_fetched_in_the_next_round(
     assert first[last.url] == External(problem="was not fetched yet")
     assert reader.lists.due()
     # Time enough now, however slow the machine is.
-    reader.lists._round_seconds = 120
+    reader.lists.round_seconds = 120
     for number in range(8):
         server.pages[f"/slow-{number}"] = b"10.0.0.2"
     assert reader.lists.answers([*slow, last])[last.url] == External(holding("10.0.0.1"))

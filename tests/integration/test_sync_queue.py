@@ -229,7 +229,7 @@ def test_what_a_worker_did_before_its_end_is_done_again_by_whoever_goes_on(
     assert world.asks("SELECT lock FROM procrastinate_jobs") == [("eu",)]
     with world.working("eu"):
         until(lambda: world.jobs() == 0)
-        monkeypatch.setattr(tasks, "_LATELY_SECONDS", -1.0)
+        monkeypatch.setattr(tasks, "LATELY_SECONDS", -1.0)
     assert world.syncs() == 2
     # Nothing is done again for ever: workers that rest are taken away without a new rush.
     assert world.jobs() == 0

@@ -178,7 +178,7 @@ def labels_of(pod: Pod) -> Labels:
 # --- sets of addresses ----------------------------------------------------------------------------
 
 
-class _Nets:
+class Nets:
     """The addresses of some nets, by family."""
 
     def __init__(self, nets: Iterable[str]) -> None:
@@ -230,7 +230,7 @@ class Calico:
             (each["metadata"].get("labels", {}), each["spec"].get("nets", ()))
             for each in by_kind.pop("GlobalNetworkSet", [])
         ]
-        self._ip_sets: dict[Any, _Nets] = {}
+        self._ip_sets: dict[Any, Nets] = {}
         tiers = sorted(
             by_kind.pop("Tier", []),
             key=lambda tier: (tier["spec"]["order"], tier["metadata"]["name"]),
@@ -291,7 +291,7 @@ class Calico:
     def labels(self, pod: Pod) -> Labels:
         return self._labels[pod]
 
-    def ip_set(self, entity: Mapping[str, Any]) -> tuple[_Nets | None, bool]:
+    def ip_set(self, entity: Mapping[str, Any]) -> tuple[Nets | None, bool]:
         """The IP set of an entity's selectors and whether it is negated; None: there is none."""
         positive, negative = entity.get("selector", ""), entity.get("notSelector", "")
         namespaces = entity.get("namespaceSelector", "")
@@ -302,7 +302,7 @@ class Calico:
             self._ip_sets[key] = self._members(*key)
         return self._ip_sets[key], not (positive or namespaces)
 
-    def _members(self, positive: str, negative: str, namespaces: str) -> _Nets:
+    def _members(self, positive: str, negative: str, namespaces: str) -> Nets:
         test = entity_selector(positive, negative, namespaces)
         nets: list[str] = []
         for labels, held in self._sets:
@@ -311,7 +311,7 @@ class Calico:
         for end in self._world:
             if end.pod and test(self._labels[end.pod]):
                 nets.append(written((end.family, end.address)))
-        return _Nets(nets)
+        return Nets(nets)
 
 
 def _first(flow: Flow, policies: Sequence[_Policy], direction: str) -> tuple[str | None, str]:
@@ -341,7 +341,7 @@ class _Policy:
         self._selects = selector(spec["selector"])
         self._types = set(spec["types"])
         self.rules = {
-            direction: [_Rule(rule, calico) for rule in spec.get(direction, ())]
+            direction: [Rule(rule, calico) for rule in spec.get(direction, ())]
             for direction in ("ingress", "egress")
         }
         self._applied: dict[Pod, bool] = {}
@@ -354,7 +354,7 @@ class _Policy:
         return self._applied[pod]
 
 
-class _Rule:
+class Rule:
     def __init__(self, rule: Mapping[str, Any], calico: Calico) -> None:
         if rule.keys() - _RULE:
             raise ValueError(f"a rule with {sorted(rule.keys() - _RULE)} is not judged here")
@@ -388,8 +388,8 @@ class _Entity:
             raise ValueError(f"an entity with {sorted(entity.keys() - _ENTITY)} is not judged here")
         self._set, self._negated = calico.ip_set(entity)
         # An empty list is no constraint at all.
-        self._nets = _Nets(entity["nets"]) if entity.get("nets") else None
-        self._not_nets = _Nets(entity["notNets"]) if entity.get("notNets") else None
+        self._nets = Nets(entity["nets"]) if entity.get("nets") else None
+        self._not_nets = Nets(entity["notNets"]) if entity.get("notNets") else None
         self._ports = [_ports(each) for each in entity.get("ports") or ()]
         self._not_ports = [_ports(each) for each in entity.get("notPorts") or ()]
         if (self._ports or self._not_ports) and protocol not in _PORTED:

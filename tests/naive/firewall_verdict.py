@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sync.calico.names import label_value
 from sync.firewall.configuration import Configuration
@@ -385,7 +385,7 @@ class Firewall:
             length, ends = router.leads(end.family, end.address, configured)
             bits = 32 if end.family == 4 else 128
             if length == 0 or (length > 0 and owner and size < 2 ** (bits - length)):
-                found: set[str | None] = {owner} if owner else ends - {None}
+                found: set[str | None] = {owner} if owner else {*ends} - {None}
                 # Nobody knows what of a default route belongs to zones of unknown networks.
                 options |= found if owner or not unknown else {None, *found, *unknown}
             else:
@@ -729,9 +729,10 @@ class Firewall:
             options = [*((word,) for word in for_all), *([others] if others else [])]
             meant = oracle.picks(options, "beside", rule.name, tag)
             if tag in _FIELDS:
-                rule = replace(rule, **{_FIELDS[tag]: meant})
+                changes: dict[str, Any] = {_FIELDS[tag]: meant}
                 if tag in ("source", "destination"):
-                    rule = replace(rule, **{f"negate_{tag}": negated})
+                    changes[f"negate_{tag}"] = negated
+                rule = replace(rule, **changes)
             elif meant == others:
                 constraints.append((tag, others))
         return rule, constraints

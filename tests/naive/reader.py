@@ -246,7 +246,8 @@ def _visible(config: ET.Element, device_group: str) -> dict[str, _Object]:
         for element in scope:
             for kind in _KINDS:
                 for entry in element.findall(f"{kind}/entry"):
-                    if kind != "external-list" or entry.find("type")[0].tag not in _OTHER_LISTS:
+                    kind_of_list = entry.find("type/*") if kind == "external-list" else None
+                    if kind_of_list is None or kind_of_list.tag not in _OTHER_LISTS:
                         name = entry.attrib["name"]
                         found = visible.setdefault(name, _Object(name, {}))
                         found.entries.setdefault(kind, entry)
@@ -298,12 +299,11 @@ def _group(
             is_open = is_open or unreadable or on_cycle or unfinished
             continue
         if thing is not None and "region" in thing.entries:
-            listed = [_literal(text) for text in _texts(thing.entry, "address/member")]
-            held = set() if not listed or None in listed else set(listed)
+            read = [_literal(text) for text in _texts(thing.entry, "address/member")]
         else:
-            held = {_literal(step) if thing is None else _value(thing.entry)} - {None}
-        is_open = is_open or not held
-        values |= held
+            read = [_literal(step) if thing is None else _value(thing.entry)]
+        is_open = is_open or not read or None in read
+        values.update(value for value in read if value is not None and None not in read)
     return NaiveGroup(name, frozenset(values), is_open, objects[name].tags or frozenset())
 
 

@@ -8,7 +8,7 @@ Configurations from elsewhere become cases too, with settings, pods and flows th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
@@ -23,7 +23,7 @@ from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective
 from sync.firewall.objects import Address, ApplicationGroup, Service, ServiceGroup
 from sync.firewall.rules import Rule
 from sync.firewall.runtime import External, Registrations, tagged
-from sync.net.addresses import AddressSet
+from sync.net.addresses import AddressSet, network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests import words
 from tests.naive.calico_verdict import Verdict
@@ -122,9 +122,16 @@ class Case:
     flows: tuple[Flow, ...]
     told: Told = field(default_factory=Told)
 
+    @property
+    def pods_in(self) -> AddressSet | None:
+        """The addresses of pods; `None` where they are not known."""
+        if self.pod_cidrs is None:
+            return None
+        return AddressSet.union(map(network, self.pod_cidrs))
+
     def seen(self, group: str) -> EffectiveDeviceGroup:
         """A device group with what its configuration does not hold, as it is translated."""
-        return as_known(effective(self.configuration, group), _snapshot(self))
+        return as_known(effective(self.configuration, group), snapshot_of(self))
 
     @cached_property
     def firewalls(self) -> list[Firewall]:
@@ -271,7 +278,7 @@ def _told(random: Random, groups: Sequence[str], tame: bool) -> Told:
     return Told(registered, {} if tame else names, lists)
 
 
-def _snapshot(case: Case) -> Snapshot:
+def snapshot_of(case: Case) -> Snapshot:
     """The same as a source gives it."""
 
     def sets(texts: Iterable[str]) -> AddressSet:
@@ -402,7 +409,7 @@ def _fitting(
 
 
 def _rule_options(random: Random, tame: bool, *, single: bool) -> RuleOptions:
-    allow_as = random.choice(("Pass", "Allow")) if single else "Pass"
+    allow_as: Literal["Pass", "Allow"] = random.choice(("Pass", "Allow")) if single else "Pass"
     if tame:
         return RuleOptions(applications="strict", devices=DEVICES[:1], allow_as=allow_as)
     return RuleOptions(
@@ -539,7 +546,11 @@ def _pods(random: Random, zones: ZoneOptions, names: Sequence[str] = ZONES) -> l
         for found in (zones.definitions.get(zone),)
         if found is None or not (found.selector or found.namespace_selector)
     ]
-    namespaces = (("default", {}), ("prod", {"env": "prod"}), ("team", {"team": "a", "env": "dev"}))
+    namespaces: tuple[tuple[str, dict[str, str]], ...] = (
+        ("default", {}),
+        ("prod", {"env": "prod"}),
+        ("team", {"team": "a", "env": "dev"}),
+    )
     labels: list[dict[str, str]] = [{LABEL: label_value(zone)} for zone in (*by_label, *by_label)]
     labels += [
         {LABEL: label_value(names[0]), "app": "web"},
@@ -891,13 +902,14 @@ class _Writer:
         return words.group(name, *listed, tags=tags)
 
     def service(self, name: str) -> Word:
-        spec = {
+        specs: dict[str, Callable[[], str]] = {
             "web": lambda: self._random.choice(("80", "443", "80,443", "8080")),
             "high": lambda: self._random.choice(("1024-65535", "8000-9000", "0-65535", "1-65535")),
             "listed": self.listed_ports,
             "dns-udp": lambda: "53",
             "service-http": lambda: "8888",
-        }[name]()
+        }
+        spec = specs[name]()
         if self.wild(0.04):
             spec = self._random.choice(("0", "0-100"))
         self._specs.append(spec)
@@ -1023,7 +1035,8 @@ class _Writer:
 
     def number(self) -> int:
         # Pods and the networks of zones lie close together.
-        return self._random.choice((*range(48), 63, 64, 95, 96, 97, 111, 112, 127, 128, 191, 192))
+        near: tuple[int, ...] = (*range(48), 63, 64, 95, 96, 97, 111, 112, 127, 128, 191, 192)
+        return self._random.choice(near)
 
     def v4(self) -> str:
         return str(IPv4Address(_V4 + self.number()))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.naive.calico_verdict import Calico, _Nets, _Rule, labels_of, selector
+from tests.naive.calico_verdict import Calico, Nets, Rule, labels_of, selector
 from tests.naive.flows import End, Flow
 
 DIRECTIONS = ("egress", "ingress")
@@ -200,7 +200,7 @@ class Judge:
                 plain[side] = {k: value for k, value in entity.items() if k not in _SELECTING}
         key = json.dumps(plain, sort_keys=True)
         if key not in self._constraints:
-            judged = _Rule({**plain, "action": "Pass"}, self._nobody)
+            judged = Rule({**plain, "action": "Pass"}, self._nobody)
             self._constraints[key] = self.mask(judged.matches)
         return rule["action"], self._constraints[key], selecting
 
@@ -224,7 +224,7 @@ class _Sets:
         key = (side, *(entity.get(each, "") for each in _SELECTING))
         if key not in self._masks:
             held, negated = self.calico.ip_set(entity)
-            assert isinstance(held, _Nets)
+            assert isinstance(held, Nets)
             self._masks[key] = sum(
                 flows for end, flows in self.ends[side].items() if held.hold(end) != negated
             )

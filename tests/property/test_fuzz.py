@@ -99,8 +99,7 @@ def test_a_reader_that_takes_too_much_memory_is_found(monkeypatch: pytest.Monkey
     target = _target(lambda data: None)
     monkeypatch.setattr("tests.fuzz.campaign.numbered", lambda *_: (target, b""))
     # The most that the process ever had, asked for before and after.
-    monkeypatch.setattr("tests.fuzz.campaign._peak", count(100, GROWTH[0] + 1).__next__)
-    (found,) = run(1, [7]).findings
+    (found,) = run(1, [7], memory=count(100, GROWTH[0] + 1).__next__).findings
     assert found.kind == "memory"
 
 

@@ -37,7 +37,7 @@ from tests.property.test_proof_property import (
     KINDS,
     Document,
     Mutator,
-    _NoPlaceError,
+    NoPlaceError,
     documents_of,
     groups_of,
     settings_of,
@@ -448,7 +448,7 @@ def compared(
     for kinds in mutants:
         mistakes = Mistakes(random, cluster.documents())
         for kind in kinds:
-            with suppress(_NoPlaceError):
+            with suppress(NoPlaceError):
                 MISTAKES[kind](mistakes)
         try:
             said = cluster.said(mistakes.documents)

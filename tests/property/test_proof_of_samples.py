@@ -25,12 +25,12 @@ from tests.property.test_proof_property import (
     KINDS,
     Mutant,
     Mutator,
-    _denied,
-    _NoPlaceError,
-    _verdicts,
+    NoPlaceError,
     documents_of,
+    is_denied,
     proof_of,
     untrue,
+    verdicts_of,
     wrongly_proven,
 )
 from tests.property.test_translation_property import (
@@ -101,19 +101,19 @@ def disagreements(one: Judged) -> Iterator[str]:
 def mutant_of(kind: str, one: Judged) -> tuple[Mutant, bool] | None:
     """A mutant of a kind, and whether a flow of the case is a witness; else that is any flow."""
     random = Random(f"{kind} {one.case.groups[0].name} {one.case.seed}")
-    before, deciding = _verdicts(one)
+    before, deciding = verdicts_of(one)
     found = None
     for _ in range(TRIES):
         documents = documents_of(one)
         try:
             KINDS[kind](Mutator(random, documents, deciding))
-        except _NoPlaceError:
+        except NoPlaceError:
             continue
         calico = Calico(documents, one.case.world)
         after = [calico.verdict(flow).allow for flow in one.case.flows]
         flows = zip(one.case.flows, before, after, strict=True)
         changed = [(flow, allow) for flow, allowed, allow in flows if allow != allowed]
-        denied = (flow for flow, allow in changed if allow and _denied(one.case, flow))
+        denied = (flow for flow, allow in changed if allow and is_denied(one.case, flow))
         witness, _ = (*changed, (one.case.flows[0], False))[0]
         proof = proof_of(one, documents)
         found = Mutant(kind, one, documents, witness, next(denied, None), proof), bool(changed)

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from sync.net.addresses import AddressSet, network
+from sync.verify.compare import Difference
 from sync.verify.profiles import DeviceGroup
-from sync.verify.proof import Difference, Proof, Settings, prove
+from sync.verify.proof import Proof, Settings, prove
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ICMP, ICMP6, ORACLES, End, Flow, Oracle
@@ -62,8 +62,7 @@ def groups_of(one: Judged) -> list[DeviceGroup]:
 
 def settings_of(one: Judged) -> Settings:
     made = one.case
-    pods = made.pod_cidrs and AddressSet.union(map(network, made.pod_cidrs))
-    return Settings(made.rules, made.zones, pods, made.registered_known)
+    return Settings(made.rules, made.zones, made.pods_in, made.registered_known)
 
 
 def proof_of(one: Judged, documents: Sequence[Document]) -> Proof:
@@ -78,7 +77,7 @@ _PLAIN = {"action", "source", "destination", "metadata"}
 _DIRECTIONS = ("ingress", "egress")
 
 
-class _NoPlaceError(Exception):
+class NoPlaceError(Exception):
     """Nothing in the documents can be mistaken this way."""
 
 
@@ -97,7 +96,7 @@ class Mutator:
     def one_of(self, found: Iterable[_Chosen]) -> _Chosen:
         every = list(found)
         if not every:
-            raise _NoPlaceError
+            raise NoPlaceError
         return self._random.choice(every)
 
     def places(self, *, apart: bool = False) -> Iterator[tuple[list[Document], int]]:
@@ -123,7 +122,7 @@ class Mutator:
         for rules, number in self.places():
             if fits(rules[number]):
                 return rules[number]
-        raise _NoPlaceError
+        raise NoPlaceError
 
     def end(self, *keys: str) -> tuple[Document, str]:
         """An end of a rule that has one of these keys, and the key."""
@@ -136,7 +135,7 @@ class Mutator:
             ]
             if found:
                 return self._random.choice(found)
-        raise _NoPlaceError
+        raise NoPlaceError
 
     # --- mistakes ---------------------------------------------------------------------------------
 
@@ -148,14 +147,14 @@ class Mutator:
         end, key = self.end("notNets", "notSelector", "notPorts")
         positive = key[3].lower() + key[4:]
         if positive in end:
-            raise _NoPlaceError
+            raise NoPlaceError
         end[positive] = end.pop(key)
 
     def negation_added(self) -> None:
         end, key = self.end("nets", "selector", "ports")
         negative = f"not{key.capitalize()}"
         if negative in end:
-            raise _NoPlaceError
+            raise NoPlaceError
         end[negative] = end.pop(key)
         if key == "selector":
             end.pop("namespaceSelector", None)
@@ -181,13 +180,13 @@ class Mutator:
         at = self._random.randrange(len(nets))
         net = ip_network(nets[at])
         if not net.prefixlen:
-            raise _NoPlaceError
+            raise NoPlaceError
         nets[at] = str(net.supernet(self._random.randint(1, min(6, net.prefixlen))))
 
     def net_lost(self) -> None:
         nets = self._nets()
         if len(nets) < 2:
-            raise _NoPlaceError
+            raise NoPlaceError
         nets.pop(self._random.randrange(len(nets)))
 
     def _nets(self) -> list[str]:
@@ -367,7 +366,7 @@ class Mutant:
         return f"seed {made.seed}{tame}, {self.kind}: {self.witness}"
 
 
-def _verdicts(one: Judged) -> tuple[list[bool], dict[str, bool]]:
+def verdicts_of(one: Judged) -> tuple[list[bool], dict[str, bool]]:
     """Whether each flow is allowed as written, and the rules that decide any of them.
 
     With each rule stands whether the next one would decide one of these flows otherwise.
@@ -407,12 +406,12 @@ def mutants_of(kind: str, one: Judged, tries: int) -> Iterator[Mutant]:
     if one.case.zones.essentials:
         return
     random = Random(f"{kind} {one.case.seed} {one.case.tame}")
-    before, deciding = _verdicts(one)
+    before, deciding = verdicts_of(one)
     for _ in range(tries):
         documents = documents_of(one)
         try:
             KINDS[kind](Mutator(random, documents, deciding))
-        except _NoPlaceError:
+        except NoPlaceError:
             continue
         calico = Calico(documents, one.case.world)
         changed = [
@@ -422,14 +421,14 @@ def mutants_of(kind: str, one: Judged, tries: int) -> Iterator[Mutant]:
         ]
         if changed:
             allowed = (
-                flow for flow in changed if calico.verdict(flow).allow and _denied(one.case, flow)
+                flow for flow in changed if calico.verdict(flow).allow and is_denied(one.case, flow)
             )
             proof = proof_of(one, documents)
             yield Mutant(kind, one, documents, changed[0], next(allowed, None), proof)
             return
 
 
-def _denied(case: Case, flow: Flow) -> bool:
+def is_denied(case: Case, flow: Flow) -> bool:
     return not any(cluster_verdict(case.firewalls, flow, oracle).allow for oracle in ORACLES)
 
 
@@ -472,7 +471,7 @@ def untrue(mutant: Mutant, counted: Counter[str]) -> Iterator[str]:
             yield f"\n{mutant}: Calico judges otherwise: {each}"
         counted[each.calico] += 1
         verdicts = [
-            _allows(firewall, local, flow, oracle)
+            one_allows(firewall, local, flow, oracle)
             for flow in _with_applications(_flow(each, local, far))
             for oracle in ORACLES
         ]
@@ -540,7 +539,7 @@ def _with_applications(flow: Flow) -> list[Flow]:
     return [replace(flow, application=name) for name in (None, "ssl", "dns")]
 
 
-def _allows(firewall: Firewall, local: End, flow: Flow, oracle: Oracle) -> bool:
+def one_allows(firewall: Firewall, local: End, flow: Flow, oracle: Oracle) -> bool:
     """What a device group decides at one end, as in a cluster."""
     zone = firewall.zone_of_pod(local)
     if zone is None:

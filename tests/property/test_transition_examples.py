@@ -7,6 +7,7 @@ taken up again, turned back, or refused for good.
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_negated_allow_takes_over_what_a_quarantine_lets_go() -> None:
 
 
 @pytest.mark.parametrize("action", ["allow", "deny"])
-def test_a_rule_is_negated_while_its_group_changes(action: str) -> None:
+def test_a_rule_is_negated_while_its_group_changes(action: Literal["allow", "deny"]) -> None:
     plain = replace(CLIENTS, action=action)
     within = Says("all", "allow", ("users",), ("web",))
     one, two = (
@@ -173,23 +174,19 @@ def test_tags_move_a_host_between_dynamic_groups() -> None:
 def test_a_cluster_refuses_every_policy_for_ever() -> None:
     """What sets do alone opens nothing, however long the policies wait, whatever is aimed at."""
     turned = replace(TOGETHER, rules={"a": (CLIENTS, QUARANTINE)})
-    aims, stands, traces = [APART], APART.first.end, list[Trace]()
-    for firm in (TOGETHER, APART, turned, TOGETHER):
-        aims.append(firm)
-        trace = synced(firm, stands, lambda name, time: name.startswith("tier-a."))
-        traces.append(trace)
-        hold(complaints(traces, aims, Random(1)))
-        stands = trace.end
-    last = synced(APART, stands)
-    hold(complaints((*traces, last), aims, Random(1)))
-    hold(ended(last, APART))
+    refusing("tier-a.", TOGETHER, APART, turned, TOGETHER)
 
 
 def test_a_cluster_refuses_every_set_for_ever() -> None:
+    refusing("pan", TOGETHER, of_one_rule(replace(CLIENTS, action="deny"), "h1", "h7"), TOGETHER)
+
+
+def refusing(prefix: str, *firms: Firm) -> None:
+    """No state is open while objects of a prefix are refused, whatever is aimed at in turn."""
     aims, stands, traces = [APART], APART.first.end, list[Trace]()
-    for firm in (TOGETHER, of_one_rule(replace(CLIENTS, action="deny"), "h1", "h7"), TOGETHER):
+    for firm in firms:
         aims.append(firm)
-        trace = synced(firm, stands, lambda name, time: name.startswith("pan"))
+        trace = synced(firm, stands, lambda name, time: name.startswith(prefix))
         traces.append(trace)
         hold(complaints(traces, aims, Random(1)))
         stands = trace.end

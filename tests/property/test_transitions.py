@@ -24,11 +24,12 @@ import pytest
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
+from sync.calico.objects import POLICIES
 from sync.firewall.effective import EffectiveRule, effective
 from sync.firewall.zone_networks import Derived
 from sync.plan.changes import Change
 from sync.plan.differences import Key, differences
-from sync.plan.order import POLICIES, Step, Unwritten
+from sync.plan.order import Step, Unwritten
 from sync.plan.plan import Plan, make_plan
 from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
@@ -119,11 +120,12 @@ def test_a_plan_that_forgets_what_waits_is_found_out(
 ) -> None:
     match forgotten:
         case "held":
-            monkeypatch.setattr(Plan, "unwritten", lambda self: Unwritten(self._selections))
+            unwritten = Plan.unwritten
+            monkeypatch.setattr(Plan, "unwritten", lambda self: unwritten(replace(self, held=())))
         case "sets":
-            monkeypatch.setattr(Unwritten, "_stops_set", lambda *_: "")
+            monkeypatch.setattr(Unwritten, "stops_set", lambda *_: "")
         case _:
-            monkeypatch.setattr(Unwritten, "_open_up", lambda *_: None)
+            monkeypatch.setattr(Unwritten, "open_up", lambda *_: None)
     assert any(complaint for seed in range(100) for _, complaint in held_up(seed, times=3)), (
         "no state is open, as if nothing had been forgotten"
     )
@@ -133,10 +135,13 @@ def test_the_quick_judge_and_the_slow_one_agree() -> None:
     for seed in range(4):
         for firm in firms_of(Random(f"judges {seed}"), long=False):
             stands = firm.first.end
-            calico = Calico([each.document() for each in stands.values()], WORLD, staged=False)
-            assert JUDGE.of(stands.values()).denied == JUDGE.mask(
-                lambda flow, calico=calico: not calico.verdict(flow).allow
-            )
+            assert JUDGE.of(stands.values()).denied == denied_slowly(stands)
+
+
+def denied_slowly(stands: Objects) -> int:
+    """The flows that are denied, as the naive Calico judges each."""
+    calico = Calico([each.document() for each in stands.values()], WORLD, staged=False)
+    return JUDGE.mask(lambda flow: not calico.verdict(flow).allow)
 
 
 def test_the_transitions_above_are_of_every_kind() -> None:
@@ -287,7 +292,7 @@ class Held:
         return self.manifest
 
 
-def _steps(old: Objects, new: Objects) -> list[Step]:
+def _steps(old: Objects, new: Objects) -> Sequence[Step]:
     found = differences(new, old, {key: Held(manifest) for key, manifest in old.items()})
     return make_plan("cluster", [], found, [], repair_drift=True).steps()
 

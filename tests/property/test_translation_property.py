@@ -20,7 +20,6 @@ from sync.calico.manifest import Manifest
 from sync.calico.validator import validate
 from sync.clusters.cluster import Key
 from sync.firewall.effective import EffectiveRule, effective
-from sync.net.addresses import AddressSet, network
 from sync.translate.compiler import Options
 from sync.translate.fidelity import RuleFidelity, Status
 from sync.translate.network_sets import Target
@@ -73,7 +72,7 @@ def translated(made: Case, standing: Mapping[Key, Manifest] | None = None) -> Ju
             owner=(("app.kubernetes.io/managed-by", "zonebridge"),),
             rules=made.rules,
             zones=made.zones,
-            pod_cidrs=made.pod_cidrs and AddressSet.union(map(network, made.pod_cidrs)),
+            pod_cidrs=made.pods_in,
         ),
         standing or {},
     )

@@ -16,7 +16,6 @@ import pytest
 
 from sync.firewall.effective import EffectiveRule
 from sync.firewall.zone_networks import Derived
-from sync.net.addresses import AddressSet, network
 from sync.queries.verification import Verified, verified
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
@@ -27,8 +26,8 @@ from sync.translate.network_sets import Target
 from tests.memory import MemoryCluster
 from tests.naive.calico_verdict import Calico
 from tests.naive.flows import ORACLES, End, Flow
-from tests.naive.rulebases import Case, _snapshot, case
-from tests.property.test_proof_property import Mutant, _allows, untrue
+from tests.naive.rulebases import Case, case, snapshot_of
+from tests.property.test_proof_property import Mutant, one_allows, untrue
 from tests.property.test_translation_property import Judged
 from tests.translation import Translated, translate
 
@@ -43,8 +42,8 @@ Rules = Mapping[str, Sequence[EffectiveRule]]
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few rules, so that a zone has several policies."""
-    monkeypatch.setattr(chains, "_LEAST_RULES", 3)
-    monkeypatch.setattr(chains, "_ONE_IN", 2)
+    monkeypatch.setattr(chains, "LEAST_RULES", 3)
+    monkeypatch.setattr(chains, "ONE_IN", 2)
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ class Between:
     def _anyone_allows(self, local: End, flow: Flow) -> bool:
         """Whether, in some truth about what nobody knows, every device group allows it here."""
         return any(
-            all(_allows(firewall, local, flow, oracle) for firewall in self.case.firewalls)
+            all(one_allows(firewall, local, flow, oracle) for firewall in self.case.firewalls)
             for oracle in ORACLES
         )
 
@@ -132,7 +131,7 @@ def options_of(made: Case) -> Options:
         owner=OWNER,
         rules=made.rules,
         zones=made.zones,
-        pod_cidrs=AddressSet.union(map(network, made.pod_cidrs)) if made.pod_cidrs else None,
+        pod_cidrs=made.pods_in,
     )
 
 
@@ -193,7 +192,7 @@ def betweens(seed: int, store: Store) -> Iterator[Between]:
             patch.setattr(
                 "sync.reconcile.device_groups.derived", lambda _, name: derived_of(made, name)
             )
-            found = verified(cluster, {"panorama": _snapshot(made)}, store, options_of(made))
+            found = verified(cluster, {"panorama": snapshot_of(made)}, store, options_of(made))
         yield Between(made, shall, tuple(stands.values()), found)
 
 

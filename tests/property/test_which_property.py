@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync.firewall.addressing import literal
 from sync.firewall.effective import effective
 from sync.firewall.groups import Resolved, resolve_groups
-from sync.firewall.membership import Holds, holding, how_much, literal
+from sync.firewall.membership import Holds, holding, how_much
 from sync.firewall.objects import Address, AddressGroup
 from sync.firewall.parse.configuration import read_configuration
 from sync.firewall.parse.document import parse

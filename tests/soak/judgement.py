@@ -72,14 +72,16 @@ def disagreements(
         for number, each in intents.items()
         if len(ends[number]) != 1
     ]
-    for each in written:
-        if each.verb == "delete":
+    for write in written:
+        if write.verb == "delete":
             continue
-        intent = named.get(each.record)
+        intent = named.get(write.record)
         if intent is None:
-            found.append(f"{chain}: {each.verb} of {each.name} without a record: {each.record!r}")
-        elif (intent["action"], intent["object_name"]) != (each.verb, each.name):
-            found.append(f"{chain}: {each.verb} of {each.name} names another's: {each.record}")
+            found.append(
+                f"{chain}: {write.verb} of {write.name} without a record: {write.record!r}"
+            )
+        elif (intent["action"], intent["object_name"]) != (write.verb, write.name):
+            found.append(f"{chain}: {write.verb} of {write.name} names another's: {write.record}")
     found += [f"{chain}: done {n} times: {record}" for record, n in times.items() if n > 1]
     for record, intent in named.items():
         if intent["action"] == "delete":

@@ -16,7 +16,14 @@ from typing import Any
 import orjson
 import yaml
 
-from tests.e2e.installation import COMMAND, Installation, environment, kubernetes, until
+from tests.e2e.installation import (
+    COMMAND,
+    Installation,
+    environment,
+    kubernetes,
+    panorama_source,
+    until,
+)
 from tests.e2e.test_e2e_rights import ADMISSION, GROUP_LABEL, POLICIES, Guarded, labelled, stored
 from tests.fault_proxy import (
     Body,
@@ -33,7 +40,7 @@ from tests.fault_proxy import (
     watches,
 )
 from tests.fault_proxy import writes as writing
-from tests.kubernetes_cluster import ApiError, ControlPlane, _free_ports, install
+from tests.kubernetes_cluster import ApiError, ControlPlane, free_ports, install
 from tests.kubernetes_cluster import started as started_plane
 from tests.kubernetes_words import SETS, edit, nets, remove
 from tests.postgresql import Database, Server
@@ -169,7 +176,7 @@ class Slot:
     wrong: list[str] = field(default_factory=list)
 
     def start(self) -> None:
-        [port] = _free_ports(1)
+        [port] = free_ports(1)
         log = self.place.directory / f"replica-{self.number}-{len(self.logs)}.log"
         self.logs.append(log)
         bound = {"ZONEBRIDGE_HEALTH__BIND": f"127.0.0.1:{port}"}
@@ -411,20 +418,9 @@ def worlds(
             tag("application", entry("chat-base")),
             tag("application-container", entry("chat", members("functions", ["chat-base"]))),
         ).encode()
-        key = place.directory / "key"
-        key.touch(mode=0o600)
-        key.write_text(panorama.api_key)
-        source = {
-            "name": "main",
-            "kind": "panorama",
-            "hosts": [panorama.host],
-            "port": panorama.port,
-            "api_key_file": "key",
-            "ca_file": str(authority.ca_file),
-        }
         place.configure(
             *described,
-            sources=[source],
+            sources=[panorama_source(place, panorama, authority)],
             store={"url": database.url},
             lease_ttl=f"{LEASE_SECONDS}s",
             poll_interval="1s",

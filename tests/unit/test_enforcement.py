@@ -55,6 +55,9 @@ class Cluster:
     def facts(self, zone_label: str) -> ClusterFacts:
         raise AssertionError("nobody asks for that here")
 
+    def identity(self) -> str:
+        raise AssertionError("nobody asks for that here")
+
     def lifelines(self) -> CriticalEndpoints:
         self.asked += 1
         return self.found

@@ -459,7 +459,7 @@ def test_a_wildcard_deny_may_decide_before_its_turn(negated: bool) -> None:
 
 
 def test_what_the_deciding_wildcard_rule_does_not_match_no_default_allows() -> None:
-    within = {"from_": ["dmz"], "to": ["dmz"], "service": ["ssh"]}
+    within: dict[str, Sequence[str]] = {"from_": ["dmz"], "to": ["dmz"], "service": ["ssh"]}
     broad = rule("broad", **within, destination=["broad"])
     narrow = rule("narrow", **within, destination=["narrow"])
     there = pod("10.0.0.4", "dmz")

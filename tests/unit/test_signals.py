@@ -27,7 +27,7 @@ def test_what_does_not_come_to_its_end_is_left() -> None:
     script = (
         "import os, signal, threading\n"
         "from sync.cli import signals\n"
-        "signals._END_SECONDS = 0.05\n"
+        "signals.END_SECONDS = 0.05\n"
         "with signals.signals():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    threading.Event().wait()\n"

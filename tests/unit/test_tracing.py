@@ -30,7 +30,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(module._Tracing, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(module.Tracing, "tracer", provider.get_tracer("test"))
     yield exporter
     provider.shutdown()
 
@@ -123,12 +123,12 @@ def test_whoever_listens_is_told_how_long_steps_took_and_nobody_else() -> None:
 )
 def test_without_being_asked_nothing_is_traced(environ: dict[str, str]) -> None:
     with tracing(environ, "1"):
-        assert module._Tracing.tracer is None
+        assert module.Tracing.tracer is None
 
 
 def test_an_exporter_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs() as log, tracing({"OTEL_TRACES_EXPORTER": "zipkin"}, "1"):
-        assert module._Tracing.tracer is None
+        assert module.Tracing.tracer is None
     assert "knows otlp" in log[0]["event"]
 
 
@@ -136,7 +136,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1"}
     with capture_logs() as log, tracing(environ, "1"):
-        assert module._Tracing.tracer is None
+        assert module.Tracing.tracer is None
     assert "zonebridge[otel]" in log[0]["event"]
 
 

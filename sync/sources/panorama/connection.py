@@ -95,7 +95,7 @@ class NoSuchNodeError(RefusedError):
 
 
 # An element takes over a hundred bytes of memory, and four as it is written: a gigabyte or two.
-_MAX_TAGS = 20_000_000
+MAX_TAGS = 20_000_000
 
 
 class PanoramaConnection:
@@ -215,9 +215,9 @@ class PanoramaConnection:
                 f"{self.where} answers with more than {MAX_BYTES:,} bytes, more than any "
                 "configuration; check what stands at that address"
             )
-        if body.count(b"<") > _MAX_TAGS:
+        if body.count(b"<") > MAX_TAGS:
             raise PanoramaError(
-                f"{self.where} answers with more than {_MAX_TAGS:,} tags, more than any "
+                f"{self.where} answers with more than {MAX_TAGS:,} tags, more than any "
                 "configuration; check what stands at that address"
             )
         return body

@@ -17,7 +17,7 @@ SENT = GlobalNetworkPolicy(
     ingress=(Rule("Deny", source=EntityRule(nets=("10.0.0.1/32",))),),
     labels=OWNER,
 ).manifest()
-WHOLE = {"f:spec": {"f:ingress": {}, "f:newer": {}}}
+WHOLE: dict[str, Any] = {"f:spec": {"f:ingress": {}, "f:newer": {}}}
 
 
 def held(spec: Any = None, rule: Any = None, hands: Any = (("zonebridge", WHOLE),)) -> Any:

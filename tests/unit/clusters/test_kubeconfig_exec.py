@@ -79,7 +79,8 @@ def refused(home: Path, **options: Any) -> str:
 
 
 def token(connection: Connection) -> str | None:
-    return connection.client.configuration.auth_settings()["BearerToken"]["value"]
+    found: str | None = connection.client.configuration.auth_settings()["BearerToken"]["value"]
+    return found
 
 
 @pytest.mark.parametrize("version", [V1, V1BETA1])

@@ -427,11 +427,12 @@ def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> Non
     put(folder, WEB.document())
     live = the_only(folder)
     (folder / "pan.web.yaml").write_text("mine: now\n")
-    for write in (
+    writes: tuple[Callable[[], None], ...] = (
         lambda: writer(folder).create(WEB),
         lambda: writer(folder).replace(made("pan.web", "10.0.0.2/32"), live),
         lambda: writer(folder).delete(LiveObject(WEB, WEB.document())),
-    ):
+    )
+    for write in writes:
         with pytest.raises(NotWrittenError, match="another hand"):
             write()
         assert (folder / "pan.web.yaml").read_text() == "mine: now\n"

@@ -30,6 +30,8 @@ MOST_REQUESTS = HOUR / (PACE.longest_pause / 2) + 20
 """In an hour, with the shortest of the longest pauses in between, and those that are shorter."""
 
 _Part = bytes | float | Exception
+_List = dict[str, Any] | Exception
+_Watch = Sequence[_Part] | Exception
 """What a watch gives: bytes, a time that passes, or how it breaks."""
 
 
@@ -98,8 +100,8 @@ class Scripted:
     """
 
     clock: Clock
-    lists: Callable[[], dict[str, Any] | Exception] = listing
-    watches: Callable[[], Sequence[_Part] | Exception] = lambda: ()
+    lists: Callable[[], _List] = listing
+    watches: Callable[[], _Watch] = lambda: ()
     name: str = "prod"
     listed_at: list[float] = field(default_factory=list)
     queries: list[Mapping[str, str | int]] = field(default_factory=list)
@@ -194,7 +196,7 @@ class _Answer:
 
 
 GONE = {"code": 410, "message": "too old resource version"}
-SICK: dict[str, Callable[[], Sequence[_Part] | Exception]] = {
+SICK: dict[str, Callable[[], _Watch]] = {
     "it ends at once": lambda: (),
     "it ends in a moment": lambda: (5.0,),
     "it ends after an event": lambda: (event("ADDED", an_object("pan.a", 8)),),
@@ -333,7 +335,7 @@ def test_what_happened_in_silence_is_told_by_a_list_and_nothing_else() -> None:
 
 
 def test_lists_come_in_pages_and_are_believed_whole() -> None:
-    pages = iter(
+    pages: Iterator[_List] = iter(
         [
             listing(an_object("pan.a", 1), more="next"),
             listing(an_object("pan.b", 2), version=7),
@@ -343,7 +345,7 @@ def test_lists_come_in_pages_and_are_believed_whole() -> None:
             listing(an_object("pan.c", 10), version=11),
         ]
     )
-    watches = iter([ApiError("too old", 410)])
+    watches: Iterator[_Watch] = iter([ApiError("too old", 410)])
     api = Scripted(Clock(150), lambda: next(pages), lambda: next(watches, (90.0,))).watched()
     assert [each.get("continue") for each in api.queries] == [
         None,
@@ -364,7 +366,7 @@ def test_an_object_that_nobody_understands_is_told_as_missed_and_does_not_end_th
     strange = an_object("pan.a", 8)
     strange["metadata"]["managedFields"] = "none"
     lists = iter([listing(), listing(strange, an_object("pan.b", 9), version=9)])
-    watches = iter([ApiError("too old", 410)])
+    watches: Iterator[_Watch] = iter([ApiError("too old", 410)])
     api = Scripted(Clock(80), lambda: next(lists), lambda: next(watches, (90.0,))).watched()
     assert [name for (_, name), _ in api.changes] == ["pan.b"]
     assert api.missed == 2
@@ -373,7 +375,7 @@ def test_an_object_that_nobody_understands_is_told_as_missed_and_does_not_end_th
 @pytest.mark.parametrize("status", [0, 502])
 def test_a_server_that_answers_again_is_told_once(status: int) -> None:
     away = [ApiError("away", status)] * 5
-    left = iter([*away, (90.0,)])
+    left: Iterator[_Watch] = iter([*away, (90.0,)])
     api = Scripted(Clock(60), watches=lambda: next(left, ())).watched()
     assert api.notices.count(WatchNotice.BACK) == 1
     refused = Scripted(Clock(HOUR), watches=lambda: ApiError("refused", 403)).watched()
@@ -381,7 +383,7 @@ def test_a_server_that_answers_again_is_told_once(status: int) -> None:
 
 
 def test_a_server_whose_lists_answer_again_is_told_where_watches_are_refused() -> None:
-    lists = iter([ApiError("away", 0), ApiError("away", 502), listing()])
+    lists: Iterator[_List] = iter([ApiError("away", 0), ApiError("away", 502), listing()])
     api = Scripted(Clock(20), lambda: next(lists), lambda: ApiError("refused", 403)).watched()
     assert api.notices.count(WatchNotice.BACK) == 1
 
@@ -400,7 +402,7 @@ def test_events_are_told_however_they_are_cut_into_parts() -> None:
     whole = event("ADDED", an_object("pan.a", 8)) + b"\n" + event("ADDED", an_object("pan.b", 9))
     for size in (1, 7, len(whole)):
         parts = [whole[start : start + size] for start in range(0, len(whole), size)]
-        watches = iter([(*parts, 50.0)])
+        watches: Iterator[_Watch] = iter([(*parts, 50.0)])
         api = Scripted(Clock(60), watches=lambda: next(watches, (90.0,))).watched()  # noqa: B023
         assert [name for (_, name), _ in api.changes] == ["pan.a", "pan.b"]
         assert [each["resourceVersion"] for each in api.opened] == ["7", "9"]
@@ -493,7 +495,7 @@ def test_what_is_gone_may_be_told_of_as_it_was_and_the_version_does_not_go_back(
 )
 def test_a_list_of_something_else_or_without_an_end_tells_nothing(wrong: dict[str, Any]) -> None:
     lists = iter([listing(an_object("pan.a", 1))])
-    watches = iter([ApiError("too old", 410)])
+    watches: Iterator[_Watch] = iter([ApiError("too old", 410)])
     broken = listing(version=9) | wrong
     api = Scripted(Clock(HOUR), lambda: next(lists, broken), lambda: next(watches, ())).watched()
     assert api.changes == []
@@ -502,7 +504,7 @@ def test_a_list_of_something_else_or_without_an_end_tells_nothing(wrong: dict[st
 
 
 def test_pages_that_are_too_large_are_asked_for_in_smaller_ones() -> None:
-    pages = iter(
+    pages: Iterator[_List] = iter(
         [
             listing(an_object("pan.a", 1), more="next"),
             TooLargeError("too large", 0),
@@ -526,7 +528,7 @@ def test_another_cluster_at_the_address_is_noticed_as_the_watch_is_opened_again(
     lists = iter([listing(an_object("pan.a", 1)), listing(version=3)])
     healthy = (50.0, bookmark())
     theirs = (event("DELETED", an_object("pan.a", 8)), 50.0)
-    watches = iter([healthy, healthy, theirs])
+    watches: Iterator[_Watch] = iter([healthy, healthy, theirs])
     clock = Clock(150)
     api = Scripted(clock, lambda: next(lists), lambda: next(watches, (50.0,)), uids=uids).watched()
     # Once at the beginning, once when it was noticed, once when the other one was listed.

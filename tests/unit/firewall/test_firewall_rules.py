@@ -1,6 +1,7 @@
 """Security rules as they are read: every field, its default, and what makes a rule unsayable."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,8 @@ def test_constraints_are_kept_unless_they_are_any(name: str) -> None:
     [("source", "sources"), ("to", "to_zones"), ("application", "applications")],
 )
 def test_any_twice_is_any(inner: str, field: str) -> None:
-    assert one(members(inner, ["any", "any"])) == Rule("r", **{field: ("any",)})
+    expected: dict[str, Any] = {field: ("any",)}
+    assert one(members(inner, ["any", "any"])) == Rule("r", **expected)
     assert one(members("category", ["any", " any "])) == Rule("r")
 
 

@@ -865,7 +865,7 @@ _ZONES = ("a", "b", "c", "d")
 
 def longest(claims: Mapping[str, set[str]], address: object) -> tuple[int, set[str]]:
     """The length of the longest prefix that holds an address, and what it leads to."""
-    holding = [each for each in claims if address in ip_network(each)]  # type: ignore[operator] # an address of either family
+    holding = [each for each in claims if address in ip_network(each)]
     if not holding:
         return -1, set()
     best = max(holding, key=lambda each: ip_network(each).prefixlen)

@@ -14,7 +14,7 @@ from sync.calico.objects import EntityRule, GlobalNetworkPolicy, GlobalNetworkSe
 from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
 from sync.plan.changes import Cause, Change
-from sync.plan.differences import Differences, Key, _change, differences
+from sync.plan.differences import Differences, Key, change_between, differences
 from sync.plan.guards.foreign import foreign_object
 from sync.plan.plan import LeftOut, NotPushed, Origin, Plan, make_plan
 from tests.memory import MemoryCluster
@@ -345,4 +345,4 @@ def ruled(*rules: tuple[str, int]) -> Manifest:
 def test_a_change_of_a_policy_names_the_rules_that_changed_it(
     before: Manifest | None, after: Manifest | None, rules: tuple[str, ...]
 ) -> None:
-    assert _change(before, after, Cause.CONFIGURATION).rules == rules
+    assert change_between(before, after, Cause.CONFIGURATION).rules == rules

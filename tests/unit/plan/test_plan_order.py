@@ -28,13 +28,13 @@ def nets(manifest: Manifest | None) -> list[str]:
 
 def ordered(
     changes: Sequence[Change],
-    beside: Iterable[Manifest] = (),
+    beside: Sequence[Manifest] = (),
     precedence: Sequence[Precedence] = (),
 ) -> Order:
     return order(changes, Selections(changes, beside), precedence)
 
 
-def steps(changes: Sequence[Change], beside: Iterable[Manifest] = ()) -> Sequence[Step]:
+def steps(changes: Sequence[Change], beside: Sequence[Manifest] = ()) -> Sequence[Step]:
     return ordered(changes, beside).steps
 
 
@@ -47,7 +47,7 @@ def spoken(found: Sequence[Step]) -> list[list[list[str]]]:
     ]
 
 
-def written(*changes: Change, beside: Iterable[Manifest] = ()) -> list[list[list[str]]]:
+def written(*changes: Change, beside: Sequence[Manifest] = ()) -> list[list[list[str]]]:
     return spoken(steps(changes, beside))
 
 
@@ -251,7 +251,7 @@ hosts_of = st.sets(st.integers(0, 15), max_size=10)
 
 
 def of(name: str, hosts: Iterable[int], group: str) -> Manifest:
-    found = ipaddress.collapse_addresses(ipaddress.ip_network(f"10.0.0.{each}") for each in hosts)
+    found = ipaddress.collapse_addresses(ipaddress.IPv4Network(f"10.0.0.{each}") for each in hosts)
     return a_set(name, *map(str, found), group=group)
 
 
@@ -517,7 +517,7 @@ def test_whatever_goes_before_what_every_change_is_written_once_and_in_its_chain
 def stops(
     failed: Change,
     *changes: Change,
-    beside: Iterable[Manifest] = (),
+    beside: Sequence[Manifest] = (),
     precedence: Sequence[Precedence] = (),
 ) -> list[bool]:
     unwritten = Unwritten(Selections([failed, *changes], beside), precedence)

@@ -12,7 +12,8 @@ from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker
 from sync.plan.guards.foreign import foreign_object, foreign_policy
 from sync.plan.plan import LeftOut, NotPushed, Origin, Plan
-from sync.render.plan import markdown, printable, text
+from sync.render.plan import markdown, text
+from sync.text import printable
 
 KIND = "GlobalNetworkSet"
 
@@ -380,9 +381,9 @@ def test_equal_rules_are_counted_and_not_lost() -> None:
 
 
 def test_a_tier_is_shown_with_its_order() -> None:
-    made_of = [Tier("fw", order).manifest() for order in (101, 102)]
-    assert lines(change(None, made_of[0])) == ["  + Tier fw (order 101)"]
-    assert lines(change(*made_of)) == ["  ~ Tier fw (order 101 -> 102)"]
+    before, after = (Tier("fw", order).manifest() for order in (101, 102))
+    assert lines(change(None, before)) == ["  + Tier fw (order 101)"]
+    assert lines(change(before, after)) == ["  ~ Tier fw (order 101 -> 102)"]
 
 
 @pytest.mark.parametrize("spec", [7, [], {"ingress": 7, "egress": [7, {"source": 7}, HOSTILE]}])

@@ -24,9 +24,9 @@ def test_a_write_that_worked_lately_is_asked_for(
     clock = Clock()
     with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         heartbeat = Heartbeat(store, "me", clock)
-        assert not heartbeat.check.holds
+        before = heartbeat.check
         heartbeat.beat()
-        assert heartbeat.check.holds
+        assert (before.holds, heartbeat.check.holds) == (False, True)
         clock.now = 31.0  # it is still waiting for a lock
         assert (heartbeat.check.holds, heartbeat.check.says) == (False, "written 31 s ago")
         heartbeat.beat()
@@ -38,10 +38,10 @@ def test_a_write_that_worked_lately_is_asked_for(
         with monkeypatch.context() as failing:
             failing.setattr(Store, "beat", full)
             heartbeat.beat()
-        assert not heartbeat.check.holds
-        assert "the disk is full" in heartbeat.check.says
+        failed = heartbeat.check
         heartbeat.beat()
-        assert heartbeat.check.holds
+        assert (failed.holds, heartbeat.check.holds) == (False, True)
+        assert "the disk is full" in failed.says
 
 
 def test_a_store_that_can_only_be_read_is_told(tmp_path: Path) -> None:

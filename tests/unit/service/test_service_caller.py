@@ -87,7 +87,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name in ("_SETTLE_SECONDS", "_LOOK_SECONDS", "_STORE_SECONDS"):
+    for name in ("SETTLE_SECONDS", "LOOK_SECONDS", "STORE_SECONDS"):
         monkeypatch.setattr(module, name, 0.02)
     with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         yield World(store, WatchedCluster(owner_labels("test", store.uuid)))
@@ -172,7 +172,7 @@ def test_a_cluster_is_read_again_after_a_while_unless_another_had_it_read(world:
     world.store.stand("cluster", "prod", state="in sync", detail="", succeeded=True)
     with world.working() as caller:
         until(world.calls.began)
-        caller._resync_at = 0.0
+        caller.resync_at = 0.0
         caller.stop()
-        until(lambda: caller._resync_at > time.monotonic() + 60)
+        until(lambda: caller.resync_at > time.monotonic() + 60)
         assert "resync" not in world.calls.reasons()

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -103,11 +104,15 @@ def test_the_port_is_free_again_after_it() -> None:
         assert ask(port, "/livez")[0] == 200
 
 
+def hung_up(client: socket.socket) -> bool:
+    return client.recv(1) == b""
+
+
 def test_clients_that_leave_or_say_nothing_leave_no_mark_and_hold_up_nobody(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The log is JSON, line by line: no traceback may come between."""
-    monkeypatch.setattr(health._Handler, "timeout", 0.2)
+    monkeypatch.setattr(health.Handler, "timeout", 0.2)
     with serving("127.0.0.1:0", lambda: [GOOD], list, lambda: b"x" * 10_000_000) as port:
         address = ("127.0.0.1", port)
         silent = socket.create_connection(address)
@@ -121,7 +126,7 @@ def test_clients_that_leave_or_say_nothing_leave_no_mark_and_hold_up_nobody(
         assert ask(port, "/livez")[0] == 200
         for each in (silent, half):
             # Whoever says nothing is let go.
-            until(lambda each=each: each.recv(1) == b"")
+            until(partial(hung_up, each))
             each.close()
     assert capfd.readouterr().err == ""
 

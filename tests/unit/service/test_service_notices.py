@@ -159,7 +159,7 @@ def test_a_source_is_told_of_when_it_is_too_old_and_when_it_answers_again() -> N
     assert heard.kinds() == ["stale", "recovered"]
     assert "down" in heard.notices[0].detail
     polled.error, polled.succeeded = SourceError("down again"), time.time() - 1801
-    polled._succeeded_at = time.monotonic() - 1801
+    polled.succeeded_at = time.monotonic() - 1801
     announcer.polled(polled)
     assert heard.kinds()[-1] == "stale"
 

@@ -87,7 +87,8 @@ def test_a_failure_keeps_the_last_good_answer_and_its_time(
 def test_what_failed_is_read_once_it_can_be(said: SaidSource, polled: PolledSource) -> None:
     said.error = "half written"
     assert [polled.poll(), polled.poll()] == [False, False]
-    assert polled.last_good is polled.error
+    failure = polled.error
+    assert polled.last_good is failure
     said.error = ""
     assert polled.poll() is True
     assert polled.error is None

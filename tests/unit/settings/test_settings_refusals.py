@@ -15,7 +15,7 @@ from sync.errors import UsageError
 from sync.settings import Settings, load
 from sync.settings.models import Settings as Model
 from sync.settings.shape import child, keys_of
-from sync.settings.values import _BUILT_IN_TIERS
+from sync.settings.values import TIERS_OF_CALICO
 
 SECRET = "hunter2-Zq"
 
@@ -290,7 +290,7 @@ def test_allow_is_refused_where_a_later_tier_is_to_be_heard(tmp_path: Path) -> N
 
 
 def test_the_tiers_of_calico_are_those_that_the_validator_knows() -> None:
-    assert set(BUILT_IN_TIERS) == _BUILT_IN_TIERS
+    assert set(BUILT_IN_TIERS) == TIERS_OF_CALICO
 
 
 LATER: dict[str, dict[str, Any]] = {

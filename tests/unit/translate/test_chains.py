@@ -295,12 +295,12 @@ def test_behind_a_whole_chain_anything_may_be_written(behind: int) -> None:
 
 # --- what a change rewrites -----------------------------------------------------------------------
 
-RULES = 3000
+RULES = 1600
 
 
 @cache
 def long_rulebase(members: int = 4, blocked: int = 3) -> EffectiveDeviceGroup:
-    """3,000 rules over three zones; each second one is from a zone to servers anywhere."""
+    """1,600 rules over three zones; each second one is from a zone to servers anywhere."""
     words: list[Word] = [
         service("web", "443"),
         service("other", "8443"),
@@ -365,7 +365,7 @@ def test_a_long_rulebase_is_cut_into_valid_policies() -> None:
     assert len(set(orders)) == len(orders)
 
 
-@pytest.mark.parametrize("number", [0, 1, 700, 1501, 2998, 2999])
+@pytest.mark.parametrize("number", [0, 1, 700, 1501, RULES - 2, RULES - 1])
 def test_a_rule_that_changes_rewrites_one_policy_in_each_zone_that_has_it(number: int) -> None:
     rules = list(long_rulebase().rules)
     placed = rules[number]

@@ -56,7 +56,7 @@ TOLD: Mapping[str, Any] = {
 
 def target(*words: Word, name: str = "dg", order: int = 100, **told: Any) -> Target:
     configuration = read(document((), {name: [*WORDS, *words]}))
-    snapshot = Snapshot(configuration, Provenance("main", "a test", "1"), **(TOLD | told))
+    snapshot = Snapshot(configuration, Provenance("main", "a test", "1"), **{**TOLD, **told})
     seen = as_known(effective(configuration, name), snapshot)
     return Target("main", seen, f"fw-{name}", order, "enforced", NOTHING)
 
@@ -260,10 +260,10 @@ def test_a_rule_with_a_dynamic_group_is_exact_where_registered_addresses_are_kno
         nets = found.manifests["GlobalNetworkSet", "pan.web"].document()["spec"]["nets"]
         assert nets == ["10.2.0.1/32"]
     never_told = {"dg": Registrations((), ("001 is not connected",))}
-    for unknown in ({}, {"registered": never_told}):
-        found = translated(target(it, **unknown), accepted=True)
+    for unknown in (target(it), target(it, registered=never_told)):
+        found = translated(unknown, accepted=True)
         assert found.report.rules[0].status is Status.MORE_PERMISSIVE
-        assert translated(target(it, **unknown)).report.rules[0].status is Status.WIDENED
+        assert translated(unknown).report.rules[0].status is Status.WIDENED
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic
 from sync.net.intervals import Bounds, from_ranges, to_ranges
 from sync.net.ports import PortSet
-from sync.verify.packet_space import FAMILIES, Box, Packet, TrafficSpace, common, without
+from sync.verify.packet_space import FAMILIES, Box, Family, Packet, TrafficSpace, common, without
 
 ADDRESSES = range(6)
 BITS = range(3)
@@ -146,7 +146,8 @@ def test_the_bits_of_some_traffic_are_those_of_each(spoken: list[Traffic]) -> No
 @given(st.lists(traffic, max_size=5))
 def test_icmp_is_of_one_family_and_all_else_of_both(spoken: list[Traffic]) -> None:
     space = TrafficSpace(spoken)
-    for family, foreign in ((4, ICMPV6), (6, ICMP)):
+    families: tuple[tuple[Family, int], ...] = ((4, ICMPV6), (6, ICMP))
+    for family, foreign in families:
         for piece in pieces((1 << space.size) - 1):
             allowed = bool(space.everything[family] & piece)
             assert allowed == (space.packet(piece).protocol != foreign)

@@ -64,7 +64,7 @@ def test_nothing_stands_between_an_address_and_itself() -> None:
 def test_lists_too_unlike_each_other_are_not_compared_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sync.verify.compare._LOOKS", 10_000)
+    monkeypatch.setattr("sync.verify.compare.LOOKS", 10_000)
     nets = [network(f"10.{number}.0.0/16") for number in range(50)]
     wanted = [ALL._replace(local=net, rule=f"w{at}", action="allow") for at, net in enumerate(nets)]
     said = [ALL._replace(far=((KNOWN.everyone, net),), rule=f"s{at}", action="allow")

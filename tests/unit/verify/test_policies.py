@@ -141,7 +141,7 @@ def test_nothing_is_said_to_pods_that_no_policy_selects() -> None:
 
 def test_policies_that_do_not_count_leave_their_pods_to_the_tiers_default() -> None:
     """What is essential to some pods selects them, and what it does not pass ends there."""
-    (unknown,) = said(policy(), tier("Deny"), skipping=frozenset({"fw.one"})) or ()
+    (unknown,) = said(policy(), tier("Deny"), skipping=frozenset({"fw.one"})) or []
     assert unknown.action == ""
 
 
@@ -326,7 +326,7 @@ def test_labels_that_no_zone_says_are_the_most_for_an_allow_and_the_least_for_a_
     open_ = {"selector": f"{PODS} && has(vip)"}
     pods = {bit: EVERYWHERE for bit in everyone(EVERYWHERE) if bit != KNOWN.no_pod}
     assert towards(**open_) == pods
-    denied, passed, _ = said(policy(rule("Deny", destination=open_), rule())) or ()
+    denied, passed, _ = said(policy(rule("Deny", destination=open_), rule())) or []
     assert (denied.far, denied.rough) == ((), True), "it may deny nobody, and may deny pods"
     assert passed.where == "fw.one[egress 1]"
     spared = first(policy(rule("Deny", destination={"notSelector": f"{PODS} && has(vip)"})))

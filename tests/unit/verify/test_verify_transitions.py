@@ -111,7 +111,7 @@ def test_tiers_that_judge_different_ends_of_a_flow_are_ordered_too() -> None:
 def test_where_two_tiers_judge_one_end_the_other_end_needs_no_order() -> None:
     """Each tier has a chain for both zones, and each chain denies the whole flow."""
     here = {("a", "web"): [deny(22, "db")], ("a", "db"): [deny(22, "web")]}
-    nothing = {("a", "web"): [], ("a", "db"): []}
+    nothing: Said = {("a", "web"): [], ("a", "db"): []}
 
     def of(tier: str, said: Said) -> Said:
         return {(tier, zone): rules for (_, zone), rules in said.items()}
@@ -144,7 +144,7 @@ def test_a_tier_that_goes_passes_what_it_denied_and_a_staged_one_denies_nothing(
 
 def test_what_cannot_be_judged_may_deny_and_pass_anything() -> None:
     before = {("a", "web"): [deny(22)], ("b", "web"): []}
-    after = {("a", "web"): [], ("b", "web"): []}
+    after: Said = {("a", "web"): [], ("b", "web"): []}
     documents_before, documents_after = documents(before), documents(after)
     (odd,) = (each for each in documents_after if each["metadata"]["name"] == "b.web")
     odd["spec"]["doNotTrack"] = True
