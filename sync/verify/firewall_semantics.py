@@ -16,6 +16,7 @@ from sync.firewall import tag_filter
 from sync.firewall.addressing import literal
 from sync.firewall.applications import resolve_applications
 from sync.firewall.effective import EffectiveRule
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import WildcardObjects
 from sync.firewall.objects import AddressGroup
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
@@ -35,28 +36,6 @@ _ANY: Final = "any"
 _ANY_TRAFFIC: Final = (Traffic(),)
 _BY_DEFAULT: Final = "application-default"
 _MAPPED_V4: Final = network("::ffff:0:0/96")
-
-
-@dataclass(frozen=True, slots=True)
-class MemberList:
-    """A list of addresses: what surely is in it, whether more may be, what DNS says here of it.
-
-    `at_most` is all that may be in an open one.
-    """
-
-    surely: AddressSet
-    open: bool
-    answers: AddressSet
-    at_most: AddressSet = EVERYWHERE
-
-    def match(self, *, negated: bool, surely: bool, accepted: bool, answered: bool) -> AddressSet:
-        """What surely matches, or what may match; `answered`: DNS is taken at its word."""
-        if self.open and not (accepted and not surely):
-            if surely:
-                plain = self.surely | self.answers if answered else self.surely
-                return NOWHERE if negated else plain
-            return EVERYWHERE - self.surely if negated else self.at_most
-        return EVERYWHERE - self.surely if negated else self.surely
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +82,7 @@ class Rulebase:
         self._zones = zones
         self._objects = group.seen.objects
         self._groups = group.seen.resolved(registered_known=registered_known)
-        self._lists: dict[tuple[str, ...], MemberList | None] = {}
+        self._lists: dict[tuple[str, ...], Estimate | None] = {}
         self._far: dict[object, Ends] = {}
         self._filter = tag_filter.parse(rules.filter) if rules.filter.strip() else None
         self._wild = (self._wildcard_lists("source"), self._wildcard_lists("destination"))
@@ -286,7 +265,8 @@ class Rulebase:
             if listed is None:
                 found = NOWHERE if negated else EVERYWHERE
             else:
-                found = listed.match(
+                found = _matched(
+                    listed,
                     negated=negated,
                     surely=surely,
                     accepted=accepted,
@@ -391,37 +371,26 @@ class Rulebase:
 
     # --- lists ------------------------------------------------------------------------------------
 
-    def _listed(self, members: tuple[str, ...]) -> MemberList | None:
+    def _listed(self, members: tuple[str, ...]) -> Estimate | None:
         """What a list holds; None for any."""
         if _ANY in members:
             return None
         if members not in self._lists:
-            found = [self._member(name) for name in members]
-            held = AddressSet.union(each.surely for each in found)
-            at_most = AddressSet.union(each.at_most if each.open else each.surely for each in found)
-            self._lists[members] = MemberList(
-                held - _MAPPED_V4,
-                any(each.open for each in found) or _has_mapped(held),
-                AddressSet.union(each.answers for each in found) - _MAPPED_V4,
-                EVERYWHERE if _has_mapped(at_most) else at_most,
-            )
+            self._lists[members] = _as_calico_reads(Estimate.union(map(self._member, members)))
         return self._lists[members]
 
-    def _member(self, name: str) -> MemberList:
+    def _member(self, name: str) -> Estimate:
         found = self._objects.addresses.get(name)
         if isinstance(found, AddressGroup):
-            group = self._groups[name]
-            at_most = EVERYWHERE if group.at_most is None else group.at_most
-            return MemberList(group.addresses, bool(group.open_because), group.answers, at_most)
-        if found is not None:
-            return MemberList(found.addresses or NOWHERE, found.addresses is None, found.answers)
+            return self._groups[name].holds
         external = self._objects.external_lists.get(name)
-        if external is not None:
-            whole = external.addresses is not None and not external.problem
-            at_most = EVERYWHERE if external.at_most is None else external.at_most
-            return MemberList(external.addresses or NOWHERE, not whole, NOWHERE, at_most)
-        addresses = literal(name)
-        return MemberList(addresses or NOWHERE, addresses is None, NOWHERE)
+        if found is None and external is not None:
+            return external.holds or Estimate.unknown(f"the content of list {name!r} is unknown")
+        addresses = found.addresses if found else literal(name)
+        if addresses is None:
+            answers = found.answers if found else NOWHERE
+            return Estimate.unknown(f"the addresses of {name!r} are unknown", answers)
+        return Estimate.exactly(addresses)
 
     def _wildcard_lists(self, end: Literal["source", "destination"]) -> WildcardLists:
         """The lists with wildcard objects at one end, of all rules that a firewall may have."""
@@ -467,6 +436,32 @@ def _at(
 
 def _zones(names: Sequence[str]) -> frozenset[str] | None:
     return None if _ANY in names else frozenset(names)
+
+
+def _matched(
+    listed: Estimate, *, negated: bool, surely: bool, accepted: bool, answered: bool
+) -> AddressSet:
+    """What surely matches, or what may match; `answered`: DNS is taken at its word."""
+    if listed.open and not (accepted and not surely):
+        if surely:
+            plain = listed.surely | listed.answers if answered else listed.surely
+            return NOWHERE if negated else plain
+        if not negated:
+            return EVERYWHERE if listed.at_most is None else listed.at_most
+    return EVERYWHERE - listed.surely if negated else listed.surely
+
+
+def _as_calico_reads(listed: Estimate) -> Estimate:
+    """The list without IPv4-mapped addresses; open where a net of it is all such addresses."""
+    surely = listed.surely - _MAPPED_V4
+    because = listed.because
+    if _has_mapped(listed.surely):
+        because = (*because, "Calico reads IPv4-mapped addresses as IPv4")
+    if not because:
+        return Estimate.exactly(surely)
+    bounded = listed.at_most is not None and not _has_mapped(listed.at_most)
+    at_most = listed.at_most if bounded else None
+    return Estimate(surely, at_most, listed.answers - _MAPPED_V4, because)
 
 
 def _has_mapped(held: AddressSet) -> bool:
