@@ -7,7 +7,7 @@ used: it is never taken for empty and never for any. `tags` are None where they 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from sync.firewall.estimate import Estimate
 from sync.firewall.tag_filter import TagFilter
@@ -154,9 +154,8 @@ class Objects:
     tags: Mapping[str, Tag] = field(default_factory=dict)
 
 
-_Object = TypeVar(
-    "_Object",
-    bound=Address
+NamedObject: TypeAlias = (
+    Address
     | AddressGroup
     | Service
     | ServiceGroup
@@ -165,8 +164,10 @@ _Object = TypeVar(
     | ApplicationFilter
     | ExternalList
     | Region
-    | Tag,
+    | Tag
 )
+
+_Object = TypeVar("_Object", bound=NamedObject)
 
 
 def unusable(found: _Object, problem: str) -> _Object:
