@@ -43,7 +43,7 @@ class DeviceGroup:
 
     `devices` are (serial, virtual systems; none means all); `references` name the templates and
     stacks it takes zones from besides those of its devices. `unreadable` says that some of
-    either were left out. `parent_unknown` is a clause on why nobody knows its parent.
+    either were left out. `parent_unknown` is a clause on why its parent is unknown.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Configuration:
 
 
 def family_of(configuration: Configuration, device_group: str) -> list[DeviceGroup]:
-    """A device group and all below it; those whose parent nobody knows may be."""
+    """A device group and all below it; those with an unknown parent may be."""
     groups = configuration.device_groups
     below: dict[str, list[str]] = {}
     for group in groups.values():
@@ -112,7 +112,7 @@ class Snapshot:
     `registered` is what is registered at run time, by device group; of one that is missing nothing
     is known. `names` has the answers of DNS by FQDN as address objects write it, `lists` external
     dynamic lists by URL, `predefined` the App-IDs of the Panorama's own content by name.
-    `not_pushed` names the firewalls by device group that have not what the Panorama runs.
+    `not_pushed` names the firewalls, by device group, that are out of sync with the Panorama.
     """
 
     configuration: Configuration

@@ -67,7 +67,7 @@ class EffectiveDeviceGroup:
     nat: tuple[NatRule, ...]
     defaults: dict[str, str]
     registered: Registrations | None = None
-    # Made anew by `replace`: it is of these very objects.
+    # `replace` makes a new one: it is of these very objects.
     _resolved: dict[bool, Mapping[str, Resolved]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -97,8 +97,8 @@ class EffectiveDeviceGroup:
 def effective(configuration: Configuration, device_group: str) -> EffectiveDeviceGroup:
     """Resolve inheritance for one device group.
 
-    `SourceError` if it does not exist or its line of ancestors is broken: then nobody knows which
-    objects it sees, and the last good state stays.
+    `SourceError` if it does not exist or its line of ancestors is broken: then it is unknown
+    which objects it sees, and the last good state stays.
     """
     lineage = _lineage(configuration, device_group)
     if configuration.ancestors_take_precedence is None:
@@ -292,7 +292,7 @@ def _addresses(
     for name in _may_be_wildcards(layers):
         unclear = found[name]
         if len(kinds.get(name, ())) > 1 or type(unclear) is not Address:
-            # What is judged out of order by it, nobody knows: an unreadable wildcard.
+            # An unreadable wildcard: which rules it takes out of order is unknown.
             tags, problem = unclear.tags, unclear.problem
             found[name] = Address(name, "ip-wildcard", "", None, tags, problem=problem)
     return found

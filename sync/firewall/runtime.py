@@ -97,7 +97,7 @@ def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, AddressSet]:
     held = AddressSet.union(matched)
     if not any(kind == "not" for kind, _ in asked.steps):
         return held, NOWHERE
-    # An address may be registered twice, alone and in a network. Nobody says which of the two a
-    # negation means: PAN-OS documents none.
+    # An address may be registered twice, alone and in a network. Which of the two a
+    # negation means, PAN-OS does not document.
     doubtful = held & AddressSet.union(others)
     return held - doubtful, doubtful

@@ -113,7 +113,7 @@ def _layers(configuration: Configuration, stack: TemplateStack) -> tuple[list[Ne
 def _lay(name: str, layers: list[Network], systems: _Systems) -> StackedFirewall:
     """Layers over one another: an earlier definition counts if it says all that later ones say.
 
-    Where a later one says more, nobody knows here what of the two the firewall gets.
+    Where a later one says more, it is unknown which of the two the firewall gets.
     """
     zones: dict[tuple[str, str], Zone] = {}
     interfaces: dict[str, Interface] = {}

@@ -192,7 +192,7 @@ class Policies:
         if isinstance(protocol, str):
             protocol = PROTOCOLS.get(protocol, -1)
         self._require_judged_rule(rule, where, protocol, ported=bool(ports or source_ports))
-        # A deny that surely matches nobody stays, since it may match somebody.
+        # A deny that surely matches nothing stays, since it may match something.
         if not local or not (ends or (rough and not allow)):
             return None
         icmp = rule.get("icmp")

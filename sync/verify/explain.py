@@ -315,7 +315,7 @@ class _Tier:
         if selected:
             yield RuleBoxes(_decider(default, staged=not enforced), (start,), (start,))
         else:
-            # Whoever may be selected may meet the default too.
+            # Pods that may be selected may meet the default too.
             if selecting:
                 yield RuleBoxes(_decider(default, staged=not enforced), (), (start,))
             where = f"no policy of tier {self._group.tier} selects it"

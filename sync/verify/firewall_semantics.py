@@ -1,8 +1,8 @@
 """The firewall's rulebase as lists of boxes: what a cluster may allow of it at most.
 
-Of what Calico cannot see nobody knows here either. So an allow stands for what it surely matches
+What Calico cannot see is unknown here too. So an allow counts for what it surely matches
 and a deny for what it may match; whatever such a list allows, the firewall allows. Settings that
-accept a loss are taken as they are. Read anew from the rules; `docs/rules.md` has the sources.
+accept a loss are taken as they are. A second reading of the rules; `docs/rules.md` has the sources.
 
 To say which rule decides a flow on the firewall, all rules can be read for what they surely match,
 or all for what they may match.
@@ -230,7 +230,6 @@ class Rulebase:
 
     def _meant(self, placed: EffectiveRule) -> RuleSemantics:
         rule = placed.rule
-        allow = rule.action == "allow"
         surely = self._surely(action_of(rule))
         place = self._place(placed)
         nothing = RuleSemantics(placed, place, surely, None, None, NOWHERE, NOWHERE, (), ())
@@ -240,11 +239,7 @@ class Rulebase:
         inexact = ["only some firewalls may have it"] if there != surely_there else []
         if not (surely_there if surely else there):
             return replace(nothing, inexact=tuple(inexact))
-        if (
-            self._filter
-            and not self._filter.matches(frozenset(rule.tags))
-            and (allow or (self._rules.filter_denies and not rule.unreadable))
-        ):
+        if self._filtered(rule):
             return replace(nothing, inexact=("rules.filter leaves it out",))
         if rule.constraints or rule.unreadable:
             inexact.append("it asks for what Calico cannot see")
@@ -281,6 +276,12 @@ class Rulebase:
             traffic if source and destination else (),
             tuple(inexact),
         )
+
+    def _filtered(self, rule: Rule) -> bool:
+        """Whether the settings' filter of tags leaves a rule out."""
+        if self._filter is None or self._filter.matches(frozenset(rule.tags)):
+            return False
+        return rule.action == "allow" or (self._rules.filter_denies and not rule.unreadable)
 
     def _addresses(
         self, rule: Rule, place: Place, *, surely: bool, accepted: bool
@@ -372,7 +373,7 @@ def carried(target: Target, devices: Collection[str]) -> tuple[bool, bool]:
 def _at(
     pods: int, where: AddressSet, no_pod: int, outside: AddressSet
 ) -> Iterator[tuple[int, AddressSet]]:
-    """Pods at some addresses, and whoever is no pod at others."""
+    """Pods at some addresses, and everyone who is no pod at others."""
     if pods and where == outside:
         yield pods | no_pod, where
         return

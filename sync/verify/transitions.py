@@ -77,12 +77,7 @@ def meetings(
     profiles = Profiles(zones, options)
     before, after = (_Said(documents, profiles) for documents in (standing, desired))
     tiers = sorted(before.tiers | after.tiers)
-    places = [
-        (tier, zone, direction)
-        for tier in tiers
-        for zone in profiles.zones
-        for direction in DIRECTIONS
-    ]
+    places = product(tiers, profiles.zones, DIRECTIONS)
     said = {place: (before.at(place), after.at(place)) for place in places if len(tiers) > 1}
     changed = {
         place: sides for place, sides in said.items() if None in sides or sides[0] != sides[1]
