@@ -76,14 +76,7 @@ def resolve_applications(
             if found.problem:
                 because.add(f"App-ID {name} {found.problem}")
                 continue
-            more = DENIED_BESIDES.get(name, "") if denied and found.predefined else ""
-            # An allow without the extended ports is only smaller.
-            given = [
-                ("port" if kind == "extended-port" else kind, value)
-                for kind, value in found.default
-                if denied or kind != "extended-port"
-            ]
-            known, problem = _default((*given, *_items(more)))
+            known, problem = _default(_given(found, denied=denied))
         elif name in DEFAULTS:
             known, problem = _bundled(name, denied=denied)
             bundled.append(name)
@@ -97,6 +90,18 @@ def resolve_applications(
 
 # Of what a filter may ask, the questions that applications answer under the same name.
 _ASKED = frozenset({"category", "subcategory", "technology", "risk"})
+
+
+def _given(found: Application, *, denied: bool) -> tuple[tuple[str, str], ...]:
+    """The default of an application, with what a deny has to cover besides."""
+    more = DENIED_BESIDES.get(found.name, "") if denied and found.predefined else ""
+    # An allow without the extended ports is only smaller.
+    given = [
+        ("port" if kind == "extended-port" else kind, value)
+        for kind, value in found.default
+        if denied or kind != "extended-port"
+    ]
+    return (*given, *_items(more))
 
 
 def _chosen(asked: ApplicationFilter, objects: _Named) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import Application, ApplicationGroup, Objects
 from sync.firewall.rules import Rulebases
-from sync.firewall.runtime import External, Registrations
+from sync.firewall.runtime import Registrations
 from sync.firewall.templates import Template, TemplateStack
 from sync.net.addresses import AddressSet
 
@@ -42,7 +43,7 @@ class DeviceGroup:
 
     `devices` are (serial, virtual systems; none means all); `references` name the templates and
     stacks it takes zones from besides those of its devices. `unreadable` says that some of
-    either were left out. `parent_unknown` is a clause on why nobody knows its parent.
+    either were left out. `parent_unknown` is a clause on why its parent is unknown.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Configuration:
 
 
 def family_of(configuration: Configuration, device_group: str) -> list[DeviceGroup]:
-    """A device group and all below it; those whose parent nobody knows may be."""
+    """A device group and all below it; those with an unknown parent may be."""
     groups = configuration.device_groups
     below: dict[str, list[str]] = {}
     for group in groups.values():
@@ -111,13 +112,13 @@ class Snapshot:
     `registered` is what is registered at run time, by device group; of one that is missing nothing
     is known. `names` has the answers of DNS by FQDN as address objects write it, `lists` external
     dynamic lists by URL, `predefined` the App-IDs of the Panorama's own content by name.
-    `not_pushed` names the firewalls by device group that have not what the Panorama runs.
+    `not_pushed` names the firewalls, by device group, that are out of sync with the Panorama.
     """
 
     configuration: Configuration
     provenance: Provenance
     registered: Mapping[str, Registrations] = field(default_factory=dict)
     names: Mapping[str, AddressSet] = field(default_factory=dict)
-    lists: Mapping[str, External] = field(default_factory=dict)
+    lists: Mapping[str, Estimate] = field(default_factory=dict)
     predefined: Mapping[str, Application | ApplicationGroup] = field(default_factory=dict)
     not_pushed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

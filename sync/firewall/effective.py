@@ -8,6 +8,7 @@ from sync.errors import SourceError
 from sync.firewall import predefined, regions
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import (
     Address,
@@ -23,7 +24,7 @@ from sync.firewall.objects import (
 )
 from sync.firewall.parse.xml import brief
 from sync.firewall.rules import NatRule, Rule
-from sync.firewall.runtime import External, Registrations
+from sync.firewall.runtime import Registrations
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.text import shortened
 
@@ -66,7 +67,7 @@ class EffectiveDeviceGroup:
     nat: tuple[NatRule, ...]
     defaults: dict[str, str]
     registered: Registrations | None = None
-    # Made anew by `replace`: it is of these very objects.
+    # `replace` makes a new one: it is of these very objects.
     _resolved: dict[bool, Mapping[str, Resolved]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -96,8 +97,8 @@ class EffectiveDeviceGroup:
 def effective(configuration: Configuration, device_group: str) -> EffectiveDeviceGroup:
     """Resolve inheritance for one device group.
 
-    `SourceError` if it does not exist or its line of ancestors is broken: then nobody knows which
-    objects it sees, and the last good state stays.
+    `SourceError` if it does not exist or its line of ancestors is broken: then it is unknown
+    which objects it sees, and the last good state stays.
     """
     lineage = _lineage(configuration, device_group)
     if configuration.ancestors_take_precedence is None:
@@ -167,18 +168,20 @@ def _answered(
     return replace(found, answers=names.get(found.value, NOWHERE))
 
 
-def _fetched(found: ExternalList, external: External) -> ExternalList:
-    exceptions = [literal(each) for each in found.exceptions]
+def _fetched(external: ExternalList, content: Estimate) -> ExternalList:
+    """The list with what was fetched for it, without its exceptions."""
+    exceptions = [literal(exception) for exception in external.exceptions]
     if None in exceptions:
-        return replace(found, problem="has an exception that is no address")
-    if external.problem and not external.addresses and external.at_most is None:
-        return replace(found, problem=external.problem)
-    excepted = AddressSet.union(each for each in exceptions if each)
-    problem, at_most = external.problem, external.at_most
-    if not problem and excepted & external.addresses:
+        return replace(external, problem="has an exception that is no address")
+    if content.says_nothing:
+        return replace(external, problem="; ".join(content.because))
+    excepted = AddressSet.union(addresses for addresses in exceptions if addresses)
+    because = content.because
+    if not because and excepted & content.surely:
         # Whether an exception takes a part of a network away, no document says.
-        problem, at_most = "has exceptions", external.addresses
-    return replace(found, addresses=external.addresses - excepted, problem=problem, at_most=at_most)
+        because = ("has exceptions",)
+    content = replace(content, surely=content.surely - excepted, because=because)
+    return replace(external, holds=content)
 
 
 def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:
@@ -289,7 +292,7 @@ def _addresses(
     for name in _may_be_wildcards(layers):
         unclear = found[name]
         if len(kinds.get(name, ())) > 1 or type(unclear) is not Address:
-            # What is judged out of order by it, nobody knows: an unreadable wildcard.
+            # An unreadable wildcard: which rules it takes out of order is unknown.
             tags, problem = unclear.tags, unclear.problem
             found[name] = Address(name, "ip-wildcard", "", None, tags, problem=problem)
     return found

@@ -1,6 +1,6 @@
 """Names that rules may have for sources and destinations without any object in the configuration.
 
-A firewall knows the addresses of these from its content; nobody here does.
+A firewall knows the addresses of these from its content, which is not read here.
 """
 
 from typing import Final

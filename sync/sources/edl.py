@@ -26,10 +26,10 @@ from urllib3.exceptions import HTTPError, ProxyError
 
 from sync.errors import UsageError
 from sync.firewall.addressing import literal
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
-from sync.firewall.runtime import External
 from sync.net import intervals
-from sync.net.addresses import AddressSet
+from sync.net.addresses import NOWHERE, AddressSet
 from sync.sources import Memory
 from sync.sources.panorama.connection import pool
 from sync.transport.body import is_compressed, read_body
@@ -39,7 +39,6 @@ from sync.transport.stopping import Stopping
 
 _KIND: Final = "list"
 _DOUBT: Final = "list in doubt"
-_DOUBTED: Final = TypeAdapter[External | None](External | None)
 _AT_ONCE: Final = 8
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 20.0
@@ -90,7 +89,7 @@ class Fetched:
 # --- what a list says -----------------------------------------------------------------------------
 
 
-def entries(body: bytes, shortest: tuple[int, int]) -> External:
+def entries(body: bytes, shortest: tuple[int, int]) -> Estimate:
     """What the lines of a list hold.
 
     One entry a line: an address, one with a prefix length, or a range; after a space a comment.
@@ -117,11 +116,11 @@ def entries(body: bytes, shortest: tuple[int, int]) -> External:
         else:
             found.append(held)
     if not unreadable:
-        return External(AddressSet.union(found))
+        return Estimate.exactly(AddressSet.union(found))
     problem = f"its line {unreadable} is no address, network or range"
     if not found:
         raise ContentError(problem)
-    return External(AddressSet.union(found), problem)
+    return Estimate(AddressSet.union(found), None, because=(problem,))
 
 
 def _entry(said: str) -> AddressSet | None:
@@ -291,7 +290,7 @@ def _reason(error: HTTPError) -> str:
 class _Copy:
     """A list as it was last fetched and found to be one; `digest` is that of what is remembered."""
 
-    held: External
+    held: Estimate
     etag: str
     digest: bytes
 
@@ -305,16 +304,37 @@ class _Asked:
     """
 
     copy: _Copy | None
-    doubt: External | None = None
+    doubt: Estimate | None = None
     at: float = 0.0
     due: float = 0.0
     clause: str = "was not fetched yet"
 
     @property
-    def held(self) -> External:
+    def held(self) -> Estimate:
         if self.doubt:
             return self.doubt
-        return self.copy.held if self.copy else External(problem=self.clause)
+        return self.copy.held if self.copy else Estimate.unknown(self.clause)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredDoubt:
+    """A doubt as stores hold it, those of earlier versions too."""
+
+    addresses: AddressSet
+    problem: str
+    at_most: AddressSet | None = None
+
+    def estimate(self) -> Estimate:
+        return Estimate(self.addresses, self.at_most, because=(self.problem,))
+
+
+_DOUBTED: Final = TypeAdapter[_StoredDoubt | None](_StoredDoubt | None)
+
+
+def _stored(doubt: Estimate | None) -> _StoredDoubt | None:
+    if doubt is None:
+        return None
+    return _StoredDoubt(doubt.surely, "; ".join(doubt.because), doubt.at_most)
 
 
 class EdlClient:
@@ -353,7 +373,7 @@ class EdlClient:
         # A clock that was set back says nothing of what is due.
         return not self._last_round <= self._now() < self._next_due
 
-    def answers(self, lists: Iterable[ExternalList]) -> dict[str, External]:
+    def answers(self, lists: Iterable[ExternalList]) -> dict[str, Estimate]:
         """What lists of addresses hold, by URL, after fetching those that are due."""
         intervals_of: dict[str, float] = {}
         for each in lists:
@@ -412,7 +432,7 @@ class EdlClient:
         except EmptyError as error:
             clause = str(error)
             assert asked.copy, "it was not empty before"
-            self._doubt(url, External(problem=clause, at_most=asked.copy.held.addresses))
+            self._doubt(url, Estimate(NOWHERE, asked.copy.held.surely, because=(clause,)))
         except ContentError as error:
             clause = f"cannot be used: {error}"
             self._may_be_another(url, clause)
@@ -437,13 +457,13 @@ class EdlClient:
     def _may_be_another(self, url: str, clause: str) -> None:
         """Firewalls may well use what is not taken here."""
         if copy := self._asked[url].copy:
-            self._doubt(url, External(copy.held.addresses, clause))
+            self._doubt(url, Estimate(copy.held.surely, None, because=(clause,)))
 
-    def _doubt(self, url: str, doubt: External | None) -> None:
+    def _doubt(self, url: str, doubt: Estimate | None) -> None:
         """Note what a list is taken for instead of its last good copy, for the next process too."""
         asked = self._asked[url]
         if doubt != asked.doubt:
-            self._memory.remember(_DOUBT, _key(url), _DOUBTED.dump_json(doubt))
+            self._memory.remember(_DOUBT, _key(url), _DOUBTED.dump_json(_stored(doubt)))
             asked.doubt = doubt
 
     def _copied(self, url: str, found: Fetched, before: _Copy | None) -> _Copy:
@@ -451,7 +471,7 @@ class EdlClient:
         if found.body is None:
             assert before, "only a version that there is can be the same"
             return before
-        if before and before.held.addresses and not found.body.removeprefix(_MARK).strip():
+        if before and before.held.surely and not found.body.removeprefix(_MARK).strip():
             # An accident of its server would open what the list denies.
             raise EmptyError("is empty now; a line of comment would say that this is meant")
         document = _document(found.body, found.etag)
@@ -466,7 +486,8 @@ class EdlClient:
         kept = self._memory.recall(_KIND, _key(url))
         copy = None if kept is None else _copy(kept, self._shortest)
         try:
-            doubt = _DOUBTED.validate_json(self._memory.recall(_DOUBT, _key(url)) or b"null")
+            stored = _DOUBTED.validate_json(self._memory.recall(_DOUBT, _key(url)) or b"null")
+            doubt = stored.estimate() if stored else None
         except ValueError:
             doubt = None
         return _Asked(copy, doubt if copy else None)

@@ -252,7 +252,7 @@ class RuleTranslator:
         *,
         allow: bool,
     ) -> Iterator[Loss]:
-        """What is lost because nobody knows which networks are in a zone."""
+        """What is lost because the networks of a zone are unknown."""
         if rule.rule_type != "universal" and from_zones is None and to_zones is None:
             from_zones = to_zones = tuple(self._zones.own)
         lost: dict[Status, set[str]] = {}

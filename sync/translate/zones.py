@@ -139,7 +139,7 @@ class Workloads:
         return selectors.any_of([*found, *_but_not(terms, others, room)], room)
 
     def rests_on_pod_labels(self, zone: str) -> bool:
-        """Whether whoever creates a pod can put it into the zone."""
+        """Whether the creator of a pod can put it into the zone."""
         definition = self._options.definitions.get(zone)
         return definition is None or not definition.namespace_selector
 

@@ -30,7 +30,7 @@ _LAST_PORT: Final = 65535
 PORTED: Final = (6, 17, 132)
 
 EPHEMERAL: Final = 50_000
-"""A source port as clients use them, where nobody names one."""
+"""A source port as clients use them, where none is named."""
 
 _NAMES: Final = {ICMP: "icmp", 6: "tcp", 17: "udp", ICMPV6: "icmp6", 132: "sctp"}
 
@@ -45,7 +45,7 @@ Ends = tuple[tuple[int, AddressSet], ...]
 class Entry(NamedTuple):
     """One rule of a list: the pod's side, the far end, the traffic, and what it decides.
 
-    `action` is "" where nobody knows. `rule` is the firewall's rule, or the one that a Calico rule
+    `action` is "" where it is unknown. `rule` is the firewall's rule, or the one that a Calico rule
     says it is; `where` the place of a Calico rule, as in `policy[egress 3]`, `place` that of a
     firewall's rule, `exact` whether Calico can say that as it is. `rough`: an allow may be less
     than it seems here, and a deny more.
@@ -175,7 +175,7 @@ class TrafficSpace:
                 pieces = _Plain(self.size)
             self._pieces[protocol] = pieces
             self.size += pieces.size
-        # Protocols that nobody speaks of are all alike.
+        # Protocols that no rule names are all alike.
         self._other = next(each for each in range(254, -1, -1) if each not in self._pieces)
         self._pieces[self._other] = _Plain(self.size)
         self.size += 1

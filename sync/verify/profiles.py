@@ -1,6 +1,6 @@
 """Where a flow's ends can be, as the proof reads it: who is at the far end, and in which zone.
 
-Read anew from the settings, the rules and what templates say. Whoever is at an end has one
+A second reading of the settings, the rules and what templates say. Each end of a flow has one
 profile: a pod of one zone, a pod whose label names no zone, a pod without a zone, or no pod.
 Selectors are asked about profiles, of which not all labels are known: what that leaves open is
 refused and never guessed.

@@ -66,7 +66,7 @@ def prove(
     *,
     samples: bool = False,
 ) -> Proof:
-    """Hold what is written, or shall be, against the rulebases of a cluster's device groups.
+    """Compare the written or desired policies with the rulebases of a cluster's device groups.
 
     `documents` are all sets, tiers and policies of ours in the cluster. `samples` are looked for
     on demand: they prove nothing.

@@ -17,7 +17,8 @@ from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.net.intervals import Bounds, to_ranges
 from sync.options import ZoneOptions
-from sync.verify.calico_semantics import DIRECTIONS, STAGED, Direction, Policies
+from sync.verify.calico_documents import STAGED
+from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods, RuleLists, Witness
 from sync.verify.packet_space import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
 from sync.verify.profiles import Profiles, UnreadableError
@@ -76,12 +77,7 @@ def meetings(
     profiles = Profiles(zones, options)
     before, after = (_Said(documents, profiles) for documents in (standing, desired))
     tiers = sorted(before.tiers | after.tiers)
-    places = [
-        (tier, zone, direction)
-        for tier in tiers
-        for zone in profiles.zones
-        for direction in DIRECTIONS
-    ]
+    places = product(tiers, profiles.zones, DIRECTIONS)
     said = {place: (before.at(place), after.at(place)) for place in places if len(tiers) > 1}
     changed = {
         place: sides for place, sides in said.items() if None in sides or sides[0] != sides[1]

@@ -3,7 +3,7 @@
 Unless its wildcard top-down match mode is on, which a Panorama does not say, a firewall looks for
 the longest prefix around an address, of all wildcards of its rules at that end, and judges by the
 wildcards of that prefix alone. What is not surely judged by a rule counts as not matched by it, and
-of rules without wildcards nobody says how they stand to those with some.
+how rules without wildcards relate to those with some is not documented.
 
 The lengths of prefixes cut the addresses into regions, each where one of them is the longest.
 """

@@ -104,7 +104,7 @@ def _entries_by_name(
 def _parents(
     config: _Element, groups: Mapping[str, list[_Element]], remarks: Remarks
 ) -> dict[str, tuple[str, str]]:
-    """Each device group's parent, empty for Shared, and a clause where nobody knows it.
+    """Each device group's parent, empty for Shared, and a clause where it is unknown.
 
     A Panorama has the hierarchy in `readonly`, where every device group stands, with its parent
     unless that is Shared. Tools that write configurations have parents in the entries of the

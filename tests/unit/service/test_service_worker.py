@@ -598,7 +598,7 @@ def test_a_block_is_recorded_once_however_often_it_is_seen(world: World) -> None
 def test_a_block_waits_for_an_operator_and_is_not_tried_again_like_a_failure(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LAST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "LAST_RETRY", 1_000.0)
     world.cluster.documents[WEB] = {
         "kind": "GlobalNetworkSet",
         "metadata": {"name": "pan.web"},
