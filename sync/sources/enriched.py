@@ -13,7 +13,7 @@ from sync.firewall.effective import effective
 from sync.firewall.objects import Address, ExternalList, Objects
 from sync.sources import Source
 from sync.sources.dns import DnsCache
-from sync.sources.edl import EdlClient
+from sync.sources.edl.client import EdlClient
 
 
 class AnsweredSource:
