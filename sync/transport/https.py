@@ -84,12 +84,12 @@ def compressed(response: urllib3.BaseHTTPResponse) -> bool:
 def whole_body(
     response: urllib3.BaseHTTPResponse, most: int, require_whole: Callable[[], None]
 ) -> bytes | None:
-    """Return a body, or None if it has more than `most` bytes.
+    """Return a body that is not compressed, or None if it has more than `most` bytes.
 
     `require_whole` is called between its pieces and raises if the call was cut meanwhile.
     """
     pieces, size = [], 0
-    while piece := response.read1(_PIECE, decode_content=False):
+    while piece := response.read1(_PIECE):
         pieces.append(piece)
         size += len(piece)
         if size > most:

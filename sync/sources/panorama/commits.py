@@ -7,7 +7,7 @@ from typing import Final
 from lxml import etree
 
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.connection import PanoramaError, RefusedError
+from sync.sources.panorama.response import PanoramaError, RefusedError
 
 _AUDIT: Final = "<show><config><audit><info></info></audit></config></show>"
 _JOBS: Final = "<show><jobs><all></all></jobs></show>"

@@ -25,9 +25,9 @@ from sync.sources.panorama.app_ids import predefined
 from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.commits import Commit, leads, newest_commit, state_of
 from sync.sources.panorama.config_tree import Read, candidate, running
-from sync.sources.panorama.connection import PanoramaError, RefusedError
 from sync.sources.panorama.push_status import not_pushed
 from sync.sources.panorama.registered_ips import RegistrationCache, registrations
+from sync.sources.panorama.response import PanoramaError, RefusedError
 from sync.transport.spreading import sooner
 
 _SYSTEM: Final = "<show><system><info></info></system></show>"
