@@ -1,6 +1,6 @@
 """A first configuration as text, with comments that lead to the next decisions.
 
-What is commented out is right as it stands too, once its `#` is taken away.
+Its commented-out parts are valid too, once their `#` is removed.
 """
 
 import re
@@ -18,8 +18,8 @@ _SHOWN = 8  # networks of a zone
 class StartZone:
     """A zone as one device group sees it.
 
-    `networks` are the CIDRs that templates give it, empty where they are not known `because` of
-    something. `rules` is how many rules name it.
+    `networks` are the CIDRs that templates give it, empty if they are unknown `because` of
+    something. `rules` is the number of rules that name it.
     """
 
     name: str
@@ -42,10 +42,10 @@ def start(
     chosen: Mapping[str, Sequence[StartZone]],
     found: Sequence[StartDeviceGroup] = (),
 ) -> str:
-    """The text of a configuration that `sync.settings.load` reads without a problem.
+    """Return the text of a configuration that `sync.settings.load` accepts.
 
     `export` is the path of an exported configuration as the file names it; `chosen` are the
-    device groups that get a cluster each, with their zones; `found` is what else there is.
+    device groups that get a cluster each, with their zones; `found` are all that exist.
     """
     lines = [_HEAD.format(export=_scalar(export)), *_definitions(chosen), ""]
     return "\n".join([*lines, *_clusters(chosen, found)]) + "\n"

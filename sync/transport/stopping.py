@@ -1,4 +1,4 @@
-"""Being asked to end: whoever waits is woken, and whatever is only read is cut."""
+"""A request to end: it wakes threads that wait, and cuts reads."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

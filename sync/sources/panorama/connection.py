@@ -1,6 +1,6 @@
 """One Panorama host's XML API over HTTPS: verified TLS, one deadline a call, errors by kind.
 
-Neither the key nor what is asked ever stands in a URL, and no answer in an error but its message.
+Neither the key nor the request is ever in a URL.
 """
 
 import ssl
@@ -55,7 +55,7 @@ class PanoramaConnection:
     ) -> None:
         """`name` is the source's, for messages. Once `stopping`, calls are cut and none is made.
 
-        `trust` verifies the host, or says before each call what does: authorities may be renewed.
+        `trust` verifies the host, or returns the context for each call: authorities may change.
         """
         self.host, self.port = host, port
         self.where = f"source {name}: Panorama {host}:{port}"
@@ -65,12 +65,12 @@ class PanoramaConnection:
         self.stopping = stopping or Stopping()
         self._trust = trust if callable(trust) else lambda: trust
         self._connections: tuple[ssl.SSLContext, urllib3.HTTPConnectionPool] | None = None
-        # A proxy that is none is told now.
+        # An invalid proxy is an error now.
         self._pool()
-        self._odd: set[str] = set()  # calls whose odd bytes were told of
+        self._odd: set[str] = set()  # calls whose odd bytes were logged
 
     def post(self, form: Mapping[str, str], key: str | None) -> etree._Element:
-        """The `<response>` to one call; `PanoramaError` for an error, whoever says so."""
+        """Return the `<response>` to one call; `PanoramaError` for any error."""
         with self._slots:
             body = self._answer(form, key)
         found = success(body, self.where, _secrets(form, key))
@@ -78,7 +78,7 @@ class PanoramaConnection:
         return found
 
     def _tell_odd(self, form: Mapping[str, str], found: etree._Element) -> None:
-        """Warn, once for each call, of an answer with bytes that are read by their numbers."""
+        """Warn, once for each call, about an answer with bytes that are read by their numbers."""
         call = brief(form.get("cmd") or form.get("xpath") or form["type"])
         if call in self._odd or not (odd := odd_elements(found)):
             return
@@ -93,13 +93,13 @@ class PanoramaConnection:
         )
 
     def close(self) -> None:
-        """Close what is open; another call opens it again."""
+        """Close open connections; the next call opens another one."""
         if self._connections:
             self._connections[1].close()
             self._connections = None
 
     def _pool(self) -> urllib3.HTTPConnectionPool:
-        """Connections that what is trusted now has verified, and nothing that was before."""
+        """Connections that the current context has verified, no earlier one."""
         context = self._trust()
         known = self._connections
         if known is None or known[0] is not context:
@@ -131,13 +131,13 @@ class PanoramaConnection:
                 try:
                     body = self._read(response, deadline, call)
                 finally:
-                    # What was not read to its end is of no use to the next call.
+                    # The next call cannot use a connection with an unread rest.
                     response.close()
         except urllib3.exceptions.HTTPError as error:
             self._require_whole(deadline, call)
             raise self._failed(error) from error
         except ValueError:
-            # A key with a line break, say: it must not be quoted, by what led here neither.
+            # A key with a line break, for example: neither this error nor its cause may quote it.
             raise PanoramaError(
                 f"{self.where}: the request cannot be sent; look at the API key's file"
             ) from None
@@ -198,7 +198,7 @@ class PanoramaConnection:
 
 
 def _secrets(form: Mapping[str, str], key: str | None) -> list[str]:
-    """What a call holds that no error may quote, should the answer echo it."""
+    """The secrets of a call, which no error may quote if the answer echoes them."""
     return [each for each in (key, form.get("password")) if each]
 
 
