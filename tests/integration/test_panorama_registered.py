@@ -323,7 +323,7 @@ def test_what_a_firewall_told_last_counts_for_a_while(
                 assert found.because[0] == (
                     "firewall 001 does not tell (001 not connected); what it told last counts"
                 )
-        assert sum("using the last known ones" in each["event"] for each in logged) == 1
+        assert sum("registered addresses unavailable" in each["event"] for each in logged) == 1
     clock.sleep(HALF_AN_HOUR)
     for each in (first, source()):
         read = each.read()
