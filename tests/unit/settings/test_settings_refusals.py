@@ -66,7 +66,7 @@ CLUSTERS: dict[str, tuple[dict[str, Any], str]] = {
     "bad network": ({"pod_cidrs": ["10.0.0.1/8"]}, "clusters[0].pod_cidrs[0]: must be a network"),
     "network of a link": ({"pod_cidrs": ["fe80::%a/64"]}, "pod_cidrs[0]: must be a network"),
     "windows of files": ({"windows": "ignore"}, "clusters[0].windows: belongs to kind kubernetes"),
-    "a guard": ({"guard": {"min_existing": 1}}, "clusters[0].guard.min_existing: this version does"),
+    "a guard": ({"guard": {"min_existing": 1}}, "clusters[0].guard.min_existing: this version"),
 }
 
 
