@@ -58,6 +58,7 @@ def test_docstrings_comments_and_messages_of_python_are_read_and_names_are_not(
         "# can tell.\n"
         "def failed(name: str) -> str:\n"
         '    return f"{name}: nobody "  f"can tell"\n'
+        'REASON = "made anew"  # words kept: manifests hold it\n'
     )
     assert list(check_words.python_findings([module], BANNED)) == [
         f"{module}:1: 'anew'; better: again",

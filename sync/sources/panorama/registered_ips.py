@@ -190,7 +190,8 @@ def _told(member: PanoramaHost, place: _Place) -> Tagged | str:
     except ValueError as error:
         return f"{name} {error}"
     except RefusedError as error:
-        return f"{name} does not tell ({error.said[:_SHOWN] or 'nobody says why'})"
+        because = error.said[:_SHOWN] or "nobody says why"  # words kept
+        return f"{name} does not tell ({because})"  # words kept
     except PanoramaError:
         member.require_up()
         return f"{name} did not answer"
@@ -215,7 +216,7 @@ def _rows(member: PanoramaHost, place: _Place) -> list[_Row]:
         rows = _all_pages(member, place, count)
         if len(rows) == count:
             return rows
-    raise ValueError("does not tell as many addresses as it has registered")
+    raise ValueError("does not tell as many addresses as it has registered")  # words kept
 
 
 def _all_pages(member: PanoramaHost, place: _Place, count: int) -> list[_Row]:
@@ -271,4 +272,5 @@ def _row(entry: etree._Element) -> _Row:
 
 
 def _unknown_shape() -> ValueError:
-    return ValueError("tells of registered addresses in a shape that is not known here")
+    because = "tells of registered addresses in a shape that is not known here"  # words kept
+    return ValueError(because)
