@@ -33,8 +33,8 @@ from sync.service.metrics import Metrics
 from sync.service.notices import STATES, Notice, NoticeKind
 from sync.sources import Memory
 from sync.transport.deadline import WatchedPlainConnection, cut_after
-from sync.transport.failures import certificate_refusal, deepest, own_words, retry_after, silent
-from sync.transport.https import pool, request_target, tls_context
+from sync.transport.failures import deepest, own_words, retry_after, silent
+from sync.transport.https import pool
 from sync.transport.spreading import sooner
 
 _SECONDS: Final = 10.0
@@ -101,7 +101,7 @@ def caller(
             )
         except UsageError as error:
             raise CallError(str(error)) from None
-        path = request_target(parts)
+        path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
         _post(connections, path, headers, body, seconds, [where, path])
 
     return call
@@ -178,8 +178,9 @@ def _late(seconds: float) -> str:
 
 def _why(error: urllib3.exceptions.HTTPError) -> str:
     reason = deepest(error)
-    if refusal := certificate_refusal(reason):
-        return f"its certificate is refused: {refusal}; name its authority in webhook_ca_file"
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        said = reason.verify_message.rstrip(".")
+        return f"its certificate is refused: {said}; name its authority in webhook_ca_file"
     return f"it does not answer ({own_words(reason)})"
 
 
@@ -441,10 +442,16 @@ def trust(authority: bytes | None) -> ssl.SSLContext:
 
     `authority` is PEM. Raises `UsageError`.
     """
-    try:
-        return tls_context(authority)
-    except ValueError:
-        raise UsageError("webhook_ca_file holds no certificate in PEM; correct it.") from None
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authority is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            raise UsageError("webhook_ca_file holds no certificate in PEM; correct it.") from None
+    return context
 
 
 __all__ = ["Call", "CallError", "Webhook", "body_of", "caller", "signed", "trust"]

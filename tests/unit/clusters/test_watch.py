@@ -16,6 +16,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import API_VERSION, KINDS, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, WatchNotice
+from sync.clusters.kubernetes import watcher as watch
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError, TooLargeError
 from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
@@ -33,11 +34,9 @@ _Part = bytes | float | Exception
 
 @pytest.fixture(autouse=True)
 def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "sync.clusters.kubernetes.watcher.KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]}
-    )
-    monkeypatch.setattr("sync.clusters.kubernetes.watcher.SELECTABLE", {})
-    monkeypatch.setattr("sync.clusters.kubernetes.watcher._EVENT_BYTES", 1_000)
+    monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
+    monkeypatch.setattr(watch, "SELECTABLE", {})
+    monkeypatch.setattr(watch, "_EVENT_BYTES", 1_000)
 
 
 class Clock:
@@ -464,7 +463,7 @@ WRONG: dict[str, tuple[bytes, WatchNotice]] = {
 def test_what_was_not_asked_for_ends_the_watch_and_moves_nothing(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.clusters.kubernetes.watcher._EVENT_BYTES", 100_000)
+    monkeypatch.setattr(watch, "_EVENT_BYTES", 100_000)
     line, ends = WRONG[how]
     watches = iter([(line, event("ADDED", an_object("pan.b", 9)), 1_000.0)])
     api = Scripted(Clock(30), watches=lambda: next(watches, (50.0,))).watched()
