@@ -126,7 +126,7 @@ class DnsCache:
         self._memory = memory
         self._grace = grace.total_seconds()
         self._resolver = resolver
-        self._answer_seconds = answer_seconds
+        self.answer_seconds = answer_seconds
         self._cache = AnswerCache(
             self._recalled,
             at_once=_AT_ONCE,
@@ -171,7 +171,7 @@ class DnsCache:
             resolver = None  # none is configured
 
         def ask(question: _Question, seconds: float) -> _Reply:
-            seconds = min(self._answer_seconds, seconds)
+            seconds = min(self.answer_seconds, seconds)
             return _FAILED if resolver is None else _reply(resolver, question, seconds)
 
         failing = {

@@ -1,8 +1,6 @@
-"""What our HTTPS clients share: trust, the environment's proxy, bounded bodies."""
+"""What our HTTPS clients share: trust, the environment's proxy, request targets."""
 
 import ssl
-from collections.abc import Callable
-from typing import Final
 from urllib.parse import SplitResult, unquote
 from urllib.request import getproxies, proxy_bypass
 
@@ -11,8 +9,6 @@ from urllib3.exceptions import LocationValueError
 
 from sync.errors import UsageError
 from sync.transport.deadline import WatchedConnection
-
-_PIECE: Final = 1 << 20  # bytes of a body that are read at a time
 
 
 def tls_context(authority: bytes | None) -> ssl.SSLContext:
@@ -70,31 +66,3 @@ def _proxied(
 def request_target(url: SplitResult) -> str:
     """Return what a request line holds of a URL: its path and its query."""
     return f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
-
-
-def compressed(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether a body is compressed although no request of ours allows it.
-
-    A small one may unpack to any size.
-    """
-    encoding: str = response.headers.get("Content-Encoding", "identity")
-    return encoding.strip().lower() != "identity"
-
-
-def whole_body(
-    response: urllib3.BaseHTTPResponse, most: int, require_whole: Callable[[], None]
-) -> bytes | None:
-    """Return a body that is not compressed, or None if it has more than `most` bytes.
-
-    `require_whole` is called between its pieces and raises if the call was cut meanwhile.
-    """
-    pieces, size = [], 0
-    while piece := response.read1(_PIECE):
-        pieces.append(piece)
-        size += len(piece)
-        if size > most:
-            return None
-        require_whole()
-    # A chunk's length that was cut may look like the last one's.
-    require_whole()
-    return b"".join(pieces)

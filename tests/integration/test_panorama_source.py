@@ -16,7 +16,7 @@ from sync.firewall.parse.document import parse
 from sync.reconcile.device_groups import TierBinding, target_of
 from sync.settings import Settings
 from sync.sources.export import ExportSource
-from sync.sources.panorama.source import PanoramaSource, _Interval
+from sync.sources.panorama.source import Interval, PanoramaSource
 from sync.translate.compiler import translate
 from sync.transport.spreading import sooner
 from tests.conftest import samples
@@ -641,6 +641,6 @@ def test_several_do_not_read_everything_in_step() -> None:
     assert min(lengths) >= 810
     assert max(lengths) <= 900
     left = iter((810.0, 900.0, 820.0))
-    interval = _Interval(FIFTEEN_MINUTES, lambda _: next(left))
+    interval = Interval(FIFTEEN_MINUTES, lambda _: next(left))
     told = [interval.passed(at) for at in (1e6, 1e6 + 809, 1e6 + 810, 1e6 + 1709, 1e6 + 1710)]
     assert told == [0, 0, 1, 1, 2]

@@ -183,7 +183,7 @@ def test_a_lookup_that_fails_keeps_the_last_answer_without_an_end(
     held(asked, "db.example")
     getattr(server, way).add("db.example")
     # A lookup that nobody answers is given up soon, and one that somebody does is waited for.
-    asked._answer_seconds = 0.5 if way == "silent" else PATIENT
+    asked.answer_seconds = 0.5 if way == "silent" else PATIENT
     clock.time += 86_400
     with capture_logs() as logs:
         assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32"]}
@@ -192,7 +192,7 @@ def test_a_lookup_that_fails_keeps_the_last_answer_without_an_end(
         held(asked, "db.example")
     assert [each["names"] for each in logs] == ["db.example"], "once, not at each try"
     getattr(server, way).clear()
-    asked._answer_seconds = PATIENT
+    asked.answer_seconds = PATIENT
     server.holds("db.example", "A", "10.0.0.2", ttl=60)
     clock.time += 30
     assert held(asked, "db.example") == {"db.example": ["10.0.0.2/32"]}

@@ -13,9 +13,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProxyError
 
 from sync.errors import UsageError
+from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
 from sync.transport.failures import certificate_refusal, deepest, own_words, silent
-from sync.transport.https import compressed, pool, request_target, whole_body
+from sync.transport.https import pool, request_target
 from sync.transport.stopping import Stopping
 
 _CONNECT_SECONDS: Final = 10.0
@@ -150,12 +151,11 @@ def _taken(
     if response.status != HTTPStatus.OK:
         refused = response.status == HTTPStatus.UNAUTHORIZED
         raise FetchError(f"could not be fetched (HTTP {response.status})", refused=refused)
-    if compressed(response):
+    if is_compressed(response):
         raise _failed("its server compresses it although asked not to")
     if response.length_remaining is None and not response.chunked:
         raise _failed("its server does not say how long it is, and it may be cut")
-    _require_whole(call)
-    body = whole_body(response, max_bytes, lambda: _require_whole(call))
+    body = read_body(response, max_bytes, lambda: _require_whole(call))
     if body is None:
         more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
         raise FetchError(more, exists=True)

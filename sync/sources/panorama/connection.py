@@ -21,9 +21,10 @@ from sync.firewall.parse.odd_bytes import odd_elements
 from sync.firewall.parse.xml import brief, path
 from sync.sources.panorama.response import PanoramaError, require_ok, success
 from sync.transport import https
+from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
 from sync.transport.failures import certificate_refusal, deepest, own_words
-from sync.transport.https import compressed, pool, whole_body
+from sync.transport.https import pool
 from sync.transport.stopping import Stopping
 
 AT_ONCE: Final = 5
@@ -145,14 +146,13 @@ class PanoramaConnection:
         return body
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float, call: Call) -> bytes:
-        # A head that was cut looks like a whole one.
         self._require_whole(deadline, call)
-        if compressed(response):
+        if is_compressed(response):
             raise PanoramaError(
                 f"{self.where} compresses its answers although asked not to, which no Panorama "
                 f"does; {_WHICH_SERVER}"
             )
-        body = whole_body(response, MAX_BYTES, lambda: self._require_whole(deadline, call))
+        body = read_body(response, MAX_BYTES, lambda: self._require_whole(deadline, call))
         if body is None:
             raise self._too_large(f"{MAX_BYTES:,} bytes")
         if body.count(b"<") > MAX_TAGS:

@@ -36,7 +36,7 @@ _TRIES: Final = 3
 View = Literal["running", "candidate"]
 
 
-class _Interval:
+class Interval:
     """Counts how often an interval has passed since the first call."""
 
     def __init__(self, length: timedelta, spread: Callable[[float], float]) -> None:
@@ -75,8 +75,8 @@ class PanoramaSource:
     ) -> None:
         self.name = name
         self._members = members
-        self._full = _Interval(full_read_interval, spread)
-        self._registered = _Interval(registered_interval, spread)
+        self._full = Interval(full_read_interval, spread)
+        self._registered = Interval(registered_interval, spread)
         self._device_groups = device_groups
         self._devices = devices
         self._last_told = last_told
