@@ -65,7 +65,8 @@ def measure_here(directory: Path) -> Figures:
     """All syncs in this very process, which should be a fresh one: seconds, counts, MiB."""
     from sync.calico.ownership import owner_labels
     from sync.cli.main import collect_seldom
-    from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+    from sync.clusters.kubernetes.reader import KubernetesReader
+    from sync.clusters.kubernetes.writer import KubernetesWriter
     from sync.net.addresses import network
     from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.reconcile.cycle import sync_cluster

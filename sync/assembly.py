@@ -426,8 +426,9 @@ def _kubernetes(
     from sync.clusters.kubernetes.auth.kubeconfig import Access, Connector
     from sync.clusters.kubernetes.client import LONGEST_SECONDS, LONGEST_WRITE_SECONDS, Api
     from sync.clusters.kubernetes.events import KubernetesEvents
-    from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+    from sync.clusters.kubernetes.reader import KubernetesReader
     from sync.clusters.kubernetes.watcher import KubernetesWatcher
+    from sync.clusters.kubernetes.writer import KubernetesWriter
 
     if cluster.insecure_skip_tls_verify:
         # Said here once and clearly, not by the library at each request.

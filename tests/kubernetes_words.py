@@ -8,8 +8,9 @@ from sync.calico.objects import GlobalNetworkSet, Pairs
 from sync.calico.ownership import owner_labels
 from sync.clusters.kubernetes.auth.kubeconfig import Access, connect
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.clusters.kubernetes.rights import Grantee, rights
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from tests.kubernetes_cluster import GROUP, ControlPlane
 
 OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")

@@ -7,7 +7,6 @@ is. A file appears whole or not at all, also when the machine stops in the middl
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -15,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from sync import yaml_documents
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS, Pairs
 from sync.calico.ownership import merged, ours_of, stamped
-from sync.clusters import foreign_yaml
 from sync.clusters.cluster import (
     Changed,
     ClusterFacts,
@@ -35,10 +34,11 @@ from sync.clusters.cluster import (
     ignore_notice,
 )
 from sync.errors import ClusterError
+from sync.files import UnconfirmedError, confirm, remove_left, write_whole
 
 _SUFFIX = ".yaml"
+# No .yaml: whatever applies the directory must not read a file that is half written.
 _TEMPORARY = ".zonebridge-"
-_LEFT = re.compile(re.escape(_TEMPORARY) + r"[0-9a-f]{16}")
 _CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
 _LOOK_SECONDS = 2.0  # between two looks at a directory that is watched
 # Far above any object of ours; a larger file is somebody else's.
@@ -115,14 +115,13 @@ class ManifestsWriter:
         self._tidying = Lock()
 
     def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
-        # A link is made only where no file is.
-        self._write(manifest, stamped(manifest, stamp), os.link)
+        self._write(manifest, stamped(manifest, stamp), new=True)
 
     def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
         assert live.stands is not None, "what must be left alone is not replaced"
         if _document(self._file(manifest)) != live.document:
             raise NotWrittenError(_CHANGED.format(self._file(manifest)))
-        self._write(manifest, merged(manifest, live.document, stamp), os.replace)
+        self._write(manifest, merged(manifest, live.document, stamp), new=False)
 
     def delete(self, live: LiveObject) -> None:
         assert live.manifest is not None, "only an object of ours is deleted"
@@ -134,7 +133,10 @@ class ManifestsWriter:
             file.unlink(missing_ok=True)
         except OSError as error:
             raise NotWrittenError(f"cannot remove {file}: {error.strerror}") from error
-        _settle(file.parent)
+        try:
+            confirm(file.parent)
+        except UnconfirmedError as error:
+            raise _unconfirmed(error) from error
 
     def _require_lease(self, file: Path) -> None:
         if self._remaining() <= 0:
@@ -147,34 +149,20 @@ class ManifestsWriter:
                 _remove_left(self._path)
                 self._tidied = True
 
-    def _write(
-        self,
-        manifest: Manifest,
-        document: Mapping[str, Any],
-        put: Callable[[Path, Path], None],
-    ) -> None:
+    def _write(self, manifest: Manifest, document: Mapping[str, Any], *, new: bool) -> None:
         file = self._file(manifest)
         self._require_lease(file)
-        # No .yaml, which whoever applies the directory might read half written; and a name that
-        # nobody can have put a link under.
-        temporary = file.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as opened:
-                opened.write(render(document))
-                opened.flush()
-                os.fsync(opened.fileno())
-            put(temporary, file)
+            write_whole(file, render(document), temporary=_TEMPORARY, new=new)
+        except UnconfirmedError as error:
+            raise _unconfirmed(error) from error
         except FileExistsError as error:
             raise NotWrittenError(_CHANGED.format(file)) from error
         except OSError as error:
             raise NotWrittenError(
                 f"cannot write {file}: {error.strerror}; make the directory writable or free space"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        _settle(file.parent)
 
     def _file(self, manifest: Manifest) -> Path:
         return self._path / manifest.kind.lower() / f"{manifest.name}{_SUFFIX}"
@@ -295,8 +283,8 @@ def _document(file: Path) -> Mapping[str, Any]:
     if len(data) > _MAX_BYTES:
         return {}
     try:
-        document = foreign_yaml.load(data)
-    except foreign_yaml.ForeignYamlError:
+        document = yaml_documents.load(data, "kubernetes")
+    except yaml_documents.RefusedYamlError:
         return {}
     return document if isinstance(document, Mapping) else {}
 
@@ -305,9 +293,7 @@ def _remove_left(path: Path) -> None:
     """Remove what writers left behind that were killed; who has the lease is alone."""
     for kind in KINDS:
         with contextlib.suppress(OSError):
-            for file in (path / kind.lower()).iterdir():
-                if _LEFT.fullmatch(file.name):
-                    file.unlink(missing_ok=True)
+            remove_left(path / kind.lower(), temporary=_TEMPORARY)
 
 
 def _holds(file: Path, manifest: Manifest) -> bool:
@@ -318,17 +304,7 @@ def _holds(file: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _settle(directory: Path) -> None:
-    """Make a rename or removal in a directory outlast a power cut."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ClusterError(
-            f"{directory} was changed, but the disk does not confirm it: {error.strerror}"
-        ) from error
+def _unconfirmed(error: UnconfirmedError) -> ClusterError:
+    return ClusterError(
+        f"{error.filename} was changed, but the disk does not confirm it: {error.strerror}"
+    )

@@ -35,6 +35,7 @@ from sync.sources import Memory
 from sync.sources.snapshot_cache import recalled, understood
 from sync.store import LeaseHeldError, Store
 from sync.store.database import SILENT_SECONDS
+from sync.transport.backoff import grown, jittered
 
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
@@ -80,7 +81,7 @@ def _pause(result: Result | None, error: ZonebridgeError | None, tries: int) -> 
     waits = result and isinstance(result.error, ForeignClusterError | CopiedStoreError)
     if result and (result.state is ClusterState.BLOCKED or waits):
         return _LAST_RETRY
-    return min(_FIRST_RETRY * float(2 ** min(tries, 10)), _LAST_RETRY)
+    return jittered(grown(_FIRST_RETRY, _LAST_RETRY, tries))
 
 
 class Worker:

@@ -32,10 +32,10 @@ from sync.redaction import redact
 from sync.service.metrics import Metrics
 from sync.service.notices import STATES, Notice, NoticeKind
 from sync.sources import Memory
+from sync.transport.backoff import grown, jittered
 from sync.transport.deadline import WatchedPlainConnection, cut_after
 from sync.transport.failures import deepest, own_words, retry_after, silent
 from sync.transport.https import pool
-from sync.transport.spreading import sooner
 
 _SECONDS: Final = 10.0
 """How long one call takes at most, the answer included."""
@@ -407,17 +407,17 @@ class Webhook:
         with self._moved:
             self._error = str(error)
             if error.refused:
-                pause = max(sooner(subject.retry_seconds), error.retry_after)
+                pause = jittered(subject.retry_seconds, error.retry_after)
                 subject.retry_at = self._clock() + pause
-                subject.retry_seconds = min(subject.retry_seconds * 2, _LAST_RETRY)
+                subject.retry_seconds = grown(subject.retry_seconds, _LAST_RETRY)
                 # What nobody will ever take does not hold up the end.
                 if self._ends is not None:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
                 return True
             subject.in_doubt = True
-            pause = max(sooner(self._retry_seconds), error.retry_after)
+            pause = jittered(self._retry_seconds, error.retry_after)
             self._retry_at = self._clock() + pause
-            self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY)
+            self._retry_seconds = grown(self._retry_seconds, _LAST_RETRY)
             if self._ends is not None:
                 self._ends = self._clock()
         return False

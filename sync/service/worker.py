@@ -34,6 +34,7 @@ from sync.service.sources import PolledSource
 from sync.service.step import ClusterStep
 from sync.store import Lease, LeaseHeldError, Store
 from sync.translate.compiler import Options
+from sync.transport.backoff import grown, jittered
 from sync.transport.spreading import sooner
 
 _SETTLE_SECONDS = 0.5
@@ -278,8 +279,9 @@ class ClusterWorker:
         self._resync_at = now + sooner(interval)
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self._repair_seconds
-            self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
-            self._repair_at = now + sooner(self._repair_seconds)
+            longer = grown(self._repair_seconds, _LAST_RETRY)
+            self._repair_seconds = _FIRST_RETRY if quiet else longer
+            self._repair_at = now + jittered(self._repair_seconds)
         self._untold_at = now + max(_TOLD_SECONDS, self._repair_seconds)
         if result.succeeded:
             self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
@@ -288,8 +290,8 @@ class ClusterWorker:
         # somebody else writes with our identity: no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
         blocked = result.state is ClusterState.BLOCKED or waits
-        self._retry_at = now + sooner(_LAST_RETRY if blocked else self._retry_seconds)
-        self._retry_seconds = _longer(self._retry_seconds)
+        self._retry_at = now + (sooner(_LAST_RETRY) if blocked else jittered(self._retry_seconds))
+        self._retry_seconds = grown(self._retry_seconds, _LAST_RETRY)
         # A try that gets as far as writing leaves records of its failure: a cluster that comes and
         # goes shall not fill the trail.
         pause = self._retry_seconds if recorded else 0
@@ -317,7 +319,3 @@ class ClusterWorker:
         with self._moved:
             self._unseen = True
             self._moved.notify()
-
-
-def _longer(seconds: float) -> float:
-    return min(seconds * 2, _LAST_RETRY)

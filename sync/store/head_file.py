@@ -2,8 +2,6 @@
 
 import fcntl
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from sync.errors import StoreError, UsageError
+from sync.files import remove_left, write_whole
 from sync.store.chain import Head
 from sync.store.errors import StoreReplacedError
 from sync.store.store import Store
@@ -122,16 +121,6 @@ def _alone(directory: Path) -> Iterator[None]:
 
 def _replace(file: Path, text: str) -> None:
     """Write a file that appears whole or not at all, and lasts; remove what killed ones left."""
-    left = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{16}}")
-    for each in file.parent.iterdir():
-        if left.fullmatch(each.name):
-            each.unlink(missing_ok=True)
-    written = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    try:
-        with written.open("x", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        written.replace(file)
-    finally:
-        written.unlink(missing_ok=True)
+    temporary = f".{file.name}."
+    remove_left(file.parent, temporary=temporary)
+    write_whole(file, text.encode(), temporary=temporary)

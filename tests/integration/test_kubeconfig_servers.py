@@ -26,6 +26,8 @@ from urllib3.exceptions import InsecureRequestWarning, SSLError
 from sync.clusters.kubernetes.auth import kubeconfig
 from sync.clusters.kubernetes.auth.exec_plugin import Credentials
 from sync.clusters.kubernetes.auth.kubeconfig import PARALLEL, Access, Connection, connect
+from sync.clusters.kubernetes.auth.kubeconfig_file import SERVICE_ACCOUNT
+from sync.errors import ClusterError
 from tests.kubernetes_cluster import GUEST, ControlPlane
 from tests.kubernetes_words import api, made, reader, writer
 
@@ -41,9 +43,14 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def connected(file: Path | None, *plugins: str, insecure: bool = False) -> Iterator[Connection]:
+def connected(
+    file: Path | None,
+    *plugins: str,
+    insecure: bool = False,
+    service_account: Path = SERVICE_ACCOUNT,
+) -> Iterator[Connection]:
     access = Access("prod", file, None, plugins, timedelta(seconds=60), insecure)
-    connection = connect(access)
+    connection = connect(access, service_account)
     try:
         yield connection
     finally:
@@ -61,9 +68,9 @@ def get(connection: Connection, path: str) -> urllib3.BaseHTTPResponse:
     )
 
 
-def status(file: Path | None, *plugins: str) -> int:
+def status(file: Path | None, *plugins: str, service_account: Path = SERVICE_ACCOUNT) -> int:
     """How a new client is answered that asks for the sets."""
-    with connected(file, *plugins) as connection:
+    with connected(file, *plugins, service_account=service_account) as connection:
         return get(connection, SETS).status
 
 
@@ -125,13 +132,12 @@ def test_a_pod_reaches_its_own_cluster(
     host, port = calico.url.removeprefix("https://").split(":")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
-    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", tmp_path)
     (tmp_path / "ca.crt").write_bytes(calico.ca_file.read_bytes())
     (tmp_path / "token").write_text(calico.guest_token)
-    assert status(None) == 403
+    assert status(None, service_account=tmp_path) == 403
     (tmp_path / "token").write_text(calico.admin_token)
-    assert status(None) == 200
-    with connected(None) as connection:
+    assert status(None, service_account=tmp_path) == 200
+    with connected(None, service_account=tmp_path) as connection:
         assert set(connection.files) == {tmp_path / "ca.crt", tmp_path / "token"}
 
 
@@ -371,7 +377,7 @@ def test_a_key_of_another_certificate_is_refused(authority: Authority, tmp_path:
         "client-key": str(folder / "server.key"),
     }
     file = written(tmp_path / "k", Server("https://127.0.0.1:1"), authority, user)
-    with pytest.raises(kubeconfig.ClusterError, match="are no pair"), connected(file):
+    with pytest.raises(ClusterError, match="are no pair"), connected(file):
         pass
 
 
@@ -387,7 +393,7 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked(
     )  # fmt: skip
     user = {"client-certificate": str(authority.folder / "sync.pem"), "client-key": str(locked)}
     file = written(tmp_path / "k", Server("https://127.0.0.1:1"), authority, user)
-    with pytest.raises(kubeconfig.ClusterError, match="without a password"), connected(file):
+    with pytest.raises(ClusterError, match="without a password"), connected(file):
         pass
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterWriter
-from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.clusters.kubernetes.watcher import KubernetesWatcher
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
 from sync.service.metrics import Metrics

@@ -17,7 +17,7 @@ from sync.clusters.cluster import Key, LiveObject, NotWrittenError, OutOfReachEr
 from sync.clusters.kubernetes import objects
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
-from sync.clusters.kubernetes.objects import KubernetesWriter
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.errors import ClusterError
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import OWNER, SETS, access, api, made, reader, writer

@@ -17,10 +17,10 @@ import urllib3
 from sync.calico.manifest import Manifest
 from sync.calico.objects import KINDS
 from sync.clusters.cluster import Key, Selectable
-from sync.clusters.kubernetes import watcher
 from sync.clusters.kubernetes.auth.kubeconfig import connect
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
+from sync.clusters.kubernetes.kind_watch import Pace
+from sync.clusters.kubernetes.watcher import SELECTABLE, KubernetesWatcher
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import (
     OWNER,
@@ -39,7 +39,8 @@ from tests.kubernetes_words import (
 SECONDS = 90
 KEY = ("GlobalNetworkSet", "pan.web")
 WEB = made("pan.web", "10.0.0.1/32")
-KINDS_WATCHED = len(KINDS) + len(watcher.SELECTABLE)
+KINDS_WATCHED = len(KINDS) + len(SELECTABLE)
+SETS_ALONE = {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]}
 WIDER = made("pan.web", "10.0.0.0/24")
 QUICK = Pace(first_pause=0.05, longest_pause=1, between_lists=0.1)
 _number = itertools.count()
@@ -86,12 +87,18 @@ def threads(cluster: str) -> list[threading.Thread]:
 
 
 @contextmanager
-def watched(watching: Api, pace: Pace = QUICK) -> Iterator[Told]:
+def watched(
+    watching: Api,
+    pace: Pace = QUICK,
+    ours: Mapping[str, str] = KINDS,
+    others: Mapping[str, str] = SELECTABLE,
+) -> Iterator[Told]:
     """Watch a cluster; at the end every thread ends by itself and nothing stays open."""
     told, stopping = Told(), threading.Event()
-    KubernetesWatcher(watching, OWNER, pace).watch(told.changed, told.labelled, told.miss, stopping)
+    watcher = KubernetesWatcher(watching, OWNER, pace, ours=ours, others=others)
+    watcher.watch(told.changed, told.labelled, told.miss, stopping)
     try:
-        until(lambda: told.missed >= len(watcher.KINDS) + len(watcher.SELECTABLE))
+        until(lambda: told.missed >= len(ours) + len(others))
         yield told
     finally:
         stopping.set()
@@ -223,12 +230,10 @@ def test_sets_and_host_endpoints_of_others_are_told_of_as_they_come_and_go(
 
 
 def test_it_outlives_the_api_server_and_misses_nothing_that_comes_after(
-    calico: ControlPlane, ours: Api, monkeypatch: pytest.MonkeyPatch
+    calico: ControlPlane, ours: Api
 ) -> None:
-    monkeypatch.setattr(watcher, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
-    monkeypatch.setattr(watcher, "SELECTABLE", {})
     writer(ours).create(WEB)
-    with watched(named(calico)) as told:
+    with watched(named(calico), ours=SETS_ALONE, others={}) as told:
 
         def follows(act: Callable[[], object], holds: Manifest | None) -> None:
             """What is done is told."""

@@ -9,10 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from sync.calico.objects import KINDS
 from sync.clusters.cluster import WatchNotice
-from sync.clusters.kubernetes import watcher
-from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
+from sync.clusters.kubernetes.kind_watch import Pace
+from sync.clusters.kubernetes.watcher import KubernetesWatcher
 from tests.fault_proxy import (
     Altered,
     Asked,
@@ -28,7 +27,7 @@ from tests.fault_proxy import (
     lists,
     watches,
 )
-from tests.integration.test_kubernetes_watch import KEY, WEB, Told, threads, until
+from tests.integration.test_kubernetes_watch import KEY, SETS_ALONE, WEB, Told, threads, until
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import OWNER, api, edit, remove, writer
 from zonebridge_simulator.authority import Authority
@@ -37,12 +36,6 @@ PACE = Pace(
     lasts=(240, 300), lived=5, first_pause=0.02, longest_pause=0.2, silence=1, between_lists=0.3
 )
 """As patient as the real one, only in less time; a real server sends a bookmark later than that."""
-
-
-@pytest.fixture(autouse=True)
-def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
-    monkeypatch.setattr(watcher, "SELECTABLE", {})
 
 
 @pytest.fixture
@@ -59,7 +52,7 @@ def watched(
     opened = api(proxy.plane, cluster="behind a proxy", kubeconfig=proxy.kubeconfig())
     told, stopping = Told(), threading.Event()
     notices = [] if notices is None else notices
-    KubernetesWatcher(opened, OWNER, pace).watch(
+    KubernetesWatcher(opened, OWNER, pace, ours=SETS_ALONE, others={}).watch(
         told.changed, told.labelled, told.miss, stopping, lambda _, notice: notices.append(notice)
     )
     try:

@@ -22,7 +22,8 @@ from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
 from sync.cli.report import report as _report  # noqa: F401 - every module that remembers is loaded
 from sync.clusters.cluster import LiveObject
-from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.reader import KubernetesReader
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from tests.firms import changed, drawn
 from tests.kubernetes_stand_in import StandIn
 from tests.transitions import Firm, Objects, Trace, synced

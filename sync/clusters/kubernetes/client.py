@@ -4,7 +4,6 @@ The official client brings TLS, proxies and connections. Requests and answers ar
 stands: what is written was frozen as bytes long before.
 """
 
-import random
 import ssl
 import threading
 import time
@@ -31,6 +30,8 @@ from sync.clusters.kubernetes.connection import (
 )
 from sync.clusters.kubernetes.errors import LONGEST_WAIT, ApiError, TooLargeError, refusal
 from sync.clusters.kubernetes.lists import ListAges, pages
+from sync.transport.backoff import Backoff
+from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
 from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
@@ -42,29 +43,16 @@ LONGEST_WRITE_SECONDS = 20.0
 """The same of a write, which is not cut when the process is asked to end: Kubernetes gives 30 s."""
 
 _CONNECT_SECONDS = 10
-_FIRST_WAIT = 0.2
+FIRST_WAIT = 0.2
+"""Seconds from a request that failed to the next try."""
+
 _TRIES = 4
 _STARTS = 6
-_CHUNK = 1 << 18
 # Etcd takes no object above 1.5 MiB, and pages of large ones are asked for in smaller ones. JSON of
 # nothing but `{}` takes thirty times its size when it is parsed, and parsing holds up all threads.
 MAX_BYTES = 16 * 1024 * 1024
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _Kept = TypeVar("_Kept")
-
-
-class Pause:
-    """Waits between tries: each about twice as long as the one before, and no two clients alike."""
-
-    def __init__(self, sleep: Callable[[float], object]) -> None:
-        self._sleep = sleep
-        self._next = _FIRST_WAIT
-
-    def after(self, error: ApiError) -> None:
-        """Wait after an error, at least as long as the server asked for."""
-        spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._sleep(max(error.retry_after, self._next * spread))
-        self._next = min(self._next * 2, LONGEST_WAIT)
 
 
 class Api:
@@ -141,14 +129,14 @@ class Api:
 
     def patiently(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """A request that may be repeated without harm: what passes is waited for."""
-        pause = Pause(self.sleep)
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         for tries_left in reversed(range(_TRIES)):
             try:
                 return self.request(method, path, **options)
             except ApiError as error:
                 if not error.passing or not tries_left:
                     raise
-                pause.after(error)
+                self.sleep(backoff.wait(error.retry_after))
         raise AssertionError("unreachable")
 
     def collected(
@@ -277,6 +265,7 @@ class Api:
                 redirect=False,
                 assert_same_host=False,
                 preload_content=False,
+                decode_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._failed(line, asked, call, error) from error
@@ -290,28 +279,21 @@ class Api:
 
     def _read(self, begun: "_Begun", most: int) -> bytes | None:
         """A whole body, None if it is larger than `most`."""
-        answer = begun.answer
-        parts, size = [], 0
+
+        def require_whole() -> None:
+            if begun.call.cut:
+                raise self._late(begun.asked)
+
         try:
-            while part := answer.read1(_CHUNK, decode_content=False):
-                parts.append(part)
-                size += len(part)
-                if size > most:
-                    return None
+            return read_body(begun.answer, most, require_whole)
         except urllib3.exceptions.HTTPError as error:
             raise self._failed(begun.line, begun.asked, begun.call, error) from error
         finally:
             # What was not read to its end is of no use to the next request.
-            answer.close()
-        # A chunk's length that was cut may look like the last one's.
-        if begun.call.cut:
-            raise self._late(begun.asked)
-        return b"".join(parts)
+            begun.answer.close()
 
     def _require_plain(self, begun: "_Begun") -> None:
-        # Nothing compressed is asked for, and what is small when compressed may be huge.
-        encoding = begun.answer.headers.get("Content-Encoding", "identity")
-        if encoding.strip().lower() != "identity":
+        if is_compressed(begun.answer):
             begun.answer.close()
             raise ApiError(
                 f"cluster {self.name} answers {begun.asked.method} {begun.asked.path} compressed "

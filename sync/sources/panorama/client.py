@@ -1,6 +1,5 @@
 """Calls to one host of a Panorama: its API key, its configuration, and retries."""
 
-import random
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from lxml import etree
 from sync.sources.panorama.connection import PanoramaConnection
 from sync.sources.panorama.devices import Firewall, Panorama, Xapi
 from sync.sources.panorama.response import NoSuchNodeError, PanoramaError
+from sync.transport.backoff import Backoff
 
 _TRIES: Final = 3
 _FIRST_WAIT: Final = 0.5
@@ -94,6 +94,7 @@ class PanoramaHost:
         self, device: Panorama | Firewall, call: Callable[[Xapi], etree._Element]
     ) -> etree._Element:
         """Call, retry what may succeed later, and renew a key that has expired."""
+        backoff = Backoff(_FIRST_WAIT, _LONGEST_WAIT, factor=4)
         renewed = False
         tries = 0
         while True:
@@ -111,7 +112,7 @@ class PanoramaHost:
                 hangs = error.late and device is not self._panorama
                 if not error.passing or tries == _TRIES or hangs:
                     raise
-                self._sleep(_wait(tries, error.retry_after))
+                self._sleep(backoff.wait(error.retry_after))
 
     # --- keys -------------------------------------------------------------------------------------
 
@@ -133,12 +134,6 @@ class PanoramaHost:
                 return False
             self._key = None
             return True
-
-
-def _wait(tries: int, retry_after: float) -> float:
-    """The seconds until the next try, `retry_after` at least."""
-    spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-    return max(retry_after, min(_FIRST_WAIT * 4.0 ** (tries - 1), _LONGEST_WAIT) * spread)
 
 
 def _key_of(member: "weakref.ref[PanoramaHost]") -> str:

@@ -12,7 +12,7 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import LiveObject, NotWrittenError
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
-from sync.clusters.kubernetes.objects import KubernetesWriter
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.clusters.manifests import ManifestsReader, ManifestsWriter
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")

@@ -11,7 +11,7 @@ from sync.clusters.cluster import ClusterFacts, FelixSettings
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
 from sync.clusters.kubernetes.inventory import read_facts
-from sync.clusters.kubernetes.objects import KubernetesReader
+from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.clusters.kubernetes.selectable import read_selectable
 from sync.clusters.manifests import ManifestsReader
 from sync.errors import ClusterError

@@ -6,7 +6,7 @@ import pytest
 
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError
-from sync.clusters.kubernetes.objects import KubernetesReader
+from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.errors import ClusterError
 
 UID = "0b5ff9f2-6a3f-4b7e-9d5c-3d0c4f6a7b8c"

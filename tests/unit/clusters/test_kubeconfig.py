@@ -18,7 +18,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.clusters.kubernetes.auth import kubeconfig
 from sync.clusters.kubernetes.auth.kubeconfig import Access, Connection, Connector, connect
 from sync.errors import ClusterError
 
@@ -169,10 +168,11 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ("[]", "valid dictionary"),
         ("a: [", "is not one YAML document (line 2)"),
         (f"{SECRET}: '{SECRET}\nx", "is not one YAML document"),
-        (b"\xff\xfe\x00", "is not one YAML document"),
+        (b"\xff\xfe\x00", "holds a control character"),
         ("a: b\n---\na: b", "is not one YAML document (line 2)"),
-        ("a: &x 1\nb: *x", "YAML alias"),
-        ("[" * 100, "64 levels deep"),
+        ("a: &x 1\nb: *x", "is not one YAML document (line 2): aliases"),
+        ("a: {}\na: {}", "is not one YAML document (line 2): this key is given twice"),
+        ("[" * 100, "64 levels"),
         (f"a: !!int {SECRET}", "not what its tag says"),
         ("a: " + ":".join("1" * 400) + ".5", "not what its tag says"),
         ("#" * 1_048_577, "larger than 1048576 bytes"),
@@ -355,15 +355,14 @@ def test_a_proxy_of_the_environment_is_used_unless_no_proxy_says_otherwise(
 def test_outside_a_pod_the_message_says_what_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", tmp_path)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     remedy = r"name clusters\[\]\.kubeconfig, or run in a pod"
     with pytest.raises(ClusterError, match=remedy):
-        connect(ACCESS)
+        connect(ACCESS, service_account_in=tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     with pytest.raises(ClusterError, match=remedy):
-        connect(ACCESS)
+        connect(ACCESS, service_account_in=tmp_path)
 
 
 VALUES = st.recursive(

@@ -20,6 +20,7 @@ from sync.clusters import manifests
 from sync.clusters.cluster import LiveObject, NotWrittenError, OutOfReachError, WatchNotice
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter, render
 from sync.errors import ClusterError
+from tests.disk import recorded, require_lasting
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")
 KIND = "GlobalNetworkSet"
@@ -207,6 +208,7 @@ FOREIGN: dict[str, bytes | dict[str, Any]] = {
     "bytes": b"\xff\xfe\xfa",
     "NUL": b"a: \0",
     "two documents": render(WEB.document()) + b"---\n" + render(WEB.document()),
+    "a key twice": render(WEB.document()) + b"kind: GlobalNetworkSet\n",
     "an unknown tag": b"!!python/object/apply:os.system ['true']",
     "an empty integer": render(WEB.document()) + b"x: !!int ''\n",
     "a wrong boolean": render(WEB.document()) + b"x: !!bool x\n",
@@ -371,6 +373,25 @@ def test_a_file_never_stands_half_written(folder: Path, monkeypatch: pytest.Monk
     assert (folder / "pan.web.yaml").read_bytes() == before
     assert [each.name for each in folder.glob("*.yaml") if each.name[0] != "."] == ["pan.web.yaml"]
     assert the_only(folder).manifest == WEB
+
+
+def test_what_was_written_outlasts_a_power_cut(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = folder / "pan.web.yaml", made("pan.web", "10.0.0.2/32")
+    with monkeypatch.context() as patched:
+        asked = recorded(patched)
+        writer(folder).create(WEB)
+    require_lasting(asked, file, render(WEB.document()))
+    live = the_only(folder)
+    with monkeypatch.context() as patched:
+        asked = recorded(patched)
+        writer(folder).replace(other, live)
+    require_lasting(asked, file, render(other.document()))
+    with monkeypatch.context() as patched:
+        asked = recorded(patched)
+        writer(folder).delete(the_only(folder))
+    assert ("fsync", str(folder), b"") in asked
 
 
 def test_a_directory_in_the_way_is_not_overwritten(folder: Path) -> None:

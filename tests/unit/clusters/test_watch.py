@@ -13,30 +13,24 @@ import urllib3
 from structlog.testing import capture_logs
 
 from sync.calico.manifest import Manifest
-from sync.calico.objects import API_VERSION, KINDS, GlobalNetworkSet
+from sync.calico.objects import API_VERSION, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, WatchNotice
-from sync.clusters.kubernetes import watcher as watch
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError, TooLargeError
-from sync.clusters.kubernetes.watcher import KubernetesWatcher, Pace
+from sync.clusters.kubernetes.kind_watch import Pace
+from sync.clusters.kubernetes.watcher import KubernetesWatcher
 from sync.errors import ClusterError
 
 OWNER = owner_labels("test", "6d8cb53a-9f5f-4b4a-8c47-7d4c6a4d6f0e")
-PACE = Pace()
+PACE = Pace(longest_event=1_000)
+SETS_ALONE = {"GlobalNetworkSet": "globalnetworksets"}
 HOUR = 3600.0
 MOST_REQUESTS = HOUR / (PACE.longest_pause / 2) + 20
 """In an hour, with the shortest of the longest pauses in between, and those that are shorter."""
 
 _Part = bytes | float | Exception
 """What a watch gives: bytes, a time that passes, or how it breaks."""
-
-
-@pytest.fixture(autouse=True)
-def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "KINDS", {"GlobalNetworkSet": KINDS["GlobalNetworkSet"]})
-    monkeypatch.setattr(watch, "SELECTABLE", {})
-    monkeypatch.setattr(watch, "_EVENT_BYTES", 1_000)
 
 
 class Clock:
@@ -114,6 +108,7 @@ class Scripted:
     notices: list[WatchNotice] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
     missed: int = 0
+    pace: Pace = PACE
     uids: Iterator[str | ClusterError] = field(default_factory=lambda: itertools.repeat("one"))
 
     def patiently(self, method: str, path: str) -> dict[str, Any]:
@@ -152,7 +147,9 @@ class Scripted:
 
     def watched(self) -> "Scripted":
         """Watch until the clock's end."""
-        watcher = KubernetesWatcher(cast("Api", self), OWNER, PACE, self.clock)
+        watcher = KubernetesWatcher(
+            cast("Api", self), OWNER, self.pace, self.clock, ours=SETS_ALONE, others={}
+        )
         watcher.watch(
             lambda key, manifest: self.changes.append((key, manifest)),
             lambda key, found: None,
@@ -460,13 +457,10 @@ WRONG: dict[str, tuple[bytes, WatchNotice]] = {
 
 
 @pytest.mark.parametrize("how", WRONG)
-def test_what_was_not_asked_for_ends_the_watch_and_moves_nothing(
-    how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "_EVENT_BYTES", 100_000)
+def test_what_was_not_asked_for_ends_the_watch_and_moves_nothing(how: str) -> None:
     line, ends = WRONG[how]
     watches = iter([(line, event("ADDED", an_object("pan.b", 9)), 1_000.0)])
-    api = Scripted(Clock(30), watches=lambda: next(watches, (50.0,))).watched()
+    api = Scripted(Clock(30), watches=lambda: next(watches, (50.0,)), pace=Pace()).watched()
     assert api.changes == []
     assert api.notices[:2] == [WatchNotice.LISTED, ends]
     assert {each["resourceVersion"] for each in api.opened} == {"7"}

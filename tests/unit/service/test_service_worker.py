@@ -535,7 +535,7 @@ def test_what_is_pending_arrives_within_a_minute_however_long_an_outage_was(
         world.worker.stop()
         settled(world, web=["10.0.0.1/32"])
     for pause, longest in zip(pauses, [1, 2, 4, 8, 16, 32, *[60] * 6], strict=True):
-        assert 0.8 * longest <= pause <= longest
+        assert longest / 2 <= pause <= longest
     # Several clusters are not tried in step.
     assert len(set(pauses[6:])) > 1
 

@@ -1,8 +1,6 @@
 """From the settings of one cluster to a client of its API server.
 
-A kubeconfig is read as `kubectl` reads it, as far as it goes: only the chosen context, its cluster
-and its user count. A pod's service account is read as the kubeconfig that it stands for.
-https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
+A kubeconfig is read as `kubectl` reads it (`kubeconfig_file`).
 
 The client is the official one, its kubeconfig loader is not used: it runs whatever program the
 file names, without a time limit and only logging a failure; it takes a file's word that TLS need
@@ -14,34 +12,35 @@ import base64
 import hashlib
 import re
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from os import environ
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from kubernetes.client import ApiClient, Configuration
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from urllib3.util import make_headers, parse_url
 
-from sync.clusters import foreign_yaml
-from sync.clusters.kubernetes.auth.exec_plugin import Credentials, Plugin, ask, first_problem
+from sync.clusters.kubernetes.auth.exec_plugin import Credentials, ask
+from sync.clusters.kubernetes.auth.kubeconfig_file import (
+    SERVICE_ACCOUNT,
+    Cluster,
+    User,
+    chosen,
+    read_file,
+    read_kubeconfig,
+    service_account,
+)
 from sync.clusters.kubernetes.auth.tls import tls_context
 from sync.errors import ClusterError
 
 PARALLEL = 24
 """Connections to one API server that are kept open: those of all writers, and watches."""
 
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_MAX_BYTES = 1024 * 1024
-_MOST_NAMED = 10
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _VISIBLE = re.compile(r"[!-~]+")
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,61 +72,6 @@ class Connection:
     client: ApiClient
     renew_at: float | None
     files: Mapping[Path, str] = field(default_factory=dict)
-
-
-class _Part(BaseModel):
-    """A mapping in a kubeconfig; what we do not know in it is left aside, as kubectl does."""
-
-    model_config = ConfigDict(
-        strict=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
-
-
-class _Kubeconfig(_Part):
-    current_context: str | None = None
-    contexts: list[dict[Any, Any]] | None = None
-    clusters: list[dict[Any, Any]] | None = None
-    users: list[dict[Any, Any]] | None = None
-
-
-class _Context(_Part):
-    cluster: str
-    user: str | None = None
-
-
-class _Extension(_Part):
-    name: str
-    extension: Any = None
-
-
-class _Cluster(_Part):
-    server: str
-    certificate_authority: str | None = None
-    certificate_authority_data: str | None = None
-    insecure_skip_tls_verify: bool | None = None
-    tls_server_name: str | None = None
-    proxy_url: str | None = None
-    extensions: list[_Extension] | None = None
-
-
-class _User(_Part):
-    token: str | None = None
-    token_file: str | None = Field(default=None, alias="tokenFile")
-    client_certificate: str | None = None
-    client_certificate_data: str | None = None
-    client_key: str | None = None
-    client_key_data: str | None = None
-    plugin: Plugin | None = Field(default=None, alias="exec")
-    username: str | None = None
-    password: str | None = None
-    auth_provider: Any = None
-    impersonated: str | None = Field(default=None, alias="as")
-    as_uid: str | None = None
-    as_groups: list[str] | None = None
-    as_user_extra: dict[str, list[str]] | None = None
 
 
 class Connector:
@@ -169,7 +113,7 @@ class Connector:
 
 def contexts(path: Path) -> tuple[str | None, tuple[str, ...]]:
     """The current context of a kubeconfig and all of its contexts; `ClusterError`."""
-    found = _kubeconfig(path)
+    found = read_kubeconfig(path)
     names = (each.get("name") for each in found.contexts or ())
     return found.current_context or None, tuple(sorted(n for n in names if isinstance(n, str)))
 
@@ -179,26 +123,30 @@ def server(path: Path | None, context: str | None) -> str:
 
     Without what may be a credential: it is to be shown.
     """
-    cluster, _ = _service_account() if path is None else _chosen(_kubeconfig(path), context)
+    if path is None:
+        cluster, _ = service_account(SERVICE_ACCOUNT)
+    else:
+        cluster, _ = chosen(read_kubeconfig(path), context)
     parts = urlsplit(cluster.server)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def connect(access: Access) -> Connection:
+def connect(access: Access, service_account_in: Path = SERVICE_ACCOUNT) -> Connection:
     """A client of a cluster, from all files, variables and plugins as they are now.
 
-    Nothing is sent yet. Raises `ClusterError`; its message holds no token, key or password.
+    A pod's own credentials are in `service_account_in`. Nothing is sent yet. Raises `ClusterError`;
+    its message holds no token, key or password.
     """
     try:
         if access.kubeconfig is None:
-            source, folder = "the pod's service account", _SERVICE_ACCOUNT
+            source, folder = "the pod's service account", service_account_in
             files: dict[Path, str] = {}
-            cluster, user = _service_account()
+            cluster, user = service_account(service_account_in)
         else:
             source, folder = str(access.kubeconfig), access.kubeconfig.absolute().parent
             # Before it is read: whatever is written from now on is a change.
             files = digests([access.kubeconfig])
-            cluster, user = _chosen(_kubeconfig(access.kubeconfig), access.context)
+            cluster, user = chosen(read_kubeconfig(access.kubeconfig), access.context)
         files |= digests(_named(cluster, user, folder))
         _check_server(cluster, access)
         authority = _content(
@@ -222,13 +170,13 @@ def digests(files: Iterable[Path]) -> dict[Path, str]:
     found = {}
     for path in files:
         try:
-            found[path] = hashlib.sha256(_read(path, "")).hexdigest()
+            found[path] = hashlib.sha256(read_file(path, "")).hexdigest()
         except ClusterError:
             found[path] = ""
     return found
 
 
-def _named(cluster: _Cluster, user: _User, folder: Path) -> list[Path]:
+def _named(cluster: Cluster, user: User, folder: Path) -> list[Path]:
     """The files beside the kubeconfig that a connection is made from."""
     names = [
         "" if cluster.certificate_authority_data else cluster.certificate_authority,
@@ -243,81 +191,7 @@ def _named(cluster: _Cluster, user: _User, folder: Path) -> list[Path]:
     return found
 
 
-def _service_account() -> tuple[_Cluster, _User]:
-    """What Kubernetes tells every pod.
-
-    https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
-    """
-    host = environ.get("KUBERNETES_SERVICE_HOST")
-    port = environ.get("KUBERNETES_SERVICE_PORT")
-    token = _SERVICE_ACCOUNT / "token"
-    if not (host and port and token.is_file()):
-        raise ClusterError(
-            "there is none here; name clusters[].kubeconfig, or run in a pod with "
-            "automountServiceAccountToken"
-        )
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    authority = str(_SERVICE_ACCOUNT / "ca.crt")
-    cluster = _Cluster.model_validate({"server": server, "certificate-authority": authority})
-    return cluster, _User.model_validate({"tokenFile": str(token)})
-
-
-def _kubeconfig(path: Path) -> _Kubeconfig:
-    data = _read(path, "clusters[].kubeconfig")
-    try:
-        document = foreign_yaml.load(data)
-    except foreign_yaml.ForeignYamlError as error:
-        raise ClusterError(str(error)) from None
-    return _validated(_Kubeconfig, document, "")
-
-
-def _chosen(kubeconfig: _Kubeconfig, context: str | None) -> tuple[_Cluster, _User]:
-    """The cluster and the user of a context, or of the current one."""
-    name = context or kubeconfig.current_context
-    if not name:
-        raise ClusterError(
-            "has no current-context; set clusters[].context to one of its contexts: "
-            f"{_names(kubeconfig.contexts)}"
-        )
-    found = _entry(_Context, kubeconfig.contexts, "context", name, "correct clusters[].context")
-    remedy = f"correct context {name}"
-    cluster = _entry(_Cluster, kubeconfig.clusters, "cluster", found.cluster, remedy)
-    if not found.user:
-        return cluster, _User()
-    return cluster, _entry(_User, kubeconfig.users, "user", found.user, remedy)
-
-
-def _entry(
-    model: type[_Model],
-    entries: Sequence[dict[Any, Any]] | None,
-    kind: str,
-    name: str,
-    remedy: str,
-) -> _Model:
-    found = [entry.get(kind) for entry in entries or () if entry.get("name") == name]
-    if not found:
-        known = _names(entries)
-        raise ClusterError(f"has no {kind} {name}, only {known}; {remedy}, or the file")
-    if len(found) > 1:
-        raise ClusterError(f"has more than one {kind} {name}; remove all but one")
-    return _validated(model, {} if found[0] is None else found[0], f"{kind}s[{name}].{kind}")
-
-
-def _names(entries: Sequence[dict[Any, Any]] | None) -> str:
-    names = sorted(entry["name"] for entry in entries or () if isinstance(entry.get("name"), str))
-    more = ["…"] if len(names) > _MOST_NAMED else []
-    return ", ".join(names[:_MOST_NAMED] + more) or "none"
-
-
-def _validated(model: type[_Model], value: object, place: str) -> _Model:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        problem = first_problem(error)
-        raise ClusterError(f"{f'{place}: ' if place else ''}{problem}; correct the file") from None
-
-
-def _check_server(cluster: _Cluster, access: Access) -> None:
+def _check_server(cluster: Cluster, access: Access) -> None:
     """Refuse what is no API server's URL, and what would not be verified without leave."""
     if not _can_be_asked(cluster):
         raise ClusterError(
@@ -338,7 +212,7 @@ def _check_server(cluster: _Cluster, access: Access) -> None:
         )
 
 
-def _can_be_asked(cluster: _Cluster) -> bool:
+def _can_be_asked(cluster: Cluster) -> bool:
     """Whether the client would take the server's URL and names in the middle of a request."""
     try:
         # Each has its own idea of a wrong URL, and the client asks both.
@@ -353,7 +227,7 @@ def _can_be_asked(cluster: _Cluster) -> bool:
     return known and not extra and bool(_VISIBLE.fullmatch(cluster.server))
 
 
-def _impersonation(user: _User) -> dict[str, str]:
+def _impersonation(user: User) -> dict[str, str]:
     """The headers for `as` and its companions.
 
     https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
@@ -380,7 +254,7 @@ def _impersonation(user: _User) -> dict[str, str]:
 
 
 def _credentials(
-    user: _User, cluster: _Cluster, authority: bytes | None, folder: Path, access: Access
+    user: User, cluster: Cluster, authority: bytes | None, folder: Path, access: Access
 ) -> Credentials:
     """What the user shows the API server."""
     if user.auth_provider is not None:
@@ -402,9 +276,10 @@ def _credentials(
     if user.plugin is None:
         token = user.token
         if user.token_file:
-            token = _read(folder / user.token_file, "tokenFile").decode(errors="replace").strip()
+            file = folder / user.token_file
+            token = read_file(file, "tokenFile").decode(errors="replace").strip()
             if not token:
-                raise ClusterError(f"tokenFile {folder / user.token_file} is empty; renew it")
+                raise ClusterError(f"tokenFile {file} is empty; renew it")
         both = certificate + b"\n" + key if certificate and key else None
         return Credentials(token or None, both)
     if user.token or user.token_file or certificate:
@@ -418,7 +293,7 @@ def _credentials(
     return ask(user.plugin, folder, told, access.exec_timeout)
 
 
-def _told(cluster: _Cluster, authority: bytes | None) -> dict[str, object]:
+def _told(cluster: Cluster, authority: bytes | None) -> dict[str, object]:
     """What a plugin that asks for it is told of the cluster."""
     config = next(
         (each.extension for each in cluster.extensions or () if each.name == _EXEC_EXTENSION), None
@@ -434,7 +309,7 @@ def _told(cluster: _Cluster, authority: bytes | None) -> dict[str, object]:
     return {key: value for key, value in told.items() if value is not None}
 
 
-def _client(cluster: _Cluster, authority: bytes | None, credentials: Credentials) -> ApiClient:
+def _client(cluster: Cluster, authority: bytes | None, credentials: Credentials) -> ApiClient:
     if credentials.token and not _VISIBLE.fullmatch(credentials.token):
         raise ClusterError("the token holds characters that no token has; renew it")
     proxy = cluster.proxy_url or None
@@ -472,22 +347,4 @@ def _content(key: str, name: str | None, data: str | None, folder: Path) -> byte
             return base64.b64decode("".join(data.split()), validate=True)
         except ValueError:
             raise ClusterError(f"{key}-data is not base64; correct it") from None
-    return _read(folder / name, key) if name else None
-
-
-def _read(path: Path, key: str) -> bytes:
-    try:
-        # Not a pipe or device, which might never end.
-        if not path.is_file():
-            raise ClusterError(f"there is no file {path}; correct {key}")
-        with path.open("rb") as opened:
-            data = opened.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise ClusterError(
-            f"cannot read {path}: {error.strerror}; make it readable, or correct {key}"
-        ) from error
-    except ValueError:
-        raise ClusterError(f"{key} is no name that a file can have; correct it") from None
-    if len(data) > _MAX_BYTES:
-        raise ClusterError(f"{path} is larger than {_MAX_BYTES} bytes; correct {key}")
-    return data
+    return read_file(folder / name, key) if name else None

@@ -2,33 +2,31 @@
 
 import gzip
 import json
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import urllib3
-import yaml
 
 from sync.clusters.cluster import NotWrittenError, OutOfReachError
 from sync.clusters.kubernetes import client, lists
-from sync.clusters.kubernetes.auth.kubeconfig import Access, connect
+from sync.clusters.kubernetes.auth.kubeconfig import connect
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.errors import ApiError, TooLargeError
-from sync.clusters.kubernetes.objects import KubernetesReader, KubernetesWriter
+from sync.clusters.kubernetes.reader import KubernetesReader
+from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.errors import ClusterError
 from sync.transport.deadline import cut_after
 from sync.transport.stopping import Stopping
 from tests.kubernetes_words import OWNER, made
+from tests.scripted_api import TOKEN, access_to, serving
 from zonebridge_simulator.authority import Authority
 
-TOKEN = "s3cr3t-t0ken"
 SETS = "/apis/projectcalico.org/v3/globalnetworksets"
 WEB = made("pan.web", "10.0.0.1/32")
 
@@ -42,6 +40,11 @@ class Misbehaving:
         self.answer: Answer = lambda asked: None
         self.asked: list[str] = []
         self.over = threading.Event()
+
+    def respond(self, asked: BaseHTTPRequestHandler) -> None:
+        asked.rfile.read(int(asked.headers.get("Content-Length", 0)))
+        self.asked.append(asked.command)
+        self.answer(asked)
 
     def json(self, document: Any, status: int = 200, **headers: str) -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -78,21 +81,8 @@ def server(
 ) -> Iterator[tuple[Misbehaving, Callable[..., Api]]]:
     monkeypatch.setenv("no_proxy", "*")
     told = Misbehaving()
-    with serving(told, authority) as url:
-        file = tmp_path / "kubeconfig"
-        document = {
-            "clusters": [
-                {
-                    "name": "c",
-                    "cluster": {"server": url, "certificate-authority": str(authority.ca_file)},
-                }
-            ],
-            "users": [{"name": "u", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        file.write_text(yaml.safe_dump(document))
-        access = Access("prod", file, None, (), timedelta(seconds=5), False)
+    with serving(told.respond, authority) as url:
+        access = access_to(url, authority, tmp_path)
         opened: list[Api] = []
 
         def api(**options: Any) -> Api:
@@ -103,48 +93,6 @@ def server(
         told.over.set()
         for each in opened:
             each.close()
-
-
-@contextmanager
-def serving(told: Misbehaving, authority: Authority) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_one_request(self) -> None:
-            try:
-                super().handle_one_request()
-            except OSError:
-                self.close_connection = True
-
-        def respond(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told.asked.append(self.command)
-            told.answer(self)
-
-        do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815 - http.server names them
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        block_on_close = False
-
-        def handle_error(self, *arguments: object) -> None:
-            """A client that has gone is no error here."""
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.certificate())
-    with Server(("127.0.0.1", 0), Handler) as listening:
-        listening.socket = context.wrap_socket(listening.socket, server_side=True)
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"https://127.0.0.1:{listening.server_port}"
-        finally:
-            told.over.set()
-            listening.shutdown()
-            thread.join()
 
 
 Given = tuple[Misbehaving, Callable[..., Api]]
@@ -259,6 +207,16 @@ def test_what_is_compressed_is_not_unpacked(server: Given, coding: str) -> None:
     told.json(gzip.compress(b" " * 1_000_000), Content_Encoding=coding)
     with pytest.raises(ApiError, match="compressed although nobody asked"):
         api().request("GET", SETS)
+
+
+def test_a_compressed_refusal_is_not_unpacked_either(server: Given) -> None:
+    """What is small may be huge; two million bytes of an error would be too many."""
+    told, api = server
+    told.json(gzip.compress(b"unpacked" * 250_000), 422, Content_Encoding="gzip")
+    with pytest.raises(ApiError, match="with 422") as raised:
+        api().request("GET", SETS)
+    assert "unpacked" not in str(raised.value)
+    assert "unpacked" not in raised.value.words
 
 
 def listing(kind: str = "GlobalNetworkSetList", version: str = "v3", **changes: Any) -> Any:

@@ -1,0 +1,347 @@
+"""The watch of one kind, which tells of changes by itself, from a resource version on.
+
+    list ──> watch ──> lasted ────────────────> watch again from where it was
+     ^                 ended early, refused ──> pause, longer each time, then the same
+     └──────────────── version forgotten, or nothing heard for `Pace.silence`
+
+While a watch is heard nothing is read. What happened while none was, a list of the kind tells: what
+is not as it was last told of is told, and the cluster is not read anew for it.
+"""
+
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+import urllib3
+
+from sync.calico.objects import API_VERSION
+from sync.clusters.cluster import Noticed, WatchNotice
+from sync.clusters.kubernetes.client import Api
+from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.lists import is_of_kind, pages
+from sync.clusters.kubernetes.objects import MALFORMED
+from sync.clusters.kubernetes.reader import KubernetesReader
+from sync.errors import ClusterError
+from sync.redaction import redact
+from sync.transport.backoff import Backoff
+from sync.transport.failures import deepest, own_words
+
+_NEWS = 3  # failures in a row from which on the log tells of it
+_SEEN_LATE = "cluster not watched, what other hands do is seen late"
+_PAGE = 500
+_LEAST_SECONDS = 0.1  # that a watch is listened to
+_PART_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long watches last and rest, in seconds.
+
+    A server is asked to end a watch after a random time within `lasts`. One that ended before
+    `lived` is opened again after a pause, from `first_pause` to `longest_pause`, which doubles each
+    time. A kind of which nothing was heard for `silence` is listed: servers send a bookmark once a
+    minute (`bookmarkFrequency` in `k8s.io/apiserver/pkg/storage/cacher/cacher.go`). Lists of one
+    kind begin at least `between_lists` apart, whatever its watch does. An event has
+    `longest_event` bytes at most: an object has 1.5 MiB, by etcd's default, its JSON may be longer.
+    """
+
+    lasts: tuple[int, int] = (240, 300)
+    lived: float = 30
+    first_pause: float = 0.5
+    longest_pause: float = 15
+    silence: float = 90
+    between_lists: float = 60
+    longest_event: int = 16 * 1024 * 1024
+
+
+GONE = "DELETED"
+"""The type of an event about an object that is no more."""
+
+_BOOKMARK, _FAILED = "BOOKMARK", "ERROR"
+_TYPES = ("ADDED", "MODIFIED", GONE, _BOOKMARK, _FAILED)
+
+_Name = tuple[str, str]  # namespace, "" without one, and name
+Tell = Callable[[str, str, dict[str, Any]], None]
+"""Told of an object: its kind, the type of the event, the whole; of what is gone, its name."""
+
+
+PACE = Pace()
+"""That of production."""
+
+
+class KindWatch:
+    """One kind in one cluster, followed from one resource version to the next."""
+
+    def __init__(
+        self,
+        api: Api,
+        kind: str,
+        resource: str,
+        selector: str,
+        tell: Tell,
+        missed: Callable[[], None],
+        noticed: Noticed,
+        stopping: threading.Event,
+        pace: Pace,
+        clock: Callable[[], float],
+    ) -> None:
+        self._api = api
+        self._kind = kind
+        self._tell = tell
+        self._missed = missed
+        self._noticed = noticed
+        self._stopping = stopping
+        self._pace = pace
+        self._clock = clock
+        self._identify = KubernetesReader(api, ()).identity
+        self._identity = ""  # of the cluster that was watched last, "" for none
+        self._path = f"/apis/{API_VERSION}/{resource}"
+        self._selector = selector
+        self._version = ""  # "": none, or one that the server has forgotten
+        # The versions of what was told of; None: there was no list yet.
+        self._told: dict[_Name, str] | None = None
+        self._listed_at = -math.inf
+        self._heard_at = -math.inf
+        self._opened_at: float | None = None
+        self._failures = 0  # in a row
+        self._silent = False  # whether the last watch was
+        self._deaf = False  # whether a list told what a watch had not
+        self._backoff = Backoff(pace.first_pause, pace.longest_pause)
+        self._away = False  # whether the last try did not reach the server
+        self._answer: urllib3.BaseHTTPResponse | None = None
+        self._log = structlog.get_logger().bind(cluster=api.name, kind=kind)
+
+    def follow(self) -> None:
+        """Watch until the end, whatever happens in between."""
+        while not self._stopping.is_set():
+            self._opened_at = None
+            failed: ApiError | None = None
+            try:
+                if not self._version or self._clock() - self._heard_at >= self._pace.silence:
+                    self._list()
+                for event in self._events():
+                    self._take(event)
+            except ApiError as error:
+                failed = error
+                if error.status == HTTPStatus.GONE:
+                    self._version = ""
+            except (ClusterError, *MALFORMED) as error:
+                # No credentials, or an answer that is none: what happened meanwhile is not known.
+                failed = ApiError(str(error), 0)
+                self._version = ""
+            if not self._stopping.is_set():
+                self._rest(failed)
+
+    def break_off(self) -> None:
+        """End a read that waits for what may come."""
+        answer = self._answer
+        if answer:
+            # It may have ended by itself just now.
+            with suppress(OSError, RuntimeError, ValueError):
+                answer.shutdown()
+
+    def _rest(self, failed: ApiError | None) -> None:
+        """Wait after a watch that did not last, longer each time until one does."""
+        now = self._clock()
+        opened = self._opened_at
+        self._away = opened is None and failed is not None and failed.passing
+        lived = 0.0 if opened is None else now - opened
+        silent = opened is not None and now - self._heard_at >= self._pace.silence
+        lasted = lived >= self._pace.lived and not silent
+        self._noticed(self._kind, _ended(failed, lasted=lasted, silent=silent))
+        if silent:
+            # Nothing may have happened: a server sends no bookmarks of a kind that never changed
+            # since it started. A list tells.
+            self._silent = True
+            return
+        if lasted:
+            self._calm()
+            if failed is None:
+                return
+        self._failures += 1
+        # A connection that ends is no news, one that does not come back is.
+        if self._failures == _NEWS:
+            error = str(failed or f"the server ended the watch after {lived:.1f} s")
+            self._log.warning(_SEEN_LATE, error=error)
+        self._stopping.wait(self._backoff.wait(failed.retry_after if failed else 0))
+
+    def _reached(self) -> None:
+        if self._away:
+            self._noticed(self._kind, WatchNotice.BACK)
+        self._away = False
+
+    def _calm(self) -> None:
+        if self._failures >= _NEWS or self._deaf:
+            self._log.info("cluster watched again")
+        self._failures = 0
+        self._deaf = False
+        self._backoff.reset()
+
+    def _list(self) -> None:
+        """List the kind, tell of what is not as it was told last, and go on from there."""
+        while (early := self._listed_at + self._pace.between_lists - self._clock()) > 0:
+            if self._stopping.wait(early):
+                return
+        before = self._told
+        listed: dict[_Name, str] = {}
+        strange = False
+        # That of the first page: what happened since then, the watch tells once more.
+        version = ""
+        ask = partial(self._api.request, "GET", self._path)
+        first = {"labelSelector": self._selector}
+        for part in pages(ask, self._api.name, self._path, self._kind, first, page=_PAGE):
+            self._reached()
+            version = version or part.version
+            for document in part.objects:
+                name, newest = _identity(document)
+                listed[name] = newest
+                if before is not None and before.get(name) != newest:
+                    try:
+                        self._tell(self._kind, "MODIFIED", document)
+                    except MALFORMED:
+                        strange = True
+        if not version:
+            raise ValueError("a list of no version, after which nothing can be watched")
+        if self._silent and before is not None and listed != before and not self._deaf:
+            self._deaf = True
+            self._log.warning(_SEEN_LATE, error="the watch tells nothing of what happens")
+        self._silent = False
+        for namespace, gone in (before or {}).keys() - listed.keys():
+            metadata = {"namespace": namespace, "name": gone}
+            self._tell(self._kind, GONE, {"metadata": metadata})
+        self._told = listed
+        self._version = version
+        self._heard_at = self._listed_at = self._clock()
+        self._noticed(self._kind, WatchNotice.LISTED)
+        if before is None or strange:
+            self._missed()
+
+    def _events(self) -> Iterator[Any]:
+        if not self._version:
+            return
+        query: dict[str, str | int] = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": self._selector,
+            "resourceVersion": self._version,
+            "timeoutSeconds": random.randint(*self._pace.lasts),  # noqa: S311 - no secret
+        }
+        left = self._heard_at + self._pace.silence - self._clock()
+        longest = self._pace.lasts[1] + self._pace.silence
+        with self._api.stream(self._path, query, max(left, _LEAST_SECONDS), longest) as answer:
+            self._answer = answer
+            self._opened_at = self._clock()
+            self._reached()
+            line = bytearray()
+            try:
+                self._require_same()
+                # Asked after `break_off` can see the answer: one of the two notices the end. What
+                # has come is given on at once: nothing waits for a buffer to fill.
+                while not self._stopping.is_set() and (part := answer.read1(_PART_BYTES)):
+                    *ends, begun = part.split(b"\n")
+                    for end in ends:
+                        line += end
+                        if line:
+                            yield orjson.loads(line)
+                        line.clear()
+                    line += begun
+                    self._require_news(len(line))
+            except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError, OSError) as error:
+                raise self._broken(f"broke off: {own_words(deepest(error))}") from error
+            finally:
+                self._answer = None
+
+    def _require_same(self) -> None:
+        """Have the cluster looked at if another one answers by now: versions tell nothing then.
+
+        Asked while the watch is open, so that it is of the cluster that this is, or of one before.
+        """
+        known, self._identity = self._identity, self._identify()
+        if known not in ("", self._identity):
+            self._told = None
+            self._missed()
+            raise self._broken("is that of another cluster now", HTTPStatus.GONE)
+
+    def _require_news(self, unfinished: int) -> None:
+        """Hold a watch to sending events: bytes alone, blank lines perhaps, tell nothing."""
+        if self._clock() - self._heard_at >= self._pace.silence:
+            raise self._broken("sends no events and no bookmarks")
+        if unfinished > self._pace.longest_event:
+            raise self._broken("sends what is too long for an event")
+
+    def _take(self, event: Any) -> None:
+        if not (isinstance(event, dict) and event.get("type") in _TYPES and "object" in event):
+            raise self._broken("gives something that is no event")
+        what, document = event["type"], event["object"]
+        if what == _FAILED:
+            code = int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise self._broken(f"ended: {redact(document.get('message'))}", code)
+        if not is_of_kind(document, API_VERSION, self._kind):
+            raise self._broken(f"gives something that is no {self._kind}")
+        version = _version(document)
+        earlier = _earlier(version, self._version)
+        # A server that was restored from a backup tells nothing up to the version asked for. What
+        # no selector selects any more may be told of as it was when one did.
+        if earlier and what != GONE:
+            raise self._broken(f"goes back to version {redact(version)}", HTTPStatus.GONE)
+        if what != _BOOKMARK:
+            self._note(what, document)
+        self._api.ages.seen(self._path, document["metadata"])
+        if not earlier:
+            self._version = version
+        self._heard_at = self._clock()
+        self._noticed(self._kind, WatchNotice.HEARD)
+        assert self._opened_at is not None
+        if self._deaf or self._heard_at - self._opened_at >= self._pace.lived:
+            self._calm()
+
+    def _note(self, event: str, document: dict[str, Any]) -> None:
+        assert self._told is not None
+        name, version = _identity(document)
+        self._tell(self._kind, event, document)
+        if event == GONE:
+            self._told.pop(name, None)
+        else:
+            self._told[name] = version
+
+    def _broken(self, how: str, status: int = 0) -> ApiError:
+        return ApiError(f"the watch of cluster {self._api.name} {how}", status)
+
+
+def _identity(document: dict[str, Any]) -> tuple[_Name, str]:
+    metadata = document["metadata"]
+    name = metadata.get("namespace") or "", metadata["name"]
+    if not all(isinstance(each, str) for each in name):
+        raise ValueError("a name that is no text")
+    return name, _version(document)
+
+
+def _version(document: dict[str, Any]) -> str:
+    version = document["metadata"]["resourceVersion"]
+    if not (isinstance(version, str) and version):
+        raise ValueError("a version that is none")
+    return version
+
+
+def _earlier(version: str, other: str) -> bool:
+    """Whether a version is before another, as far as they are numbers, which Kubernetes' are."""
+    return version.isdecimal() and other.isdecimal() and int(version) < int(other)
+
+
+def _ended(failed: ApiError | None, *, lasted: bool, silent: bool) -> WatchNotice:
+    if silent:
+        return WatchNotice.SILENT
+    if failed is None:
+        return WatchNotice.LASTED if lasted else WatchNotice.SHORT
+    if failed.status == HTTPStatus.GONE:
+        return WatchNotice.GONE
+    refused = HTTPStatus.BAD_REQUEST <= failed.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return WatchNotice.REFUSED if refused else WatchNotice.BROKEN
