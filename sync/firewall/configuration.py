@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import Application, ApplicationGroup, Objects
 from sync.firewall.rules import Rulebases
-from sync.firewall.runtime import External, Registrations
+from sync.firewall.runtime import Registrations
 from sync.firewall.templates import Template, TemplateStack
 from sync.net.addresses import AddressSet
 
@@ -118,6 +119,6 @@ class Snapshot:
     provenance: Provenance
     registered: Mapping[str, Registrations] = field(default_factory=dict)
     names: Mapping[str, AddressSet] = field(default_factory=dict)
-    lists: Mapping[str, External] = field(default_factory=dict)
+    lists: Mapping[str, Estimate] = field(default_factory=dict)
     predefined: Mapping[str, Application | ApplicationGroup] = field(default_factory=dict)
     not_pushed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from sync.errors import SourceError
 from sync.firewall import predefined, regions
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import (
     Address,
@@ -23,7 +24,7 @@ from sync.firewall.objects import (
 )
 from sync.firewall.parse.xml import brief
 from sync.firewall.rules import NatRule, Rule
-from sync.firewall.runtime import External, Registrations
+from sync.firewall.runtime import Registrations
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.text import shortened
 
@@ -167,18 +168,20 @@ def _answered(
     return replace(found, answers=names.get(found.value, NOWHERE))
 
 
-def _fetched(found: ExternalList, external: External) -> ExternalList:
-    exceptions = [literal(each) for each in found.exceptions]
+def _fetched(external: ExternalList, content: Estimate) -> ExternalList:
+    """The list with what was fetched for it, without its exceptions."""
+    exceptions = [literal(exception) for exception in external.exceptions]
     if None in exceptions:
-        return replace(found, problem="has an exception that is no address")
-    if external.problem and not external.addresses and external.at_most is None:
-        return replace(found, problem=external.problem)
-    excepted = AddressSet.union(each for each in exceptions if each)
-    problem, at_most = external.problem, external.at_most
-    if not problem and excepted & external.addresses:
+        return replace(external, problem="has an exception that is no address")
+    if content.says_nothing:
+        return replace(external, problem="; ".join(content.because))
+    excepted = AddressSet.union(addresses for addresses in exceptions if addresses)
+    because = content.because
+    if not because and excepted & content.surely:
         # Whether an exception takes a part of a network away, no document says.
-        problem, at_most = "has exceptions", external.addresses
-    return replace(found, addresses=external.addresses - excepted, problem=problem, at_most=at_most)
+        because = ("has exceptions",)
+    content = replace(content, surely=content.surely - excepted, because=because)
+    return replace(external, holds=content)
 
 
 def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]:

@@ -1,36 +1,29 @@
 """Names to addresses: what every address group of a device group holds, exactly.
 
-A group is *open* where something in it cannot be said in addresses; then `addresses` is what
-surely belongs to it and `open_because` says what is missing.
+A group is *open* where something in it cannot be said in addresses
+(`sync.firewall.estimate.Estimate`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sync.firewall import addressing
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import UNTAGGED, Address, AddressGroup
 from sync.firewall.parse.xml import brief
 from sync.firewall.runtime import Registrations
-from sync.net.addresses import NOWHERE, AddressSet
+from sync.net.addresses import AddressSet
 
 _Named = Mapping[str, Address | AddressGroup]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The addresses of a group, and one clause for each thing that keeps it open, sorted.
+    """What an address group holds. `dynamic`: it is a dynamic group, or one within it is."""
 
-    `answers` are what DNS says here of FQDNs in it, which the firewalls may know otherwise.
-    `at_most` is all that may be in it, None where nobody knows that. `dynamic`: it is a dynamic
-    group, or one within it is.
-    """
-
-    addresses: AddressSet
-    open_because: tuple[str, ...] = ()
+    holds: Estimate
     dynamic: bool = False
-    answers: AddressSet = NOWHERE
-    at_most: AddressSet | None = None
 
 
 def resolve_groups(
@@ -52,75 +45,51 @@ def resolve_groups(
         registered = Registrations(())
     resolved: dict[str, Resolved] = {}
     for circle in _circles(members):
-        found: list[AddressSet] = []
-        answers: list[AddressSet] = []
-        more: list[AddressSet] = []
-        bounded = True
-        reasons: dict[str, set[str]] = {name: set() for name in circle}
-        dynamic = any(members.groups[name].filter is not None for name in circle)
+        within = frozenset(circle)
+        parts = {name: list(_parts(name, within, members, registered, resolved)) for name in circle}
+        whole = Estimate.union(part for name in circle for part in parts[name])
+        inner = (group for name in circle for group in members.groups_of(name))
+        dynamic = any(members.groups[name].filter is not None for name in circle) or any(
+            resolved[group].dynamic for group in inner if group in resolved
+        )
         for name in circle:
-            group = members.groups[name]
-            because = reasons[name]
-            if group.problem:
-                # Its filter may be that of another group of its name, or of none.
-                because.add(f"it {group.problem}")
-                bounded = False
-                continue
-            if group.filter is not None and registered is not None:
-                held = registered.held(group.filter)
-                found.append(held.surely)
-                because.update(held.because)
-                more += [held.at_most or NOWHERE]
-                bounded = bounded and held.at_most is not None
-            elif group.filter is not None:
-                because.add("it is dynamic, and registered addresses are not known here")
-                bounded = False
-            for member in members.of(group):
-                if member in members.leaves:
-                    found.append(members.leaves[member])
-                elif member in resolved:
-                    found.append(resolved[member].addresses)
-                    answers.append(resolved[member].answers)
-                    at_most = resolved[member].at_most
-                    more += [at_most or NOWHERE]
-                    bounded = bounded and at_most is not None
-                    dynamic = dynamic or resolved[member].dynamic
-                    if resolved[member].open_because:
-                        because.add(f"its member group {brief(member)!r} is not wholly known")
-                elif member in reasons:
-                    because.add(f"it is in a circle of groups with {member!r}")
-                    bounded = False
-                else:
-                    single = objects.get(member)
-                    addresses, reason = _unusual(member, single)
-                    found.append(addresses)
-                    if isinstance(single, Address):
-                        answers.append(single.answers)
-                    if reason:
-                        because.add(reason)
-                        bounded = False
-        union = AddressSet.union(found)
-        for name in circle:
-            resolved[name] = Resolved(
-                union,
-                tuple(sorted(reasons[name])),
-                dynamic,
-                AddressSet.union(answers),
-                AddressSet.union((union, *more)) if bounded else None,
-            )
+            because = sorted({clause for part in parts[name] for clause in part.because})
+            resolved[name] = Resolved(replace(whole, because=tuple(because)), dynamic)
     return resolved
 
 
-def _unusual(member: str, found: Address | AddressGroup | None) -> tuple[AddressSet, str]:
-    """What a member stands for that has no addresses of its own, and what is missing of it."""
-    if isinstance(found, Address):
-        if found.problem:
-            return NOWHERE, f"its member {brief(member)!r} {found.problem}"
-        return NOWHERE, f"its member {brief(member)!r} is the FQDN {brief(found.value)}"
-    literal = addressing.literal(member)
-    if literal is None:
-        return NOWHERE, f"its member {member!r} does not exist"
-    return literal, ""
+def _parts(
+    name: str,
+    circle: frozenset[str],
+    members: "_Members",
+    registered: Registrations | None,
+    resolved: Mapping[str, Resolved],
+) -> Iterator[Estimate]:
+    """What one group of a circle has of its own: each part with the reasons that keep it open."""
+    group = members.groups[name]
+    if group.problem:
+        # Its filter may be that of another group of its name, or of none.
+        yield Estimate.unknown(f"it {group.problem}")
+        return
+    if group.filter is not None:
+        if registered is None:
+            yield Estimate.unknown("it is dynamic, and registered addresses are not known here")
+        else:
+            yield registered.held(group.filter)
+    leaves: list[AddressSet] = []
+    for member in members.of(group):
+        if member in members.leaves:
+            leaves.append(members.leaves[member])
+        elif member in resolved:
+            inner = resolved[member].holds
+            reason = f"its member group {brief(member)!r} is not wholly known"
+            yield replace(inner, because=(reason,)) if inner.open else inner
+        elif member in circle:
+            yield Estimate.unknown(f"it is in a circle of groups with {member!r}")
+        else:
+            yield members.without_addresses(member)
+    # Nearly all members are objects with addresses, which take one pass together.
+    yield Estimate.exactly(AddressSet.union(leaves))
 
 
 class _Members:
@@ -140,6 +109,17 @@ class _Members:
                 self.groups[name] = each
             elif each.addresses is not None:
                 self.leaves[name] = each.addresses
+
+    def without_addresses(self, member: str) -> Estimate:
+        """A member that is neither a group nor an object with addresses of its own."""
+        found = self._objects.get(member)
+        if isinstance(found, Address):
+            because = found.problem or f"is the FQDN {brief(found.value)}"
+            return Estimate.unknown(f"its member {brief(member)!r} {because}", found.answers)
+        literal = addressing.literal(member)
+        if literal is None:
+            return Estimate.unknown(f"its member {member!r} does not exist")
+        return Estimate.exactly(literal)
 
     @cached_property
     def _by_tags(self) -> Mapping[tuple[str, ...] | None, list[str]]:

@@ -100,11 +100,11 @@ def holding(
     whole = [name for name, held in leaves.items() if held == wanted]
     members, step = _climb(whole, leaves, holders)
     resolved = resolve_groups(objects, registered_known=registered_known, registered=registered)
-    held = {**leaves, **{name: resolved[name].addresses & wanted for name in members}}
+    held = {**leaves, **{name: resolved[name].holds.surely & wanted for name in members}}
     groups = []
     for name, found in sorted(resolved.items()):
-        amount = how_much(wanted, found.addresses)
-        if amount or found.open_because:
+        amount = how_much(wanted, found.holds.surely)
+        if amount or found.holds.open:
             way = _way(name, step)
             groups.append(_group(name, objects, found, amount, members.get(name, ()), way))
     return Holding(
@@ -113,7 +113,7 @@ def holding(
         groups=tuple(groups),
         held=held,
         open_because={
-            name: found.open_because for name, found in resolved.items() if found.open_because
+            name: found.holds.because for name, found in resolved.items() if found.holds.open
         },
     )
 
@@ -147,7 +147,7 @@ def _group(
         members=tuple(sorted(members)),
         way=way,
         value=last.value if isinstance(last, Address) else "".join(way[-1:]),
-        open_because=found.open_because,
+        open_because=found.holds.because,
     )
 
 

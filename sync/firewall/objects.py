@@ -7,8 +7,9 @@ used: it is never taken for empty and never for any. `tags` are None where they 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.tag_filter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.net.ports import PortSet
@@ -105,8 +106,7 @@ class ExternalList:
 
     `refresh` is how often firewalls fetch it, as PAN-OS calls that (`five-minute`, `hourly`,
     `daily`, …; empty: not said). `exceptions` are entries that do not count, as they are written.
-    `addresses` is what it holds, without its exceptions; None where nothing of that is known, and
-    with a problem not all of it: `at_most` is then all that may be in it, None where nobody knows.
+    `holds` is what it holds, without its exceptions; None where nothing of that is known.
     """
 
     name: str
@@ -115,8 +115,7 @@ class ExternalList:
     problem: str = ""
     refresh: str = ""
     exceptions: tuple[str, ...] = ()
-    addresses: AddressSet | None = None
-    at_most: AddressSet | None = None
+    holds: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +154,8 @@ class Objects:
     tags: Mapping[str, Tag] = field(default_factory=dict)
 
 
-_Object = TypeVar(
-    "_Object",
-    bound=Address
+NamedObject: TypeAlias = (
+    Address
     | AddressGroup
     | Service
     | ServiceGroup
@@ -166,8 +164,10 @@ _Object = TypeVar(
     | ApplicationFilter
     | ExternalList
     | Region
-    | Tag,
+    | Tag
 )
+
+_Object = TypeVar("_Object", bound=NamedObject)
 
 
 def unusable(found: _Object, problem: str) -> _Object:

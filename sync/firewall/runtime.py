@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.tag_filter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.text import shortened
@@ -31,7 +32,7 @@ class Registrations:
     missing: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
 
-    def held(self, asked: TagFilter) -> "Held":
+    def held(self, asked: TagFilter) -> Estimate:
         """What is registered with a filter's tags.
 
         Of what firewalls do not agree on only that is sure which all of them have: nothing, where
@@ -40,7 +41,7 @@ class Registrations:
         if self.missing:
             unknown = shortened(self.missing)
             reason = f"what is registered for it is not known of every firewall: {unknown}"
-            return Held(NOWHERE, None, (reason,))
+            return Estimate.unknown(reason)
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
         because = [f"{each}; what it told last counts" for each in self.late]
         if any(doubtful for _, doubtful in found):
@@ -51,19 +52,7 @@ class Registrations:
         for surely, _ in found:
             common = common & surely
         at_most = AddressSet.union(each for one in found for each in one)
-        return Held(common, at_most, tuple(because))
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What surely is in something, what may be at most, and why the two differ.
-
-    `at_most` is None where nobody knows a bound.
-    """
-
-    surely: AddressSet
-    at_most: AddressSet | None
-    because: tuple[str, ...] = ()
+        return Estimate(common, at_most, because=tuple(because))
 
 
 def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
@@ -112,15 +101,3 @@ def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, AddressSet]:
     # negation means: PAN-OS documents none.
     doubtful = held & AddressSet.union(others)
     return held - doubtful, doubtful
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """What an external dynamic list holds; `problem` says why not all of that is known.
-
-    `at_most` is then all that may be in it, None where nobody knows that.
-    """
-
-    addresses: AddressSet = NOWHERE
-    problem: str = ""
-    at_most: AddressSet | None = None

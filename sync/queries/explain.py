@@ -23,8 +23,9 @@ from sync.store import HalfWritten, Store
 from sync.text import counted, shortened
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
-from sync.verify.calico_semantics import PROTOCOLS
-from sync.verify.explain import NoAnswerError, Party, Side, Verdict, explain, verdict_of
+from sync.verify.calico_documents import PROTOCOLS
+from sync.verify.explain import Party, Side, explain, verdict_of
+from sync.verify.judgement import NoAnswerError, Verdict
 from sync.verify.packet_space import EPHEMERAL, PORTED, Packet, of_family
 from sync.verify.profiles import UnreadableError, zones_named
 

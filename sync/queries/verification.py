@@ -33,7 +33,7 @@ from sync.reconcile.verification import judged_groups, settings_of, unsaid
 from sync.store import HalfWritten, Store
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
-from sync.verify.calico_semantics import STAGED
+from sync.verify.calico_documents import STAGED
 from sync.verify.compare import Difference
 from sync.verify.proof import Proof, prove
 

@@ -208,7 +208,7 @@ def _sets(
         (each.group, network_set)
         for each, network_set in network_sets(sets, ())
         # Far more sets hold nothing of it, and their nets need no reading.
-        if each.addresses & asked
+        if each.holds.surely & asked
     )
     of_lists = (("", network_set) for network_set in list_sets(lists, ()))
     for group, network_set in (*of_groups, *of_lists):
@@ -348,18 +348,19 @@ class _Ends:
                 yield f"in {member!r}, {reason}"
         elif not found and _without_object(member, self._objects) is not None:
             external = self._objects.external_lists.get(member)
-            if external and external.problem:
-                yield f"in {member!r}, {external.problem}"
+            if external and external.holds:
+                yield from (f"in {member!r}, {reason}" for reason in external.holds.because)
         elif not found or found.addresses is None:
             listed = self._unsaid.listed((member,))
             assert listed, "only any is not listed"
-            yield from listed.open_because
+            yield from listed.holds.because
 
 
 def _without_object(member: str, objects: Objects) -> AddressSet | None:
     """What a member holds that is no address object or group; None where that is not known."""
     if member in objects.external_lists:
-        return objects.external_lists[member].addresses
+        content = objects.external_lists[member].holds
+        return content.surely if content else None
     return literal(member)
 
 

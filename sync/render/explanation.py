@@ -10,7 +10,8 @@ from sync.net.addresses import AddressSet
 from sync.queries.explain import Explained
 from sync.queries.observed import change_document
 from sync.text import counted, printable, shortened
-from sync.verify.explain import Case, Decider, Judgement, Passed, Side
+from sync.verify.explain import Case, Side
+from sync.verify.judgement import Decider, Judgement, Passed
 from sync.verify.packet_space import Packet, Place
 
 _CASES: Final = 10  # of one side

@@ -11,9 +11,10 @@ of FQDNs is sayable in a plain allow alone, for a firewall may be told something
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sync.firewall.addressing import literal
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import WildcardObjects
 from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.net.addresses import NOWHERE, AddressSet
@@ -92,21 +93,14 @@ NOTHING = AddressMatch(NOWHERE)
 
 @dataclass(frozen=True, slots=True)
 class MemberList:
-    """What a list says in addresses, and one clause for each thing that keeps it open.
+    """What a list holds, and `sayable`, the match of what surely is in it.
 
-    `rest`, `groups` and `held` are as in `AddressMatch`. `registered`: it holds dynamic groups,
-    whose registered addresses are taken for none. `with_answers` is the list with what DNS says
-    here, None where that adds nothing. `at_most` is all that an open list may hold, None where
-    nobody knows that.
+    `registered`: it holds dynamic groups, whose registered addresses are taken for none.
     """
 
-    rest: AddressSet
-    groups: tuple[str, ...]
-    held: tuple[AddressSet, ...]
-    open_because: tuple[str, ...]
+    holds: Estimate
+    sayable: AddressMatch
     registered: bool = False
-    with_answers: AddressMatch | None = None
-    at_most: AddressSet | None = None
 
 
 def match(
@@ -119,13 +113,13 @@ def match(
     """
     if listed is None:
         return (NOTHING if negated else ANY), ()
-    said = AddressMatch(listed.rest, negated, listed.groups, listed.held)
-    if not listed.open_because:
+    said = replace(listed.sayable, negated=negated)
+    if not listed.holds.open:
         if listed.registered and allow == negated:
             reason = f"its {end} holds dynamic groups without what is registered at run time"
             return said, (Loss(Status.MORE_PERMISSIVE, f"{reason} (registered_ips: optional)"),)
         return said, ()
-    because = "; ".join(listed.open_because)
+    because = "; ".join(listed.holds.because)
     if accepted and not allow:
         reason = f"its {end} is taken without what cannot be said (rules.accept_dropped_members)"
         return said, (Loss(Status.MORE_PERMISSIVE, f"{reason}: {because}"),)
@@ -134,12 +128,15 @@ def match(
             Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
         )
     if allow:
-        said = listed.with_answers or said
+        answers = listed.holds.answers
+        if answers:
+            # In no set: sets are written ahead of the policies that stop to spare what they hold.
+            said = replace(said, rest=said.rest | without_mapped(answers))
         if said.is_empty:
             reason = f"nothing of its {end} can be said: {because}"
             return NOTHING, (Loss(Status.LEFT_OUT, reason),)
         narrowed = Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}")
-        if listed.with_answers:
+        if answers:
             reason = f"its {end} has FQDNs for what DNS says of them here (fqdn: resolve)"
             return said, (Loss(Status.MORE_PERMISSIVE, reason), narrowed)
         return said, (narrowed,)
@@ -147,9 +144,9 @@ def match(
         return said, (
             Loss(Status.WIDENED, f"its negated {end} spares only what can be said: {because}"),
         )
-    if listed.at_most is not None:
+    if listed.holds.at_most is not None:
         reason = f"its {end} is all that may be in it: {because}"
-        return AddressMatch(listed.at_most), (Loss(Status.WIDENED, reason),)
+        return AddressMatch(listed.holds.at_most), (Loss(Status.WIDENED, reason),)
     return ANY, (Loss(Status.WIDENED, f"its {end} is any address: {because}"),)
 
 
@@ -181,68 +178,50 @@ class MemberLists:
 
     def _read(self, members: Sequence[str]) -> MemberList:
         groups: dict[str, GroupSet] = {}
-        rest: list[AddressSet] = []
-        answers: list[AddressSet] = []
-        because: list[str] = []
-        bounded = True
+        of_groups: list[Estimate] = []
+        singles: list[Estimate] = []
         for member in members:
-            found = self._objects.addresses.get(member)
-            if isinstance(found, AddressGroup):
-                group = self._sets[member]
-            elif found is None and external_name(member) in self._sets:
-                group = self._sets[external_name(member)]
-            else:
-                addresses, reason = self._single(member, found)
-                rest.append(addresses)
-                answers += [found.answers] if found else []
-                because += [reason] if reason else []
-                bounded = bounded and not reason
-                continue
-            groups[group.identity] = group
-            because += (f"in {member!r}, {reason}" for reason in group.open_because)
-        others = AddressSet.union(rest)
-        kept = without_mapped(others)
-        if kept != others:
-            because.append("it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4")
-            bounded = False
-        every = [groups[identity] for identity in sorted(groups)]
-        identities = tuple(each.identity for each in every)
-        held = tuple(each.addresses for each in every)
-        # In no set: sets are written ahead of the policies that stop to spare what they hold.
-        answered = AddressSet.union((*answers, *(each.answers for each in every)))
-        with_answers = None
-        if answered:
-            sayable = kept | without_mapped(answered)
-            with_answers = AddressMatch(sayable, groups=identities, held=held)
+            group = self._group(member)
+            if group is None:
+                singles.append(self._single(member))
+            elif group.identity not in groups:
+                groups[group.identity] = group
+                reasons = (f"in {member!r}, {reason}" for reason in group.holds.because)
+                of_groups.append(replace(group.holds, because=tuple(reasons)))
+        others = Estimate.union(singles)
+        rest = without_mapped(others.surely)
+        if rest != others.surely:
+            reason = "it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4"
+            others = Estimate(rest, None, others.answers, (*others.because, reason))
+        identities = tuple(sorted(groups))
+        held = tuple(groups[identity].holds.surely for identity in identities)
         return MemberList(
-            kept,
-            identities,
-            held,
-            tuple(sorted(set(because))),
-            registered=self._registered_accepted and any(group.dynamic for group in every),
-            with_answers=with_answers,
-            at_most=_at_most(kept, every) if bounded else None,
+            Estimate.union((others, *of_groups)),
+            AddressMatch(rest, groups=identities, held=held),
+            registered=self._registered_accepted and any(each.dynamic for each in groups.values()),
         )
 
-    def _single(self, member: str, found: Address | None) -> tuple[AddressSet, str]:
-        if found is not None:
+    def _group(self, member: str) -> GroupSet | None:
+        """The set of an address group, or of an external list whose content is known."""
+        found = self._objects.addresses.get(member)
+        if isinstance(found, AddressGroup):
+            return self._sets[member]
+        return None if found else self._sets.get(external_name(member))
+
+    def _single(self, member: str) -> Estimate:
+        """What an object holds that has no set, or a literal."""
+        found = self._objects.addresses.get(member)
+        if isinstance(found, Address):
             if found.addresses is not None:
-                return found.addresses, ""
-            if found.problem:
-                return NOWHERE, f"{member!r} {found.problem}"
-            return NOWHERE, f"{member!r} is the FQDN {found.value}"
+                return Estimate.exactly(found.addresses)
+            because = found.problem or f"is the FQDN {found.value}"
+            return Estimate.unknown(f"{member!r} {because}", found.answers)
         if member in self._objects.external_lists:
             problem = self._objects.external_lists[member].problem
             unknown = f" that {problem}" if problem else ""
-            return NOWHERE, f"{member!r} is an external dynamic list{unknown}"
+            return Estimate.unknown(f"{member!r} is an external dynamic list{unknown}")
         if (addresses := literal(member)) is not None:
-            return addresses, ""
-        return NOWHERE, f"{member!r} is no address object, group or address that is known here"
-
-
-def _at_most(rest: AddressSet, groups: Sequence[GroupSet]) -> AddressSet | None:
-    """All that a list of groups and other addresses may hold."""
-    bounds = [each.at_most if each.open_because else each.addresses for each in groups]
-    if None in bounds:
-        return None
-    return AddressSet.union((rest, *(each for each in bounds if each)))
+            return Estimate.exactly(addresses)
+        return Estimate.unknown(
+            f"{member!r} is no address object, group or address that is known here"
+        )

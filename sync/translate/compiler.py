@@ -133,8 +133,8 @@ def translate(
     groups = tuple(
         GroupFidelity(
             each.identity,
-            Status.NARROWED if each.open_because else Status.EXACT,
-            each.open_because,
+            Status.NARROWED if each.holds.open else Status.EXACT,
+            each.holds.because,
         )
         for each in sets
         if not each.external

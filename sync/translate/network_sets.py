@@ -17,11 +17,12 @@ from sync.calico import cidrs, limits, names
 from sync.calico.objects import GlobalNetworkSet, Pairs
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved
 from sync.firewall.objects import AddressGroup
 from sync.firewall.zone_networks import Derived
 from sync.net import addresses
-from sync.net.addresses import NOWHERE, AddressSet
+from sync.net.addresses import AddressSet
 from sync.text import shortened
 
 # Go reads these as IPv4 addresses, so a set must not hold them (`net.ParseCIDR`).
@@ -50,21 +51,16 @@ class GroupSet:
 
     `identity` names it there: the group's own name (`edl/<name>` for a list), or that behind
     `<source>/<device group>/` where an earlier device group of the cluster has another group of
-    that name. `open_because` is empty exactly where `addresses` are all that the group holds; else
-    `at_most` is all that it may hold, None where nobody knows that. `answers` are what DNS says
-    here of FQDNs in it. `dynamic`: it is a dynamic group, or one
-    within it is.
+    that name. `holds` is what it holds, as far as Calico can read it. `dynamic`: it is a dynamic
+    group, or one within it is.
     """
 
     identity: str
     group: str
     device_groups: tuple[str, ...]
-    addresses: AddressSet
-    tags: tuple[str, ...]
-    open_because: tuple[str, ...]
+    holds: Estimate
+    tags: tuple[str, ...] = ()
     dynamic: bool = False
-    answers: AddressSet = NOWHERE
-    at_most: AddressSet | None = None
     external: bool = False
 
     @property
@@ -97,8 +93,8 @@ class GroupSet:
             ),
             names.TYPE_ANNOTATION: names.PANORAMA_TYPE,
         }
-        if self.open_because:
-            annotations[names.ERRORS_ANNOTATION] = shortened(self.open_because)
+        if self.holds.open:
+            annotations[names.ERRORS_ANNOTATION] = shortened(self.holds.because)
         return [
             GlobalNetworkSet(
                 first
@@ -108,7 +104,7 @@ class GroupSet:
                 tuple(sorted(labels.items())),
                 tuple(sorted(annotations.items())),
             )
-            for number, part in enumerate(parts(cidrs.of_set(self.addresses)), 1)
+            for number, part in enumerate(parts(cidrs.of_set(self.holds.surely)), 1)
             if part or number == 1
         ]
 
@@ -202,20 +198,13 @@ def _selected(device_group: EffectiveDeviceGroup, tags: Sequence[str]) -> Iterab
 
 
 def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> GroupSet:
-    kept = without_mapped(resolved.addresses)
-    open_because = resolved.open_because
-    if kept != resolved.addresses:
-        open_because = (*open_because, _MAPPED_REASON)
     return GroupSet(
         group.name,
         group.name,
         (device_group,),
-        kept,
+        _sayable(resolved.holds),
         tuple(group.tags or ()),
-        open_because,
         dynamic=resolved.dynamic,
-        answers=without_mapped(resolved.answers),
-        at_most=None if resolved.at_most is None else _sayable(resolved.at_most),
     )
 
 
@@ -226,25 +215,20 @@ def external_name(name: str) -> str:
 
 def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
     """The external dynamic lists that it sees and of which something is known, in name order."""
-    for name, each in sorted(device_group.objects.external_lists.items()):
-        if each.addresses is not None:
-            kept = without_mapped(each.addresses)
-            mapped = (_MAPPED_REASON,) if kept != each.addresses else ()
-            yield GroupSet(
-                external_name(name),
-                name,
-                (device_group.name,),
-                kept,
-                (),
-                ((each.problem, *mapped) if each.problem else mapped),
-                at_most=None if each.at_most is None else _sayable(each.at_most),
-                external=True,
-            )
+    for name, external in sorted(device_group.objects.external_lists.items()):
+        if external.holds is not None:
+            identity = external_name(name)
+            holds = _sayable(external.holds)
+            yield GroupSet(identity, name, (device_group.name,), holds, external=True)
 
 
-def _sayable(found: AddressSet) -> AddressSet | None:
-    """The same addresses; None if Calico would read some of them as IPv4."""
-    return found if without_mapped(found) == found else None
+def _sayable(content: Estimate) -> Estimate:
+    """What of it Calico does not read as IPv4; without an upper bound if some of that is."""
+    surely, at_most = without_mapped(content.surely), content.at_most
+    if at_most is not None and without_mapped(at_most) != at_most:
+        at_most = None
+    because = content.because if surely == content.surely else (*content.because, _MAPPED_REASON)
+    return Estimate(surely, at_most, without_mapped(content.answers), because)
 
 
 def without_mapped(found: AddressSet) -> AddressSet:

@@ -228,7 +228,6 @@ def _taker(
     listed = lists.listed(members)
     if negated and listed:
         # What it matches, and what its wildcards keep it from, it may decide, longest or not.
-        plain = AddressMatch(listed.rest, groups=listed.groups, held=listed.held)
-        beyond |= EVERYWHERE - plain.listed
+        beyond |= EVERYWHERE - listed.holds.surely
         beyond |= AddressSet.union(each.among(_IPV4) for each in wildcards)
     return _Taker(frozenset(wildcards), beyond, decides=not negated and listed is not None)

@@ -12,31 +12,30 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, Literal
 
-import orjson
-
 from sync.calico.names import RULE_ANNOTATION
 from sync.firewall.services import ICMP, ICMPV6, Traffic
-from sync.memo import remembered
-from sync.net.addresses import EVERYWHERE, AddressSet, network
-from sync.net.ports import ALL_PORTS, PortSet
+from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.options import ZoneOptions
+from sync.verify.calico_documents import (
+    ENTITY_KEYS,
+    POLICY_KINDS,
+    PROTOCOLS,
+    RULE_KEYS,
+    STAGED,
+    nets_of,
+    place_of,
+    ports_of,
+    require_judged,
+    require_readable,
+    set_of,
+    without_ports,
+)
 from sync.verify.packet_space import FAMILIES, PORTED, Ends, Entry, Family
 from sync.verify.profiles import Profiles, UnreadableError
 from sync.verify.selectors import Term, Tree, selector
 
 Direction = Literal["egress", "ingress"]
 DIRECTIONS: Final[tuple[Direction, Direction]] = ("egress", "ingress")
-
-_POLICY_KEYS: Final = {"tier", "order", "selector", "types"}
-_RULE_KEYS: Final = {
-    "action", "protocol", "ipVersion", "source", "destination", "icmp", "metadata"
-}  # fmt: skip
-_ENTITY_KEYS: Final = {
-    "selector", "notSelector", "namespaceSelector", "nets", "notNets", "ports", "notPorts"
-}  # fmt: skip
-STAGED: Final = "StagedGlobalNetworkPolicy"
-_KINDS: Final = ("GlobalNetworkPolicy", STAGED)
-PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "UDPLite": 136}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,9 @@ class Policies:
         for document in documents:
             kind, spec = document["kind"], document["spec"]
             if kind == "GlobalNetworkSet":
-                self._sets.append(_set(document))
-            elif kind in _KINDS and spec.get("tier") == tier:
-                _require_judged(document)
+                self._sets.append(set_of(document))
+            elif kind in POLICY_KINDS and spec.get("tier") == tier:
+                require_judged(document)
                 written.append(document)
             elif kind == "Tier" and document["metadata"]["name"] == tier:
                 self._default = spec.get("defaultAction") or "Deny"
@@ -96,7 +95,7 @@ class Policies:
         self._ends: dict[tuple[bytes, bool], tuple[Ends, bool]] = {}
         self._near: dict[bytes, AddressSet] = {}
         self._rules: dict[tuple[str, str, Direction], list[Entry]] = {}
-        for document in sorted(written, key=_place):
+        for document in sorted(written, key=place_of):
             surely, maybe = profiles.asked(document["spec"]["selector"])
             self._policies.append((document, surely, maybe))
 
@@ -180,7 +179,7 @@ class Policies:
         the latter for a deny.
         """
         near, far = rule.get("source") or {}, rule.get("destination") or {}
-        ports, source_ports = _ports(far), _ports(near)
+        ports, source_ports = ports_of(far), ports_of(near)
         if direction == "ingress":
             near, far = far, near
         families: tuple[Family, ...] = FAMILIES
@@ -192,21 +191,11 @@ class Policies:
         protocol = rule.get("protocol")
         if isinstance(protocol, str):
             protocol = PROTOCOLS.get(protocol, -1)
-        icmp = rule.get("icmp")
-        if (
-            rule.keys() - _RULE_KEYS
-            or (near.keys() | far.keys()) - _ENTITY_KEYS
-            or rule.get("action") not in self._actions
-            or protocol == -1
-            or (icmp and (protocol not in (ICMP, ICMPV6) or "type" not in icmp))
-            or ((ports or source_ports) and protocol not in PORTED)
-        ):
-            more = sorted(rule.keys() - _RULE_KEYS | (near.keys() | far.keys()) - _ENTITY_KEYS)
-            said = ", ".join(more) or "something"
-            raise UnreadableError(f"{where} says {said}, which is not judged")
+        self._require_judged_rule(rule, where, protocol, ported=bool(ports or source_ports))
         # A deny that surely matches nobody stays, since it may match somebody.
         if not local or not (ends or (rough and not allow)):
             return None
+        icmp = rule.get("icmp")
         annotations = rule.get("metadata", {}).get("annotations", {})
         traffic = Traffic(
             protocol,
@@ -225,9 +214,26 @@ class Policies:
             rough=rough,
         )
 
+    def _require_judged_rule(
+        self, rule: Mapping[str, Any], where: str, protocol: int | None, *, ported: bool
+    ) -> None:
+        """Hold a rule to what is judged here: any other field may mean anything."""
+        entities = (rule.get("source") or {}).keys() | (rule.get("destination") or {}).keys()
+        unjudged = rule.keys() - RULE_KEYS | entities - ENTITY_KEYS
+        icmp = rule.get("icmp")
+        if (
+            unjudged
+            or rule.get("action") not in self._actions
+            or protocol == -1
+            or (icmp and (protocol not in (ICMP, ICMPV6) or "type" not in icmp))
+            or (ported and protocol not in PORTED)
+        ):
+            said = ", ".join(sorted(unjudged)) or "something"
+            raise UnreadableError(f"{where} says {said}, which is not judged")
+
     def _near_end(self, entity: Mapping[str, Any]) -> AddressSet:
         """The addresses of the pods of a policy that a rule's own side means."""
-        key = _without_ports(entity)
+        key = without_ports(entity)
         if key not in self._near:
             found = nets_of(entity)
             if any(name.endswith("elector") for name in entity):
@@ -243,7 +249,7 @@ class Policies:
 
         True beside it where the two are not the same: then labels count that no zone says.
         """
-        key = (_without_ports(entity), at_most)
+        key = (without_ports(entity), at_most)
         if key not in self._ends:
             self._ends[key] = self._read_far_end(entity, at_most=at_most)
         return self._ends[key]
@@ -321,8 +327,8 @@ def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
         raise UnreadableError("it has no spec that can be read")
     try:
         given = {key: each for key, each in document["spec"].items() if each is not None}
-        if document["kind"] not in _KINDS:
-            _require_readable(document, given.get("order", inf))
+        if document["kind"] not in POLICY_KINDS:
+            require_readable(document, given.get("order", inf))
             return {**document, "spec": {"order": inf, **given}}
         spec = {"order": inf, "tier": "default", **given}
         spec["selector"] = given.get("selector") or "all()"
@@ -344,80 +350,5 @@ def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
     return found
 
 
-def _require_readable(document: Mapping[str, Any], order: object) -> None:
-    """Hold a set or a tier to what can be read."""
-    if document["kind"] == "GlobalNetworkSet":
-        labels, _ = _set(document)
-        if not all(isinstance(each, str) for pair in labels.items() for each in pair):
-            raise UnreadableError("its labels are no texts")
-    elif not isinstance(order, int | float):
-        raise UnreadableError("its order is no number")
-
-
-def _set(document: Mapping[str, Any]) -> tuple[Mapping[str, str], AddressSet]:
-    """The labels and the addresses of a set."""
-    nets = document["spec"].get("nets") or ()
-    return document["metadata"].get("labels") or {}, _union(orjson.dumps(nets))
-
-
-@remembered(64 << 20)
-def _union(nets: bytes) -> AddressSet:
-    """The addresses of a list of nets, as JSON."""
-    return AddressSet.union(map(network, orjson.loads(nets)))
-
-
 def _unknown(name: str, direction: Direction) -> Entry:
     return Entry(EVERYWHERE, ((-1, EVERYWHERE),), (Traffic(),), "", "", f"{name}[{direction}]")
-
-
-def _without_ports(entity: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({key: each for key, each in entity.items() if not key.endswith("orts")})
-
-
-def _require_judged(document: Mapping[str, Any]) -> None:
-    """Hold a policy to what is judged here: whatever else it says may mean anything."""
-    spec = document["spec"]
-    more = spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
-    if more:
-        name = document["metadata"]["name"]
-        raise UnreadableError(f"{name} says {', '.join(sorted(more))}, which is not judged")
-    if (
-        not spec.keys() >= _POLICY_KEYS
-        or spec.get("stagedAction", "Set") != "Set"
-        or not isinstance(spec["order"], int | float)
-        or not isinstance(spec["selector"], str)
-    ):
-        name = document["metadata"]["name"]
-        raise UnreadableError(f"{name} says something that is not judged, or not enough")
-
-
-def _place(document: Mapping[str, Any]) -> tuple[float, str]:
-    return document["spec"]["order"], document["metadata"]["name"]
-
-
-def nets_of(entity: Mapping[str, Any]) -> AddressSet:
-    """The addresses that the `nets` and `notNets` of an entity leave; empty lists say nothing."""
-    kept = EVERYWHERE
-    if entity.get("nets"):
-        kept = _union(orjson.dumps(entity["nets"]))
-    if entity.get("notNets"):
-        taken = _union(orjson.dumps(entity["notNets"]))
-        # A rule whose notNets are all of the other version is not there for this one.
-        kept -= taken
-        kept = AddressSet(kept.v4 if taken.v4 else (), kept.v6 if taken.v6 else ())
-    return kept
-
-
-def _ports(entity: Mapping[str, Any]) -> PortSet | None:
-    ports, without = entity.get("ports"), entity.get("notPorts")
-    if not ports and not without:
-        return None
-    kept = PortSet.union(map(_port_range, ports)) if ports else ALL_PORTS
-    return kept - PortSet.union(map(_port_range, without or ()))
-
-
-def _port_range(said: int | str) -> PortSet:
-    if isinstance(said, int):
-        return PortSet((said, said + 1))
-    first, _, last = said.partition(":")
-    return PortSet((int(first), int(last) + 1))

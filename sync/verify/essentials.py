@@ -10,7 +10,7 @@ from typing import Any, Final
 from sync.calico.names import essentials_name
 from sync.net.addresses import AddressSet, network
 from sync.options import Essential
-from sync.verify.calico_semantics import nets_of
+from sync.verify.calico_documents import nets_of
 from sync.verify.profiles import UnreadableError
 from sync.verify.selectors import Tree, selector
 

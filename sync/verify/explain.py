@@ -9,15 +9,29 @@ asked. An end may be many addresses, as a zone's are: then the flows fall into c
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import AddressSet
-from sync.net.intervals import Bounds, intersection
+from sync.net.intervals import intersection
 from sync.options import RuleOptions
 from sync.text import shortened
 from sync.verify.calico_semantics import Direction, Policies
 from sync.verify.firewall_semantics import Action, Bound, Rulebase, RuleSemantics
+from sync.verify.judgement import (
+    MOST_CASES,
+    Decider,
+    Judgement,
+    NoAnswerError,
+    Passed,
+    RuleBoxes,
+    Verdict,
+    apart,
+    boxes_of,
+    decided,
+    together,
+    too_many,
+)
 from sync.verify.packet_space import (
     FAMILIES,
     Box,
@@ -26,23 +40,13 @@ from sync.verify.packet_space import (
     Packet,
     Place,
     carries,
-    common,
     of_family,
-    outside,
 )
-from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
+from sync.verify.profiles import DeviceGroup, Profiles, networks_of, zones_named
 from sync.verify.proof import Settings
-
-_MOST: Final = 5_000  # pieces that the flows of one side may fall into
 
 _FAMILIES: Final[dict[int, tuple[Family, ...]]] = {ICMP: (4,), ICMPV6: (6,)}
 _WAYS: Final[tuple[tuple[Direction, int, int], ...]] = (("egress", 0, 1), ("ingress", 1, 0))
-
-Verdict = Literal["allow", "deny", "unknown"]
-
-
-class NoAnswerError(Exception):
-    """There is no answer to what was asked; the message is a clause that says why."""
 
 
 class Party(NamedTuple):
@@ -59,44 +63,6 @@ class Party(NamedTuple):
     @property
     def is_pod(self) -> bool:
         return bool(self.zone) or self.labels is not None
-
-
-class Decider(NamedTuple):
-    """A rule that decides a flow, or may: `rule` and its `place` are the firewall's, `where` is
-    Calico's, as in `policy[egress 3]`. A `staged` one decides nothing yet."""
-
-    action: Action
-    rule: str
-    place: Place | None = None
-    where: str = ""
-    staged: bool = False
-
-
-class Passed(NamedTuple):
-    """A rule that was asked before, and a clause that says why it does not match."""
-
-    rule: str
-    place: Place | None
-    where: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one list says: `decider` decides, unless one of `perhaps` matches, which come before it.
-
-    `passed` are the rules before it that surely do not match, where they were asked for.
-    """
-
-    decider: Decider
-    perhaps: tuple[Decider, ...] = ()
-    passed: tuple[Passed, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict, `unknown` where it depends on which of the rules it is."""
-        found = {each.action for each in (*self.perhaps, self.decider)}
-        return self.decider.action if len(found) == 1 else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +166,6 @@ def _bit(profiles: Profiles, end: Party) -> int:
     return bit
 
 
-class _Rule(NamedTuple):
-    """A rule of a list as boxes: what it surely matches, and what it may match."""
-
-    decider: Decider
-    surely: tuple[Box, ...]
-    perhaps: tuple[Box, ...]
-
-
 class _Tier:
     """Both lists of one tier, for one packet."""
 
@@ -260,15 +218,15 @@ class _Tier:
             enforced = [*self._calico(profile, direction, start, staged=False)]
             pieces: Iterator[tuple[Box, Judgement | None]] = iter([(start, None)])
             if zone in zones_named(self._group):
-                pieces = _decided([*self._firewall(zone, direction, start)], start)
+                pieces = decided([*self._firewall(zone, direction, start)], start)
             for piece, firewall in pieces:
-                for part, judgement in _decided(calico, piece):
-                    for box, now in _decided(enforced, part):
+                for part, judgement in decided(calico, piece):
+                    for box, now in decided(enforced, part):
                         by_rules.setdefault((firewall, judgement, now), []).append(box)
-                        if len(by_rules) > _MOST:
-                            raise _too_many()
+                        if len(by_rules) > MOST_CASES:
+                            raise too_many()
         for (firewall, judgement, now), boxes in by_rules.items():
-            case = Case(tuple(_together(boxes)), firewall, judgement, now)
+            case = Case(tuple(together(boxes)), firewall, judgement, now)
             yield self._told(case, zone, profile, direction, boxes[0]) if verbose else case
 
     def _told(self, case: Case, zone: str, profile: int, direction: Direction, box: Box) -> Case:
@@ -282,15 +240,15 @@ class _Tier:
 
     # --- the firewall's list ----------------------------------------------------------------------
 
-    def _firewall(self, zone: str, direction: Direction, start: Box) -> Iterator[_Rule]:
+    def _firewall(self, zone: str, direction: Direction, start: Box) -> Iterator[RuleBoxes]:
         surely = {_key(each): each for each in self._surely.decided(zone, direction)}
         for entry in self._perhaps.decided(zone, direction):
-            perhaps = _boxes(entry, start, self._packet)
+            perhaps = boxes_of(entry, start, self._packet)
             if perhaps:
                 sure = surely.get(_key(entry))
-                boxes = _boxes(sure, start, self._packet) if sure else ()
+                boxes = boxes_of(sure, start, self._packet) if sure else ()
                 for action in self._actions(entry):
-                    yield _Rule(Decider(action, entry.rule, entry.place), boxes, perhaps)
+                    yield RuleBoxes(Decider(action, entry.rule, entry.place), boxes, perhaps)
 
     def _actions(self, entry: Entry) -> tuple[Action, ...]:
         """What a rule may do: one thing, unless its action cannot be read."""
@@ -339,7 +297,7 @@ class _Tier:
 
     def _calico(
         self, profile: int, direction: Direction, start: Box, *, staged: bool
-    ) -> Iterator[_Rule]:
+    ) -> Iterator[RuleBoxes]:
         """The rules that pods of a profile meet, with those of `staged` policies or without."""
         selecting = selected = enforced = False
         for policy in self._policies.selecting(profile, direction):
@@ -349,19 +307,19 @@ class _Tier:
             selected = selected or policy.surely
             enforced = enforced or not policy.staged
             for surely, perhaps in self._policies.bounds(policy, direction):
-                boxes = _boxes(perhaps, start, self._packet) if perhaps else ()
+                boxes = boxes_of(perhaps, start, self._packet) if perhaps else ()
                 if perhaps and boxes:
-                    sure = _boxes(surely, start, self._packet) if surely and policy.surely else ()
-                    yield _Rule(_decider(perhaps, staged=policy.staged), sure, boxes)
+                    sure = boxes_of(surely, start, self._packet) if surely and policy.surely else ()
+                    yield RuleBoxes(_decider(perhaps, staged=policy.staged), sure, boxes)
         default = self._policies.default
         if selected:
-            yield _Rule(_decider(default, staged=not enforced), (start,), (start,))
+            yield RuleBoxes(_decider(default, staged=not enforced), (start,), (start,))
         else:
             # Whoever may be selected may meet the default too.
             if selecting:
-                yield _Rule(_decider(default, staged=not enforced), (), (start,))
+                yield RuleBoxes(_decider(default, staged=not enforced), (), (start,))
             where = f"no policy of tier {self._group.tier} selects it"
-            yield _Rule(Decider("allow", "", where=where), (start,), (start,))
+            yield RuleBoxes(Decider("allow", "", where=where), (start,), (start,))
 
     def _passed_calico(
         self, judgement: Judgement, profile: int, direction: Direction, box: Box
@@ -373,56 +331,8 @@ class _Tier:
                 if where == judgement.decider.where:
                     return
                 if where not in told:
-                    because = _apart(entry, box, self._packet) if entry else "matches nothing"
+                    because = apart(entry, box, self._packet) if entry else "matches nothing"
                     yield Passed(entry.rule if entry else "", None, where, because)
-
-
-def _decided(rules: Sequence[_Rule], start: Box) -> Iterator[tuple[Box, Judgement]]:
-    """The flows of a box by the rules that decide them; the last rule decides all."""
-    left: list[tuple[Box, tuple[Decider, ...]]] = [(start, ())]
-    for rule in rules:
-        ahead: list[tuple[Box, tuple[Decider, ...]]] = []
-        for piece, perhaps in left:
-            for both in _both(piece, rule.surely):
-                yield both, Judgement(rule.decider, perhaps)
-            for rest in outside(piece, rule.surely):
-                ahead += [(each, (*perhaps, rule.decider)) for each in _both(rest, rule.perhaps)]
-                ahead += [(each, perhaps) for each in outside(rest, rule.perhaps)]
-        left = ahead
-        if len(left) > _MOST:
-            raise _too_many()
-    if left:
-        raise UnreadableError("a list ends before all is decided")
-
-
-def _both(piece: Box, boxes: Sequence[Box]) -> Iterator[Box]:
-    """What of a piece is in some boxes that lie apart."""
-    return (both for each in boxes if (both := common(piece, each)) is not None)
-
-
-def _boxes(entry: Entry, start: Box, packet: Packet) -> tuple[Box, ...]:
-    """What an entry matches of a box."""
-    if start.family not in entry.families or not carries(entry.traffic, packet):
-        return ()
-    local = intersection(of_family(entry.local, start.family), start.local)
-    if not local:
-        return ()
-    # A profile stands in one end at most.
-    fars: Iterator[Bounds] = (
-        intersection(of_family(addresses, start.family), start.far)
-        for bits, addresses in entry.far
-        if bits & start.profiles
-    )
-    return tuple(start._replace(local=local, far=far) for far in fars if far)
-
-
-def _apart(entry: Entry, box: Box, packet: Packet) -> str:
-    """Why a rule of Calico's does not match."""
-    if box.family not in entry.families or not carries(entry.traffic, packet):
-        return "is for other protocols or ports"
-    if not intersection(of_family(entry.local, box.family), box.local):
-        return "is for other addresses of the pod"
-    return "is for other far ends"
 
 
 def _key(entry: Entry) -> Place | str:
@@ -439,26 +349,3 @@ def _action(entry: Entry) -> Action:
 
 def _listed(names: frozenset[str]) -> str:
     return shortened(sorted(names), ", ") or "none"
-
-
-def _too_many() -> NoAnswerError:
-    return NoAnswerError(
-        f"the flows between these ends fall into more than {_MOST:,} cases; give an address at "
-        "both ends"
-    )
-
-
-def _together(boxes: Sequence[Box]) -> Iterator[tuple[AddressSet, AddressSet]]:
-    """The addresses of boxes, in fewer pairs where either side is the same."""
-    pairs = [(_addresses(box, box.local), _addresses(box, box.far)) for box in boxes]
-    for side in (0, 1):
-        alike: dict[AddressSet, list[AddressSet]] = {}
-        for pair in pairs:
-            alike.setdefault(pair[side], []).append(pair[1 - side])
-        united = [(same, AddressSet.union(others)) for same, others in alike.items()]
-        pairs = [pair if side == 0 else (pair[1], pair[0]) for pair in united]
-    yield from pairs
-
-
-def _addresses(box: Box, bounds: Bounds) -> AddressSet:
-    return AddressSet(v4=bounds) if box.family == 4 else AddressSet(v6=bounds)

@@ -8,55 +8,29 @@ To say which rule decides a flow on the firewall, all rules can be read for what
 or all for what they may match.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sync.firewall import tag_filter
-from sync.firewall.addressing import literal
-from sync.firewall.applications import resolve_applications
 from sync.firewall.effective import EffectiveRule
 from sync.firewall.groups import WildcardObjects
-from sync.firewall.objects import AddressGroup
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
-from sync.firewall.rules import Rule
-from sync.firewall.services import Traffic, resolve_services, shared
-from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
+from sync.firewall.rules import Rule, Target
+from sync.firewall.services import Traffic
+from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.options import RuleOptions, ZoneOptions
+from sync.verify.address_lists import AddressLists, matched
 from sync.verify.calico_semantics import Direction
 from sync.verify.packet_space import ON_THE_WIRE, Ends, Entry, Place
 from sync.verify.profiles import MULTICAST, DeviceGroup, Networks, Profiles, zones_named
+from sync.verify.rule_traffic import ANY_TRAFFIC, rule_traffic
 from sync.verify.wildcards import ALL_IPV4, WildcardList, WildcardLists, pattern
 
 Action = Literal["allow", "deny"]
 Bound = Literal["by action", "surely", "perhaps"]
 
 _ANY: Final = "any"
-_ANY_TRAFFIC: Final = (Traffic(),)
-_BY_DEFAULT: Final = "application-default"
-_MAPPED_V4: Final = network("::ffff:0:0/96")
-
-
-@dataclass(frozen=True, slots=True)
-class MemberList:
-    """A list of addresses: what surely is in it, whether more may be, what DNS says here of it.
-
-    `at_most` is all that may be in an open one.
-    """
-
-    surely: AddressSet
-    open: bool
-    answers: AddressSet
-    at_most: AddressSet = EVERYWHERE
-
-    def match(self, *, negated: bool, surely: bool, accepted: bool, answered: bool) -> AddressSet:
-        """What surely matches, or what may match; `answered`: DNS is taken at its word."""
-        if self.open and not (accepted and not surely):
-            if surely:
-                plain = self.surely | self.answers if answered else self.surely
-                return NOWHERE if negated else plain
-            return EVERYWHERE - self.surely if negated else self.at_most
-        return EVERYWHERE - self.surely if negated else self.surely
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +76,18 @@ class Rulebase:
         self._rules = rules
         self._zones = zones
         self._objects = group.seen.objects
-        self._groups = group.seen.resolved(registered_known=registered_known)
-        self._lists: dict[tuple[str, ...], MemberList | None] = {}
+        groups = group.seen.resolved(registered_known=registered_known)
+        self._lists = AddressLists(self._objects, groups)
         self._far: dict[object, Ends] = {}
         self._filter = tag_filter.parse(rules.filter) if rules.filter.strip() else None
-        self._wild = (self._wildcard_lists("source"), self._wildcard_lists("destination"))
-        self._overlapping = tuple(each.overlap() for each in self._wild)
+        self._wild = {
+            "source": self._wildcard_lists("source"),
+            "destination": self._wildcard_lists("destination"),
+        }
+        self._overlapping = (
+            self._wild["source"].overlap(),
+            self._wild["destination"].overlap(),
+        )
         self.meant = [self._meant(placed) for placed in group.seen.rules]
 
     def decided(self, zone: str, direction: Direction) -> Iterator[Entry]:
@@ -215,7 +195,7 @@ class Rulebase:
         for here, there in ((local, EVERYWHERE), (EVERYWHERE, far)):
             ends = tuple(_at(pods, there, profiles.no_pod, networks & there))
             if here and there:
-                yield Entry(here, ends, _ANY_TRAFFIC, "deny", "wildcard-overlap")
+                yield Entry(here, ends, ANY_TRAFFIC, "deny", "wildcard-overlap")
 
     def _defaults(self, zone: str, direction: Direction) -> Iterator[Entry]:
         profiles = self._profiles
@@ -238,13 +218,13 @@ class Rulebase:
             surely = self._surely(action)
             outside = networks.surely(zones) if surely else networks.perhaps(zones)
             ends = tuple(_at(pods, EVERYWHERE, profiles.no_pod, outside))
-            yield Entry(EVERYWHERE, ends, _ANY_TRAFFIC, action, name)
+            yield Entry(EVERYWHERE, ends, ANY_TRAFFIC, action, name)
         unzoned: Action = "allow" if self._zones.unzoned_pods == "pass" else "deny"
         pods_left: Ends = ((profiles.pods, EVERYWHERE),)
-        yield Entry(EVERYWHERE, pods_left, _ANY_TRAFFIC, unzoned, "unzoned-pods")
+        yield Entry(EVERYWHERE, pods_left, ANY_TRAFFIC, unzoned, "unzoned-pods")
         unknown: Action = "allow" if self._zones.unknown_addresses == "pass" else "deny"
         everyone: Ends = ((profiles.everyone, EVERYWHERE),)
-        yield Entry(EVERYWHERE, everyone, _ANY_TRAFFIC, unknown, "unknown-addresses")
+        yield Entry(EVERYWHERE, everyone, ANY_TRAFFIC, unknown, "unknown-addresses")
 
     # --- rules ------------------------------------------------------------------------------------
 
@@ -256,7 +236,7 @@ class Rulebase:
         nothing = RuleSemantics(placed, place, surely, None, None, NOWHERE, NOWHERE, (), ())
         if rule.disabled:
             return nothing
-        there, surely_there = self._targeted(rule)
+        there, surely_there = carried(rule.target, self._rules.devices)
         inexact = ["only some firewalls may have it"] if there != surely_there else []
         if not (surely_there if surely else there):
             return replace(nothing, inexact=tuple(inexact))
@@ -271,37 +251,18 @@ class Rulebase:
             if surely or _accepted(self._rules.accept_dropped_denies, rule):
                 return replace(nothing, inexact=tuple(inexact))
         accepted = _accepted(self._rules.accept_dropped_members, rule)
-        traffic, exact_traffic, open_traffic = self._traffic(rule, accepted=accepted)
+        traffic, exact_traffic, open_traffic = rule_traffic(
+            rule, self._objects, self._rules, surely=surely, accepted=accepted
+        )
         if not exact_traffic:
             inexact.append("its applications and services are not all ports")
-        ends = []
-        for end, wild, members, negated in zip(
-            ("source", "destination"),
-            self._wild,
-            (rule.sources, rule.destinations),
-            (rule.negate_source, rule.negate_destination),
-            strict=True,
-        ):
-            listed = self._listed(members)
-            if listed is None:
-                found = NOWHERE if negated else EVERYWHERE
-            else:
-                found = listed.match(
-                    negated=negated,
-                    surely=surely,
-                    accepted=accepted,
-                    answered=self._bound == "by action",
-                )
-                inexact += [f"its {end} is not wholly known"] if listed.open else []
-            if surely:
-                kept = wild.surely(place, found)
-                if (found - kept) & ON_THE_WIRE:
-                    inexact.append(f"its {end} shares addresses with wildcard objects")
-                found = kept
-            ends.append(found)
+        (source, destination), unclear = self._addresses(
+            rule, place, surely=surely, accepted=accepted
+        )
+        inexact += unclear
         opened = open_traffic or any(
             listed is not None and listed.open and not accepted
-            for listed in map(self._listed, (rule.sources, rule.destinations))
+            for listed in map(self._lists.listed, (rule.sources, rule.destinations))
         )
         if not surely and opened and _accepted(self._rules.accept_dropped_denies, rule):
             return replace(nothing, inexact=("rules.accept_dropped_denies leaves it out",))
@@ -315,11 +276,40 @@ class Rulebase:
             surely,
             from_zones,
             to_zones,
-            ends[0],
-            ends[1],
-            traffic if ends[0] and ends[1] else (),
+            source,
+            destination,
+            traffic if source and destination else (),
             tuple(inexact),
         )
+
+    def _addresses(
+        self, rule: Rule, place: Place, *, surely: bool, accepted: bool
+    ) -> tuple[tuple[AddressSet, AddressSet], list[str]]:
+        """The addresses of both ends, and a clause for each end that is not matched exactly."""
+        inexact = []
+
+        def matched_by(
+            end: Literal["source", "destination"], members: tuple[str, ...], *, negated: bool
+        ) -> AddressSet:
+            listed = self._lists.listed(members)
+            if listed is None:
+                found = NOWHERE if negated else EVERYWHERE
+            else:
+                answered = self._bound == "by action"
+                found = matched(
+                    listed, negated=negated, surely=surely, accepted=accepted, answered=answered
+                )
+                inexact.extend([f"its {end} is not wholly known"] if listed.open else [])
+            if not surely:
+                return found
+            kept = self._wild[end].surely(place, found)
+            if (found - kept) & ON_THE_WIRE:
+                inexact.append(f"its {end} shares addresses with wildcard objects")
+            return kept
+
+        source = matched_by("source", rule.sources, negated=rule.negate_source)
+        destination = matched_by("destination", rule.destinations, negated=rule.negate_destination)
+        return (source, destination), inexact
 
     def _unknown(
         self, rule: Rule, from_zones: frozenset[str] | None, to_zones: frozenset[str] | None
@@ -331,98 +321,6 @@ class Rulebase:
         for zone in sorted(spoken - self._networks.of.keys()):
             yield f"the networks of zone {zone!r} are not known"
 
-    def _targeted(self, rule: Rule) -> tuple[bool, bool]:
-        """Whether a firewall that the clusters stand for may have a rule, and all surely have."""
-        target = rule.target
-        if target == EVERY_FIREWALL:
-            return True, True
-        if target.negate and not (target.devices or target.tags):
-            return False, False
-        ours = set(self._rules.devices)
-        if target.tags or not ours:
-            return True, False
-        chosen = {serial for serial, _ in target.devices}
-        wholly = {serial for serial, systems in target.devices if not systems}
-        if target.negate:
-            return bool(ours - wholly), not ours & chosen
-        return bool(ours & chosen), ours <= wholly
-
-    def _traffic(self, rule: Rule, *, accepted: bool) -> tuple[tuple[Traffic, ...], bool, bool]:
-        """The traffic, whether it is the rule's own, and whether a deny grew for what is open."""
-        surely = self._surely(action_of(rule))
-        services, applications = frozenset(rule.services), frozenset(rule.applications)
-        unsayable: tuple[tuple[Traffic, ...], bool, bool]
-        unsayable = ((), False, False) if surely else (_ANY_TRAFFIC, False, True)
-        explicit = not services & {_ANY, _BY_DEFAULT}
-        served = resolve_services(sorted(services), self._objects.services) if explicit else None
-        named = None
-        if _ANY not in applications:
-            named = resolve_applications(
-                sorted(applications), self._objects.applications, denied=not surely
-            )
-            if not named.traffic and not named.open_because:
-                return (), True, False
-        if served is not None and not served.served and not served.open_because:
-            return (), True, False
-        if surely:
-            if (named is not None or _BY_DEFAULT in services) and (
-                self._rules.applications == "strict"
-            ):
-                return (), False, False
-            exact = named is None and _BY_DEFAULT not in services
-            found = _ANY_TRAFFIC if named is None else named.traffic
-            if served is not None:
-                found = served.served if named is None else shared(named.traffic, served.served)
-                exact = exact and not served.open_because
-            return found, exact, False
-        if served is not None:
-            if served.open_because and not accepted:
-                return unsayable
-            return served.served, named is None and not served.open_because, named is not None
-        if named is None:
-            return _ANY_TRAFFIC, _ANY in services, _BY_DEFAULT in services
-        # A firewall's content may have ports that the bundled table lacks: no deny rests on it.
-        by_table = bool(named.bundled) and action_of(rule) == "deny"
-        if _BY_DEFAULT in services and not named.open_because and not by_table:
-            return named.traffic, False, True
-        if self._rules.deny_applications == "ports":
-            return named.traffic, False, False
-        return unsayable
-
-    # --- lists ------------------------------------------------------------------------------------
-
-    def _listed(self, members: tuple[str, ...]) -> MemberList | None:
-        """What a list holds; None for any."""
-        if _ANY in members:
-            return None
-        if members not in self._lists:
-            found = [self._member(name) for name in members]
-            held = AddressSet.union(each.surely for each in found)
-            at_most = AddressSet.union(each.at_most if each.open else each.surely for each in found)
-            self._lists[members] = MemberList(
-                held - _MAPPED_V4,
-                any(each.open for each in found) or _has_mapped(held),
-                AddressSet.union(each.answers for each in found) - _MAPPED_V4,
-                EVERYWHERE if _has_mapped(at_most) else at_most,
-            )
-        return self._lists[members]
-
-    def _member(self, name: str) -> MemberList:
-        found = self._objects.addresses.get(name)
-        if isinstance(found, AddressGroup):
-            group = self._groups[name]
-            at_most = EVERYWHERE if group.at_most is None else group.at_most
-            return MemberList(group.addresses, bool(group.open_because), group.answers, at_most)
-        if found is not None:
-            return MemberList(found.addresses or NOWHERE, found.addresses is None, found.answers)
-        external = self._objects.external_lists.get(name)
-        if external is not None:
-            whole = external.addresses is not None and not external.problem
-            at_most = EVERYWHERE if external.at_most is None else external.at_most
-            return MemberList(external.addresses or NOWHERE, not whole, NOWHERE, at_most)
-        addresses = literal(name)
-        return MemberList(addresses or NOWHERE, addresses is None, NOWHERE)
-
     def _wildcard_lists(self, end: Literal["source", "destination"]) -> WildcardLists:
         """The lists with wildcard objects at one end, of all rules that a firewall may have."""
         objects = WildcardObjects(self._objects.addresses)
@@ -432,10 +330,10 @@ class Rulebase:
             members = rule.sources if end == "source" else rule.destinations
             negated = rule.negate_source if end == "source" else rule.negate_destination
             values = [pattern(each.value) for each in objects.reached(members)]
-            if not values or rule.disabled or not self._targeted(rule)[0]:
+            if not values or rule.disabled or not carried(rule.target, self._rules.devices)[0]:
                 continue
             more = ALL_IPV4 if None in values else NOWHERE
-            listed = self._listed(members)
+            listed = self._lists.listed(members)
             if negated and listed:
                 more |= EVERYWHERE - listed.surely
                 more |= AddressSet.union(each.holds(ALL_IPV4) for each in values if each)
@@ -450,6 +348,25 @@ class Rulebase:
 def action_of(rule: Rule) -> Action:
     """Whether a rule allows; there are many ways to deny."""
     return "allow" if rule.action == "allow" else "deny"
+
+
+def carried(target: Target, devices: Collection[str]) -> tuple[bool, bool]:
+    """Whether one of the firewalls with these serials may have a rule, and whether all surely do.
+
+    Without serials the firewalls that the clusters stand for are unknown.
+    """
+    if target == EVERY_FIREWALL:
+        return True, True
+    if target.negate and not (target.devices or target.tags):
+        return False, False
+    ours = set(devices)
+    if target.tags or not ours:
+        return True, False
+    chosen = {serial for serial, _ in target.devices}
+    wholly = {serial for serial, systems in target.devices if not systems}
+    if target.negate:
+        return bool(ours - wholly), not ours & chosen
+    return bool(ours & chosen), ours <= wholly
 
 
 def _at(
@@ -467,13 +384,6 @@ def _at(
 
 def _zones(names: Sequence[str]) -> frozenset[str] | None:
     return None if _ANY in names else frozenset(names)
-
-
-def _has_mapped(held: AddressSet) -> bool:
-    """Whether a net of it is all IPv4-mapped addresses, which Calico reads as IPv4."""
-    return bool(held.v6 and held & _MAPPED_V4) and any(
-        not network(net) - _MAPPED_V4 for net in held.cidrs()
-    )
 
 
 def _accepted(names: Sequence[str], rule: Rule) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sync.options import ZoneOptions
-from sync.verify.calico_semantics import STAGED, Direction, Policies
+from sync.verify.calico_documents import STAGED
+from sync.verify.calico_semantics import Direction, Policies
 from sync.verify.packet_space import Entry, Packet, carries, of_family
 from sync.verify.profiles import Profiles
 from sync.verify.selectors import Labels

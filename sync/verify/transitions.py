@@ -17,7 +17,8 @@ from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.net.intervals import Bounds, to_ranges
 from sync.options import ZoneOptions
-from sync.verify.calico_semantics import DIRECTIONS, STAGED, Direction, Policies
+from sync.verify.calico_documents import STAGED
+from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods, RuleLists, Witness
 from sync.verify.packet_space import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
 from sync.verify.profiles import Profiles, UnreadableError

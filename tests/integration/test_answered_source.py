@@ -11,8 +11,8 @@ import pytest
 from sync import assembly
 from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
-from sync.firewall.runtime import External
 from sync.net.addresses import AddressSet, network
 from sync.service.sources import PolledSource
 from sync.settings import load
@@ -193,7 +193,7 @@ def test_only_what_the_device_groups_see_is_asked_for(server: NameServer, clock:
     )
     found = answered(inner, server, clock, "eu", "gone").read()
     assert {*found.names} == {"shared.example", "parent.example", "eu.example"}
-    problem = External(problem="could not be fetched (its source is not https)")
+    problem = Estimate.unknown("could not be fetched (its source is not https)")
     assert found.lists == {"http://shared": problem, "http://parent": problem}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
-from sync.firewall.runtime import External
 from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.sources import Memory
 from sync.sources.edl.client import EdlClient
@@ -117,12 +117,12 @@ class Reader:
             round_seconds=self.seconds,
         )
 
-    def read(self, *lists: ExternalList) -> External:
+    def read(self, *lists: ExternalList) -> Estimate:
         """What the one list holds."""
         listed = lists or (edl(self.server.url()),)
         return self.lists.answers(listed)[listed[0].url]
 
-    def later(self, seconds: float = 3600.0) -> External:
+    def later(self, seconds: float = 3600.0) -> Estimate:
         self.clock.time += seconds
         assert self.lists.due()
         return self.read()
@@ -151,13 +151,13 @@ def faulty(fault: object, body: bytes = b"10.0.0.1\n10.0.0.2\n") -> Reply:
 
 def test_a_list_is_what_its_server_sends(reader: Reader, server: ListServer) -> None:
     server.pages["/list.txt"] = b"10.0.0.1\n10.1.0.0/16 # theirs\n"
-    assert reader.read() == External(holding("10.0.0.1", "10.1.0.0/16"))
+    assert reader.read() == Estimate.exactly(holding("10.0.0.1", "10.1.0.0/16"))
     assert server.heads[0]["Accept-Encoding"] == "identity"
 
 
 def test_it_is_fetched_by_its_whole_url(reader: Reader, server: ListServer) -> None:
     server.pages["/a%20b"] = b"10.0.0.1"
-    assert reader.read(edl(server.url("/a b?x=1&y=2#z"))) == External(holding("10.0.0.1"))
+    assert reader.read(edl(server.url("/a b?x=1&y=2#z"))) == Estimate.exactly(holding("10.0.0.1"))
     assert server.asked == ["/a%20b?x=1&y=2"]
 
 
@@ -177,7 +177,7 @@ def test_it_is_fetched_as_often_as_the_configuration_says_at_least_each_hour(
     clock.time += 1
     assert reader.lists.due()
     server.pages["/list.txt"] = b"10.0.0.2"
-    assert reader.read(listed) == External(holding("10.0.0.2"))
+    assert reader.read(listed) == Estimate.exactly(holding("10.0.0.2"))
 
 
 def test_two_lists_of_one_url_are_fetched_once_by_the_shorter_time(
@@ -199,11 +199,11 @@ def test_a_version_that_is_known_is_not_sent_again(
     reader.read()
     if again:
         reader.restart()
-    assert reader.later() == External(holding("10.0.0.1"))
+    assert reader.later() == Estimate.exactly(holding("10.0.0.1"))
     assert server.heads[1]["If-None-Match"] == '"v1"'
     server.pages["/list.txt"] = b"10.0.0.2"
     server.etags["/list.txt"] = '"v2"'
-    assert reader.later() == External(holding("10.0.0.2"))
+    assert reader.later() == Estimate.exactly(holding("10.0.0.2"))
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"v1"', '"\xe9"', '"' + "v" * 1000 + '"'])
@@ -247,7 +247,7 @@ def test_what_may_not_be_fetched_is_open_and_says_why(
 ) -> None:
     problem = f"could not be fetched ({because})"
     with capture_logs() as logs:
-        assert reader.read(edl(url)) == External(problem=problem)
+        assert reader.read(edl(url)) == Estimate.unknown(problem)
     assert [each["because"] for each in logs] == [problem]
     assert "hunter2" not in repr(logs)
 
@@ -315,8 +315,8 @@ def test_what_fails_keeps_the_last_good_list_or_is_open(
     server.pages["/list.txt"] = reply
     with capture_logs() as logs:
         found = reader.read(edl(server.url("/list.txt?token=hunter2")))
-    assert because in found.problem
-    assert found.addresses == NOWHERE
+    assert because in "".join(found.because)
+    assert found.surely == NOWHERE
     assert "hunter2" not in repr(logs)
     assert logs[0]["list"] == server.url()
 
@@ -325,9 +325,9 @@ def test_what_fails_keeps_the_last_good_list_or_is_open(
     server.pages["/list.txt"] = reply
     with capture_logs() as logs:
         found = reader.later()
-        assert found.addresses == holding("10.0.0.1")
-        assert found.at_most is None
-        assert (because in found.problem) == (failure in DOUBTED)
+        assert found.surely == holding("10.0.0.1")
+        assert found.at_most == (None if found.open else found.surely)
+        assert (because in "".join(found.because)) == (failure in DOUBTED)
         assert reader.later(300) == found
         reader.restart()
         assert reader.read() == found, "another process keeps it too"
@@ -338,7 +338,7 @@ def test_what_fails_keeps_the_last_good_list_or_is_open(
         assert reader.read() == found
     assert [because in each["because"] for each in logs] == [True, True], "once in a process"
     server.pages["/list.txt"] = b"10.0.0.2\n"
-    assert reader.later(300) == External(holding("10.0.0.2"))
+    assert reader.later(300) == Estimate.exactly(holding("10.0.0.2"))
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
@@ -356,9 +356,9 @@ def test_a_list_that_takes_too_long_is_given_up(
     server.pages["/list.txt"] = lambda exchange: fault.send(exchange, lambda: answer)
     for seconds in (0.5, 4, 32):  # one of them suffices to begin, however slow the machine is
         found = Reader(server, clock, trusted, seconds=seconds).read()
-        if found.problem != "was not fetched yet":
+        if found.because != ("was not fetched yet",):
             break
-    assert found == External(problem="could not be fetched (it takes too long)")
+    assert found == Estimate.unknown("could not be fetched (it takes too long)")
 
 
 def test_a_read_that_ends_before_its_call_does_is_told_as_what_takes_too_long(
@@ -370,14 +370,15 @@ def test_a_read_that_ends_before_its_call_does_is_told_as_what_takes_too_long(
     )
     server.pages["/list.txt"] = faulty(Silence(600))
     found = Reader(server, clock, trusted, seconds=0.5).read()
-    assert found == External(problem="could not be fetched (it takes too long)")
+    assert found == Estimate.unknown("could not be fetched (it takes too long)")
 
 
 def test_a_list_with_a_line_that_cannot_be_read_is_open_beside_what_is_sure(
     reader: Reader, server: ListServer
 ) -> None:
     server.pages["/list.txt"] = b"10.0.0.1\nbad\n"
-    expected = External(holding("10.0.0.1"), "its line 2 is no address, network or range")
+    problem = "its line 2 is no address, network or range"
+    expected = Estimate(holding("10.0.0.1"), None, because=(problem,))
     assert reader.read() == expected
     server.pages.clear()
     assert reader.later() == expected
@@ -396,18 +397,25 @@ def test_a_list_that_is_empty_all_at_once_keeps_what_it_held(
         assert reader.later(300) == found
         reader.restart()
         assert reader.read() == found
-    assert (found.addresses, found.at_most) == (NOWHERE, holding("10.0.0.1"))
-    assert found.problem == logs[0]["because"]
-    assert "a line of comment would say" in found.problem
+    assert (found.surely, found.at_most) == (NOWHERE, holding("10.0.0.1"))
+    assert isinstance(reader.memory, HeldMemory)
+    # Stores of every version have it so: without it the last good copy would count as certain.
+    assert any(
+        value.startswith(b'{"addresses":{"v4":[],"v6":[]},"problem":"is empty now; ')
+        and value.endswith(b',"at_most":{"v4":[167772161,167772162],"v6":[]}}')
+        for value in reader.memory.values()
+    )
+    assert found.because == (logs[0]["because"],)
+    assert "a line of comment would say" in found.because[0]
     server.pages["/list.txt"] = b"# none today\n"
-    assert reader.later() == External()
+    assert reader.later() == Estimate.exactly(NOWHERE)
 
 
 def test_the_version_that_was_taken_last_ends_all_doubt(reader: Reader, server: ListServer) -> None:
     server.pages["/list.txt"] = b"10.0.0.1"
     taken = reader.read()
     server.pages["/list.txt"] = b"0.0.0.0/0"
-    assert reader.later().problem
+    assert reader.later().open
     server.pages["/list.txt"] = b"10.0.0.1"
     assert reader.later(300) == taken
     reader.restart()
@@ -416,10 +424,10 @@ def test_the_version_that_was_taken_last_ends_all_doubt(reader: Reader, server: 
 
 def test_a_list_that_was_always_empty_is_empty(reader: Reader, server: ListServer) -> None:
     server.pages["/list.txt"] = b""
-    assert reader.read() == External()
+    assert reader.read() == Estimate.exactly(NOWHERE)
     server.pages["/list.txt"] = b"\n"
     with capture_logs() as logs:
-        assert reader.later() == External()
+        assert reader.later() == Estimate.exactly(NOWHERE)
     assert logs == []
 
 
@@ -430,13 +438,13 @@ def test_a_server_that_wants_to_know_who_asks_ends_a_list(
     server.pages["/list.txt"] = b"10.0.0.1"
     reader.read()
     server.pages["/list.txt"] = sends(Answer(b"who?", 401, PLAIN))
-    assert reader.later() == External(problem="could not be fetched (HTTP 401)")
+    assert reader.later() == Estimate.unknown("could not be fetched (HTTP 401)")
     server.pages["/list.txt"] = sends(Answer(b"no", 500, PLAIN))
-    assert reader.later(300).addresses == NOWHERE, "what it had is forgotten"
+    assert reader.later(300).surely == NOWHERE, "what it had is forgotten"
     reader.restart()
-    assert reader.read().addresses == NOWHERE
+    assert reader.read().surely == NOWHERE
     server.pages["/list.txt"] = b"10.0.0.1"
-    assert reader.later(300) == External(holding("10.0.0.1"))
+    assert reader.later(300) == Estimate.exactly(holding("10.0.0.1"))
 
 
 @pytest.mark.parametrize(
@@ -453,9 +461,9 @@ def test_a_server_that_wants_to_know_who_asks_ends_a_list(
 def test_a_url_that_is_no_use_is_logged_without_its_secrets(url: str, reader: Reader) -> None:
     with capture_logs() as logs:
         found = reader.read(edl(url))
-    assert found.problem.startswith("could not be fetched")
+    assert found.because[0].startswith("could not be fetched")
     assert len(logs) == 1
-    assert "s3cret" not in f"{logs} {found.problem}"
+    assert "s3cret" not in f"{logs} {found.because}"
 
 
 def test_redirects_are_followed_to_https(reader: Reader, server: ListServer) -> None:
@@ -463,7 +471,7 @@ def test_redirects_are_followed_to_https(reader: Reader, server: ListServer) -> 
     server.pages["/a"] = faulty(Redirect(server.url("/b"), status=307))
     server.pages["/b"] = faulty(Redirect("c", status=308))
     server.pages["/c"] = b"10.0.0.1"
-    assert reader.read() == External(holding("10.0.0.1"))
+    assert reader.read() == Estimate.exactly(holding("10.0.0.1"))
 
 
 @pytest.mark.parametrize("whose", ["another host", "another authority", "expired"])
@@ -480,7 +488,7 @@ def test_a_certificate_that_is_refused_is_no_list(
         found = Reader(server, clock, context).read()
     finally:
         server.server.stop()
-    assert "the certificate of its server is refused" in found.problem
+    assert "the certificate of its server is refused" in found.because[0]
     assert server.asked == []
 
 
@@ -488,16 +496,16 @@ def test_a_server_that_is_not_there_is_named_by_what_the_system_says(
     reader: Reader, server: ListServer
 ) -> None:
     server.server.stop()
-    assert reader.read().problem == "could not be fetched (Connection refused)"
+    assert reader.read().because == ("could not be fetched (Connection refused)",)
 
 
 def test_a_proxy_of_the_environment_is_used(
     reader: Reader, server: ListServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert "through the proxy of HTTPS_PROXY" in reader.read().problem
+    assert "through the proxy of HTTPS_PROXY" in reader.read().because[0]
     monkeypatch.setenv("HTTPS_PROXY", "http://a:hunter2@[")
-    assert "HTTPS_PROXY is no URL" in reader.later(300).problem
+    assert "HTTPS_PROXY is no URL" in reader.later(300).because[0]
     assert server.asked == []
 
 
@@ -520,7 +528,7 @@ def test_what_is_remembered_wrongly_is_not_believed(spoilt: bytes, reader: Reade
 
     reader.memory = Spoilt()
     reader.restart()
-    assert reader.read() == External(problem="could not be fetched (HTTP 404)")
+    assert reader.read() == Estimate.unknown("could not be fetched (HTTP 404)")
 
 
 def test_no_url_is_remembered(reader: Reader, server: ListServer) -> None:

@@ -20,9 +20,10 @@ from sync.firewall import zone_networks
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import Address, ApplicationGroup, Service, ServiceGroup
 from sync.firewall.rules import Rule
-from sync.firewall.runtime import External, Registrations, tagged
+from sync.firewall.runtime import Registrations, tagged
 from sync.net.addresses import AddressSet
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from tests import words
@@ -293,9 +294,9 @@ def _snapshot(case: Case) -> Snapshot:
         },
         names={name: sets(texts) for name, texts in case.told.names.items()},
         lists={
-            url: External(problem="could not be fetched")
+            url: Estimate.unknown("could not be fetched")
             if lines is None
-            else External(sets(lines))
+            else Estimate.exactly(sets(lines))
             for url, lines in case.told.lists.items()
         },
     )

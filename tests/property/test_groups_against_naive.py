@@ -30,13 +30,13 @@ def test_groups_hold_what_the_naive_reading_says(
     ours = resolved(document, device_group, known=known)
     assert ours.keys() == naive.keys()
     for name, group in naive.items():
-        assert bool(ours[name].open_because) == group.open, (name, ours[name].open_because)
+        assert bool(ours[name].holds.because) == group.open, (name, ours[name].holds.because)
         for address in documents.PROBES:
-            inside = bool(ours[name].addresses & network(str(address)))
+            inside = bool(ours[name].holds.surely & network(str(address)))
             assert inside == group.holds(address), (name, address)
         few = group.few
         if few is not None:
-            assert ours[name].addresses.size == len(few)
+            assert ours[name].holds.surely.size == len(few)
 
 
 @given(documents.documents(), st.integers(), st.data())

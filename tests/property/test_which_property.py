@@ -38,13 +38,14 @@ def test_groups_that_are_found_are_those_that_hold_it(
     found = holding(objects, wanted, registered_known=known)
     groups = {each.name: each for each in found.groups}
     for name, resolved in resolve_groups(objects, registered_known=known).items():
-        surely = how_much(wanted, resolved.addresses)
+        surely = how_much(wanted, resolved.holds.surely)
         # What the climb reaches is what the resolution says, and only that.
-        assert found.held.get(name, resolved.addresses & wanted) == resolved.addresses & wanted
+        held = resolved.holds.surely & wanted
+        assert found.held.get(name, held) == held
         assert (name in found.held) == bool(surely)
-        if surely or resolved.open_because:
+        if surely or resolved.holds.because:
             assert groups[name].holds == (surely or Holds.MAYBE)
-            assert groups[name].open_because == resolved.open_because
+            assert groups[name].open_because == resolved.holds.because
             assert bool(groups[name].way) == bool(surely)
         else:
             assert name not in groups
@@ -110,7 +111,7 @@ def _said(
 ) -> tuple[AddressSet, bool]:
     """What a member surely stands for, and whether something of it is not known."""
     if member in resolved:
-        return resolved[member].addresses, bool(resolved[member].open_because)
+        return resolved[member].holds.surely, resolved[member].holds.open
     found = objects.get(member)
     addresses = found.addresses if isinstance(found, Address) else literal(member)
     return addresses or AddressSet(), addresses is None

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import Application, ApplicationGroup
-from sync.firewall.runtime import External, Registrations
-from sync.net.addresses import EVERYWHERE, AddressSet, network
+from sync.firewall.runtime import Registrations
+from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
 from sync.sources import snapshot_cache
 from sync.sources.snapshot_cache import keep, kept
 from tests.memory import HeldMemory
@@ -78,7 +79,11 @@ def test_it_comes_back_as_it_was_with_its_time(memory: HeldMemory) -> None:
             "dg": Registrations(((((), AddressSet()), (("prod",), HOSTS)),), ("fw is down",))
         },
         names={"www.example.com": EVERYWHERE},
-        lists={"panw-bulletproof": External(HOSTS), "other": External(problem="is too long")},
+        lists={
+            "panw-bulletproof": Estimate.exactly(HOSTS),
+            "partly": Estimate(NOWHERE, HOSTS, because=("is empty now",)),
+            "other": Estimate.unknown("is too long"),
+        },
         predefined=known,
         not_pushed={"dg": ("001", "002")},
     )
@@ -142,7 +147,7 @@ def test_what_could_be_a_secret_is_not_kept_and_lists_are_found_all_the_same(
     ]
     found = snapshot(
         read(document(told, {"dg": told})),
-        lists={url: External(network(f"10.0.0.{n}")) for n, url in enumerate(URLS)},
+        lists={url: Estimate.exactly(network(f"10.0.0.{n}")) for n, url in enumerate(URLS)},
     )
     assert str(found).count("hunter2") > 10
     keep(memory, found, 1)

@@ -18,8 +18,9 @@ import orjson
 import structlog
 from pydantic import TypeAdapter
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
-from sync.firewall.runtime import External
+from sync.net.addresses import NOWHERE, AddressSet
 from sync.sources import Memory
 from sync.sources.answer_cache import AnswerCache
 from sync.sources.edl.fetch import Fetched, FetchError, fetch
@@ -28,7 +29,6 @@ from sync.transport.stopping import Stopping
 
 _KIND: Final = "list"
 _DOUBT: Final = "list in doubt"
-_DOUBTED: Final = TypeAdapter[External | None](External | None)
 _AT_ONCE: Final = 8
 _ROUND_SECONDS: Final = 60.0
 _FIVE_MINUTES: Final = 300.0
@@ -43,7 +43,7 @@ class EmptyError(ValueError):
 class _Copy:
     """A list as it was last fetched and accepted; `digest` is that of the remembered document."""
 
-    content: External
+    content: Estimate
     etag: str
     digest: bytes
 
@@ -57,16 +57,37 @@ class _ListState:
     """
 
     copy: _Copy | None
-    doubt: External | None = None
+    doubt: Estimate | None = None
     asked_at: float = 0.0
     due_at: float = 0.0
     clause: str = "was not fetched yet"
 
     @property
-    def content(self) -> External:
+    def content(self) -> Estimate:
         if self.doubt:
             return self.doubt
-        return self.copy.content if self.copy else External(problem=self.clause)
+        return self.copy.content if self.copy else Estimate.unknown(self.clause)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredDoubt:
+    """A doubt as stores hold it, those of earlier versions too."""
+
+    addresses: AddressSet
+    problem: str
+    at_most: AddressSet | None = None
+
+    def estimate(self) -> Estimate:
+        return Estimate(self.addresses, self.at_most, because=(self.problem,))
+
+
+_DOUBTED: Final = TypeAdapter[_StoredDoubt | None](_StoredDoubt | None)
+
+
+def _stored(doubt: Estimate | None) -> _StoredDoubt | None:
+    if doubt is None:
+        return None
+    return _StoredDoubt(doubt.surely, "; ".join(doubt.because), doubt.at_most)
 
 
 class EdlClient:
@@ -107,7 +128,7 @@ class EdlClient:
         """Whether `answers` may differ by now."""
         return self._cache.due()
 
-    def answers(self, lists: Iterable[ExternalList]) -> dict[str, External]:
+    def answers(self, lists: Iterable[ExternalList]) -> dict[str, Estimate]:
         """Return what lists of addresses hold, by URL, after fetching those that are due."""
         intervals: dict[str, float] = {}
         for each in lists:
@@ -150,7 +171,7 @@ class EdlClient:
         except EmptyError as error:
             clause = str(error)
             assert state.copy, "it was not empty before"
-            self._doubt(url, External(problem=clause, at_most=state.copy.content.addresses))
+            self._doubt(url, Estimate(NOWHERE, state.copy.content.surely, because=(clause,)))
         except ContentError as error:
             clause = f"cannot be used: {error}"
             self._may_have_changed(url, clause)
@@ -175,13 +196,13 @@ class EdlClient:
     def _may_have_changed(self, url: str, clause: str) -> None:
         """Keep the copy as a lower bound: firewalls may use what is not accepted here."""
         if copy := self._cache.entries[url].copy:
-            self._doubt(url, External(copy.content.addresses, clause))
+            self._doubt(url, Estimate(copy.content.surely, None, because=(clause,)))
 
-    def _doubt(self, url: str, doubt: External | None) -> None:
+    def _doubt(self, url: str, doubt: Estimate | None) -> None:
         """Note what replaces a list's last good copy, for the next process too."""
         state = self._cache.entries[url]
         if doubt != state.doubt:
-            self._memory.remember(_DOUBT, _key(url), _DOUBTED.dump_json(doubt))
+            self._memory.remember(_DOUBT, _key(url), _DOUBTED.dump_json(_stored(doubt)))
             state.doubt = doubt
 
     def _copied(self, url: str, fetched: Fetched, before: _Copy | None) -> _Copy:
@@ -190,7 +211,7 @@ class EdlClient:
             assert before, "only a version that exists can still be the current one"
             return before
         empty = not fetched.body.removeprefix(BYTE_ORDER_MARK).strip()
-        if empty and before and before.content.addresses:
+        if empty and before and before.content.surely:
             # An accident on its server would open what the list denies.
             raise EmptyError("is empty now; a line of comment would say that this is meant")
         document = _document(fetched.body, fetched.etag)
@@ -205,7 +226,8 @@ class EdlClient:
         remembered = self._memory.recall(_KIND, _key(url))
         copy = None if remembered is None else _copy(remembered, self._shortest)
         try:
-            doubt = _DOUBTED.validate_json(self._memory.recall(_DOUBT, _key(url)) or b"null")
+            stored = _DOUBTED.validate_json(self._memory.recall(_DOUBT, _key(url)) or b"null")
+            doubt = stored.estimate() if stored else None
         except ValueError:
             doubt = None
         return _ListState(copy, doubt if copy else None)

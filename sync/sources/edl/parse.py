@@ -6,7 +6,7 @@ Source: "Formatting Guidelines for an External Dynamic List", PAN-OS administrat
 from typing import Final
 
 from sync.firewall.addressing import literal
-from sync.firewall.runtime import External
+from sync.firewall.estimate import Estimate
 from sync.net import intervals
 from sync.net.addresses import AddressSet
 
@@ -18,7 +18,7 @@ class ContentError(ValueError):
     """A body cannot be used as a list: a clause that says why."""
 
 
-def entries(body: bytes, shortest: tuple[int, int]) -> External:
+def entries(body: bytes, shortest: tuple[int, int]) -> Estimate:
     """Return what the lines of a list hold.
 
     One entry a line: an address, one with a prefix length, or a range; after a space a comment.
@@ -44,11 +44,11 @@ def entries(body: bytes, shortest: tuple[int, int]) -> External:
         else:
             found.append(addresses)
     if not unreadable:
-        return External(AddressSet.union(found))
+        return Estimate.exactly(AddressSet.union(found))
     problem = f"its line {unreadable} is no address, network or range"
     if not found:
         raise ContentError(problem)
-    return External(AddressSet.union(found), problem)
+    return Estimate(AddressSet.union(found), None, because=(problem,))
 
 
 def _addresses(entry: str) -> AddressSet | None:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import Address
 from sync.net.addresses import NOWHERE
@@ -39,7 +40,7 @@ def resolved(*words: Word, registered_known: bool = True) -> dict[str, Resolved]
 
 
 def nets(found: Resolved) -> list[str]:
-    return found.addresses.cidrs()
+    return found.holds.surely.cidrs()
 
 
 # --- the four kinds of addresses ------------------------------------------------------------------
@@ -234,7 +235,7 @@ A, B, C = address("a", "10.0.0.1"), address("b", "10.0.0.2"), address("c", "10.0
 def test_a_static_group_holds_its_members() -> None:
     both = resolved(A, B, group("g", "b", "a", "a"))["g"]
     assert resolved(A, B, group("g", "a", "b")) == {
-        "g": Resolved(both.addresses, at_most=both.addresses)
+        "g": Resolved(Estimate.exactly(both.holds.surely))
     }
 
 
@@ -246,11 +247,11 @@ def test_the_old_shape_of_a_group_is_a_static_one() -> None:
 def test_nested_groups_hold_what_their_members_hold() -> None:
     found = resolved(A, B, C, group("in", "a", "b"), group("out", "in", "c"))
     assert nets(found["out"]) == ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.4/32"]
-    assert found["out"].open_because == ()
+    assert found["out"].holds.because == ()
 
 
 def test_an_empty_group_is_empty_and_not_open() -> None:
-    assert resolved(group("g")) == {"g": Resolved(NOWHERE, at_most=NOWHERE)}
+    assert resolved(group("g")) == {"g": Resolved(Estimate.exactly(NOWHERE))}
 
 
 def test_literals_are_members_too_after_names() -> None:
@@ -280,7 +281,7 @@ def test_what_is_unsayable_keeps_a_group_open_and_the_rest_in_it(
 ) -> None:
     found = resolved(A, *words, group("g", "a", member))["g"]
     assert nets(found) == ["10.0.0.1/32"]
-    assert found.open_because == ((reason,) if reason else ())
+    assert found.holds.because == ((reason,) if reason else ())
 
 
 @pytest.mark.parametrize(
@@ -339,8 +340,8 @@ def test_a_group_that_cannot_be_read_is_open_and_nothing_else(
     assert remarks[path].startswith(problem)
     found = resolve_groups(configuration.shared.objects.addresses, registered_known=True)
     assert nets(found["g"]) == []
-    assert len(found["g"].open_because) == 1
-    assert found["h"].open_because == ()
+    assert len(found["g"].holds.because) == 1
+    assert found["h"].holds.because == ()
 
 
 def test_a_dynamic_group_holds_the_addresses_and_groups_with_its_tags() -> None:
@@ -357,7 +358,7 @@ def test_a_dynamic_group_holds_the_addresses_and_groups_with_its_tags() -> None:
     # `n` would be in itself and `g`, `none` in it: their tags are none at all.
     assert nets(found["n"]) == ["10.0.0.1/32", "10.0.0.4/32"]
     assert nets(found["none"]) == []
-    assert {each.open_because for each in found.values()} == {()}
+    assert {each.holds.because for each in found.values()} == {()}
 
 
 def test_without_registered_addresses_a_dynamic_group_is_open_and_who_holds_it() -> None:
@@ -369,11 +370,11 @@ def test_without_registered_addresses_a_dynamic_group_is_open_and_who_holds_it()
         registered_known=False,
     )
     assert nets(found["d"]) == nets(found["g"]) == ["10.0.0.1/32"]
-    assert found["d"].open_because == (
+    assert found["d"].holds.because == (
         "it is dynamic, and registered addresses are not known here",
     )
-    assert found["g"].open_because == ("its member group 'd' is not wholly known",)
-    assert found["h"].open_because == ()
+    assert found["g"].holds.because == ("its member group 'd' is not wholly known",)
+    assert found["h"].holds.because == ()
 
 
 @pytest.mark.parametrize(
@@ -387,8 +388,8 @@ def test_without_registered_addresses_a_dynamic_group_is_open_and_who_holds_it()
 )
 def test_an_object_with_unreadable_tags_may_be_in_any_dynamic_group(tags: str) -> None:
     found = resolved(address("a", "10.0.0.1", tags), dynamic("g", "'web'"), dynamic("h", "'y'"))
-    assert found["g"].open_because
-    assert found["h"].open_because
+    assert found["g"].holds.because
+    assert found["h"].holds.because
 
 
 # --- depth and circles ----------------------------------------------------------------------------
@@ -400,10 +401,10 @@ def test_a_circle_of_groups_holds_what_all_of_it_holds_and_is_open() -> None:
     )
     for name in ("x", "y", "z"):
         assert nets(found[name]) == ["10.0.0.1/32", "10.0.0.2/32"]
-        (reason,) = found[name].open_because
+        (reason,) = found[name].holds.because
         assert "is in a circle of groups with" in reason
     assert nets(found["g"]) == ["10.0.0.1/32", "10.0.0.2/32"]
-    assert found["g"].open_because == ("its member group 'x' is not wholly known",)
+    assert found["g"].holds.because == ("its member group 'x' is not wholly known",)
 
 
 def test_a_group_in_itself_is_open_but_a_dynamic_one_is_not() -> None:
@@ -412,8 +413,8 @@ def test_a_group_in_itself_is_open_but_a_dynamic_one_is_not() -> None:
         group("g", "g", "a"),
         dynamic("d", "'t'", tags=("t",)),
     )
-    assert found["g"].open_because == ("it is in a circle of groups with 'g'",)
-    assert found["d"].open_because == ()
+    assert found["g"].holds.because == ("it is in a circle of groups with 'g'",)
+    assert found["d"].holds.because == ()
     assert nets(found["g"]) == nets(found["d"]) == ["10.0.0.1/32"]
 
 
@@ -429,6 +430,6 @@ def test_deep_nesting_and_large_circles_need_no_recursion() -> None:
     started = time.process_time()
     found = resolve_groups(objects, registered_known=True)
     assert time.process_time() - started < 20
-    assert found["g0"].addresses.size == depth
-    assert not found["g0"].open_because
-    assert {found[f"c{n}"].addresses.size for n in range(1_000)} == {1_000}
+    assert found["g0"].holds.surely.size == depth
+    assert not found["g0"].holds.because
+    assert {found[f"c{n}"].holds.surely.size for n in range(1_000)} == {1_000}

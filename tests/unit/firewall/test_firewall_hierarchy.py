@@ -301,7 +301,8 @@ def test_inherited_groups_are_resolved_with_the_names_of_the_leaf() -> None:
     configuration = read(document((), groups, parents={"leaf": "top"}))
     for name, expected in (("leaf", "10.0.0.1/32"), ("top", "10.0.0.3/32")):
         objects = effective(configuration, name).objects.addresses
-        assert resolve_groups(objects, registered_known=True)["g"].addresses.cidrs() == [expected]
+        resolved = resolve_groups(objects, registered_known=True)
+        assert resolved["g"].holds.surely.cidrs() == [expected]
 
 
 # --- one name for objects of several kinds --------------------------------------------------------
@@ -398,7 +399,7 @@ def test_a_list_that_is_called_like_an_address_is_not_read_as_one() -> None:
     objects = line([listed, group("g", "10.0.0.4")], [])
     assert objects.addresses["10.0.0.4"].problem
     found = resolve_groups(objects.addresses, registered_known=True)["g"]
-    assert (bool(found.addresses), bool(found.open_because)) == (False, True)
+    assert (bool(found.holds.surely), bool(found.holds.because)) == (False, True)
 
 
 def test_a_list_of_other_things_than_addresses_takes_no_name() -> None:
@@ -418,14 +419,14 @@ def test_a_member_with_two_meanings_adds_nothing_to_a_group_and_keeps_it_open() 
         [group("g", "x", "10.0.0.9"), address("x", "10.0.0.1")], [group("x", "10.0.0.2")]
     )
     found = resolve_groups(objects.addresses, registered_known=True)
-    assert (found["g"].addresses, found["g"].at_most) == (literals("10.0.0.9"), None)
-    assert found["g"].open_because == ("its member group 'x' is not wholly known",)
+    assert (found["g"].holds.surely, found["g"].holds.at_most) == (literals("10.0.0.9"), None)
+    assert found["g"].holds.because == ("its member group 'x' is not wholly known",)
 
 
 def test_a_dynamic_group_holds_no_region() -> None:
     objects = line([dynamic("g", "not 'web'"), REGION, address("y", "10.0.0.1")], [])
     found = resolve_groups(objects.addresses, registered_known=True)["g"]
-    assert (found.addresses, found.open_because) == (literals("10.0.0.1"), ())
+    assert (found.holds.surely, found.holds.because) == (literals("10.0.0.1"), ())
 
 
 @pytest.mark.parametrize("other", [address("x", "10.0.0.1"), dynamic("x", "'db'")])
@@ -436,8 +437,8 @@ def test_a_dynamic_group_with_two_meanings_surely_holds_nothing_that_is_register
     objects = line(words, []) if "dynamic" in other.xml else line(words[:1], words[1:])
     told = Registrations((tagged([(literals("10.0.0.7"), ("web",))]),))
     found = resolve_groups(objects.addresses, registered_known=True, registered=told)["x"]
-    assert not found.addresses
-    assert found.open_because
+    assert not found.holds.surely
+    assert found.holds.because
 
 
 # --- rules ----------------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ def test_groups_that_hold_what_is_out_of_all_measure_say_so_briefly() -> None:
         effective(read(document([*held, *groups])), "dg").objects.addresses, registered_known=True
     )
     for each in found.values():
-        assert len(each.open_because) == 3
-        assert all(len(clause) < 1_000 for clause in each.open_because)
+        assert len(each.holds.because) == 3
+        assert all(len(clause) < 1_000 for clause in each.holds.because)
 
 
 def test_zones_that_are_not_known_say_so_briefly() -> None:

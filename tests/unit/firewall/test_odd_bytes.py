@@ -155,9 +155,9 @@ def test_an_object_whose_name_has_odd_bytes_is_the_one_that_its_users_name() -> 
         NOBODY="café".encode(),
     )
     found = resolve_groups(effective(read(made), "dg").objects.addresses, registered_known=True)
-    assert found["held"].addresses.cidrs() == ["10.0.0.1/32", "10.0.0.3/32"]
-    assert not found["held"].open_because
-    assert found["not-held"].open_because
+    assert found["held"].holds.surely.cidrs() == ["10.0.0.1/32", "10.0.0.3/32"]
+    assert not found["held"].holds.because
+    assert found["not-held"].holds.because
 
 
 def test_a_value_with_odd_bytes_is_unsayable() -> None:

@@ -8,9 +8,10 @@ from sync.firewall.addressing import literal
 from sync.firewall.applications import resolve_applications
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective
+from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import Application, ApplicationGroup
-from sync.firewall.runtime import External, Registrations, Tagged, tagged
+from sync.firewall.runtime import Registrations, Tagged, tagged
 from sync.firewall.tag_filter import parse
 from sync.net.addresses import AddressSet
 from tests.words import Word, address, document, dynamic, external_list, group, read
@@ -114,8 +115,8 @@ def test_a_dynamic_group_holds_what_is_registered_beside_its_objects() -> None:
     rows = {"10.0.0.1": ["web"], "10.0.0.2": ["db"]}
     found = resolved(*words, registered={"dg": Registrations((on_firewall(rows),))})
     for name in ("web", "all"):
-        assert found[name].addresses == addresses("10.0.0.1", "10.1.0.1")
-        assert not found[name].open_because
+        assert found[name].holds.surely == addresses("10.0.0.1", "10.1.0.1")
+        assert not found[name].holds.because
 
 
 def test_what_firewalls_disagree_on_is_bounded_by_what_they_told_and_nothing_else_is() -> None:
@@ -131,19 +132,19 @@ def test_what_firewalls_disagree_on_is_bounded_by_what_they_told_and_nothing_els
         group("around", "round"),
     )
     found = resolved(*words, registered=told)
-    assert found["web"].addresses == addresses()
-    assert found["web"].at_most == addresses("10.0.0.1", "10.0.0.2")
-    assert found["bounded"].at_most == addresses("10.0.0.1", "10.0.0.2", "10.1.0.1")
-    assert found["open"].at_most is None
-    assert found["round"].at_most is None
+    assert found["web"].holds.surely == addresses()
+    assert found["web"].holds.at_most == addresses("10.0.0.1", "10.0.0.2")
+    assert found["bounded"].holds.at_most == addresses("10.0.0.1", "10.0.0.2", "10.1.0.1")
+    assert found["open"].holds.at_most is None
+    assert found["round"].holds.at_most is None
     silent = {"dg": Registrations(told["dg"].firewalls, ("003 is silent",))}
-    assert resolved(*words, registered=silent)["bounded"].at_most is None
+    assert resolved(*words, registered=silent)["bounded"].holds.at_most is None
 
 
 def test_a_group_of_which_nothing_is_told_stays_open() -> None:
     other = {"other": Registrations(())}
     found = resolved(dynamic("web", "'web'"), registered=other)["web"]
-    assert found.open_because == ("it is dynamic, and registered addresses are not known here",)
+    assert found.holds.because == ("it is dynamic, and registered addresses are not known here",)
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -158,9 +159,9 @@ def test_what_dns_says_is_apart_from_what_a_group_surely_holds() -> None:
     )
     found = resolved(*words, names={"www.example.com": addresses("10.9.0.1")})
     for name in ("inner", "outer"):
-        assert found[name].addresses == addresses("10.1.0.1")
-        assert found[name].answers == addresses("10.9.0.1")
-        assert found[name].open_because
+        assert found[name].holds.surely == addresses("10.1.0.1")
+        assert found[name].holds.answers == addresses("10.9.0.1")
+        assert found[name].holds.because
 
 
 @pytest.mark.parametrize("other", ["db.example.com", ""])
@@ -171,8 +172,8 @@ def test_dns_says_nothing_of_a_name_that_may_mean_something_else(other: str) -> 
         group("outer", "name"),
     )
     found = resolved(*words, names={"www.example.com": addresses("10.9.0.1")})["outer"]
-    assert not found.answers
-    assert found.open_because
+    assert not found.holds.answers
+    assert found.holds.because
 
 
 # --- lists and App-IDs ----------------------------------------------------------------------------
@@ -182,16 +183,17 @@ def test_dns_says_nothing_of_a_name_that_may_mean_something_else(other: str) -> 
     ("told", "expected", "problem"),
     [
         ({}, None, ""),
-        ({"https://l.example": External(addresses("10.0.0.1"))}, addresses("10.0.0.1"), ""),
-        ({"https://l.example": External(problem="is gone")}, None, "is gone"),
-        ({"https://other.example": External(addresses("10.0.0.1"))}, None, ""),
+        ({"https://l.example": Estimate.exactly(addresses("10.0.0.1"))}, addresses("10.0.0.1"), ""),
+        ({"https://l.example": Estimate.unknown("is gone")}, None, "is gone"),
+        ({"https://other.example": Estimate.exactly(addresses("10.0.0.1"))}, None, ""),
     ],
 )
 def test_a_list_holds_what_was_fetched_from_its_url(
-    told: Mapping[str, External], expected: AddressSet | None, problem: str
+    told: Mapping[str, Estimate], expected: AddressSet | None, problem: str
 ) -> None:
     found = known(external_list("bad", "https://l.example"), lists=told).objects.external_lists
-    assert (found["bad"].addresses, found["bad"].problem) == (expected, problem)
+    content = Estimate.exactly(expected) if expected else None
+    assert (found["bad"].holds, found["bad"].problem) == (content, problem)
 
 
 def test_an_app_of_the_name_of_a_predefined_one_is_neither() -> None:

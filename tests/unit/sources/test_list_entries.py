@@ -8,7 +8,7 @@ SHORTEST = (8, 16)
 
 
 def held(text: str) -> list[str]:
-    return entries(text.encode(), SHORTEST).addresses.cidrs()
+    return entries(text.encode(), SHORTEST).surely.cidrs()
 
 
 def test_a_list_as_the_vendor_shows_it_is_read_whole() -> None:
@@ -21,8 +21,8 @@ def test_a_list_as_the_vendor_shows_it_is_read_whole() -> None:
         b"192.168.20.40-192.168.20.50\n",
         SHORTEST,
     )
-    assert found.addresses.cidrs() == ["192.168.20.0/24", "2001:db8:123:1::/64"]
-    assert found.problem == ""
+    assert found.surely.cidrs() == ["192.168.20.0/24", "2001:db8:123:1::/64"]
+    assert not found.open
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_list_as_the_vendor_shows_it_is_read_whole() -> None:
 )
 def test_lines_are_entries_with_comments(text: str, cidrs: list[str]) -> None:
     found = entries(text.encode(), SHORTEST)
-    assert (found.addresses.cidrs(), found.problem) == (cidrs, "")
+    assert (found.surely.cidrs(), found.open) == (cidrs, False)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_lines_are_entries_with_comments(text: str, cidrs: list[str]) -> None:
 )
 def test_a_line_that_cannot_be_read_makes_the_list_open_beside_what_is_sure(line: str) -> None:
     found = entries(f"# list\n10.1.0.0/24\n{line}\nwrong too\n10.2.0.0/24\n".encode(), SHORTEST)
-    assert found.addresses.cidrs() == ["10.1.0.0/24", "10.2.0.0/24"]
-    assert found.problem == "its line 3 is no address, network or range"
+    assert found.surely.cidrs() == ["10.1.0.0/24", "10.2.0.0/24"]
+    assert found.because == ("its line 3 is no address, network or range",)
     with pytest.raises(ContentError, match="line 2 is no address"):
         entries(f"# list\n{line}".encode(), SHORTEST)
 
@@ -89,4 +89,4 @@ def test_an_entry_wider_than_the_guard_allows_spoils_the_list(line: str) -> None
 
 def test_as_wide_as_the_guard_allows_is_an_entry() -> None:
     assert held("10.0.0.0/8\n2001::/16\n") == ["10.0.0.0/8", "2001::/16"]
-    assert entries(b"0.0.0.0/0", (0, 0)).addresses.cidrs() == ["0.0.0.0/0"]
+    assert entries(b"0.0.0.0/0", (0, 0)).surely.cidrs() == ["0.0.0.0/0"]

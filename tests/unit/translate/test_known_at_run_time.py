@@ -11,10 +11,11 @@ from sync.errors import SourceError
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.firewall.effective import as_known, effective
+from sync.firewall.estimate import Estimate
 from sync.firewall.membership import Holds
-from sync.firewall.runtime import External, Registrations, tagged
+from sync.firewall.runtime import Registrations, tagged
 from sync.firewall.zone_networks import NOTHING
-from sync.net.addresses import AddressSet
+from sync.net.addresses import NOWHERE, AddressSet
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
 from sync.queries.which import wanted, which
 from sync.translate.compiler import Options, Translated, translate
@@ -49,7 +50,7 @@ def addresses(*texts: str) -> AddressSet:
 
 TOLD: Mapping[str, Any] = {
     "names": {"www.example.com": addresses("10.9.0.1")},
-    "lists": {URL: External(addresses("10.7.0.0/24"))},
+    "lists": {URL: Estimate.exactly(addresses("10.7.0.0/24"))},
 }
 
 
@@ -180,7 +181,7 @@ def test_the_set_of_a_list_says_what_it_is() -> None:
 
 def test_a_list_that_is_not_known_has_no_set_and_says_why() -> None:
     it = rule("it", to=["trust"], from_=["any"], source=["bad"], service=["any"], action="deny")
-    found = translated(target(it, lists={URL: External(problem="could not be fetched (HTTP 404)")}))
+    found = translated(target(it, lists={URL: Estimate.unknown("could not be fetched (HTTP 404)")}))
     assert ("GlobalNetworkSet", "pan-edl.bad") not in found.manifests
     (line,) = found.report.rules
     assert line.status is Status.WIDENED
@@ -191,7 +192,7 @@ def test_a_list_that_is_not_known_has_no_set_and_says_why() -> None:
 
 
 def test_lists_of_one_name_in_two_device_groups_are_two_sets_unless_they_are_the_same() -> None:
-    other = {URL: External(addresses("10.8.0.0/24"))}
+    other = {URL: Estimate.exactly(addresses("10.8.0.0/24"))}
     for lists, sets in (({}, 1), ({"lists": other}, 2)):
         second = target(name="other", order=101, **lists)
         found = translated(target(), second).manifests
@@ -219,7 +220,7 @@ def test_an_exception_is_missing_in_an_allow_and_stays_in_a_deny() -> None:
 
 
 def test_a_list_that_may_be_empty_by_now_allows_nothing_and_denies_what_it_held() -> None:
-    emptied = {URL: External(problem="is empty now", at_most=addresses("10.7.0.0/24"))}
+    emptied = {URL: Estimate(NOWHERE, addresses("10.7.0.0/24"), because=("is empty now",))}
     for action, expected in (("allow", []), ("deny", [{"nets": ["10.7.0.0/24"]}])):
         it = rule(
             "it", to=["any"], from_=["trust"], destination=["bad"], service=["any"], action=action

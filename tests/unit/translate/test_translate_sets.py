@@ -11,6 +11,7 @@ from sync.calico.ownership import owner_labels
 from sync.calico.validator import validate
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
+from sync.firewall.estimate import Estimate
 from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import AddressSet, network
 from sync.net.intervals import from_ranges
@@ -187,7 +188,8 @@ def test_a_net_around_the_mapped_addresses_stays_whole() -> None:
 def large(hosts: Sequence[int]) -> GroupSet:
     """A group of scattered IPv4 hosts."""
     held = AddressSet(from_ranges((n, n + 1) for n in hosts))
-    return GroupSet("web farm", "web farm", ("dg",), held, ("prod",), ("it is large",))
+    holds = Estimate(held, None, because=("it is large",))
+    return GroupSet("web farm", "web farm", ("dg",), holds, ("prod",))
 
 
 # Even numbers: no two of them make one net.
@@ -203,7 +205,7 @@ def test_the_parts_of_a_large_set_are_the_whole_under_one_label() -> None:
     whole = large(HOSTS)
     parts = whole.objects(OWNER)
     assert len(parts) == 4
-    assert sorted(net for part in parts for net in part.nets) == sorted(whole.addresses.cidrs())
+    assert sorted(net for part in parts for net in part.nets) == sorted(whole.holds.surely.cidrs())
     assert all(len(part.nets) <= limits.NETS_PER_SET for part in parts)
     assert [part.name for part in parts] == [
         f"pan.{names.mapped('web farm')}",
@@ -230,7 +232,7 @@ def test_long_nets_are_cut_by_their_bytes() -> None:
         f"2001:db8:{n >> 16:x}:{n & 65535:x}:ffff:ffff:ffff:ffff/128" for n in range(20_000)
     )
     held = AddressSet.union(network(net) for net in nets)
-    parts = GroupSet("six", "six", ("dg",), held, (), ()).objects(OWNER)
+    parts = GroupSet("six", "six", ("dg",), Estimate.exactly(held)).objects(OWNER)
     assert sorted(net for part in parts for net in part.nets) == sorted(held.cidrs())
     for part in parts:
         assert len(part.manifest().body) < limits.SET_BYTES + 2_000

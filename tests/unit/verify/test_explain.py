@@ -12,13 +12,12 @@ from sync.translate.compiler import Options, translate
 from sync.translate.network_sets import Target
 from sync.verify.explain import (
     Case,
-    Judgement,
-    NoAnswerError,
     Party,
     Side,
     explain,
     verdict_of,
 )
+from sync.verify.judgement import Judgement, NoAnswerError
 from sync.verify.packet_space import Packet
 from sync.verify.profiles import DeviceGroup, UnreadableError
 from sync.verify.proof import Settings

@@ -10,7 +10,8 @@ from sync.firewall.services import ICMP, TCP, UDP, Traffic
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
 from sync.net.ports import PortSet, ports
 from sync.options import ZoneDefinition, ZoneOptions
-from sync.verify.calico_semantics import Direction, Policies, nets_of
+from sync.verify.calico_documents import nets_of
+from sync.verify.calico_semantics import Direction, Policies
 from sync.verify.packet_space import Entry
 from sync.verify.profiles import Profiles, UnreadableError
 

@@ -1,0 +1,137 @@
+"""Which rules of one list decide flows: a rule decides what it surely matches, in order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from sync.net.addresses import AddressSet
+from sync.net.intervals import Bounds, intersection
+from sync.verify.firewall_semantics import Action
+from sync.verify.packet_space import Box, Entry, Packet, Place, carries, common, of_family, outside
+from sync.verify.profiles import UnreadableError
+
+MOST_CASES: Final = 5_000  # pieces that the flows of one side may fall into
+
+
+Verdict = Literal["allow", "deny", "unknown"]
+
+
+class NoAnswerError(Exception):
+    """There is no answer to what was asked; the message is a clause that says why."""
+
+
+class Decider(NamedTuple):
+    """A rule that decides a flow, or may: `rule` and its `place` are the firewall's, `where` is
+    Calico's, as in `policy[egress 3]`. A `staged` one decides nothing yet."""
+
+    action: Action
+    rule: str
+    place: Place | None = None
+    where: str = ""
+    staged: bool = False
+
+
+class Passed(NamedTuple):
+    """A rule that was asked before, and a clause that says why it does not match."""
+
+    rule: str
+    place: Place | None
+    where: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one list says: `decider` decides, unless one of `perhaps` matches, which come before it.
+
+    `passed` are the rules before it that surely do not match, where they were asked for.
+    """
+
+    decider: Decider
+    perhaps: tuple[Decider, ...] = ()
+    passed: tuple[Passed, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, `unknown` where it depends on which of the rules it is."""
+        found = {each.action for each in (*self.perhaps, self.decider)}
+        return self.decider.action if len(found) == 1 else "unknown"
+
+
+class RuleBoxes(NamedTuple):
+    """A rule of a list as boxes: what it surely matches, and what it may match."""
+
+    decider: Decider
+    surely: tuple[Box, ...]
+    perhaps: tuple[Box, ...]
+
+
+def decided(rules: Sequence[RuleBoxes], start: Box) -> Iterator[tuple[Box, Judgement]]:
+    """The flows of a box by the rules that decide them; the last rule decides all."""
+    left: list[tuple[Box, tuple[Decider, ...]]] = [(start, ())]
+    for rule in rules:
+        ahead: list[tuple[Box, tuple[Decider, ...]]] = []
+        for piece, perhaps in left:
+            for both in _both(piece, rule.surely):
+                yield both, Judgement(rule.decider, perhaps)
+            for rest in outside(piece, rule.surely):
+                ahead += [(each, (*perhaps, rule.decider)) for each in _both(rest, rule.perhaps)]
+                ahead += [(each, perhaps) for each in outside(rest, rule.perhaps)]
+        left = ahead
+        if len(left) > MOST_CASES:
+            raise too_many()
+    if left:
+        raise UnreadableError("a list ends before all is decided")
+
+
+def _both(piece: Box, boxes: Sequence[Box]) -> Iterator[Box]:
+    """What of a piece is in some boxes that lie apart."""
+    return (both for each in boxes if (both := common(piece, each)) is not None)
+
+
+def boxes_of(entry: Entry, start: Box, packet: Packet) -> tuple[Box, ...]:
+    """What an entry matches of a box."""
+    if start.family not in entry.families or not carries(entry.traffic, packet):
+        return ()
+    local = intersection(of_family(entry.local, start.family), start.local)
+    if not local:
+        return ()
+    # A profile stands in one end at most.
+    fars: Iterator[Bounds] = (
+        intersection(of_family(addresses, start.family), start.far)
+        for bits, addresses in entry.far
+        if bits & start.profiles
+    )
+    return tuple(start._replace(local=local, far=far) for far in fars if far)
+
+
+def apart(entry: Entry, box: Box, packet: Packet) -> str:
+    """Why a rule of Calico's does not match."""
+    if box.family not in entry.families or not carries(entry.traffic, packet):
+        return "is for other protocols or ports"
+    if not intersection(of_family(entry.local, box.family), box.local):
+        return "is for other addresses of the pod"
+    return "is for other far ends"
+
+
+def too_many() -> NoAnswerError:
+    return NoAnswerError(
+        f"the flows between these ends fall into more than {MOST_CASES:,} cases; "
+        "give an address at both ends"
+    )
+
+
+def together(boxes: Sequence[Box]) -> Iterator[tuple[AddressSet, AddressSet]]:
+    """The addresses of boxes, in fewer pairs where either side is the same."""
+    pairs = [(_addresses(box, box.local), _addresses(box, box.far)) for box in boxes]
+    for side in (0, 1):
+        alike: dict[AddressSet, list[AddressSet]] = {}
+        for pair in pairs:
+            alike.setdefault(pair[side], []).append(pair[1 - side])
+        united = [(same, AddressSet.union(others)) for same, others in alike.items()]
+        pairs = [pair if side == 0 else (pair[1], pair[0]) for pair in united]
+    yield from pairs
+
+
+def _addresses(box: Box, bounds: Bounds) -> AddressSet:
+    return AddressSet(v4=bounds) if box.family == 4 else AddressSet(v6=bounds)
