@@ -22,7 +22,8 @@ from panos.panorama import DeviceGroup, Panorama, Template, TemplateStack
 from panos.policies import PostRulebase, PreRulebase, SecurityRule
 
 from sync.sources.panorama import devices
-from sync.sources.panorama.connection import NoSuchNodeError, PanoramaConnection
+from sync.sources.panorama.connection import PanoramaConnection
+from sync.sources.panorama.response import NoSuchNodeError
 
 
 class _Xapi(PanDevice.XapiWrapper):  # type: ignore[misc]  # pan-os-python has no types

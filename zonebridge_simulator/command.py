@@ -1,4 +1,4 @@
-"""`zonebridge-simulator`: the simulator for people who have no Panorama."""
+"""`zonebridge-simulator`: serves an exported configuration as a Panorama does."""
 
 import ipaddress
 import json
@@ -103,7 +103,7 @@ def main(document: Path, bind: tuple[str, int], directory: Path) -> None:
 
 
 def _panorama(data: bytes, document: Path, directory: Path, bind: tuple[str, int]) -> Panorama:
-    """A Panorama with the document, and what the directory kept of an earlier one."""
+    """Return a Panorama with the document, and the key and version that the directory kept."""
     (directory / "edl").mkdir(parents=True, exist_ok=True)
     try:
         authority = Authority.make(directory)
@@ -112,7 +112,7 @@ def _panorama(data: bytes, document: Path, directory: Path, bind: tuple[str, int
             f"{directory}/ca.pem and ca.key are no certificate and its key; remove both, and new "
             "ones are made"
         ) from error
-    # One that began anew would have two configurations under one version.
+    # A restart from the first version would give two configurations the same version.
     version = directory / "version"
     before = version.read_text().strip() if version.exists() else "51"
     if not (before.isascii() and before.isdigit()):
@@ -133,7 +133,7 @@ def _panorama(data: bytes, document: Path, directory: Path, bind: tuple[str, int
 
 
 def _source(panorama: Panorama, directory: Path) -> str:
-    """What zonebridge.yaml says of it. A text of JSON is one of YAML."""
+    """Return its source entry for zonebridge.yaml. JSON strings are YAML."""
     return f"""\
 sources:
   - name: main
@@ -157,7 +157,7 @@ def _user() -> str:
 
 @dataclass
 class _Watched:
-    """A file whose bytes are taken when they change: None once it is gone.
+    """A file whose bytes are read when they change: None once it is gone.
 
     What cannot be taken is said once, and tried again when the file changes.
     """
@@ -191,7 +191,7 @@ class _Watched:
 def _follow(
     panorama: Panorama, document: Path, seen: bytes, directory: Path, stopping: threading.Event
 ) -> None:
-    """Let the Panorama say what the files do, until `stopping` is set."""
+    """Keep the Panorama in sync with the files, until `stopping` is set."""
 
     def commit(data: bytes | None) -> None:
         if data is None:
@@ -226,7 +226,7 @@ def _follow(
 
 
 def _stamp(path: Path) -> object:
-    """What changes when a file does; None if there is none."""
+    """A value that changes whenever the file does; None if it does not exist."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What `type=config` answers: `show` of the running configuration, `get` of the candidate."""
+"""Responses to `type=config`: `show` of the running configuration, `get` of the candidate."""
 
 from copy import deepcopy
 
@@ -63,7 +63,7 @@ def _get(state: State, xpath: str) -> Answer:
 
 
 def marked(state: State) -> etree._Element:
-    """The candidate as `get` says it: who touched the entries that are not as in the running one.
+    """The candidate as `get` returns it: entries that differ from the running one name an author.
 
     If none are, the last entry of all still carries what its commit left there.
     """
@@ -97,7 +97,7 @@ def _said(node: etree._Element) -> bytes:
 
 
 def _find(root: etree._Element, xpath: str) -> list[etree._Element] | None:
-    """The elements at a path from the root on; None if it is no such path."""
+    """The elements at a path from the root; None if it is no such path."""
     if not xpath.startswith("/config"):
         return None
     try:

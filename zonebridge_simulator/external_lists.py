@@ -1,4 +1,4 @@
-"""External lists, which firewalls fetch from any web server: no key is asked for."""
+"""External lists, which firewalls fetch from any web server, without a key."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ from .state import State
 
 
 def answer_list(state: State, request: Request) -> Answer:
-    """The list's text; nothing but its tag if the client has it already."""
+    """Return the list's text, or only its ETag if the client has it already."""
     with state.lock:
         found = state.lists.get(request.external_list)
     if found is None:

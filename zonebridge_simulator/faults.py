@@ -1,4 +1,4 @@
-"""What goes wrong between a Panorama and its clients.
+"""Faults between a Panorama and its clients.
 
 `panorama.fail(reads(), Truncated())` answers the next read of the configuration that way.
 """
@@ -19,14 +19,14 @@ LOGIN_PAGE = (
 
 
 class Fault(Protocol):
-    """A way to answer other than `answer()`, which is what should have been said."""
+    """A way to answer other than with `answer()`, the correct response."""
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """This body, whatever was asked."""
+    """This body, whatever the request."""
 
     body: bytes
     status: int = 200
@@ -38,7 +38,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The right answer with some of its bytes replaced, as by ones that are no UTF-8."""
+    """The correct response with some of its bytes replaced, for example by invalid UTF-8."""
 
     old: bytes
     new: bytes
@@ -70,7 +70,7 @@ Shape = Literal["msg", "lines", "cdata", "result", "unauth", "noauth"]
 
 @dataclass(frozen=True, slots=True)
 class ApiError:
-    """An error of the API, in one of the shapes that PAN-OS says them in.
+    """An error of the API, in one of the shapes that PAN-OS uses.
 
     `msg` is text in `<msg>`; `lines` is a `<line>` for each line of the message; `cdata` is one
     line around all of them; `result` is `<result><msg>` with blanks around the attributes' signs;
@@ -110,7 +110,7 @@ class ApiError:
 
 @dataclass(frozen=True, slots=True)
 class NotXml:
-    """The page to log in on, as if it were an answer."""
+    """The login page instead of a response."""
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
         exchange.send(Answer(LOGIN_PAGE, 200, HTML))
@@ -126,7 +126,7 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class EmptyResult:
-    """A success that says nothing."""
+    """A success with an empty result."""
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
         exchange.send(Answer(b'<response status="success"><result/></response>'))
@@ -134,7 +134,7 @@ class EmptyResult:
 
 @dataclass(frozen=True, slots=True)
 class ContentType:
-    """The right answer, called something else; nothing at all if that is empty."""
+    """The correct response under another element name; no bytes if that is empty."""
 
     content_type: str = "text/html"
 
@@ -144,7 +144,7 @@ class ContentType:
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """The right answer, compressed though nobody asked for that."""
+    """The correct response, compressed although the client did not accept that."""
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
         whole = answer()
@@ -154,7 +154,7 @@ class Compressed:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Look elsewhere."""
+    """A redirect."""
 
     location: str
     status: int = 302
@@ -194,7 +194,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """The right answer, then the end of a connection that was to be kept."""
+    """The correct response, then the end of a connection that was meant to be kept."""
 
     def send(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
         exchange.close()
@@ -203,7 +203,7 @@ class Hangup:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The right answer, `size` bytes of it every so many seconds; the headers too if asked.
+    """The correct response, `size` bytes of it every so many seconds; optionally the headers too.
 
     `chunked`: as one chunk, whose length begins with thousands of zeros.
     """
@@ -235,7 +235,7 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing for so many seconds, then what is the right answer by then."""
+    """Nothing for so many seconds, then the response that is correct by then."""
 
     seconds: float
 
@@ -248,7 +248,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Huge:
-    """A well-formed configuration of at least so many bytes, in no order to be kept in memory.
+    """A well-formed configuration of at least so many bytes, generated in pieces.
 
     Its length is not said unless `length`: it comes in chunks.
     """

@@ -1,4 +1,4 @@
-"""What `type=op` answers, command by command."""
+"""Responses to `type=op`, command by command."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ def _success(*inner: str, code: str = "") -> Answer:
 
 
 def answer_complete(state: State, xpath: str) -> Answer:
-    """What the command line completes a word with: here, the versions of the audit log."""
+    """The completions of a word on the command line: here, the versions of the audit log."""
     if xpath != "/operations/show/config/audit/version":
         return invalid(xpath)
     with state.lock:
@@ -171,7 +171,7 @@ def _device_groups(state: State) -> Answer:
     }
 
     def pushed(name: str | None) -> bytes:
-        """What a push of a device group holds: Shared, its ancestors and itself."""
+        """The content of a push of a device group: Shared, its ancestors and itself."""
         node = groups.get(name) if name else state.running.find("shared")
         said = b"" if node is None else etree.tostring(node, method="c14n", with_tail=False)
         return (pushed(parents.get(name)) if name else b"") + said

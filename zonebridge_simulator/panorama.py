@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass
 class _Due(Generic[T]):
-    """What happens at the next so many requests of a kind; at all of them if `times` is None."""
+    """An effect on the next so many requests of a kind; on all of them if `times` is None."""
 
     when: When
     what: T
@@ -63,7 +63,7 @@ class Panorama(State):
         self.users = dict(users or {})
         self.api_key = _new_key()
         self.denied_status = 403
-        """The HTTP status of a key or a password that is not taken, which no document says."""
+        """The HTTP status for a rejected key or password, which no document gives."""
         self.requests: list[Request] = []
         self._certificate = certificate or authority.certificate(host)
         self._server: Server | None = None
@@ -96,20 +96,20 @@ class Panorama(State):
 
     @property
     def in_flight_peak(self) -> int:
-        """The most requests that were answered at the same time."""
+        """The highest number of requests that were answered at the same time."""
         return self._server.in_flight_peak if self._server else 0
 
     @property
     def connections(self) -> int:
-        """How many connections were accepted."""
+        """The number of accepted connections."""
         return self._server.accepted if self._server else 0
 
     def expire_keys(self) -> None:
-        """No key that was given out is taken any longer."""
+        """Reject all keys that were given out so far."""
         self.api_key = _new_key()
 
     def fail(self, when: When, how: Fault, times: int | None = 1) -> None:
-        """Answer the next requests of a kind wrongly; all of them if `times` is None."""
+        """Fail the next requests of a kind; all of them if `times` is None."""
         with self.lock:
             self._faults.append(_Due(when, how, times))
 
@@ -119,7 +119,7 @@ class Panorama(State):
             self._calls.append(_Due(when, call, times))
 
     def recover(self) -> None:
-        """Nothing fails any longer, and nothing is called."""
+        """Remove all faults and calls."""
         with self.lock:
             self._faults.clear()
             self._calls.clear()
@@ -171,7 +171,7 @@ class Panorama(State):
 
 
 def _take(due: list[_Due[T]], request: Request, most: int | None = None) -> list[T]:
-    """What is due at this request, in order; it is due once less from now on."""
+    """The effects that are due at this request, in order; counts each of them once."""
     found = [each for each in due if each.when(request)][:most]
     for each in found:
         if each.times is not None:

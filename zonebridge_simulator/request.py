@@ -1,4 +1,4 @@
-"""What a client asked, and the questions that tests pick requests by."""
+"""Requests of a client, and the conditions by which tests select them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Request:
 
     @property
     def external_list(self) -> str:
-        """The name of the external list that is asked for; empty if none is."""
+        """The name of the requested external list; empty if none is."""
         path = unquote(urlsplit(self.path).path)
         return path.removeprefix(_LISTS) if path.startswith(_LISTS) else ""
 

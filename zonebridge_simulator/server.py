@@ -1,4 +1,4 @@
-"""The HTTPS server under the simulator: connections that can be broken in every way, none left."""
+"""The HTTPS server under the simulator, whose connections can be broken in every way."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ HTML = "text/html; charset=UTF-8"
 TEXT = "text/plain; charset=UTF-8"
 
 MOST = 5 * 1024 * 1024
-"""The largest request that PAN-OS takes, in bytes."""
+"""The largest request that PAN-OS accepts, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Exchange:
         handler.server.enter()
 
     def leave(self) -> None:
-        """The request is under way no longer."""
+        """The request has been answered."""
         if self._under_way:
             self._under_way = False
             self._handler.server.leave()
@@ -77,12 +77,12 @@ class Exchange:
         self._handler.connection.sendall(data)
 
     def last(self, data: bytes) -> None:
-        """The last bytes. The request is over before the client can know that it is."""
+        """The last bytes. The request is over before the client can notice."""
         self.leave()
         self._handler.connection.sendall(data)
 
     def close(self) -> None:
-        """End the connection after this request; nothing is said of it."""
+        """End the connection after this request, without announcing it."""
         self.leave()
         self._handler.close_connection = True
 
@@ -95,12 +95,12 @@ class Exchange:
         os.close(connection.detach())
 
     def wait(self, seconds: float) -> bool:
-        """Let time pass; true if the server ends meanwhile."""
+        """Wait; true if the server ends meanwhile."""
         return self._handler.server.stopping.wait(seconds)
 
 
 class Server(ThreadingHTTPServer):
-    """Hands every request to `handle`, in a thread of its connection.
+    """Passes every request to `handle`, in a thread of its connection.
 
     What `handle` raises comes to `failed`, unless it says that the client is gone.
     """
@@ -134,7 +134,7 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """End every connection, whatever it is doing, and every thread."""
+        """End every connection and every thread, whatever they do."""
         self.stopping.set()
         self.shutdown()
         self._thread.join()
@@ -171,7 +171,7 @@ class Server(ThreadingHTTPServer):
         super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave, or that do not like our certificate, are no errors here."""
+        """Clients that disconnect, or that reject our certificate, are no errors here."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What a Panorama knows: its configurations, who committed them, its jobs, its peer."""
+"""The state of a Panorama: its configurations and commits, its jobs, its peer."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ AuditShape = (
     Literal["newest-first", "oldest-first", "text", "unsupported"]
     | Callable[[Sequence["Commit"]], str]
 )
-"""How the audit log is said, which no document shows.
+"""The shape of the audit log, which no document shows.
 
 `newest-first`: entries directly in the result. `oldest-first`: other names, one level deeper.
 `text`: the table of the command line. `unsupported`: an error. Or the inside of the result, made
@@ -50,7 +50,7 @@ class Job:
 
 
 class State:
-    """What a Panorama knows. Tests change it while it is served.
+    """The state of a Panorama. Tests change it while it is served.
 
     `kept` is how many versions the audit log goes back; `clock` tells its time.
     """
@@ -74,13 +74,13 @@ class State:
         self.registered_on: dict[str, Mapping[str, Sequence[str]]] = {}
         """The same on connected firewalls: by serial number, or by `serial/vsys`."""
         self.lists: dict[str, str] = {}
-        """External lists by name, served at `/edl/NAME` to whoever asks."""
+        """External lists by name, served at `/edl/NAME` without a key."""
         self.shared_policy_status: dict[str, str] = {}
         """By serial number, if not "In Sync"."""
         self.disconnected: set[str] = set()
         """Serial numbers of firewalls that are not connected."""
         self.predefined: bytes | None = None
-        """`<predefined>` of the content; None where it is not to be had."""
+        """`<predefined>` of the content; None if it is unavailable."""
         self.system: dict[str, str] = dict(SYSTEM)
         self.commits: list[Commit] = []
         """Oldest first."""
@@ -103,7 +103,7 @@ class State:
 
     @property
     def candidate(self) -> bytes:
-        """The candidate configuration: the running one, unless set. None takes it back."""
+        """The candidate configuration: the running one, unless set. None resets it."""
         return etree.tostring(self.candidate_root)
 
     @candidate.setter

@@ -57,7 +57,7 @@ def _answered(
         return source
     # Only those who want one of them wait for their libraries.
     from sync.sources.dns import DnsCache
-    from sync.sources.edl import EdlClient
+    from sync.sources.edl.client import EdlClient
     from sync.sources.enriched import AnsweredSource
     from sync.sources.panorama.connection import tls_context
     from sync.sources.trust import Trust

@@ -40,9 +40,9 @@ class Metrics:
         self._changes = self._counter(
             "changes", "Changes tried", "cluster", "kind", "action", "result"
         )
-        self._drift = self._counter("drift", "Changes of other hands put back", "cluster")
-        self._left = self._gauge("drift_left", "Changes of other hands left", "cluster")
-        self._objects = self._gauge("objects", "Objects that shall be there", "cluster")
+        self._drift = self._counter("drift", "Drift repaired", "cluster")
+        self._left = self._gauge("drift_left", "Drift left", "cluster")
+        self._objects = self._gauge("objects", "Objects of the desired state", "cluster")
         self._blocked = self._gauge("blocked", "1 while the guard blocks", "cluster", "guard")
         self._held = self._gauge("lease_held", "1 while we hold the lease", "cluster")
         self._resyncs = self._counter(

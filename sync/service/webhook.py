@@ -32,10 +32,10 @@ from sync.redaction import redact
 from sync.service.metrics import Metrics
 from sync.service.notices import STATES, Notice, NoticeKind
 from sync.sources import Memory
-from sync.sources.panorama.connection import pool
 from sync.transport.backoff import grown, jittered
 from sync.transport.deadline import WatchedPlainConnection, cut_after
 from sync.transport.failures import deepest, own_words, retry_after, silent
+from sync.transport.https import pool
 
 _SECONDS: Final = 10.0
 """How long one call takes at most, the answer included."""

@@ -1,4 +1,4 @@
-"""The files that the settings name: secrets are read here, and `config check` looks at all."""
+"""The files that the settings name: reads secrets, and checks all files for `config check`."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ _SHORTEST_KEY, _LONGEST_KEY = 24, 64  # bytes of a key that calls are signed wit
 
 
 def read_secret(file: Path) -> SecretStr:
-    """The text of a secret file without its last line break; `UsageError` if there is none."""
+    """Return the text of a secret file without its last line break; `UsageError` if unusable."""
     try:
         with file.open("rb") as stream:
             content = stream.read(_LONGEST_SECRET + 1)
@@ -42,28 +42,28 @@ def read_secret(file: Path) -> SecretStr:
 
 
 def store_password(store: Store) -> SecretStr | None:
-    """The password for `store.url`: from the environment, else from its file; None: not needed."""
+    """Return the password for `store.url`, from the environment or its file; None: not needed."""
     if store.password or not store.password_file:
         return store.password
     return read_secret(store.password_file)
 
 
 def api_key(source: Source) -> SecretStr | None:
-    """The API key of a Panorama, likewise; None: one is made for a user."""
+    """Return the API key of a Panorama, likewise; None: it is generated for a user."""
     if source.api_key or not source.api_key_file:
         return source.api_key
     return read_secret(source.api_key_file)
 
 
 def panorama_password(source: Source) -> SecretStr | None:
-    """The password of a Panorama's user, likewise."""
+    """Return the password of a Panorama's user, likewise."""
     if source.password or not source.password_file:
         return source.password
     return read_secret(source.password_file)
 
 
 def authority(source: Source) -> bytes | None:
-    """The authorities of a Panorama's certificate in PEM; None: the system's. `UsageError`."""
+    """Return the authorities of a Panorama's certificate in PEM; None: the system's."""
     if source.ca_file is None:
         return None
     try:
@@ -76,7 +76,7 @@ def authority(source: Source) -> bytes | None:
 
 
 def webhook(settings: Settings) -> str | None:
-    """The URL of the webhook as it is now; None: there is none. Raises `UsageError`."""
+    """Return the current URL of the webhook; None: there is none. Raises `UsageError`."""
     if settings.webhook:
         return settings.webhook.get_secret_value()
     if not settings.webhook_url_file:
@@ -88,7 +88,7 @@ def webhook(settings: Settings) -> str | None:
 
 
 def webhook_secret(settings: Settings) -> bytes | None:
-    """The key that calls are signed with, as it is now; None: they are not. Raises `UsageError`.
+    """Return the current key to sign calls with; None: unsigned. Raises `UsageError`.
 
     Its form is that of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec:
     `whsec_` and 24 to 64 bytes in base64.
@@ -111,7 +111,7 @@ def webhook_secret(settings: Settings) -> bytes | None:
 
 
 def webhook_authority(settings: Settings) -> bytes | None:
-    """The authorities of the webhook's certificate in PEM; None: the system's. `UsageError`."""
+    """Return the authorities of the webhook's certificate in PEM; None: the system's."""
     if settings.webhook_ca_file is None:
         return None
     try:
@@ -124,9 +124,9 @@ def webhook_authority(settings: Settings) -> bytes | None:
 
 
 def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
-    """Whether the named files can be used: problems that stop a command, and warnings.
+    """Check the named files; return problems that stop a command, and warnings.
 
-    Nothing is written; secrets are read and forgotten.
+    Writes nothing and keeps no secret.
     """
     problems: list[Problem] = []
     warnings: list[str] = []
@@ -141,10 +141,10 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
                 problems.append(Problem(("clusters", i, "kubeconfig"), text))
         if cluster.insecure_skip_tls_verify:
             warnings.append(
-                f"clusters[{i}].insecure_skip_tls_verify: whoever is between here and the cluster "
-                "can read its credentials and write in its place; give the kubeconfig its authority"
+                f"clusters[{i}].insecure_skip_tls_verify: anyone on the way to the cluster can "
+                "read its credentials and answer in its place; give the kubeconfig its authority"
             )
-        # The directory itself may still have to be made.
+        # The directory itself may not exist yet.
         path = cluster.path
         while path and not _exists(path):
             path = path.parent
@@ -197,7 +197,7 @@ def _check_source(i: int, source: Source, problems: list[Problem], warnings: lis
             problems.append(Problem(("sources", i, "ca_file"), str(error)))
     if not source.verify_tls:
         warnings.append(
-            f"sources[{i}].verify_tls: whoever is between here and Panorama can read its API "
+            f"sources[{i}].verify_tls: anyone on the way to Panorama can read its API "
             "key and answer in its place; name the authority of its certificate in ca_file"
         )
     for key, file in _secret_files(source):
@@ -208,7 +208,7 @@ def _check_source(i: int, source: Source, problems: list[Problem], warnings: lis
 
 
 def _secret_files(source: Source) -> list[tuple[str, Path]]:
-    """The files whose secrets are used: a key goes before a password."""
+    """The files whose secrets are used: a key takes precedence over a password."""
     if source.api_key_file and not source.api_key:
         return [("api_key_file", source.api_key_file)]
     if source.password_file and not (source.password or source.api_key):
@@ -229,7 +229,7 @@ def _writable_directory(path: Path) -> bool:
 
 
 def _writable_file(path: Path) -> bool:
-    """Whether a file can be written, which may still have to be made."""
+    """Whether a file can be written; it need not exist yet."""
     if _exists(path):
         return os.access(path, os.W_OK) and path.is_file()
     return _writable_directory(path.parent)

@@ -1,6 +1,6 @@
 """A first configuration as text, with comments that lead to the next decisions.
 
-What is commented out is right as it stands too, once its `#` is taken away.
+Its commented-out parts are valid too, once their `#` is removed.
 """
 
 import re
@@ -18,8 +18,8 @@ _SHOWN = 8  # networks of a zone
 class StartZone:
     """A zone as one device group sees it.
 
-    `networks` are the CIDRs that templates give it, empty where they are not known `because` of
-    something. `rules` is how many rules name it.
+    `networks` are the CIDRs that templates give it, empty if they are unknown `because` of
+    something. `rules` is the number of rules that name it.
     """
 
     name: str
@@ -42,20 +42,20 @@ def start(
     chosen: Mapping[str, Sequence[StartZone]],
     found: Sequence[StartDeviceGroup] = (),
 ) -> str:
-    """The text of a configuration that `sync.settings.load` reads without a problem.
+    """Return the text of a configuration that `sync.settings.load` accepts.
 
     `export` is the path of an exported configuration as the file names it; `chosen` are the
-    device groups that get a cluster each, with their zones; `found` is what else there is.
+    device groups that get a cluster each, with their zones; `found` are all that exist.
     """
     lines = [_HEAD.format(export=_scalar(export)), *_definitions(chosen), ""]
     return "\n".join([*lines, *_clusters(chosen, found)]) + "\n"
 
 
 _HEAD = """\
-# The configuration of zonebridge. Relative paths start from this file's directory. Every key is in
-# docs/configuration.md, and `zonebridge config check` says whether all is right.
+# The configuration of zonebridge. Paths are relative to this file's directory. Every key is in
+# docs/configuration.md, and `zonebridge config check` checks this file.
 
-# Marks what this installation owns: another one for each that shares a cluster with it.
+# Marks the objects of this installation: use another one for each that shares a cluster with it.
 instance: zonebridge
 
 # Panorama > Setup > Operations > Export named Panorama configuration snapshot
@@ -71,12 +71,12 @@ store:
 zones:
   # The pod label that names a pod's zone, where no definition below selects the pod.
   label: firewall.tigera.io/zone
-  # Flows between a zoned pod and one without a zone, where no rule speaks: pass or deny.
+  # Flows between a zoned pod and one without a zone, where no rule matches: pass or deny.
   unzoned_pods: pass
-  # Flows with an address outside pods that is in no zone, where no rule speaks: deny or pass.
+  # Flows with an address outside pods that is in no zone, where no rule matches: deny or pass.
   unknown_addresses: deny
 
-  # What zoned pods keep, whatever the rules say: put your cluster's addresses here.
+  # Flows that zoned pods may always have: put your cluster's addresses here.
   # essentials:
   #   # cluster DNS (with NodeLocal DNSCache its address too: cidrs: [169.254.20.10/32])
   #   - direction: egress
@@ -88,11 +88,11 @@ zones:
   #   # nodes, and pods with their node's network
   #   - {{direction: ingress, "on": all(), cidrs: [192.0.2.0/24]}}
 
-  # Zones by name; where two select one pod, the first. A definition may hold
+  # Zones by name; if two select one pod, the first has it. A definition may hold
   #   workloads: {{namespace_selector: team == 'shop'}}
-  #     its pods, whose label whoever creates them could choose; without it, those with the label
+  #     its pods, by labels of their namespaces; without it, those with the zone's label
   #   networks: [10.0.0.0/8]
-  #     its addresses outside pods, [] if there are none; without it, those that templates say"""
+  #     its addresses outside pods, [] if there are none; without it, those of the templates"""
 
 
 def _definitions(chosen: Mapping[str, Sequence[StartZone]]) -> Iterator[str]:
@@ -114,14 +114,14 @@ def _networks_known(zone: StartZone) -> str:
         more = len(zone.networks) - _SHOWN
         return f"derived: {shown}{f' and {more} more' if more > 0 else ''}"
     return (
-        f"networks not known: {zone.because}; give them, or [] if it is pods only (rules that name "
+        f"networks unknown: {zone.because}; give them, or [] if it has only pods (rules that name "
         f"it: {zone.rules})"
     )
 
 
 _CLUSTER = """\
   - name: {name}
-    kind: manifests               # one YAML file an object, in a directory
+    kind: manifests               # one YAML file for each object, in a directory
     path: {path}
     # kind: kubernetes            # written over its API, instead of these two
     # kubeconfig: kubeconfig      # without it: the cluster of zonebridge's own pod
@@ -130,7 +130,7 @@ _CLUSTER = """\
       - name: {group}
         tier: firewallpolicy
         order: 101
-        mode: staged              # enforced: in earnest"""
+        mode: staged              # enforced: policies take effect"""
 
 
 def _clusters(

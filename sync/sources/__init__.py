@@ -12,19 +12,19 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     def revision(self) -> str:
-        """A text that is another one if `read` may give something else; cheap to ask for.
+        """Return a text that changes whenever `read` may return something else; cheap to call.
 
-        `SourceError` if the source cannot tell.
+        `SourceError` if the source does not report it.
         """
 
     def read(self) -> Snapshot:
-        """One consistent view of it; `SourceError` if there is none to be had."""
+        """Return one consistent view of the source; `SourceError` if it is unavailable."""
 
 
 class Memory(Protocol):
-    """What a source was told earlier and may need again; it outlives the process.
+    """Earlier answers that a source may need again; they outlive the process.
 
-    A text of `kind` and `name` has one value, the last one remembered.
+    Each pair of `kind` and `name` has one value, the last one remembered.
     """
 
     def recall(self, kind: str, name: str) -> bytes | None: ...
@@ -33,7 +33,7 @@ class Memory(Protocol):
 
 
 class NoMemory:
-    """The memory of somebody who only looks: nothing was told, and nothing is kept."""
+    """The memory of a read-only command: it is empty, and keeps nothing."""
 
     def recall(self, kind: str, name: str) -> bytes | None:  # noqa: ARG002 - of a Memory
         return None

@@ -1,15 +1,14 @@
-"""FQDN objects by DNS: what each name stands for, by the resolvers of this machine.
+"""FQDN objects by DNS: the addresses of each name, by the resolvers of this machine.
 
-name  ->  A and AAAA, once the last answer ran out  ->  what it has, and had until a while ago
+name  ->  A and AAAA, once the last answer expires  ->  its current and its recent addresses
 
-Firewalls ask for themselves, other resolvers perhaps and at other times: these answers are ours.
+Firewalls resolve names themselves, perhaps by other resolvers and at other times: these answers are
+our own.
 """
 
-import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -22,6 +21,7 @@ import structlog
 
 from sync.net.addresses import AddressSet, address, network
 from sync.sources import Memory
+from sync.sources.answer_cache import AnswerCache
 from sync.transport.stopping import Stopping
 
 NEVER: Final = AddressSet.union(
@@ -37,10 +37,10 @@ NEVER: Final = AddressSet.union(
         "ff00::/8",
     )
 )
-"""What no answer of DNS can open: a name has no server there, whoever answers for it.
+"""Networks that no answer of DNS can open: no name has a server there.
 
 "This network", loopback, link-local (where clouds tell credentials), multicast, reserved and
-broadcast, and IPv4 written as IPv6. Private networks are not in it: names of one's own are there.
+broadcast, and IPv4 written as IPv6. Private networks are not in it: internal names resolve to them.
 """
 
 _KIND: Final = "name"
@@ -55,18 +55,21 @@ _MOST_GONE: Final = 1000
 _SHOWN: Final = 5  # names in a line of the log
 
 _LABEL: Final = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
-# What ends with a number is an address (RFC 3696, section 2).
+# A name that ends with a number is an address (RFC 3696, section 2).
 _HOST_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\.$){_LABEL}\.")
 
 _Question = tuple[str, str]
 """A name, absolute and in lower case, and `A` or `AAAA`."""
+_Reply = tuple[frozenset[str] | None, float]
+"""The addresses of an answer, None for a failed lookup, and their TTL."""
+_FAILED: Final[_Reply] = (None, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What was answered: the addresses of the last answer, and when it runs out (Unix time).
+    """The addresses of the last answer, and when it expires (Unix time).
 
-    `gone` are those of earlier answers, and when the last answer that had each of them ran out.
+    `gone` are those of earlier answers, and when the last answer with each of them expired.
     """
 
     current: frozenset[str]
@@ -74,35 +77,35 @@ class _Answer:
     gone: Mapping[str, float] = field(default_factory=dict)
 
     def addresses(self, oldest: float) -> AddressSet:
-        """What counts: the last answer, and what ran out after `oldest`."""
+        """The addresses that count: of the last answer, and those that expired after `oldest`."""
         late = (each for each, end in self.gone.items() if end > oldest)
         return AddressSet.union(map(network, (*self.current, *late))) - NEVER
 
     def followed_by(self, current: frozenset[str], until: float, oldest: float) -> "_Answer":
-        """The next answer, in which what ran out by `oldest` is forgotten."""
+        """The next answer; addresses that expired by `oldest` are forgotten."""
         gone = {**self.gone, **dict.fromkeys(self.current, self.until)}
         late = [(end, each) for each, end in gone.items() if each not in current and end > oldest]
-        # Of a name that turns with each answer the newest are enough.
+        # Of a name whose addresses rotate with each answer, the newest are enough.
         return _Answer(current, until, {each: end for end, each in sorted(late)[-_MOST_GONE:]})
 
 
 @dataclass(slots=True)
-class _Asked:
+class _QuestionState:
     """A question: its answer, None if there was none yet, and when it was asked and is due."""
 
     answer: _Answer | None
     remembered: _Answer | None
-    at: float = 0.0
-    due: float = 0.0
+    asked_at: float = 0.0
+    due_at: float = 0.0
     failed: bool = False
 
 
 class DnsCache:
     """The answers of DNS to the names of one source; for one thread.
 
-    An answer holds for its TTL, of at least 5 seconds and at most an hour. Where a lookup fails
-    the last one stays without an end. That there is no such name, or no address, is an answer.
-    What an answer has no more stays for `grace` after the last one that had it ran out.
+    An answer is valid for its TTL, of at least 5 seconds and at most an hour. While lookups fail,
+    the last one stays valid. No such name, and no address, are answers too. An address that the
+    next answer lacks is kept for `grace` after the last answer with it expired.
     """
 
     def __init__(
@@ -123,104 +126,86 @@ class DnsCache:
         self._memory = memory
         self._grace = grace.total_seconds()
         self._resolver = resolver
-        self._now = now
-        self.answer_seconds, self.round_seconds = answer_seconds, round_seconds
-        self._stopping = stopping or Stopping()
-        self._asked: dict[_Question, _Asked] = {}
-        self._last_round, self._next_change = 0.0, 0.0
+        self.answer_seconds = answer_seconds
+        self._cache = AnswerCache(
+            self._recalled,
+            at_once=_AT_ONCE,
+            round_seconds=round_seconds,
+            least_seconds=answer_seconds / 2,
+            now=now,
+            stopping=stopping or Stopping(),
+        )
 
     def due(self) -> bool:
-        """Whether `answers` may say something else by now."""
-        # A clock that was set back says nothing of what is due.
-        return not self._last_round <= self._now() < self._next_change
+        """Whether `answers` may differ by now."""
+        return self._cache.due()
 
     def answers(self, texts: Collection[str]) -> dict[str, AddressSet]:
-        """What names stand for, by the text that was given, after asking for those that are due.
+        """Return the addresses of names, by the text that was given, after asking for those due.
 
         One that is no name of DNS, or was never answered, is not in it.
         """
         names = {text: name for text in texts if (name := absolute(text))}
-        questions = [(name, family) for name in sorted({*names.values()}) for family in _FAMILIES]
-        self._asked = {each: self._asked.get(each) or self._recalled(each) for each in questions}
-        self._ask()
-        self._last_round = self._now()
-        oldest = self._last_round - self._grace
-        self._next_change = min(
-            (self._change(asked, oldest) for asked in self._asked.values()), default=math.inf
-        )
+        self._ask([(name, family) for name in sorted({*names.values()}) for family in _FAMILIES])
+        oldest = self._cache.end_round(self._next_change) - self._grace
         found = {}
         for text, name in names.items():
-            answers = [self._asked[name, family].answer for family in _FAMILIES]
+            answers = [self._cache.entries[name, family].answer for family in _FAMILIES]
             if any(answers):
                 found[text] = AddressSet.union(each.addresses(oldest) for each in answers if each)
         return found
 
-    def _change(self, asked: _Asked, oldest: float) -> float:
+    def _next_change(self, state: _QuestionState, now: float) -> float:
         """When a question is due, or an address of its answers to be forgotten."""
-        gone = asked.answer.gone.values() if asked.answer else ()
-        return min([asked.due, *(end + self._grace for end in gone if end > oldest)])
+        gone = state.answer.gone.values() if state.answer else ()
+        forgotten = [end + self._grace for end in gone if end > now - self._grace]
+        return min([state.due_at, *forgotten])
 
-    # --- asking -----------------------------------------------------------------------------------
-
-    def _ask(self) -> None:
-        now = self._now()
-        due = [each for each, asked in self._asked.items() if not asked.at <= now < asked.due]
+    def _ask(self, questions: Collection[_Question]) -> None:
+        due = self._cache.keep(questions)
         if not due:
             return
-        # Names that nobody answers for take a round's time: others have their turn all the same.
-        due.sort(key=lambda each: self._asked[each].due)
+        try:
+            resolver = self._resolver()
+        except dns.exception.DNSException:
+            resolver = None  # none is configured
+
+        def ask(question: _Question, seconds: float) -> _Reply:
+            seconds = min(self.answer_seconds, seconds)
+            return _FAILED if resolver is None else _reply(resolver, question, seconds)
+
         failing = {
             question[0].rstrip(".")
-            for question, reply in zip(due, self._replies(due), strict=True)
+            for question, reply in self._cache.replies(due, ask)
             if self._note(question, reply)
         }
         if failing:
             shown = sorted(failing)[:_SHOWN]
             structlog.get_logger().warning(
-                "DNS does not answer; what it said last stays",
+                "DNS lookups fail; the last answers stay valid",
                 names=", ".join(shown),
                 more=len(failing) - len(shown),
             )
 
-    def _replies(self, due: Sequence[_Question]) -> list["_Reply"]:
-        try:
-            resolver = self._resolver()
-        except dns.exception.DNSException:
-            return [_FAILED] * len(due)  # no resolver is configured
-        deadline = time.monotonic() + self.round_seconds
-
-        def reply(question: _Question) -> _Reply:
-            seconds = min(self.answer_seconds, deadline - time.monotonic())
-            # With little time left a lookup would fail for no reason of its own.
-            enough = seconds > self.answer_seconds / 2 and not self._stopping.is_set()
-            return _reply(resolver, question, seconds) if enough else None
-
-        with ThreadPoolExecutor(_AT_ONCE, "names") as pool:
-            return list(pool.map(reply, due))
-
-    def _note(self, question: _Question, reply: "_Reply") -> bool:
-        """Keep what came of a question; whether it fails now and did not before."""
-        if reply is None:
-            return False  # nobody came to ask it: the next round does
-        asked = self._asked[question]
-        asked.at = now = self._now()
+    def _note(self, question: _Question, reply: _Reply) -> bool:
+        """Take over a reply; whether the question fails now and did not before."""
+        state = self._cache.entries[question]
+        state.asked_at = now = self._cache.now()
         current, ttl = reply
         if current is None:
-            failed_before, asked.failed = asked.failed, True
-            asked.due = now + _AFTER_FAILURE
+            failed_before, state.failed = state.failed, True
+            state.due_at = now + _AFTER_FAILURE
             return not failed_before
-        asked.failed = False
-        asked.due = now + min(max(ttl, _SHORTEST_TTL), _LONGEST_TTL)
-        before = asked.answer or _Answer(current, asked.due)
-        asked.answer = before.followed_by(current, asked.due, now - self._grace)
-        self._remember(question, asked)
+        state.failed = False
+        state.due_at = now + min(max(ttl, _SHORTEST_TTL), _LONGEST_TTL)
+        before = state.answer or _Answer(current, state.due_at)
+        state.answer = before.followed_by(current, state.due_at, now - self._grace)
+        self._remember(question, state)
         return False
 
-    # --- remembering ------------------------------------------------------------------------------
-
-    def _remember(self, question: _Question, asked: _Asked) -> None:
-        """Remember an answer, unless it is the one remembered and as good as new."""
-        answer, before = asked.answer, asked.remembered
+    def _remember(self, question: _Question, state: _QuestionState) -> None:
+        """Remember an answer, unless the remembered one is the same and nearly as recent."""
+        answer, before = state.answer, state.remembered
         assert answer is not None, "only answers are remembered"
         if (
             before is None
@@ -233,17 +218,13 @@ class DnsCache:
                 "gone": dict(answer.gone),
             }
             self._memory.remember(_KIND, " ".join(question), orjson.dumps(document))
-            asked.remembered = answer
+            state.remembered = answer
 
-    def _recalled(self, question: _Question) -> _Asked:
-        kept = self._memory.recall(_KIND, " ".join(question))
-        answer = None if kept is None else _read(kept, self._now() + _LONGEST_TTL)
-        return _Asked(answer, answer)
-
-
-_Reply = tuple[frozenset[str] | None, float] | None
-"""The addresses of an answer, None for a failed lookup, and their TTL; None: was not asked."""
-_FAILED: Final = (None, 0.0)
+    def _recalled(self, question: _Question) -> _QuestionState:
+        document = self._memory.recall(_KIND, " ".join(question))
+        latest = self._cache.now() + _LONGEST_TTL
+        answer = None if document is None else _read(document, latest)
+        return _QuestionState(answer, answer)
 
 
 def _reply(resolver: dns.resolver.Resolver, question: _Question, seconds: float) -> _Reply:
@@ -262,7 +243,7 @@ def _reply(resolver: dns.resolver.Resolver, question: _Question, seconds: float)
 
 
 def absolute(text: str) -> str:
-    """A name as it is asked for, absolute and in lower case; empty if it is no host's name."""
+    """Return a name as it is looked up, absolute, in lower case; empty if it is no host's name."""
     try:
         name = dns.name.from_text(text.strip()).canonicalize().to_text()
     except (dns.exception.DNSException, UnicodeError):
@@ -270,12 +251,12 @@ def absolute(text: str) -> str:
     return name if _HOST_NAME.fullmatch(name) else ""
 
 
-def _read(kept: bytes, latest: float) -> _Answer | None:
-    """A remembered answer; None if it is none of ours, or of a time that is still to come."""
+def _read(document: bytes, latest: float) -> _Answer | None:
+    """A remembered answer; None if it cannot be read, or expires after `latest`."""
     try:
-        document = orjson.loads(kept)
-        current, gone = document["current"], dict(document["gone"])
-        ends = [float(document["until"]), *map(float, gone.values())]
+        answer = orjson.loads(document)
+        current, gone = answer["current"], dict(answer["gone"])
+        ends = [float(answer["until"]), *map(float, gone.values())]
         for each in (*current, *gone):
             address(each)
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,6 +1,6 @@
-"""A source with what its configuration only names: the answers of DNS, and lists from their URLs.
+"""A source with the answers of DNS and the external lists that its configuration names.
 
-the inner source, if its revision moved  ->  names and lists that are due  ->  one snapshot
+the inner source, if its revision changed  ->  names and lists that are due  ->  one snapshot
 """
 
 from collections.abc import Collection
@@ -13,11 +13,11 @@ from sync.firewall.effective import effective
 from sync.firewall.objects import Address, ExternalList, Objects
 from sync.sources import Source
 from sync.sources.dns import DnsCache
-from sync.sources.edl import EdlClient
+from sync.sources.edl.client import EdlClient
 
 
 class AnsweredSource:
-    """A source around a source; for one thread. `names` or `lists` None: not asked for."""
+    """A source around a source; for one thread. `names` or `lists` None: not wanted."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class AnsweredSource:
         lists: EdlClient | None,
         device_groups: Collection[str],
     ) -> None:
-        """`device_groups` are those that clusters stand for: what others see is not asked for."""
+        """`device_groups` are those of the clusters; names and lists of others are ignored."""
         self.name = inner.name
         self._inner = inner
         self._names, self._lists = names, lists
@@ -39,13 +39,13 @@ class AnsweredSource:
         self._rounds = 0
 
     def revision(self) -> str:
-        """That of the inner source, and how many rounds of questions there were or are due."""
+        """The inner source's, and the number of rounds of questions that were made or are due."""
         self._told = self._inner.revision()
         return f"{self._told} {self._rounds + self._due()}"
 
     def read(self) -> Snapshot:
-        """The inner source's, read anew if its revision moved, with answers as of now."""
-        # One call for both where this read is what a revision led to.
+        """The inner source's snapshot, read again if its revision changed, with current answers."""
+        # `revision` has usually just been called: no second call for this read.
         revision, self._told = self._told or self._inner.revision(), None
         if self._snapshot is None or revision != self._revision:
             self._snapshot = self._inner.read()
@@ -59,17 +59,17 @@ class AnsweredSource:
                 lists=self._lists.answers(self._wanted) if self._lists else {},
             )
         except StoreError as error:
-            # What was said last is not to be had, and without it more would vanish than did.
+            # Without the last answers more addresses would vanish than did.
             raise SourceError(f"source {self.name}: {error}") from error
 
     def _due(self) -> bool:
         return any(each.due() for each in (self._names, self._lists) if each)
 
     def _look(self, configuration: Configuration) -> None:
-        """Note what the device groups see that has to be asked for."""
+        """Note the names and lists that the device groups see."""
         seen: list[Objects] = []
         for name in self._device_groups:
-            # A device group that is not to be had is an error of its clusters alone.
+            # A missing device group is an error only of its clusters.
             with suppress(SourceError):
                 seen.append(effective(configuration, name).objects)
         self._fqdns = frozenset(

@@ -1,10 +1,10 @@
-"""The last good snapshot of a source, kept for a service that starts while the source is down.
+"""The last known good snapshot of a source, for a service that starts while the source is down.
 
-It is written for the program that reads it: with another version, or another layout, it counts as
-none. Of what could hold a secret nothing is written that nobody needs to bring a cluster to it:
+Only the version that wrote it reads it: one of another version, or of another layout, is ignored.
+Fields that could hold a secret and that no cluster needs are not written:
 the URLs of external dynamic lists (they may carry a password or a token) become numbers, the
-descriptions of rules and the comments of tags are left out. A snapshot has no passwords and no
-keys otherwise: the reading passes over the parts of a document that hold them.
+descriptions of rules and the comments of tags are left out. A snapshot has no other passwords or
+keys: the parser skips the parts of a document that hold them.
 """
 
 import hashlib
@@ -23,23 +23,23 @@ _KIND, _NAME = "snapshot", "last good"
 
 
 def keep(memory: Memory, snapshot: Snapshot, time: float) -> None:
-    """Remember what a source gave at a Unix time; raises what the memory raises."""
+    """Remember the snapshot of a source at a Unix time; raises what the memory raises."""
     kept = (time, _without_secrets(snapshot))
     memory.remember(_KIND, _NAME, _tag() + _adapter().dump_json(kept))
 
 
 def kept(memory: Memory) -> tuple[float, Snapshot] | None:
-    """What was kept last, with its time; None if nothing was that this version can read."""
+    """Return the last kept snapshot with its time; None if this version can read none."""
     return understood(recalled(memory))
 
 
 def recalled(memory: Memory) -> bytes | None:
-    """What was kept last as it was kept, to see whether it is another one."""
+    """Return the last kept snapshot as bytes, to see whether it changed."""
     return memory.recall(_KIND, _NAME)
 
 
 def understood(found: bytes | None) -> tuple[float, Snapshot] | None:
-    """What was `recalled`; None if it is nothing that this version can read."""
+    """Parse the `recalled` bytes; None if this version cannot read them."""
     if found is None or not found.startswith(_tag()):
         return None
     try:
@@ -50,14 +50,14 @@ def understood(found: bytes | None) -> tuple[float, Snapshot] | None:
 
 @cache
 def _adapter() -> TypeAdapter[tuple[float, Snapshot]]:
-    # What an object is, its fields alone tell: none may be unknown. Where several kinds fit,
-    # pydantic takes the first one of the union, so the one with the fewest fields stands there.
+    # Only its fields identify the kind of an object: none may be unknown. If several kinds fit,
+    # pydantic takes the first one of the union, so the one with the fewest fields comes first.
     return TypeAdapter(tuple[float, Snapshot], config=ConfigDict(extra="forbid"))
 
 
 @cache
 def _tag() -> bytes:
-    """One line: who wrote what follows, and a digest of how it is laid out."""
+    """One line: the version that wrote the rest, and a digest of its layout."""
     layout = orjson.dumps(_adapter().json_schema(), option=orjson.OPT_SORT_KEYS)
     return f"{__version__} {hashlib.sha256(layout).hexdigest()}\n".encode()
 
@@ -67,7 +67,7 @@ def _without_secrets(snapshot: Snapshot) -> Snapshot:
     groups = configuration.device_groups
     scopes = [configuration.shared, *(group.scope for group in groups.values())]
     urls = {*snapshot.lists, *(url for scope in scopes for url in _urls(scope))}
-    # Predefined lists stand there by name, and their names hold none of these.
+    # Predefined lists are there by name, and their names have none of these characters.
     secret = sorted(url for url in urls if set(url) & set("/.:@?"))
     hidden = {url: f"hidden:{number}" for number, url in enumerate(secret, 1)}
     return replace(

@@ -1,4 +1,4 @@
-"""What a source's host is verified by, as the file of its authorities changes."""
+"""The TLS context that verifies a source's host, as the file of its authorities changes."""
 
 import ssl
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from sync.errors import UsageError
 
 
 class Trust:
-    """Gives the context of now: made anew once the file holds something else. Any thread may ask.
+    """Returns the current context, made again once the file has changed. Any thread may call it.
 
-    `file` is None for the system's authorities, whose file is looked at where there is one. A file
-    that is gone changes nothing, and one that holds no authority only the log: it may be half
-    written. `make` raises `UsageError`, here too where it does at the start.
+    `file` is None for the system's authorities, whose file is checked if there is one. A file
+    that is gone changes nothing, and one without an authority is only logged: it may be half
+    written. `make` raises `UsageError`; an error of the first call is raised here.
     """
 
     def __init__(self, source: str, file: Path | None, make: Callable[[], ssl.SSLContext]) -> None:
@@ -25,7 +25,7 @@ class Trust:
         self._log = structlog.get_logger().bind(source=source)
         self._looking = Lock()
         self._warned = ""
-        # Before it is read: whatever is written from now on is a change.
+        # Before it is read: each write from now on is a change.
         self._known = self._state()
         self._context = make()
 
@@ -42,11 +42,11 @@ class Trust:
                 self._warned = str(error)
             else:
                 self._known, self._warned = found, ""
-                self._log.info("authorities read anew")
+                self._log.info("authorities read again")
             return self._context
 
     def _state(self) -> tuple[int, int, int, int] | None:
-        """What changes whenever a file does, links on the way to it included; None: not there."""
+        """A value that changes whenever the file does, or a link to it; None: it does not exist."""
         try:
             status = self._file.stat() if self._file else None
         except OSError:

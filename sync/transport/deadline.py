@@ -1,6 +1,6 @@
 """One deadline over a whole call: looking for the host, the request, and each byte of the answer.
 
-A read's own time limit begins again with each byte that trickles, of a head as of a chunk's length
+A read's own time limit restarts with each byte that trickles, of a head as of a chunk's length
 or a trailer. So another thread cuts the connection when the call's time is up, or when the process
 is asked to end. Only the look-up of a name is out of its reach: the system's resolver bounds that.
 """
@@ -38,7 +38,7 @@ class Call:
                 self._shut()
 
     def fileno(self) -> int:
-        """The descriptor of the connection, for another call that continues with it."""
+        """The descriptor of what is heard, for another call that continues with it."""
         assert self._heard is not None
         return self._heard.fileno()
 
@@ -132,8 +132,8 @@ def _hear(connection: Any) -> None:
         call.hear(connection)
 
 
-class WatchedConnection(HTTPSConnection):
-    """A connection that `cut_after` can cut."""
+class WatchedPlainConnection(HTTPConnection):
+    """A connection without TLS that is cut when its `cut_after` ends."""
 
     def _new_conn(self) -> socket:
         # Now: a proxy or a handshake may be what trickles.
@@ -146,14 +146,5 @@ class WatchedConnection(HTTPSConnection):
         super().request(*arguments, **options)
 
 
-class WatchedPlainConnection(HTTPConnection):
-    """The same without TLS."""
-
-    def _new_conn(self) -> socket:
-        found = super()._new_conn()
-        _hear(found)
-        return found
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        _hear(self.sock)
-        super().request(*arguments, **options)
+class WatchedConnection(WatchedPlainConnection, HTTPSConnection):
+    """The same with TLS."""

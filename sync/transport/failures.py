@@ -1,6 +1,7 @@
 """Why a call failed, in the words of the network and of servers."""
 
 import math
+import ssl
 from http.client import HTTPException
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -16,6 +17,13 @@ def deepest(error: BaseException) -> BaseException:
             found = each
         each = each.__cause__ or each.__context__
     return found
+
+
+def certificate_refusal(reason: BaseException) -> str:
+    """Return why a server's certificate is refused; empty if `reason` is another error."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return reason.verify_message.rstrip(".")
+    return ""
 
 
 def own_words(reason: BaseException) -> str:

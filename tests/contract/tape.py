@@ -12,7 +12,6 @@ from vcr.errors import CannotOverwriteExistingCassetteException
 from vcr.patch import PATCHER_NAMES
 from vcr.stubs.urllib3_stubs import VCRRequestsHTTPSConnection
 
-from sync.sources.panorama import connection
 from sync.transport.deadline import WatchedConnection
 from tests.contract.hiding import hidden_request, hidden_response
 from tests.contract.scan import found_in
@@ -51,7 +50,7 @@ _vcr: Final = vcr.VCR(
     before_record_response=hidden_response,
     serializer="sorted",
     record_on_exception=False,
-    custom_patches=((connection, "WatchedConnection", _Connection),),
+    custom_patches=((https, "WatchedConnection", _Connection),),
     # Its patches of urllib3 would put its own connection in the place of ours.
     skip_patchers=PATCHER_NAMES,
 )

@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from sync.sources.panorama.client import ApiKey
-from sync.sources.panorama.connection import PanoramaError, RefusedError
+from sync.sources.panorama.response import PanoramaError, RefusedError
 from tests.contract.conversation import SYSTEM, Conversation
 
 SHARED = "/config/shared"

@@ -72,7 +72,7 @@ PROBLEMS = set(
     """\
 instanse: unknown key; did you mean instance?
 clusters[0].device_group: unknown key; did you mean device_groups?
-audit.archive: audit records are kept for ever by this version; remove the key
+audit.archive: this version keeps audit records permanently; remove the key
 edl: must be skip or fetch
 clusters[0].device_groups: is missing; add it
 clusters[1].device_groups[0].mode: is missing; add it
@@ -113,7 +113,7 @@ def test_all_problems_come_at_once_each_with_its_place(place: Installation) -> N
         ("ZONEBRIDGE_STORE__URL", "mysql://h/d", "must be sqlite:///FILE or postgresql+psycopg://"),
         ("ZONEBRIDGE_STORE__URL", "postgresql+psycopg://u:hunter2@h/d", "holds a password"),
         ("ZONEBRIDGE_CLUSTERS__1__PATH", "eu", "is already used by an earlier one"),
-        ("ZONEBRIDGE_WEB__AUTH", "token", "there is no dashboard in this version yet"),
+        ("ZONEBRIDGE_WEB__AUTH", "token", "this version has no dashboard yet"),
         ("ZONEBRIDGE_CLUSTERS__0__NAME", "a\nb", "holds a control character"),
     ],
 )

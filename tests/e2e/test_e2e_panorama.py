@@ -353,7 +353,7 @@ def test_check_says_where_it_is_and_warns_of_what_is_unsafe(
     [source] = done.json["sources"]
     assert source == {"name": "main", "kind": "panorama", "path": None, "hosts": ["127.0.0.1"]}
     verify, rights = done.json["warnings"]
-    assert verify.startswith("sources[0].verify_tls: whoever is between here and Panorama")
+    assert verify.startswith("sources[0].verify_tls: anyone on the way to Panorama")
     assert rights.startswith("sources[0].api_key_file: every user of this machine can read")
     assert "InsecureRequestWarning" not in done.err
     synced = place.done("sync")

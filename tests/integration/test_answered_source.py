@@ -17,7 +17,7 @@ from sync.net.addresses import AddressSet, network
 from sync.service.sources import PolledSource
 from sync.settings import load
 from sync.sources.dns import DnsCache
-from sync.sources.edl import EdlClient
+from sync.sources.edl.client import EdlClient
 from sync.sources.enriched import AnsweredSource
 from sync.sources.export import ExportSource
 from tests.memory import HeldMemory

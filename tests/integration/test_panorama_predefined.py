@@ -148,7 +148,7 @@ def test_where_it_is_not_to_be_had_it_is_warned_of_once_a_version(
         panorama.system["app-version"] = "8921-9270"
         source.read()
     assert [each["event"] for each in logged] == [
-        "App-IDs are those read before, else those of a bundled table"
+        "App-IDs unavailable; using the last known ones, else the bundled table"
     ] * 2
     assert "shows nothing at /config/predefined/application" in logged[0]["error"]
     # A role may be mended.

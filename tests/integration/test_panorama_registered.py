@@ -323,7 +323,7 @@ def test_what_a_firewall_told_last_counts_for_a_while(
                 assert found.because[0] == (
                     "firewall 001 does not tell (001 not connected); what it told last counts"
                 )
-        assert sum("what was told last counts" in each["event"] for each in logged) == 1
+        assert sum("registered addresses unavailable" in each["event"] for each in logged) == 1
     clock.sleep(HALF_AN_HOUR)
     for each in (first, source()):
         read = each.read()
@@ -535,7 +535,7 @@ def test_whoever_does_not_tell_is_warned_of_once(
             assert read.not_pushed == {}
             assert held(read) == ["10.1.0.1/32"]
             clock.sleep(30)
-    about = "it does not tell which firewalls have what it runs"
+    about = "push status of firewalls unavailable"
     assert [each["event"] for each in logged if "App-ID" not in each["event"]] == [about]
     panorama.recover()
     assert source.read().not_pushed == {"eu": ("001",)}

@@ -617,7 +617,7 @@ def test_without_versions_and_jobs_nothing_is_read(
     panorama.audit_shape = "unsupported"
     panorama.jobs.clear()
     said = failure_of(source.read)
-    assert "tells neither of configuration versions nor of commit jobs" in said
+    assert "reports neither configuration versions nor commit jobs" in said
     assert not any(reads()(each) for each in panorama.requests)
 
 

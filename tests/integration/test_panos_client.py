@@ -22,7 +22,8 @@ from structlog.testing import capture_logs
 from sync.errors import SourceError, UsageError
 from sync.sources.panorama import connection
 from sync.sources.panorama.client import ApiKey, PanoramaHost
-from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, PanoramaError, tls_context
+from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
+from sync.sources.panorama.response import PanoramaError
 from sync.sources.trust import Trust
 from sync.transport.failures import own_words
 from tests.object_tree import Verified
@@ -462,7 +463,7 @@ def test_a_panorama_that_starts_is_told_as_that(
     panorama: Panorama, client: Client, page: bytes, status: int
 ) -> None:
     panorama.fail(every, Body(page, status, HTML), times=None)
-    assert "is not ready yet: it says that it starts" in str(error_of(lambda: client.dns))
+    assert "is not ready yet: it is starting" in str(error_of(lambda: client.dns))
 
 
 @pytest.mark.parametrize(
@@ -505,8 +506,8 @@ def test_the_wait_grows_and_is_what_is_asked_for(panorama: Panorama, client: Cli
         (HttpStatus(404), "HTTP 404"),
         (HttpStatus(403), "HTTP 403"),
         (HttpStatus(401), "renew the API key"),
-        (Redirect("https://panorama.invalid/api/"), "elsewhere (HTTP 302)"),
-        (Redirect("/api/", 307), "elsewhere (HTTP 307)"),
+        (Redirect("https://panorama.invalid/api/"), "redirects its callers (HTTP 302)"),
+        (Redirect("/api/", 307), "redirects its callers (HTTP 307)"),
         (Body(b"<html/>"), "answers with <html>"),
         (Body(b"<config/>"), "answers with <config>"),
         (Body(b"<response/>"), "status ''"),
@@ -516,8 +517,8 @@ def test_the_wait_grows_and_is_what_is_asked_for(panorama: Panorama, client: Cli
         (ApiError("Bad xpath", 6, status=400), "code 6: Bad xpath"),
         (ApiError("not allowed on a passive device", 15), "passive device"),
         (ApiError("x " * 100_000, 12), "x x x…"),
-        (EmptyResult(), "answers with nothing"),
-        (Body(b"<response status='success'/>"), "answers with nothing"),
+        (EmptyResult(), "answers with an empty result"),
+        (Body(b"<response status='success'/>"), "answers with an empty result"),
     ],
     ids=repr,
 )

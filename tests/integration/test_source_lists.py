@@ -13,8 +13,7 @@ from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
 from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.sources import Memory
-from sync.sources import edl as lists
-from sync.sources.edl import EdlClient
+from sync.sources.edl.client import EdlClient
 from sync.sources.panorama.connection import tls_context
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
@@ -364,29 +363,12 @@ def test_a_read_that_ends_before_its_call_does_is_told_as_what_takes_too_long(
     clock: Clock, server: ListServer, trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both have the same time; the call's own end is late on a machine that is busy.
-    monkeypatch.setattr(lists, "cut_after", lambda seconds, stop: cut_after(seconds + 600, stop))
+    monkeypatch.setattr(
+        "sync.sources.edl.fetch.cut_after", lambda seconds, stop: cut_after(seconds + 600, stop)
+    )
     server.pages["/list.txt"] = faulty(Silence(600))
     found = Reader(server, clock, trusted, seconds=0.5).read()
     assert found == Estimate.unknown("could not be fetched (it takes too long)")
-
-
-def test_who_had_no_time_left_is_fetched_in_the_next_round(
-    clock: Clock, server: ListServer, trusted: ssl.SSLContext
-) -> None:
-    slow = [edl(server.url(f"/slow-{number}")) for number in range(8)]
-    for number in range(8):
-        server.pages[f"/slow-{number}"] = faulty(Silence(30))
-    server.pages["/list.txt"] = b"10.0.0.1"
-    reader = Reader(server, clock, trusted, seconds=0.5)
-    last = edl(server.url())
-    first = reader.lists.answers([*slow, last])
-    assert first[last.url] == Estimate.unknown("was not fetched yet")
-    assert reader.lists.due()
-    # Time enough now, however slow the machine is.
-    reader.lists.round_seconds = 120
-    for number in range(8):
-        server.pages[f"/slow-{number}"] = b"10.0.0.2"
-    assert reader.lists.answers([*slow, last])[last.url] == Estimate.exactly(holding("10.0.0.1"))
 
 
 def test_a_list_with_a_line_that_cannot_be_read_is_open_beside_what_is_sure(

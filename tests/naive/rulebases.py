@@ -16,7 +16,7 @@ from random import Random
 from typing import Literal
 
 from sync.calico.names import label_value
-from sync.firewall import zone_networks as networks
+from sync.firewall import zone_networks
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.firewall.effective import EffectiveDeviceGroup, as_known, effective
@@ -526,12 +526,12 @@ def _routed(
     return replace(zones, definitions=definitions), derived
 
 
-def derived_for(case: Case, group: Group) -> networks.Derived:
+def derived_for(case: Case, group: Group) -> zone_networks.Derived:
     """What is translated and proven of the templates of a case's device group."""
     if group.derived.routers is not None:
-        return networks.derived(case.configuration, group.name)
+        return zone_networks.derived(case.configuration, group.name)
     zones = group.derived.zones
-    return networks.Derived(
+    return zone_networks.Derived(
         zones,
         group.derived.all_networks(),
         {zone: "a test says so" for zone in zones if zone not in group.derived.networks},
@@ -571,7 +571,7 @@ def _pods(random: Random, zones: ZoneOptions, names: Sequence[str] = ZONES) -> l
 
 def _templates(configuration: Configuration, device_group: str, *, some: bool) -> Derived:
     """What its templates say; where no zone is named, `some` makes up a few."""
-    found = networks.derived(configuration, device_group)
+    found = zone_networks.derived(configuration, device_group)
     invented = some and not (found.zones or zone_names(configuration, device_group))
     return Derived(
         ZONES[:3] if invented else found.zones,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sync.firewall.estimate import Estimate
 from sync.net.addresses import AddressSet, network
-from sync.sources.edl import ContentError, entries
+from sync.sources.edl.parse import ContentError, entries
 
 _LINES = st.lists(
     st.one_of(

@@ -6,8 +6,7 @@ from typing import TypeVar
 
 from lxml.etree import _Element
 
-from sync.firewall import addressing
-from sync.firewall import tag_filter as tagfilter
+from sync.firewall import addressing, tag_filter
 from sync.firewall.objects import (
     Address,
     AddressGroup,
@@ -156,17 +155,17 @@ def _address_group(name: str, entry: _Element, remarks: Remarks) -> AddressGroup
     kinds = [kind for kind in ("static", "dynamic") if kind in fields.found]
     if len(kinds) + bool(fields.direct) != 1:
         fields.fail(entry, "has members in more than one place" if kinds else "has no members")
-    tag_filter = None
+    members_by_tag = None
     if "dynamic" in fields.found:
         dynamic = Fields(fields.found["dynamic"], known("filter"), remarks)
         written = dynamic.text("filter")
         fields.problem = fields.problem or dynamic.problem
         try:
-            tag_filter = tagfilter.parse(written)
+            members_by_tag = tag_filter.parse(written)
         except ValueError as error:
             fields.fail(fields.found["dynamic"], f"has a filter that cannot be read: {error}")
     listed = fields.list_of("static")
-    return AddressGroup(name, listed, tag_filter, tags, fields.problem)
+    return AddressGroup(name, listed, members_by_tag, tags, fields.problem)
 
 
 _PROTOCOLS = ("tcp", "udp")

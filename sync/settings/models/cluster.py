@@ -42,12 +42,12 @@ class Guard(Section):
     max_grow_factor: Annotated[Whole, Field(ge=1)] = 10
     """How many times its size a set may become."""
     min_existing: Count = 10
-    """Below this many objects (or addresses of a set) the three limits above do not judge."""
+    """Below this many objects (or addresses of a set) the three limits above do not apply."""
     min_prefix_length: PrefixLengths = Field(default_factory=PrefixLengths)
     """A shorter prefix in an address group is refused."""
     exempt: tuple[Text, ...] = ()
-    """Address groups that max_shrink_percent, max_grow_factor and min_prefix_length do not
-    judge."""
+    """Address groups that max_shrink_percent, max_grow_factor and min_prefix_length do not apply
+    to."""
     not_pushed: Literal["ignore", "wait"] = "ignore"
     """wait: a device group that is not pushed to its firewalls yet blocks the plan."""
 
@@ -92,7 +92,7 @@ class Cluster(Section):
     name: ClusterName
     """What commands, logs and the audit trail call this cluster; unique."""
     kind: Literal["kubernetes", "manifests"]
-    """kubernetes: written over its API. manifests: one YAML file an object in a directory."""
+    """kubernetes: written over its API. manifests: one YAML file for each object in a directory."""
     path: FilePath | None = None
     """Directory of the manifests. Kind manifests only, and required there; no two share one."""
     kubeconfig: FilePath | None = None
@@ -106,13 +106,14 @@ class Cluster(Section):
     insecure_skip_tls_verify: bool = False
     """true: a kubeconfig that does not verify the API server is accepted. Kind kubernetes only."""
     pod_cidrs: tuple[Network, ...] = ()
-    """Networks that hold every pod; empty: the cluster's IPPools, where they do, else unknown."""
+    """Networks that hold every pod; empty: the cluster's IPPools, if they do, else unknown."""
     windows: Literal["refuse", "ignore"] = "refuse"
     """What to do with a cluster that has Windows nodes, which skip rules. Kind kubernetes only."""
     guard: ClusterGuard = Field(default_factory=ClusterGuard)
-    """What differs from guard for this cluster."""
+    """Overrides of guard for this cluster."""
     device_groups: tuple[DeviceGroup, ...]
-    """What this cluster gets, the first one with the plain names of sets; `[]`: ours is removed."""
+    """The device groups of this cluster; the first one has the plain names of sets; `[]`: our
+    objects are removed."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

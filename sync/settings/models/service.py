@@ -19,7 +19,7 @@ class Store(Section):
     password_file: FilePath | None = None
     """File that holds the password of a PostgreSQL url."""
     password: EnvironmentSecret | None = None
-    """The password itself, from the environment only; goes before password_file."""
+    """The password itself, from the environment only; takes precedence over password_file."""
 
     @model_validator(mode="after")
     def _fits_url(self) -> Self:
@@ -34,11 +34,12 @@ class Audit(Section):
     """The audit trail."""
 
     retention: Duration | None = None
-    """How long records stay in the store; null: for ever. Older ones move to archive."""
+    """How long records stay in the store; null: permanently. Older ones move to archive."""
     archive: FilePath | None = None
     """Directory that records older than retention move to."""
     head_file: FilePath | None = None
-    """File that the heads of all chains are written to, so that a cut tail shows; null: none."""
+    """File that the heads of all chains are written to, so that missing records show; null:
+    none."""
 
 
 class Engine(Section):
@@ -73,7 +74,7 @@ class Web(Section):
     bind: Bind = "127.0.0.1:8080"
     """Address and port of the dashboard."""
     auth: Literal["none", "token", "kubernetes"] = "none"
-    """How users prove who they are; none only where bind is a loopback address."""
+    """How users authenticate; none only if bind is a loopback address."""
 
     @model_validator(mode="after")
     def _none_only_on_loopback(self) -> Self:

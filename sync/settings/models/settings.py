@@ -33,8 +33,8 @@ class Settings(BaseSettings):
     )
 
     instance: LabelValue = "zonebridge"
-    """Label value of what this installation owns; one for each installation that shares a
-    cluster."""
+    """Label value of the objects that this installation owns; one for each installation that shares
+    a cluster."""
     sources: tuple[Source, ...] = Field(min_length=1)
     """Where firewall configurations come from."""
     poll_interval: Duration = timedelta(seconds=10)
@@ -51,29 +51,30 @@ class Settings(BaseSettings):
     rules: Rules = Field(default_factory=Rules)
     """Which rules become policies, and how."""
     fqdn: Literal["skip", "resolve"] = "skip"
-    """FQDN objects. skip: the group that holds one is open. resolve: by this machine's DNS, for
-    plain allows only (more permissive)."""
+    """FQDN objects. skip: a group that holds one is open. resolve: resolved by this machine's DNS,
+    for plain allows only (more permissive)."""
     fqdn_grace: Duration = timedelta(hours=1)
-    """How long an address stays after the last answer of DNS that had it ran out. With
-    fqdn: resolve only."""
+    """How long an address stays after the last DNS answer with it expired. With fqdn: resolve
+    only."""
     edl: Literal["skip", "fetch"] = "skip"
-    """External dynamic lists of addresses. skip: what uses one is open. fetch: read by HTTPS."""
+    """External dynamic lists of addresses. skip: lists and groups that use one are open. fetch:
+    read over HTTPS."""
     edl_max_bytes: Annotated[Whole, Field(ge=1)] = 16_777_216
-    """Bytes; a longer list counts as one that could not be fetched. With edl: fetch only."""
+    """Bytes; a longer list counts as a failed download. With edl: fetch only."""
     registered_ips: Literal["required", "optional"] = "required"
-    """Addresses registered at run time. required: a dynamic group without them is open.
-    optional: it is what the configuration holds (more permissive)."""
+    """Addresses registered at run time. required: a dynamic group without them is open. optional:
+    it has only its configured members (more permissive)."""
     registered_interval: Duration = timedelta(seconds=30)
-    """How often sources of kind panorama are asked for addresses registered at run time, and for
-    firewalls that have not what was committed."""
+    """How often zonebridge asks sources of kind panorama for addresses registered at run time, and
+    for firewalls that are out of sync."""
     zones: Zones = Field(default_factory=Zones)
-    """Where a flow's ends are."""
+    """How the ends of a flow are assigned to zones."""
     guard: Guard = Field(default_factory=Guard)
     """When a plan needs approval."""
     drift: Literal["repair", "report"] = "repair"
-    """Objects of ours that others changed. repair: put back and recorded. report: only shown."""
+    """Objects of ours that others changed. repair: reverted and recorded. report: only shown."""
     clusters: tuple[Cluster, ...] = Field(min_length=1)
-    """Where objects go."""
+    """The clusters that objects are written to."""
     audit: Audit = Field(default_factory=Audit)
     """The audit trail."""
     engine: Engine = Field(default_factory=Engine)
@@ -81,10 +82,10 @@ class Settings(BaseSettings):
     health: Health = Field(default_factory=Health)
     """The service's endpoint for probes and metrics."""
     webhook: WebhookUrl | None = None
-    """URL that is told when a plan is blocked, or a cluster or source fails or recovers; null:
+    """URL that is called when a plan is blocked, or a cluster or source fails or recovers; null:
     none."""
     webhook_url_file: FilePath | None = None
-    """File that holds that URL, where it is a secret itself; instead of webhook."""
+    """File that holds that URL, if it is a secret itself; instead of webhook."""
     webhook_secret_file: FilePath | None = None
     """File that holds the secret that calls are signed with (whsec_ and base64); null: unsigned."""
     webhook_ca_file: FilePath | None = None

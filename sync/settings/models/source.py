@@ -29,13 +29,13 @@ class Source(Section):
     api_key_file: FilePath | None = None
     """File that holds the API key. Kind panorama only; instead of username and password_file."""
     api_key: EnvironmentSecret | None = None
-    """The API key itself, from the environment only; goes before api_key_file."""
+    """The API key itself, from the environment only; takes precedence over api_key_file."""
     username: Text | None = None
     """Administrator for whom an API key is generated; needs password_file. Kind panorama only."""
     password_file: FilePath | None = None
     """File that holds the password of username. Kind panorama only."""
     password: EnvironmentSecret | None = None
-    """The password itself, from the environment only; goes before password_file."""
+    """The password itself, from the environment only; takes precedence over password_file."""
     ca_file: FilePath | None = None
     """PEM file of the authorities that may sign Panorama's certificate; null: the system's.
     Kind panorama only."""

@@ -24,21 +24,22 @@ class Rules(Section):
     filter: str = ""
     """Expression over rule tags, as in "(k8s OR shared) AND NOT legacy"; empty: every rule."""
     applications: Literal["ports", "strict"] = "ports"
-    """ports: an App-ID stands for its default ports. strict: such allow rules are left out."""
+    """ports: an App-ID matches its default ports. strict: such allow rules are left out."""
     devices: tuple[Text, ...] = ()
-    """Serial numbers that the clusters stand for, for rules with a target."""
+    """Serial numbers of the firewalls whose rules apply to the clusters, for rules with a
+    target."""
     deny_applications: Literal["widen", "ports"] = "widen"
-    """widen: a deny of an App-ID whose ports are not surely known, or known from zonebridge's own
-    table alone, denies every service. ports: it is left at the known ones, which is more
-    permissive."""
+    """widen: a deny of an App-ID whose ports are not surely known, or known only from
+    zonebridge's own table, denies every service. ports: it denies only the known ones, which is
+    more permissive."""
     filter_denies: bool = False
     """true: filter leaves out deny rules too, which is more permissive."""
     allow_as: Literal["Pass", "Allow"] = "Pass"
     """Pass: later tiers may narrow what is allowed. Allow: they may not."""
     accept_dropped_members: tuple[Text, ...] = ()
-    """Rules or tags whose deny may lose a member that Calico cannot say (more permissive)."""
+    """Rules or tags whose deny may lose a member that Calico cannot express (more permissive)."""
     accept_dropped_denies: tuple[Text, ...] = ()
-    """Rules or tags whose deny may be left out if Calico cannot say it (more permissive)."""
+    """Rules or tags whose deny may be left out if Calico cannot express it (more permissive)."""
 
 
 class Essential(Section):
@@ -65,7 +66,7 @@ class Workloads(Section):
     """Which pods belong to a zone."""
 
     selector: Text | None = None
-    """Selector over pod labels. Whoever creates a pod sets these: prefer namespace_selector."""
+    """Selector over pod labels. Users who create a pod set these: prefer namespace_selector."""
     namespace_selector: Text | None = None
     """Selector over namespace labels; with selector, both must match."""
 
@@ -85,18 +86,19 @@ class Zone(Section):
 
 
 class Zones(Section):
-    """Where a flow's ends are."""
+    """How the ends of a flow are assigned to zones."""
 
     label: LabelKey = "firewall.tigera.io/zone"
     """Key of the pod label that names a pod's zone."""
     derive_networks: bool = True
     """Take the networks behind a zone from its template's interfaces and static routes."""
     trust_addresses: bool = False
-    """true: an allow towards a zone without known networks stands on its addresses alone."""
+    """true: an allow towards a zone without known networks applies to its addresses anywhere
+    outside known zones."""
     unzoned_pods: Literal["pass", "deny"] = "pass"
-    """Flows between a zoned pod and one without a zone, where no rule speaks."""
+    """Flows between a zoned pod and one without a zone, where no rule matches."""
     unknown_addresses: Literal["deny", "pass"] = "deny"
-    """Flows with an address outside pods that is in no zone, where no rule speaks."""
+    """Flows with an address outside pods that is in no zone, where no rule matches."""
     essentials: tuple[Essential, ...] = ()
     """Flows that come before all rules, such as cluster DNS."""
     definitions: dict[str, Zone] = Field(default_factory=dict)

@@ -8,20 +8,20 @@ from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.parse.objects import read_predefined
 from sync.firewall.parse.xml import Remarks
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.connection import PanoramaError, RefusedError
+from sync.sources.panorama.response import PanoramaError, RefusedError
 
 
 def predefined(member: PanoramaHost) -> Mapping[str, Application | ApplicationGroup]:
-    """App-IDs by name, containers as groups; `PanoramaError` if they are not to be had whole."""
+    """Return App-IDs by name, containers as groups; `PanoramaError` if any are unavailable."""
     content = etree.Element("predefined")
     for kind in ("application", "application-container"):
         content.append(_subtree(member, kind))
-    # An App-ID that cannot be read says so itself, wherever a rule names it.
+    # An unreadable App-ID carries its problem to each rule that names it.
     return read_predefined(content, Remarks())
 
 
 def _subtree(member: PanoramaHost, kind: str) -> etree._Element:
-    """All of one kind. Both ways are documented for firewalls, neither for every Panorama."""
+    """All App-IDs of one kind. Both calls are documented for firewalls, neither for Panorama."""
     xpath = f"/predefined/{kind}"
     try:
         found = _within(

@@ -1,4 +1,4 @@
-"""Calls to one host of a Panorama: its key, its configuration, and patience."""
+"""Calls to one host of a Panorama: its API key, its configuration, and retries."""
 
 import weakref
 from collections.abc import Callable
@@ -8,8 +8,9 @@ from typing import Final
 
 from lxml import etree
 
-from sync.sources.panorama.connection import NoSuchNodeError, PanoramaConnection, PanoramaError
+from sync.sources.panorama.connection import PanoramaConnection
 from sync.sources.panorama.devices import Firewall, Panorama, Xapi
+from sync.sources.panorama.response import NoSuchNodeError, PanoramaError
 from sync.transport.backoff import Backoff
 
 _TRIES: Final = 3
@@ -30,10 +31,10 @@ class ApiKey:
 
 
 class PanoramaHost:
-    """One host of a Panorama: its configurations, and what it and its firewalls tell.
+    """One host of a Panorama: its configurations and operational commands, those of firewalls too.
 
-    Threads may share it. `credentials` are asked for when a key is needed: files may have changed.
-    By default it waits between tries until the line is stopping.
+    Threads may share it. `credentials` is called when a key is needed: files may have changed.
+    By default it waits between tries until the connection is stopping.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class PanoramaHost:
         return etree.Element("result") if found is None else found
 
     def show(self, xpath: str) -> etree._Element | None:
-        """What the running configuration has at an xpath, inside a `<result>`; None: nothing."""
+        """Return the running configuration at an xpath, inside a `<result>`; None: nothing."""
         return self._configured(xpath, Xapi.show)
 
     def get(self, xpath: str) -> etree._Element | None:
@@ -69,7 +70,7 @@ class PanoramaHost:
         return self._configured(xpath, Xapi.get)
 
     def require_up(self) -> None:
-        """Raise what it says of itself: a firewall may be silent because the Panorama is."""
+        """Raise the Panorama's own error: a firewall may be silent because the Panorama is down."""
         self.op("<show><system><info></info></system></show>")
 
     def _configured(
@@ -85,17 +86,17 @@ class PanoramaHost:
         if answer.get("code") == _NOT_PRESENT:
             return None
         raise PanoramaError(
-            f"{self.line.where} answers with nothing where it has something or says that it has "
-            f"not ({xpath}); the next poll tries again"
+            f"{self.line.where} answers with an empty result, neither a configuration nor the "
+            f"error that there is none ({xpath}); the next poll tries again"
         )
 
     def _patiently(
         self, device: Panorama | Firewall, call: Callable[[Xapi], etree._Element]
     ) -> etree._Element:
-        """An answer; a call that may succeed later is repeated, a key that ran out made anew."""
+        """Call, retry what may succeed later, and renew a key that has expired."""
         backoff = Backoff(_FIRST_WAIT, _LONGEST_WAIT, factor=4)
         renewed = False
-        tries_left = _TRIES
+        tries = 0
         while True:
             key = None
             try:
@@ -106,17 +107,17 @@ class PanoramaHost:
                 if key and error.unauthorized and not renewed and self._renewable(key):
                     renewed = True
                     continue
-                tries_left -= 1
-                # One firewall that hangs must not hold up what all the others tell.
+                tries += 1
+                # One firewall that hangs must not delay the answers of all the others.
                 hangs = error.late and device is not self._panorama
-                if not error.passing or not tries_left or hangs:
+                if not error.passing or tries == _TRIES or hangs:
                     raise
                 self._sleep(backoff.wait(error.retry_after))
 
     # --- keys -------------------------------------------------------------------------------------
 
     def current_key(self) -> str:
-        """The API key, made first where there is none yet."""
+        """Return the API key; generates one first where there is none yet."""
         with self._lock:
             if self._key is None:
                 given = self._credentials()
@@ -124,7 +125,7 @@ class PanoramaHost:
             return self._key
 
     def _renewable(self, refused: str) -> bool:
-        """Forget a key that was refused, if there may be another one."""
+        """Forget a refused key; whether another one may exist."""
         with self._lock:
             if self._key != refused:
                 return True
@@ -137,5 +138,5 @@ class PanoramaHost:
 
 def _key_of(member: "weakref.ref[PanoramaHost]") -> str:
     found = member()
-    assert found is not None, "whoever asks holds it"
+    assert found is not None, "the caller holds it"
     return found.current_key()

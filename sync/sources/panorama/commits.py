@@ -1,4 +1,4 @@
-"""What a Panorama's running configuration is the work of, and whether it leads its pair."""
+"""The commit of a Panorama's running configuration, and whether it is active in its pair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 from lxml import etree
 
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.connection import PanoramaError, RefusedError
+from sync.sources.panorama.response import PanoramaError, RefusedError
 
 _AUDIT: Final = "<show><config><audit><info></info></audit></config></show>"
 _JOBS: Final = "<show><jobs><all></all></jobs></show>"
@@ -21,7 +21,7 @@ _DESCRIPTION: Final = ("description", "comment", "desc")
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What made a running configuration: its number, of audit versions or of commit jobs."""
+    """The commit that made a running configuration, numbered by audit versions or commit jobs."""
 
     kind: str
     number: int
@@ -34,7 +34,7 @@ class Commit:
 
 
 def state_of(member: PanoramaHost) -> str:
-    """`primary-active`, `secondary-passive`, …; `alone` where there is no pair."""
+    """Return `primary-active`, `secondary-passive`, …; `alone` if there is no pair."""
     found = member.op(_STATE)
     if (found.findtext("enabled") or "").strip() == "no":
         return "alone"
@@ -47,7 +47,7 @@ def leads(state: str) -> bool:
 
 
 def newest_commit(member: PanoramaHost) -> Commit:
-    """The newest commit, by the audit's versions or, where that is not told, by commit jobs."""
+    """Return the newest commit, by audit versions or, if there are none, by commit jobs."""
     try:
         found = _newest_version(member.op(_AUDIT))
     except RefusedError as error:
@@ -55,14 +55,14 @@ def newest_commit(member: PanoramaHost) -> Commit:
             raise
         found = None
     if found is None:
-        # Of jobs a passive member tells too.
+        # A passive member reports jobs too.
         if not leads(state := state_of(member)):
             raise PanoramaError(f"{member.line.where} is {state}", passive=True)
         found = _newest_job(member.op(_JOBS))
     if found is None:
         raise PanoramaError(
-            f"{member.line.where} tells neither of configuration versions nor of commit jobs, so "
-            "nobody knows what its running configuration is; give the API key's role the "
+            f"{member.line.where} reports neither configuration versions nor commit jobs, so the "
+            "version of its running configuration is unknown; give the API key's role the "
             "operational requests"
         )
     return found

@@ -1,4 +1,4 @@
-"""The parts of a Panorama's configuration that count, put together where they stand in the whole.
+"""The relevant parts of a Panorama's configuration, put together at their places in the whole.
 
 `/config` is never read at once: it also holds password hashes and keys.
 """
@@ -12,7 +12,7 @@ from typing import Final
 from lxml import etree
 
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.connection import PanoramaError
+from sync.sources.panorama.response import PanoramaError
 
 _DEVICE: Final = "/config/devices/entry[@name='localhost.localdomain']"
 _SHARED: Final = "/config/shared"
@@ -22,13 +22,13 @@ _TEMPLATES: Final = (f"{_DEVICE}/template", f"{_DEVICE}/template-stack")
 _HIERARCHY: Final = "/config/readonly/devices/entry[@name='localhost.localdomain']/device-group"
 _OLD_HIERARCHY: Final = "/config/readonly/dg-meta-data"
 
-# What `get` says of nodes that were touched, at any depth; no element of a configuration has them.
+# Attributes that `get` adds to touched nodes, at any depth; no configuration has them otherwise.
 _MARKS: Final = frozenset({"admin", "dirtyId", "time"})
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A configuration, as a `<config>`; whether it is another than what runs, and by whom."""
+    """A configuration, as a `<config>`; whether it differs from the running one, and by whom."""
 
     config: etree._Element
     pending: bool = False
@@ -36,34 +36,34 @@ class Read:
 
 
 def running(member: PanoramaHost, release: str) -> Read:
-    """The running configuration; `PanoramaError` if it is not whole."""
+    """Read the running configuration; `PanoramaError` if it is incomplete."""
     return Read(_config(member, release, member.show))
 
 
 def candidate(member: PanoramaHost, release: str) -> Read | None:
-    """The candidate configuration; None if it changed while it was read.
+    """Read the candidate configuration; None if it changed meanwhile.
 
-    It has no version, so it is read twice: what is the same both times stood so, all of it at
-    once, between the two. There the running one is read: what `get` marks with an administrator's
-    name may be committed already.
+    It has no version, so it is read twice: if both reads are equal, it was so, all of it at
+    once, between the two. The running one is read in between: nodes that `get` marks with an
+    administrator's name may be committed already.
     """
 
     def get(xpath: str) -> etree._Element | None:
         found = member.get(xpath)
-        # Parents may be told of the running configuration alone.
+        # Some versions report parents only for the running configuration.
         return member.show(xpath) if found is None and xpath == _HIERARCHY else found
 
-    before = hashlib.sha256(_said(_config(member, release, get))).digest()
+    before = hashlib.sha256(_canonical(_config(member, release, get))).digest()
     committed = _config(member, release, member.show)
     config = _config(member, release, get)
-    if hashlib.sha256(_said(config)).digest() != before:
+    if hashlib.sha256(_canonical(config)).digest() != before:
         return None
     touched = [(node, str(node.get("admin"))) for node in config.iter() if node.get("admin")]
     for node in (*config.iter(), *committed.iter()):
         for mark in _MARKS.intersection(node.keys()):
             del node.attrib[mark]
     changed = {name for node, name in touched if _differs(node, committed)}
-    return Read(config, _said(config) != _said(committed), tuple(sorted(changed)))
+    return Read(config, _canonical(config) != _canonical(committed), tuple(sorted(changed)))
 
 
 def _config(
@@ -86,10 +86,10 @@ def _config(
 
 
 def _require_whole(member: PanoramaHost, config: etree._Element) -> None:
-    """Hold a configuration to what every Panorama has.
+    """Require the parts that every Panorama has.
 
     Without shared objects or device groups rules would be missing, without their parents device
-    groups would lose those of their ancestors: denies among them.
+    groups would lose the rules of their ancestors, denies among them.
     """
     groups = {each.get("name") for each in config.iterfind("devices/entry/device-group/entry")}
     for what, there in (
@@ -109,7 +109,7 @@ def _require_whole(member: PanoramaHost, config: etree._Element) -> None:
 
 
 def _child(parent: etree._Element, step: str) -> etree._Element:
-    """The child that a step of an xpath names, made where it is missing."""
+    """The child that a step of an xpath names, created if it is missing."""
     tag, _, rest = step.partition("[")
     found = parent.find(step)
     if found is None:
@@ -119,17 +119,17 @@ def _child(parent: etree._Element, step: str) -> etree._Element:
     return found
 
 
-def _said(element: etree._Element) -> bytes:
+def _canonical(element: etree._Element) -> bytes:
     return etree.tostring(element, method="c14n", with_tail=False)
 
 
 def _differs(node: etree._Element, committed: etree._Element) -> bool:
-    """Whether an element is another in a committed configuration, or is not there."""
+    """Whether an element differs from a committed configuration, or is missing there."""
     found = [committed]
     for step in [*reversed(list(node.iterancestors())), node][1:]:
         name = step.get("name")
         inner = (child for each in found for child in each.iterchildren(step.tag))
         found = [each for each in inner if each.get("name") == name]
-    said = _said(node)
+    canonical = _canonical(node)
     # Members have no names, so there may be several.
-    return all(_said(each) != said for each in found)
+    return all(_canonical(each) != canonical for each in found)

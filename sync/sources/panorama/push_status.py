@@ -1,11 +1,11 @@
-"""Which firewalls have not what their Panorama runs, as it tells itself."""
+"""Firewalls that are out of sync with their Panorama, as it reports them."""
 
 from collections.abc import Collection
 from typing import Final
 
 from sync.firewall.configuration import Configuration, family_of
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.connection import PanoramaError
+from sync.sources.panorama.response import PanoramaError
 
 _DEVICE_GROUPS: Final = "<show><devicegroups></devicegroups></show>"
 _STATUS: Final = "shared-policy-status"
@@ -15,16 +15,14 @@ _PUSHED: Final = "In Sync"
 def not_pushed(
     member: PanoramaHost, configuration: Configuration, device_groups: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The serial numbers of such firewalls, by device group: its own and those of all below it.
+    """Find firewalls that are out of sync: serial numbers by device group, with those below it.
 
-    Whoever is in none is not named. One that the Panorama says nothing of counts as such a
-    firewall, connected or not. `PanoramaError` if it does not tell, or in an unknown shape.
+    Firewalls in no device group are left out. A firewall that the Panorama does not report counts
+    as out of sync, connected or not. `PanoramaError` if the answer is missing or of unknown shape.
     """
     told = member.op(_DEVICE_GROUPS).find("devicegroups")
     if told is None or any(each.tag != "entry" or not each.get("name") for each in told):
-        raise PanoramaError(
-            f"{member.line.where} tells of its device groups in a shape that is not known here"
-        )
+        raise PanoramaError(f"{member.line.where} reports its device groups in an unknown shape")
     pushed = {
         (group.get("name"), device.findtext("serial") or device.get("name"))
         for group in told

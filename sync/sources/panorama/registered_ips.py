@@ -1,4 +1,4 @@
-"""What is registered at run time: asked of each firewall through its Panorama, page by page.
+"""Addresses registered at run time: read from each firewall through its Panorama, by pages.
 
 Sources: the vendor's XML API guide, "show object registered-ip"; pan-os-python 1.13
 (`panos/userid.py`).
@@ -23,7 +23,8 @@ from sync.firewall.runtime import Registrations, Tagged, tagged
 from sync.net.addresses import AddressSet
 from sync.sources import Memory
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.connection import AT_ONCE, PanoramaError, RefusedError
+from sync.sources.panorama.connection import AT_ONCE
+from sync.sources.panorama.response import PanoramaError, RefusedError
 
 PAGE: Final = 500
 """The most rows in one answer."""
@@ -31,7 +32,7 @@ MOST: Final = 500_000
 """The most addresses that one device has registered."""
 
 _TRIES: Final = 3
-_SHOWN: Final = 100  # characters of others' words in a clause
+_SHOWN: Final = 100  # characters of a device's message in a clause
 _KIND: Final = "registered"
 _TOLD: Final = TypeAdapter(tuple[float, Tagged])
 
@@ -41,10 +42,10 @@ _Row = tuple[str, tuple[str, ...]]
 
 
 class RegistrationCache:
-    """What each firewall told last: while it does not tell, that counts for so many seconds.
+    """The last known addresses of each firewall, which count for so many seconds without an answer.
 
     A firewall that restarts must not widen every deny with a dynamic group. One that stays silent
-    may have heard of more by then, and forgotten what is allowed.
+    for longer may have registered more by then, and dropped addresses that are allowed.
     """
 
     def __init__(
@@ -59,24 +60,24 @@ class RegistrationCache:
         self._silent: set[_Place] = set()
 
     def counted(self, place: _Place, told: Tagged | str) -> tuple[Tagged | None, str]:
-        """What counts of a firewall that told this, or a clause that says why it did not tell."""
+        """Return the addresses that count, given an answer or a clause on why there is none."""
         before, now = self._before(place), self._now()
         if not isinstance(told, str):
             self._silent.discard(place)
-            # Its time is kept too, but not at each poll.
+            # The time is stored too, but not at each poll.
             stale = now - self._kept_at.get(place, -math.inf) > self._seconds / 10
             if stale or before is None or told != before[1]:
                 self._memory.remember(_KIND, " ".join(place), _TOLD.dump_json((now, told)))
                 self._kept_at[place] = now
             self._told[place] = now, told
             return told, ""
-        # A clock that was set back says nothing of how old it is.
+        # A clock that was set back gives no age.
         if before is None or not 0 <= now - before[0] <= self._seconds:
             return None, told
         if place not in self._silent:
             self._silent.add(place)
             structlog.get_logger().warning(
-                "what is registered is not told; what was told last counts for a while",
+                "registered addresses unavailable; using the last known ones",
                 source=self._source,
                 because=told,
             )
@@ -99,10 +100,10 @@ def registrations(
     devices: Collection[str],
     last: RegistrationCache,
 ) -> dict[str, Registrations]:
-    """What is registered for each of these device groups that sees a dynamic address group.
+    """Return the registered addresses of each of these device groups with a dynamic address group.
 
-    Only those of its firewalls count whose serial numbers are in `devices`, if any is. One that
-    does not tell all counts as one that tells nothing, and is named. Raises `PanoramaError` if the
+    If any of its firewalls is in `devices` (serial numbers), only those count. A firewall with an
+    incomplete answer counts as one without an answer, and is named. Raises `PanoramaError` if the
     Panorama itself does not answer.
     """
     asked = {
@@ -130,7 +131,7 @@ def _registrations(
     )
 
 
-# --- whom to ask ----------------------------------------------------------------------------------
+# --- which firewalls ------------------------------------------------------------------------------
 
 
 def _has_dynamic(configuration: Configuration, device_group: str) -> bool:
@@ -154,9 +155,9 @@ def _line(configuration: Configuration, device_group: str) -> Iterator[Scope]:
 def _places(
     configuration: Configuration, device_group: str, devices: Collection[str]
 ) -> tuple[tuple[_Place, ...], tuple[str, ...]]:
-    """The firewalls that count of a device group and of those below it, and why there may be more.
+    """The relevant firewalls of a device group and its descendants, and why there may be more.
 
-    `devices` are the serial numbers that the clusters stand for; none: all of them.
+    `devices` are the serial numbers that count; none: all of them.
     """
     family = family_of(configuration, device_group)
     found = {
@@ -171,15 +172,15 @@ def _places(
         for group in family
         for because in group.unreadable
     )
-    # Without firewalls of its own it is what the Panorama would push.
+    # Without firewalls, the Panorama's own registrations count.
     return tuple(sorted(found)) or (() if unknown else (("", ""),)), unknown
 
 
-# --- what they tell -------------------------------------------------------------------------------
+# --- their answers --------------------------------------------------------------------------------
 
 
 def _told(member: PanoramaHost, place: _Place) -> Tagged | str:
-    """What is registered there, or a clause that says why that is not known."""
+    """The addresses registered there, or a clause that says why they are unknown."""
     serial, vsys = place
     name = f"firewall {serial}" if serial else "the Panorama"
     if vsys:
@@ -189,14 +190,15 @@ def _told(member: PanoramaHost, place: _Place) -> Tagged | str:
     except ValueError as error:
         return f"{name} {error}"
     except RefusedError as error:
-        return f"{name} does not tell ({error.said[:_SHOWN] or 'nobody says why'})"
+        because = error.said[:_SHOWN] or "nobody says why"  # words kept
+        return f"{name} does not tell ({because})"  # words kept
     except PanoramaError:
         member.require_up()
         return f"{name} did not answer"
 
 
 def _addresses(member: PanoramaHost, place: _Place) -> list[tuple[AddressSet, tuple[str, ...]]]:
-    """`ValueError` with the rest of a clause if not all of it can be known."""
+    """`ValueError` with the rest of a clause if the answer is incomplete."""
     found = []
     for address, tags in _rows(member, place):
         addresses = literal(address)
@@ -214,14 +216,14 @@ def _rows(member: PanoramaHost, place: _Place) -> list[_Row]:
         rows = _all_pages(member, place, count)
         if len(rows) == count:
             return rows
-    raise ValueError("does not tell as many addresses as it has registered")
+    raise ValueError("does not tell as many addresses as it has registered")  # words kept
 
 
 def _all_pages(member: PanoramaHost, place: _Place, count: int) -> list[_Row]:
-    """The rows of all pages; fewer if they moved from one to another meanwhile."""
+    """The rows of all pages; fewer if rows moved between pages meanwhile."""
     rows: list[_Row] = []
     while True:
-        # The last row is read again: if another one stands there, one before it came or went.
+        # The last row is read again: if it differs, one before it was added or removed.
         start = max(len(rows), 1)
         page = _page(
             _asked(member, place, f"<limit>{PAGE}</limit><start-point>{start}</start-point>"), count
@@ -259,7 +261,7 @@ def _page(result: etree._Element, count: int) -> list[_Row]:
 
 
 def _row(entry: etree._Element) -> _Row:
-    """An address with its tags. Tags that stand elsewhere would be missed, and with them denies."""
+    """An address with its tags. Tags in other places would be missed, and with them denies."""
     if [child.tag for child in entry] != ["tag"]:
         raise _unknown_shape()
     members = list(entry[0])
@@ -270,4 +272,5 @@ def _row(entry: etree._Element) -> _Row:
 
 
 def _unknown_shape() -> ValueError:
-    return ValueError("tells of registered addresses in a shape that is not known here")
+    because = "tells of registered addresses in a shape that is not known here"  # words kept
+    return ValueError(because)

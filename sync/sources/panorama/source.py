@@ -1,10 +1,10 @@
 """A source that is a Panorama, or an active/passive pair of them, read over the XML API.
 
     the active member  ->  its version, the subtrees that count, its version again  ->  snapshot
-                       ->  what its firewalls tell, which moves without a commit    ->
+                       ->  its firewalls' answers, which change without a commit    ->
 
-The running configuration is read, in a few large parts and never whole. What is committed in
-between makes a read begin anew.
+The running configuration is read in a few large parts and never whole. A commit in between
+restarts the read.
 """
 
 import time
@@ -25,9 +25,9 @@ from sync.sources.panorama.app_ids import predefined
 from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.commits import Commit, leads, newest_commit, state_of
 from sync.sources.panorama.config_tree import Read, candidate, running
-from sync.sources.panorama.connection import PanoramaError, RefusedError
 from sync.sources.panorama.push_status import not_pushed
 from sync.sources.panorama.registered_ips import RegistrationCache, registrations
+from sync.sources.panorama.response import PanoramaError, RefusedError
 from sync.transport.spreading import sooner
 
 _SYSTEM: Final = "<show><system><info></info></system></show>"
@@ -37,7 +37,7 @@ View = Literal["running", "candidate"]
 
 
 class Interval:
-    """Counts how often an interval has passed, from the first time that somebody asks."""
+    """Counts how often an interval has passed since the first call."""
 
     def __init__(self, length: timedelta, spread: Callable[[float], float]) -> None:
         self._seconds = length.total_seconds()
@@ -55,10 +55,9 @@ class Interval:
 class PanoramaSource:
     """A Panorama by its members: one, or the two of a pair, of which the active one is read.
 
-    `device_groups` are those that clusters stand for: it is asked what is registered for them at
-    run time, and which of their firewalls have not what it runs. `devices` are the serial numbers
-    that the clusters stand for, none: those of all these firewalls. The view `candidate` is what
-    would run after a commit.
+    `device_groups` are those of the clusters: for them it reads registered addresses, and the
+    firewalls that are out of sync. `devices` are the serial numbers of the firewalls that count;
+    none: all of them. The view `candidate` is the configuration after a commit.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class PanoramaSource:
         self._active: PanoramaHost | None = members[0] if len(members) == 1 else None
         self._newest: Commit | None = None
         self._snapshot: Snapshot | None = None
-        # What made it due: a member, its version and a full read; then when firewalls were asked.
+        # Of the snapshot: its member, version and full read; then the round of firewall answers.
         self._read_of: tuple[str, str, int] | None = None
         self._told_at: int | None = None
         self._content: Mapping[str, Application | ApplicationGroup] = {}
@@ -95,18 +94,18 @@ class PanoramaSource:
         self._lock = Lock()
 
     def revision(self) -> str:
-        """The member, its version, and how many reads of everything and of firewalls are due."""
+        """Return the member, its version, and the numbers of full and firewall reads so far."""
         with self._lock:
             member, commit = self._asked()
             full, registered = self._due()
-            # Nothing cheap tells whether the candidate moved.
+            # No cheap call shows whether the candidate changed.
             moved = f" {self._now()}" if self._view == "candidate" else ""
             return f"{member.host} {commit.version} {full} {registered}{moved}"
 
     def read(self) -> Snapshot:
-        """The configuration as of one version, and what firewalls tell; only what is due is read.
+        """Return the configuration of one version with the firewalls' answers; reads what is due.
 
-        `SourceError` if there is none to be had.
+        `SourceError` if the configuration is unavailable.
         """
         with self._lock:
             member, commit = self._asked()
@@ -127,10 +126,10 @@ class PanoramaSource:
         registered = self._registered.passed(now) if self._device_groups else 0
         return self._full.passed(now), registered
 
-    # --- what is configured -----------------------------------------------------------------------
+    # --- the configuration ------------------------------------------------------------------------
 
     def _configured(self, member: PanoramaHost, commit: Commit) -> tuple[Commit, Snapshot]:
-        """A snapshot of the configuration and the content, and the commit that it is of."""
+        """A snapshot of the configuration and the content, and its commit."""
         look = candidate if self._view == "candidate" else running
         for _ in range(_TRIES):
             system = member.op(_SYSTEM)
@@ -162,18 +161,18 @@ class PanoramaSource:
     def _predefined(
         self, member: PanoramaHost, version: str
     ) -> Mapping[str, Application | ApplicationGroup]:
-        """The App-IDs of a version of the content; those known so far if they are not to be had."""
+        """The App-IDs of a version of the content; the last known ones if they are unavailable."""
         if not version or version != self._content_version:
             try:
                 self._content = predefined(member)
             except PanoramaError as error:
-                event = "App-IDs are those read before, else those of a bundled table"
+                event = "App-IDs unavailable; using the last known ones, else the bundled table"
                 self._warn(event, error, f"content {version}")
             else:
                 self._content_version = version
         return self._content
 
-    # --- what firewalls tell ----------------------------------------------------------------------
+    # --- the firewalls ----------------------------------------------------------------------------
 
     def _told(self, member: PanoramaHost, configured: Snapshot) -> Snapshot:
         if not self._device_groups:
@@ -184,7 +183,7 @@ class PanoramaSource:
         except PanoramaError as error:
             if not isinstance(error, RefusedError):
                 member.require_up()
-            self._warn("it does not tell which firewalls have what it runs", error, "pushed")
+            self._warn("push status of firewalls unavailable", error, "pushed")
             behind = {}
         else:
             self._warned.discard("pushed")
@@ -204,7 +203,7 @@ class PanoramaSource:
     # --- the active member ------------------------------------------------------------------------
 
     def _asked(self) -> tuple[PanoramaHost, Commit]:
-        """The member that is active, and what its running configuration is the work of."""
+        """The active member, and the commit of its running configuration."""
         known = self._active
         if known is not None:
             try:
@@ -235,8 +234,8 @@ class PanoramaSource:
         if len(active) > 1:
             said = ", ".join(f"{host} is {state}" for host, state in states.items())
             raise SourceError(
-                f"source {self.name}: more than one of its Panoramas is active ({said}); mend the "
-                "pair, until then its clusters stay as they are"
+                f"source {self.name}: more than one of its Panoramas is active ({said}); repair "
+                "the pair, until then its clusters stay as they are"
             )
         if states:
             raise self._passive_only(list(states), failed)
@@ -252,7 +251,7 @@ class PanoramaSource:
         )
 
     def _noted(self, commit: Commit) -> Commit:
-        """Warn where the version went backwards, as after a fail-over to a member that lags."""
+        """Warn if the version went backwards, as after a fail-over to a member that lags."""
         newest = self._newest
         if newest and commit.kind == newest.kind and commit.number < newest.number:
             structlog.get_logger().warning(

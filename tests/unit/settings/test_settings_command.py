@@ -433,8 +433,8 @@ def test_init_writes_the_zones_of_an_export_out(directory: Path) -> None:
     assert "    path: export.xml\n" in written
     assert "    # derived: 10.1.0.0/24\n    web: {}\n" in written
     assert (
-        "    # networks not known: no template of the device group names it; give them, or [] if "
-        "it is pods\n    # only (rules that name it: 1)\n    db: {}\n"
+        "    # networks unknown: no template of the device group names it; give them, or [] if "
+        "it has only\n    # pods (rules that name it: 1)\n    db: {}\n"
     ) in written
     assert "# dg?eu, below global: 1 rules\n# dg-us, below global: 2 rules\n" in written
     settings = load(directory / "zonebridge.yaml", {})

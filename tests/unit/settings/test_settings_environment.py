@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     ),
     "still to come": (
         {"ZONEBRIDGE_AUDIT__ARCHIVE": SECRET},
-        "audit.archive: audit records are kept for ever by this version; remove the key (set by",
+        "audit.archive: this version keeps audit records permanently; remove the key (set by",
     ),
 }
 

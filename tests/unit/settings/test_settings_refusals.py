@@ -66,7 +66,7 @@ CLUSTERS: dict[str, tuple[dict[str, Any], str]] = {
     "bad network": ({"pod_cidrs": ["10.0.0.1/8"]}, "clusters[0].pod_cidrs[0]: must be a network"),
     "network of a link": ({"pod_cidrs": ["fe80::%a/64"]}, "pod_cidrs[0]: must be a network"),
     "windows of files": ({"windows": "ignore"}, "clusters[0].windows: belongs to kind kubernetes"),
-    "a guard": ({"guard": {"min_existing": 1}}, "clusters[0].guard.min_existing: plans are not"),
+    "a guard": ({"guard": {"min_existing": 1}}, "clusters[0].guard.min_existing: this version"),
 }
 
 
@@ -336,7 +336,7 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
         "  clusters[0].device_group: unknown key; did you mean device_groups?",
         "  instanc: unknown key; did you mean instance?",
         "  store.ulr: unknown key; did you mean url?",
-        "  audit.archive: audit records are kept for ever by this version; remove the key",
+        "  audit.archive: this version keeps audit records permanently; remove the key",
         "  store.url: must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE",
         "  clusters[0].name: _service is the service's own audit chain; choose another name",
         "  log.level: must be debug, info, warning or error",

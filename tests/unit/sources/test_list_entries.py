@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync.sources.edl import ContentError, entries
+from sync.sources.edl.parse import ContentError, entries
 
 SHORTEST = (8, 16)
 

@@ -1,0 +1,1 @@
+"""External dynamic lists: their lines, their download, and the last good copies."""
