@@ -12,6 +12,7 @@ from vcr.errors import CannotOverwriteExistingCassetteException
 from vcr.patch import PATCHER_NAMES
 from vcr.stubs.urllib3_stubs import VCRRequestsHTTPSConnection
 
+from sync.transport import https
 from sync.transport.deadline import WatchedConnection
 from tests.contract.hiding import hidden_request, hidden_response
 from tests.contract.scan import found_in
