@@ -283,8 +283,9 @@ def test_a_worker_that_ended_with_a_bug_makes_it_not_live(
 
     monkeypatch.setattr(world.cluster, "read", read)
     with serving(world):
-        until(lambda: world.ask("/livez")[0] == 503)
-        assert "[-] cluster prod: has ended with an error" in world.ask("/livez")[1]
+        # At its start it is not live for a moment either.
+        until(lambda: "[-] cluster prod: has ended with an error" in world.ask("/livez")[1])
+        assert world.ask("/livez")[0] == 503
 
 
 def test_a_service_that_starts_while_its_source_is_down_keeps_its_clusters(world: World) -> None:
