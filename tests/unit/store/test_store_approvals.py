@@ -248,6 +248,17 @@ def test_an_approval_expires_after_a_day(store: Store, clock: Watch) -> None:
     assert store.approved("eu", PLAN)
 
 
+def test_an_approval_does_not_hold_at_the_moment_when_it_expires(
+    store: Store, clock: Watch
+) -> None:
+    block(store)
+    record = store.run("alice").approve(PLAN)
+    for after, holds in ((timedelta(microseconds=-1), True), (timedelta(), False)):
+        # The clock moves a second before it is read.
+        clock.now = datetime.fromisoformat(record.time) + LIFETIME + after - timedelta(seconds=1)
+        assert store.approved("eu", PLAN) is holds
+
+
 def test_nothing_is_used_under_a_lease_that_went_to_somebody_else(store: Store) -> None:
     block(store)
     store.run("alice").approve(PLAN)

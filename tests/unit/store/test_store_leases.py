@@ -393,3 +393,24 @@ def test_a_lease_with_a_request_under_way_is_not_kept(store: Store) -> None:
         lease.leave()
     with pytest.raises(LeaseHeldError), store.lease("eu", "alice", LONG):
         pass
+
+
+def test_a_lease_that_was_lost_is_not_kept(store: Store, other: Store) -> None:
+    with store.lease("eu", "alice", SHORT) as lease:
+        lease.keep()
+        pass_on(other, "bob")
+        eventually(lambda: lease.remaining() <= 0)
+    assert store.kept == {}
+
+
+def test_a_kept_lease_that_somebody_else_took_is_not_gone_on_with(
+    store: Store, other: Store
+) -> None:
+    with store.lease("eu", "alice", SHORT) as lease:
+        lease.keep()
+    pass_on(other, "bob")
+    with other.database.writing() as connection:
+        connection.execute(text("UPDATE leases SET expires_at = expires_at + 3600000"))
+    eventually(lambda: lease.remaining() <= 0)
+    with pytest.raises(LeaseHeldError, match="bob"), store.lease("eu", "alice", SHORT):
+        pass

@@ -225,6 +225,17 @@ def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Reco
     assert {begun.run, ended.run, blocked.run} == {run.id}
 
 
+def test_a_blocked_plan_is_recorded_once_until_something_else_happens(
+    store: Store, run: Recorder
+) -> None:
+    for plan in ("a", "a", "b", "a", "a"):
+        run.blocked("eu", ["mass-delete"], plan * 64)
+    apply(run, "eu", create(WEB))
+    run.blocked("eu", ["mass-delete"], "a" * 64)
+    blocked = audit.records(store, Filter(kind="blocked"))
+    assert [record.plan[0] for record in blocked] == ["a", "b", "a", "a"]
+
+
 def test_a_run_that_records_nothing_leaves_no_trace(store: Store, run: Recorder) -> None:
     with store.lease("eu", "alice", LONG) as lease:
         run.adopt(lease, [], ORIGINS)
