@@ -32,12 +32,12 @@ from sync.service.sources import PolledSource
 from sync.store import Store
 from sync.transport.spreading import sooner
 
-_SETTLE_SECONDS = 0.5
-_LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the cluster
-_STORE_SECONDS = 5.0  # until a store that failed is asked again
+SETTLE_SECONDS = 0.5
+LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the cluster
+STORE_SECONDS = 5.0  # until a store that failed is asked again
 _FIRST_REPAIR = 1.0
 _LAST_REPAIR = 60.0
-_RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
+RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
 
 
 class Queue(Protocol):
@@ -108,7 +108,7 @@ class ClusterCaller:
                 if str(error) != self._store_error:
                     self._log.error("the store fails", error=str(error))
                 self._store_error = str(error)
-                self.stopping.wait(_STORE_SECONDS)
+                self.stopping.wait(STORE_SECONDS)
             else:
                 self._store_error = ""
 
@@ -131,7 +131,7 @@ class ClusterCaller:
                 wait = max(min(due), 0.01)
                 self._moved.wait(wait if wait < math.inf else None)
         # One hand often moves many objects: they are looked at together.
-        self.stopping.wait(_SETTLE_SECONDS)
+        self.stopping.wait(SETTLE_SECONDS)
 
     def _look(self) -> None:
         """Find the reasons in what was seen and in the time."""
@@ -139,7 +139,7 @@ class ClusterCaller:
         if self._seen and now >= max(self._look_at, self._repair_at):
             if self._at_work():
                 # What it writes is not in the trail as written yet.
-                self._look_at = now + _LOOK_SECONDS
+                self._look_at = now + LOOK_SECONDS
             else:
                 with self._moved:
                     seen, self._seen = self._seen, {}
@@ -160,7 +160,7 @@ class ClusterCaller:
             interval = self.resync_interval.total_seconds()
             # Another replica may have had it read meanwhile.
             left = sooner(interval) - self._seconds_since_sync()
-            self._resync_at = now + max(left, _LOOK_SECONDS)
+            self._resync_at = now + max(left, LOOK_SECONDS)
             if left <= 0:
                 self.wake("resync")
 
@@ -207,7 +207,7 @@ class ClusterCaller:
     def _noticed(self, kind: str, notice: WatchNotice) -> None:
         self.metrics.watched(self.cluster.name, kind, notice)
         if notice is WatchNotice.BACK and self.clock() >= self._return_at:
-            self._return_at = self.clock() + _RETURN_SECONDS
+            self._return_at = self.clock() + RETURN_SECONDS
             self.wake("cluster answers again")
 
     def _missed(self) -> None:

@@ -92,7 +92,7 @@ class _Errors(io.StringIO):
         self.truncate()
 
 
-class _Handler(WSGIRequestHandler):
+class Handler(WSGIRequestHandler):
     timeout = _SECONDS
 
     def get_stderr(self) -> Any:
@@ -114,7 +114,7 @@ def serving(bind: str, live: Checks, ready: Checks, metrics: Callable[[], bytes]
     family = _ServerIPv6 if ":" in host else _Server
     try:
         application = _application(live, ready, metrics)
-        server = make_server(host, int(port), application, family, _Handler)
+        server = make_server(host, int(port), application, family, Handler)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {bind}: {error.strerror}; correct health.bind, or stop what "

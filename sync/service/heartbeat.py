@@ -17,7 +17,7 @@ from sync.service.health import Check
 from sync.store import Store
 from sync.transport.spreading import sooner
 
-_EVERY = 10.0
+BEAT_SECONDS = 10.0
 _LATELY = 30.0
 """Seconds: as long as writers wait for a lock."""
 
@@ -42,7 +42,7 @@ class Heartbeat:
         while not stopping.is_set():
             self.beat()
             # Replicas that start together shall not write in step.
-            stopping.wait(sooner(_EVERY))
+            stopping.wait(sooner(BEAT_SECONDS))
         with suppress(StoreError):
             self._store.end_service()
 

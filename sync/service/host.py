@@ -22,8 +22,8 @@ RELOADED = "configuration reloaded"
 """Why the first sync of a service that follows another one is done."""
 
 _LAST_BEAT_SECONDS = 2
-_PAUSE_SECONDS = 1.0  # from one reading of the configuration to the next, whoever asks
-_HANDOVER_SECONDS = 300.0  # after which a service that does not end is taken to hang
+PAUSE_SECONDS = 1.0  # from one reading of the configuration to the next, whoever asks
+HANDOVER_SECONDS = 300.0  # after which a service that does not end is taken to hang
 
 
 class Host:
@@ -104,7 +104,7 @@ class Host:
                     return following
                 if asked:
                     # Many may ask at once, or without end.
-                    self._stopping.wait(_PAUSE_SECONDS)
+                    self._stopping.wait(PAUSE_SECONDS)
         return None
 
     def _turn_over(self, following: Service) -> None:
@@ -118,7 +118,7 @@ class Host:
             return self._service.live()
         seconds = self._clock() - since
         says = f"ends for another configuration, for {seconds:.0f} s"
-        return [Check("service", holds=seconds <= _HANDOVER_SECONDS, says=says)]
+        return [Check("service", holds=seconds <= HANDOVER_SECONDS, says=says)]
 
     def _ready(self) -> list[Check]:
         return [*self._service.ready(), self._heartbeat.check, self._configuration.check]

@@ -36,14 +36,14 @@ from sync.store import Lease, LeaseHeldError, Store
 from sync.translate.compiler import Options
 from sync.transport.spreading import sooner
 
-_SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 0.5
 _SHORTEST_PAUSE = 0.1  # before a lease is asked for again
-_FIRST_RETRY = 1.0
+FIRST_RETRY = 1.0
 # However long an outage was, and even where each try leaves records: once writes work again, which
 # nothing tells while reads and watches do, clusters get what they lack within this time.
-_LAST_RETRY = 60.0
-_TOLD_SECONDS = 20.0  # from a sync until its watch has told of what was written
-_RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster came back meanwhile
+LAST_RETRY = 60.0
+TOLD_SECONDS = 20.0  # from a sync until its watch has told of what was written
+RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster came back meanwhile
 
 
 @dataclass(slots=True)
@@ -77,14 +77,14 @@ class ClusterWorker:
     _beside: dict[Key, Selectable | None] = field(default_factory=dict)
     _unseen: bool = False
     _expected: Mapping[Key, str] = field(default_factory=dict)
-    _retry_seconds: float = _FIRST_RETRY
+    _retry_seconds: float = FIRST_RETRY
     _retry_at: float = math.inf
     _return_at: float = -math.inf
     _returned: bool = False
     _resync_at: float = math.inf
     _untold: dict[Key, str] = field(default_factory=dict)
     _untold_at: float = math.inf
-    _repair_seconds: float = _FIRST_RETRY
+    _repair_seconds: float = FIRST_RETRY
     _repair_at: float = -math.inf
     _watched: Watched = field(default_factory=Watched)
     _waits: tuple[str, float] | None = None
@@ -205,7 +205,7 @@ class ClusterWorker:
                     self._moved.wait(self._pause(lease, now))
                     continue
             # One hand often moves many objects: they are looked at together.
-            self.stopping.wait(_SETTLE_SECONDS)
+            self.stopping.wait(SETTLE_SECONDS)
             with self._moved:
                 if self.clock() >= self._moves_at:
                     seen, self._seen = self._seen, {}
@@ -278,22 +278,22 @@ class ClusterWorker:
         self._resync_at = now + sooner(interval)
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self._repair_seconds
-            self._repair_seconds = _FIRST_RETRY if quiet else _longer(self._repair_seconds)
+            self._repair_seconds = FIRST_RETRY if quiet else _longer(self._repair_seconds)
             self._repair_at = now + sooner(self._repair_seconds)
-        self._untold_at = now + max(_TOLD_SECONDS, self._repair_seconds)
+        self._untold_at = now + max(TOLD_SECONDS, self._repair_seconds)
         if result.succeeded:
-            self._retry_at, self._retry_seconds = math.inf, _FIRST_RETRY
+            self._retry_at, self._retry_seconds = math.inf, FIRST_RETRY
             return
         # A block waits for an operator, so does a cluster that is not the one meant, and one that
         # somebody else writes with our identity: no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
         blocked = result.state is ClusterState.BLOCKED or waits
-        self._retry_at = now + sooner(_LAST_RETRY if blocked else self._retry_seconds)
+        self._retry_at = now + sooner(LAST_RETRY if blocked else self._retry_seconds)
         self._retry_seconds = _longer(self._retry_seconds)
         # A try that gets as far as writing leaves records of its failure: a cluster that comes and
         # goes shall not fill the trail.
         pause = self._retry_seconds if recorded else 0
-        self._return_at = now + max(pause, _RETURN_SECONDS)
+        self._return_at = now + max(pause, RETURN_SECONDS)
 
     def _changed(self, key: Key, manifest: Manifest | None) -> None:
         with self._moved:
@@ -320,4 +320,4 @@ class ClusterWorker:
 
 
 def _longer(seconds: float) -> float:
-    return min(seconds * 2, _LAST_RETRY)
+    return min(seconds * 2, LAST_RETRY)

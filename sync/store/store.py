@@ -18,7 +18,8 @@ from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.models import Base, Bodies, Objects
-from sync.store.recorder import Recorder, open_intents
+from sync.store.projections import open_intents
+from sync.store.recorder import Recorder
 from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.source_cache import StoredMemory
 from sync.store.status import HalfWritten, StoredStatus

@@ -87,7 +87,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name in ("_SETTLE_SECONDS", "_LOOK_SECONDS", "_STORE_SECONDS"):
+    for name in ("SETTLE_SECONDS", "LOOK_SECONDS", "STORE_SECONDS"):
         monkeypatch.setattr(module, name, 0.02)
     with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         yield World(store, WatchedCluster(owner_labels("test", store.uuid)))

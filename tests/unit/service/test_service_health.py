@@ -107,7 +107,7 @@ def test_clients_that_leave_or_say_nothing_leave_no_mark_and_hold_up_nobody(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The log is JSON, line by line: no traceback may come between."""
-    monkeypatch.setattr(health._Handler, "timeout", 0.2)
+    monkeypatch.setattr(health.Handler, "timeout", 0.2)
     with serving("127.0.0.1:0", lambda: [GOOD], list, lambda: b"x" * 10_000_000) as port:
         address = ("127.0.0.1", port)
         silent = socket.create_connection(address)

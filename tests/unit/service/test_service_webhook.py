@@ -17,10 +17,11 @@ from standardwebhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 
 from sync.errors import StoreError, UsageError
-from sync.service import webhook
+from sync.service import webhook, webhook_call
 from sync.service.metrics import Metrics
 from sync.service.notices import Notice, NoticeKind
-from sync.service.webhook import CallError, Webhook, body_of, caller, trust
+from sync.service.webhook import Webhook, body_of
+from sync.service.webhook_call import Call, CallError, caller, trust
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
 from tests.unit.service.words import until
@@ -70,9 +71,9 @@ class Calls:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_GRACE_SECONDS", 0)
-    monkeypatch.setattr(webhook, "_FIRST_RETRY", 0.01)
-    monkeypatch.setattr(webhook, "_LAST_RETRY", 0.02)
+    monkeypatch.setattr(webhook, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(webhook, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(webhook, "LAST_RETRY", 0.02)
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def test_that_all_is_well_from_the_start_is_no_news() -> None:
 
 
 def test_what_is_over_before_it_was_told_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_GRACE_SECONDS", 3600)
+    monkeypatch.setattr(webhook, "GRACE_SECONDS", 3600)
     calls = Calls()
     with told(calls) as made:
         made.tell(FAILED)
@@ -168,7 +169,7 @@ def test_a_failure_that_may_have_arrived_is_followed_by_its_end() -> None:
 
 
 def test_a_message_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_LAST_RETRY", 3600)
+    monkeypatch.setattr(webhook, "LAST_RETRY", 3600)
 
     class Picky(Calls):
         def __call__(self, identity: str, body: bytes, seconds: float) -> None:
@@ -225,7 +226,7 @@ def test_nobody_waits_for_it_and_the_newest_of_each_is_all_that_waits() -> None:
 
 
 def test_the_end_waits_for_a_quick_one_and_for_no_slow_one(monkeypatch: Any) -> None:
-    monkeypatch.setattr(webhook, "_GRACE_SECONDS", 3600)
+    monkeypatch.setattr(webhook, "GRACE_SECONDS", 3600)
     quick, slow = Calls(), Calls()
     with told(quick) as made:
         made.tell(FAILED)
@@ -352,7 +353,7 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
             thread.join()
 
 
-def call(server: Server, key: bytes | None = KEY, authority: bytes | None = None) -> webhook.Call:
+def call(server: Server, key: bytes | None = KEY, authority: bytes | None = None) -> Call:
     return caller(lambda: server.url, lambda: key, lambda: trust(authority))
 
 
@@ -411,7 +412,7 @@ def test_a_read_that_ends_before_its_call_does_is_told_as_one_that_takes_too_lon
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Both have the same time; the call's own end is late on a machine that is busy.
-    monkeypatch.setattr(webhook, "cut_after", lambda seconds: cut_after(seconds + 600))
+    monkeypatch.setattr(webhook_call, "cut_after", lambda seconds: cut_after(seconds + 600))
     with serving() as server:
         server.hangs, server.trickle = threading.Event(), b""
         with pytest.raises(CallError, match="more than 0 s"):

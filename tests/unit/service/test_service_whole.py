@@ -114,7 +114,7 @@ def host_of(world: World, head_file: Path | None = None) -> Host:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(worker, "_SETTLE_SECONDS", 0.02)
+    monkeypatch.setattr(worker, "SETTLE_SECONDS", 0.02)
     with open_store(f"sqlite:///{tmp_path}/store.db") as store, capture_logs() as log:
         source = Standing()
         source.says(address("a", "10.0.0.1"), group("web", "a"), version="1")
@@ -219,7 +219,7 @@ def test_a_store_that_cannot_be_asked_makes_it_not_ready(
     def beat(self: Store, *_: object) -> Any:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(heartbeat, "_EVERY", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
         with monkeypatch.context() as failing:
@@ -261,7 +261,7 @@ def test_a_write_that_fails_makes_it_not_ready_though_smaller_ones_work(
 def test_a_store_that_goes_under_it_lets_nothing_more_be_written(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "_EVERY", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
         until(lambda: world.cluster.nets())
@@ -395,7 +395,7 @@ def test_polls_go_on_when_the_clock_is_set_back(
 @pytest.fixture
 def reloads(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Service | None], None]:
     """Have a service follow, or None: the configuration says what it said."""
-    monkeypatch.setattr(host, "_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(host, "PAUSE_SECONDS", 0.02)
 
     def follow(service: Service | None) -> None:
         told = iter([service])
@@ -513,7 +513,7 @@ def test_a_service_that_does_not_end_for_the_next_one_is_not_live_in_the_end(
         reloads(service(world))
         until(lambda: "ends for another configuration" in world.ask("/livez")[1])
         assert world.ask("/livez")[0] == 200
-        monkeypatch.setattr(host, "_HANDOVER_SECONDS", 0.0)
+        monkeypatch.setattr(host, "HANDOVER_SECONDS", 0.0)
         until(lambda: world.ask("/livez")[0] == 503)
         world.source.held = False
         world.source.goes.set()

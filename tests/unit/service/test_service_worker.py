@@ -35,7 +35,7 @@ from tests.words import address, group, rule
 
 TTL = timedelta(minutes=10)  # none runs out because a machine is slow
 SHORT = timedelta(seconds=3)  # a worker without a lease looks again after a part of it
-LAST_RETRY = module._LAST_RETRY
+LAST_RETRY = module.LAST_RETRY
 WEB = ("GlobalNetworkSet", "pan.web")
 TIER, UNKNOWN = "firewallpolicy", "firewallpolicy.pan-unknown-zone"
 A, B = address("a", "10.0.0.1"), address("b", "10.0.0.3")
@@ -108,7 +108,7 @@ class World:
         self.hurry()
 
     def hurry(self) -> None:
-        self.worker._retry_seconds = self.worker._repair_seconds = module._FIRST_RETRY
+        self.worker._retry_seconds = self.worker._repair_seconds = module.FIRST_RETRY
 
     def _publish(self) -> None:
         if self.unpublishable:
@@ -163,9 +163,8 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name, seconds in {"_SETTLE": 0.02, "_FIRST": 0.02, "_LAST": 0.05}.items():
-        whole = f"{name}_SECONDS" if name == "_SETTLE" else f"{name}_RETRY"
-        monkeypatch.setattr(module, whole, seconds)
+    for name, seconds in {"SETTLE_SECONDS": 0.02, "FIRST_RETRY": 0.02, "LAST_RETRY": 0.05}.items():
+        monkeypatch.setattr(module, name, seconds)
     with open_store(f"sqlite:///{tmp_path}/store.db") as store:
         made = World(store, Failing(store), WatchedCluster(owner_labels("test", store.uuid)))
         made.hurry()
@@ -230,7 +229,7 @@ def test_a_write_that_no_watch_tells_of_is_looked_at(
             else:
                 write(what, *more)
 
-        monkeypatch.setattr(module, "_TOLD_SECONDS", 0.05)
+        monkeypatch.setattr(module, "TOLD_SECONDS", 0.05)
         monkeypatch.setattr(world.cluster, verb, lie)
         shall = {} if verb == "delete" else {"web": ["b"]}
         world.say(**shall)
@@ -243,7 +242,7 @@ def test_a_write_that_no_watch_tells_of_is_looked_at(
 def test_writes_that_a_watch_tells_of_are_not_looked_at(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TOLD_SECONDS", 3600)
+    monkeypatch.setattr(module, "TOLD_SECONDS", 3600)
     with world.working():
         world.say(web=["a"])
         settled(world, web=["10.0.0.1/32"])
@@ -284,7 +283,7 @@ def test_the_last_good_configuration_is_held_while_the_source_fails(world: World
 def test_whoever_changes_an_object_back_each_time_is_answered_ever_less_often(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LAST_RETRY", 1000.0)
+    monkeypatch.setattr(module, "LAST_RETRY", 1000.0)
     world.say(web=["a"])
     with world.working():
         settled(world, web=["10.0.0.1/32"])
@@ -417,8 +416,8 @@ class Away:
 def test_a_cluster_that_answers_again_is_synced_however_late_the_next_try_was(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
-    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 0.01)
     world.hurry()
     away = Away(world.cluster, **{what: True})
     with world.working():
@@ -431,8 +430,8 @@ def test_a_cluster_that_answers_again_is_synced_however_late_the_next_try_was(
 def test_a_cluster_that_answers_again_while_a_sync_fails_is_synced_after_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
-    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 0.01)
     world.hurry()
     real, times = world.cluster.read, iter(range(1))
 
@@ -451,8 +450,8 @@ def test_a_cluster_that_answers_again_while_a_sync_fails_is_synced_after_it(
 def test_a_cluster_that_comes_and_goes_is_tried_no_sooner_than_a_while_after_the_last(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
-    monkeypatch.setattr(module, "_RETURN_SECONDS", 500.0)
+    monkeypatch.setattr(module, "FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 500.0)
     world.hurry()
     Away(world.cluster, reads=True)
     with world.working():
@@ -468,9 +467,9 @@ def test_a_cluster_that_comes_and_goes_is_tried_no_sooner_than_a_while_after_the
 def test_a_cluster_that_comes_and_goes_does_not_fill_the_trail(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY", 1_000.0)
-    monkeypatch.setattr(module, "_LAST_RETRY", 500.0)
-    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "FIRST_RETRY", 1_000.0)
+    monkeypatch.setattr(module, "LAST_RETRY", 500.0)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 0.0)
     world.hurry()
     Away(world.cluster, writes=True)
     with world.working():
@@ -486,7 +485,7 @@ def test_a_cluster_that_comes_and_goes_does_not_fill_the_trail(
 def test_drift_is_looked_at_as_soon_as_an_outage_is_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RETURN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 0.01)
     away = Away(world.cluster)
     with world.working():
         world.say(web=["a"])
@@ -515,8 +514,8 @@ class Clock:
 def test_what_is_pending_arrives_within_a_minute_however_long_an_outage_was(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY", 1.0)
-    monkeypatch.setattr(module, "_LAST_RETRY", LAST_RETRY)
+    monkeypatch.setattr(module, "FIRST_RETRY", 1.0)
+    monkeypatch.setattr(module, "LAST_RETRY", LAST_RETRY)
     clock = world.worker.clock = Clock()
     world.hurry()
     away = Away(world.cluster, **{what: True})
