@@ -6,8 +6,8 @@ import click
 
 from sync import assembly
 from sync.calico.objects import POLICIES
-from sync.cli.context import Context, trigger
-from sync.cli.sync import checked, print_error
+from sync.cli.context import Context, checked, trigger
+from sync.cli.results import print_error
 from sync.errors import UsageError
 from sync.plan.changes import Change
 from sync.reconcile.cycle import plan_cycle

@@ -7,8 +7,7 @@ import click
 import orjson
 import yaml
 
-from sync.cli.context import Context, until_closed
-from sync.cli.sync import checked
+from sync.cli.context import Context, checked, until_closed
 from sync.clusters.kubernetes.rights import Grantee, admission_policies, rights
 from sync.errors import UsageError
 from sync.settings import Settings

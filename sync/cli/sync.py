@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,38 +14,28 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from sync import __version__, assembly
+from sync.cli import exit_codes
 from sync.cli.comparison import compared
 from sync.cli.context import (
     Context,
+    checked,
     holder,
-    print_json,
     trigger,
     until_closed,
-    use_color,
 )
+from sync.cli.results import print_results
 from sync.cli.signals import signals
-from sync.cli.unconfigured import sentences, unconfigured
+from sync.cli.unconfigured import unconfigured
 from sync.errors import UsageError
-from sync.plan.plan import Plan
 from sync.reconcile import cluster_identity
 from sync.reconcile.cycle import Lessor, plan_cycle, run_cycle
 from sync.reconcile.result import Result
-from sync.render.plan import markdown, text
 from sync.settings import Settings
-from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
-from sync.store import Lease, LeaseHeldError, Store
+from sync.store import Lease, LeaseHeldError, Recorder, Store
 from sync.store.head_file import hold_to_heads, publish_heads
-from sync.text import markdown_escaped, printable, shortened
+from sync.text import printable, shortened
 from sync.tracing import tracing
-
-# Where several apply, the first wins.
-_PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
-DONE = 0
-_CHANGES = 2
-_BLOCKED = 3
-_NOT_WRITTEN = 5
-UNPROVEN = 6
 
 _NOTICES_SECONDS = 10.0  # that people are told at the end
 _LEASE_SECONDS = 0.5  # between two looks at a lease
@@ -179,10 +169,10 @@ def _show(
         with assembly.store_of(settings, write=False) as store:
             left = unconfigured(store, settings)
     with until_closed():
-        _print_results(
+        print_results(
             results, output, verbose=verbose, written=False, candidates=candidates, left=left
         )
-    return exit_code(results, detailed=detailed)
+    return exit_codes.of_sync(results, detailed=detailed)
 
 
 def _planned(
@@ -265,18 +255,12 @@ def _sync(
             results = [
                 _left_to_its_holder(each) if each.cluster in accept else each for each in results
             ]
-            code = asked.exit_code or exit_code(results, detailed=detailed)
-            counts = {
-                "applied": sum(len(result.applied) for result in results),
-                "failed": sum(len(result.failed) for result in results),
-                "clusters": len(results),
-            }
+            code = asked.exit_code or exit_codes.of_sync(results, detailed=detailed)
             if not asked.stopping.is_set():
                 _announce(settings, store, results)
-            errors = shortened(str(result.error) for result in results if result.error)
-            run.finish("done" if code in (DONE, _CHANGES) else f"exit {code}", counts, errors)
+            _finish(run, results, code)
             with until_closed():
-                _print_results(
+                print_results(
                     results,
                     output,
                     verbose=verbose,
@@ -286,6 +270,18 @@ def _sync(
         finally:
             publish_heads(store, settings.audit.head_file)
     return code
+
+
+def _finish(run: Recorder, results: Sequence[Result], code: int) -> None:
+    """Record how the run ended."""
+    counts = {
+        "applied": sum(len(result.applied) for result in results),
+        "failed": sum(len(result.failed) for result in results),
+        "clusters": len(results),
+    }
+    errors = shortened(str(result.error) for result in results if result.error)
+    done = code in (exit_codes.DONE, exit_codes.CHANGES)
+    run.finish("done" if done else f"exit {code}", counts, errors)
 
 
 def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> None:
@@ -338,115 +334,3 @@ def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:
             yield lease
 
     return lease_of
-
-
-def checked(settings: Settings, only: Sequence[str]) -> Settings:
-    """The settings; `UsageError` if `only` names a cluster that they do not have."""
-    known = [cluster.name for cluster in settings.clusters]
-    for name in only:
-        if name not in known:
-            raise UsageError(f"there is no cluster {name!r}; {did_you_mean(name, known)}")
-    return settings
-
-
-def _print_results(
-    results: Sequence[Result],
-    output: str,
-    *,
-    verbose: bool,
-    written: bool,
-    candidates: Sequence[str] = (),
-    left: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Print what became of clusters; `candidates` are the sources that gave theirs.
-
-    `left` are the clusters that are no longer configured.
-    """
-    for sentence in sentences(left):
-        click.echo(printable(f"warning: {sentence}"), err=True)
-    if output == "json":
-        clusters = [_document(result, written=written) for result in results]
-        document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
-        print_json({**document, **({"unconfigured": left} if left else {})})
-        return
-    separator = ""
-    for line in _pending(results, candidates):
-        click.echo(markdown_escaped(line) if output == "markdown" else printable(line))
-        separator = "\n"
-    for result in results:
-        if result.plan:
-            click.echo(separator, nl=False)
-            separator = "\n"
-            click.echo(_rendered(result.plan, output, verbose=verbose), nl=False)
-        if written and result.plan and (result.applied or result.failed):
-            click.echo(f"Written: {len(result.applied)}; failed: {len(result.failed)}.")
-        for change, why in result.failed:
-            what = f"cluster {result.cluster}: {change.kind} {change.name}"
-            click.echo(printable(f"error: {what}: {why}"), err=True)
-        print_error(result)
-
-
-def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[str]:
-    """Whose changes are pending, for each source; none for one that could not be read."""
-    origins = {
-        origin.source: origin for result in results if result.plan for origin in result.plan.origins
-    }
-    for name in candidates:
-        origin = origins.get(name)
-        if origin and origin.pending:
-            who = shortened(origin.administrators, ", ") or "nobody knows whom"
-            yield f"Candidate of source {name}: changes by {who} are pending."
-        elif origin:
-            yield f"Candidate of source {name}: nothing is pending."
-
-
-def print_error(result: Result) -> None:
-    """Say on stderr why a cluster could not be looked at, or written to its end."""
-    if result.error:
-        # Most say themselves of which cluster they speak.
-        whose = f"cluster {result.cluster}"
-        said = str(result.error)
-        said = said if said.startswith(whose) else f"{whose}: {said}"
-        click.echo(printable(f"error: {said}"), err=True)
-
-
-def _rendered(shown: Plan, output: str, *, verbose: bool) -> str:
-    if output == "markdown":
-        return markdown(shown, verbose=verbose)
-    return text(shown, verbose=verbose, color=use_color())
-
-
-def _document(result: Result, *, written: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "cluster": result.cluster,
-        "plan": result.plan.document() if result.plan else None,
-        "error": str(result.error) if result.error else None,
-    }
-    if written:
-        document["applied"] = len(result.applied)
-        document["failed"] = [
-            {"kind": change.kind, "name": change.name, "error": why}
-            for change, why in result.failed
-        ]
-    return document
-
-
-def exit_code(results: Sequence[Result], *, detailed: bool) -> int:
-    """The exit code of what became of all clusters; `detailed` tells of changes too."""
-    codes = {DONE}
-    for result in results:
-        if result.error:
-            codes.add(result.error.exit_code)
-        if result.failed:
-            codes.add(_NOT_WRITTEN)
-        if result.plan and result.plan.blockers:
-            guards = {each.guard for each in result.plan.blockers}
-            codes.add(UNPROVEN if "verification" in guards else _BLOCKED)
-        if detailed and result.plan and (result.plan.changes or result.plan.drift):
-            codes.add(_CHANGES)
-    return first_code(codes)
-
-
-def first_code(codes: Collection[int]) -> int:
-    """The exit code where several apply."""
-    return next((code for code in _PRECEDENCE if code in codes), DONE)

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import click
 
 from sync import assembly
-from sync.cli.context import Context, print_json, until_closed
-from sync.cli.report import errors, exit_code, reported
-from sync.cli.sync import DONE, UNPROVEN, checked, first_code, print_error
+from sync.cli import exit_codes
+from sync.cli.context import Context, checked, print_json, until_closed
+from sync.cli.report import errors, reported
+from sync.cli.results import print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.observed import ChainState, change_document, clause
 from sync.queries.verification import Verified, verified
@@ -53,7 +54,8 @@ def verify(context: Context, *, only: Sequence[str], live: bool, output: str) ->
         for result in results:
             print_error(result)
     proven = all(each.holds for each in judged)
-    return first_code({exit_code(results), DONE if proven else UNPROVEN})
+    code = exit_codes.DONE if proven else exit_codes.UNPROVEN
+    return exit_codes.first_code({exit_codes.of_looking(results), code})
 
 
 def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["JudgedLive"]]:
