@@ -1,4 +1,4 @@
-"""What became of clusters, printed: plans, failures, and what nobody configures any more."""
+"""What became of clusters, printed: plans, failures, and clusters that are no longer configured."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -58,7 +58,7 @@ def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[s
     for name in candidates:
         origin = origins.get(name)
         if origin and origin.pending:
-            who = shortened(origin.administrators, ", ") or "nobody knows whom"
+            who = shortened(origin.administrators, ", ") or "unknown administrators"
             yield f"Candidate of source {name}: changes by {who} are pending."
         elif origin:
             yield f"Candidate of source {name}: nothing is pending."

@@ -78,7 +78,7 @@ def _note(
         if number not in numbers:
             continue
         if found.received:
-            # Threads may wait for a server: nobody waits for them. No record is lost by it.
+            # Threads may wait for a server; this does not wait for them. No record is lost by it.
             os._exit(of_signal(number))
         found.received = number
         end = Timer(_END_SECONDS, _leave, [number])

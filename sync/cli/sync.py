@@ -57,7 +57,7 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
             default="text",
             show_default=True,
         ),
-        click.option("--verbose", is_flag=True, help="Show each member that comes or goes."),
+        click.option("--verbose", is_flag=True, help="Show each member that is added or removed."),
         click.option(
             "--detailed-exitcode",
             "detailed",
@@ -76,13 +76,13 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
     "before",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="With --to: what would change between two exports; one for each source NAME.",
+    help="With --to: show what would change between two exports; once for each source NAME.",
 )
 @click.option("--to", "after", multiple=True, metavar="[NAME=]FILE", help="See --from.")
 @click.option(
     "--candidate",
     is_flag=True,
-    help="What a commit of what is pending in Panorama would change.",
+    help="Show what a commit of the pending changes in Panorama would change.",
 )
 @_options
 def plan(
@@ -93,13 +93,13 @@ def plan(
     candidate: bool,
     **options: Any,
 ) -> int:
-    """Show what a sync would change; nothing is written anywhere.
+    """Show what a sync would change, and write nothing.
 
-    With --from and --to no cluster, no Panorama and no store is asked.
+    With --from and --to zonebridge contacts no cluster, no Panorama and no store.
     """
     if candidate and (before or after):
         raise UsageError(
-            "--candidate asks a Panorama, and --from and --to compare files; leave one away"
+            "--candidate asks a Panorama, and --from and --to compare files; use one or the other"
         )
     if candidate:
         return _show(partial(_planned, candidate=True), context, candidate=True, **options)
@@ -115,20 +115,20 @@ def plan(
     "--lease-timeout",
     callback=_duration,
     metavar="DURATION",
-    help="Wait so long for a cluster that another process writes; default: do not wait.",
+    help="How long to wait for a cluster that another process holds; default: not at all.",
 )
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Take over foreign objects that stand where ours shall stand, and what was written with a "
-    "copy of the store.",
+    help="Take over foreign objects in the place of desired ones, and objects written with a copy "
+    "of the store.",
 )
 @click.option(
     "--accept-new-cluster",
     "accept",
     multiple=True,
     metavar="NAME",
-    help="The entry NAME is another cluster than before, and that is meant; repeatable.",
+    help="Accept that the entry NAME now reaches another cluster; repeatable.",
 )
 @_options
 def sync(
@@ -140,7 +140,7 @@ def sync(
     accept: Sequence[str],
     **options: Any,
 ) -> int:
-    """Bring every cluster to what its sources say, once."""
+    """Sync every cluster with its sources, once."""
     if dry_run:
         return _show(partial(_planned, adopt=adopt, accept=accept), context, **options)
     return _sync(context, lease_timeout=lease_timeout, adopt=adopt, accept=accept, **options)
@@ -159,7 +159,7 @@ def _show(
 ) -> int:
     """Print plans of the clusters named in `only`, or of all; `candidate`: as `_planned` has it.
 
-    Unless they are `stored`, nobody asks the store for clusters that are no longer configured.
+    Unless they are `stored`, the store is not asked for clusters that are no longer configured.
     """
     settings = checked(context.settings(), only)
     candidates = _candidates(settings, only) if candidate else []
@@ -303,16 +303,16 @@ def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[st
         if only and name not in only:
             raise UsageError(
                 f"--accept-new-cluster {name} is none of those named with --cluster; name it there "
-                "too, or leave --cluster away"
+                "too, or omit --cluster"
             )
 
 
 def _left_to_its_holder(result: Result) -> Result:
-    """What became of an accepted cluster: whoever holds its lease, a service, goes on with it."""
+    """What became of an accepted cluster: the holder of its lease, a service, continues with it."""
     if not isinstance(result.error, LeaseHeldError):
         return result
     click.echo(
-        printable(f"cluster {result.cluster}: {result.error.holder} goes on with it"), err=True
+        printable(f"cluster {result.cluster}: {result.error.holder} continues with it"), err=True
     )
     return replace(result, error=None)
 

@@ -88,7 +88,7 @@ class _Judged(Protocol):
 
 
 class Judged:
-    """What became of the proof of what one cluster shall have."""
+    """What became of the proof of one cluster's desired state."""
 
     def __init__(self, cluster: str, report: Report, proof: Proof | None) -> None:
         """Without a proof an overtaken move of chains comes first."""
@@ -103,7 +103,7 @@ class Judged:
         return not self._disagreements and not self._proof.undecided
 
     def lines(self) -> Iterator[str]:
-        """It for people."""
+        """Render the verdict as text."""
         verdict = "FAILS" if self._disagreements else "holds" if self.holds else "is not decided"
         yield (
             f"Cluster {self._cluster}: the proof {verdict}: {self._proof.rules:,} Calico rules in "
@@ -114,7 +114,7 @@ class Judged:
         yield from _taken(self._report, self._proof)
 
     def document(self) -> dict[str, Any]:
-        """It for `--output json`."""
+        """Return the value for `--output json`."""
         return {
             "cluster": self._cluster,
             "holds": self.holds,
@@ -138,7 +138,7 @@ class JudgedLive:
         return self._found.holds
 
     def lines(self) -> Iterator[str]:
-        """It for people."""
+        """Render the verdict as text."""
         found = self._found
         verdict = "is not decided" if found.undecided else "holds"
         if found.out_of_sync:
@@ -156,7 +156,7 @@ class JudgedLive:
         if found.half:
             yield (
                 f"  Half-written since {found.half.since}: {counted(found.half.written, 'object')} "
-                "written, and no sync came to its end since."
+                "written, and no sync has completed since."
             )
         if found.unlike.pending:
             yield (
@@ -166,14 +166,14 @@ class JudgedLive:
         yield from (f"  {_chain(each)}" for each in found.chains if each.state != "new")
         if found.unlike.drift:
             yield (
-                f"  Changed by another hand: {counted(len(found.unlike.drift), 'object')}: "
+                f"  Drift: {counted(len(found.unlike.drift), 'object')}: "
                 f"{shortened([f'{each.kind} {each.name}' for each in found.unlike.drift])}"
             )
         yield from (f"  {each}" for each in found.notes)
         yield from _taken(found.report, proof)
 
     def document(self) -> dict[str, Any]:
-        """It for `--output json`."""
+        """Return the value for `--output json`."""
         found = self._found
         opened, out_of_sync = (
             [self._said(each) for each in some] for some in (found.opened, found.out_of_sync)
@@ -217,10 +217,10 @@ class JudgedLive:
 
 def _chain(found: ChainState) -> str:
     counts = (
-        (found.new, "as it shall be"),
-        (found.old, "of the old state"),
-        (found.missing, "not there yet"),
-        (found.altered, "changed by another hand"),
+        (found.new, "in the desired state"),
+        (found.old, "in the old state"),
+        (found.missing, "missing"),
+        (found.altered, "drifted"),
     )
     listed = ", ".join(f"{number:,} {what}" for number, what in counts if number)
     return f"Chain of zone {found.zone} in tier {found.tier} is {found.state}: policies {listed}."

@@ -26,7 +26,7 @@ from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key, Selectable, WatchNotice
 from sync.errors import StoreError
 from sync.reconcile.desired import Cluster
-from sync.service.health import Check
+from sync.service.health import Check, logged
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Store
@@ -41,7 +41,7 @@ RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
 
 
 class Queue(Protocol):
-    """Has clusters synced by somebody."""
+    """Has clusters synced by a worker."""
 
     def call(self, cluster: str, reasons: set[str], *, hurry: bool) -> None: ...
 
@@ -86,11 +86,7 @@ class ClusterCaller:
 
     def work(self) -> None:
         """Call until `stopping` is set; liveness fails where a bug ends it."""
-        try:
-            self._work()
-        except Exception:
-            self._log.exception("caller ended by a bug")
-            raise
+        logged(self._work, self._log, "caller ended by a bug")
 
     def _work(self) -> None:
         assert self.cluster.watcher is not None
@@ -151,7 +147,7 @@ class ClusterCaller:
                     raise
                 if any(expected.get(key, "") != digest for key, digest in seen.items()):
                     self.wake("drift")
-                    # Whoever changes an object back each time shall not fill the trail.
+                    # A controller that changes an object back each time must not fill the trail.
                     quiet = now - self._repair_at > 2 * self._repair_seconds
                     longer = min(2 * self._repair_seconds, _LAST_REPAIR)
                     self._repair_seconds = _FIRST_REPAIR if quiet else longer
@@ -178,11 +174,11 @@ class ClusterCaller:
             raise
         self._log.info("called for a sync", because=sorted(reasons))
         interval = self.resync_interval.total_seconds()
-        # Several clusters shall not be read in step.
+        # Several clusters must not be read in step.
         self._resync_at = self.clock() + sooner(interval)
 
     def _at_work(self) -> bool:
-        """Whether somebody has the cluster's lease."""
+        """Return whether a worker has the cluster's lease."""
         held = (each for each in self.store.leases() if each.name == self.cluster.name)
         return any(each.seconds > 0 for each in held)
 

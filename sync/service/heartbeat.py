@@ -41,7 +41,7 @@ class Heartbeat:
         """Beat until `stopping` is set; then tell others that the service ended as it should."""
         while not stopping.is_set():
             self.beat()
-            # Replicas that start together shall not write in step.
+            # Replicas that start together must not write in step.
             stopping.wait(sooner(BEAT_SECONDS))
         with suppress(StoreError):
             self._store.end_service()

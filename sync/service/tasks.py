@@ -43,7 +43,7 @@ _RETRY = RetryStrategy(wait=5)
 _END_SECONDS = 20.0
 _AGAIN_SECONDS = 5.0  # until a database that failed is asked again
 # Longer than another configuration takes to reach the service and to replace a worker; shorter than
-# an autoscaler waits after a rush, since the workers that it ends shall not make the next one.
+# an autoscaler waits after a rush, since the workers that it ends must not cause the next one.
 _LATELY_SECONDS = 180.0
 _NOTICED = 0.1  # seconds until it sees that it is to end
 
@@ -198,7 +198,7 @@ class Worker:
             await asyncio.sleep(beat)
 
     async def _redo(self, app: App, job: Job) -> None:
-        """Put another task into the place of one that nobody is doing."""
+        """Replace a task that no worker is doing by another one."""
         cluster = str(job.task_kwargs["cluster"])
         await asyncio.to_thread(self._queue.try_again, cluster, 0, 0.0)
         # Another one may have been quicker, or it was not dead and has just ended it.

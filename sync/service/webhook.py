@@ -37,7 +37,7 @@ _REFILL_SECONDS: Final = 600.0
 """A subject is told of so often at once, and then once in so many seconds."""
 
 GRACE_SECONDS: Final = 10.0
-"""A failure that is over within this time, as many are at the next try, is told to nobody."""
+"""A failure that is over within this time, as many are at the next try, is not reported."""
 
 _KIND: Final = "told"
 
@@ -266,7 +266,7 @@ class Webhook:
                 pause = max(sooner(subject.retry_seconds), error.retry_after)
                 subject.retry_at = self._clock() + pause
                 subject.retry_seconds = min(subject.retry_seconds * 2, LAST_RETRY)
-                # What nobody will ever take does not hold up the end.
+                # A notice that the receiver refuses does not hold up the end.
                 if self._ends is not None:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
                 return True

@@ -51,7 +51,7 @@ class Recorder:
 
     It begins with its first record, so a run that finds nothing to do leaves no trace. Every method
     is one transaction, on the disk when it returns, and raises `StoreError` if it could not be.
-    Those that take a lease raise `LeaseLostError` if it went to somebody else: then nothing is
+    Those that take a lease raise `LeaseLostError` if another process took it: then nothing is
     recorded. Several threads may use one run.
     """
 
@@ -158,7 +158,7 @@ class Recorder:
                 return
             if known and known.accepted != uid:
                 raise StoreError(
-                    f"nobody has accepted {uid} as cluster {cluster}; run `zonebridge sync "
+                    f"no operator has accepted {uid} as cluster {cluster}; run `zonebridge sync "
                     f"--cluster {cluster} --accept-new-cluster {cluster}`"
                 )
             before = known.uid if known else ""
@@ -174,7 +174,7 @@ class Recorder:
     def accept(self, cluster: str, uid: str) -> None:
         """Record that an operator lets the cluster with this UID take the place of the known one.
 
-        No lease is needed, as for an approval: whoever holds it goes on with `identify`.
+        No lease is needed, as for an approval: the holder of the lease continues with `identify`.
         """
         with self._recording() as connection:
             lock(connection, cluster)
@@ -209,7 +209,7 @@ class Recorder:
                 detail=f"objects={len(forgotten)} open_intents={len(closing)}"
                 + (f" uid={known.uid}" if known else ""),
             )
-            # The last of them: what is said of the cluster after it begins anew.
+            # The last one: records of the cluster after it start from nothing.
             *rest, record = append(connection, cluster, [*closing, *forgotten, last], self.clock)
             project(connection, cluster, rest)
             for table in (identities, approvals, status):
@@ -243,7 +243,7 @@ class Recorder:
             append(connection, cluster, drafted, self.clock)
 
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
-        """Record that objects stand in the cluster as they shall, though we did not write them."""
+        """Record that objects are as desired in the cluster, though we did not write them."""
         if not changes:
             return
         drafted = [
@@ -294,8 +294,8 @@ class Recorder:
         """Commit what became of intents of one cluster, and what we believe of it from now on.
 
         An intent whose outcome is `unknown` stays open. Raises `StoreError` if one is not open.
-        No lease is needed: what became of our own intent stays true whoever writes now, and one
-        that a successor recovered is not open.
+        No lease is needed: what became of our own intent stays true under any holder, and one that
+        a successor recovered is not open.
         """
         if not conclusions:
             return []

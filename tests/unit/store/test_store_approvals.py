@@ -147,12 +147,12 @@ def test_the_first_digits_are_enough(store: Store) -> None:
 @pytest.mark.parametrize(
     ("digest", "said"),
     [
-        ("", "no digest"),
+        ("", "is not the digest"),
         ("ab", "at least its first 8 digits"),
-        ("abababag", "no digest"),
-        ("%_______", "no digest"),
-        ("ABABABAB", "no digest"),
-        (PLAN + "0", "no digest"),
+        ("abababag", "is not the digest"),
+        ("%_______", "is not the digest"),
+        ("ABABABAB", "is not the digest"),
+        (PLAN + "0", "is not the digest"),
         ("0" * 64, "no plan with the digest"),
         ("0" * 8, "no plan with the digest"),
     ],
