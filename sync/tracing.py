@@ -1,4 +1,4 @@
-"""The steps of a cycle as they happen: timed for whoever listens, and OpenTelemetry's spans.
+"""The steps of a cycle as they happen: timed for listeners, and OpenTelemetry's spans.
 
     with step("plan", cluster="prod") as here:
         here.set("digest", …)
@@ -40,7 +40,7 @@ class Step(Protocol):
 
 class _Untold:
     def set(self, key: str, value: str | int) -> None:
-        """There is nobody to tell."""
+        """Do nothing: no collector is configured."""
 
 
 class _Told:

@@ -29,7 +29,7 @@ BEFORE_THE_LISTS = (
 )
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # over 50 lines: a table of columns
     op.create_table(
         "store",
         sa.Column("uuid", WORD, nullable=False),

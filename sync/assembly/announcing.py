@@ -62,7 +62,8 @@ def _events(clusters: Collection[Cluster], metrics: "Metrics") -> "Iterator[Chan
 
 
 def _webhook(settings: Settings, store: Store, metrics: "Metrics") -> "Channel":
-    from sync.service.webhook import Webhook, caller, trust
+    from sync.service.webhook import Webhook
+    from sync.service.webhook_call import caller, trust
 
     def url() -> str:
         found = webhook(settings)

@@ -1,4 +1,4 @@
-"""`zonebridge adopt`: let the next sync take over a foreign object that stands in our way."""
+"""`zonebridge adopt`: let the next sync take over a foreign object in the place of ours."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,12 @@ import click
 
 from sync import assembly
 from sync.calico.objects import POLICIES
-from sync.cli.context import Context, trigger
-from sync.cli.sync import checked, print_error
+from sync.cli.context import Context, checked, trigger
+from sync.cli.results import print_error
 from sync.errors import UsageError
 from sync.plan.changes import Change
 from sync.reconcile.cycle import plan_cycle
+from sync.reconcile.result import Result
 from sync.store.head_file import hold_to_heads, publish_heads
 from sync.text import printable
 
@@ -25,8 +26,8 @@ from sync.text import printable
 def adopt(context: Context, *, kind: str, name: str, only: Sequence[str]) -> int:
     """Let the next sync take over the foreign object KIND NAME, once, within 24 hours.
 
-    Whoever syncs, a running service too, writes over the object as it is now; if anything of it
-    that would be written over changes before, it stays and is to be adopted anew.
+    The next sync, also that of a running service, overwrites the object as it is now. If a field
+    that it would overwrite changes before, the object stays as it is; adopt it again then.
     """
     settings = checked(context.settings(), only)
     # Nothing is made here: without a store nothing was ever held.
@@ -40,14 +41,11 @@ def adopt(context: Context, *, kind: str, name: str, only: Sequence[str]) -> int
             assembly.options(settings, store),
         )
         codes = [0]
-        found: list[tuple[str, Change]] = []
         for result in results:
             if result.error:
                 print_error(result)
                 codes.append(result.error.exit_code)
-            held = result.plan.held if result.plan else ()
-            ours = (each for each in held if (each.kind, each.name) == (kind, name))
-            found += [(result.cluster, each) for each in ours]
+        found = _held(results, kind, name)
         waits = [
             result.cluster
             for result in results
@@ -62,15 +60,9 @@ def adopt(context: Context, *, kind: str, name: str, only: Sequence[str]) -> int
             return max(codes)
         if not found and codes == [0]:
             raise UsageError(
-                f"no foreign {kind} {name} stands in the way of ours; `zonebridge plan` names "
-                "those that do"
+                f"no foreign {kind} {name} is in the place of a desired object; `zonebridge plan` "
+                "names those that are"
             )
-        for cluster, change in found:
-            if change.before is None:
-                raise UsageError(
-                    f"the {kind} {name} of cluster {cluster} belongs to another installation, or "
-                    "is no object that could be taken over; `zonebridge plan` says what helps"
-                )
         run = store.run(trigger("zonebridge adopt"))
         try:
             for cluster, change in found:
@@ -86,3 +78,23 @@ def adopt(context: Context, *, kind: str, name: str, only: Sequence[str]) -> int
             if run.begun:
                 publish_heads(store, settings.audit.head_file)
     return max(codes)
+
+
+def _held(results: Sequence[Result], kind: str, name: str) -> list[tuple[str, Change]]:
+    """Return the changes of the object that wait, each with its cluster.
+
+    Raises `UsageError` for one that cannot be taken over.
+    """
+    found = [
+        (result.cluster, change)
+        for result in results
+        for change in (result.plan.held if result.plan else ())
+        if (change.kind, change.name) == (kind, name)
+    ]
+    for cluster, change in found:
+        if change.before is None:
+            raise UsageError(
+                f"the {kind} {name} of cluster {cluster} belongs to another installation, or "
+                "is no object that could be taken over; `zonebridge plan` says what helps"
+            )
+    return found

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration beyond its own keys, and what may be: for whoever uses it."""
+"""What is wrong with a configuration beyond its own keys, and what may be."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -150,8 +150,8 @@ def _zone_warnings(settings: Settings, named: Collection[str], *, whole: bool) -
     ]
     if by_label:
         yield (
-            f"zones: whoever creates a pod can put it into {', '.join(map(repr, by_label))} by its "
-            "labels; give zones a namespace_selector under zones.definitions"
+            f"zones: anyone who creates a pod can put it into {', '.join(map(repr, by_label))} by "
+            "its labels; give zones a namespace_selector under zones.definitions"
         )
     if whole:
         for name in definitions:

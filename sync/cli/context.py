@@ -9,7 +9,7 @@ import os
 import pwd
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import click
 import orjson
 
-from sync.errors import StoreError
+from sync.errors import StoreError, UsageError
 from sync.redaction import redact_lines
 from sync.text import printable, printable_json
 
@@ -188,3 +188,14 @@ class _Log:
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+
+def checked(settings: "Settings", only: Sequence[str]) -> "Settings":
+    """Return the settings; `UsageError` if `only` names a cluster that they lack."""
+    from sync.settings.problems import did_you_mean
+
+    known = [cluster.name for cluster in settings.clusters]
+    for name in only:
+        if name not in known:
+            raise UsageError(f"there is no cluster {name!r}; {did_you_mean(name, known)}")
+    return settings

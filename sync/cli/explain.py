@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import click
 
 from sync import assembly
-from sync.cli.context import Context, print_json, until_closed
-from sync.cli.report import errors, exit_code
-from sync.cli.sync import checked, print_error
+from sync.cli import exit_codes
+from sync.cli.context import Context, checked, print_json, until_closed
+from sync.cli.report import errors
+from sync.cli.results import print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.explain import Explained, NoSuchZoneError, asked_of, explained
 from sync.reconcile.desired import InvalidObjectError
@@ -73,4 +74,4 @@ def explain(
             click.echo("\n".join(text(each, asked.packet) for each in found), nl=False)
         for result in results:
             print_error(result)
-    return exit_code(results)
+    return exit_codes.of_looking(results)

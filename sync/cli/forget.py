@@ -1,4 +1,4 @@
-"""`zonebridge forget`: let the store believe nothing more of a cluster that is gone for good."""
+"""`zonebridge forget`: remove a cluster that no longer exists from the store."""
 
 import sys
 
@@ -15,26 +15,28 @@ from sync.text import counted, printable
 
 @click.command()
 @click.argument("cluster")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def forget(context: Context, cluster: str, *, yes: bool) -> int:
-    """Forget the CLUSTER, which is gone for good and no longer configured.
+    """Forget the CLUSTER, which no longer exists and is no longer configured.
 
-    No cluster is asked or written, and the audit trail stays. What stands there, if it still runs,
-    goes on deciding.
+    zonebridge contacts no cluster, and the audit trail stays. If the cluster still runs, the
+    policies in it stay in force.
     """
     settings = context.settings()
     if cluster in [each.name for each in settings.clusters]:
         raise UsageError(
-            f"cluster {cluster} is configured; remove its entry from the configuration, of a "
-            "service that runs too, and forget it then"
+            f"cluster {cluster} is configured; remove its entry from the configuration, also "
+            "that of a running service, and forget it then"
         )
     # Nothing is made here: without a store there is nothing to forget.
     context.recorded().close()
     with assembly.store_of(settings, write=True) as store:
         hold_to_heads(store, settings.audit.head_file)
         if not _is_known(store, cluster):
-            click.echo(printable(f"Nothing is believed of cluster {cluster}: nothing to forget."))
+            click.echo(
+                printable(f"The store holds nothing about cluster {cluster}: nothing to forget.")
+            )
             return 0
         if not yes:
             _ask(store, cluster)

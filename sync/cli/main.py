@@ -12,12 +12,11 @@ from typing import Any, NoReturn
 import click
 
 from sync import __version__
+from sync.cli import exit_codes
 from sync.cli.context import Context, drop_output, prepare_streams, until_closed
 from sync.errors import UsageError, ZonebridgeError
 from sync.text import printable
 
-_INTERNAL = 1
-_INTERRUPTED = 130
 _COLLECTED_AFTER = (100_000, 10, 10)
 # Each command's module, imported when it is asked for: what one needs, another need not wait for.
 COMMANDS = {
@@ -101,7 +100,7 @@ def main() -> NoReturn:
     if os.getpid() == 1:
         # In a container: process 1 has no default action, SIGTERM would do nothing (kill(2)).
         # `signals` takes its place where there is work to end in good order.
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(exit_codes.of_signal(number)))
     try:
         code = zonebridge.main(standalone_mode=False) or 0
     except ZonebridgeError as error:
@@ -112,21 +111,21 @@ def main() -> NoReturn:
     except click.ClickException as error:
         code = _fail(error.format_message(), UsageError.exit_code, debug=debug)
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted", _INTERRUPTED, debug=debug)
+        code = _fail("interrupted", exit_codes.INTERRUPTED, debug=debug)
     except OSError as error:
         drop_output()
         what = error.filename or "the output"
         code = _fail(
             f"cannot read or write {what}: {error.strerror or error}; correct that and run the "
             "command again",
-            _INTERNAL,
+            exit_codes.INTERNAL,
             debug=debug,
         )
     except Exception as error:  # noqa: BLE001 - no user sees a traceback who did not ask for one
         code = _fail(
             f"an internal error, {type(error).__name__}: {error}; run `zonebridge --debug …` and "
             "report what it prints",
-            _INTERNAL,
+            exit_codes.INTERNAL,
             debug=debug,
         )
     sys.exit(code)

@@ -7,8 +7,7 @@ import click
 import orjson
 import yaml
 
-from sync.cli.context import Context, until_closed
-from sync.cli.sync import checked
+from sync.cli.context import Context, checked, until_closed
 from sync.clusters.kubernetes.rights import Grantee, admission_policies, rights
 from sync.errors import UsageError
 from sync.settings import Settings
@@ -25,30 +24,35 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     default="zonebridge/zonebridge",
     show_default=True,
     metavar="NAMESPACE/NAME",
-    help="Whom to grant it.",
+    help="The service account that gets the rights.",
 )
 @click.option(
     "--tier",
     "tiers",
     multiple=True,
-    help="A tier besides those of the configuration, to remove what it holds; repeatable.",
+    help="Another tier besides the configured ones, to remove its objects; repeatable.",
 )
 @click.option(
     "--read-only",
     is_flag=True,
-    help="For an account that writes nothing: of `zonebridge run` beside workers, of `plan`.",
+    help="Rights without writes: for `zonebridge run` beside workers, and for `plan`.",
 )
-@click.option("--no-admission-policies", is_flag=True, help="Only what RBAC knows.")
+@click.option("--no-admission-policies", is_flag=True, help="Print the RBAC objects only.")
 @click.option(
-    "--allow-adoption", is_flag=True, help="Let it take over objects that nobody's labels claim."
+    "--allow-adoption", is_flag=True, help="Let it take over objects that carry no owner's labels."
 )
 @click.option(
-    "--exempt-user", "users", multiple=True, help="Who may label sets as it does; repeatable."
+    "--exempt-user", "users", multiple=True, help="A user who may also set its labels; repeatable."
 )
-@click.option("--exempt-group", "groups", multiple=True, help="The same of a group; repeatable.")
+@click.option(
+    "--exempt-group",
+    "groups",
+    multiple=True,
+    help="A group that may also set its labels; repeatable.",
+)
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.pass_obj
-def rbac(
+def rbac(  # over 50 lines: its options are a third of it
     context: Context,
     *,
     cluster: str,
@@ -61,10 +65,10 @@ def rbac(
     groups: Sequence[str],
     output: str,
 ) -> None:
-    """Print what to grant zonebridge in a cluster, to be applied there with kubectl.
+    """Print what to grant zonebridge in a cluster, to apply there with kubectl.
 
-    These are a service account, its rights, and the admission policies that keep it to its tiers
-    and its own objects and everybody else from putting its labels on sets. No cluster is asked.
+    That is a service account, its rights, and the admission policies that keep it to its tiers and
+    its own objects, and keep others from putting its labels on sets. No cluster is contacted.
     """
     named = _ACCOUNT.fullmatch(account)
     if named is None:

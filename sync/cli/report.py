@@ -6,9 +6,9 @@ from dataclasses import replace
 import click
 
 from sync import assembly
-from sync.cli import sync as syncing
-from sync.cli.context import Context, print_json, until_closed, use_color
-from sync.cli.sync import checked, print_error
+from sync.cli import exit_codes
+from sync.cli.context import Context, checked, print_json, until_closed, use_color
+from sync.cli.results import print_error
 from sync.errors import UsageError
 from sync.reconcile.cycle import plan_cycle
 from sync.reconcile.result import Result
@@ -52,7 +52,7 @@ def report(
             click.echo("\n".join(rendered), nl=False)
         for result in results:
             print_error(result)
-    return exit_code(results)
+    return exit_codes.of_looking(results)
 
 
 def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) -> list[Result]:
@@ -88,11 +88,6 @@ def _of_rule(results: Sequence[Result], name: str) -> list[Result]:
 def _with_only(report: Report, rule: str) -> Report:
     rules = tuple(each for each in report.rules if each.name == rule)
     return replace(report, rules=rules, groups=(), zones=())
-
-
-def exit_code(results: Sequence[Result]) -> int:
-    """The exit code of looking at clusters; that a plan is blocked is no failure here."""
-    return syncing.exit_code([replace(result, plan=None) for result in results], detailed=False)
 
 
 def errors(results: Sequence[Result]) -> list[dict[str, str]]:

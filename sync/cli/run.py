@@ -125,7 +125,7 @@ class _Current:
         settings = self._context.read()
         if settings == self._settings:
             return None
-        # What is wrong with the one in use too shall not keep anybody from correcting the rest.
+        # What is wrong with the one in use too must not keep an operator from correcting the rest.
         in_use = self._settings
         warnings = checked(settings, self._context.file, known=check_files(in_use)[0])
         if kept := at_start(in_use, settings):

@@ -15,6 +15,7 @@ from threading import Thread, Timer
 
 import structlog
 
+from sync.cli.exit_codes import of_signal
 from sync.transport.stopping import Stopping
 
 END_SECONDS = 25.0
@@ -31,7 +32,7 @@ class Signals:
     @property
     def exit_code(self) -> int:
         """What a shell says of a process that ended by the signal; 0 for none."""
-        return 128 + self.received if self.received else 0
+        return of_signal(self.received) if self.received else 0
 
 
 @contextmanager
@@ -77,8 +78,8 @@ def _note(
         if number not in numbers:
             continue
         if found.received:
-            # Threads may wait for a server: nobody waits for them. No record is lost by it.
-            os._exit(128 + number)
+            # Threads may wait for a server; this does not wait for them. No record is lost by it.
+            os._exit(of_signal(number))
         found.received = number
         end = Timer(END_SECONDS, _leave, [number])
         end.daemon = True
@@ -93,4 +94,4 @@ def _leave(number: int) -> None:
     structlog.get_logger().error(
         "ended in the middle: the store or a server did not answer; the next sync goes on"
     )
-    os._exit(128 + number)
+    os._exit(of_signal(number))

@@ -145,7 +145,7 @@ def _print(document: dict[str, Any]) -> None:
         _say("  last attempt", cluster["attempted"] or "never")
         _say(
             "  kept by",
-            cluster["holder"] or "nobody now; run `zonebridge sync` or `zonebridge run`",
+            cluster["holder"] or "no process; run `zonebridge sync` or `zonebridge run`",
         )
         if cluster["held_since"]:
             _say("  kept since", _kept_since(cluster))

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,38 +14,28 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from sync import __version__, assembly
+from sync.cli import exit_codes
 from sync.cli.comparison import compared
 from sync.cli.context import (
     Context,
+    checked,
     holder,
-    print_json,
     trigger,
     until_closed,
-    use_color,
 )
+from sync.cli.results import print_results
 from sync.cli.signals import signals
-from sync.cli.unconfigured import sentences, unconfigured
+from sync.cli.unconfigured import unconfigured
 from sync.errors import UsageError
-from sync.plan.plan import Plan
 from sync.reconcile import cluster_identity
 from sync.reconcile.cycle import Lessor, plan_cycle, run_cycle
 from sync.reconcile.result import Result
-from sync.render.plan import markdown, text
 from sync.settings import Settings
-from sync.settings.problems import did_you_mean
 from sync.settings.values import Duration
-from sync.store import Lease, LeaseHeldError, Store
+from sync.store import Lease, LeaseHeldError, Recorder, Store
 from sync.store.head_file import hold_to_heads, publish_heads
-from sync.text import markdown_escaped, printable, shortened
+from sync.text import printable, shortened
 from sync.tracing import tracing
-
-# Where several apply, the first wins.
-_PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
-DONE = 0
-_CHANGES = 2
-_BLOCKED = 3
-_NOT_WRITTEN = 5
-UNPROVEN = 6
 
 _NOTICES_SECONDS = 10.0  # that people are told at the end
 _LEASE_SECONDS = 0.5  # between two looks at a lease
@@ -67,7 +57,7 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
             default="text",
             show_default=True,
         ),
-        click.option("--verbose", is_flag=True, help="Show each member that comes or goes."),
+        click.option("--verbose", is_flag=True, help="Show each member that is added or removed."),
         click.option(
             "--detailed-exitcode",
             "detailed",
@@ -86,13 +76,13 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
     "before",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="With --to: what would change between two exports; one for each source NAME.",
+    help="With --to: show what would change between two exports; once for each source NAME.",
 )
 @click.option("--to", "after", multiple=True, metavar="[NAME=]FILE", help="See --from.")
 @click.option(
     "--candidate",
     is_flag=True,
-    help="What a commit of what is pending in Panorama would change.",
+    help="Show what a commit of the pending changes in Panorama would change.",
 )
 @_options
 def plan(
@@ -103,13 +93,13 @@ def plan(
     candidate: bool,
     **options: Any,
 ) -> int:
-    """Show what a sync would change; nothing is written anywhere.
+    """Show what a sync would change, and write nothing.
 
-    With --from and --to no cluster, no Panorama and no store is asked.
+    With --from and --to zonebridge contacts no cluster, no Panorama and no store.
     """
     if candidate and (before or after):
         raise UsageError(
-            "--candidate asks a Panorama, and --from and --to compare files; leave one away"
+            "--candidate asks a Panorama, and --from and --to compare files; use one or the other"
         )
     if candidate:
         return _show(partial(_planned, candidate=True), context, candidate=True, **options)
@@ -125,20 +115,20 @@ def plan(
     "--lease-timeout",
     callback=_duration,
     metavar="DURATION",
-    help="Wait so long for a cluster that another process writes; default: do not wait.",
+    help="How long to wait for a cluster that another process holds; default: not at all.",
 )
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Take over foreign objects that stand where ours shall stand, and what was written with a "
-    "copy of the store.",
+    help="Take over foreign objects in the place of desired ones, and objects written with a copy "
+    "of the store.",
 )
 @click.option(
     "--accept-new-cluster",
     "accept",
     multiple=True,
     metavar="NAME",
-    help="The entry NAME is another cluster than before, and that is meant; repeatable.",
+    help="Accept that the entry NAME now reaches another cluster; repeatable.",
 )
 @_options
 def sync(
@@ -150,7 +140,7 @@ def sync(
     accept: Sequence[str],
     **options: Any,
 ) -> int:
-    """Bring every cluster to what its sources say, once."""
+    """Sync every cluster with its sources, once."""
     if dry_run:
         return _show(partial(_planned, adopt=adopt, accept=accept), context, **options)
     return _sync(context, lease_timeout=lease_timeout, adopt=adopt, accept=accept, **options)
@@ -169,7 +159,7 @@ def _show(
 ) -> int:
     """Print plans of the clusters named in `only`, or of all; `candidate`: as `_planned` has it.
 
-    Unless they are `stored`, nobody asks the store for clusters that are no longer configured.
+    Unless they are `stored`, the store is not asked for clusters that are no longer configured.
     """
     settings = checked(context.settings(), only)
     candidates = _candidates(settings, only) if candidate else []
@@ -179,10 +169,10 @@ def _show(
         with assembly.store_of(settings, write=False) as store:
             left = unconfigured(store, settings)
     with until_closed():
-        _print_results(
+        print_results(
             results, output, verbose=verbose, written=False, candidates=candidates, left=left
         )
-    return exit_code(results, detailed=detailed)
+    return exit_codes.of_sync(results, detailed=detailed)
 
 
 def _planned(
@@ -265,18 +255,12 @@ def _sync(
             results = [
                 _left_to_its_holder(each) if each.cluster in accept else each for each in results
             ]
-            code = asked.exit_code or exit_code(results, detailed=detailed)
-            counts = {
-                "applied": sum(len(result.applied) for result in results),
-                "failed": sum(len(result.failed) for result in results),
-                "clusters": len(results),
-            }
+            code = asked.exit_code or exit_codes.of_sync(results, detailed=detailed)
             if not asked.stopping.is_set():
                 _announce(settings, store, results)
-            errors = shortened(str(result.error) for result in results if result.error)
-            run.finish("done" if code in (DONE, _CHANGES) else f"exit {code}", counts, errors)
+            _finish(run, results, code)
             with until_closed():
-                _print_results(
+                print_results(
                     results,
                     output,
                     verbose=verbose,
@@ -286,6 +270,18 @@ def _sync(
         finally:
             publish_heads(store, settings.audit.head_file)
     return code
+
+
+def _finish(run: Recorder, results: Sequence[Result], code: int) -> None:
+    """Record how the run ended."""
+    counts = {
+        "applied": sum(len(result.applied) for result in results),
+        "failed": sum(len(result.failed) for result in results),
+        "clusters": len(results),
+    }
+    errors = shortened(str(result.error) for result in results if result.error)
+    done = code in (exit_codes.DONE, exit_codes.CHANGES)
+    run.finish("done" if done else f"exit {code}", counts, errors)
 
 
 def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> None:
@@ -307,16 +303,16 @@ def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[st
         if only and name not in only:
             raise UsageError(
                 f"--accept-new-cluster {name} is none of those named with --cluster; name it there "
-                "too, or leave --cluster away"
+                "too, or omit --cluster"
             )
 
 
 def _left_to_its_holder(result: Result) -> Result:
-    """What became of an accepted cluster: whoever holds its lease, a service, goes on with it."""
+    """What became of an accepted cluster: the holder of its lease, a service, continues with it."""
     if not isinstance(result.error, LeaseHeldError):
         return result
     click.echo(
-        printable(f"cluster {result.cluster}: {result.error.holder} goes on with it"), err=True
+        printable(f"cluster {result.cluster}: {result.error.holder} continues with it"), err=True
     )
     return replace(result, error=None)
 
@@ -338,115 +334,3 @@ def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:
             yield lease
 
     return lease_of
-
-
-def checked(settings: Settings, only: Sequence[str]) -> Settings:
-    """The settings; `UsageError` if `only` names a cluster that they do not have."""
-    known = [cluster.name for cluster in settings.clusters]
-    for name in only:
-        if name not in known:
-            raise UsageError(f"there is no cluster {name!r}; {did_you_mean(name, known)}")
-    return settings
-
-
-def _print_results(
-    results: Sequence[Result],
-    output: str,
-    *,
-    verbose: bool,
-    written: bool,
-    candidates: Sequence[str] = (),
-    left: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Print what became of clusters; `candidates` are the sources that gave theirs.
-
-    `left` are the clusters that are no longer configured.
-    """
-    for sentence in sentences(left):
-        click.echo(printable(f"warning: {sentence}"), err=True)
-    if output == "json":
-        clusters = [_document(result, written=written) for result in results]
-        document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
-        print_json({**document, **({"unconfigured": left} if left else {})})
-        return
-    separator = ""
-    for line in _pending(results, candidates):
-        click.echo(markdown_escaped(line) if output == "markdown" else printable(line))
-        separator = "\n"
-    for result in results:
-        if result.plan:
-            click.echo(separator, nl=False)
-            separator = "\n"
-            click.echo(_rendered(result.plan, output, verbose=verbose), nl=False)
-        if written and result.plan and (result.applied or result.failed):
-            click.echo(f"Written: {len(result.applied)}; failed: {len(result.failed)}.")
-        for change, why in result.failed:
-            what = f"cluster {result.cluster}: {change.kind} {change.name}"
-            click.echo(printable(f"error: {what}: {why}"), err=True)
-        print_error(result)
-
-
-def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[str]:
-    """Whose changes are pending, for each source; none for one that could not be read."""
-    origins = {
-        origin.source: origin for result in results if result.plan for origin in result.plan.origins
-    }
-    for name in candidates:
-        origin = origins.get(name)
-        if origin and origin.pending:
-            who = shortened(origin.administrators, ", ") or "nobody knows whom"
-            yield f"Candidate of source {name}: changes by {who} are pending."
-        elif origin:
-            yield f"Candidate of source {name}: nothing is pending."
-
-
-def print_error(result: Result) -> None:
-    """Say on stderr why a cluster could not be looked at, or written to its end."""
-    if result.error:
-        # Most say themselves of which cluster they speak.
-        whose = f"cluster {result.cluster}"
-        said = str(result.error)
-        said = said if said.startswith(whose) else f"{whose}: {said}"
-        click.echo(printable(f"error: {said}"), err=True)
-
-
-def _rendered(shown: Plan, output: str, *, verbose: bool) -> str:
-    if output == "markdown":
-        return markdown(shown, verbose=verbose)
-    return text(shown, verbose=verbose, color=use_color())
-
-
-def _document(result: Result, *, written: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "cluster": result.cluster,
-        "plan": result.plan.document() if result.plan else None,
-        "error": str(result.error) if result.error else None,
-    }
-    if written:
-        document["applied"] = len(result.applied)
-        document["failed"] = [
-            {"kind": change.kind, "name": change.name, "error": why}
-            for change, why in result.failed
-        ]
-    return document
-
-
-def exit_code(results: Sequence[Result], *, detailed: bool) -> int:
-    """The exit code of what became of all clusters; `detailed` tells of changes too."""
-    codes = {DONE}
-    for result in results:
-        if result.error:
-            codes.add(result.error.exit_code)
-        if result.failed:
-            codes.add(_NOT_WRITTEN)
-        if result.plan and result.plan.blockers:
-            guards = {each.guard for each in result.plan.blockers}
-            codes.add(UNPROVEN if "verification" in guards else _BLOCKED)
-        if detailed and result.plan and (result.plan.changes or result.plan.drift):
-            codes.add(_CHANGES)
-    return first_code(codes)
-
-
-def first_code(codes: Collection[int]) -> int:
-    """The exit code where several apply."""
-    return next((code for code in _PRECEDENCE if code in codes), DONE)

@@ -1,6 +1,6 @@
 """Clusters that were written and that no entry of the configuration names any more.
 
-What stands there goes on deciding, and nobody changes it or puts it back.
+The policies in it stay in force, and no process changes or repairs them.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
 def _sentence(found: dict[str, Any], name: str) -> str:
     objects = counted(found["objects"], "object")
     keeps = (
-        f"{found['holder']} keeps it all the same, by an older configuration: start that anew; then"
+        f"{found['holder']} still keeps it, by an older configuration: restart that process; then"
         if found["holder"]
-        else "nobody keeps up or removes them;"
+        else "no process keeps or removes them;"
     )
     return (
-        f"cluster {name} is no longer configured, and {objects} of ours stood there last; {keeps} "
-        "to remove what is there, configure it again with `device_groups: []`, run `zonebridge "
-        f"sync --cluster {name}`, and remove its entry; if the cluster is gone for good, run "
+        f"cluster {name} is no longer configured, and {objects} of ours were there last; {keeps} "
+        "to remove them, configure it again with `device_groups: []`, run `zonebridge "
+        f"sync --cluster {name}`, and remove its entry; if the cluster no longer exists, run "
         f"`zonebridge forget {name}`"
     )

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import click
 
 from sync import assembly
-from sync.cli.context import Context, print_json, until_closed
-from sync.cli.report import errors, exit_code, reported
-from sync.cli.sync import DONE, UNPROVEN, checked, first_code, print_error
+from sync.cli import exit_codes
+from sync.cli.context import Context, checked, print_json, until_closed
+from sync.cli.report import errors, reported
+from sync.cli.results import print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.observed import ChainState, change_document, clause
 from sync.queries.verification import Verified, verified
@@ -53,7 +54,8 @@ def verify(context: Context, *, only: Sequence[str], live: bool, output: str) ->
         for result in results:
             print_error(result)
     proven = all(each.holds for each in judged)
-    return first_code({exit_code(results), DONE if proven else UNPROVEN})
+    code = exit_codes.DONE if proven else exit_codes.UNPROVEN
+    return exit_codes.first_code({exit_codes.of_looking(results), code})
 
 
 def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["JudgedLive"]]:
@@ -86,7 +88,7 @@ class _Judged(Protocol):
 
 
 class Judged:
-    """What became of the proof of what one cluster shall have."""
+    """What became of the proof of one cluster's desired state."""
 
     def __init__(self, cluster: str, report: Report, proof: Proof | None) -> None:
         """Without a proof an overtaken move of chains comes first."""
@@ -101,7 +103,7 @@ class Judged:
         return not self._disagreements and not self._proof.undecided
 
     def lines(self) -> Iterator[str]:
-        """It for people."""
+        """Render the verdict as text."""
         verdict = "FAILS" if self._disagreements else "holds" if self.holds else "is not decided"
         yield (
             f"Cluster {self._cluster}: the proof {verdict}: {self._proof.rules:,} Calico rules in "
@@ -112,7 +114,7 @@ class Judged:
         yield from _taken(self._report, self._proof)
 
     def document(self) -> dict[str, Any]:
-        """It for `--output json`."""
+        """Return the value for `--output json`."""
         return {
             "cluster": self._cluster,
             "holds": self.holds,
@@ -136,7 +138,7 @@ class JudgedLive:
         return self._found.holds
 
     def lines(self) -> Iterator[str]:
-        """It for people."""
+        """Render the verdict as text."""
         found = self._found
         verdict = "is not decided" if found.undecided else "holds"
         if found.out_of_sync:
@@ -154,7 +156,7 @@ class JudgedLive:
         if found.half:
             yield (
                 f"  Half-written since {found.half.since}: {counted(found.half.written, 'object')} "
-                "written, and no sync came to its end since."
+                "written, and no sync has completed since."
             )
         if found.unlike.pending:
             yield (
@@ -164,14 +166,14 @@ class JudgedLive:
         yield from (f"  {_chain(each)}" for each in found.chains if each.state != "new")
         if found.unlike.drift:
             yield (
-                f"  Changed by another hand: {counted(len(found.unlike.drift), 'object')}: "
+                f"  Drift: {counted(len(found.unlike.drift), 'object')}: "
                 f"{shortened([f'{each.kind} {each.name}' for each in found.unlike.drift])}"
             )
         yield from (f"  {each}" for each in found.notes)
         yield from _taken(found.report, proof)
 
     def document(self) -> dict[str, Any]:
-        """It for `--output json`."""
+        """Return the value for `--output json`."""
         found = self._found
         opened, out_of_sync = (
             [self._said(each) for each in some] for some in (found.opened, found.out_of_sync)
@@ -215,10 +217,10 @@ class JudgedLive:
 
 def _chain(found: ChainState) -> str:
     counts = (
-        (found.new, "as it shall be"),
-        (found.old, "of the old state"),
-        (found.missing, "not there yet"),
-        (found.altered, "changed by another hand"),
+        (found.new, "in the desired state"),
+        (found.old, "in the old state"),
+        (found.missing, "missing"),
+        (found.altered, "drifted"),
     )
     listed = ", ".join(f"{number:,} {what}" for number, what in counts if number)
     return f"Chain of zone {found.zone} in tier {found.tier} is {found.state}: policies {listed}."

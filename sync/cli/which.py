@@ -6,9 +6,10 @@ from dataclasses import replace
 import click
 
 from sync import assembly
-from sync.cli.context import Context, print_json, until_closed
-from sync.cli.report import errors, exit_code
-from sync.cli.sync import checked, print_error
+from sync.cli import exit_codes
+from sync.cli.context import Context, checked, print_json, until_closed
+from sync.cli.report import errors
+from sync.cli.results import print_error
 from sync.errors import SourceError, UsageError
 from sync.net.addresses import AddressSet
 from sync.queries.which import Holders, wanted
@@ -52,7 +53,7 @@ def which(context: Context, *, address: str, only: Sequence[str], output: str) -
             click.echo("\n".join(text(each, asked) for each in found), nl=False)
         for result in results:
             print_error(result)
-    return exit_code(results)
+    return exit_codes.of_looking(results)
 
 
 def _in_cluster(

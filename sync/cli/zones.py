@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import click
 
+from sync.cli import exit_codes
 from sync.cli.context import Context, print_json, until_closed
-from sync.cli.report import errors, exit_code, reported
-from sync.cli.sync import print_error
+from sync.cli.report import errors, reported
+from sync.cli.results import print_error
 from sync.render.zones import zones_document, zones_text
 
 
@@ -27,4 +28,4 @@ def zones(context: Context, *, only: Sequence[str], output: str) -> int:
             click.echo("\n".join(rendered), nl=False)
         for result in results:
             print_error(result)
-    return exit_code(results)
+    return exit_codes.of_looking(results)

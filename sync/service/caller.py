@@ -26,7 +26,7 @@ from sync.calico.manifest import Manifest
 from sync.clusters.cluster import Key, Selectable, WatchNotice
 from sync.errors import StoreError
 from sync.reconcile.desired import Cluster
-from sync.service.health import Check
+from sync.service.health import Check, logged
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.store import Store
@@ -37,11 +37,11 @@ LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the clu
 STORE_SECONDS = 5.0  # until a store that failed is asked again
 _FIRST_REPAIR = 1.0
 _LAST_REPAIR = 60.0
-_RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
+RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
 
 
 class Queue(Protocol):
-    """Has clusters synced by somebody."""
+    """Has clusters synced by a worker."""
 
     def call(self, cluster: str, reasons: set[str], *, hurry: bool) -> None: ...
 
@@ -86,11 +86,7 @@ class ClusterCaller:
 
     def work(self) -> None:
         """Call until `stopping` is set; liveness fails where a bug ends it."""
-        try:
-            self._work()
-        except Exception:
-            self._log.exception("caller ended by a bug")
-            raise
+        logged(self._work, self._log, "caller ended by a bug")
 
     def _work(self) -> None:
         assert self.cluster.watcher is not None
@@ -151,7 +147,7 @@ class ClusterCaller:
                     raise
                 if any(expected.get(key, "") != digest for key, digest in seen.items()):
                     self.wake("drift")
-                    # Whoever changes an object back each time shall not fill the trail.
+                    # A controller that changes an object back each time must not fill the trail.
                     quiet = now - self._repair_at > 2 * self._repair_seconds
                     longer = min(2 * self._repair_seconds, _LAST_REPAIR)
                     self._repair_seconds = _FIRST_REPAIR if quiet else longer
@@ -182,7 +178,7 @@ class ClusterCaller:
         self.resync_at = self.clock() + sooner(interval)
 
     def _at_work(self) -> bool:
-        """Whether somebody has the cluster's lease."""
+        """Return whether a worker has the cluster's lease."""
         held = (each for each in self.store.leases() if each.name == self.cluster.name)
         return any(each.seconds > 0 for each in held)
 
@@ -207,7 +203,7 @@ class ClusterCaller:
     def _noticed(self, kind: str, notice: WatchNotice) -> None:
         self.metrics.watched(self.cluster.name, kind, notice)
         if notice is WatchNotice.BACK and self.clock() >= self._return_at:
-            self._return_at = self.clock() + _RETURN_SECONDS
+            self._return_at = self.clock() + RETURN_SECONDS
             self.wake("cluster answers again")
 
     def _missed(self) -> None:

@@ -1,8 +1,8 @@
-"""The configuration file as it changes: when it is read anew, and what came of that.
+"""The configuration file as it changes: when it is read again, and what came of that.
 
-the file ── changed ──> still being written? ── the same twice ──> read anew
-SIGHUP ──────────────────────────────────────────────────────────> read anew
-refused, perhaps for a file that it names ── again later ────────> read anew
+the file ── changed ──> still being written? ── the same twice ──> read again
+SIGHUP ──────────────────────────────────────────────────────────> read again
+refused, perhaps for a file that it names ── again later ────────> read again
                                                  refused ──> the old one stays, told once
 """
 

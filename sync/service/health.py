@@ -92,6 +92,15 @@ class _Errors(io.StringIO):
         self.truncate()
 
 
+def logged(work: Callable[[], None], log: Any, ended: str) -> None:
+    """Do a thread's work, and log as `ended` the bug that ends it: then liveness fails."""
+    try:
+        work()
+    except Exception:
+        log.exception(ended)
+        raise
+
+
 class Handler(WSGIRequestHandler):
     timeout = _SECONDS
 

@@ -17,7 +17,7 @@ from sync.service.health import Check
 from sync.store import Store
 from sync.transport.spreading import sooner
 
-EVERY_SECONDS = 10.0
+BEAT_SECONDS = 10.0
 _LATELY = 30.0
 """Seconds: as long as writers wait for a lock."""
 
@@ -41,8 +41,8 @@ class Heartbeat:
         """Beat until `stopping` is set; then tell others that the service ended as it should."""
         while not stopping.is_set():
             self.beat()
-            # Replicas that start together shall not write in step.
-            stopping.wait(sooner(EVERY_SECONDS))
+            # Replicas that start together must not write in step.
+            stopping.wait(sooner(BEAT_SECONDS))
         with suppress(StoreError):
             self._store.end_service()
 

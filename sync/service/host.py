@@ -22,14 +22,14 @@ RELOADED = "configuration reloaded"
 """Why the first sync of a service that follows another one is done."""
 
 _LAST_BEAT_SECONDS = 2
-PAUSE_SECONDS = 1.0  # from one reading of the configuration to the next, whoever asks
+PAUSE_SECONDS = 1.0  # from one reading of the configuration to the next, even where SIGHUP asks
 HANDOVER_SECONDS = 300.0  # after which a service that does not end is taken to hang
 
 
 class Host:
     """Runs a service and those that follow it; `serve` is the whole of it.
 
-    `asked` is set when somebody wants the configuration read anew, `stopping` to end it all.
+    `asked` is set when somebody wants the configuration read again, `stopping` to end it all.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Host:
             while following := self._run(because):
                 self._turn_over(following)
                 because = RELOADED
-            # A store that is locked shall not hold up the end.
+            # A store that is locked must not hold up the end.
             beating.join(_LAST_BEAT_SECONDS)
         log.info("stopped")
 

@@ -56,7 +56,7 @@ class Service:
     clusters: this only sees that they must.
     """
 
-    def __init__(
+    def __init__(  # over 50 lines: it only hands each part what it needs
         self,
         sources: Sequence[Source],
         clusters: Sequence[Cluster],

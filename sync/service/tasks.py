@@ -73,7 +73,7 @@ class RememberedSource:
             )
 
 
-def _pause(result: Result | None, error: ZonebridgeError | None, tries: int) -> float:
+def pause(result: Result | None, error: ZonebridgeError | None, tries: int) -> float:
     """The seconds until a cluster is tried again: ever more, but at most a minute."""
     if isinstance(error, LeaseHeldError):
         return min(max(error.seconds, _FIRST_RETRY), _LAST_RETRY)
@@ -199,7 +199,7 @@ class Worker:
             await asyncio.sleep(beat)
 
     async def _redo(self, app: App, job: Job) -> None:
-        """Put another task into the place of one that nobody is doing."""
+        """Replace a task that no worker is doing by another one."""
         cluster = str(job.task_kwargs["cluster"])
         await asyncio.to_thread(self._queue.try_again, cluster, 0, 0.0)
         # Another one may have been quicker, or it was not dead and has just ended it.
@@ -247,7 +247,7 @@ class Worker:
             self._metrics.handed_on(cluster)
         if result and result.succeeded:
             return None
-        return 0.0 if self._stopping.is_set() else _pause(result, error, tries)
+        return 0.0 if self._stopping.is_set() else pause(result, error, tries)
 
     def _try_again(self, cluster: str, tries: int, seconds: float) -> None:
         """Lay the next task, however long the database takes; raises once we are to stop."""

@@ -8,183 +8,39 @@ What the receiver knows last is kept in the store: another process goes on from 
 tells it again nor forgets to.
 """
 
-import hashlib
-import hmac
 import math
-import ssl
 import threading
 import time
 import uuid
-from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Final, Protocol
-from urllib.parse import urlsplit
+from typing import Final
 
 import orjson
 import structlog
-import urllib3
 
-from sync.errors import StoreError, UsageError
+from sync.errors import StoreError
 from sync.redaction import redact
 from sync.service.metrics import Metrics
 from sync.service.notices import STATES, Notice, NoticeKind
+from sync.service.webhook_call import LAST_RETRY, Call, CallError
 from sync.sources import Memory
 from sync.transport.backoff import grown, jittered
-from sync.transport.deadline import WatchedPlainConnection, cut_after
-from sync.transport.failures import deepest, own_words, retry_after, silent
-from sync.transport.https import pool
 
 _SECONDS: Final = 10.0
 """How long one call takes at most, the answer included."""
 
 FIRST_RETRY: Final = 1.0
-LAST_RETRY: Final = 300.0
 _BURST: Final = 6.0
 _REFILL_SECONDS: Final = 600.0
 """A subject is told of so often at once, and then once in so many seconds."""
 
 GRACE_SECONDS: Final = 10.0
-"""A failure that is over within this time, as many are at the next try, is told to nobody."""
+"""A failure that is over within this time, as many are at the next try, is not reported."""
 
-_READ: Final = 2000  # bytes of an answer that are looked at
 _KIND: Final = "told"
-_PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
-
-class CallError(Exception):
-    """A call failed: a clause that says why, without the URL.
-
-    It is tried again after `retry_after` seconds at least. `refused`: the receiver understood it
-    and surely did not take it; another message may be taken all the same.
-    """
-
-    def __init__(self, clause: str, retry_after: float = 0, *, refused: bool = False) -> None:
-        super().__init__(clause)
-        self.retry_after = retry_after
-        self.refused = refused
-
-
-class Call(Protocol):
-    """Calls a webhook with a body, as the message `identity`; `CallError` unless it was taken."""
-
-    def __call__(self, identity: str, body: bytes, seconds: float) -> None: ...
-
-
-# --- one call -------------------------------------------------------------------------------------
-
-
-def caller(
-    url: Callable[[], str],
-    key: Callable[[], bytes | None],
-    context: Callable[[], ssl.SSLContext],
-    clock: Callable[[], float] = time.time,
-) -> Call:
-    """A `Call` of the URL, with the key and the trust that there are at that time.
-
-    Each may raise `UsageError`. Verified TLS, no redirects, one deadline over all of it; a proxy
-    of the environment is used for https.
-    """
-
-    def call(identity: str, body: bytes, seconds: float) -> None:
-        try:
-            where, secret = url(), key()
-            parts = urlsplit(where)
-            headers = signed(identity, int(clock()), body, secret)
-            host = parts.hostname or ""
-            connections = (
-                pool(host, parts.port or 443, context())
-                if parts.scheme == "https"
-                else _plain(host, parts.port or 80)
-            )
-        except UsageError as error:
-            raise CallError(str(error)) from None
-        path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        _post(connections, path, headers, body, seconds, [where, path])
-
-    return call
-
-
-def signed(identity: str, at: int, body: bytes, key: bytes | None) -> dict[str, str]:
-    """The headers of a call, signed if there is a key.
-
-    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    """
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "zonebridge",
-        "webhook-id": identity,
-        "webhook-timestamp": str(at),
-    }
-    if key:
-        content = f"{identity}.{at}.".encode() + body
-        digest = hmac.new(key, content, hashlib.sha256).digest()
-        headers["webhook-signature"] = f"v1,{b64encode(digest).decode()}"
-    return headers
-
-
-def _plain(host: str, port: int) -> urllib3.HTTPConnectionPool:
-    found = urllib3.HTTPConnectionPool(host, port)
-    found.ConnectionCls = WatchedPlainConnection
-    return found
-
-
-def _post(
-    connections: urllib3.HTTPConnectionPool,
-    path: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    seconds: float,
-    secrets: list[str],
-) -> None:
-    try:
-        with connections, cut_after(seconds) as cut:
-            response = connections.urlopen(
-                "POST",
-                path,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=seconds, read=seconds),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                said = response.read1(_READ, decode_content=False)
-            finally:
-                response.close()
-        if cut.cut:
-            raise CallError(_late(seconds))
-    except urllib3.exceptions.HTTPError as error:
-        late = cut.cut or silent(error)
-        raise CallError(_late(seconds) if late else _why(error)) from None
-    except ValueError:
-        raise CallError("the call cannot be sent; look at the URL and the secret") from None
-    if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-        words = redact(said, secrets)
-        moved = "; it redirects, which is not followed" if response.status < 400 else ""
-        raise CallError(
-            f"it answers with HTTP {response.status}{f': {words}' if words else ''}{moved}",
-            retry_after(response.headers.get("Retry-After", ""), LAST_RETRY),
-            refused=400 <= response.status < 500 and response.status not in _PASSING,
-        )
-
-
-def _late(seconds: float) -> str:
-    return f"it takes more than {seconds:.0f} s to answer"
-
-
-def _why(error: urllib3.exceptions.HTTPError) -> str:
-    reason = deepest(error)
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        said = reason.verify_message.rstrip(".")
-        return f"its certificate is refused: {said}; name its authority in webhook_ca_file"
-    return f"it does not answer ({own_words(reason)})"
-
-
-# --- what is told ---------------------------------------------------------------------------------
 
 _SAID: Final = {
     NoticeKind.BLOCKED: "blocked",
@@ -410,7 +266,7 @@ class Webhook:
                 pause = jittered(subject.retry_seconds, error.retry_after)
                 subject.retry_at = self._clock() + pause
                 subject.retry_seconds = grown(subject.retry_seconds, LAST_RETRY)
-                # What nobody will ever take does not hold up the end.
+                # A notice that the receiver refuses does not hold up the end.
                 if self._ends is not None:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
                 return True
@@ -435,23 +291,3 @@ class Webhook:
             self._memory.remember(_KIND, key, notice.condition.encode())
         except StoreError as error:
             structlog.get_logger().error("the store fails", error=str(error))
-
-
-def trust(authority: bytes | None) -> ssl.SSLContext:
-    """A context that verifies a webhook's certificate by these authorities, or the system's.
-
-    `authority` is PEM. Raises `UsageError`.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
-        except (ssl.SSLError, ValueError):
-            raise UsageError("webhook_ca_file holds no certificate in PEM; correct it.") from None
-    return context
-
-
-__all__ = ["Call", "CallError", "Webhook", "body_of", "caller", "signed", "trust"]

@@ -27,7 +27,7 @@ from sync.reconcile.copied_store import CopiedStoreError
 from sync.reconcile.desired import Cluster
 from sync.reconcile.foreign_selections import Watched
 from sync.reconcile.result import ClusterState, Result
-from sync.service.health import Check
+from sync.service.health import Check, logged
 from sync.service.metrics import Metrics
 from sync.service.notices import Announcer
 from sync.service.sources import PolledSource
@@ -130,11 +130,7 @@ class ClusterWorker:
 
     def work(self) -> None:
         """Hold the lease and sync, until `stopping` is set; liveness fails where a bug ends it."""
-        try:
-            self._work()
-        except Exception:
-            self._log.exception("worker ended by a bug")
-            raise
+        logged(self._work, self._log, "worker ended by a bug")
 
     def _work(self) -> None:
         assert self.cluster.watcher is not None
@@ -154,7 +150,7 @@ class ClusterWorker:
                     if self.keep_lease:
                         lease.keep()
             except LeaseHeldError as error:
-                # Whoever took it may renew it no more: it is ours within its time to live.
+                # Its holder may have stopped renewing it: it is ours within its time to live.
                 pause = min(pause, max(error.seconds, _SHORTEST_PAUSE))
                 if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
@@ -168,7 +164,7 @@ class ClusterWorker:
                 self._waits, self._store_error = None, str(error)
             self.metrics.held(self.cluster.name, held=False)
             self.announcer.left(self.cluster.name)
-            # Standbys shall not ask in step.
+            # Standbys must not ask in step.
             pause = sooner(pause)
             if self._gives_way:
                 # Long enough for one that stands by to ask, and to have it if it reaches more.
@@ -271,11 +267,11 @@ class ClusterWorker:
     def _plan_next(self, result: Result, started: float, *, recorded: bool) -> None:
         """Failures and repairs are tried again ever less often; a block is looked at in a while.
 
-        Whoever changes an object back each time it is repaired shall not fill the trail.
+        A controller that changes an object back after each repair must not fill the trail.
         """
         now = self.clock()
         interval = self.resync_interval.total_seconds()
-        # Several clusters shall not be read, or tried again, in step.
+        # Several clusters must not be read, or tried again, in step.
         self._resync_at = now + sooner(interval)
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self.repair_seconds
@@ -287,7 +283,7 @@ class ClusterWorker:
             self._retry_at, self.retry_seconds = math.inf, FIRST_RETRY
             return
         # A block waits for an operator, so does a cluster that is not the one meant, and one that
-        # somebody else writes with our identity: no records.
+        # another installation writes with our identity: no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
         blocked = result.state is ClusterState.BLOCKED or waits
         self._retry_at = now + (sooner(LAST_RETRY) if blocked else jittered(self.retry_seconds))

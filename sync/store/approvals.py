@@ -1,6 +1,6 @@
-"""Approvals: plans that guards hold back, and that somebody lets through, once.
+"""Approvals: blocked plans that an operator lets through, once.
 
-    blocked ──> approve (somebody) ──> its first intent
+    blocked ──> approve (operator) ──> its first intent
        ▲            └─ 24 hours ──> blocked again by the next sync
        └─ anything else happens to the cluster: another plan, another row
 
@@ -8,7 +8,7 @@ An approval is of the cluster that was met when it was given: it is void once an
 accepted or met under that name.
 
 Each step is a record; the row names them (0: not yet) and is a projection of the trail. It keeps
-the plan, so that whoever is to approve it can look at it.
+the plan, so that an operator can look at it before approving it.
 """
 
 import re
@@ -41,7 +41,7 @@ class Approval:
     """A plan that waits for an approval, or for the sync that uses its approval.
 
     `guards` and `because` say what holds it back; times are UTC as in a record, and `approved`,
-    `approved_by` and `expires` are "" as long as nobody has approved it. `document` is the plan.
+    `approved_by` and `expires` are "" until it is approved. `document` is the plan.
     """
 
     cluster: str
@@ -64,7 +64,7 @@ class Approval:
 
 
 def keep(connection: Connection, blocked: Record, document: bytes | None) -> None:
-    """Keep a plan that was blocked, for somebody to approve; one never approved makes way.
+    """Keep a blocked plan for an operator to approve; it replaces one that was never approved.
 
     Without a document there is nothing to keep: no approval can let that plan through.
     """
@@ -95,7 +95,7 @@ def named(connection: Connection, digest: str) -> tuple[str, str]:
     """
     if not _PREFIX.fullmatch(digest):
         raise UsageError(
-            f"{digest!r} is no digest of a plan; give at least its first 8 digits, as "
+            f"{digest!r} is not the digest of a plan; give at least its first 8 digits, as "
             "`zonebridge status` shows them"
         )
     begins = Approvals.plan.startswith(digest)
@@ -134,7 +134,7 @@ def require_waiting(connection: Connection, cluster: str, plan: str, head: Head,
     if used:
         raise ApprovalError(
             f"{said} was approved and written at {used.time}; an approval holds once, and the next "
-            "sync blocks the plan anew if it is still to be written"
+            "sync blocks the plan again if its changes are still needed"
         )
     if approved and not _expired(approved, now):
         raise ApprovalError(
@@ -144,7 +144,7 @@ def require_waiting(connection: Connection, cluster: str, plan: str, head: Head,
     if approved:
         raise ApprovalError(
             f"the approval of {approved.time} for {said} has expired; the next sync blocks the "
-            "plan anew if it is still to be written, and then it can be approved"
+            "plan again if its changes are still needed, and then it can be approved"
         )
     assert blocked is not None
     if blocked.sequence != head.sequence:

@@ -96,7 +96,7 @@ def records(
 def export(store: Store, wanted: Filter) -> Iterator[bytes]:
     """The records wanted as JSON Lines, oldest first, in constant memory.
 
-    A line is the record's RFC 8785 form with its hash: whoever has the lines can recompute it.
+    A line is the record's RFC 8785 form with its hash: a reader of the lines can recompute it.
     """
     return (canonical(record) + b"\n" for record in records(store, wanted))
 

@@ -24,7 +24,7 @@ SILENT_SECONDS = 45
 
 _FROZEN_SECONDS = 10
 """How long a writer may leave a transaction open and ask nothing: well within a lease's time to
-live, so that one that is frozen with a lock keeps nobody from taking over."""
+live, so that one that is frozen with a lock keeps no other process from taking over."""
 
 _PATIENT_SECONDS = 600  # of who only looks: the server may sort a long trail
 
@@ -148,7 +148,7 @@ def open_database(
 def _postgresql(url: URL, password: Password, silent: float, *, read_only: bool) -> Database:
     settings = {"lock_timeout": f"{WAIT_SECONDS}s"}
     if not read_only:
-        # One that is frozen in the middle of a transaction shall not keep the others out for ever.
+        # One that is frozen in a transaction must not keep the others out permanently.
         settings["idle_in_transaction_session_timeout"] = f"{_FROZEN_SECONDS}s"
     defaults = {
         "application_name": "zonebridge",

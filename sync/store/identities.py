@@ -1,8 +1,8 @@
 """Which cluster each entry of the configuration is: by the UID that the cluster itself tells.
 
     first contact ──> identify: remembered
-    another UID   ──> refused ──> accept (an operator) ──> identify, by whoever holds the lease
-    gone for good ──> forget (an operator): as if never met
+    another UID   ──> refused ──> accept (an operator) ──> identify, by the holder of the lease
+    removed       ──> forget (an operator): as if never met
 
 Each step is a record, which ends in the UID and, where there was one, that of the cluster before;
 the row is a projection of the trail.

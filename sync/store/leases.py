@@ -3,8 +3,8 @@
     take (epoch + 1) ── renew, renew, … ── release
                      └─ no renewal for the time to live: the next one takes it (epoch + 1)
 
-An epoch belongs to one holder for ever. Intents commit only under the current one. Where a row was
-deleted, or the database went back to before it was taken, epochs are counted anew: so a lease is
+An epoch belongs to one holder permanently. Intents commit only under the current one. Where a row
+was deleted, or the database went back to before it was taken, epochs start again: so a lease is
 known by its epoch and by its row's holder, which tells when it was taken.
 
 Where the database's clock was ahead once, a lease ends far in the future. Who waits for it takes
@@ -70,7 +70,7 @@ class LeaseHeldError(LeaseError):
             "its time to live)"
         )
         super().__init__(
-            f"cluster {cluster} is in the hands of {holder}, whose lease lasts {seconds:.0f} s "
+            f"cluster {cluster} is held by {holder}, whose lease lasts {seconds:.0f} s "
             f"more unless it is renewed{ahead if ends > _APART * seconds + 1 else ''}; wait, or "
             "stop that process"
         )
@@ -79,7 +79,7 @@ class LeaseHeldError(LeaseError):
 
 
 class LeaseLostError(LeaseError):
-    """The lease went to somebody else; nothing was committed."""
+    """Another process took the lease; nothing was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +154,12 @@ class Lease:
         """Let the lease run out at the end, instead of letting the next one in at once.
 
         For a holder that does not know what became of a request: it may still be under way, and
-        until the lease has run out nobody shall look and think that it is not.
+        until the lease has run out no process may look and conclude that it is not.
         """
         self._left = True
 
     def remaining(self) -> float:
-        """The seconds for which nobody else can have taken it; at most 0 once expired or lost.
+        """Return the seconds for which no other process can have taken it; at most 0 once lost.
 
         This fences writers: who sends a request only while more remains than the request's timeout
         has none under way when a successor may take the lease. Counted from before the last take
@@ -172,7 +172,7 @@ class Lease:
     def hold(self, connection: Connection) -> None:
         """Keep anyone from taking the lease until this writing transaction ends.
 
-        Raises `LeaseLostError` if somebody has.
+        Raises `LeaseLostError` if another process has it.
         """
         row = connection.execute(_HELD, {"of": self.cluster}).one_or_none()
         stored, epoch = row or ("nobody", 0)
@@ -180,7 +180,7 @@ class Lease:
         if (stored, epoch) != (self._stored, self.epoch):
             raise LeaseLostError(
                 f"the lease of cluster {self.cluster} went to {holder} meanwhile (epoch {epoch}, "
-                f"ours was {self.epoch}); nothing was written after that; it goes on from there"
+                f"ours was {self.epoch}); nothing was written after that; {holder} continues there"
             )
 
     def begin(self) -> None:
@@ -197,7 +197,7 @@ class Lease:
         self.release()
 
     def goes_on(self, holder: str, ttl: timedelta) -> bool:
-        """Whether `holder` goes on with a lease that was kept: it is his until the next end."""
+        """Return whether `holder` continues with a kept lease: it has it until the next end."""
         self._kept = False
         return (self.holder, self._ttl) == (holder, ttl) and self.remaining() > 0
 
@@ -208,7 +208,7 @@ class Lease:
 
     def _renew(self) -> None:
         """Renew about every third of the time to live, until told to stop or until it is lost."""
-        # Those of many clusters, taken together, shall not be renewed in step.
+        # Leases of many clusters that are taken together must not be renewed in step.
         third = self._ttl.total_seconds() / 3
         while not self._stop.wait(sooner(third)):
             sent = time.monotonic()
@@ -253,8 +253,8 @@ def taken(
 ) -> Iterator[Lease]:
     """Take a cluster's lease, renew it every third of `ttl`, and release it at the end.
 
-    Always taken anew, for the same `holder` does not get in twice: but for one that was kept, which
-    is in `kept` until somebody goes on with it. `waits` is what this process has seen of leases
+    The same `holder` does not get in twice, except with a lease that was kept: that is in `kept`
+    until a caller continues with it. `waits` is what this process has seen of leases
     that it waits for. Raises `LeaseHeldError` if it is held, `StoreError` if the store cannot be
     written.
     """

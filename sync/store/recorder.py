@@ -5,17 +5,19 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text
+from sqlalchemy import Connection, select
 
 from sync.calico.manifest import Manifest
 from sync.errors import StoreError
 from sync.plan.changes import Change
 from sync.plan.plan import Origin
-from sync.store import approvals, bodies, identities, status
+from sync.store import approvals, bodies, drafts, identities, status
 from sync.store.chain import append, lock
 from sync.store.database import Database
+from sync.store.drafts import digest_of
 from sync.store.leases import Lease
-from sync.store.models import Objects, OpenIntents, Records
+from sync.store.models import Records
+from sync.store.projections import open_intents, open_now, project, require_open
 from sync.store.records import (
     ACCEPT,
     ADOPT,
@@ -26,31 +28,11 @@ from sync.store.records import (
     Kind,
     Outcome,
     Record,
-    closes,
-    effect,
     stamp,
 )
 
 BATCH = 64
 """How many writes may be intended at a time: as many as a kill can leave open."""
-
-# Built once, as in `chain`.
-_OPEN = insert(OpenIntents)
-_STILL_OPEN = select(OpenIntents.sequence).where(OpenIntents.chain == bindparam("of"))
-_CLOSE = delete(OpenIntents).where(
-    OpenIntents.chain == bindparam("of"), OpenIntents.sequence == bindparam("closed")
-)
-_HOLD = text(
-    "INSERT INTO objects (cluster, kind, name, digest, sequence)"
-    " VALUES (:cluster, :kind, :name, :digest, :sequence)"
-    " ON CONFLICT (cluster, kind, name)"
-    " DO UPDATE SET digest = excluded.digest, sequence = excluded.sequence"
-)
-_FORGET = delete(Objects).where(
-    Objects.cluster == bindparam("of"),
-    Objects.kind == bindparam("of_kind"),
-    Objects.name == bindparam("of_name"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +51,7 @@ class Recorder:
 
     It begins with its first record, so a run that finds nothing to do leaves no trace. Every method
     is one transaction, on the disk when it returns, and raises `StoreError` if it could not be.
-    Those that take a lease raise `LeaseLostError` if it went to somebody else: then nothing is
+    Those that take a lease raise `LeaseLostError` if another process took it: then nothing is
     recorded. Several threads may use one run.
     """
 
@@ -176,28 +158,28 @@ class Recorder:
                 return
             if known and known.accepted != uid:
                 raise StoreError(
-                    f"nobody has accepted {uid} as cluster {cluster}; run `zonebridge sync "
+                    f"no operator has accepted {uid} as cluster {cluster}; run `zonebridge sync "
                     f"--cluster {cluster} --accept-new-cluster {cluster}`"
                 )
             before = known.uid if known else ""
-            drafts = [self._identity(cluster, Kind.ADOPTED, IDENTIFY, uid, before)]
+            drafted = [drafts.identity(self._by, cluster, Kind.ADOPTED, IDENTIFY, uid, before)]
             if known:
-                drafts += self._forgotten(
-                    connection, cluster, f"was written to the cluster {before}"
+                drafted += drafts.forgotten(
+                    self._by, connection, cluster, f"was written to the cluster {before}"
                 )
-            first, *rest = append(connection, cluster, drafts, self.clock)
+            first, *rest = append(connection, cluster, drafted, self.clock)
             identities.keep(connection, first, known)
-            _project(connection, cluster, rest)
+            project(connection, cluster, rest)
 
     def accept(self, cluster: str, uid: str) -> None:
         """Record that an operator lets the cluster with this UID take the place of the known one.
 
-        No lease is needed, as for an approval: whoever holds it goes on with `identify`.
+        No lease is needed, as for an approval: the holder of the lease continues with `identify`.
         """
         with self._recording() as connection:
             lock(connection, cluster)
             known = identities.identities(connection)[cluster]
-            draft = self._identity(cluster, Kind.OPERATOR, ACCEPT, uid, known.uid)
+            draft = drafts.identity(self._by, cluster, Kind.OPERATOR, ACCEPT, uid, known.uid)
             [record] = append(connection, cluster, [draft], self.clock)
             identities.keep(connection, record, known)
 
@@ -214,10 +196,10 @@ class Recorder:
             lock(connection, cluster)
             known = identities.identities(connection).get(cluster)
             closing = [
-                self._closing(intent, Kind.RECOVERED, None, Outcome.UNKNOWN, why)
+                drafts.closing(self._by, intent, Kind.RECOVERED, None, Outcome.UNKNOWN, why)
                 for intent in open_intents(connection, cluster)
             ]
-            forgotten = self._forgotten(connection, cluster, why)
+            forgotten = drafts.forgotten(self._by, connection, cluster, why)
             last = Record(
                 run=self.id,
                 kind=Kind.OPERATOR,
@@ -227,9 +209,9 @@ class Recorder:
                 detail=f"objects={len(forgotten)} open_intents={len(closing)}"
                 + (f" uid={known.uid}" if known else ""),
             )
-            # The last of them: what is said of the cluster after it begins anew.
+            # The last one: records of the cluster after it start from nothing.
             *rest, record = append(connection, cluster, [*closing, *forgotten, last], self.clock)
-            _project(connection, cluster, rest)
+            project(connection, cluster, rest)
             for table in (identities, approvals, status):
                 table.forget(connection, cluster)
         return record
@@ -243,7 +225,7 @@ class Recorder:
         with self._recording() as connection:
             head = lock(connection, cluster)
             detail = approvals.detail("", head, stamp(self.clock()))
-            drafts = [
+            drafted = [
                 Record(
                     run=self.id,
                     kind=Kind.OPERATOR,
@@ -252,26 +234,28 @@ class Recorder:
                     object_kind=change.kind,
                     object_name=change.name,
                     action=ADOPT,
-                    before=_digest(change.before),
+                    before=digest_of(change.before),
                     detail=detail,
                 )
                 for change in changes
             ]
             bodies.keep(connection, [change.before for change in changes])
-            append(connection, cluster, drafts, self.clock)
+            append(connection, cluster, drafted, self.clock)
 
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
-        """Record that objects stand in the cluster as they shall, though we did not write them."""
+        """Record that objects are as desired in the cluster, though we did not write them."""
         if not changes:
             return
-        drafts = [
-            self._intent(lease.cluster, change, origins)._replace(kind=Kind.ADOPTED, action="")
+        drafted = [
+            drafts.intent_of(self._by, lease.cluster, change, origins)._replace(
+                kind=Kind.ADOPTED, action=""
+            )
             for change in changes
         ]
         with self._recording(lease) as connection:
             bodies.keep(connection, [change.after for change in changes])
-            records = append(connection, lease.cluster, drafts, self.clock)
-            _project(connection, lease.cluster, records)
+            records = append(connection, lease.cluster, drafted, self.clock)
+            project(connection, lease.cluster, records)
 
     def intend(
         self,
@@ -292,35 +276,38 @@ class Recorder:
             raise ValueError(f"{len(changes)} changes in one batch, at most {BATCH} are allowed")
         if not changes:
             return []
-        drafts = [self._intent(lease.cluster, change, origins, approved) for change in changes]
+        drafted = [
+            drafts.intent_of(self._by, lease.cluster, change, origins, approved)
+            for change in changes
+        ]
         with self._recording(lease) as connection:
             bodies.keep(
                 connection, [body for change in changes for body in (change.before, change.after)]
             )
-            intents = append(connection, lease.cluster, drafts, self.clock)
+            intents = append(connection, lease.cluster, drafted, self.clock)
             if approved:
                 approvals.use(connection, intents[0], stamp(self.clock()))
-            connection.execute(
-                _OPEN, [{"chain": intent.chain, "sequence": intent.sequence} for intent in intents]
-            )
+            open_now(connection, intents)
         return intents
 
     def conclude(self, conclusions: Sequence[Conclusion]) -> list[Record]:
         """Commit what became of intents of one cluster, and what we believe of it from now on.
 
         An intent whose outcome is `unknown` stays open. Raises `StoreError` if one is not open.
-        No lease is needed: what became of our own intent stays true whoever writes now, and one
-        that a successor recovered is not open.
+        No lease is needed: what became of our own intent stays true under any holder, and one that
+        a successor recovered is not open.
         """
         if not conclusions:
             return []
-        drafts = [
-            self._closing(each.intent, Kind.OUTCOME, each.found, each.outcome, each.error)
+        drafted = [
+            drafts.closing(
+                self._by, each.intent, Kind.OUTCOME, each.found, each.outcome, each.error
+            )
             for each in conclusions
         ]
         found = [conclusion.found for conclusion in conclusions]
         with self._recording() as connection:
-            return self._close(connection, drafts[0].chain, drafts, found)
+            return self._close(connection, drafted[0].chain, drafted, found)
 
     def recover(
         self, lease: Lease, recovered: Sequence[tuple[Record, Manifest | None]]
@@ -332,13 +319,20 @@ class Recorder:
         """
         if not recovered:
             return []
-        drafts = []
+        drafted = []
         for intent, found in recovered:
             outcomes = {intent.before: Outcome.NOT_APPLIED, intent.after: Outcome.APPLIED}
-            outcome = outcomes.get(_digest(found), Outcome.UNKNOWN)
-            drafts.append(self._closing(intent, Kind.RECOVERED, found, outcome))
+            outcome = outcomes.get(digest_of(found), Outcome.UNKNOWN)
+            drafted.append(drafts.closing(self._by, intent, Kind.RECOVERED, found, outcome))
         with self._recording(lease) as connection:
-            return self._close(connection, lease.cluster, drafts, [found for _, found in recovered])
+            return self._close(
+                connection, lease.cluster, drafted, [found for _, found in recovered]
+            )
+
+    @property
+    def _by(self) -> Record:
+        """A draft that names the run."""
+        return Record(run=self.id, trigger=self.trigger)
 
     @contextmanager
     def _recording(self, lease: Lease | None = None) -> Iterator[Connection]:
@@ -358,148 +352,17 @@ class Recorder:
         with self._recording() as connection:
             append(connection, chain, [draft], self.clock)
 
-    def _identity(self, cluster: str, kind: Kind, action: str, uid: str, before: str) -> Record:
-        return Record(
-            run=self.id,
-            kind=kind,
-            trigger=self.trigger,
-            cluster=cluster,
-            object_kind="Namespace",
-            object_name="kube-system",
-            action=action,
-            detail=identities.detail(uid, before),
-        )
-
-    def _forgotten(self, connection: Connection, cluster: str, why: str) -> list[Record]:
-        """The records after which no object of a cluster is believed to stand there."""
-        query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
-        return [
-            Record(
-                run=self.id,
-                kind=Kind.ADOPTED,
-                trigger=self.trigger,
-                cluster=cluster,
-                object_kind=kind,
-                object_name=name,
-                before=digest,
-                detail=why,
-            )
-            for kind, name, digest in connection.execute(
-                query.order_by(Objects.kind, Objects.name)
-            ).all()
-        ]
-
-    def _intent(
-        self, cluster: str, change: Change, origins: Sequence[Origin], approved: str = ""
-    ) -> Record:
-        return Record(
-            run=self.id,
-            kind=Kind.INTENT,
-            trigger=self.trigger,
-            cluster=cluster,
-            object_kind=change.kind,
-            object_name=change.name,
-            action=change.action,
-            cause=change.cause,
-            before=_digest(change.before),
-            after=_digest(change.after),
-            plan=approved,
-            firewall_version="; ".join(f"{each.source} {each.version}" for each in origins),
-            administrators=tuple(
-                sorted({name for each in origins for name in each.administrators})
-            ),
-            description="; ".join(each.description for each in origins if each.description),
-            rules=change.rules,
-            groups=change.groups,
-            detail=f"found changed by {change.changed_by}" if change.changed_by else "",
-        )
-
-    def _closing(
-        self,
-        intent: Record,
-        kind: Kind,
-        found: Manifest | None,
-        outcome: Outcome,
-        error: str = "",
-    ) -> Record:
-        return intent._replace(
-            run=self.id,
-            trigger=self.trigger,
-            kind=kind,
-            intent=intent.sequence,
-            found=_digest(found),
-            outcome=outcome,
-            error=error,
-        )
-
     def _close(
         self,
         connection: Connection,
         chain: str,
-        drafts: Sequence[Record],
+        drafted: Sequence[Record],
         found: Sequence[Manifest | None],
     ) -> list[Record]:
-        if any(draft.chain != chain for draft in drafts):
+        if any(draft.chain != chain for draft in drafted):
             raise ValueError("the intents of several clusters in one batch")
         bodies.keep(connection, found)
-        records = append(connection, chain, drafts, self.clock)
-        _require_open(connection, chain, [record.intent for record in records])
-        _project(connection, chain, records)
+        records = append(connection, chain, drafted, self.clock)
+        require_open(connection, chain, [record.intent for record in records])
+        project(connection, chain, records)
         return records
-
-
-def open_intents(connection: Connection, cluster: str) -> list[Record]:
-    """The intents of a cluster that nobody has closed, oldest first."""
-    query = (
-        select(Records)
-        .join(
-            OpenIntents,
-            (OpenIntents.chain == Records.chain) & (OpenIntents.sequence == Records.sequence),
-        )
-        .where(OpenIntents.chain == cluster)
-        .order_by(Records.sequence)
-    )
-    return [Record._make(row) for row in connection.execute(query)]
-
-
-def _digest(manifest: Manifest | None) -> str:
-    return manifest.digest if manifest else ""
-
-
-def _require_open(connection: Connection, chain: str, sequences: Sequence[int]) -> None:
-    still_open = set(connection.scalars(_STILL_OPEN, {"of": chain}))
-    for sequence in sequences:
-        if sequence not in still_open:
-            raise StoreError(
-                f"intent {sequence} of cluster {chain} is closed already; another process works on "
-                "this cluster, let only one of them run"
-            )
-        still_open.remove(sequence)
-
-
-def _project(connection: Connection, chain: str, records: Sequence[Record]) -> None:
-    """Bring both projections to where the records leave them."""
-    # One by one: however many a recovery closes, no statement has too many parameters.
-    closed = [{"of": chain, "closed": record.intent} for record in records if closes(record)]
-    if closed:
-        connection.execute(_CLOSE, closed)
-    # Of several records about an object the last one counts.
-    moved = {
-        (record.object_kind, record.object_name): (digest, record.sequence)
-        for record in records
-        if (digest := effect(record)) is not None
-    }
-    held = [
-        {"cluster": chain, "kind": kind, "name": name, "digest": digest, "sequence": sequence}
-        for (kind, name), (digest, sequence) in moved.items()
-        if digest
-    ]
-    if held:
-        connection.execute(_HOLD, held)
-    gone = [
-        {"of": chain, "of_kind": kind, "of_name": name}
-        for (kind, name), (digest, _) in moved.items()
-        if not digest
-    ]
-    if gone:
-        connection.execute(_FORGET, gone)

@@ -60,8 +60,8 @@ def check(url: str, password: str | None = None) -> None:
     if missing:
         raise StoreError(
             f"the store {database.place} lacks the triggers {', '.join(missing)}; run `zonebridge "
-            "audit verify --head` with a published head, then `zonebridge db upgrade`, which makes "
-            "them anew"
+            "audit verify --head` with a published head, then `zonebridge db upgrade`, which "
+            "creates them again"
         )
 
 

@@ -13,7 +13,7 @@ from sync.store.database import Database
 from sync.store.models import Memories
 from sync.store.records import Clock, stamp, storable
 
-_MAX_BYTES = 1 << 28
+MAX_BYTES = 1 << 28
 """Of one memory: some ten times what the largest configurations come to."""
 
 
@@ -24,6 +24,7 @@ class StoredMemory:
     source: str
     database: Database
     clock: Clock
+    max_bytes: int = MAX_BYTES
 
     def recall(self, kind: str, name: str) -> bytes | None:
         """What was remembered last under these words; None if nothing was, or it is damaged."""
@@ -34,16 +35,16 @@ class StoredMemory:
         )
         with self.database.reading() as connection:
             packed = connection.scalar(query)
-        return None if packed is None else _unpacked(packed)
+        return None if packed is None else _unpacked(packed, self.max_bytes)
 
     def remember(self, kind: str, name: str, value: bytes) -> None:
         """Keep this in the place of what was kept; a store that is only looked at keeps nothing.
 
-        In the place of more than 256 MiB nothing is kept: what was kept before is over.
+        In the place of more than `max_bytes` nothing is kept: what was kept before is over.
         """
         if self.database.read_only:
             return
-        value = value if len(value) <= _MAX_BYTES else b""
+        value = value if len(value) <= self.max_bytes else b""
         statement = text(
             "INSERT INTO memories (source, kind, name, time, zlib)"
             " VALUES (:source, :kind, :name, :time, :zlib)"
@@ -61,12 +62,12 @@ class StoredMemory:
             connection.execute(statement, row)
 
 
-def _unpacked(packed: bytes) -> bytes | None:
+def _unpacked(packed: bytes, max_bytes: int) -> bytes | None:
     """The bytes; None for what is not whole, is no zlib, or would grow past all measure."""
     unpacking = zlib.decompressobj()
     try:
         # One more, so that the end is seen of what has just so many.
-        found = unpacking.decompress(packed, _MAX_BYTES + 1)
+        found = unpacking.decompress(packed, max_bytes + 1)
     except (zlib.error, TypeError):
         return None
     return found if unpacking.eof and not unpacking.unused_data else None

@@ -33,7 +33,7 @@ class HalfWritten:
 
     `since` is when the first of that was intended, UTC as in a record. `written` counts the objects
     that were, `unwritten` has the kind, the name and the reason of each that was intended and is
-    not known to be written. What nobody came to intend is in neither.
+    not known to be written. Objects that no sync has intended yet are in neither.
     """
 
     since: str
@@ -41,7 +41,7 @@ class HalfWritten:
     unwritten: tuple[tuple[str, str, str], ...]
 
     def document(self) -> dict[str, Any]:
-        """It as JSON has it."""
+        """Return the value for `--output json`."""
         return {
             "since": self.since,
             "written": self.written,
@@ -87,7 +87,7 @@ def stand(
 
 
 def forget(connection: Connection, cluster: str) -> None:
-    """Let a cluster stand as one that nobody has tried."""
+    """Remove the status of a cluster, as if no sync had tried it."""
     connection.execute(
         delete(StatusRow).where(StatusRow.kind == "cluster", StatusRow.name == storable(cluster))
     )
@@ -106,7 +106,9 @@ def standings(connection: Connection) -> list[StoredStatus]:
     return [StoredStatus(*row) for row in connection.execute(query)]
 
 
-def half_written(connection: Connection, cluster: str) -> HalfWritten | None:
+def half_written(  # over 50 lines: a query, and one pass over its rows
+    connection: Connection, cluster: str
+) -> HalfWritten | None:
     """Whether a cluster is half-written, by its trail since its last success; None if it is not.
 
     While a sync writes, it is. What was written before it was forgotten is none of it.

@@ -18,7 +18,8 @@ from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
 from sync.store.models import Base, Bodies, Objects
-from sync.store.recorder import Recorder, open_intents
+from sync.store.projections import open_intents
+from sync.store.recorder import Recorder
 from sync.store.records import SERVICE, Clock, Record, now, stamp
 from sync.store.source_cache import StoredMemory
 from sync.store.status import HalfWritten, StoredStatus
@@ -70,7 +71,7 @@ class Store:
             return {(kind, name): digest for kind, name, digest in connection.execute(query)}
 
     def open_intents(self, cluster: str) -> list[Record]:
-        """The intents that nobody has closed, oldest first: left by a kill or a timeout."""
+        """Return the open intents, oldest first: a kill or a timeout leaves them."""
         with self.database.reading() as connection:
             return open_intents(connection, cluster)
 
@@ -112,7 +113,7 @@ class Store:
         return leases.taken(self.database, cluster, holder, ttl, self.waits, self.kept)
 
     def release_kept(self) -> None:
-        """Let the leases go that were kept and that nobody here went on with."""
+        """Release the leases that were kept and that no caller continued with."""
         while self.kept:
             self.kept.popitem()[1].end()
 

@@ -51,7 +51,7 @@ _REPEATED = ("cluster", "object_kind", "object_name", "action", "cause", "before
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A trail that verifies: its heads, how many records, and the chains nobody gave a head of.
+    """A trail that verifies: its heads, how many records, and the chains without a given head.
 
     Of a chain in `without_head` it is not known whether its newest records were cut off.
     """
@@ -188,7 +188,7 @@ class _Chain:
         if found is None:
             raise self._broken(record.sequence, "it accepts a cluster in the place of none")
         if record.action == IDENTIFY and known and known.accepted != found.uid:
-            raise self._broken(record.sequence, "nobody accepted the cluster that it tells of")
+            raise self._broken(record.sequence, "no operator accepted the cluster that it names")
         self.identity = (found, record.sequence)
 
     def _replay_forgetting(self, record: Record) -> None:
@@ -307,7 +307,7 @@ def _compare(connection: Connection, chain: _Chain) -> None:
         )
     }
     for plan, (blocked, approved, used) in sorted(chain.approvals.items()):
-        # Plans that nobody approved come and go, and not all of them can be approved.
+        # Plans without an approval come and go, and not all of them can be approved.
         if kept.pop(plan, None if approved else (blocked, 0, 0)) != (blocked, approved, used):
             reason = f"the table of approvals does not hold the plan {plan} as the trail says"
             raise BrokenRecordError(chain.name, used or approved or blocked, reason)

@@ -54,7 +54,7 @@ def test_what_is_not_in_the_way_cannot_be_adopted(place: Installation) -> None:
     place.run("sync")
     done = place.run("adopt", "GlobalNetworkSet", "pan.db")
     assert done.code == 64
-    assert "no foreign GlobalNetworkSet pan.db stands in the way" in done.err
+    assert "no foreign GlobalNetworkSet pan.db is in the place of" in done.err
     assert place.run("adopt", "GlobalNetworkSet", "pan.web", "--cluster", "us").code == 64
     (place.directory / "eu" / "globalnetworkset" / "pan.web.yaml").write_text("# mine\n")
     done = place.run("adopt", "GlobalNetworkSet", "pan.web")

@@ -352,7 +352,7 @@ def test_a_service_goes_on_in_an_accepted_cluster_by_itself(
         until(lambda: "--accept-new-cluster" in str(service.logged()), "it is refused")
         assert nets(second_calico) == {}
         done = place.done("sync", "--accept-new-cluster", "eu")
-        assert "goes on with it" in done.err
+        assert "continues with it" in done.err
         place.panorama(eu={"web": WEB})
         until(lambda: nets(second_calico) == {"pan.web": WEB}, "the service goes on")
 

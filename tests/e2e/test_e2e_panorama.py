@@ -201,7 +201,7 @@ def test_a_candidate_is_asked_of_a_panorama_by_a_plan(
         return sentence
 
     sides = ("--from", "a.xml", "--to", "b.xml")
-    assert "leave one away" in refused("plan", "--candidate", *sides)
+    assert "use one or the other" in refused("plan", "--candidate", *sides)
     assert "No such option '--candidate'" in refused("sync", "--candidate")
     assert "No such option '--candidate'" in refused("sync", "--dry-run", "--candidate")
     assert panorama.requests == []

@@ -249,7 +249,7 @@ def test_a_sync_beside_it_names_it_or_waits_for_it(place: Installation) -> None:
         refused = place.run("sync")
         assert refused.code == 7
         for sentence in sentences(refused):
-            assert sentence.count("is in the hands of zonebridge run by ") == 1
+            assert sentence.count("is held by zonebridge run by ") == 1
             assert named in sentence
 
         status = place.done("status", "--output", "json").json
@@ -277,7 +277,7 @@ def test_a_sync_beside_it_names_it_or_waits_for_it(place: Installation) -> None:
             waiting.kill()
             waiting.communicate()
     place.done("audit", "verify")
-    assert "kept by: nobody now" in place.done("status").out
+    assert "kept by: no process" in place.done("status").out
 
 
 def test_of_two_on_one_store_each_cluster_has_one_and_the_other_takes_over(

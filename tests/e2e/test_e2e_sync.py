@@ -725,7 +725,7 @@ def test_a_cluster_that_is_no_longer_configured_is_listed_until_it_is_emptied(
     assert (left["name"], left["uid"], left["objects"]) == ("us", None, objects(len(written)))
     [same] = place.done("plan", "--output", "json").json["unconfigured"]
     assert same == left
-    sentence = f"luster us is no longer configured, and {left['objects']} objects of ours stood"
+    sentence = f"luster us is no longer configured, and {left['objects']} objects of ours were"
     assert sentence in place.done("status").out
     for command in ("plan", "sync"):
         assert sentence in place.done(command).err

@@ -111,7 +111,7 @@ def test_live_proves_the_files_as_they_stand(place: Installation) -> None:
     assert done.code == 6
     assert "the proof FAILS" in done.out
     assert f"Calico allows it ({DB}[ingress 0])\n" in done.out
-    assert f"  Changed by another hand: 1 object: GlobalNetworkPolicy {DB}\n" in done.out
+    assert f"  Drift: 1 object: GlobalNetworkPolicy {DB}\n" in done.out
     # What would be written is as right as it was.
     assert place.done("verify").code == 0
 

@@ -28,7 +28,7 @@ def test_what_stands_is_proven_with_what_other_hands_did(
     done = place.run("verify", "--live")
     assert done.code == 6
     assert f"Calico allows it ({DB_CHAIN}[ingress 0])\n" in done.out
-    assert f"  Changed by another hand: 1 object: GlobalNetworkPolicy {DB_CHAIN}\n" in done.out
+    assert f"  Drift: 1 object: GlobalNetworkPolicy {DB_CHAIN}\n" in done.out
 
 
 def test_a_refused_write_leaves_a_cluster_half_written_and_it_is_shown_so(

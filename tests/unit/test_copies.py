@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sync.calico.names import RECORD_ANNOTATION, WRITER_ANNOTATION
-from sync.cli.sync import exit_code
+from sync.cli.exit_codes import of_sync
 from sync.reconcile.copied_store import CopiedStoreError
 from sync.reconcile.result import Result
 from sync.store import Head, Kind, Store, open_store
@@ -59,7 +59,7 @@ def refused(world: World) -> str:
     planned, result = world.only(dry=True), world.only()
     assert isinstance(result.error, CopiedStoreError)
     assert isinstance(planned.error, CopiedStoreError)
-    assert exit_code([planned], detailed=False) == exit_code([result], detailed=False) == 8
+    assert of_sync([planned], detailed=False) == of_sync([result], detailed=False) == 8
     assert (cluster.writes, cluster.documents, world.trail()) == (wrote, stands, trail)
     return str(result.error)
 

@@ -26,7 +26,7 @@ from sync.calico.objects import (
 )
 from sync.calico.objects import Rule as CalicoRule
 from sync.calico.ownership import owner_labels
-from sync.cli.sync import exit_code, first_code
+from sync.cli.exit_codes import first_code, of_sync
 from sync.cli.verify import Judged
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject, NotWrittenError, Selectable
 from sync.clusters.in_memory import GivenReader
@@ -905,7 +905,7 @@ def test_what_allows_more_than_the_firewall_is_never_written(
         assert "egress of a pod of zone web (" in blocker.message
         assert "the firewall denies it ('interzone-default'), Calico allows it" in blocker.message
         assert f"({WEB_CHAIN}[egress 0] as rule 'web to db')" in blocker.message
-        assert exit_code([result], detailed=False) == 6
+        assert of_sync([result], detailed=False) == 6
     assert cluster.documents == {}
     assert [record.kind for record in world.trail()] == [Kind.BLOCKED]
     monkeypatch.undo()
@@ -935,7 +935,7 @@ def test_what_is_less_than_exact_where_the_report_says_exact_waits_for_an_approv
     )
     assert ", as in ingress of a pod of zone db (" in blocker.message
     assert "nothing is opened" in blocker.message
-    assert exit_code([result], detailed=False) == 3
+    assert of_sync([result], detailed=False) == 3
     assert cluster.documents == {}
     world.store.run("somebody").approve(result.plan.digest)
     assert world.only().error is None
@@ -957,7 +957,7 @@ def test_no_approval_lets_through_what_opens_a_flow_where_the_report_is_wrong_to
     assert result.plan is not None
     (blocker,) = result.plan.blockers
     assert (blocker.guard, blocker.approvable) == ("verification", False)
-    assert exit_code([result], detailed=False) == 6
+    assert of_sync([result], detailed=False) == 6
 
 
 def test_what_the_proof_cannot_decide_waits_for_an_approval(
@@ -973,7 +973,7 @@ def test_what_the_proof_cannot_decide_waits_for_an_approval(
     (blocker,) = result.plan.blockers
     assert (blocker.guard, blocker.approvable) == ("undecided", True)
     assert because in blocker.message
-    assert exit_code([result], detailed=False) == 3
+    assert of_sync([result], detailed=False) == 3
     world.store.run("somebody").approve(result.plan.digest)
     assert world.only().error is None
     assert (STAGED, WEB_CHAIN) in cluster.documents
@@ -1630,7 +1630,7 @@ def test_a_device_group_that_holds_nothing_any_more_deletes_nothing_until_it_is_
     assert (blocker.guard, blocker.approvable) == ("empty-source", True)
     assert blocker.message.startswith(said)
     assert held.detail == blocker.message
-    assert exit_code([held], detailed=False) == 3
+    assert of_sync([held], detailed=False) == 3
     assert world.files() == before
 
     world.store.run("alice").approve(held.plan.digest)

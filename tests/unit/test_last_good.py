@@ -10,7 +10,6 @@ from sync.firewall.estimate import Estimate
 from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.runtime import Registrations
 from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet, network
-from sync.sources import snapshot_cache
 from sync.sources.snapshot_cache import keep, kept
 from tests.memory import HeldMemory
 from tests.words import (
@@ -117,16 +116,6 @@ def test_what_is_damaged_or_of_another_version_is_none(memory: HeldMemory, spoil
     memory[key] = spoiled(value)
     assert memory[key] != value
     assert kept(memory) is None
-
-
-def test_another_version_reads_nothing_of_it(
-    memory: HeldMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep(memory, snapshot(), 1)
-    snapshot_cache._tag.cache_clear()
-    monkeypatch.setattr(snapshot_cache, "__version__", "0.0.1")
-    assert kept(memory) is None
-    snapshot_cache._tag.cache_clear()
 
 
 URLS = ("https://user:hunter2@feeds.example/a", "https://feeds.example/b?token=hunter2", "panw-ips")

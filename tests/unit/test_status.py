@@ -66,7 +66,7 @@ def test_what_a_silent_service_noted_counts_for_nothing(
 def test_who_keeps_a_cluster_and_since_when_is_told(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "  kept by: nobody now" in told(store, capsys)
+    assert "  kept by: no process" in told(store, capsys)
     with store.lease("eu", "alice", timedelta(hours=1)):
         said = told(store, capsys)
         assert "  kept by: alice\n  kept since: 20" in said

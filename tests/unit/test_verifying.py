@@ -230,7 +230,7 @@ def test_a_refused_write_leaves_open_what_the_old_policy_allows_and_says_so(plac
     assert "the proof FAILS" in said
     assert f"; not written yet: update GlobalNetworkPolicy {DB}\n" in said
     assert f"  Not written yet: 1 change pending: update GlobalNetworkPolicy {DB}\n" in said
-    assert "  Chain of zone db in tier firewallpolicy is old: policies 1 of the old state." in said
+    assert "  Chain of zone db in tier firewallpolicy is old: policies 1 in the old state." in said
     assert "  Half-written since " in said
 
     half = place.store.half_written("c")
@@ -316,7 +316,7 @@ def test_a_rule_that_a_hand_adds_is_open_and_the_hand_is_told_from_what_is_pendi
     assert found.unlike.pending == ()
     assert [each.name for each in found.unlike.drift] == [DB]
     assert [(each.zone, each.state) for each in found.chains] == [("db", "altered"), ("web", "new")]
-    assert f"  Changed by another hand: 1 object: GlobalNetworkPolicy {DB}" in text(found)
+    assert f"  Drift: 1 object: GlobalNetworkPolicy {DB}" in text(found)
 
 
 def test_policies_that_are_gone_leave_their_zone_to_what_still_stands(place: Place) -> None:

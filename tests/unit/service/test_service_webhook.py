@@ -18,10 +18,11 @@ from standardwebhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 
 from sync.errors import StoreError, UsageError
-from sync.service import webhook
+from sync.service import webhook, webhook_call
 from sync.service.metrics import Metrics
 from sync.service.notices import Notice, NoticeKind
-from sync.service.webhook import CallError, Webhook, body_of, caller, trust
+from sync.service.webhook import Webhook, body_of
+from sync.service.webhook_call import Call, CallError, caller, trust
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
 from tests.unit.service.words import until
@@ -357,7 +358,7 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
             thread.join()
 
 
-def call(server: Server, key: bytes | None = KEY, authority: bytes | None = None) -> webhook.Call:
+def call(server: Server, key: bytes | None = KEY, authority: bytes | None = None) -> Call:
     return caller(lambda: server.url, lambda: key, lambda: trust(authority))
 
 
@@ -416,7 +417,7 @@ def test_a_read_that_ends_before_its_call_does_is_told_as_one_that_takes_too_lon
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Both have the same time; the call's own end is late on a machine that is busy.
-    monkeypatch.setattr(webhook, "cut_after", lambda seconds: cut_after(seconds + 600))
+    monkeypatch.setattr(webhook_call, "cut_after", lambda seconds: cut_after(seconds + 600))
     with serving() as server:
         server.hangs, server.trickle = threading.Event(), b""
         with pytest.raises(CallError, match="more than 0 s"):

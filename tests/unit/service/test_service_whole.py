@@ -219,7 +219,7 @@ def test_a_store_that_cannot_be_asked_makes_it_not_ready(
     def beat(self: Store, *_: object) -> Any:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
         with monkeypatch.context() as failing:
@@ -261,7 +261,7 @@ def test_a_write_that_fails_makes_it_not_ready_though_smaller_ones_work(
 def test_a_store_that_goes_under_it_lets_nothing_more_be_written(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     with serving(world):
         until(lambda: world.ask("/readyz")[0] == 200)
         until(lambda: world.cluster.nets())

@@ -228,7 +228,7 @@ def test_check_warns_of_zones_that_rest_on_pod_labels(directory: Path) -> None:
     pods = {"workloads": {"selector": "app == 'db'"}}
     result = zoned(directory, definitions={"web": namespaces, "db": pods})
     assert result.stderr == (
-        "warning: zones: whoever creates a pod can put it into 'db', 'desk zone' by its labels; "
+        "warning: zones: anyone who creates a pod can put it into 'db', 'desk zone' by its labels; "
         "give zones a namespace_selector under zones.definitions\n"
     )
 

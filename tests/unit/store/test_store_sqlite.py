@@ -17,7 +17,7 @@ from sync.store import Store, check, open_store, open_store_read_only, upgrade
 from sync.store.head_file import publish_heads
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
-from tests.unit.store.words import apply, create, group, intend, names, ticking
+from tests.unit.store.words import apply, create, empty_store, group, intend, names, ticking
 
 WEB = group("web", "10.0.0.0/8")
 
@@ -33,7 +33,8 @@ def url(path: Path) -> str:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
+def store(path: Path, url: str) -> Iterator[Store]:
+    path.write_bytes(empty_store())
     with open_store(url, clock=ticking()) as opened:
         apply(opened.run("test"), "eu", create(WEB))
         yield opened

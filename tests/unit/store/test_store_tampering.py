@@ -4,6 +4,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sync.store.records import FIELDS, Record, hash_of, values
 from sync.store.verification import verify
 from tests.unit.store.words import (
     LONG,
+    START,
     apply,
     create,
     delete,
@@ -36,9 +38,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Chain `eu`: 1-4 web and db created; 5-6 web wider; 7-8 db deleted; 9 still open."""
+    path = tmp_path_factory.mktemp("written") / "store.db"
     with open_store(f"sqlite:///{path}", clock=ticking()) as opened:
         run = opened.run("test")
         apply(run, "eu", create(WEB, rules=("allow web",)), create(DATABASE))
@@ -47,6 +50,14 @@ def store(path: Path) -> Iterator[Store]:
         intend(run, "eu", [create(group("open"))])
         apply(run, "us", create(WEB))
         run.finish("succeeded", {"applied": 5})
+    return path.read_bytes()
+
+
+@pytest.fixture
+def store(path: Path, written: bytes) -> Iterator[Store]:
+    """What was written, in a file of the test's own."""
+    path.write_bytes(written)
+    with open_store(f"sqlite:///{path}", clock=ticking(START + timedelta(hours=1))) as opened:
         yield opened
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pytest
@@ -114,6 +116,15 @@ class Place:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
+
+
+@cache
+def empty_store() -> bytes:
+    """The file of a store that holds nothing: copied, since the migrations take longer."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "store.db"
+        open_store(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 @contextmanager

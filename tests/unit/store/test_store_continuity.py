@@ -1,4 +1,4 @@
-"""A store that is restored, replaced or deleted under a running process, on both databases."""
+"""A store that is restored, replaced or deleted under a running process."""
 
 import os
 import shutil
@@ -8,65 +8,22 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from sync.errors import AuditBrokenError, StoreError, UsageError
 from sync.store import Store, open_store
 from sync.store.head_file import hold_to_heads, publish_heads, read_heads
-from tests.postgresql import Server
 from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group
 
 WEB = group("web", "10.0.0.0/8")
 DATABASE = group("db", "10.1.0.0/16")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return Place.of(request, tmp_path)
-
-
 @pytest.fixture
 def store(place: Place) -> Iterator[Store]:
     with place.open() as opened:
         yield opened
-
-
-@pytest.fixture
-def copied(place: Place, request: pytest.FixtureRequest) -> Callable[[], Callable[[], None]]:
-    """Copies the store as it is now; what is given back restores it from that, in place."""
-
-    def sqlite() -> Callable[[], None]:
-        path = make_url(place.url).database or ""
-        copy = Path(f"{path}.copy")
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-
-        def restore() -> None:
-            with (
-                closing(sqlite3.connect(copy)) as source,
-                closing(sqlite3.connect(path)) as target,
-            ):
-                source.backup(target)
-
-        return restore
-
-    def postgresql() -> Callable[[], None]:
-        server: Server = request.getfixturevalue("postgresql_server")
-        name = make_url(place.url).database
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-        with server.connect() as connection:
-            connection.execute(ended, [name])
-            connection.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
-
-        def restore() -> None:
-            with server.connect() as connection:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-                connection.execute(f"ALTER DATABASE {name}_copy RENAME TO {name}")
-
-        return restore
-
-    return sqlite if place.password is None else postgresql
 
 
 def refuses(store: Store, file: Path | None = None) -> None:

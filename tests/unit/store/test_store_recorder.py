@@ -1,34 +1,26 @@
-"""The store's behaviour, the same on SQLite and on PostgreSQL."""
+"""What a run records of intents, outcomes and recoveries, and what the store believes after it."""
 
-import signal
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from sync.errors import StoreError
 from sync.plan.plan import Origin
 from sync.store import (
     BATCH,
     Conclusion,
-    HalfWritten,
     Kind,
     Outcome,
     Record,
     Recorder,
     Store,
-    StoredStatus,
     audit,
-    open_store_read_only,
-    source_cache,
 )
 from sync.store.audit import Filter
-from sync.store.records import hash_of, stamp
+from sync.store.records import hash_of
 from sync.store.verification import verify
 from tests.unit.store.words import (
     LONG,
@@ -38,7 +30,6 @@ from tests.unit.store.words import (
     apply,
     create,
     delete,
-    exported,
     group,
     intend,
     names,
@@ -50,13 +41,6 @@ from tests.unit.store.words import (
 WEB = group("web", "10.0.0.0/8")
 WIDER = group("web", "10.0.0.0/7")
 DATABASE = group("db", "10.1.0.0/16")
-MOST = 1 << 16
-AFTER = [START + timedelta(seconds=number) for number in range(4)]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return Place.of(request, tmp_path)
 
 
 @pytest.fixture
@@ -200,7 +184,7 @@ def test_an_intent_says_what_is_behind_it(store: Store, run: Recorder) -> None:
     expected = Record(
         chain="eu",
         sequence=1,
-        time="2026-03-03T12:00:02.000000Z",
+        time="2026-03-03T12:00:01.000000Z",
         run=run.id,
         kind=Kind.INTENT,
         trigger="alice",
@@ -239,6 +223,17 @@ def test_a_run_is_recorded_from_its_beginning_to_its_end(store: Store, run: Reco
     assert (blocked.chain, blocked.plan) == ("eu", "d" * 64)
     assert blocked.detail == "mass-delete, set-shrink"
     assert {begun.run, ended.run, blocked.run} == {run.id}
+
+
+def test_a_blocked_plan_is_recorded_once_until_something_else_happens(
+    store: Store, run: Recorder
+) -> None:
+    for plan in ("a", "a", "b", "a", "a"):
+        run.blocked("eu", ["mass-delete"], plan * 64)
+    apply(run, "eu", create(WEB))
+    run.blocked("eu", ["mass-delete"], "a" * 64)
+    blocked = audit.records(store, Filter(kind="blocked"))
+    assert [record.plan[0] for record in blocked] == ["a", "b", "a", "a"]
 
 
 def test_a_run_that_records_nothing_leaves_no_trace(store: Store, run: Recorder) -> None:
@@ -302,236 +297,3 @@ def test_hostile_text_does_not_cost_a_record(store: Store, run: Recorder) -> Non
     [outcome] = audit.records(store, Filter(kind="outcome"))
     assert outcome.error == outcome.rules[0] == "a␀b \ufffd \x01 \U0001f512 ' \" \\ %s :x"
     verify(store, store.heads())
-
-
-def test_the_trail_is_filtered_by_what_a_record_is_about(store: Store, run: Recorder) -> None:
-    apply(run, "eu", create(WEB, rules=("allow web", 'a "quoted" one'), groups=("g1",)))
-    apply(run, "us", create(DATABASE, rules=("Allow web", "web"), groups=("g1,g2",)))
-
-    def found(wanted: Filter) -> list[str]:
-        return [
-            record.object_name for record in audit.records(store, replace(wanted, kind="outcome"))
-        ]
-
-    assert found(Filter()) == ["web", "db"]
-    assert found(Filter(cluster="us")) == ["db"]
-    assert found(Filter(object_kind="GlobalNetworkSet", object_name="web")) == ["web"]
-    assert found(Filter(rule="allow web")) == ["web"]
-    assert found(Filter(rule="web")) == ["db"]
-    assert found(Filter(rule='a "quoted" one')) == ["web"]
-    assert found(Filter(rule="quoted")) == []
-    assert found(Filter(group="g1")) == ["web"]
-    assert found(Filter(administrator="bob")) == ["web", "db"]
-    assert found(Filter(administrator="carol")) == []
-    assert found(Filter(outcome="applied")) == ["web", "db"]
-    assert found(Filter(since=START + timedelta(seconds=5))) == ["db"]
-    assert found(Filter(until=START + timedelta(seconds=5))) == ["web"]
-
-
-def test_the_trail_is_listed_oldest_or_newest_first(store: Store, run: Recorder) -> None:
-    apply(run, "eu", create(WEB))
-    oldest = list(audit.records(store, Filter()))
-    assert [record.chain for record in oldest] == ["_service", "eu", "eu"]
-    newest = audit.records(store, Filter(), newest_first=True, limit=2)
-    assert list(newest) == oldest[:0:-1]
-
-
-def test_an_exported_line_can_be_verified_without_the_store(store: Store, run: Recorder) -> None:
-    for number in range(20):
-        apply(run, "eu", *(create(group(f"set-{number}-{part}")) for part in range(BATCH)))
-    previous = "0" * 64
-    lines = list(audit.export(store, Filter(cluster="eu")))
-    assert len(lines) == 20 * BATCH * 2
-    for line in lines:
-        record = exported(line)
-        assert (record.previous_hash, record.hash) == (previous, hash_of(record))
-        previous = record.hash
-
-
-def test_objects_are_shown_as_they_were(store: Store, run: Recorder) -> None:
-    moments = {}
-    for label, change in (
-        ("created", create(WEB)),
-        ("two", create(DATABASE)),
-        ("widened", update(WEB, WIDER)),
-        ("deleted", delete(DATABASE)),
-    ):
-        [outcome] = apply(run, "eu", change)
-        moments[label] = START.fromisoformat(outcome.time)
-    web, db = ("GlobalNetworkSet", "web"), ("GlobalNetworkSet", "db")
-    assert audit.at(store, "eu", moments["created"] - timedelta(microseconds=1)) == {}
-    assert audit.at(store, "eu", moments["created"]) == {web: WEB}
-    assert audit.at(store, "eu", moments["two"]) == {db: DATABASE, web: WEB}
-    assert audit.at(store, "eu", moments["widened"]) == {db: DATABASE, web: WIDER}
-    assert audit.at(store, "eu", moments["deleted"]) == store.written("eu") == {web: WIDER}
-
-
-def test_a_record_that_is_not_there_is_said_so(store: Store) -> None:
-    with pytest.raises(StoreError, match="chain eu has no record 7"):
-        audit.show(store, "eu", 7)
-
-
-def test_a_store_opened_to_look_sees_the_same(place: Place, store: Store, run: Recorder) -> None:
-    apply(run, "eu", create(WEB))
-    with open_store_read_only(place.url, password=place.password) as reader:
-        assert reader.uuid == store.uuid
-        assert reader.written("eu") == store.written("eu")
-        assert reader.heads() == store.heads()
-        assert verify(reader, store.heads()).records == 3
-        with pytest.raises(StoreError, match="reading only"):
-            reader.run("bob").begin()
-
-
-def test_two_processes_that_append_at_once_keep_one_chain(place: Place) -> None:
-    script = (
-        "run = store.run('test')\n"
-        "for n in range(30):\n"
-        "    run.blocked('eu', ['mass-delete'], f'{run.id} {n}')\n"
-        "    apply(run, run.id, create(group(f'{n}')), create(group('x')))\n"
-    )
-    writers = [place.start(script) for _ in range(2)]
-    for writer in writers:
-        writer.communicate()
-        assert writer.returncode == 0
-    with place.open() as store:
-        assert verify(store, store.heads()).records == 2 + 2 * 30 * 5
-        assert [head.sequence for head in store.heads() if head.chain == "eu"] == [2 * 30]
-
-
-def test_a_kill_between_intent_and_outcome_leaves_open_intents_and_nothing_else(
-    place: Place,
-) -> None:
-    script = (
-        "run = store.run('test')\n"
-        "apply(run, 'eu', create(group('old')))\n"
-        "intend(run, 'eu', [create(group('web')), delete(group('old'))])\n"
-        "print('intended', flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    with place.start(script) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"intended\n"
-        writer.send_signal(signal.SIGKILL)
-    with place.open() as store:
-        assert [intent.object_name for intent in store.open_intents("eu")] == ["web", "old"]
-        assert names(store.written("eu")) == ["old"]
-        verify(store, store.heads())
-        recovery = store.run("test")
-        for intent in store.open_intents("eu"):
-            recover(recovery, intent, None)
-        assert store.written("eu") == {}
-        assert store.open_intents("eu") == []
-        verify(store, store.heads())
-
-
-def test_a_standing_is_overwritten_and_keeps_when_it_last_succeeded(
-    place: Place, store: Store
-) -> None:
-    store.stand("source", "main", state="failed", detail="a\0b \ud800", succeeded=False)
-    store.stand("cluster", "eu", state="done", detail="3 applied", succeeded=True)
-    store.stand("cluster", "eu", state="blocked", detail="mass-delete", succeeded=False)
-    expected = [
-        StoredStatus("cluster", "eu", stamp(AFTER[3]), stamp(AFTER[2]), "blocked", "mass-delete"),
-        StoredStatus("source", "main", stamp(AFTER[1]), "", "failed", "a␀b \ufffd"),
-    ]
-    assert store.standings() == expected
-    with open_store_read_only(place.url, password=place.password) as reader:
-        assert reader.standings() == expected
-        with pytest.raises(StoreError, match="reading only"):
-            reader.stand("cluster", "eu", state="done", detail="", succeeded=True)
-    assert verify(store).records == 0
-
-
-def test_a_cluster_is_half_written_from_its_first_write_to_its_next_success(
-    store: Store, run: Recorder
-) -> None:
-    web, database = (("GlobalNetworkSet", name) for name in ("web", "db"))
-
-    def stand(state: str) -> None:
-        store.stand("cluster", "eu", state=state, detail="", succeeded=state == "in sync")
-
-    assert store.half_written("eu") is None
-    first, second = intend(run, "eu", [create(WEB), create(DATABASE)])
-    opened = "nobody knows yet whether it was written"
-    assert store.half_written("eu") == HalfWritten(
-        first.time, 0, ((*web, opened), (*database, opened))
-    )
-    # What was refused as a whole leaves the cluster as it was.
-    run.conclude([Conclusion(each, Outcome.FAILED, "403") for each in (first, second)])
-    stand("failed")
-    assert store.half_written("eu") is None
-    apply(run, "eu", create(WEB))
-    stand("failed")
-    expected = HalfWritten(first.time, 1, ((*database, "403"),))
-    assert store.half_written("eu") == expected
-    # That later ones come to nothing, or to no end, changes nothing of that.
-    stand("blocked")
-    assert store.half_written("eu") == expected
-    assert store.half_written("us") is None
-    apply(run, "eu", create(DATABASE))
-    assert store.half_written("eu") == HalfWritten(first.time, 2, ())
-    stand("in sync")
-    assert store.half_written("eu") is None
-
-
-def test_a_clock_that_goes_back_leaves_no_cluster_half_written(place: Place) -> None:
-    with place.open(clock=lambda: AFTER[3]) as store:
-        apply(store.run("alice"), "eu", create(WEB))
-    with place.open(clock=lambda: AFTER[0]) as store:
-        store.stand("cluster", "eu", state="in sync", detail="", succeeded=True)
-        assert store.half_written("eu") is None
-
-
-def test_what_a_source_was_told_is_found_again_and_overwritten(place: Place, store: Store) -> None:
-    memory, other = store.memory("main"), store.memory("other")
-    assert memory.recall("list", "a") is None
-    memory.remember("list", "a", b"one")
-    memory.remember("list", "a\0\ud800", b"\0\xff")
-    memory.remember("names", "a", b"")
-    other.remember("list", "a", b"theirs")
-    memory.remember("list", "a", b"two")
-    with open_store_read_only(place.url, password=place.password) as reader:
-        for opened in (store, reader):
-            found = opened.memory("main")
-            names = [("list", "a"), ("list", "a\0\ud800"), ("names", "a"), ("names", "b")]
-            assert [found.recall(*each) for each in names] == [b"two", b"\0\xff", b"", None]
-            assert opened.memory("other").recall("list", "a") == b"theirs"
-
-
-def test_a_store_that_is_only_looked_at_remembers_nothing(place: Place, store: Store) -> None:
-    store.memory("main").remember("list", "a", b"one")
-    with open_store_read_only(place.url, password=place.password) as reader:
-        reader.memory("main").remember("list", "a", b"two")
-        assert reader.memory("main").recall("list", "a") == b"one"
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        pytest.param(b"", id="nothing"),
-        pytest.param(b"one", id="no zlib"),
-        pytest.param(zlib.compress(b"one")[:-1], id="cut off"),
-        pytest.param(zlib.compress(b"one") + b"x", id="more behind it"),
-        pytest.param(zlib.compress(bytes(2 * MOST)), id="too large"),
-    ],
-)
-def test_what_is_damaged_is_as_if_it_were_not_there(
-    store: Store, monkeypatch: pytest.MonkeyPatch, damaged: bytes
-) -> None:
-    monkeypatch.setattr(source_cache, "_MAX_BYTES", MOST)
-    memory = store.memory("main")
-    memory.remember("list", "a", bytes(MOST))
-    assert memory.recall("list", "a") == bytes(MOST)
-    with store.database.writing() as connection:
-        connection.execute(text("UPDATE memories SET zlib = :zlib"), {"zlib": damaged})
-    assert memory.recall("list", "a") is None
-
-
-def test_in_the_place_of_what_is_too_large_nothing_is_remembered(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(source_cache, "_MAX_BYTES", MOST)
-    memory = store.memory("main")
-    memory.remember("list", "a", b"one")
-    memory.remember("list", "a", bytes(MOST + 1))
-    assert memory.recall("list", "a") == b""

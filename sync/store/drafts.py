@@ -1,0 +1,96 @@
+"""Drafts of records: what each kind of them says, before a chain numbers and seals it.
+
+`by` is a draft that names the run: its `run` and `trigger` are in each record.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from sync.calico.manifest import Manifest
+from sync.plan.changes import Change
+from sync.plan.plan import Origin
+from sync.store import identities
+from sync.store.projections import believed
+from sync.store.records import Kind, Outcome, Record
+
+
+def identity(by: Record, cluster: str, kind: Kind, action: str, uid: str, before: str) -> Record:
+    """Draft what is recorded of the cluster that an entry is."""
+    return Record(
+        run=by.run,
+        kind=kind,
+        trigger=by.trigger,
+        cluster=cluster,
+        object_kind="Namespace",
+        object_name="kube-system",
+        action=action,
+        detail=identities.detail(uid, before),
+    )
+
+
+def forgotten(by: Record, connection: Connection, cluster: str, why: str) -> list[Record]:
+    """Draft the records after which no object of a cluster is believed to exist."""
+    return [
+        Record(
+            run=by.run,
+            kind=Kind.ADOPTED,
+            trigger=by.trigger,
+            cluster=cluster,
+            object_kind=kind,
+            object_name=name,
+            before=digest,
+            detail=why,
+        )
+        for kind, name, digest in believed(connection, cluster)
+    ]
+
+
+def intent_of(
+    by: Record, cluster: str, change: Change, origins: Sequence[Origin], approved: str = ""
+) -> Record:
+    """Draft the intent of one change, with the commits behind it."""
+    return Record(
+        run=by.run,
+        kind=Kind.INTENT,
+        trigger=by.trigger,
+        cluster=cluster,
+        object_kind=change.kind,
+        object_name=change.name,
+        action=change.action,
+        cause=change.cause,
+        before=digest_of(change.before),
+        after=digest_of(change.after),
+        plan=approved,
+        firewall_version="; ".join(f"{each.source} {each.version}" for each in origins),
+        administrators=tuple(sorted({name for each in origins for name in each.administrators})),
+        description="; ".join(each.description for each in origins if each.description),
+        rules=change.rules,
+        groups=change.groups,
+        detail=f"found changed by {change.changed_by}" if change.changed_by else "",
+    )
+
+
+def closing(
+    by: Record,
+    intent: Record,
+    kind: Kind,
+    found: Manifest | None,
+    outcome: Outcome,
+    error: str = "",
+) -> Record:
+    """Draft the record that says what became of an intent."""
+    return intent._replace(
+        run=by.run,
+        trigger=by.trigger,
+        kind=kind,
+        intent=intent.sequence,
+        found=digest_of(found),
+        outcome=outcome,
+        error=error,
+    )
+
+
+def digest_of(manifest: Manifest | None) -> str:
+    """Return the digest as a record has it: "" for no object."""
+    return manifest.digest if manifest else ""
