@@ -159,7 +159,8 @@ def naive_groups(
 ) -> dict[str, NaiveGroup]:
     """Every address group that `device_group` can see, by name.
 
-    A name that is a group's in one scope and something else's in another is an open group.
+    A name that is a group's in one scope and something else's in another is an open group; where
+    that may be a wildcard, which takes rules out of their order, it is none.
     `device_group` may be "shared". `registered` says whether a dynamic group without the addresses
     registered at run time is open.
 
@@ -168,7 +169,16 @@ def naive_groups(
     config = _config(xml_text)
     objects = _visible(config, device_group)
     members = {name: _members(thing, objects) for name, thing in objects.items() if thing.is_group}
-    return {name: _group(name, objects, members, registered) for name in members}
+    wild = {
+        entry.attrib["name"]
+        for elements in visible_scopes(xml_text, device_group)
+        for element in elements
+        for entry in element.findall("address/entry")
+        if entry.find("ip-wildcard") is not None
+    }
+    return {
+        name: _group(name, objects, members, registered) for name in members if name not in wild
+    }
 
 
 def device_groups(xml_text: str) -> list[str]:
