@@ -60,8 +60,9 @@ class Estimate:
 
         The reasons of all of them are its reasons, each once, sorted.
         """
-        every = list(parts)
-        surely = AddressSet.union(part.surely for part in every)
+        every = [part for part in parts if part.surely or part.because]
+        # Most lists have one member: its set is the union already.
+        surely = every[0].surely if len(every) == 1 else AddressSet.union(p.surely for p in every)
         because = tuple(sorted({clause for part in every for clause in part.because}))
         if not because:
             return cls(surely, surely)

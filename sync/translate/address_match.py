@@ -93,14 +93,26 @@ NOTHING = AddressMatch(NOWHERE)
 
 @dataclass(frozen=True, slots=True)
 class MemberList:
-    """What a list holds, and `sayable`, the match of what surely is in it.
+    """What the members of a list hold, and `sayable`, the match of what surely is in it.
 
-    `registered`: it holds dynamic groups, whose registered addresses are taken for none.
+    `because` has the reasons that keep it open. `registered`: it holds dynamic groups, whose
+    registered addresses are taken for none.
     """
 
-    holds: Estimate
+    members: tuple[Estimate, ...]
+    because: tuple[str, ...]
     sayable: AddressMatch
     registered: bool = False
+
+    @property
+    def answers(self) -> AddressSet:
+        """What DNS answers for FQDNs in it."""
+        return AddressSet.union(each.answers for each in self.members)
+
+    @property
+    def holds(self) -> Estimate:
+        """The union of its members; few rules need more of it than its reasons."""
+        return Estimate.union(self.members)
 
 
 def match(
@@ -113,13 +125,13 @@ def match(
     """
     if listed is None:
         return (NOTHING if negated else ANY), ()
-    said = replace(listed.sayable, negated=negated)
-    if not listed.holds.open:
+    said = replace(listed.sayable, negated=True) if negated else listed.sayable
+    if not listed.because:
         if listed.registered and allow == negated:
             reason = f"its {end} holds dynamic groups without what is registered at run time"
             return said, (Loss(Status.MORE_PERMISSIVE, f"{reason} (registered_ips: optional)"),)
         return said, ()
-    because = "; ".join(listed.holds.because)
+    because = "; ".join(listed.because)
     if accepted and not allow:
         reason = f"its {end} is taken without what cannot be said (rules.accept_dropped_members)"
         return said, (Loss(Status.MORE_PERMISSIVE, f"{reason}: {because}"),)
@@ -128,7 +140,7 @@ def match(
             Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
         )
     if allow:
-        answers = listed.holds.answers
+        answers = listed.answers
         if answers:
             # In no set: sets are written ahead of the policies that stop to spare what they hold.
             said = replace(said, rest=said.rest | without_mapped(answers))
@@ -144,9 +156,10 @@ def match(
         return said, (
             Loss(Status.WIDENED, f"its negated {end} spares only what can be said: {because}"),
         )
-    if listed.holds.at_most is not None:
+    at_most = listed.holds.at_most
+    if at_most is not None:
         reason = f"its {end} is all that may be in it: {because}"
-        return AddressMatch(listed.holds.at_most), (Loss(Status.WIDENED, reason),)
+        return AddressMatch(at_most), (Loss(Status.WIDENED, reason),)
     return ANY, (Loss(Status.WIDENED, f"its {end} is any address: {because}"),)
 
 
@@ -186,8 +199,9 @@ class MemberLists:
                 singles.append(self._single(member))
             elif group.identity not in groups:
                 groups[group.identity] = group
-                reasons = (f"in {member!r}, {reason}" for reason in group.holds.because)
-                of_groups.append(replace(group.holds, because=tuple(reasons)))
+                reasons = tuple(f"in {member!r}, {reason}" for reason in group.holds.because)
+                holds = replace(group.holds, because=reasons) if reasons else group.holds
+                of_groups.append(holds)
         others = Estimate.union(singles)
         rest = without_mapped(others.surely)
         if rest != others.surely:
@@ -195,8 +209,10 @@ class MemberLists:
             others = Estimate(rest, None, others.answers, (*others.because, reason))
         identities = tuple(sorted(groups))
         held = tuple(groups[identity].holds.surely for identity in identities)
+        parts = (others, *of_groups)
         return MemberList(
-            Estimate.union((others, *of_groups)),
+            parts,
+            tuple(sorted({clause for each in parts for clause in each.because})),
             AddressMatch(rest, groups=identities, held=held),
             registered=self._registered_accepted and any(each.dynamic for each in groups.values()),
         )
