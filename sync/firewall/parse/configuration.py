@@ -42,17 +42,16 @@ def read_configuration(config: _Element) -> Configuration:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector off what is made here: a million values, none of them in a cycle.
+    """Keep the garbage collector from running meanwhile: a million values, none of them in a cycle.
 
-    They are set apart from what it looks through, until the next document is read.
+    They are not frozen afterwards. That would spare it a look at them, but it freezes whatever
+    garbage there is at that moment too, and a service that reads each minute would fill up with it.
     """
     collecting = gc.isenabled()
     gc.disable()
-    gc.unfreeze()
     try:
         yield
     finally:
-        gc.freeze()
         if collecting:
             gc.enable()
 

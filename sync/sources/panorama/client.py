@@ -49,8 +49,8 @@ class PanoramaHost:
         self._sleep = sleep or line.stopping.wait
         self._key: str | None = None
         self._lock = Lock()
-        # The vendor's devices refer to one another in circles, which are not always collected
-        # (`gc.freeze`): they must hold neither this object nor its connections.
+        # The vendor's devices refer to one another in circles, which the collector frees late:
+        # they must hold neither this object nor its connections.
         ours = weakref.ref(self)
         self._panorama = Panorama(line, lambda: _key_of(ours))
         weakref.finalize(self, line.close)
