@@ -23,7 +23,9 @@ from sync.text import printable
 @click.argument("name")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.pass_obj
-def adopt(context: Context, *, kind: str, name: str, only: Sequence[str]) -> int:
+def adopt(  # over 50 lines: each refusal has its sentence
+    context: Context, *, kind: str, name: str, only: Sequence[str]
+) -> int:
     """Let the next sync take over the foreign object KIND NAME, once, within 24 hours.
 
     The next sync, also that of a running service, overwrites the object as it is now. If a field

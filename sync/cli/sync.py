@@ -214,7 +214,7 @@ def _candidates(settings: Settings, only: Sequence[str]) -> list[str]:
     return found
 
 
-def _sync(
+def _sync(  # over 50 lines: what each option decides, once
     context: Context,
     *,
     only: Sequence[str],

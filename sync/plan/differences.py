@@ -81,7 +81,7 @@ def differences(
     it were ours. Foreign objects that nothing of ours is to replace stay.
     What is to be written `anew` is, even where the cluster holds it as desired.
     """
-    # Longer than other functions: it is the table above, a branch for each of its rows.
+    # over 50 lines: it is the table above, a branch for each of its rows.
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []

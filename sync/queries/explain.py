@@ -175,7 +175,7 @@ def explained(
     Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
     `ClusterError` where the observed objects cannot be judged.
     """
-    # Longer than other functions: the way from two ends to an answer, a line or two each step.
+    # over 50 lines: the way from two ends to an answer, a line or two each step.
     written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
     found = read_live(cluster, written, options.owner)
     wanted = desired(cluster, read, found, written, options)

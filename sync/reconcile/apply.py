@@ -57,7 +57,7 @@ def apply(
     UID that was planned for. Of a step the first changes of all its chains are written, then the
     second ones, and so on.
     """
-    # Longer than other functions: what is open is closed in one place, whatever fails in between.
+    # over 50 lines: what is open is closed in one place, whatever fails in between.
     if plan.blockers:
         _record_block(cluster.name, plan, run)
         # Of a partial plan, what depends on nothing that is held is written nevertheless.

@@ -60,7 +60,7 @@ def plan_for(
     `prove` proves all that is desired, whether or not any of it changes. Raises what `desired`
     does; nothing is written.
     """
-    # Longer than other functions: every input of a plan is named here once.
+    # over 50 lines: every input of a plan is named here once.
     with step("translate", cluster=cluster.name) as here:
         wanted = desired(cluster, read, live, written, options)
         for name, snapshot in sorted(wanted.snapshots.items()):
