@@ -409,6 +409,27 @@ def test_a_list_that_is_empty_all_at_once_keeps_what_it_held(
     assert reader.later() == Estimate.exactly(NOWHERE)
 
 
+@pytest.mark.parametrize(
+    "versions",
+    [
+        pytest.param([b"10.0.0.1\nno address"], id="a line that firewalls may read"),
+        pytest.param([b"10.0.0.1", b"0.0.0.0/0"], id="a version that firewalls may have taken"),
+    ],
+)
+def test_a_list_that_is_empty_all_at_once_may_hold_all_that_firewalls_may_have_of_it(
+    versions: list[bytes], reader: Reader, server: ListServer
+) -> None:
+    for version in versions:
+        server.pages["/list.txt"] = version
+        reader.later()
+    server.pages["/list.txt"] = b""
+    for _ in range(2):
+        found = reader.later()
+        assert (found.surely, found.at_most) == (NOWHERE, None)
+    reader.restart()
+    assert reader.read() == found
+
+
 def test_the_version_that_was_taken_last_ends_all_doubt(reader: Reader, server: ListServer) -> None:
     server.pages["/list.txt"] = b"10.0.0.1"
     taken = reader.read()

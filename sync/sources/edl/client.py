@@ -170,8 +170,9 @@ class EdlClient:
             self._doubt(url, None)
         except EmptyError as error:
             clause = str(error)
-            assert state.copy, "it was not empty before"
-            self._doubt(url, Estimate(NOWHERE, state.copy.content.surely, because=(clause,)))
+            # Firewalls may keep what they had: also lines that are unreadable here, and a version
+            # since the last good copy.
+            self._doubt(url, Estimate(NOWHERE, state.content.at_most, because=(clause,)))
         except ContentError as error:
             clause = f"cannot be used: {error}"
             self._may_have_changed(url, clause)
