@@ -1,3 +1,3 @@
-"""Zonebridge: the firewall team's Panorama, in Kubernetes, as Calico sets and policies."""
+"""Zonebridge brings Panorama's address groups and rules to Kubernetes as Calico policies."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
-"""Everything that can stop a command, and the exit code it stops with.
+"""The errors that can stop a command, and their exit codes.
 
-One hierarchy. Each message is one sentence or two: what happened, to what, and what to do.
-The exit codes are a contract with pipelines: they come from `exit_code` here and nowhere else.
+One hierarchy. Each message has one sentence or two: what happened, to what, and what to do.
+The exit codes are an interface for pipelines: they come from `exit_code` here and nowhere else.
 """
 
 from typing import ClassVar
@@ -20,7 +20,7 @@ class UsageError(ZonebridgeError):
 
 
 class SourceError(ZonebridgeError):
-    """A source could not be read; every cluster keeps its last good state."""
+    """A source could not be read; its clusters keep their last good state."""
 
     exit_code = 4
 

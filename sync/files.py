@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and outlast a power cut."""
+"""Write files atomically, and so that they survive a power cut."""
 
 import os
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 
 
 class UnconfirmedError(OSError):
-    """A directory was changed, and the disk does not confirm it."""
+    """A directory was changed, but the disk did not confirm it."""
 
 
 def write_whole(file: Path, content: bytes, *, temporary: str, new: bool = False) -> None:
-    """Write a file in place of what has its name, or only where nothing has, if it must be `new`.
+    """Write a file atomically; it replaces an existing one unless it must be `new`.
 
-    Until it is complete it has a temporary name beside it: `temporary` and a random part, so that
-    no link can wait there. `remove_left` removes what a killed process left.
+    Until it is complete it has a temporary name in the same directory: `temporary` and a random
+    part, so that no one can place a link there. `remove_left` cleans up after killed processes.
 
-    Raises `FileExistsError` where there is a file and it must be new, `UnconfirmedError` if it was
-    written and may be lost in a power cut, and `OSError` if nothing was written.
+    Raises `FileExistsError` if the file exists and must be new, `UnconfirmedError` if it was
+    written but may be lost in a power cut, and `OSError` if nothing was written.
     """
     half = file.with_name(f"{temporary}{secrets.token_hex(8)}")
     try:
@@ -26,7 +26,7 @@ def write_whole(file: Path, content: bytes, *, temporary: str, new: bool = False
             opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())
-        # A link is made only where no file is.
+        # A link, unlike a rename, fails if the file exists.
         (os.link if new else os.replace)(half, file)
     finally:
         with suppress(OSError):
@@ -35,9 +35,9 @@ def write_whole(file: Path, content: bytes, *, temporary: str, new: bool = False
 
 
 def confirm(directory: Path) -> None:
-    """Make what was renamed or removed in a directory outlast a power cut.
+    """Make renames and removals in a directory survive a power cut.
 
-    Raises `UnconfirmedError`. A directory that is gone has nothing to lose.
+    Raises `UnconfirmedError`. A directory that no longer exists needs no confirmation.
     """
     try:
         opened = os.open(directory, os.O_RDONLY)
@@ -52,9 +52,9 @@ def confirm(directory: Path) -> None:
 
 
 def remove_left(directory: Path, *, temporary: str) -> None:
-    """Remove what killed processes left of files that they wrote; `OSError`.
+    """Remove the temporary files of killed processes. Raises `OSError`.
 
-    Only for a process that is the only one to write there.
+    Only safe for the one process that writes to the directory.
     """
     left = re.compile(re.escape(temporary) + r"[0-9a-f]{16}")
     for each in directory.iterdir():

@@ -1,4 +1,4 @@
-"""What pure functions gave for the same bytes before, so that what did not change costs little."""
+"""Cache the results of pure functions of bytes, so that unchanged input costs little."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,26 +9,25 @@ from typing import Final, TypeVar
 
 _Found = TypeVar("_Found")
 
-# What an entry takes besides: its key, its place in the order, a small value.
+# The overhead of an entry: its key, its place in the order, a small value.
 _ENTRY_BYTES: Final = 512
 
-# What was not asked for while everything could have been this many times is not asked for again:
-# an earlier version of an object, say. Without this a service fills its memory up to each limit.
+# An entry unused for this many rounds of all entries is not needed again: it may belong to an
+# earlier version of an object. Without this, a service fills its memory up to each limit.
 _ROUNDS: Final = 4
-_CALLS: Final = 1000  # fewer calls say nothing
+_CALLS: Final = 1000  # fewer calls prove nothing
 
 
 def remembered(most: int) -> Callable[[Callable[[bytes], _Found]], Callable[[bytes], _Found]]:
-    """Remember what a function gives, by the SHA-256 of the only thing that it is given.
+    """Cache the results of a function by the SHA-256 of its only argument.
 
-    That holds all that the function may look at, and what it gives may not be changed by anybody:
-    then it is what it would give anew. Of what was used last as much is remembered as was made
-    from `most` bytes, and nothing that was not asked for in the last calls, four for each entry;
-    what it raises is not. Threads may share it.
+    The function must be pure and its results immutable. The cache keeps the most recently used
+    results of up to `most` bytes of input, and drops those unused for many calls, in proportion to
+    the number of entries. It caches no exceptions. Threads may share it.
     """
 
     def wrapped(function: Callable[[bytes], _Found]) -> Callable[[bytes], _Found]:
-        # What was found, its weight, the number of the call that asked for it last.
+        # The result, its weight, the number of the last call that used it.
         known: OrderedDict[bytes, tuple[_Found, int, int]] = OrderedDict()
         lock = Lock()
         weight = calls = 0

@@ -1,4 +1,4 @@
-"""The settings that decide what becomes of the firewall's rules; the keys are in the docs."""
+"""The settings that control the translation of rules; docs/configuration.md has the keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Essential:
-    """A flow that zoned pods keep, before all rules. Ports as written: `53/udp`."""
+    """A flow that zoned pods may always have, before all rules. Ports are text: `53/udp`."""
 
     direction: Literal["ingress", "egress"]
     on: str
@@ -18,7 +18,7 @@ class Essential:
 
 @dataclass(frozen=True, slots=True)
 class ZoneDefinition:
-    """A configured zone: selectors of its pods ("" for none), `networks` None where not given."""
+    """A configured zone: selectors of its pods ("" for none); `networks` is None if not given."""
 
     selector: str = ""
     namespace_selector: str = ""

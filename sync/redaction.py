@@ -1,7 +1,7 @@
-"""What a server says, made fit for errors, logs and records, some of which are kept for ever.
+"""Redact what servers answer before it is quoted in errors, logs and records.
 
-A server, or a proxy before it, may echo what was sent to it, answer with a page for people, or
-with whatever a terminal obeys. All that is quoted of it goes through `redact`.
+Some of these are kept permanently. A server, or a proxy before it, may echo the request with its
+credentials, or answer with an HTML page or with control sequences of terminals.
 """
 
 import re
@@ -12,10 +12,10 @@ from typing import Final
 from urllib.parse import quote
 
 LONGEST: Final = 200
-"""Characters that are left of what a server says."""
+"""The most characters that are quoted of an answer."""
 
-_READ: Final = 8_000  # characters that are looked at
-_SHORTEST: Final = 3  # characters of a secret: anything holds shorter ones
+_READ: Final = 8_000  # characters that are searched
+_SHORTEST: Final = 3  # characters of a secret: shorter ones occur in any text
 _HIDDEN: Final = "[hidden]"
 
 _NAMED: Final = (
@@ -34,21 +34,21 @@ _SECRETS: Final = (
 )
 _LONG: Final = re.compile(r"[A-Za-z0-9+/_=~-]{32,}")
 _SCRIPT: Final = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)")
-# Tags, comments, and what Python says of objects that say nothing of themselves.
+# HTML tags and comments, and Python's default representation of objects.
 _TAG: Final = re.compile(r"<[A-Za-z_/!?][^<>]*(?:>|\Z)")
 _OBJECT: Final = re.compile(r"\bat 0x[0-9a-fA-F]+>?:?")
 
 
 def redact(text: object, secrets: Collection[str] = ()) -> str:
-    """What a server says, on one line: at most `LONGEST` characters that a terminal only shows.
+    """Reduce a server's text to one line of at most `LONGEST` printable characters.
 
-    Without anything that looks like a credential, and without `secrets`, those that it was sent,
-    in whatever form it gives them back; without tags of HTML. Bytes are taken for UTF-8.
+    Removes everything that looks like a credential, the `secrets` that the server was sent, in any
+    encoding that it may echo, and HTML tags. Bytes are decoded as UTF-8.
     """
     raw = text[: 4 * _READ].decode(errors="replace") if isinstance(text, bytes) else str(text)
     found = _plain(raw[: 2 * _READ])
     if len(raw) > _READ:
-        # What is cut in the middle may be a secret that would not be known for one any more.
+        # A secret that is cut in the middle would no longer be recognized.
         found = found[:_READ].rpartition(" ")[0]
     for secret in sorted({form for each in secrets for form in _forms(each)}, key=len)[::-1]:
         found = found.replace(secret, _HIDDEN)
@@ -61,9 +61,9 @@ def redact(text: object, secrets: Collection[str] = ()) -> str:
 
 
 def redact_lines(text: str) -> str:
-    """The same for what a library says of its own failure: several lines, of which the last count.
+    """Redact a library's error text, which may have several lines; the last ones matter most.
 
-    Paths and names stay as they are, and what is no credential by its name or its form.
+    Paths, names, and whatever does not look like a credential stay as they are.
     """
     cut = text[-2 * _READ :].partition(" ")[2] if len(text) > 2 * _READ else text
     return _hidden(cut)
@@ -76,16 +76,16 @@ def _hidden(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of printable characters and single spaces.
+    """Reduce a text to printable characters and single spaces.
 
-    The others go without a trace: what is taken apart by them would be no secret to the eye alone.
+    Other characters are deleted: a secret split by invisible ones would escape the search.
     """
     spaced = " ".join(text.split())
     return spaced if spaced.isprintable() else "".join(filter(str.isprintable, spaced))
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret may come back, as far as a program can tell."""
+    """Yield the encodings in which a server may echo a secret."""
     plain = _plain(secret)
     if len(plain) >= _SHORTEST:
         yield from (plain, quote(plain), quote(plain, safe=""), escape(plain))
@@ -93,7 +93,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _unless_random(found: re.Match[str]) -> str:
-    """What is left of a long word: names and digests keep to one case, keys do not."""
+    """Hide a long word that looks random: names and digests use one case, keys use both."""
     word = found[0]
     mixed = any(map(str.islower, word)) and any(map(str.isupper, word))
     return _HIDDEN if mixed and any(map(str.isdigit, word)) else word

@@ -1,4 +1,4 @@
-"""Text from configurations that others write, made safe for whoever reads it."""
+"""Escape text from configurations that others write, for terminals, JSON and Markdown."""
 
 import re
 from collections.abc import Iterable
@@ -9,16 +9,16 @@ _LENGTH: Final = 4096
 
 
 def printable(value: str) -> str:
-    """A text without anything a terminal would obey."""
+    """Escape everything in a text that a terminal would interpret."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
     )
 
 
 def printable_json(document: bytes) -> bytes:
-    """The same JSON, in which what a terminal would obey, or show out of order, is escaped.
+    """Escape in JSON what a terminal would interpret, or show out of order.
 
-    Line breaks between lines stay; inside of texts JSON itself escapes them.
+    Line breaks between lines stay; inside strings JSON escapes them itself.
     """
     text = document.decode()
     return _PERHAPS.sub(lambda found: _escaped(found[0]), text).encode()
@@ -32,12 +32,12 @@ def _escaped(letter: str) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 rule`, `1,200 rules`."""
+    """Render a count with its noun: `1 rule`, `1,200 rules`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def shortened(parts: Iterable[str], between: str = "; ") -> str:
-    """Clauses or names as one text of bounded length; it says so where some are left away."""
+    """Join clauses or names to a text of bounded length; it ends in "and more" if cut."""
     text = between.join(parts)
     if len(text) <= _LENGTH:
         return text
@@ -45,7 +45,7 @@ def shortened(parts: Iterable[str], between: str = "; ") -> str:
 
 
 def markdown_escaped(value: str) -> str:
-    """A text that Markdown shows as it is."""
+    """Escape a text so that Markdown shows it as it is."""
     return "".join(
         f"\\{each}" if each in r"\`*_{}[]()#+-.!|<>&~$" else each for each in printable(value)
     )

@@ -1,11 +1,11 @@
-"""The steps of a cycle as they happen: timed for listeners, and OpenTelemetry's spans.
+"""The steps of a cycle as they happen: timed for observers, and exported as OpenTelemetry spans.
 
     with step("plan", cluster="prod") as here:
         here.set("digest", …)
 
-Spans are made where the extra `zonebridge[otel]` is installed and the `OTEL_…` variables of the
-environment ask for it (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/);
-else nothing of OpenTelemetry is imported.
+Spans are created if the extra `zonebridge[otel]` is installed and the `OTEL_…` variables of the
+environment ask for it (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+Otherwise OpenTelemetry is not imported.
 """
 
 import logging
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_LAST_SECONDS: Final = 3.0  # that the end of the process waits for what was not exported yet
+_LAST_SECONDS: Final = 3.0  # for the last export at the end of the process
 
 Observer = Callable[[str, float], None]
-"""Told of a step that ended, and how many seconds it took."""
+"""Called with the name of a step that ended, and its duration in seconds."""
 
 
 class Step(Protocol):
-    """A step under way."""
+    """A step in progress."""
 
     def set(self, key: str, value: str | int) -> None:
-        """Say more of it, nothing secret: `zonebridge.<key>` is told outside of the process."""
+        """Set the attribute `zonebridge.<key>`; never a secret, since it leaves the process."""
 
 
 class _Untold:
@@ -56,14 +56,14 @@ _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
 class Tracing:
-    """Who makes spans, if anybody does."""
+    """The tracer of this process; None if tracing is off."""
 
     tracer: "Tracer | None" = None
 
 
 @contextmanager
 def observed(observer: Observer) -> Iterator[None]:
-    """Within the block, `observer` is told of each step of this thread that ends."""
+    """Within the block, call `observer` for each step of this thread that ends."""
     token = _observer.set(observer)
     try:
         yield
@@ -73,7 +73,7 @@ def observed(observer: Observer) -> Iterator[None]:
 
 @contextmanager
 def step(name: str, **attributes: str | int) -> Iterator[Step]:
-    """One step, within the one that this thread is in already."""
+    """Run the block as one step, nested in the current step of this thread."""
     began = time.monotonic()
     try:
         with _span(name, attributes) as found:
@@ -90,7 +90,7 @@ def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Step]:
         return
     from opentelemetry.trace import StatusCode
 
-    # What an error says stays in the log and in the trail: it may quote what a server said.
+    # Error messages stay in the log and the trail: they may quote a server.
     with Tracing.tracer.start_as_current_span(
         name,
         attributes={f"zonebridge.{key}": value for key, value in attributes.items()},
@@ -106,7 +106,7 @@ def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Step]:
 
 @contextmanager
 def tracing(environ: Mapping[str, str], version: str) -> Iterator[None]:
-    """Make spans within the block if the environment asks for them; what is left is exported."""
+    """Create spans within the block if the environment asks for them; export all at its end."""
     provider = _provider(environ, version)
     if provider is None:
         yield
@@ -116,7 +116,7 @@ def tracing(environ: Mapping[str, str], version: str) -> Iterator[None]:
         yield
     finally:
         Tracing.tracer = None
-        # A collector that hangs shall not hold up the end.
+        # A collector that hangs must not delay the shutdown.
         ending = threading.Thread(target=provider.shutdown, name="tracing", daemon=True)
         ending.start()
         ending.join(_LAST_SECONDS)
@@ -156,7 +156,7 @@ def _provider(environ: Mapping[str, str], version: str) -> "TracerProvider | Non
 
 
 class _Failures(logging.Handler):
-    """What the library says of its own failures, in our log: each thing once in a row."""
+    """Write the library's failures to our log, without repeating the last one."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

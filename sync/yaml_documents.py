@@ -1,12 +1,12 @@
-"""YAML that others wrote, read without trusting it.
+"""Load untrusted YAML.
 
-One document of mappings, lists and values; each key is text and given once. Aliases are refused, so
-a small document cannot unfold into a large one, and nesting is bounded: the loader calls itself for
-each level, and a stack that is used up ends the process.
+One document of mappings, lists and values; each key is text and unique. Aliases are refused, so
+that a small document cannot expand into a large one. Nesting is bounded, since the loader recurses
+for each level, and a stack overflow would end the process.
 
-What a plain scalar means is the reader's to choose: `core` has only the few that a configuration
-needs (`on`, `no` and `2024-01-01` are text, `0101` is not octal) and refuses tags, `kubernetes`
-reads YAML 1.1, as Kubernetes' own tools do.
+The caller chooses the schema of plain scalars: `core` has only the few types that a configuration
+needs (`on`, `no` and `2024-01-01` are text, `0101` is not octal) and refuses tags; `kubernetes`
+is YAML 1.1, as Kubernetes' own tools read it.
 """
 
 import re
@@ -16,16 +16,16 @@ from typing import Any, Final, Literal
 import yaml
 
 _MOST_LEVELS: Final = 64
-# A quoted word is text of the document, perhaps a secret; one character and <tokens> are not.
+# A quoted word comes from the document and may be secret; single characters and <tokens> do not.
 _QUOTED: Final = re.compile(r"('\\?.'|'<[a-z ]+>')|'[^']*'")
 
 Schema = Literal["core", "kubernetes"]
 
 
 class RefusedYamlError(Exception):
-    """A document that is not read: a clause that quotes none of it, and where it is.
+    """A document is refused: `problem` is a clause that quotes none of it.
 
-    `line` and `column` begin at 1; both are 0 where the clause is about the whole document.
+    `line` and `column` begin at 1; both are 0 if the clause is about the whole document.
     """
 
     def __init__(self, problem: str, line: int = 0, column: int = 0) -> None:
@@ -36,7 +36,7 @@ class RefusedYamlError(Exception):
 
 
 def load(text: str | bytes, schema: Schema) -> Any:
-    """The one document in a text, None if it is empty; `RefusedYamlError` for anything else."""
+    """Load the one document of a text, None if it is empty; else raise `RefusedYamlError`."""
     loader = _LOADERS[schema]
     try:
         _require_plain(text, loader)
@@ -48,13 +48,13 @@ def load(text: str | bytes, schema: Schema) -> Any:
         raise RefusedYamlError(problem, *place) from None
     except yaml.YAMLError:
         raise RefusedYamlError("holds a control character; remove it") from None
-    # What PyYAML raises for a scalar that is not what it looks like: `!!int ''`, `1:1:…:1.5`.
+    # PyYAML's errors for scalars that do not fit their type: `!!int ''`, `1:1:…:1.5`.
     except (ValueError, LookupError, AttributeError, ArithmeticError):
         raise RefusedYamlError("holds a value that is not what its tag says; correct it") from None
 
 
 def _require_plain(text: str | bytes, loader: "_Loader") -> None:
-    """Refuse what must not be composed, event by event, which needs no more stack for depth."""
+    """Refuse aliases, tags and deep nesting, event by event, without recursion."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
@@ -68,7 +68,7 @@ def _require_plain(text: str | bytes, loader: "_Loader") -> None:
 
 
 class _OnceEach(yaml.constructor.SafeConstructor):
-    """Mappings whose keys are text and given once."""
+    """Constructs mappings whose keys are text and unique."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         mapping: dict[Hashable, Any] = {}
@@ -83,11 +83,11 @@ class _OnceEach(yaml.constructor.SafeConstructor):
 
 
 class _CoreLoader(_OnceEach, yaml.SafeLoader):
-    """With the few scalars of YAML 1.2's core schema that a configuration needs."""
+    """Loads only the few scalars of YAML 1.2's core schema that a configuration needs."""
 
 
 class _KubernetesLoader(_OnceEach, yaml.CSafeLoader):
-    """The fast one: a directory may hold thousands of manifests."""
+    """Loads YAML 1.1 with the C parser: a directory may hold thousands of manifests."""
 
 
 _Loader = type[_CoreLoader] | type[_KubernetesLoader]

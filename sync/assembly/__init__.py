@@ -1,6 +1,6 @@
-"""From the settings to the rooms: what a cycle works on, built for one run.
+"""Build what a cycle works on from the settings: sources, clusters, store and options.
 
-The command line and the service both assemble here, so that neither decides anything alone.
+The command line and the service both assemble here, so that they cannot differ.
 """
 
 from sync.assembly.announcing import announcer

@@ -1,4 +1,4 @@
-"""From the settings to what notifies people: a webhook, and Events."""
+"""Build the notification channels that the settings ask for: a webhook, and Events."""
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def announcer(
     settings: Settings, store: Store, clusters: Collection[Cluster] | None, metrics: "Metrics"
 ) -> "Announcer":
-    """Make what notifies people of sources and clusters: the webhook, and Events in `clusters`.
+    """Build what notifies people about sources and clusters: the webhook, and Events in `clusters`.
 
-    Where these are None there are no Events, on our pod neither.
+    If `clusters` is None no Events are written, not even about our own pod.
     """
     from sync.service.notices import Announcer, Channel
 
@@ -70,7 +70,7 @@ def _webhook(settings: Settings, store: Store, metrics: "Metrics") -> "Channel":
         assert found is not None, "there is a webhook"
         return found
 
-    # Read again for each call: secrets change.
+    # Read again for each call, since secrets are rotated.
     call = caller(
         url,
         lambda: webhook_secret(settings),

@@ -1,4 +1,4 @@
-"""From the settings to the sources, none of them read yet."""
+"""Build the sources of the settings, without reading any of them."""
 
 from functools import partial
 from threading import BoundedSemaphore
@@ -33,12 +33,11 @@ def sources(
     candidate: bool = False,
     stopping: Stopping | None = None,
 ) -> list[Source]:
-    """Every source, none of them read yet; as `candidate` a Panorama gives what is not committed.
+    """Build every source, unread; with `candidate` a Panorama gives its uncommitted configuration.
 
-    Once `stopping`, nothing is waited for.
-
-    Only a plan that is not written may ask for that. The store has the last answers of firewalls,
-    DNS and lists; without a store, DNS and lists are not asked.
+    Only a plan that is never written may ask for the candidate. Once `stopping` is set, no request
+    is waited for. The store has the last answers of firewalls, DNS and lists; without a store, DNS
+    and lists are not queried.
     """
     found = [
         _panorama(settings, source, store, "candidate" if candidate else "running", stopping)
@@ -52,10 +51,10 @@ def sources(
 def _answered(
     settings: Settings, source: Source, store: Store, stopping: Stopping | None
 ) -> Source:
-    """A source with the answers of DNS and the lists that the settings want, if they want any."""
+    """Add the answers of DNS and external lists to a source, where the settings ask for them."""
     if settings.fqdn == "skip" and settings.edl == "skip":
         return source
-    # Only those who want one of them wait for their libraries.
+    # Their libraries take long to import, and are needed only here.
     from sync.sources.dns import DnsCache
     from sync.sources.edl.client import EdlClient
     from sync.sources.enriched import AnsweredSource
@@ -79,7 +78,7 @@ def _answered(
 
 
 def _used(settings: Settings, source: str) -> set[str]:
-    """The device groups of a source that clusters stand for."""
+    """Return the device groups of a source that clusters use."""
     return {
         group.name
         for cluster in settings.clusters
@@ -100,7 +99,7 @@ def _panorama(
     view: Literal["running", "candidate"],
     stopping: Stopping | None,
 ) -> Source:
-    # What speaks HTTPS takes long to import, and only those with a Panorama need it.
+    # The HTTPS client takes long to import, and only a Panorama needs it.
     from sync.sources.panorama.client import PanoramaHost
     from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
     from sync.sources.panorama.registered_ips import RegistrationCache
@@ -140,13 +139,13 @@ def _panorama(
 
 
 def _credentials(source: SourceSettings) -> "ApiKey":
-    """What a Panorama is asked with, read again each time: files with secrets change."""
+    """Return a Panorama's credentials; read again each time, since secrets are rotated."""
     from sync.sources.panorama.client import ApiKey
 
     try:
         key, password = api_key(source), panorama_password(source)
     except UsageError as error:
-        # A file that is gone for a while is the source's failure, not the command's.
+        # A file that is missing for a moment fails the source, not the command.
         raise SourceError(f"source {source.name}: {error}") from None
     return ApiKey(
         key.get_secret_value() if key else None,

@@ -1,4 +1,4 @@
-"""What a process that syncs runs on: the store, the queue, and a step for each cluster."""
+"""Build what a syncing process needs: the store, the queue, and a step for each cluster."""
 
 from collections.abc import Collection
 from threading import Lock
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def store_of(settings: Settings, *, write: bool) -> Store:
-    """The store of the settings; without `write` it is only looked at, and nothing is created."""
+    """Open the store of the settings; without `write` it is read-only, and nothing is created."""
 
     def password() -> str | None:
-        # Asked again for each connection: the file may hold another one by then.
+        # Read again for each connection, since passwords are rotated.
         secret = store_password(settings.store)
         return secret.get_secret_value() if secret else None
 
@@ -35,10 +35,10 @@ def store_of(settings: Settings, *, write: bool) -> Store:
 
 
 def queue(settings: Settings, store: Store) -> "SyncQueue | None":
-    """The queue that clusters are synced by; None where the service syncs them itself."""
+    """Return the queue of the workers; None where the service syncs clusters itself."""
     if settings.engine.kind == "embedded":
         return None
-    # Its libraries take long to import, and only those with a queue need them.
+    # Its libraries take long to import, and only a queue needs them.
     from sync.service.queue import SyncQueue
 
     return SyncQueue(store.database)
@@ -54,7 +54,7 @@ def steps(
     announcer: "Announcer",
     stopping: Stopping,
 ) -> dict[str, "ClusterStep"]:
-    """What a worker does of each cluster, by its name: with what the store has of the sources."""
+    """Return the step of each cluster by name, for a worker: its sources come from the store."""
     from sync.service.step import ClusterStep
     from sync.service.tasks import RememberedSource
 

@@ -1,4 +1,4 @@
-"""From the settings to the clusters: readers, writers and watchers of each kind."""
+"""Build the clusters of the settings: readers, writers and watchers of each kind."""
 
 import warnings
 from collections.abc import Callable, Collection
@@ -46,11 +46,11 @@ def clusters(
     accept: Collection[str] = (),
     stopping: Stopping | None = None,
 ) -> list[Cluster]:
-    """The clusters named in `only`, or all; without `write` none of them has a writer.
+    """Build the clusters named in `only`, or all; without `write` none of them has a writer.
 
-    With `adopt` they take over foreign objects in the places of desired ones. Those named in
-    `accept` are planned as if an operator had taken them for the clusters that they are now. Once
-    `stopping`, nothing is waited for but a write that is under way.
+    With `adopt` they take over foreign objects that have the names of desired ones. Those named in
+    `accept` are planned as if an operator had accepted their current identity. Once `stopping` is
+    set, nothing is waited for but a write in progress.
     """
     owner = owner_labels(settings.instance, store.uuid)
     found: list[Cluster] = []
@@ -71,12 +71,12 @@ def clusters(
 
 
 def unreached_cluster(settings: Settings, cluster: ClusterSettings) -> Cluster:
-    """A cluster with no way to it: nothing is known of it but what the settings say."""
+    """Build a cluster that is never contacted: all that is known of it comes from the settings."""
     return _cluster(settings, cluster, GivenReader({}), None, None)
 
 
 def device_groups(settings: Settings, cluster: ClusterSettings) -> tuple[TierBinding, ...]:
-    """The device groups that a cluster stands for."""
+    """Return the device groups of a cluster."""
     return tuple(
         TierBinding(settings.source_of(group).name, group.name, group.tier, group.order, group.mode)
         for group in cluster.device_groups
@@ -84,7 +84,7 @@ def device_groups(settings: Settings, cluster: ClusterSettings) -> tuple[TierBin
 
 
 def pod_cidrs(cluster: ClusterSettings) -> AddressSet | None:
-    """The configured networks of a cluster's pods; None if there are none."""
+    """Return the configured pod networks of a cluster; None if there are none."""
     return AddressSet.union(network(str(cidr)) for cidr in cluster.pod_cidrs) or None
 
 
@@ -117,7 +117,7 @@ _Ends = tuple[
 def _kubernetes(
     cluster: ClusterSettings, owner: Pairs, ttl: timedelta, stopping: Stopping | None
 ) -> tuple[*_Ends, EventRecorder]:
-    # The official client takes long to import, and only those with such a cluster need it.
+    # The official client takes long to import, and only clusters of this kind need it.
     from urllib3.exceptions import InsecureRequestWarning
 
     from sync.clusters.kubernetes.auth.kubeconfig import Access, Connector
@@ -128,7 +128,7 @@ def _kubernetes(
     from sync.clusters.kubernetes.writer import KubernetesWriter
 
     if cluster.insecure_skip_tls_verify:
-        # Said here once and clearly, not by the library at each request.
+        # Logged here once, instead of by the library for each request.
         warnings.simplefilter("ignore", InsecureRequestWarning)
         structlog.get_logger().warning("TLS may be unverified", cluster=cluster.name)
     access = Access(
@@ -141,7 +141,7 @@ def _kubernetes(
     )
     connector = Connector(access)
     _pin(connector, cluster.name)
-    # A request ends well within what a lease has left between two renewals.
+    # A request ends well before the lease could expire between two renewals.
     seconds = min(ttl.total_seconds() / 2, LONGEST_SECONDS)
     api = Api(cluster.name, connector, seconds=seconds, stopping=stopping)
 
@@ -157,18 +157,18 @@ def _kubernetes(
             uid=reader.uid,
         )
 
-    # Without `stopping`: the last ones are written when the process is asked to end.
+    # Without `stopping`: the last Events are written while the process shuts down.
     recorder = KubernetesEvents(Api(cluster.name, connector, seconds=seconds), process_name())
     return reader, writer, KubernetesWatcher(api, owner), recorder
 
 
 def process_name() -> str:
-    """This process, for Events."""
+    """Return the name of this process for Events."""
     return environ.get("POD_NAME") or f"{gethostname()}, process {getpid()}"
 
 
 def _pin(connector: "Connector", cluster: str) -> None:
-    """Settle the context now, before anybody makes another one current."""
+    """Fix the context at the start, before someone changes the kubeconfig's current one."""
     try:
         several = connector.pin()
     except ClusterError:

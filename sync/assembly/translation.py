@@ -1,4 +1,4 @@
-"""From the settings to the options of translation and proof, and what is wrong with them."""
+"""Build the options of translation and proof from the settings, and check their expressions."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 
 
 def options(settings: Settings, store: Store) -> Options:
-    """What decides how the firewall's objects and rules become ours; raises as the next."""
+    """Return the translation options for the owner that the store names; raises `UsageError`."""
     return translation_options(settings, owner_labels(settings.instance, store.uuid))
 
 
 def translation_options(settings: Settings, owner: Pairs) -> Options:
-    """The same where `owner` are the labels of what is ours; `UsageError` if it cannot be used.
+    """Return the translation options; `owner` are the labels of our objects.
 
-    Which addresses hold every pod is each cluster's own, and not in it.
+    The pod networks are not among them: each cluster has its own. Raises `UsageError` for an
+    expression that cannot be parsed.
     """
     problems = expression_problems(settings)
     if problems:
         listed = "\n  ".join(map(str, problems))
-        raise UsageError(f"The configuration holds what cannot be read:\n  {listed}")
+        raise UsageError(f"The configuration has expressions that cannot be parsed:\n  {listed}")
     return Options(
         tags=settings.address_groups.tags,
         registered_known=settings.registered_ips == "optional",
@@ -47,9 +48,9 @@ def translation_options(settings: Settings, owner: Pairs) -> Options:
 
 
 def expression_problems(settings: Settings) -> list[Problem]:
-    """What is wrong with the rules' filter and with selectors.
+    """Return the problems of the rules' filter and of selectors.
 
-    The settings stand alone and know neither language, so what holds them together judges it.
+    The settings know neither language, so they are checked here, where both are known.
     """
     problems = []
     if settings.rules.filter.strip():

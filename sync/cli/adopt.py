@@ -1,4 +1,4 @@
-"""`zonebridge adopt`: let the next sync take over a foreign object in the place of ours."""
+"""`zonebridge adopt`: let the next sync take over a foreign object that has the name of ours."""
 
 from collections.abc import Sequence
 
@@ -28,11 +28,11 @@ def adopt(  # over 50 lines: each refusal has its sentence
 ) -> int:
     """Let the next sync take over the foreign object KIND NAME, once, within 24 hours.
 
-    The next sync, also that of a running service, overwrites the object as it is now. If a field
-    that it would overwrite changes before, the object stays as it is; adopt it again then.
+    The next sync, by a running service too, overwrites the object as it is now. If a field that
+    would be overwritten changes before, the object stays as it is; adopt it again then.
     """
     settings = checked(context.settings(), only)
-    # Nothing is made here: without a store nothing was ever held.
+    # Creates no store: without one, no change was ever blocked.
     context.recorded().close()
     with assembly.store_of(settings, write=True) as store:
         hold_to_heads(store, settings.audit.head_file)
@@ -83,9 +83,9 @@ def adopt(  # over 50 lines: each refusal has its sentence
 
 
 def _held(results: Sequence[Result], kind: str, name: str) -> list[tuple[str, Change]]:
-    """Return the changes of the object that wait, each with its cluster.
+    """Return the blocked changes of the object, each with its cluster.
 
-    Raises `UsageError` for one that cannot be taken over.
+    Raises `UsageError` for an object that cannot be taken over.
     """
     found = [
         (result.cluster, change)
@@ -97,6 +97,6 @@ def _held(results: Sequence[Result], kind: str, name: str) -> list[tuple[str, Ch
         if change.before is None:
             raise UsageError(
                 f"the {kind} {name} of cluster {cluster} belongs to another installation, or "
-                "is no object that could be taken over; `zonebridge plan` says what helps"
+                "cannot be taken over; `zonebridge plan` shows what to do"
             )
     return found

@@ -1,4 +1,4 @@
-"""`zonebridge approve`: let a plan through that guards hold back, once."""
+"""`zonebridge approve`: let a blocked plan through, once."""
 
 import click
 
@@ -15,11 +15,11 @@ from sync.text import printable
 def approve(context: Context, digest: str) -> int:
     """Let the blocked plan with this DIGEST through, once, within 24 hours.
 
-    At least the first 8 digits, as `zonebridge status` shows them. The next sync writes exactly
-    this plan; if anything else would be written by then, that plan is blocked again.
+    Give at least the first 8 digits; `zonebridge status` shows them. The next sync writes exactly
+    this plan; if the changes differ by then, the new plan is blocked again.
     """
     settings = context.settings()
-    # Nothing is made here: without a store there is no plan that waits.
+    # Creates no store: without one, no plan waits for an approval.
     context.recorded().close()
     with assembly.store_of(settings, write=True) as store:
         hold_to_heads(store, settings.audit.head_file)
@@ -39,5 +39,5 @@ def approve(context: Context, digest: str) -> int:
 def _said(approval: Approval) -> str:
     return (
         f"Approved plan {approval.plan} of cluster {approval.cluster} ({approval.summary}), which "
-        f"{approval.guards} held back. A sync before {approval.expires} lets it through, once."
+        f"{approval.guards} blocked. A sync before {approval.expires} lets it through, once."
     )

@@ -1,4 +1,4 @@
-"""`zonebridge audit`: what was changed, when, from what to what, and whether the trail is whole."""
+"""`zonebridge audit`: list, show, export and verify the audit trail."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ from sync.store.records import values
 from sync.store.verification import verify as verify_trail
 from sync.text import printable
 
-_MOST = 2**63 - 1  # what a database counts to
+_MOST = 2**63 - 1  # a database's largest integer
 
 _Found = TypeVar("_Found")
 
 
 class Name(click.ParamType[str]):
-    """A name as records hold it; a terminal that is not UTF-8 sends others."""
+    """A name as records have it; a terminal that is not UTF-8 sends invalid text."""
 
     name = "name"
 
@@ -87,13 +87,13 @@ def audit() -> None:
 
 @audit.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(1, _MOST), help="The newest so many only.")
+@click.option("--limit", type=click.IntRange(1, _MOST), help="Only the newest N records.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_records(context: Context, /, *, limit: int | None, output: str, **wanted: Any) -> None:
     """List records, oldest first."""
     with context.recorded() as store:
-        # The newest are asked for and then turned round, so a limit cuts off the oldest.
+        # Queried newest first and then reversed, so that a limit cuts off the oldest.
         found = trail.records(
             store, _filter(store, wanted), newest_first=limit is not None, limit=limit
         )
@@ -161,7 +161,7 @@ def export(context: Context, /, *, layout: str, **wanted: Any) -> None:
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def verify(context: Context, head: str | None, output: str) -> None:
-    """Recompute the whole trail; exit 8 and the first bad record if it is not as it was written."""
+    """Recompute the whole trail; exit 8 and name the first bad record if it does not verify."""
     published = _published(head) if head else ()
     with context.recorded() as store:
         found = verify_trail(store, published)
@@ -178,14 +178,14 @@ def verify(context: Context, head: str | None, output: str) -> None:
 
 
 def _filter(store: Store, wanted: dict[str, Any]) -> trail.Filter:
-    """The filter of the options given; a cluster that nothing is recorded of is a typo."""
+    """Return the filter of the options; a cluster without records is taken for a typo."""
     if wanted["cluster"]:
         _recorded(store, wanted["cluster"])
     return trail.Filter(**{name: value for name, value in wanted.items() if value})
 
 
 def _or_none_told(found: Iterable[_Found]) -> Iterator[_Found]:
-    """What was found; stderr says so where it is nothing."""
+    """Yield what was found; report on stderr if it is nothing."""
     nothing = True
     for each in found:
         nothing = False
@@ -197,9 +197,7 @@ def _or_none_told(found: Iterable[_Found]) -> Iterator[_Found]:
 def _recorded(store: Store, cluster: str) -> str:
     known = store.clusters()
     if cluster not in known:
-        raise UsageError(
-            f"nothing is recorded of a cluster {cluster!r}; {did_you_mean(cluster, known)}"
-        )
+        raise UsageError(f"no record names a cluster {cluster!r}; {did_you_mean(cluster, known)}")
     return cluster
 
 
@@ -209,7 +207,7 @@ def _published(head: str) -> tuple[Head, ...]:
 
 
 def _line(record: Record) -> str:
-    """A record on one line: when, where, what, to which object, from whom."""
+    """Render a record as one line: time, chain, action, object, administrator."""
     what = " ".join(part for part in (record.kind, record.action, record.outcome) if part)
     rest = [f"{record.object_kind} {record.object_name}".strip(), record.detail, record.error]
     if record.kind == "run" and record.action == "begin":

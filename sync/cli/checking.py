@@ -1,4 +1,4 @@
-"""What is wrong with a configuration beyond its own keys, and what may be."""
+"""Check a configuration beyond its own keys: expressions, files, and likely mistakes."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from sync.translate.zones import Zone
 
 ZonesSeen = dict[tuple[int, int], "tuple[Zone, ...] | None"]
-"""The zones of each device group by the positions of its cluster and itself; None: not known."""
+"""Zones of each device group, by its cluster's position and its own; None: unknown."""
 
 
 def checked(settings: Settings, file: Path, known: Collection[Problem] = ()) -> list[str]:
-    """Warnings about the files that the configuration in `file` names.
+    """Return warnings about the files that the configuration in `file` names.
 
-    `UsageError` for an expression that cannot be read, and for a file that cannot be used; what is
-    `known` of such files is one more warning.
+    Raises `UsageError` for an expression that cannot be parsed, and for a file that cannot be
+    used. File problems in `known` become warnings instead.
     """
     from sync.assembly import expression_problems
 
@@ -42,9 +42,9 @@ def checked(settings: Settings, file: Path, known: Collection[Problem] = ()) -> 
 def further_warnings(
     settings: Settings, zones: Collection[str] = (), *, whole: bool = False
 ) -> list[str]:
-    """Warnings about what the configuration says.
+    """Return warnings about likely mistakes in the settings.
 
-    `zones` are those that device groups are known to name, and `whole` says that these are all.
+    `zones` are those that device groups are known to name; `whole` means that there are no others.
     """
     return [
         *_unused_sources(settings),
@@ -60,10 +60,10 @@ def zones_seen(
     configurations: "Mapping[str, Configuration]",
     warnings: list[str],
 ) -> ZonesSeen:
-    """The zones of every device group whose source's configuration is known, by source.
+    """Return the zones of every device group whose configuration is known.
 
-    `UsageError` for settings in `file` that do not fit them. A device group that is not there is
-    one more of `warnings`.
+    `configurations` are by source. A missing device group is added to `warnings`. Raises
+    `UsageError` if the settings in `file` do not fit the configurations.
     """
     from sync.assembly import translation_options
     from sync.firewall.effective import effective
@@ -119,7 +119,7 @@ def _answer_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _context_warnings(settings: Settings) -> Iterator[str]:
-    """Whose context is whatever is current, where the kubeconfig has several."""
+    """Warn of clusters that use the current context of a kubeconfig with several."""
     from sync.clusters.kubernetes.auth.kubeconfig import contexts
 
     for i, cluster in enumerate(settings.clusters):
@@ -128,12 +128,12 @@ def _context_warnings(settings: Settings) -> Iterator[str]:
         try:
             current, known = contexts(cluster.kubeconfig)
         except ClusterError:
-            continue  # told when the cluster is reached
+            continue  # reported when the cluster is contacted
         if len(known) > 1:
             yield (
                 f"clusters[{i}].context: is not given, and {cluster.kubeconfig} has several "
                 f"({', '.join(known)}); each process takes the one that is current when it starts, "
-                f"now {current or 'none'}; name the one that is meant"
+                f"now {current or 'none'}; set the context"
             )
 
 
@@ -172,7 +172,7 @@ def _zone_warnings(settings: Settings, named: Collection[str], *, whole: bool) -
 
 
 def _keeps_dns(direction: str, ports: Sequence[str]) -> bool:
-    """Whether an essential is for DNS queries too; without ports it is for everything."""
+    """Return whether an essential allows DNS; without ports it allows everything."""
     written = [each.removesuffix("/udp").split("-") for each in ports if each.endswith("/udp")]
     return direction == "egress" and (
         not ports or any(int(each[0]) <= 53 <= int(each[-1]) for each in written)

@@ -1,8 +1,8 @@
-"""What `zonebridge plan --from … --to …` shows: the way from one side's exports to the other's.
+"""`zonebridge plan --from … --to …`: compare two sets of exported configurations.
 
     [NAME=]FILE, for both sides  ->  clusters whose sources are all named  ->  plans
 
-The configuration alone is needed: no cluster, no Panorama and no store is asked.
+It needs the configuration only: no cluster, no Panorama and no store is contacted.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,10 +26,10 @@ from sync.text import printable, shortened
 def compared(
     settings: Settings, only: Sequence[str], *, before: Sequence[str], after: Sequence[str]
 ) -> list[Result]:
-    """The plans from the exports `before` to those `after`, both as `exports` takes them.
+    """Plan the changes from the exports `before` to those `after`, both as `exports` takes them.
 
-    Of the clusters in `only`, or of all, those are left out, and named on stderr, that have a
-    source with no export. `UsageError` if none remains, or the two sides do not fit each other.
+    A cluster in `only`, or any, that has a source without an export is skipped and named on
+    stderr. Raises `UsageError` if none remains, or if the two sides have different sources.
     """
     names = [source.name for source in settings.sources]
     old, new = exports("--from", before, names), exports("--to", after, names)
@@ -37,7 +37,7 @@ def compared(
         if missing:
             raise UsageError(
                 f"{option} has no export of the source {', '.join(sorted(missing))}, and both "
-                "sides must have the same ones; name it too"
+                "sides must have the same sources; name it too"
             )
     return compare_cycle(
         [ExportSource(name, file) for name, file in old.items()],
@@ -48,10 +48,11 @@ def compared(
 
 
 def exports(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
-    """The files by source, from texts like `main=a.xml`; `names` are the configured sources.
+    """Parse texts like `main=a.xml` into files by source; `names` are the configured sources.
 
-    What stands before a `=` is a name only if a source has it: other files may hold one too. The
-    only source may be left unnamed. `UsageError` for what names no source, or one twice.
+    The part before `=` counts as a name only if a source has it: file names may contain a `=` too.
+    With a single source the name may be omitted. Raises `UsageError` for an unknown source, or one
+    that is named twice.
     """
     found: dict[str, Path] = {}
     for text in given:
@@ -77,7 +78,7 @@ def exports(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str
 
 
 def _comparable(settings: Settings, only: Sequence[str], given: Collection[str]) -> list[Cluster]:
-    """The clusters whose sources are all `given`."""
+    """Return the clusters whose sources are all `given`; name the others on stderr."""
     found = []
     for chosen in settings.clusters:
         if only and chosen.name not in only:

@@ -1,6 +1,6 @@
-"""The commands `zonebridge config`: a first one, is it right, and what may stand in it.
+"""`zonebridge config`: write a first configuration, check one, or print its schema.
 
-The rooms are imported where they are used: the schema needs none of them.
+Other packages are imported where they are used: the schema needs none of them.
 """
 
 import json
@@ -46,7 +46,7 @@ def config() -> None:
     type=click.Path(path_type=Path, allow_dash=True),
     help="The file to write, - for stdout; default: where the configuration is read.",
 )
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_context
 def init(
     context: click.Context,
@@ -56,7 +56,7 @@ def init(
     *,
     force: bool,
 ) -> None:
-    """Write a first configuration, with comments that say what to decide."""
+    """Write a first configuration, with comments on what to decide."""
     file = output or configuration_file(context.obj.config, os.environ)
     printed = str(file) == "-"
     directory = Path.cwd() if printed else file.absolute().parent
@@ -72,10 +72,9 @@ def init(
             stream.write(text)
     except FileExistsError:
         raise UsageError(
-            f"{file} is there already; name another file with --output, or say --force to write "
-            "over it"
+            f"{file} exists already; name another file with --output, or overwrite it with --force"
         ) from None
-    click.echo(f"wrote {file}; correct it, and let `zonebridge config check` look at it")
+    click.echo(f"wrote {file}; edit it, then run `zonebridge config check`")
 
 
 @config.command()
@@ -84,9 +83,8 @@ def init(
 def check(context: click.Context, output: str) -> None:
     """Check the configuration and the files it names.
 
-    Prints what the configuration says, and the selector of each zone where the source can be read.
-    Whatever is wrong is listed on stderr, with exit code 64; warnings go to stderr and change no
-    exit code.
+    Prints a summary, with the selector of each zone where the source can be read. Errors are listed
+    on stderr, with exit code 64; warnings go to stderr too and do not change the exit code.
     """
     settings = context.obj.settings()
     file = context.obj.file
@@ -107,9 +105,9 @@ def schema() -> None:
 
 
 def _configurations(settings: Settings, warnings: list[str]) -> "dict[str, Configuration]":
-    """The configurations of the sources that are used and can be read now.
+    """Read the configurations of the sources in use.
 
-    One that cannot is one more of `warnings`: another machine may be able to.
+    An unreadable one is added to `warnings` only, since another machine may be able to read it.
     """
     from sync.assembly import sources
 
@@ -129,7 +127,7 @@ def _configurations(settings: Settings, warnings: list[str]) -> "dict[str, Confi
 
 
 def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
-    """The first configuration for device groups of an exported configuration."""
+    """Return the text of a first configuration for device groups of an export."""
     from sync.sources.export import ExportSource
 
     configuration = ExportSource("main", export).read().configuration
@@ -243,11 +241,11 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     groups = [group for cluster in summary["clusters"] for group in cluster["device_groups"]]
     if any(group["zones"] is None for group in groups):
         yield (
-            f"{summary['file']} has no mistake of its own, but not every device group was found "
-            "in its source: see the warnings"
+            f"{summary['file']} is valid by itself, but not every device group was found in its "
+            "source: see the warnings"
         )
     else:
-        yield f"{summary['file']} is right"
+        yield f"{summary['file']} is valid"
     yield f"instance {summary['instance']}, store {summary['store']}"
     for source in summary["sources"]:
         where = source["path"] or ", ".join(source["hosts"])

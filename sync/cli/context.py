@@ -1,6 +1,6 @@
-"""What every command shares: where the configuration is, and how results and errors are printed.
+"""What every command shares: the configuration, the log, and how results are printed.
 
-The rooms are imported where they are used: `zonebridge --help` waits for none of them.
+Other packages are imported where they are used, so that `zonebridge --help` is quick.
 """
 
 import io
@@ -37,26 +37,26 @@ class Context:
     debug: bool
 
     def settings(self) -> "Settings":
-        """Read the configuration, and log as it says; `UsageError` lists all that is wrong."""
+        """Read the configuration and set up logging; `UsageError` lists every problem."""
         settings = self.read()
         log_as(settings)
         return settings
 
     def read(self) -> "Settings":
-        """Read the configuration as it is now; `UsageError` lists all that is wrong."""
+        """Read the configuration as it is now; `UsageError` lists every problem."""
         from sync.settings import load
 
         return load(self.config, os.environ)
 
     @property
     def file(self) -> Path:
-        """The configuration file."""
+        """Return the path of the configuration file."""
         from sync.settings import configuration_file
 
         return configuration_file(self.config, os.environ)
 
     def recorded(self) -> "Store":
-        """The store, to look at what it has recorded; `StoreError` if there is none yet."""
+        """Open the store read-only; `StoreError` if there is none yet."""
         from sync.assembly import store_of
         from sync.store import NO_UUID
 
@@ -71,28 +71,28 @@ class Context:
 
 
 def trigger(command: str) -> str:
-    """Who began this: the command, the user, the machine. $USER says whatever its owner likes."""
+    """Return the trigger of a run: command, user and machine. $USER would be easy to forge."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        # A container may run as a number without a name.
+        # A container may run as a user ID that has no name.
         user = f"uid {os.getuid()}"
     return f"{command} by {user} on {socket.gethostname()}"
 
 
 def holder(command: str) -> str:
-    """Who holds a lease: as `trigger`, and the process, so that it can be found and stopped."""
+    """Return a lease's holder: the trigger and the process, so that it can be found and stopped."""
     return f"{trigger(command)}, process {os.getpid()}"
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
-    # As bytes: JSON is UTF-8, whatever the terminal's own encoding.
+    """Print one JSON document to stdout."""
+    # As bytes: JSON is UTF-8, in any locale.
     click.echo(printable_json(orjson.dumps(document, option=orjson.OPT_INDENT_2)))
 
 
 def prepare_streams() -> None:
-    """Give output that the caller closed somewhere to go, and let no name's characters stop it."""
+    """Keep printing from failing on a closed stream, or on characters it cannot encode."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -102,7 +102,7 @@ def prepare_streams() -> None:
 
 @contextmanager
 def until_closed() -> Iterator[None]:
-    """Print until the reader has seen enough; that he leaves is no failure and hides none."""
+    """Print until the reader closes the pipe, which is no failure and hides none."""
     try:
         yield
         sys.stdout.flush()
@@ -111,20 +111,20 @@ def until_closed() -> Iterator[None]:
 
 
 def drop_output() -> None:
-    """Forget what is still buffered for stdout: it has nowhere to go, also when Python ends."""
+    """Discard what is buffered for stdout, so that Python does not fail on it at exit either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def use_color() -> bool:
-    """Colours only on a terminal, and never where `NO_COLOR` is set."""
+    """Return whether to use colours: only on a terminal, and never if `NO_COLOR` is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def log_as(settings: "Settings") -> None:
-    """Log to stderr as the configuration says: stdout is the result's."""
+    """Log to stderr as configured: stdout is for results."""
     import structlog
 
-    # What libraries log by themselves is not for our users, and would be no JSON.
+    # Libraries' own log lines are not meant for our users, and are not JSON.
     logging.getLogger().addHandler(_SILENT)
 
     terminal = settings.log.format == "console" or (
@@ -154,7 +154,7 @@ _SILENT = logging.NullHandler()
 
 
 def _redacted(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
-    """A line of the log without credentials in what failed: a bug may show what was sent."""
+    """Remove credentials from a log line's exception, which may quote a request."""
     for key in ("error", "exception"):
         if isinstance(said := event.get(key), str):
             event[key] = redact_lines(said)
@@ -162,7 +162,7 @@ def _redacted(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
 
 
 def _printable(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
-    """A line of the log without anything that a terminal would obey."""
+    """Escape everything in a log line that a terminal would interpret."""
     return {key: _printed(value) for key, value in event.items()}
 
 
@@ -175,7 +175,7 @@ def _printed(value: Any) -> Any:
 
 
 class _Log:
-    """A stream that a log can be written to for ever: where it has gone, lines are lost."""
+    """A log stream that never fails: once the stream is closed, lines are dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

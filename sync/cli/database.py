@@ -16,7 +16,7 @@ def db() -> None:
 @db.command()
 @click.pass_obj
 def upgrade(context: Context) -> None:
-    """Bring the schema to this version; a new store is made where there is none."""
+    """Upgrade the schema to this version; create the store if there is none."""
     store = context.settings().store
     secret = store_password(store)
     upgrade_schema(store.url, secret.get_secret_value() if secret else None)
@@ -26,8 +26,8 @@ def upgrade(context: Context) -> None:
 @db.command()
 @click.pass_obj
 def check(context: Context) -> None:
-    """Check that the schema is what this version expects; nothing is written."""
+    """Check that the schema is the one this version expects; write nothing."""
     store = context.settings().store
     secret = store_password(store)
     check_schema(store.url, secret.get_secret_value() if secret else None)
-    click.echo("The store's schema is what this version expects.")
+    click.echo("The store's schema is the one this version expects.")

@@ -1,6 +1,6 @@
-"""The exit codes: a contract with pipelines, listed in docs/commands.md.
+"""The exit codes: an interface for pipelines, listed in docs/commands.md.
 
-A failure has the code of its error (`sync.errors`); the others are here.
+A failure has the exit code of its error (`sync.errors`); the others are here.
 """
 
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # Every command needs the codes, few of them the modules of a sync, which take long to import.
+    # Every command needs the codes; few need the modules of a sync, which take long to import.
     from sync.reconcile.result import Result
 
 DONE = 0
@@ -24,7 +24,7 @@ _PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
 
 
 def of_sync(results: Sequence["Result"], *, detailed: bool) -> int:
-    """Return the exit code of what became of all clusters; `detailed` counts changes too."""
+    """Return the exit code for the results of all clusters; `detailed` counts changes too."""
     codes = {DONE}
     for result in results:
         if result.error:
@@ -45,10 +45,10 @@ def first_code(codes: Collection[int]) -> int:
 
 
 def of_looking(results: Sequence["Result"]) -> int:
-    """Return the exit code of commands that only look: a blocked plan is no failure there."""
+    """Return the exit code of a read-only command, for which a blocked plan is no failure."""
     return of_sync([replace(result, plan=None) for result in results], detailed=False)
 
 
 def of_signal(number: int) -> int:
-    """Return the exit code of a process that a signal ended, as shells have it."""
+    """Return the exit code that shells give a process ended by a signal."""
     return 128 + number

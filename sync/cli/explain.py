@@ -25,8 +25,8 @@ from sync.render.explanation import document, text
 )
 @click.option("--source-port", type=click.IntRange(0, 65535), help="Default: 50000.")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
-@click.option("--live", is_flag=True, help="By the objects as they stand in the cluster.")
-@click.option("--verbose", is_flag=True, help="Show the rules that are passed over, and why.")
+@click.option("--live", is_flag=True, help="Use the objects that the cluster holds.")
+@click.option("--verbose", is_flag=True, help="Show the rules that do not match, and why.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def explain(
@@ -43,8 +43,8 @@ def explain(
 ) -> int:
     """Show which rules decide a flow, the firewall's and Calico's side by side.
 
-    END is a zone (web: any pod of it), an address (10.1.2.3: the pod that has it, or what is no
-    pod), or a pod of a zone at an address (web@10.244.1.7).
+    END is a zone (web: any pod of it), an address (10.1.2.3: the pod that has it, or a host outside
+    pods), or a pod of a zone at an address (web@10.244.1.7).
     """
     asked = asked_of(source, destination, port, source_port)
     settings = checked(context.settings(), only)
@@ -64,7 +64,7 @@ def explain(
                 results.append(Result(cluster.name, error=error))
     others = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
     if found or others:
-        # A zone of one cluster need not be another's, and may be of one that has no answer.
+        # A zone may exist in one cluster only, perhaps in one that could not be read.
         results = others
     with until_closed():
         if output == "json":

@@ -29,7 +29,7 @@ def forget(context: Context, cluster: str, *, yes: bool) -> int:
             f"cluster {cluster} is configured; remove its entry from the configuration, also "
             "that of a running service, and forget it then"
         )
-    # Nothing is made here: without a store there is nothing to forget.
+    # Creates no store: without one there is nothing to forget.
     context.recorded().close()
     with assembly.store_of(settings, write=True) as store:
         hold_to_heads(store, settings.audit.head_file)
@@ -48,19 +48,17 @@ def forget(context: Context, cluster: str, *, yes: bool) -> int:
         finally:
             if run.begun:
                 publish_heads(store, settings.audit.head_file)
-    click.echo(
-        printable(f"Forgot cluster {cluster}. The audit trail keeps all that happened to it.")
-    )
+    click.echo(printable(f"Forgot cluster {cluster}. The audit trail keeps its records."))
     return 0
 
 
 def _is_known(store: Store, cluster: str) -> bool:
-    """Whether the tables say anything of a cluster; `UsageError` for one that was never there."""
+    """Return whether the store knows a cluster; `UsageError` if it never did."""
     stands = {each.name for each in store.standings() if each.kind == "cluster"}
     known = sorted({*store.clusters(), *stands})
     if cluster not in known:
         raise UsageError(
-            f"nothing is known of a cluster {cluster!r}; {did_you_mean(cluster, known)}"
+            f"the store never knew a cluster {cluster!r}; {did_you_mean(cluster, known)}"
         )
     return bool(
         cluster in stands
@@ -72,13 +70,13 @@ def _is_known(store: Store, cluster: str) -> bool:
 
 
 def _ask(store: Store, cluster: str) -> None:
-    """Have a person at a terminal confirm it; `UsageError` where there is none."""
+    """Ask for confirmation; `UsageError` if there is no terminal."""
     if not sys.stdin.isatty():
-        raise UsageError(f"forgetting cluster {cluster} is not confirmed; say --yes")
+        raise UsageError(f"forgetting cluster {cluster} is not confirmed; add --yes")
     objects = counted(len(store.digests(cluster)), "object")
     click.confirm(
         printable(
-            f"{objects} of ours stood in cluster {cluster} last, and stay there if it still runs. "
+            f"{objects} of ours were last in cluster {cluster}, and stay there if it still runs. "
             "Forget it?"
         ),
         abort=True,

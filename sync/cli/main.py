@@ -1,4 +1,4 @@
-"""The command `zonebridge`: its options, its commands, and the way every one of them ends."""
+"""The command `zonebridge`: its options, its commands, and how errors become exit codes."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ from sync.errors import UsageError, ZonebridgeError
 from sync.text import printable
 
 _COLLECTED_AFTER = (100_000, 10, 10)
-# Each command's module, imported when it is asked for: what one needs, another need not wait for.
+# Each command's module is imported only when that command runs.
 COMMANDS = {
     "adopt": "sync.cli.adopt",
     "approve": "sync.cli.approve",
@@ -60,7 +60,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        # click itself would end the process with 1.
+        # click itself would exit with 1.
         with until_closed():
             return super().invoke(ctx)
 
@@ -79,27 +79,27 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="zonebridge", message="%(prog)s %(version)s")
 @click.pass_context
 def zonebridge(context: click.Context, *, file: Path | None, debug: bool) -> None:
-    """The firewall team's Panorama, in Kubernetes, as Calico sets and policies."""
+    """Panorama's address groups and rules in Kubernetes, as Calico network sets and policies."""
     context.obj = Context(file, debug)
 
 
 def collect_seldom() -> None:
-    """Have the garbage collector look more seldom than by itself.
+    """Run the garbage collector less often than by default.
 
-    A sync makes values by the million, next to none of them in a cycle, and lets go of most: to
-    look through them again and again takes a sixth of its time and frees nothing.
+    A sync creates millions of values, hardly any of them in a reference cycle: scanning them again
+    and again takes a sixth of the time and frees nothing.
     """
     gc.set_threshold(*_COLLECTED_AFTER)
 
 
 def main() -> NoReturn:
-    """Run the command line and end the process with the exit code of the contract."""
+    """Run the command line and exit with a documented code."""
     debug = "--debug" in sys.argv
     prepare_streams()
     collect_seldom()
     if os.getpid() == 1:
-        # In a container: process 1 has no default action, SIGTERM would do nothing (kill(2)).
-        # `signals` takes its place where there is work to end in good order.
+        # In a container: process 1 has no default action, so SIGTERM would do nothing (kill(2)).
+        # `signals` replaces this handler where work has to be finished first.
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(exit_codes.of_signal(number)))
     try:
         code = zonebridge.main(standalone_mode=False) or 0
@@ -116,12 +116,12 @@ def main() -> NoReturn:
         drop_output()
         what = error.filename or "the output"
         code = _fail(
-            f"cannot read or write {what}: {error.strerror or error}; correct that and run the "
-            "command again",
+            f"cannot read or write {what}: {error.strerror or error}; fix that and run the command "
+            "again",
             exit_codes.INTERNAL,
             debug=debug,
         )
-    except Exception as error:  # noqa: BLE001 - no user sees a traceback who did not ask for one
+    except Exception as error:  # noqa: BLE001 - tracebacks are shown with --debug only
         code = _fail(
             f"an internal error, {type(error).__name__}: {error}; run `zonebridge --debug …` and "
             "report what it prints",
@@ -134,7 +134,7 @@ def main() -> NoReturn:
 def _fail(message: str, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    # Several problems are several lines; nothing else in a message may move a terminal.
+    # Several problems are several lines; other control characters are escaped.
     lines = "\n".join(map(printable, message.splitlines()))
     click.echo(f"error: {lines}", err=True)
     return code

@@ -30,16 +30,16 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     "--tier",
     "tiers",
     multiple=True,
-    help="Another tier besides the configured ones, to remove its objects; repeatable.",
+    help="A tier besides the configured ones, whose objects may be removed; repeatable.",
 )
 @click.option(
     "--read-only",
     is_flag=True,
-    help="Rights without writes: for `zonebridge run` beside workers, and for `plan`.",
+    help="Grant no writes: for `zonebridge run` with workers, and for `plan`.",
 )
 @click.option("--no-admission-policies", is_flag=True, help="Print the RBAC objects only.")
 @click.option(
-    "--allow-adoption", is_flag=True, help="Let it take over objects that carry no owner's labels."
+    "--allow-adoption", is_flag=True, help="Let it take over objects without an owner's labels."
 )
 @click.option(
     "--exempt-user", "users", multiple=True, help="A user who may also set its labels; repeatable."
@@ -52,7 +52,7 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
 )
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.pass_obj
-def rbac(  # over 50 lines: its options are a third of it
+def rbac(  # over 50 lines: a third are its options
     context: Context,
     *,
     cluster: str,
@@ -67,8 +67,8 @@ def rbac(  # over 50 lines: its options are a third of it
 ) -> None:
     """Print what to grant zonebridge in a cluster, to apply there with kubectl.
 
-    That is a service account, its rights, and the admission policies that keep it to its tiers and
-    its own objects, and keep others from putting its labels on sets. No cluster is contacted.
+    Prints a service account, its rights, and admission policies that restrict it to its tiers and
+    its own objects, and keep others from setting its labels on sets. No cluster is contacted.
     """
     named = _ACCOUNT.fullmatch(account)
     if named is None:
@@ -106,11 +106,11 @@ def rbac(  # over 50 lines: its options are a third of it
 
 
 def _tiers(settings: Settings, name: str, more: Sequence[str]) -> tuple[str, ...]:
-    """The tiers of a cluster; `UsageError` if it is a directory, which asks for no rights."""
+    """Return the tiers of a cluster; `UsageError` for a directory, which needs no rights."""
     [cluster] = [each for each in settings.clusters if each.name == name]
     if cluster.kind != "kubernetes":
         raise UsageError(
-            f"cluster {name} is a directory of manifests, in which there is nothing to grant; name "
-            "one of kind kubernetes"
+            f"cluster {name} is a directory of manifests, which needs no rights; name a cluster of "
+            "kind kubernetes"
         )
     return tuple(dict.fromkeys([*(each.tier for each in cluster.device_groups), *more]))

@@ -56,9 +56,9 @@ def report(
 
 
 def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) -> list[Result]:
-    """What a sync would do and what becomes of the rules; nothing is written anywhere.
+    """Plan all clusters, with a report of their rules; write nothing.
 
-    `prove` proves all of it, as `plan_cycle` does.
+    `prove` proves every plan, as `plan_cycle` does.
     """
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
@@ -72,9 +72,9 @@ def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) ->
 
 
 def _of_rule(results: Sequence[Result], name: str) -> list[Result]:
-    """The results with the rules of this name alone; `UsageError` if no cluster has one."""
+    """Reduce the results to rules of this name; `UsageError` if no cluster has one."""
     known = {each.name for result in results if result.report for each in result.report.rules}
-    # A cluster that could not be looked at may have it.
+    # A cluster that could not be read may have it.
     if name not in known and not any(result.error for result in results):
         match = nearest(name, known)
         remedy = f"did you mean {match!r}?" if match else "`zonebridge report` lists all there are"
@@ -91,7 +91,7 @@ def _with_only(report: Report, rule: str) -> Report:
 
 
 def errors(results: Sequence[Result]) -> list[dict[str, str]]:
-    """The clusters that could not be looked at, for `--output json`."""
+    """Return the clusters that could not be read, for `--output json`."""
     return [
         {"cluster": result.cluster, "error": str(result.error)}
         for result in results

@@ -1,4 +1,4 @@
-"""What became of clusters, printed: plans, failures, and clusters that are no longer configured."""
+"""Print the results of clusters: plans, failures, and clusters no longer configured."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def print_results(
     candidates: Sequence[str] = (),
     left: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Print what became of clusters; `candidates` are the sources that gave theirs.
+    """Print the results of clusters; `candidates` are the sources read from their candidate.
 
     `left` are the clusters that are no longer configured.
     """
@@ -51,7 +51,7 @@ def print_results(
 
 
 def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[str]:
-    """Whose changes are pending, for each source; none for one that could not be read."""
+    """Yield whose changes are pending in each source; unreadable sources are skipped."""
     origins = {
         origin.source: origin for result in results if result.plan for origin in result.plan.origins
     }
@@ -65,9 +65,9 @@ def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[s
 
 
 def print_error(result: Result) -> None:
-    """Say on stderr why a cluster could not be looked at, or written to its end."""
+    """Print to stderr why a cluster could not be read, or not written completely."""
     if result.error:
-        # Most say themselves of which cluster they speak.
+        # Most messages begin with the cluster already.
         whose = f"cluster {result.cluster}"
         said = str(result.error)
         said = said if said.startswith(whose) else f"{whose}: {said}"

@@ -34,9 +34,9 @@ _COMMAND = "zonebridge run"
 @click.command()
 @click.pass_obj
 def run(context: Context) -> int:
-    """Keep every cluster as its sources say, until a signal ends it.
+    """Keep every cluster in sync with its sources until a signal ends the service.
 
-    A changed configuration, or SIGHUP, is taken up without a restart.
+    A changed configuration takes effect without a restart; SIGHUP has it read at once.
     """
     from sync.service.configuration import ConfigurationFile, digest
     from sync.service.host import Host
@@ -55,7 +55,7 @@ def run(context: Context) -> int:
         metrics = Metrics()
         current = _Current(context, settings, store, queue, metrics)
         problems, warnings = check_files(settings)
-        # What is wrong now may be right when it is needed.
+        # Only warnings: files that are missing now may be there when they are needed.
         _announce("starting", settings, [*map(str, problems), *warnings])
         Host(
             current.service,
@@ -70,7 +70,7 @@ def run(context: Context) -> int:
 
 
 class _Current:
-    """The configuration that is in use, and the service that it asks for."""
+    """The configuration in use, and the service built from it."""
 
     def __init__(
         self,
@@ -88,12 +88,12 @@ class _Current:
         self.service = self._made(settings)
 
     def _made(self, settings: Settings) -> "Service":
-        """What a configuration asks for, not started yet."""
+        """Build the service of a configuration, without starting it."""
         from sync.service.service import Service, Timing
         from sync.transport.stopping import Stopping
 
         stopping = Stopping()
-        # Who only calls workers has no writers.
+        # A service that only calls workers has no writers.
         clusters = assembly.clusters(
             settings, self._store, write=self._queue is None, only=(), stopping=stopping
         )
@@ -118,14 +118,14 @@ class _Current:
         )
 
     def read(self) -> "Service | None":
-        """The service of another configuration; None: it says what is in use.
+        """Return the service of a changed configuration; None if it equals the one in use.
 
-        Raises as the first reading does, and `UsageError` for what only a restart takes up.
+        Raises as the first reading does, and `UsageError` for changes that need a restart.
         """
         settings = self._context.read()
         if settings == self._settings:
             return None
-        # What is wrong with the one in use too must not keep an operator from correcting the rest.
+        # A problem that the one in use has too must not keep an operator from fixing the rest.
         in_use = self._settings
         warnings = checked(settings, self._context.file, known=check_files(in_use)[0])
         if kept := at_start(in_use, settings):
@@ -145,7 +145,7 @@ class _Current:
     def _misfit(
         self, settings: Settings, known: "Mapping[str, Configuration]", warnings: list[str]
     ) -> UsageError | None:
-        """How settings do not fit what their sources say."""
+        """Return how settings do not fit the configurations of their sources, None if they do."""
         try:
             zones_seen(settings, self._context.file, known, warnings)
         except UsageError as error:
@@ -153,7 +153,7 @@ class _Current:
         return None
 
     def _known(self, settings: Settings) -> "dict[str, Configuration]":
-        """What the sources said last that are to stay as they are."""
+        """Return the last good configuration of each source that does not change."""
         found = self.service.configurations
         return {
             source.name: found[source.name]
@@ -165,7 +165,7 @@ class _Current:
 def _announce(
     event: str, settings: Settings, warnings: Sequence[str], **more: Sequence[str]
 ) -> None:
-    """Tell what is going to be done to which clusters, and what may be wrong with that."""
+    """Log what the service does with which clusters, and the warnings."""
     log = structlog.get_logger()
     log.info(
         event,
@@ -186,7 +186,7 @@ def _announce(
 
 
 def _told(settings: Settings, position: int) -> str:
-    """A cluster in a few words: where it is, and what of ours goes where."""
+    """Summarize a cluster: where it is, and which device groups go to which tiers."""
     from sync.clusters.kubernetes.auth.kubeconfig import server
     from sync.errors import ClusterError
 
@@ -202,4 +202,5 @@ def _told(settings: Settings, position: int) -> str:
         f"order {group.order}, {group.mode}"
         for group in cluster.device_groups
     ]
-    return f"{cluster.name}: {cluster.kind} {where}; {'; '.join(groups) or 'ours is removed'}"
+    targets = "; ".join(groups) or "our objects are removed"
+    return f"{cluster.name}: {cluster.kind} {where}; {targets}"

@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT: the first one ends the work in hand in good order, a second one at once.
+"""SIGTERM and SIGINT: the first one shuts down gracefully, a second one at once.
 
-What does not come to its end, because a disk or a server hangs, is left after a while.
-SIGHUP asks who can for a look at the configuration.
+Work that does not end in time, because a disk or a server hangs, is abandoned.
+SIGHUP has the service read its configuration again.
 """
 
 import os
@@ -19,31 +19,31 @@ from sync.cli.exit_codes import of_signal
 from sync.transport.stopping import Stopping
 
 END_SECONDS = 25.0
-"""How long an end in good order may take: Kubernetes kills after 30."""
+"""How long a graceful shutdown may take: Kubernetes kills after 30."""
 
 
 @dataclass(slots=True)
 class Signals:
-    """What a user or the system asked of this process: `received` is the signal, 0 for none."""
+    """The signals of this process: `received` is the first one's number, 0 for none."""
 
     stopping: Stopping
     received: int = 0
 
     @property
     def exit_code(self) -> int:
-        """What a shell says of a process that ended by the signal; 0 for none."""
+        """Return the exit code that shells give to a process ended by the signal; 0 for none."""
         return of_signal(self.received) if self.received else 0
 
 
 @contextmanager
 def signals(hangup: Callable[[], None] | None = None) -> Iterator[Signals]:
-    """Note SIGTERM and SIGINT as long as the context lasts, whatever the main thread waits for.
+    """Handle SIGTERM and SIGINT within the context, even while the main thread is blocked.
 
-    With `hangup` SIGHUP ends nothing: it calls that. The first process of a container too gets only
-    the signals that it has a handler for.
+    With `hangup`, SIGHUP calls that and ends nothing. The first process of a container receives
+    only the signals that it has a handler for.
 
-    The system may give a signal to any thread, and Python's handlers run in the main one alone,
-    which sleeps on meanwhile. So the numbers go through a wakeup descriptor to a thread of its own.
+    The system may deliver a signal to any thread, but Python runs handlers in the main one only,
+    which may be blocked. So signal numbers go through a wakeup descriptor to a separate thread.
     """
     found = Signals(Stopping())
     ends = (signal.SIGTERM, signal.SIGINT)
@@ -70,7 +70,7 @@ def signals(hangup: Callable[[], None] | None = None) -> Iterator[Signals]:
 def _note(
     reading: socket, found: Signals, numbers: frozenset[int], hangup: Callable[[], None] | None
 ) -> None:
-    """Note the signals of `numbers` until the other end is closed."""
+    """Read signal numbers from `numbers` until the other end is closed."""
     end: Timer | None = None
     for (number,) in iter(partial(reading.recv, 1), b""):
         if number == signal.SIGHUP and hangup:
@@ -78,7 +78,7 @@ def _note(
         if number not in numbers:
             continue
         if found.received:
-            # Threads may wait for a server; this does not wait for them. No record is lost by it.
+            # Threads may be waiting for a server: exit without them. No record is lost.
             os._exit(of_signal(number))
         found.received = number
         end = Timer(END_SECONDS, _leave, [number])
@@ -90,8 +90,8 @@ def _note(
 
 
 def _leave(number: int) -> None:
-    """End as a second signal does."""
+    """Exit at once, as a second signal does."""
     structlog.get_logger().error(
-        "ended in the middle: the store or a server did not answer; the next sync goes on"
+        "shutdown was cut short: the store or a server did not answer; the next sync continues"
     )
     os._exit(of_signal(number))

@@ -1,4 +1,4 @@
-"""`zonebridge status`: how clusters and sources stand, as the store knows it."""
+"""`zonebridge status`: the state of clusters and sources, from the store."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ _FEW = 3  # objects that are named in a line
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def status(context: Context, output: str) -> int:
-    """Show each cluster and source: last success, who keeps it, what is open or to be approved."""
+    """Show each cluster and source: last success, lease holder, open intents and approvals."""
     settings = context.settings()
     with context.recorded() as store:
         names = [cluster.name for cluster in settings.clusters]
@@ -40,7 +40,7 @@ def _document(
     stand = {(each.kind, each.name): each for each in standings}
     leases = {each.name: each for each in store.leases() if each.seconds > 0}
     service = store.service()
-    # One that nobody has approved is over when the cluster is no longer blocked.
+    # Without an approval, a blocked plan is obsolete once the cluster is no longer blocked.
     approvals = [
         each
         for each in store.approvals()
@@ -66,7 +66,7 @@ def _document(
 
 
 def _service(found: Holding | None) -> dict[str, Any]:
-    """Whether a service runs; one that is `silent` neither runs as it should nor has ended so."""
+    """Return the service's state; a `silent` one stopped writing without a clean shutdown."""
     if not found or found.released:
         state = "ended" if found else "never ran"
     else:
@@ -81,24 +81,24 @@ def _service(found: Holding | None) -> dict[str, Any]:
 def _cluster(
     found: StoredStatus | None, name: str, half: HalfWritten | None, service: Holding | None
 ) -> dict[str, Any]:
-    """How a cluster stands; the trail knows that it is half-written even where a sync was killed.
+    """Return the state of a cluster; the trail shows that it is half-written after a kill too.
 
-    What the last sync noted is behind it, unless that was before anything was written. What a
-    service noted that has become silent since counts for nothing: it may have tried in vain.
+    The detail of the last sync stays if it is newer than the first write. What a service noted
+    before it became silent does not count as current: later syncs may have failed.
     """
     known = _standing(found, name)
     silent = service and not service.released and not service.seconds
     if found and service and silent and found.attempted <= service.since:
         known["state"] = "failed"
         known["detail"] = (
-            f"the service has not written to the store since {service.since}; the last sync that "
-            f"could be noted: {': '.join(filter(None, (found.state, found.detail)))}"
+            f"the service has not written to the store since {service.since}; the last state in "
+            f"the store: {': '.join(filter(None, (found.state, found.detail)))}"
         )
-    # What is blocked in part is written in whole steps, and says itself what it waits for.
+    # A partly blocked plan is written in whole steps, and its state names what it waits for.
     if half and not (found and found.state == "blocked" and found.attempted >= half.since):
         known["state"] = "half-written"
         if not found or found.attempted < half.since:
-            known["detail"] = "no sync has come to its end since, or one is writing now"
+            known["detail"] = "no sync has completed since, or one is writing now"
     return {**known, "half_written": half.document() if half else None}
 
 
@@ -177,7 +177,7 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _first(unwritten: Sequence[str]) -> str:
-    """How many, and the first few of them."""
+    """Render the number of objects and the first few of them."""
     if len(unwritten) <= _FEW:
         return shortened(unwritten)
     shown = shortened([*unwritten[:_FEW], f"and {len(unwritten) - _FEW:,} more"])
@@ -190,7 +190,7 @@ def _kept_since(cluster: dict[str, Any]) -> str:
         return since
     return (
         f"{since}; the lease ends in {cluster['lease_seconds']:.0f} s by the database, whose clock "
-        "was ahead: who waits for it takes it once it is not renewed"
+        "was ahead: a waiting process takes it once it is not renewed"
     )
 
 

@@ -1,4 +1,4 @@
-"""`zonebridge sync` and `zonebridge plan`: one cycle, or what one would do."""
+"""`zonebridge sync` and `zonebridge plan`: run one cycle, or show what it would change."""
 
 import os
 import time
@@ -37,7 +37,7 @@ from sync.store.head_file import hold_to_heads, publish_heads
 from sync.text import printable, shortened
 from sync.tracing import tracing
 
-_NOTICES_SECONDS = 10.0  # that people are told at the end
+_NOTICES_SECONDS = 10.0  # for notices at the end
 _LEASE_SECONDS = 0.5  # between two looks at a lease
 
 
@@ -115,13 +115,13 @@ def plan(
     "--lease-timeout",
     callback=_duration,
     metavar="DURATION",
-    help="How long to wait for a cluster that another process holds; default: not at all.",
+    help="How long to wait for a cluster whose lease another process holds; default: not at all.",
 )
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Take over foreign objects in the place of desired ones, and objects written with a copy "
-    "of the store.",
+    help="Take over foreign objects that have the names of desired ones, and objects written with "
+    "a copy of the store.",
 )
 @click.option(
     "--accept-new-cluster",
@@ -157,9 +157,9 @@ def _show(
     candidate: bool = False,
     stored: bool = True,
 ) -> int:
-    """Print plans of the clusters named in `only`, or of all; `candidate`: as `_planned` has it.
+    """Print plans of the clusters named in `only`, or of all; `candidate` is as in `_planned`.
 
-    Unless they are `stored`, the store is not asked for clusters that are no longer configured.
+    Only with `stored` are clusters that are no longer configured looked up in the store.
     """
     settings = checked(context.settings(), only)
     candidates = _candidates(settings, only) if candidate else []
@@ -194,7 +194,7 @@ def _planned(
 
 
 def _candidates(settings: Settings, only: Sequence[str]) -> list[str]:
-    """The Panoramas of the clusters named in `only`, or of all; `UsageError` if there is none."""
+    """Return the Panoramas of the clusters in `only`, or of all; `UsageError` if there is none."""
     used = {
         settings.source_of(group).name
         for cluster in settings.clusters
@@ -285,7 +285,7 @@ def _finish(run: Recorder, results: Sequence[Result], code: int) -> None:
 
 
 def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> None:
-    """Call the webhook as the service does; Events, which nothing remembers, are the service's."""
+    """Call the webhook as the service does; only the service writes Events, which repeat."""
     if not (settings.webhook or settings.webhook_url_file):
         return
     from sync.service.metrics import Metrics
@@ -297,18 +297,18 @@ def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> No
 
 
 def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[str]) -> None:
-    """Hold `--accept-new-cluster` to clusters that are synced."""
+    """Require that each `--accept-new-cluster` names a cluster that is synced."""
     checked(settings, accept)
     for name in accept:
         if only and name not in only:
             raise UsageError(
-                f"--accept-new-cluster {name} is none of those named with --cluster; name it there "
-                "too, or omit --cluster"
+                f"--accept-new-cluster {name} is not among those named with --cluster; name it "
+                "there too, or omit --cluster"
             )
 
 
 def _left_to_its_holder(result: Result) -> Result:
-    """What became of an accepted cluster: the holder of its lease, a service, continues with it."""
+    """Return the result of an accepted cluster whose lease a service holds, which continues."""
     if not isinstance(result.error, LeaseHeldError):
         return result
     click.echo(
@@ -318,7 +318,7 @@ def _left_to_its_holder(result: Result) -> Result:
 
 
 def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:
-    """Take leases, and wait for those that others hold, in all as long as `timeout`."""
+    """Take leases, and wait for those that others hold, up to `timeout` in total."""
     deadline = time.monotonic() + timeout.total_seconds()
 
     @contextmanager

@@ -1,6 +1,6 @@
-"""Clusters that were written and that no entry of the configuration names any more.
+"""Clusters that were written, and that the configuration no longer names.
 
-The policies in it stay in force, and no process changes or repairs them.
+Their policies stay in force, and no process changes or repairs them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sync.text import counted
 
 
 def unconfigured(store: Store, settings: Settings) -> list[dict[str, Any]]:
-    """Each as JSON has it, in name order; one whose cluster another entry has met is none."""
+    """Return each as JSON, by name; a cluster that another entry has met is not among them."""
     known = store.identities()
     holders = {each.name: each.holder for each in store.leases() if each.seconds > 0}
     configured = {cluster.name for cluster in settings.clusters}
@@ -28,16 +28,16 @@ def unconfigured(store: Store, settings: Settings) -> list[dict[str, Any]]:
 
 
 def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
-    """What to say of each, and how what stands there is removed."""
+    """Render each as a sentence, with how its objects are removed."""
     return [_sentence(each, each["name"]) for each in found]
 
 
 def _sentence(found: dict[str, Any], name: str) -> str:
     objects = counted(found["objects"], "object")
     keeps = (
-        f"{found['holder']} still keeps it, by an older configuration: restart that process; then"
+        f"{found['holder']} still syncs it by an older configuration: restart that process; then"
         if found["holder"]
-        else "no process keeps or removes them;"
+        else "no process updates or removes them;"
     )
     return (
         f"cluster {name} is no longer configured, and {objects} of ours were there last; {keeps} "

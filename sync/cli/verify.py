@@ -1,4 +1,4 @@
-"""`zonebridge verify`: the proof that a cluster gets the firewall's verdicts, or gives them now."""
+"""`zonebridge verify`: prove that desired or observed policies give the firewall's verdicts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -25,14 +25,14 @@ from sync.verify.compare import Difference
 from sync.verify.proof import Proof
 
 _ON_THE_WAY = (
-    "a chain's move was left half-way and overtaken; the next sync brings it back first, verify "
-    "after that"
+    "a chain's move was left half-way and overtaken; the next sync moves it back first, so "
+    "verify after that"
 )
 
 
 @click.command()
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
-@click.option("--live", is_flag=True, help="Prove the objects as they stand in the cluster.")
+@click.option("--live", is_flag=True, help="Prove the objects that the cluster holds.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def verify(context: Context, *, only: Sequence[str], live: bool, output: str) -> int:
@@ -59,7 +59,7 @@ def verify(context: Context, *, only: Sequence[str], live: bool, output: str) ->
 
 
 def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["JudgedLive"]]:
-    """The clusters that could not be looked at, and what was proven of the others."""
+    """Return the clusters that could not be read, and the proofs of the others."""
     settings = checked(settings, only)
     results: list[Result] = []
     found: list[JudgedLive] = []
@@ -77,7 +77,7 @@ def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["
 
 
 class _Judged(Protocol):
-    """What became of the proof of one cluster, for people and as a document."""
+    """The result of the proof of one cluster, as text and as a document."""
 
     @property
     def holds(self) -> bool: ...
@@ -88,10 +88,10 @@ class _Judged(Protocol):
 
 
 class Judged:
-    """What became of the proof of one cluster's desired state."""
+    """The result of the proof of one cluster's desired state."""
 
     def __init__(self, cluster: str, report: Report, proof: Proof | None) -> None:
-        """Without a proof an overtaken move of chains comes first."""
+        """Without a proof, an overtaken move of chains has to be undone first."""
         self._cluster = cluster
         self._report = report
         self._proof = proof or Proof(undecided=(_ON_THE_WAY,))
@@ -127,7 +127,7 @@ class Judged:
 
 
 class JudgedLive:
-    """What became of the proof of what stands in one cluster."""
+    """The result of the proof of one cluster's observed state."""
 
     def __init__(self, found: Verified) -> None:
         self._found = found
@@ -208,7 +208,7 @@ class JudgedLive:
         }
 
     def _said(self, difference: Difference) -> str:
-        """A difference, and what of its Calico rule is not written yet."""
+        """Render a difference, with the changes of its Calico rule that are not written yet."""
         pending = self._found.unlike.deciding(difference.where, self._found.policies)
         if not pending:
             return said(difference)
@@ -227,10 +227,10 @@ def _chain(found: ChainState) -> str:
 
 
 def _taken(report: Report, proof: Proof) -> Iterator[str]:
-    """What the proof takes for given, for people."""
+    """Render what the proof assumes."""
     accepted = [*_accepted(report, proof)]
     if accepted or report.essentials:
-        yield "  Taken as the configuration accepts it:"
+        yield "  Assumed, since the configuration accepts it:"
     for each in report.essentials:
         yield f"    essential: {each}"
     for rule, flow in accepted:
@@ -249,7 +249,7 @@ def _taken_document(cluster: str, report: Report, proof: Proof) -> dict[str, Any
 
 
 def _accepted(report: Report, proof: Proof) -> Iterator[tuple[RuleFidelity, str]]:
-    """Rules that are more permissive since a setting accepts it, with a flow of each allow."""
+    """Yield rules that a setting lets be more permissive, with a flow of each allow."""
     for each in report.rules:
         if each.status is Status.MORE_PERMISSIVE:
             sample = proof.samples.get(each.place)

@@ -1,4 +1,4 @@
-"""`zonebridge which`: the sets, address groups, zones and rules that hold an address."""
+"""`zonebridge which`: show the sets, address groups, zones and rules that hold an address."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,8 +29,8 @@ from sync.translate.compiler import Options
 def which(context: Context, *, address: str, only: Sequence[str], output: str) -> int:
     """Show the sets, address groups, zones and rules that hold ADDRESS.
 
-    ADDRESS is an IPv4 or IPv6 address, or a network: 10.1.2.3, 10.1.0.0/16, 2001:db8::/32. The
-    sources say it; no cluster is asked.
+    ADDRESS is an IPv4 or IPv6 address, or a network: 10.1.2.3, 10.1.0.0/16, 2001:db8::/32. Only
+    the sources are read; no cluster is contacted.
     """
     asked = wanted(address)
     settings = checked(context.settings(), only)

@@ -1,4 +1,4 @@
-"""`zonebridge worker`: syncs the clusters that `zonebridge run` has put into the queue."""
+"""`zonebridge worker`: sync the clusters that `zonebridge run` puts into the queue."""
 
 import os
 
@@ -21,16 +21,16 @@ _LAST_NOTICES_SECONDS = 3
     type=click.IntRange(1, 64),
     default=_SLOTS,
     show_default=True,
-    help="How many clusters are worked on at a time.",
+    help="How many clusters to sync at a time.",
 )
 @click.pass_obj
 def worker(context: Context, slots: int) -> int:
-    """Sync the clusters that `zonebridge run` calls for, until a signal ends it."""
+    """Sync the clusters that `zonebridge run` queues, until a signal ends the worker."""
     settings = context.settings()
     if settings.engine.kind != "procrastinate":
         raise UsageError(
-            "there is nothing for a worker to do: engine.kind is embedded, so that `zonebridge "
-            "run` syncs the clusters itself; set it to procrastinate"
+            "a worker has nothing to do: engine.kind is embedded, so `zonebridge run` syncs the "
+            "clusters itself; set it to procrastinate"
         )
     from sync.service.metrics import Metrics
     from sync.service.queue import SyncQueue

@@ -1,4 +1,4 @@
-"""`zonebridge zones`: which pods and networks are in each zone, and which rules speak of it."""
+"""`zonebridge zones`: show the pods and networks of each zone, and the rules that name it."""
 
 from collections.abc import Sequence
 

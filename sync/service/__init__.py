@@ -1,1 +1,1 @@
-"""The long-running service: sources are polled, clusters watched, and what moved is synced."""
+"""The long-running service: it polls sources, watches clusters, and syncs what changed."""

@@ -1,4 +1,4 @@
-"""One cluster of a service whose syncs are done by workers: it sees what moves, and calls them.
+"""One cluster of a service with workers: it sees what changes, and queues syncs.
 
     source changed ──┐
     watch: drift ────┼─> reasons ─> a task in the queue ─> zonebridge worker
@@ -7,9 +7,9 @@
     resync interval ─┘
 
 It holds no lease and writes nothing. Each replica of the service does this for each cluster: the
-queue makes one task of what several ask for, so that none has to take over from another. A task
-that fails is tried again by the queue. Whether what a watch tells of is a worker's own write is
-known from the store, once no worker has the cluster.
+queue merges their calls into one task, so that no replica has to take over from another. The queue
+retries a task that fails. Once no worker has the cluster, the store shows whether a change that a
+watch reports is a worker's own write.
 """
 
 import math
@@ -33,22 +33,22 @@ from sync.store import Store
 from sync.transport.spreading import sooner
 
 SETTLE_SECONDS = 0.5
-LOOK_SECONDS = 1.0  # until it is asked again whether a worker still has the cluster
-STORE_SECONDS = 5.0  # until a store that failed is asked again
+LOOK_SECONDS = 1.0  # between two checks whether a worker still has the cluster
+STORE_SECONDS = 5.0  # until a failed store is tried again
 _FIRST_REPAIR = 1.0
 _LAST_REPAIR = 60.0
 RETURN_SECONDS = 60.0  # between two calls because the cluster answers again
 
 
 class Queue(Protocol):
-    """Has clusters synced by a worker."""
+    """Queues clusters for a worker to sync."""
 
     def call(self, cluster: str, reasons: set[str], *, hurry: bool) -> None: ...
 
 
 @dataclass(slots=True)
 class ClusterCaller:
-    """Has one cluster synced when its sources or other hands moved something (`work`)."""
+    """Queues syncs of one cluster when its sources change or someone else changes it (`work`)."""
 
     cluster: Cluster
     sources: Mapping[str, PolledSource]
@@ -69,7 +69,7 @@ class ClusterCaller:
     _store_error: str = ""
 
     def checks(self) -> list[Check]:
-        """Whether what the cluster needs of the store and the queue works."""
+        """Check whether the store and the queue work for the cluster."""
         name = f"cluster {self.cluster.name}"
         return [Check(name, holds=False, says=self._store_error)] if self._store_error else []
 
@@ -80,12 +80,12 @@ class ClusterCaller:
             self._moved.notify()
 
     def stop(self) -> None:
-        """Wake up, for `stopping` is set."""
+        """Wake the thread, since `stopping` is set."""
         with self._moved:
             self._moved.notify()
 
     def work(self) -> None:
-        """Call until `stopping` is set; liveness fails where a bug ends it."""
+        """Queue syncs until `stopping` is set; liveness fails if a bug ends it."""
         logged(self._work, self._log, "caller ended by a bug")
 
     def _work(self) -> None:
@@ -93,7 +93,7 @@ class ClusterCaller:
         self.cluster.watcher.watch(
             self._changed, self._labelled, self._missed, self.stopping, self._noticed
         )
-        # What was called for before the start may have come to nothing.
+        # Tasks from before the start may have been lost.
         self.wake("start")
         while not self.stopping.is_set():
             self._await()
@@ -113,7 +113,7 @@ class ClusterCaller:
         return structlog.get_logger().bind(cluster=self.cluster.name)
 
     def _await(self) -> None:
-        """Wait for something to look at or to call for; return at once if we are to stop."""
+        """Wait for something to check or to queue; return at once when stopping."""
         with self._moved:
             while not self.stopping.is_set():
                 now = self.clock()
@@ -126,15 +126,15 @@ class ClusterCaller:
                     due.append(max(self._look_at, self._repair_at) - now)
                 wait = max(min(due), 0.01)
                 self._moved.wait(wait if wait < math.inf else None)
-        # One hand often moves many objects: they are looked at together.
+        # One change often touches many objects: they are checked together.
         self.stopping.wait(SETTLE_SECONDS)
 
     def _look(self) -> None:
-        """Find the reasons in what was seen and in the time."""
+        """Collect the reasons for a sync from the watches and the clock."""
         now = self.clock()
         if self._seen and now >= max(self._look_at, self._repair_at):
             if self._at_work():
-                # What it writes is not in the trail as written yet.
+                # The trail does not have its outcomes yet.
                 self._look_at = now + LOOK_SECONDS
             else:
                 with self._moved:
@@ -147,14 +147,14 @@ class ClusterCaller:
                     raise
                 if any(expected.get(key, "") != digest for key, digest in seen.items()):
                     self.wake("drift")
-                    # A controller that changes an object back each time must not fill the trail.
+                    # A controller that reverts each of our writes must not fill the trail.
                     quiet = now - self._repair_at > 2 * self._repair_seconds
                     longer = min(2 * self._repair_seconds, _LAST_REPAIR)
                     self._repair_seconds = _FIRST_REPAIR if quiet else longer
                     self._repair_at = now + self._repair_seconds
         if now >= self.resync_at:
             interval = self.resync_interval.total_seconds()
-            # Another replica may have had it read meanwhile.
+            # Another replica may have queued a sync meanwhile.
             left = sooner(interval) - self._seconds_since_sync()
             self.resync_at = now + max(left, LOOK_SECONDS)
             if left <= 0:
@@ -174,7 +174,7 @@ class ClusterCaller:
             raise
         self._log.info("called for a sync", because=sorted(reasons))
         interval = self.resync_interval.total_seconds()
-        # Several clusters shall not be read in step.
+        # Jitter: several clusters must not be read at the same time.
         self.resync_at = self.clock() + sooner(interval)
 
     def _at_work(self) -> bool:
@@ -183,7 +183,7 @@ class ClusterCaller:
         return any(each.seconds > 0 for each in held)
 
     def _seconds_since_sync(self) -> float:
-        """By the clocks of the machines: since anybody last synced the cluster."""
+        """Return the seconds since any process last synced the cluster, by the machines' clocks."""
         for each in self.store.standings():
             if (each.kind, each.name) == ("cluster", self.cluster.name) and each.attempted:
                 attempted = datetime.fromisoformat(each.attempted)
@@ -196,7 +196,7 @@ class ClusterCaller:
             self._moved.notify()
 
     def _labelled(self, key: Key, found: Selectable | None) -> None:
-        # Which labels our selectors ask for, only who plans knows.
+        # Only the planner knows which labels our selectors use.
         del key, found
         self.wake("labels of others")
 

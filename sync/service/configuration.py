@@ -1,9 +1,9 @@
-"""The configuration file as it changes: when it is read again, and what came of that.
+"""Reload the configuration file when it changes, and report the result.
 
 the file ── changed ──> still being written? ── the same twice ──> read again
 SIGHUP ──────────────────────────────────────────────────────────> read again
-refused, perhaps for a file that it names ── again later ────────> read again
-                                                 refused ──> the old one stays, told once
+refused, perhaps for a file that it names ── retry later ────────> read again
+                                                 refused ──> the old one stays, logged once
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from sync.service.metrics import Metrics
 from sync.service.service import Service
 
 LOOK_SECONDS = 2.0
-"""Between two looks at the file, and so for how long it must stay as it is to be believed."""
+"""Interval of checks; the file must stay unchanged for one interval before it is read."""
 
-_RETRY_SECONDS = 30.0  # from a refusal to the next try: a Secret may come after its ConfigMap
-_LONGEST = 2 * 1024 * 1024  # bytes; what is longer is no configuration
+_RETRY_SECONDS = 30.0  # after a refusal: a Secret may be updated after its ConfigMap
+_LONGEST = 2 * 1024 * 1024  # bytes; a longer file is no configuration
 
 
 class ConfigurationFile:
-    """Says when a configuration file holds another service; for one thread at a time.
+    """Builds another service when the configuration file changes; for one thread at a time.
 
-    `read` reads it whole and builds the service that it asks for, or None if that is the one that
-    runs; it raises `ZonebridgeError` for a configuration that cannot be used. The file may be
-    replaced, written in place, gone for a while, or reached by links that move: what counts is
-    what is read by its name.
+    `read` loads the file and builds the service that it asks for, or returns None if the running
+    one has that configuration already; it raises `ZonebridgeError` for an unusable configuration.
+    The file may be replaced, written in place, missing for a while, or behind symbolic links that
+    change: what counts is the content found under its name.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ConfigurationFile:
         held: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`held` is the `digest` of the file from before it was read for the first time."""
+        """`held` is the `digest` of the file, taken before it was first read."""
         self._file = file
         self._read = read
         self._metrics = metrics
@@ -57,19 +57,19 @@ class ConfigurationFile:
 
     @property
     def check(self) -> Check:
-        """How the configuration stands; that one is refused makes the service no less ready."""
+        """Report the configuration's state; a refused one does not make the service unready."""
         since = self._clock() - self._taken_up
-        says = f"taken up {since:.0f} s ago"
+        says = f"loaded {since:.0f} s ago"
         if self._refused:
             says = f"the one of {since:.0f} s ago stays: {' '.join(self._refused.split())}"
         return Check("configuration", holds=True, says=says)
 
     def look(self, *, asked: bool = False) -> Service | None:
-        """Another service, if there is a reason to read the file and it asks for one.
+        """Return another service if the file was to be read and its configuration differs.
 
-        `asked`: somebody says that it is whole, and wants to know.
+        With `asked`, by SIGHUP, the file is read at once, and an unchanged one is logged too.
         """
-        # Before it is read: whatever is written from now on is a change.
+        # Taken before the file is read, so that later writes count as changes.
         found = digest(self._file)
         settled, self._seen = found == self._seen, found
         changed = found != self._known and settled
@@ -83,7 +83,7 @@ class ConfigurationFile:
         except ZonebridgeError as error:
             self._refuse(str(error), told=asked or changed)
             return None
-        except Exception as error:  # noqa: BLE001 - a bug here must not end what runs
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the running service
             what = redact(f"{type(error).__name__}: {error}")
             self._refuse(f"an internal error, {what}", told=True)
             return None
@@ -105,7 +105,7 @@ class ConfigurationFile:
 
 
 def digest(file: Path) -> str:
-    """Tells what a file holds from anything else; "" where it cannot be read."""
+    """Return a digest of a file's content; "" if it cannot be read."""
     try:
         with file.open("rb") as opened:
             return hashlib.sha256(opened.read(_LONGEST)).hexdigest()

@@ -1,6 +1,6 @@
 """Notices as Kubernetes Events: on the service's own pod, and on a cluster's tiers.
 
-They are a courtesy: what cannot be written is told to the log once, and is tried no second time.
+They are best effort: a failure is logged once, and is not retried.
 """
 
 import threading
@@ -25,7 +25,7 @@ SOURCE_RECOVERED: Final = "SourceRecovered"
 DRIFT_REPAIRED: Final = "DriftRepaired"
 UNKNOWN_ZONES: Final = "UnknownZoneLabels"
 
-_WAITING: Final = 64  # notices; of more the oldest are dropped
+_WAITING: Final = 64  # notices; beyond this the oldest are dropped
 
 _REASONS: Final[Mapping[tuple[str, NoticeKind], str]] = {
     ("cluster", NoticeKind.BLOCKED): BLOCKED,
@@ -38,24 +38,24 @@ _REASONS: Final[Mapping[tuple[str, NoticeKind], str]] = {
 }
 
 Regarding = Callable[[EventRecorder], Iterable[Mapping[str, str]]]
-"""The objects that Events are written about; raises `ClusterError`."""
+"""Returns the objects that Events are written about; raises `ClusterError`."""
 
 
 def on_pod(pod: Mapping[str, str]) -> Regarding:
-    """Events about the pod."""
+    """Regard the pod."""
     return lambda _: (pod,)
 
 
 def on_tiers(names: Iterable[str]) -> Regarding:
-    """Events about those of the tiers that are there."""
+    """Regard those of the tiers that exist."""
     tiers = tuple(dict.fromkeys(names))
     return lambda recorder: (found for name in tiers if (found := recorder.tier(name)))
 
 
 class Events:
-    """Writes notices as Events, from a thread of its own that begins with the first one.
+    """Writes notices as Events, from its own thread, which starts with the first one.
 
-    `cluster` is the one whose notices are written, None for those of all clusters and sources.
+    `cluster` is the cluster whose notices are written; None: those of all clusters and sources.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Events:
         """Take a notice."""
         if self._cluster and (notice.about, notice.name) != ("cluster", self._cluster):
             return
-        # That all is well when it begins is no news.
+        # A cluster that is well at the start is no news.
         if notice.kind is NoticeKind.RECOVERED and notice.first:
             return
         with self._moved:
@@ -96,7 +96,7 @@ class Events:
             self._moved.notify_all()
 
     def close(self, seconds: float) -> None:
-        """Write what waits, for so long at most."""
+        """Write the waiting notices, for at most `seconds`."""
         with self._moved:
             self._ends = time.monotonic() + seconds
             self._moved.notify_all()
@@ -128,7 +128,7 @@ class Events:
             ]
         except ZonebridgeError as error:
             self._fail(str(error))
-        except Exception as error:  # noqa: BLE001 - a bug here must not silence what follows
+        except Exception as error:  # noqa: BLE001 - a bug here must not stop later notices
             self._fail(redact(repr(error)))
         else:
             self._error = ""

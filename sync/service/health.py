@@ -18,14 +18,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from sync.errors import UsageError
 
-_SECONDS = 10  # a client that is slower than this is let go
+_SECONDS = 10  # after which a slow client is disconnected
 _CLIENTS = 32
-_NOTICED = 0.1  # seconds until it sees that it is to end
+_NOTICED = 0.1  # seconds until it notices a shutdown
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold, and how it stands, in words."""
+    """One condition of a probe, whether it holds, and its state in words."""
 
     name: str
     holds: bool
@@ -44,14 +44,14 @@ class _Server(ThreadingMixIn, WSGIServer):
         self._free = threading.BoundedSemaphore(_CLIENTS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """One thread a client, as long as there are few: any more are sent away."""
+        """Serve each client in its own thread, up to a limit; refuse more."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer within a time that is counted from the start, however slowly the client asks."""
+        """Answer within a deadline that starts with the connection, even for slow clients."""
         end = threading.Timer(_SECONDS, _shut, [request])
         end.daemon = True
         end.start()
@@ -62,13 +62,13 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def server_bind(self) -> None:
-        # Python's own asks DNS for the machine's name, which may take long or never answer.
+        # Python's version looks up the machine's name in DNS, which may hang.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left or said nothing; Python's own would print a traceback to the log."""
+        """Log a client that disconnected or sent nothing; Python would print a traceback."""
         del request, client_address
         structlog.get_logger().debug("client let go", error=repr(sys.exception()))
 
@@ -83,7 +83,7 @@ class _ServerIPv6(_Server):
 
 
 class _Errors(io.StringIO):
-    """Takes the traceback of a failure of ours, and logs its last line."""
+    """Receives the traceback of an internal error, and logs its last line."""
 
     def flush(self) -> None:
         if said := self.getvalue().strip():
@@ -93,7 +93,7 @@ class _Errors(io.StringIO):
 
 
 def logged(work: Callable[[], None], log: Any, ended: str) -> None:
-    """Do a thread's work, and log as `ended` the bug that ends it: then liveness fails."""
+    """Run a thread's work; log a bug that ends it as `ended`. Liveness fails then."""
     try:
         work()
     except Exception:
@@ -108,15 +108,15 @@ class Handler(WSGIRequestHandler):
         return _Errors()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-        """A probe every few seconds is no news."""
+        """Log nothing: there is a probe every few seconds."""
 
 
 @contextmanager
 def serving(bind: str, live: Checks, ready: Checks, metrics: Callable[[], bytes]) -> Iterator[int]:
-    """Answer at `bind` (address:port) as long as the context lasts; gives the port.
+    """Serve at `bind` (address:port) within the context; yields the port.
 
-    `/livez` and `/readyz` list their checks, with 503 if one does not hold. `UsageError` if the
-    address cannot be bound.
+    `/livez` and `/readyz` list their checks, with status 503 if one fails. Raises `UsageError` if
+    the address cannot be bound.
     """
     written, _, port = bind.rpartition(":")
     host = written.strip("[]")

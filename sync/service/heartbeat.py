@@ -1,7 +1,7 @@
-"""The service's sign of life: a small write to the store every few seconds.
+"""The service's heartbeat: a small write to the store every few seconds.
 
-Reading works on a store that is full, locked or read-only, and a service that cannot write there
-can record nothing, so that it changes nothing in any cluster: it is not ready.
+Reads would succeed on a store that is full, locked or read-only. But a service that cannot write to
+the store can record nothing, and so changes no cluster: it is not ready.
 """
 
 import threading
@@ -19,14 +19,14 @@ from sync.transport.spreading import sooner
 
 BEAT_SECONDS = 10.0
 _LATELY = 30.0
-"""Seconds: as long as writers wait for a lock."""
+"""Seconds; as long as writers wait for a lock."""
 
 _LASTS = timedelta(minutes=1)
-"""How long others believe that a service is there."""
+"""How long other processes take the service for alive after a heartbeat."""
 
 
 class Heartbeat:
-    """Beats from a thread of its own (`work`); any thread may ask for the `check`."""
+    """Writes heartbeats from its own thread (`work`); any thread may call `check`."""
 
     def __init__(
         self, store: Store, holder: str, monotonic: Callable[[], float] = time.monotonic
@@ -38,16 +38,16 @@ class Heartbeat:
         self._error = ""
 
     def work(self, stopping: threading.Event) -> None:
-        """Beat until `stopping` is set; then tell others that the service ended as it should."""
+        """Write heartbeats until `stopping` is set; then record that the service has ended."""
         while not stopping.is_set():
             self.beat()
-            # Replicas that start together must not write in step.
+            # Jitter: replicas that start together must not write at the same time.
             stopping.wait(sooner(BEAT_SECONDS))
         with suppress(StoreError):
             self._store.end_service()
 
     def beat(self) -> None:
-        """Write once, and remember whether that worked."""
+        """Write one heartbeat, and remember whether that worked."""
         try:
             self._store.beat(self._holder, _LASTS)
         except StoreError as error:
@@ -59,7 +59,7 @@ class Heartbeat:
 
     @property
     def check(self) -> Check:
-        """Whether a write worked lately, and the last one did not fail."""
+        """Check that the last write worked, and recently."""
         age = None if self._at is None else self._monotonic() - self._at
         says = "not written yet" if age is None else f"written {age:.0f} s ago"
         holds = age is not None and age <= _LATELY and not self._error

@@ -1,7 +1,7 @@
-"""What outlasts a configuration: the endpoint, the sign of life, and one service after another.
+"""What outlives a configuration: the endpoint, the heartbeat, and one service after another.
 
-service ── another configuration ──> ends its batches, keeps its leases ──> the next service
-   └────── stopping ──────────────> ends its batches, lets its leases go
+service ── another configuration ──> finishes its batches, keeps its leases ──> the next service
+   └────── stopping ──────────────> finishes its batches, releases its leases
 """
 
 import threading
@@ -19,17 +19,17 @@ from sync.store import Store
 from sync.transport.stopping import Stopping
 
 RELOADED = "configuration reloaded"
-"""Why the first sync of a service that follows another one is done."""
+"""The reason for the first sync of a service that follows another one."""
 
 _LAST_BEAT_SECONDS = 2
-PAUSE_SECONDS = 1.0  # from one reading of the configuration to the next, even where SIGHUP asks
-HANDOVER_SECONDS = 300.0  # after which a service that does not end is taken to hang
+PAUSE_SECONDS = 1.0  # between two readings of the configuration, even if SIGHUP asks for more
+HANDOVER_SECONDS = 300.0  # after which a service that has not ended counts as hanging
 
 
 class Host:
-    """Runs a service and those that follow it; `serve` is the whole of it.
+    """Runs a service and its successors; `serve` does everything.
 
-    `asked` is set when somebody wants the configuration read again, `stopping` to end it all.
+    `asked` is set to have the configuration read again, `stopping` to shut down.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Host:
         self._ending_since: float | None = None
 
     def serve(self, bind: str) -> None:
-        """Serve until `stopping` is set; then finish the batches in hand and return."""
+        """Serve until `stopping` is set; then finish the current batches and return."""
         log = structlog.get_logger()
         self._metrics.show(self._service.sources, self._service.clusters)
         self._service.recall()
@@ -70,14 +70,14 @@ class Host:
             while following := self._run(because):
                 self._turn_over(following)
                 because = RELOADED
-            # A store that is locked must not hold up the end.
+            # A locked store must not delay the shutdown.
             beating.join(_LAST_BEAT_SECONDS)
         log.info("stopped")
 
     def _run(self, because: str) -> Service | None:
-        """Run the service until another one follows, or None does: it is to end, and has."""
+        """Run the service to its end; return its successor, None when stopping."""
         service = self._service
-        # Reads are cut at once, whatever this thread does meanwhile.
+        # Cuts reads at once, even while this thread is blocked.
         with self._stopping.calling(service.stopping.set):
             service.start(because)
             self._ending_since = None
@@ -92,7 +92,7 @@ class Host:
         return following
 
     def _await(self) -> Service | None:
-        """Another service that is to follow; None once `stopping`."""
+        """Wait for a service that is to follow; None once `stopping` is set."""
         with self._stopping.calling(self._asked.set):
             while not self._stopping.is_set():
                 self._asked.wait(LOOK_SECONDS)
@@ -103,7 +103,7 @@ class Host:
                 if following and not self._stopping.is_set():
                     return following
                 if asked:
-                    # Many may ask at once, or without end.
+                    # Requests may come in bursts, or without end.
                     self._stopping.wait(PAUSE_SECONDS)
         return None
 
@@ -117,7 +117,7 @@ class Host:
         if since is None or self._stopping.is_set():
             return self._service.live()
         seconds = self._clock() - since
-        says = f"ends for another configuration, for {seconds:.0f} s"
+        says = f"ending for another configuration, for {seconds:.0f} s"
         return [Check("service", holds=seconds <= HANDOVER_SECONDS, says=says)]
 
     def _ready(self) -> list[Check]:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the service."""
+"""The service's Prometheus metrics."""
 
 from collections.abc import Callable
 
@@ -21,10 +21,10 @@ _SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 
 
 class Metrics:
-    """Counters and gauges in a registry of their own; any thread may tell them."""
+    """Counters and gauges in their own registry; any thread may update them."""
 
     def __init__(self) -> None:  # over 50 lines: a table, a line for each metric
-        # A second series for each counter, of when it began, is of no use here.
+        # Without the series that tells when each counter was created: it is of no use here.
         disable_created_metrics()
         self.registry = CollectorRegistry()
         self._labelled: list[tuple[Counter | Gauge | Histogram, tuple[str, ...]]] = []
@@ -68,17 +68,17 @@ class Metrics:
         )
         self._reloaded = self._gauge(
             "config_last_reload_successful",
-            "1 if the configuration was taken up when it was last read, 0 if it was refused",
+            "1 if the configuration was accepted when it was last read, 0 if it was refused",
         )
         self._reloaded_at = self._gauge(
             "config_last_reload_success_timestamp_seconds",
-            "When the configuration was last taken up, Unix time",
+            "When the configuration was last accepted, Unix time",
         )
         self._poll_seconds = self._histogram(
             "source_poll_duration", "How long polls took", "source"
         )
         self._oldest = self._gauge(
-            "source_max_age_seconds", "health.max_source_age: what is older is stale"
+            "source_max_age_seconds", "health.max_source_age: an older source is stale"
         )
         self._state = self._gauge(
             "cluster_state",
@@ -87,27 +87,27 @@ class Metrics:
             "state",
         )
         self._writable = self._gauge(
-            "store_writable", "1 while the sign of life is written to the store"
+            "store_writable", "1 while the heartbeat is written to the store"
         )
         self._calls = self._counter("webhook_calls", "Calls of the webhook", "result")
         self._waiting = self._gauge(
-            "webhook_waiting", "Clusters and sources of which the webhook is still to be told"
+            "webhook_waiting", "Clusters and sources with a notice that waits for the webhook"
         )
         self._events = self._counter(
-            "events", "Kubernetes Events, of the pod where cluster is empty", "cluster", "result"
+            "events", "Kubernetes Events; cluster is empty for the pod's", "cluster", "result"
         )
         for result in ("success", "failure"):
-            # From the start: what begins with 1 is no increase.
+            # Exported from the start: a series that begins with 1 shows no increase.
             self._calls.labels(result)
 
     def configured(self, *, taken_up: bool) -> None:
-        """The configuration was read at the start or anew, and taken up or refused."""
+        """Count a reading of the configuration, at the start or a reload: accepted or refused."""
         self._reloaded.set(taken_up)
         if taken_up:
             self._reloaded_at.set_to_current_time()
 
     def show(self, sources: frozenset[str], clusters: frozenset[str]) -> None:
-        """Only these are configured from now on: what was told of others is dropped."""
+        """Drop the series of sources and clusters that are no longer configured."""
         before, self._shown = self._shown, (sources, clusters)
         gone = [
             *(("source", name) for name in before[0] - sources),
@@ -119,60 +119,60 @@ class Metrics:
                     metric.remove_by_labels({label: name})
 
     def polled(self, source: PolledSource) -> None:
-        """A source was polled."""
+        """Note a poll of a source."""
         self._source_attempt.labels(source.name).set(source.attempted)
         self._source_success.labels(source.name).set(source.succeeded)
         self._polls.labels(source.name, "failure" if source.error else "success").inc()
 
     def took(self, source: str, seconds: float) -> None:
-        """A poll of a source took so long."""
+        """Note the duration of a poll of a source."""
         self._poll_seconds.labels(source).observe(seconds)
 
     def stale_after(self, seconds: float) -> None:
-        """The age from which on a source is stale."""
+        """Set the age at which a source becomes stale."""
         self._oldest.set(seconds)
 
     def follow_store(self, writable: Callable[[], bool]) -> None:
-        """Ask this at each scrape whether the store can be written."""
+        """Call `writable` at each scrape: whether the store can be written."""
         self._writable.set_function(writable)
 
     def webhook_called(self, *, delivered: bool) -> None:
-        """A call of the webhook ended."""
+        """Count a call of the webhook."""
         self._calls.labels("success" if delivered else "failure").inc()
 
     def webhook_waits(self, subjects: int) -> None:
-        """The webhook is still to be told of so many clusters and sources."""
+        """Set the number of clusters and sources with a notice that waits for the webhook."""
         self._waiting.set(subjects)
 
     def event(self, cluster: str, result: str) -> None:
-        """A Kubernetes Event was written, dropped or failed."""
+        """Count a Kubernetes Event that was written, was dropped or failed."""
         self._events.labels(cluster, result).inc()
 
     def step(self, cluster: str, step: str, seconds: float) -> None:
-        """A step of a sync ended."""
+        """Note the duration of a step of a sync."""
         self._steps.labels(cluster, step).observe(seconds)
 
     def held(self, cluster: str, *, held: bool) -> None:
-        """The lease of a cluster was taken, or is no longer ours."""
+        """Note that a cluster's lease was taken, or is no longer ours."""
         self._held.labels(cluster).set(held)
         if not held:
-            # Whoever leads now tells how it stands; what we knew last would contradict.
+            # The new holder reports the state; our last one would contradict it.
             for each in (self._state, self._blocked, self._left, self._objects):
                 each.remove_by_labels({"cluster": cluster})
 
     def handed_on(self, cluster: str) -> None:
-        """A worker gave a cluster back: the next sync may be another's, who knows how it stands."""
+        """Note that a worker gave a cluster back; another one may report its state next."""
         self.held(cluster, held=False)
-        # Between tasks nobody holds it, and nobody is missing.
+        # Between tasks no worker holds the lease, which is normal.
         self._held.remove_by_labels({"cluster": cluster})
 
     def stands(self, cluster: str, state: str) -> None:
-        """How a cluster that workers sync stands, by the store."""
+        """Set the state, from the store, of a cluster that workers sync."""
         self._state.remove_by_labels({"cluster": cluster})
         self._state.labels(cluster, state).set(1)
 
     def watched(self, cluster: str, kind: str, notice: WatchNotice) -> None:
-        """Something became of the watch of a kind."""
+        """Count what happened to the watch of a kind."""
         match notice:
             case WatchNotice.BACK:
                 self._returns.labels(cluster).inc()
@@ -185,15 +185,15 @@ class Metrics:
                 self._watches.labels(cluster, kind, notice.value).inc()
 
     def resynced(self, cluster: str) -> None:
-        """A sync began since `resync_interval` asked for it."""
+        """Count a sync that `resync_interval` asked for."""
         self._resyncs.labels(cluster).inc()
 
     def queued(self, tasks: int) -> None:
-        """So many tasks are due and wait for a worker."""
+        """Set the number of tasks that are due and wait for a worker."""
         self._queued.set(tasks)
 
     def synced(self, result: Result, seconds: float) -> None:
-        """A sync of a cluster ended now, after so many seconds."""
+        """Note a sync of a cluster that ended now, with its duration."""
         cluster = result.cluster
         self._attempt.labels(cluster).set_to_current_time()
         self._syncs.labels(cluster, result.state).inc()
@@ -216,7 +216,7 @@ class Metrics:
             self._blocked.labels(cluster, guard).set(1)
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Render all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _change(self, cluster: str, change: Change, result: str) -> None:

@@ -1,9 +1,9 @@
-"""What people are told: a plan is blocked, a cluster or source fails or recovers, drift is undone.
+"""Notices: a plan is blocked, a cluster or source fails or recovers, drift is repaired.
 
-results, polls -> what is news in them -> each channel: the webhook, Events of a cluster, of our pod
+results, polls -> news in them -> each channel: the webhook, Events of a cluster, Events of our pod
 
-A state is told when it changes and never again; a channel takes a notice without waiting, and what
-becomes of it there is no error of a sync.
+A state is announced once, when it changes. A channel accepts a notice without waiting, and its
+failure is no error of a sync.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from sync.redaction import redact_lines
 from sync.service.sources import PolledSource
 
 _LONGEST: Final = 900
-"""Characters of what a notice says: the note of an Event has at most 1,024, its frame included."""
+"""Characters of a notice's detail: an Event's whole note may have at most 1,024."""
 
 _SHOWN: Final = 3  # objects that are named
 
 
 class NoticeKind(StrEnum):
-    """What is told."""
+    """What a notice is about."""
 
     BLOCKED = "blocked"
     FAILED = "failed"
@@ -39,16 +39,16 @@ class NoticeKind(StrEnum):
 
 
 STATES: Final = (NoticeKind.BLOCKED, NoticeKind.FAILED, NoticeKind.RECOVERED, NoticeKind.STALE)
-"""Those that say how something stands from now on; the others say what happened once."""
+"""The kinds that describe a lasting state; the others describe single incidents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that is told of a cluster or a source, `name`.
+    """One piece of news about a cluster or a source, `name`.
 
     `detail` is one line without anything that looks like a credential. `guards`, `digest` and
-    `approvable` are those of a blocked plan, and `blocked_by` is a digest of what its guards say.
-    `time` is Unix time. `first`: what was before is not known to this process.
+    `approvable` are those of a blocked plan, and `blocked_by` is a digest of its guards' messages.
+    `time` is Unix time. `first`: this process does not know the state before.
     """
 
     kind: NoticeKind
@@ -64,25 +64,25 @@ class Notice:
 
     @property
     def condition(self) -> str:
-        """How its subject stands: two notices with one condition tell the same."""
-        # What cannot be approved is blocked by the same thing while other changes are written.
+        """Identify the state of the subject: notices with one condition are duplicates."""
+        # If no approval is possible the guards stay the same while the other changes are written.
         same = self.digest if self.approvable else self.blocked_by
         return f"{self.kind} {same}" if same else str(self.kind)
 
 
 class Channel(Protocol):
-    """Brings notices to people, from a thread of its own."""
+    """Delivers notices to people, from its own thread."""
 
     def tell(self, notice: Notice) -> None:
-        """Take a notice; never waits and never fails."""
+        """Accept a notice; never waits and never fails."""
 
     def close(self, seconds: float) -> None:
-        """Deliver what waits, for so long at most; afterwards nothing is delivered."""
+        """Deliver the waiting notices, for at most `seconds`; accept no more."""
 
 
 @dataclass(slots=True)
 class Announcer:
-    """Finds what is news; any thread may tell it.
+    """Finds what is news; any thread may call it.
 
     `oldest` is the age in seconds at which a source counts as stale.
     """
@@ -99,7 +99,7 @@ class Announcer:
         self._began = self.clock()
 
     def synced(self, result: Result) -> None:
-        """A sync of a cluster ended, by itself and not since the process is to end."""
+        """Announce the result of a sync that was not cut short by a shutdown."""
         cluster = result.cluster
         match result.state:
             case ClusterState.HELD_ELSEWHERE:
@@ -114,8 +114,8 @@ class Announcer:
         self._happened(result)
 
     def polled(self, source: PolledSource) -> None:
-        """A source was polled, or should have been: look at how old its last answer is."""
-        # One that never answered is as old as we are.
+        """Announce that a source fails, is stale or recovered; also called if a poll is overdue."""
+        # The age of a source that never answered is that of this process.
         age = source.age if source.succeeded else self.clock() - self._began
         if age > self.oldest:
             why = f": {source.error}" if source.error else ""
@@ -125,12 +125,12 @@ class Announcer:
             self._stands(NoticeKind.RECOVERED, "source", source.name, "answers again")
 
     def left(self, cluster: str) -> None:
-        """Somebody else may lead the cluster from now on, and tell of it."""
+        """Forget a cluster's state: another process may sync it, and announce it, from now on."""
         with self._lock:
             self._conditions.pop(("cluster", cluster), None)
 
     def close(self, seconds: float) -> None:
-        """Deliver what waits, for so long at most."""
+        """Deliver the waiting notices, for at most `seconds`."""
         ends = time.monotonic() + seconds
         for channel in self.channels:
             channel.close(max(ends - time.monotonic(), 0))
@@ -166,12 +166,12 @@ class Announcer:
         repaired = [change for change in result.applied if change.cause is Cause.DRIFT]
         if repaired:
             shown = [
-                # Without its time: what happens again and again is one Event.
+                # Without the time, so that repeated drift stays one Event.
                 f"{change.kind} {change.name}{_by(change.changed_by)}"
                 for change in repaired[:_SHOWN]
             ]
             more = f" and {len(repaired) - _SHOWN} more" if len(repaired) > _SHOWN else ""
-            detail = f"put back what other hands changed: {', '.join(shown)}{more}"
+            detail = f"reverted changes made outside zonebridge: {', '.join(shown)}{more}"
             self._once(NoticeKind.DRIFT_REPAIRED, result.cluster, detail)
         if result.plan is None:
             return

@@ -1,13 +1,13 @@
-"""The queue between those who see that a cluster must be synced and those who do it.
+"""The queue between the service, which sees that a cluster needs a sync, and the workers.
 
     zonebridge run: polls, watches ──> one task a cluster ──> zonebridge worker: sync, lease, trail
     (any number, all alike)              (PostgreSQL)           (any number)
 
-Tasks are Procrastinate's (`procrastinate_jobs`). A cluster has one task that waits at most, however
-many ask for it (`queueing_lock`), and one that is done at a time (`lock`). Of a sync that failed
-the next try is a new task, which waits until it is due; who knows of news has it done at once
-(`hurry`). The library's own retry would put the task back into the queue, which it cannot where
-another one waits already: then neither would ever be done.
+Tasks are Procrastinate's (`procrastinate_jobs`). A cluster has at most one waiting task
+(`queueing_lock`) and at most one running task (`lock`). A failed sync is retried by a new task,
+which waits until it is due; `hurry` makes it due at once when there is news. The library's own
+retry is not used: it would put the task back into the queue, which fails if another one waits
+already, and then neither would ever run.
 """
 
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ _CONNECT_SECONDS = 10.0
 
 
 class SyncQueue:
-    """The queue as those see it who have clusters synced. Any thread may ask.
+    """The queue, to have clusters synced. Thread-safe.
 
-    Used as a context manager it closes its connections at the end. Every method raises
-    `StoreError` if the database cannot be asked.
+    As a context manager it closes its connections at the end. Every method raises `StoreError` if
+    the database fails.
     """
 
     def __init__(self, database: Database) -> None:
@@ -53,25 +53,25 @@ class SyncQueue:
         self._app = App(connector=connector)
 
     def call(self, cluster: str, reasons: set[str], *, hurry: bool) -> None:
-        """Have a cluster synced; `reasons` go to the trail unless a task waits for it already.
+        """Queue a sync of a cluster; `reasons` go to the trail unless a task waits already.
 
-        With `hurry` one that waits for its next try need not wait any longer.
+        With `hurry` a waiting retry becomes due at once.
         """
         with self._asked():
             if not self._defer(cluster, reasons) and hurry and self._end_wait(cluster):
-                # Where somebody else was quicker there is one that is due, which is as good.
+                # If another process was quicker its task is due, which is as good.
                 self._defer(cluster, reasons)
 
     def try_again(self, cluster: str, tries: int, seconds: float) -> None:
-        """Have a cluster synced after so many tries, so many seconds from now.
+        """Queue a retry of a cluster's sync, after `tries` tries, due in `seconds`.
 
-        If a task waits for it already, that is enough.
+        Does nothing if a task waits for the cluster already.
         """
         with self._asked():
             self._defer(cluster, {"another try"}, tries, self._now() + timedelta(seconds=seconds))
 
     def length(self) -> int:
-        """How many tasks are due, and wait for a worker."""
+        """Count the tasks that are due and wait for a worker."""
         with self._asked():
             now = self._now()
             waiting = self._app.job_manager.list_jobs(queue=QUEUE, status="todo")
@@ -88,7 +88,7 @@ class SyncQueue:
     def _defer(
         self, cluster: str, reasons: set[str], tries: int = 0, at: datetime | None = None
     ) -> bool:
-        """Whether there was no task that waits yet."""
+        """Add a task; return False if one waits already."""
         task = self._app.configure_task(
             TASK, queue=QUEUE, lock=cluster, queueing_lock=cluster, schedule_at=at
         )
@@ -99,7 +99,7 @@ class SyncQueue:
         return True
 
     def _end_wait(self, cluster: str) -> bool:
-        """Take away the task that waits for its next try; whether there was one."""
+        """Remove the waiting retry; return whether there was one."""
         now = self._now()
         jobs: list[Job] = list(
             self._app.job_manager.list_jobs(queue=QUEUE, status="todo", lock=cluster)
@@ -113,7 +113,7 @@ class SyncQueue:
         return any(ended)
 
     def _now(self) -> datetime:
-        """The database's time, by which tasks are due: no machine's clock holds one up."""
+        """Return the database's time: tasks are due by it, so no machine's clock can delay one."""
         with self._database.reading() as connection:
             found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return found
@@ -124,28 +124,28 @@ class SyncQueue:
 
 @contextmanager
 def queue_errors(database: Database) -> Iterator[None]:
-    """`StoreError` in the place of what the queue's library raises where the database fails."""
+    """Turn database errors of the queue's library into `StoreError`."""
     try:
         yield
     except (ConnectorException, psycopg.Error) as error:
         why = error.__cause__ or error
         raise StoreError(
-            f"the queue in {database.place} cannot be asked: {why}; it goes on once it can"
+            f"the queue in {database.place} does not answer: {why}; zonebridge keeps retrying"
         ) from error
 
 
 def worker_connector(database: Database) -> PsycopgConnector:
-    """How a worker reaches the queue."""
+    """Build a worker's connection to the queue."""
     return PsycopgConnector(
         kwargs=database.arguments, min_size=1, max_size=4, timeout=_CONNECT_SECONDS
     )
 
 
 def require_schema() -> None:
-    """Hold the library's tables against those that the migrations made; `StoreError` if not."""
+    """Require the library's tables to be those of the migrations; `StoreError` if not."""
     found = sha256(SchemaManager.get_schema().encode()).hexdigest()
     if found != QUEUE_SCHEMA:
         raise StoreError(
-            "the library procrastinate that is installed has other tables than this version of "
-            "zonebridge makes; install the one that requirements/runtime.txt names"
+            "the installed version of the library procrastinate needs other tables than this "
+            "version of zonebridge creates; install the one in requirements/runtime.txt"
         )

@@ -1,4 +1,4 @@
-"""What one configuration runs: sources polled on schedule, and a worker for each cluster."""
+"""The service of one configuration: it polls sources on schedule, with a worker per cluster."""
 
 import logging
 import threading
@@ -35,12 +35,12 @@ from sync.transport.stopping import Stopping
 
 _NOTE_SECONDS = 60
 _LAST_NOTICES_SECONDS = 3
-_QUEUE_SECONDS = 5.0  # between two looks at how long the queue is
+_QUEUE_SECONDS = 5.0  # between two measurements of the queue's length
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often and how long; `max_source_age` is what readiness allows."""
+    """Intervals and limits; `max_source_age` is the oldest source that readiness accepts."""
 
     poll_interval: timedelta
     lease_ttl: timedelta
@@ -51,12 +51,12 @@ class Timing:
 class Service:
     """Everything that one configuration asks for, from `start` to `stop`.
 
-    `trigger` and `holder` say who we are in the trail and in leases. `stopping` is this service's
-    own: another one may follow it in the same process. Where there is a `queue`, workers sync the
-    clusters: this only sees that they must.
+    `trigger` and `holder` name us in the trail and in leases. `stopping` belongs to this service
+    only: another one may follow it in the same process. With a `queue`, workers sync the clusters,
+    and this service only queues syncs.
     """
 
-    def __init__(  # over 50 lines: it only hands each part what it needs
+    def __init__(  # over 50 lines: it only passes each part what it needs
         self,
         sources: Sequence[Source],
         clusters: Sequence[Cluster],
@@ -84,7 +84,7 @@ class Service:
         self._announcer = announcer or Announcer((), timing.max_source_age.total_seconds())
         self._publishing = threading.Lock()
         self._noted: dict[str, tuple[str, float]] = {}
-        # Sources whose last answer could not be remembered, and why.
+        # Sources whose last answer could not be stored, and why.
         self._forgotten: dict[str, str] = {}
         self._queue = queue
         self._workers: list[ClusterWorker | ClusterCaller] = [
@@ -129,12 +129,12 @@ class Service:
 
     @property
     def sources(self) -> frozenset[str]:
-        """The names of its sources."""
+        """Return the names of the sources."""
         return frozenset(self._sources)
 
     @property
     def configurations(self) -> dict[str, Configuration]:
-        """What each source said last, by its name; without those that said nothing yet."""
+        """Return the last good configuration of each source, if it has one."""
         return {
             name: source.snapshot.configuration
             for name, source in self._sources.items()
@@ -143,11 +143,11 @@ class Service:
 
     @property
     def clusters(self) -> frozenset[str]:
-        """The names of its clusters."""
+        """Return the names of the clusters."""
         return frozenset(worker.cluster.name for worker in self._workers)
 
     def start(self, because: str = "") -> None:
-        """Begin to poll and to sync; `because` goes to the trail as a reason of the first sync."""
+        """Start polling and syncing; `because` goes to the trail as a reason of the first sync."""
         self._schedule()
         for worker, thread in zip(self._workers, self._threads, strict=True):
             if because:
@@ -155,9 +155,9 @@ class Service:
             thread.start()
 
     def stop(self, keep: Collection[str] = ()) -> None:
-        """Finish the batches in hand, let the leases of all clusters but those of `keep` go, end.
+        """Finish the current batches, release the leases except for clusters in `keep`, and end.
 
-        Those are held on in the store for whatever follows in this process.
+        The next service of this process continues with the kept leases.
         """
         for worker in self._workers:
             if isinstance(worker, ClusterWorker):
@@ -165,7 +165,7 @@ class Service:
         self.stopping.set()
         for worker in self._workers:
             worker.stop()
-        # One that falls due while another is waited for would find nobody to run it.
+        # A job that became due during the shutdown would find no executor.
         self._scheduler.remove_all_jobs()
         self._scheduler.shutdown(wait=True)
         for thread in self._threads:
@@ -173,9 +173,9 @@ class Service:
         self._announcer.close(_LAST_NOTICES_SECONDS)
 
     def recall(self, before: "Service | None" = None) -> None:
-        """Begin where the last service ended: a source may be down now.
+        """Start from the last good answers, since a source may be down now.
 
-        What `before`, which ended in this process, read last is as new as what the store has.
+        Those of `before`, which ended in this process, are as new as the store's.
         """
         for source in self._sources.values():
             last = before._sources.get(source.name) if before else None  # noqa: SLF001 - our own class
@@ -199,7 +199,7 @@ class Service:
         for source in self._sources.values():
             self._scheduler.add_job(
                 self._poll,
-                # Several installations shall not ask one Panorama in step.
+                # Jitter: several installations must not poll one Panorama at the same time.
                 IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone=UTC),
                 args=[source],
                 name=f"poll {source.name}",
@@ -219,15 +219,15 @@ class Service:
                 max_instances=1,
                 misfire_grace_time=None,
             )
-        # Its own log is no JSON, and a poll that outlasts its interval is no news.
+        # Its own log lines are not JSON, and a poll longer than its interval is no news.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler.add_listener(_tell_failure, EVENT_JOB_ERROR)
         self._scheduler.start()
 
     def follow_clock(self) -> None:
-        """Poll now what the scheduler would poll when a clock that was set back is there again.
+        """Poll at once after the clock was set back: the scheduler would wait until it catches up.
 
-        And see how old sources have become: one whose poll hangs tells nobody.
+        Also check the age of all sources: a poll that hangs announces nothing.
         """
         now = datetime.now(UTC)
         latest = now + 2 * max(self._timing.poll_interval, timedelta(seconds=_QUEUE_SECONDS))
@@ -239,7 +239,7 @@ class Service:
             self._announcer.polled(source)
 
     def _measure(self, queue: SyncQueue) -> None:
-        # A database that fails is told by who calls, and by the heartbeat.
+        # A failing database is reported by the callers and the heartbeat.
         with suppress(StoreError):
             self._metrics.queued(queue.length())
             for each in self._store.standings():
@@ -268,8 +268,8 @@ class Service:
             elif lagged:
                 log.info("pushed to every firewall")
         self._note(source)
-        # Before any cluster has it: the next start must not bring one back to what was before.
-        # What could not be kept before is news to workers, which know of nothing else.
+        # Stored before any cluster gets it: the next start must not return to an older one.
+        # Workers know the store only, so an answer that is stored late is news to them.
         kept_late = source.name in self._forgotten
         self._remember(source)
         kept_late = kept_late and source.name not in self._forgotten
@@ -279,7 +279,7 @@ class Service:
                     worker.wake("configuration")
 
     def _remember(self, source: PolledSource) -> None:
-        """Have the last answer for the next start; what cannot be kept is tried at each poll."""
+        """Store the last answer for the next start; a failure is retried at each poll."""
         try:
             source.remember()
         except StoreError as error:
@@ -292,7 +292,7 @@ class Service:
             self._forgotten.pop(source.name, None)
 
     def _note(self, source: PolledSource) -> None:
-        """Note how a source stands when that changes, and once in a while."""
+        """Store a source's state when it changes, and now and then."""
         found = source.error or source.last_good
         known = source_detail(found)
         noted, at = self._noted.get(source.name, ("", 0.0))
@@ -310,7 +310,7 @@ class Service:
             publish_heads(self._store, self._head_file)
 
     def live(self) -> list[Check]:
-        """What only a restart can mend."""
+        """Return the checks whose failure only a restart can fix."""
         checks = [Check("scheduler", self._scheduler.running, "polls")]
         for thread in self._threads:
             says = "works" if thread.is_alive() else "has ended with an error, see the log"
@@ -320,7 +320,7 @@ class Service:
         return checks
 
     def ready(self) -> list[Check]:
-        """Whether what is in the clusters is what the firewalls said not long ago."""
+        """Check that the clusters are in sync with recent answers of the sources."""
         oldest = self._timing.max_source_age.total_seconds()
         checks = []
         for source in self._sources.values():
@@ -329,7 +329,7 @@ class Service:
             if source.error:
                 says += f"; {source.error}"
             checks.append(Check(f"source {source.name}", age <= oldest, says))
-        # What is small may still find its place on a disk that is full.
+        # On a full disk the heartbeat may still fit while an answer does not.
         checks += [
             Check(f"memory of source {name}", holds=False, says=error)
             for name, error in sorted(self._forgotten.copy().items())
@@ -338,5 +338,5 @@ class Service:
 
 
 def _tell_failure(event: JobExecutionEvent) -> None:
-    """A poll failed as nobody foresaw; the next one comes all the same."""
+    """Log a poll's internal error; the next poll runs as scheduled."""
     structlog.get_logger().error("poll failed", error=repr(event.exception))

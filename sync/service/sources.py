@@ -1,4 +1,4 @@
-"""A source that is asked again and again, and keeps the last good answer when it has none."""
+"""A source that is polled, with its last good answer for when it fails."""
 
 import math
 import time
@@ -10,15 +10,15 @@ from sync.sources import Memory, Source
 from sync.sources.snapshot_cache import keep, kept
 from sync.tracing import step
 
-_KEPT_ANEW_SECONDS = 600.0  # after which what did not change is kept as of now
+_KEPT_ANEW_SECONDS = 600.0  # after which an unchanged answer is stored again, with a new time
 
 
 @dataclass(slots=True)
 class PolledSource:
-    """A source and what it last gave. All but the properties is for one thread at a time.
+    """A source and its last good answer. All but the properties is for one thread at a time.
 
     `attempted` and `succeeded` are Unix times of the last poll and of the last good one, 0.0 if
-    there was none; of what is remembered from before the start, `succeeded` is when it was given.
+    there was none. For an answer from before the start, `succeeded` is when the source gave it.
     `error` is why the last poll failed.
     """
 
@@ -39,7 +39,7 @@ class PolledSource:
 
     @property
     def age(self) -> float:
-        """Seconds since the last good answer was given, also if the clock was set back since."""
+        """Return the seconds since the last good answer, right even if the clock was set back."""
         by_clock = time.time() - self.succeeded
         if self.succeeded_at == -math.inf:
             return by_clock
@@ -47,13 +47,13 @@ class PolledSource:
 
     @property
     def last_good(self) -> Snapshot | SourceError:
-        """What clusters are brought to: the last good answer, however old, or why there is none."""
+        """Return what clusters are synced to: the last good answer, or why there is none."""
         if self.snapshot:
             return self.snapshot
         return self.error or SourceError(f"the source {self.name} was not read yet")
 
     def recall(self) -> None:
-        """Begin with the answer that is remembered, if one is; raises what the memory raises."""
+        """Start with the stored answer, if there is one; raises what the memory raises."""
         if found := kept(self.memory):
             given, self.snapshot = found
             self._kept = self.snapshot
@@ -62,20 +62,20 @@ class PolledSource:
             self.succeeded_at = time.monotonic() - (time.time() - self.succeeded)
 
     def follow(self, before: "PolledSource") -> None:
-        """Begin with what another one of this process read last."""
+        """Start with the last answer of the same source in the service before."""
         self.snapshot, self.succeeded = before.snapshot, before.succeeded
         self.succeeded_at = before.succeeded_at
 
     def remember(self) -> None:
-        """Keep the last answer for the next start, once; raises what the memory raises."""
+        """Store the last answer for the next start, once; raises what the memory raises."""
         if self.snapshot and self.snapshot is not self._kept:
             keep(self.memory, self.snapshot, self.succeeded)
             self._kept, self._kept_at = self.snapshot, time.time()
 
     def poll(self) -> bool:
-        """Ask the source, and read it if it may have changed; whether it has.
+        """Poll the source, and read it if it may have changed; return whether it has.
 
-        A failure changes nothing but `error`.
+        A failure changes only `error`.
         """
         try:
             with step("read", source=self.name):
@@ -85,14 +85,14 @@ class PolledSource:
             self.error = error
             self.attempted = time.time()
             return False
-        assert read is not None, "a revision is only known of what was read"
-        # A full read may find something else under the same version: that is what it is for.
+        assert read is not None, "a revision is known only after a reading"
+        # A full reading is there to find changes that the version does not show.
         changed = read is not self.snapshot and read != self.snapshot
         if changed or time.time() - self._kept_at > _KEPT_ANEW_SECONDS:
             self.snapshot = read
         self._revision = revision
         self.error = None
-        # Last: whoever waits for the first attempt finds what came of it.
+        # Last, so that a thread that waits for the first attempt finds its result.
         self.succeeded_at = time.monotonic()
         self.attempted = self.succeeded = time.time()
         return changed

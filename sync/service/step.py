@@ -1,4 +1,4 @@
-"""One sync of one cluster: what the service's own threads and the workers of a queue do alike."""
+"""One sync of one cluster, as the service's threads and the workers of a queue both run it."""
 
 import threading
 import time
@@ -23,11 +23,10 @@ from sync.translate.compiler import Options
 
 @dataclass(slots=True)
 class ClusterStep:
-    """Brings one cluster to what `read` gives, under a lease; for one thread at a time.
+    """Syncs one cluster with the sources that `read` gives; for one thread at a time.
 
-    `trigger` says who we are in the trail. `publish_heads` is called by `publish` after each sync
-    that recorded something, and after the next ones until it has worked. It knows what it logged
-    last.
+    `trigger` names us in the trail. `publish` calls `publish_heads` after each sync that recorded
+    something, and retries after later syncs. Warnings that did not change are logged once.
     """
 
     cluster: Cluster
@@ -45,9 +44,9 @@ class ClusterStep:
     _unpublished: bool = False
 
     def sync(self, lease: Lease, reasons: set[str]) -> tuple[Result, bool]:
-        """What became of it, and whether anything was recorded; `StoreError` where nothing can be.
+        """Sync under the lease; return the result, and whether anything was recorded.
 
-        `reasons` go to the trail.
+        `reasons` go to the trail. Raises `StoreError` if nothing can be recorded.
         """
         started = self.clock()
         if "resync" in reasons:
@@ -71,14 +70,14 @@ class ClusterStep:
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
         self.metrics.synced(result, self.clock() - started)
-        # What fails since it was cut is no news.
+        # A failure because the shutdown cut it is no news.
         if result.succeeded or not self.stopping.is_set():
             self.announcer.synced(result)
         self._tell(result, reasons)
         return result, run.begun
 
     def publish(self) -> None:
-        """Publish the heads of what was recorded since that last worked; `StoreError` if not."""
+        """Publish the heads if records are unpublished; `StoreError` if that fails."""
         if self._unpublished:
             self.publish_heads()
             self._unpublished = False
@@ -97,16 +96,16 @@ class ClusterStep:
             failed=len(result.failed),
             detail=result.detail,
         )
-        # What nobody could look at is taken to stand as before.
+        # A cluster that could not be read is assumed unchanged.
         stands = result.plan.let_through if result.plan else self._stands
         for each in stands:
             if each not in self._stands:
                 self._log.warning(
-                    "stands in spite of a guard", guard=each.guard, detail=each.message
+                    "let through in spite of a guard", guard=each.guard, detail=each.message
                 )
         self._stands = stands
         warnings = result.plan.warnings if result.plan else self._warnings
         for warning in warnings:
             if warning not in self._warnings:
-                self._log.warning("what is written may fail in this cluster", detail=warning)
+                self._log.warning("writes may fail in this cluster", detail=warning)
         self._warnings = warnings

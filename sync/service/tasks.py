@@ -1,10 +1,10 @@
-"""`zonebridge worker`: does the tasks of the queue, each a sync of one cluster under its lease.
+"""`zonebridge worker`: run the tasks of the queue, each a sync of one cluster under its lease.
 
-A worker has a few slots; a cluster that hangs takes one of them. Configurations come from the
-store, as whoever polls the sources remembered them last. A worker that is told to end finishes its
-batches, gives its tasks back, and has the clusters that it synced lately synced again: the workers
-that stay may have another configuration or version. One that died is noticed by the others, since
-it has stopped to tell them that it lives: they do its tasks as soon as its leases have run out.
+A worker has a few slots; a cluster that hangs occupies one of them. Configurations come from the
+store, where the service puts the last answers of sources. A worker that is stopped finishes its
+batches, returns its tasks, and queues the clusters that it synced lately again, since the remaining
+workers may have another configuration or version. If a worker dies its heartbeats stop, and the
+others run its tasks as soon as its leases have expired.
 """
 
 import asyncio
@@ -39,19 +39,19 @@ from sync.transport.backoff import grown, jittered
 
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
-# For what fails where even the next try cannot be laid.
+# For a failed task whose retry could not be queued either.
 _RETRY = RetryStrategy(wait=5)
 _END_SECONDS = 20.0
-_AGAIN_SECONDS = 5.0  # until a database that failed is asked again
-# Longer than another configuration takes to reach the service and to replace a worker; shorter than
-# an autoscaler waits after a rush, since the workers that it ends shall not make the next one.
+_AGAIN_SECONDS = 5.0  # until a failed database is tried again
+# Longer than a changed configuration takes to reach the service and to replace a worker; shorter
+# than an autoscaler waits after a peak, so that the workers it stops do not cause the next one.
 LATELY_SECONDS = 180.0
-_NOTICED = 0.1  # seconds until it sees that it is to end
+_NOTICED = 0.1  # seconds until it notices a shutdown
 
 
 @dataclass(slots=True)
 class RememberedSource:
-    """The last good answer of a source, as the store has it. Any thread may ask."""
+    """The last good answer of a source, from the store. Thread-safe."""
 
     name: str
     memory: Memory
@@ -61,7 +61,7 @@ class RememberedSource:
 
     @property
     def last_good(self) -> Snapshot | SourceError:
-        """What clusters are brought to; raises what the memory raises."""
+        """Return the last good answer, or why there is none; raises what the memory raises."""
         with self._reading:
             raw = recalled(self.memory)
             if raw != self._raw:
@@ -74,10 +74,10 @@ class RememberedSource:
 
 
 def pause(result: Result | None, error: ZonebridgeError | None, tries: int) -> float:
-    """The seconds until a cluster is tried again: ever more, but at most a minute."""
+    """Return the seconds until a cluster is retried: with backoff, at most a minute."""
     if isinstance(error, LeaseHeldError):
         return min(max(error.seconds, _FIRST_RETRY), _LAST_RETRY)
-    # A block waits for an operator, and so does a cluster that is not the one meant.
+    # A blocked plan waits for an operator, and so does a cluster with another identity.
     waits = result and isinstance(result.error, ForeignClusterError | CopiedStoreError)
     if result and (result.state is ClusterState.BLOCKED or waits):
         return _LAST_RETRY
@@ -85,9 +85,9 @@ def pause(result: Result | None, error: ZonebridgeError | None, tries: int) -> f
 
 
 class Worker:
-    """Does tasks until it is told to stop; `serve` is the whole of it.
+    """Runs tasks until it is stopped; `serve` does everything.
 
-    `steps` are the clusters, by name; `slots` how many of them are worked on at a time.
+    `steps` are the clusters by name; `slots` is how many of them are synced at a time.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Worker:
         metrics.follow_store(lambda: all(each.holds for each in self._ready()))
 
     def serve(self, bind: str) -> None:
-        """Serve until `stopping` is set; then finish the batches in hand and return."""
+        """Serve until `stopping` is set; then finish the current batches and return."""
         log = structlog.get_logger()
         with serving(bind, self._live, self._ready, self._metrics.exposition) as port:
             log.info("working", port=port, clusters=len(self._steps), slots=self._slots)
@@ -137,7 +137,7 @@ class Worker:
         log.info("stopped")
 
     def _hand_on(self) -> None:
-        """Have others sync what we synced lately."""
+        """Queue the clusters that this worker synced lately, for the others."""
         since = time.monotonic() - LATELY_SECONDS
         try:
             for cluster, at in [*self._synced.items()]:
@@ -147,8 +147,8 @@ class Worker:
             self._failed(error)
 
     async def _work(self) -> None:
-        """Do tasks until we are to stop, or the database fails."""
-        # Tasks take threads of these, and so does the loop itself, for names to be looked up.
+        """Run tasks until stopping, or until the database fails."""
+        # Tasks use these threads, and so does the event loop, to resolve names.
         executor = ThreadPoolExecutor(self._slots + 2, thread_name_prefix="task")
         asyncio.get_running_loop().set_default_executor(executor)
         app = App(connector=worker_connector(self._store.database))
@@ -171,14 +171,14 @@ class Worker:
                 await asyncio.sleep(_NOTICED)
             caring.cancel()
             working.cancel()
-            # Cancelled, it ends as on a signal: it waits for its tasks.
+            # If cancelled, it ends as on a signal: it waits for its tasks.
             ended = await asyncio.gather(working, caring, return_exceptions=True)
         for each in ended:
             if isinstance(each, Exception):
                 raise each
 
     async def _care(self, app: App, beat: float) -> None:
-        """Have the tasks of workers that died done, and see that the queue answers."""
+        """Requeue the tasks of workers that died, and check that the queue answers."""
         seen_lost: set[int | None] = set()
         while True:
             dead = await app.job_manager.get_stalled_jobs(
@@ -187,7 +187,7 @@ class Worker:
             for job in dead:
                 structlog.get_logger().warning("worker died", cluster=job.lock, task=job.id)
                 await self._redo(app, job)
-            # The end of a task may not have reached the database.
+            # The database may not have received the end of a task.
             doing = await app.job_manager.list_jobs_async(queue=QUEUE, status="doing")
             mine = {each.id: each for each in doing if each.worker_id == self._worker_id}
             lost = mine.keys() - self._running
@@ -199,16 +199,16 @@ class Worker:
             await asyncio.sleep(beat)
 
     async def _redo(self, app: App, job: Job) -> None:
-        """Replace a task that no worker is doing by another one."""
+        """Replace a task whose worker died by a new one."""
         cluster = str(job.task_kwargs["cluster"])
         await asyncio.to_thread(self._queue.try_again, cluster, 0, 0.0)
-        # Another one may have been quicker, or it was not dead and has just ended it.
+        # Another worker may have been quicker, or its own one was alive and has just ended it.
         with suppress(ConnectorException):
             assert job.id is not None
             await app.job_manager.finish_job_by_id_async(job.id, Status.FAILED, delete_job=True)
 
     def _sync(self, context: JobContext, cluster: str, reasons: list[str], tries: int) -> None:
-        """The task: one sync, under the cluster's lease; another task where it is to be again."""
+        """Run the task: one sync under the cluster's lease; queue a retry if it is needed."""
         self._worker_id, task = context.job.worker_id, context.job.id
         self._running.add(task)
         try:
@@ -219,7 +219,7 @@ class Worker:
             self._running.discard(task)
 
     def _tried(self, cluster: str, reasons: set[str], tries: int) -> float | None:
-        """Sync a cluster; the seconds until it is to be again, None if all is well."""
+        """Sync a cluster; return the seconds until it must be retried, None if all is well."""
         log = structlog.get_logger().bind(cluster=cluster)
         step = self._steps.get(cluster)
         if step is None:
@@ -250,7 +250,7 @@ class Worker:
         return 0.0 if self._stopping.is_set() else pause(result, error, tries)
 
     def _try_again(self, cluster: str, tries: int, seconds: float) -> None:
-        """Lay the next task, however long the database takes; raises once we are to stop."""
+        """Queue a retry, however long the database takes; raises once stopping."""
         while True:
             try:
                 self._queue.try_again(cluster, tries, seconds)
@@ -262,7 +262,7 @@ class Worker:
                 return
 
     def _failed(self, error: ZonebridgeError) -> None:
-        """The store failed: it is told once."""
+        """Log that the store failed, once."""
         if str(error) != self._error:
             structlog.get_logger().error("the store fails", error=str(error))
         self._error = str(error)
@@ -270,9 +270,9 @@ class Worker:
     def _live(self) -> list[Check]:
         says = "has ended with an error, see the log" if self._ended else "works"
         age = time.monotonic() - self._asked_at
-        # Where the database fails that is told; where it says nothing at all only a restart helps.
+        # A failing database is reported; if it never answers, only a restart helps.
         hangs = not self._error and age > self._lease_ttl.total_seconds() + 2 * SILENT_SECONDS
-        answers = f"has said nothing for {age:.0f} s" if hangs else "is asked"
+        answers = f"has not answered for {age:.0f} s" if hangs else "is polled"
         return [Check("worker", not self._ended, says), Check("queue", not hangs, answers)]
 
     def _ready(self) -> list[Check]:

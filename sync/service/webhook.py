@@ -1,11 +1,11 @@
 """The webhook: one POST when a plan is blocked, or a cluster or source fails or recovers.
 
-notice -> the newest for each subject -> told already? -> POST, signed -> told, and remembered
-                     ^                                      └─ failed ─> again, ever less often
-                     └── a subject that comes and goes waits for its turn
+notice -> newest for each subject -> delivered already? -> POST, signed -> delivered, and stored
+                     ^                                       └─ failed ─> retried with backoff
+                     └── a subject that flaps is limited in rate
 
-What the receiver knows last is kept in the store: another process goes on from there, and neither
-tells it again nor forgets to.
+The store keeps the last state that the receiver knows: another process continues from there, and
+neither repeats a notice nor loses one.
 """
 
 import math
@@ -29,15 +29,15 @@ from sync.sources import Memory
 from sync.transport.backoff import grown, jittered
 
 _SECONDS: Final = 10.0
-"""How long one call takes at most, the answer included."""
+"""The deadline of one call, the answer included."""
 
 FIRST_RETRY: Final = 1.0
 _BURST: Final = 6.0
 _REFILL_SECONDS: Final = 600.0
-"""A subject is told of so often at once, and then once in so many seconds."""
+"""Each subject may have a burst of so many calls, and then one call in so many seconds."""
 
 GRACE_SECONDS: Final = 10.0
-"""A failure that is over within this time, as many are at the next try, is not reported."""
+"""A failure that is over within this time is not reported: the next try often succeeds."""
 
 _KIND: Final = "told"
 
@@ -51,18 +51,18 @@ _SAID: Final = {
 
 
 def body_of(notice: Notice, instance: str, changes: int) -> bytes:
-    """The JSON of a call; `changes` is how often its subject changed since it was told of last."""
+    """Return the JSON of a call; `changes` counts its subject's changes since the last one."""
     kind = _SAID[notice.kind]
     at = datetime.fromtimestamp(notice.time, UTC).isoformat(timespec="milliseconds")
     headline = f"zonebridge {instance}: {notice.about} {notice.name} {_verb(notice)}"
     lines = [headline, *([notice.detail] if notice.detail else [])]
     if notice.approvable:
         lines.append(
-            f"Look at it with: zonebridge plan --cluster {notice.name}; let it through with: "
+            f"Show it with: zonebridge plan --cluster {notice.name}; let it through with: "
             f"zonebridge approve {notice.digest}"
         )
     if changes > 1:
-        lines.append(f"It changed {changes} times since it was told of last.")
+        lines.append(f"It changed {changes} times since the last notice.")
     document = {
         "type": f"{notice.about}.{kind}",
         "timestamp": at.replace("+00:00", "Z"),
@@ -95,7 +95,7 @@ def _verb(notice: Notice) -> str:
 
 
 def _slack(text: str) -> str:
-    """Text in which nothing is a mention or a link.
+    """Escape a text so that nothing in it is a mention or a link.
 
     https://api.slack.com/reference/surfaces/formatting#escaping
     """
@@ -106,7 +106,7 @@ def _slack(text: str) -> str:
 class _Subject:
     notice: Notice
     identity: str
-    since: float  # by the monotonic clock: when the notice came
+    since: float  # when the notice came, by the monotonic clock
     changes: int = 1
     in_doubt: bool = False  # whether a call that failed may have arrived
     tokens: float = _BURST
@@ -116,9 +116,9 @@ class _Subject:
 
 
 class Webhook:
-    """Calls a webhook, from a thread of its own that begins with the first notice.
+    """Calls a webhook, from its own thread, which starts with the first notice.
 
-    `memory` has what the receiver knows of each subject.
+    `memory` has the state of each subject that the receiver knows.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Webhook:
         self._clock = clock
         self._moved = threading.Condition()
         self._waiting: dict[str, _Subject] = {}
-        # How often each may still be told of, and since when that counts.
+        # The calls that each subject may still have, and since when that counts.
         self._spent: dict[str, tuple[float, float]] = {}
         self._thread: threading.Thread | None = None
         self._retry_at = -math.inf
@@ -145,7 +145,7 @@ class Webhook:
         self._error = ""
 
     def tell(self, notice: Notice) -> None:
-        """Take a notice; the newest of a subject goes before those that wait."""
+        """Accept a notice; it replaces a waiting one of the same subject."""
         if notice.kind not in STATES:
             return
         key = f"{notice.about} {notice.name}"
@@ -169,7 +169,7 @@ class Webhook:
             self._moved.notify_all()
 
     def close(self, seconds: float) -> None:
-        """Try what waits once more, for so long at most."""
+        """Try each waiting notice once more, for at most `seconds`."""
         with self._moved:
             self._ends = self._clock() + seconds
             self._moved.notify_all()
@@ -186,7 +186,7 @@ class Webhook:
                     break
 
     def _await(self) -> list[str]:
-        """The subjects that are due; none if it is to end."""
+        """Wait for subjects that are due and return them; none at the end."""
         with self._moved:
             while self._ends is None:
                 now = self._clock()
@@ -197,11 +197,11 @@ class Webhook:
                 if due := [key for key, at in wakes.items() if at <= now]:
                     return due
                 self._moved.wait(min((at - now for at in wakes.values()), default=None))
-            # Each once more, and no failure is waited for.
+            # At the end each is tried once more, without its backoff.
             return [] if self._ends <= self._clock() else [*self._waiting]
 
     def _due(self, subject: _Subject, now: float) -> float:
-        """From when on a subject may be told of; refills what it has spent."""
+        """Return the time at which a subject's notice is due; refill its tokens."""
         gained = (now - subject.refilled) / _REFILL_SECONDS
         subject.tokens = min(subject.tokens + gained, _BURST)
         subject.refilled = now
@@ -214,7 +214,7 @@ class Webhook:
         return max(due, subject.since + GRACE_SECONDS) if failed else due
 
     def _deliver(self, key: str) -> bool:
-        """Tell of one subject; False if there is no use in trying others now."""
+        """Deliver one subject's notice; False if others would fail too now."""
         with self._moved:
             subject = self._waiting[key]
             notice, identity, changes = subject.notice, subject.identity, subject.changes
@@ -230,7 +230,7 @@ class Webhook:
             self._call(identity, body_of(notice, self._instance, changes), min(left, _SECONDS))
         except CallError as error:
             return self._fail(subject, error)
-        except Exception as error:  # noqa: BLE001 - a bug here must not silence what follows
+        except Exception as error:  # noqa: BLE001 - a bug here must not stop later notices
             return self._fail(subject, CallError(redact(repr(error)), refused=True))
         self._remember(key, notice)
         self._metrics.webhook_called(delivered=True)
@@ -245,7 +245,7 @@ class Webhook:
         return True
 
     def _settle(self, key: str, notice: Notice) -> None:
-        """Nothing of a subject waits any more, unless there is news since."""
+        """Remove a delivered notice, unless a newer one has replaced it."""
         with self._moved:
             subject = self._waiting[key]
             self._spent[key] = subject.tokens, subject.refilled
@@ -256,7 +256,7 @@ class Webhook:
             self._metrics.webhook_waits(len(self._waiting))
 
     def _fail(self, subject: _Subject, error: CallError) -> bool:
-        """Have it tried again later; False if there is no use in trying others now."""
+        """Schedule a retry; False if others would fail too now."""
         self._metrics.webhook_called(delivered=False)
         if str(error) != self._error:
             structlog.get_logger().error("webhook failed", error=str(error))
@@ -266,7 +266,7 @@ class Webhook:
                 pause = jittered(subject.retry_seconds, error.retry_after)
                 subject.retry_at = self._clock() + pause
                 subject.retry_seconds = grown(subject.retry_seconds, LAST_RETRY)
-                # A notice that the receiver refuses does not hold up the end.
+                # A notice that the receiver refuses must not delay the shutdown.
                 if self._ends is not None:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
                 return True
@@ -279,7 +279,7 @@ class Webhook:
         return False
 
     def _known(self, key: str) -> str:
-        """What the receiver knows of a subject; of what nobody told it, that all is well."""
+        """Return the state of a subject that the receiver knows; without any, that all is well."""
         try:
             found = self._memory.recall(_KIND, key)
         except StoreError:

@@ -19,17 +19,17 @@ from sync.transport.failures import certificate_refusal, deepest, own_words, ret
 from sync.transport.https import pool, request_target, tls_context
 
 LAST_RETRY: Final = 300.0
-"""The longest pause between two calls, in seconds; a receiver that asks for more gets this."""
+"""The longest pause between two calls, in seconds, also if Retry-After asks for more."""
 
-_READ: Final = 2000  # bytes of an answer that are looked at
+_READ: Final = 2000  # bytes of an answer that are read
 _PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class CallError(Exception):
     """A call failed: a clause that says why, without the URL.
 
-    It is tried again after `retry_after` seconds at least. `refused`: the receiver understood it
-    and surely did not take it; another message may be taken all the same.
+    It is retried after `retry_after` seconds at the earliest. `refused`: the receiver answered and
+    surely did not accept this message; it may accept others.
     """
 
     def __init__(self, clause: str, retry_after: float = 0, *, refused: bool = False) -> None:
@@ -39,7 +39,7 @@ class CallError(Exception):
 
 
 class Call(Protocol):
-    """Calls a webhook with a body, as the message `identity`; `CallError` unless it was taken."""
+    """Calls a webhook with a body, as the message `identity`; `CallError` unless accepted."""
 
     def __call__(self, identity: str, body: bytes, seconds: float) -> None: ...
 
@@ -50,10 +50,10 @@ def caller(
     context: Callable[[], ssl.SSLContext],
     clock: Callable[[], float] = time.time,
 ) -> Call:
-    """A `Call` of the URL, with the key and the trust that there are at that time.
+    """Return a `Call` of the URL, which asks for the current key and trust each time.
 
-    Each may raise `UsageError`. Verified TLS, no redirects, one deadline over all of it; a proxy
-    of the environment is used for https.
+    Each of them may raise `UsageError`. TLS is verified, redirects are not followed, and one
+    deadline covers the whole call; for https a proxy of the environment is used.
     """
 
     def call(identity: str, body: bytes, seconds: float) -> None:
@@ -76,7 +76,7 @@ def caller(
 
 
 def signed(identity: str, at: int, body: bytes, key: bytes | None) -> dict[str, str]:
-    """The headers of a call, signed if there is a key.
+    """Return the headers of a call, signed if there is a key.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
@@ -129,7 +129,7 @@ def _post(
         late = cut.cut or silent(error)
         raise CallError(_late(seconds) if late else _why(error)) from None
     except ValueError:
-        raise CallError("the call cannot be sent; look at the URL and the secret") from None
+        raise CallError("the call cannot be sent; check the URL and the secret") from None
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         words = redact(said, secrets)
         moved = "; it redirects, which is not followed" if response.status < 400 else ""
@@ -152,7 +152,7 @@ def _why(error: urllib3.exceptions.HTTPError) -> str:
 
 
 def trust(authority: bytes | None) -> ssl.SSLContext:
-    """A context that verifies a webhook's certificate by these authorities, or the system's.
+    """Return a TLS context that trusts these authorities, or the system's.
 
     `authority` is PEM. Raises `UsageError`.
     """

@@ -1,4 +1,4 @@
-"""One cluster of the service: it is synced when its sources or other hands moved something.
+"""One cluster of the service: it is synced when its sources change or someone else changes it.
 
 source changed ──┐
 watch: drift ────┼─> reasons ─> sync under the lease ─> failed or blocked: again later,
@@ -38,24 +38,24 @@ from sync.transport.backoff import grown, jittered
 from sync.transport.spreading import sooner
 
 SETTLE_SECONDS = 0.5
-_SHORTEST_PAUSE = 0.1  # before a lease is asked for again
+_SHORTEST_PAUSE = 0.1  # before the next try to take a lease
 FIRST_RETRY = 1.0
-# However long an outage was, and even where each try leaves records: once writes work again, which
-# nothing tells while reads and watches do, clusters get what they lack within this time.
+# The longest backoff, even after a long outage and even if each try leaves records: if only writes
+# fail, no watch reports that they work again, and clusters must be in sync soon after.
 LAST_RETRY = 60.0
-TOLD_SECONDS = 20.0  # from a sync until its watch has told of what was written
-RETURN_SECONDS = 5.0  # from a sync that failed to the next, where the cluster came back meanwhile
+TOLD_SECONDS = 20.0  # from a sync until the watches must have reported its writes
+RETURN_SECONDS = 5.0  # from a failed sync to the next one if the cluster answers again
 
 
 @dataclass(slots=True)
 class ClusterWorker:
-    """Keeps one cluster as its sources say, from a thread of its own (`work`).
+    """Keeps one cluster in sync with its sources, from its own thread (`work`).
 
-    Where others may stand by, one that cannot read the cluster lets go of the lease for a while.
+    If there may be standbys, a worker that cannot read the cluster releases the lease for a while.
 
-    `trigger` and `holder` say who we are in the trail and in the lease; `publish_heads` is called
-    after each sync that recorded something, and after the next ones until it has worked. With
-    `keep_lease` the lease is held on at the end, for the worker that follows in this process.
+    `trigger` and `holder` name us in the trail and in the lease. `publish_heads` is called after
+    each sync that recorded something, and retried after later syncs. With `keep_lease` the lease
+    is kept at the end, for the next worker in this process.
     """
 
     cluster: Cluster
@@ -108,12 +108,12 @@ class ClusterWorker:
         )
 
     def checks(self) -> list[Check]:
-        """Whether what the cluster needs of the store works, and for whom we stand by."""
+        """Check whether the store works for the cluster; report for which holder we stand by."""
         name = f"cluster {self.cluster.name}"
         checks = [Check(name, holds=False, says=self._store_error)] if self._store_error else []
         if waits := self._waits:
             holder, since = waits
-            says = f"stands by for {holder}, for {self.clock() - since:.0f} s"
+            says = f"standing by for {holder}, for {self.clock() - since:.0f} s"
             checks.append(Check(name, holds=True, says=says))
         return checks
 
@@ -124,12 +124,12 @@ class ClusterWorker:
             self._moved.notify()
 
     def stop(self) -> None:
-        """Wake up, for `stopping` is set."""
+        """Wake the thread, since `stopping` is set."""
         with self._moved:
             self._moved.notify()
 
     def work(self) -> None:
-        """Hold the lease and sync, until `stopping` is set; liveness fails where a bug ends it."""
+        """Hold the lease and sync, until `stopping` is set; liveness fails if a bug ends it."""
         logged(self._work, self._log, "worker ended by a bug")
 
     def _work(self) -> None:
@@ -150,13 +150,13 @@ class ClusterWorker:
                     if self.keep_lease:
                         lease.keep()
             except LeaseHeldError as error:
-                # Its holder may have stopped renewing it: it is ours within its time to live.
+                # If its holder has stopped renewing it, it is ours within its time to live.
                 pause = min(pause, max(error.seconds, _SHORTEST_PAUSE))
                 if not self._waits or self._waits[0] != error.holder:
                     self._log.info("standing by", reason=str(error))
                     self._waits = error.holder, self.clock()
                 if error.holder != self.holder:
-                    # The store answers, and what failed here is for the other one to go on with.
+                    # The store answers, and the holder continues what failed here.
                     self._store_error = ""
             except (StoreError, AuditBrokenError) as error:
                 if str(error) != self._store_error:
@@ -164,16 +164,16 @@ class ClusterWorker:
                 self._waits, self._store_error = None, str(error)
             self.metrics.held(self.cluster.name, held=False)
             self.announcer.left(self.cluster.name)
-            # Standbys must not ask in step.
+            # Jitter: standbys must not try at the same time.
             pause = sooner(pause)
             if self._gives_way:
-                # Long enough for one that stands by to ask, and to have it if it reaches more.
+                # Long enough for a standby to take the lease; it may reach the cluster.
                 self._wait_aside(2 * pause)
             else:
                 self.stopping.wait(pause)
 
     def _wait_aside(self, seconds: float) -> None:
-        """Wait, but no longer than until our own watches reach the cluster again."""
+        """Wait, but at most until our own watches reach the cluster again."""
         with self._moved:
             self._returned = False
             self._moved.wait_for(lambda: self.stopping.is_set() or self._returned, seconds)
@@ -183,15 +183,15 @@ class ClusterWorker:
         return structlog.get_logger().bind(cluster=self.cluster.name)
 
     def _lead(self, lease: Lease) -> None:
-        """Sync whenever there is a reason to, for as long as the lease is ours."""
+        """Sync whenever there is a reason, as long as the lease is ours."""
         while reasons := self._await(lease):
             result = self._sync(lease, reasons)
-            # What may still be under way is over when the lease has run out.
+            # A request that may still be in progress is over once the lease has expired.
             if result.unknown or isinstance(result.error, LeaseError) or self._gives_way:
                 return
 
     def _await(self, lease: Lease) -> set[str]:
-        """Wait for reasons to sync; none if we are to stop, or the lease is ours no more."""
+        """Wait for reasons to sync; none when stopping, or if the lease is no longer ours."""
         while not self.stopping.is_set() and lease.remaining() > 0:
             with self._moved:
                 now = self.clock()
@@ -201,7 +201,7 @@ class ClusterWorker:
                 if not polled or not (self._reasons or (moved and now >= self._moves_at)):
                     self._moved.wait(self._pause(lease, now))
                     continue
-            # One hand often moves many objects: they are looked at together.
+            # One change often touches many objects: they are checked together.
             self.stopping.wait(SETTLE_SECONDS)
             with self._moved:
                 if self.clock() >= self._moves_at:
@@ -221,7 +221,7 @@ class ClusterWorker:
         return set()
 
     def _look_at_clock(self, now: float) -> None:
-        """Have a sync where one is due by the time."""
+        """Add the reasons for syncs that are due by the clock."""
         if self._returned:
             self._returned = False
             if self._retry_at < math.inf:
@@ -231,16 +231,16 @@ class ClusterWorker:
         if now >= self._resync_at:
             self._reasons.add("resync")
         if self._untold and now >= self._untold_at:
-            # A server, or a proxy before it, may say that it has done what it has not.
+            # A server, or a proxy before it, may have confirmed a write that it lost.
             self._reasons.add("untold writes")
 
     @property
     def _moves_at(self) -> float:
-        """From when on what other hands moved is a reason: not while a failure waits."""
+        """Return the time from which outside changes are a reason: not before a pending retry."""
         return max(self._repair_at, self._retry_at if self._retry_at < math.inf else -math.inf)
 
     def _pause(self, lease: Lease, now: float) -> float:
-        """How long to wait at most for news, and not so long as to miss a lost lease."""
+        """Return the longest time to wait for news without missing a lost lease."""
         due = [self._retry_at - now, self._resync_at - now, max(lease.remaining() / 2, 0.1)]
         if self._seen or self._beside or self._unseen:
             due.append(self._moves_at - now)
@@ -265,13 +265,13 @@ class ClusterWorker:
         return result
 
     def _plan_next(self, result: Result, started: float, *, recorded: bool) -> None:
-        """Failures and repairs are tried again ever less often; a block is looked at in a while.
+        """Schedule the next sync: with backoff after failures and repairs, later after a block.
 
-        A controller that changes an object back after each repair must not fill the trail.
+        A controller that reverts each repair must not fill the trail.
         """
         now = self.clock()
         interval = self.resync_interval.total_seconds()
-        # Several clusters must not be read, or tried again, in step.
+        # Jitter: several clusters must not be read or retried at the same time.
         self._resync_at = now + sooner(interval)
         if any(change.cause is Cause.DRIFT for change in result.applied):
             quiet = started - self._repair_at > 2 * self.repair_seconds
@@ -282,14 +282,14 @@ class ClusterWorker:
         if result.succeeded:
             self._retry_at, self.retry_seconds = math.inf, FIRST_RETRY
             return
-        # A block waits for an operator, so does a cluster that is not the one meant, and one that
-        # another installation writes with our identity: no records.
+        # A blocked plan waits for an operator, as do a cluster with another identity and one that
+        # another installation writes with our identity: these tries leave no records.
         waits = isinstance(result.error, ForeignClusterError | CopiedStoreError)
         blocked = result.state is ClusterState.BLOCKED or waits
         self._retry_at = now + (sooner(LAST_RETRY) if blocked else jittered(self.retry_seconds))
         self.retry_seconds = grown(self.retry_seconds, LAST_RETRY)
-        # A try that gets as far as writing leaves records of its failure: a cluster that comes and
-        # goes shall not fill the trail.
+        # A try that gets as far as writing leaves records of its failure: a flapping cluster must
+        # not fill the trail.
         pause = self.retry_seconds if recorded else 0
         self._return_at = now + max(pause, RETURN_SECONDS)
 
@@ -307,7 +307,7 @@ class ClusterWorker:
         self.metrics.watched(self.cluster.name, kind, notice)
         if notice is WatchNotice.BACK:
             with self._moved:
-                # A sync that fails now may have begun before.
+                # A sync that fails now may have begun before the cluster came back.
                 self._returned = True
                 self._moved.notify()
 

@@ -1,4 +1,4 @@
-"""The whole configuration: one YAML file, every value of which the environment can override."""
+"""The configuration: one YAML file, whose values the environment can override."""
 
 from sync.settings.files import (
     api_key,

@@ -1,4 +1,4 @@
-"""What differs between two configurations, by key; secrets show as stars."""
+"""The differences between two configurations, by key; secrets show as stars."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,21 +11,21 @@ from sync.settings.models import Settings
 from sync.settings.values import write_duration
 
 AT_START = ("instance", "store", "engine", "health.bind", "audit.head_file")
-"""Keys (or sections) that a process takes up when it starts, and never again."""
+"""Keys (or sections) that a process reads only when it starts."""
 
 _LONGEST = 60  # characters of a value that is shown
 
 
 def changes(before: Settings, after: Settings) -> list[str]:
-    """One text for each key that differs: `drift: repair -> report`, `clusters[eu]: added`.
+    """Describe each key that differs: `drift: repair -> report`, `clusters[eu]: added`.
 
-    Items of lists that have names go by these: their positions say nothing of what changed.
+    List items with names are compared by name, since positions shift.
     """
     return list(_differing("", before, after))
 
 
 def at_start(before: Settings, after: Settings) -> list[str]:
-    """The changed ones of the keys that only a restart takes up."""
+    """Return the changed keys that need a restart."""
     found = []
     for key in AT_START:
         old, new = _value(before, key), _value(after, key)
@@ -65,7 +65,7 @@ def _differing(place: str, before: Any, after: Any) -> Iterator[str]:
 
 
 def _by_name(value: Any) -> dict[str, Any] | None:
-    """A mapping, or items that all have different names, by name; None: neither."""
+    """Return a mapping, or list items by their names; None if they have no unique names."""
     if isinstance(value, dict):
         return value
     if not isinstance(value, tuple) or not all(hasattr(each, "name") for each in value):
@@ -75,7 +75,7 @@ def _by_name(value: Any) -> dict[str, Any] | None:
 
 
 def _named(item: Any) -> str:
-    # Two sources may have device groups of one name.
+    # Two sources may have device groups with the same name.
     source = getattr(item, "source", None)
     return f"{source}/{item.name}" if source else str(item.name)
 

@@ -1,4 +1,4 @@
-"""The configuration file as a plain document: mappings, lists, text, integers, true and null."""
+"""Read the configuration file as a document: mappings, lists, text, integers, true and null."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ _LONGEST = 1024 * 1024  # bytes; a configuration of a thousand clusters is a ten
 
 
 def read_document(file: Path) -> dict[str, Any]:
-    """The top mapping of a YAML file; `UsageError` with file, line and remedy if it has none."""
+    """Return the top mapping of a YAML file; `UsageError` with file, line and remedy if invalid."""
     text = _read_text(file)
     try:
         document = yaml_documents.load(text, "core")

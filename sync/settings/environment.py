@@ -1,11 +1,11 @@
-"""The environment laid over the configuration file.
+"""Overlay the environment on the configuration file.
 
     ZONEBRIDGE_STORE__URL=…                one value; __ goes one level down
     ZONEBRIDGE_CLUSTERS__0__PATH=out       an item of a list, by its position from 0
     ZONEBRIDGE_ADDRESS_GROUPS__TAGS=["k8s"]    a whole list or mapping, as JSON
 
 Kubernetes puts ZONEBRIDGE_SERVICE_HOST, ZONEBRIDGE_PORT_8080_TCP and the like into every pod of a
-namespace that has a service called zonebridge; those are not ours.
+namespace that has a service called zonebridge; these are ignored.
 """
 
 import copy
@@ -34,7 +34,8 @@ _KUBERNETES = re.compile(
 class Overlaid:
     """A document with the environment laid over it.
 
-    `origins` says which places a variable set; `problems` are those of variables that fit nowhere.
+    `origins` has the variable that set each place; `problems` are those of variables that fit
+    nowhere.
     """
 
     document: dict[str, Any]
@@ -45,7 +46,7 @@ class Overlaid:
 def overlay(
     document: Mapping[str, Any], environ: Mapping[str, str], model: type[BaseModel]
 ) -> Overlaid:
-    """Lay every `ZONEBRIDGE_…` variable over a document of a model, which stays as it is."""
+    """Overlay every `ZONEBRIDGE_…` variable on a copy of a model's document."""
     overlaid = Overlaid(copy.deepcopy(dict(document)), {}, [])
     found: list[tuple[Place, str, Any]] = []
     for name in sorted(environ):
@@ -58,7 +59,7 @@ def overlay(
                 found.append((place, name, _value(annotation, environ[name])))
         except ValueError as error:
             overlaid.problems.append(Problem((name,), str(error)))
-    # A whole list comes before its items, item 0 before item 1.
+    # A whole list is set before its items, item 0 before item 1.
     for place, name, value in sorted(found, key=lambda each: each[0]):
         try:
             _put(overlaid.document, place, value)
@@ -70,7 +71,7 @@ def overlay(
 
 
 def _resolve(name: str, model: type[BaseModel]) -> tuple[Place, Any] | None:
-    """The place that a name (without its prefix) means, and what belongs there; None: not ours."""
+    """Return the place of a name (without its prefix), and its annotation; None: not ours."""
     place: Place = ()
     annotation: Any = model
     segments = name.split("__")
@@ -104,10 +105,10 @@ def _misfit(annotation: Any, place: Place, segment: str) -> str:
 
 
 def _refuse_misspelt(name: str, model: type[BaseModel]) -> None:
-    """Refuse a name without __ that looks like one of ours misspelt."""
+    """Refuse a name without __ that looks like a misspelt one of ours."""
     if _KUBERNETES.fullmatch(name):
         return
-    # The prefix is left out of the comparison: it would make all names alike.
+    # Compared without the prefix, which would make all names similar.
     known = [variable.removeprefix(PREFIX) for variable in _variables(model, ())]
     match = nearest(name.upper(), known, cutoff=0.75)
     if match:
@@ -115,7 +116,7 @@ def _refuse_misspelt(name: str, model: type[BaseModel]) -> None:
 
 
 def _variables(annotation: Any, place: Place) -> Iterator[str]:
-    """The variables of all keys outside lists."""
+    """Yield the variables of all keys outside lists."""
     for key in keys_of(annotation):
         yield _variable((*place, key))
         yield from _variables(child(annotation, key), (*place, key))
@@ -126,7 +127,7 @@ def _variable(place: Place) -> str:
 
 
 def _value(annotation: Any, text: str) -> Any:
-    """A variable's text as the file would have held it."""
+    """Convert a variable's text to the value that the file would hold."""
     if plain(annotation) is SecretStr:
         return SecretStr(text)
     if text == "null" and type(None) in get_args(annotation):
@@ -140,7 +141,7 @@ def _value(annotation: Any, text: str) -> Any:
 
 
 def _put(node: Any, place: Place, value: Any) -> None:
-    """Set a value deep in mappings and lists, making those that are missing."""
+    """Set a value deep in mappings and lists, creating those that are missing."""
     key, *rest = place
     if isinstance(node, list) and isinstance(key, int):
         if key > len(node):
@@ -151,7 +152,7 @@ def _put(node: Any, place: Place, value: Any) -> None:
     elif isinstance(node, dict):
         current = node.get(key)
     else:
-        return  # the file holds something else here, and hears about that
+        return  # the file holds another type here, which validation reports
     if not rest:
         node[key] = value
         return

@@ -1,4 +1,4 @@
-"""The files that the settings name: reads secrets, and checks all files for `config check`."""
+"""The files that the settings name: read secrets, and check all files for `config check`."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ def read_secret(file: Path) -> SecretStr:
     try:
         secret = content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        # The decoder's own words would quote a byte of the secret.
+        # The decoder's message would quote a byte of the secret.
         raise UsageError(f"The secret file {file} is not UTF-8; save it as UTF-8.") from None
     if not secret:
         raise UsageError(f"The secret file {file} is empty; write the secret into it.")
@@ -90,7 +90,7 @@ def webhook(settings: Settings) -> str | None:
 def webhook_secret(settings: Settings) -> bytes | None:
     """Return the current key to sign calls with; None: unsigned. Raises `UsageError`.
 
-    Its form is that of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec:
+    Its format is that of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec:
     `whsec_` and 24 to 64 bytes in base64.
     """
     if not settings.webhook_secret_file:
@@ -208,7 +208,7 @@ def _check_source(i: int, source: Source, problems: list[Problem], warnings: lis
 
 
 def _secret_files(source: Source) -> list[tuple[str, Path]]:
-    """The files whose secrets are used: a key takes precedence over a password."""
+    """Return the secret files in use: a key takes precedence over a password."""
     if source.api_key_file and not source.api_key:
         return [("api_key_file", source.api_key_file)]
     if source.password_file and not (source.password or source.api_key):
@@ -229,18 +229,18 @@ def _writable_directory(path: Path) -> bool:
 
 
 def _writable_file(path: Path) -> bool:
-    """Whether a file can be written; it need not exist yet."""
+    """Return whether a file can be written; it need not exist yet."""
     if _exists(path):
         return os.access(path, os.W_OK) and path.is_file()
     return _writable_directory(path.parent)
 
 
 def _exists(path: Path) -> bool:
-    # Path.exists raises where a directory on the way may not be entered.
+    # Path.exists raises if a parent directory may not be entered.
     return os.access(path, os.F_OK)
 
 
 def _open_to_all(key: str, path: Path) -> list[str]:
     if path.stat().st_mode & stat.S_IROTH:
-        return [f"{key}: every user of this machine can read {path}; take that right away"]
+        return [f"{key}: every user of this machine can read {path}; remove that right"]
     return []

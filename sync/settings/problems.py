@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: where, what, and what to do about it."""
+"""Problems of a configuration: where, what, and what to do."""
 
 import difflib
 import json
@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from sync.text import shortened
 
 Place = tuple[str | int, ...]
-"""The way to a value: keys, and the positions of list items from 0."""
+"""The path to a value: keys, and the positions of list items from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to correct; `text` says what is wrong and the remedy, never the value."""
+    """One thing to correct; `text` has the problem and the remedy, never the value."""
 
     place: Place
     text: str
@@ -27,7 +27,7 @@ class Problem:
 
 
 class ProblemsError(ValueError):
-    """Several problems found by one check; their places start where the check was made."""
+    """Several problems found by one check; their places are relative to the checked section."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         super().__init__("several problems")
@@ -35,33 +35,33 @@ class ProblemsError(ValueError):
 
 
 def write_place(place: Place) -> str:
-    """A place as the reader would write it: `clusters[0].device_groups[1].mode`."""
+    """Render a place as operators write it: `clusters[0].device_groups[1].mode`."""
     written = ""
     for step in place:
         if isinstance(step, int):
             written += f"[{step}]"
         else:
-            # A key can hold anything, line breaks and escape sequences included.
+            # A key may contain anything, line breaks and escape sequences included.
             plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", step)
             written += f".{step}" if plain else f".{json.dumps(step[:100])}"
     return written.removeprefix(".")
 
 
 def listed(file: Path, problems: Sequence[object]) -> str:
-    """All problems of a file, as one sentence or as a list."""
+    """Render all problems of a file, as one sentence or as a list."""
     if len(problems) == 1:
         return f"{file}: {problems[0]}."
     return "\n  ".join([f"{file} has {len(problems)} problems:", *map(str, problems)])
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word most like `word`, if any is at least `cutoff` (0 to 1) like it."""
+    """Return the known word most similar to `word`, if the similarity (0 to 1) reaches `cutoff`."""
     matches = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word as a question, or all of them if none is near."""
+    """Suggest the nearest known word, or list all of them if none is near."""
     known = list(known)
     match = nearest(word, known)
     return f"did you mean {match}?" if match else f"known here: {shortened(known, ', ')}"
@@ -71,7 +71,7 @@ _TEXTS = {
     "missing": "is missing; add it",
     "literal_error": "must be {expected}",
     "string_type": "must be text; put it in quotes",
-    "string_unicode": "must be text without half characters; correct it",
+    "string_unicode": "must be text without lone surrogates; correct it",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "tuple_type": "must be a list; write it as [one, two] or as lines that start with -",
@@ -82,17 +82,17 @@ _TEXTS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
 }
-"""Pydantic's kinds of error, in words for the reader."""
+"""Our messages by pydantic's type of error."""
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Pydantic's findings in our words, in its order."""
+    """Convert pydantic's errors to problems, in its order."""
     problems = []
     for finding in error.errors(include_url=False):
         place, kind, context = finding["loc"], finding["type"], finding.get("ctx", {})
         cause = context.get("error")
         if kind == "too_short" and finding["input"]:
-            continue  # its items are wrong, each with a problem of its own
+            continue  # each invalid item has its own problem
         if isinstance(cause, ProblemsError):
             problems += [Problem(place + each.place, each.text) for each in cause.problems]
         elif cause is not None:

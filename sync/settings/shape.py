@@ -1,4 +1,4 @@
-"""The shape of the models as data: which keys lie where, and what of a document lies at them."""
+"""The shape of the models as data: their keys, and the values of a document at these keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sync.settings.problems import Place
 
 
 def plain(annotation: Any) -> Any:
-    """An annotation without `Annotated` and without `| None`."""
+    """Strip `Annotated` and `| None` from an annotation."""
     if get_origin(annotation) is Annotated:
         return plain(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -21,25 +21,25 @@ def plain(annotation: Any) -> Any:
 
 
 def keys_of(annotation: Any) -> list[str]:
-    """The keys of a section; none if the annotation is something else."""
+    """Return the keys of a section; none if the annotation is something else."""
     model = plain(annotation)
     is_section = isinstance(model, type) and issubclass(model, BaseModel)
     return list(model.model_fields) if is_section else []
 
 
 def is_list(annotation: Any) -> bool:
-    """Whether a list belongs there."""
+    """Return whether the annotation is a list."""
     return get_origin(plain(annotation)) is tuple
 
 
 def is_scalar(annotation: Any) -> bool:
-    """Whether one value belongs there, and nothing under it."""
+    """Return whether the annotation is a single value, with nothing below it."""
     is_mapping = keys_of(annotation) or get_origin(plain(annotation)) is dict
     return not is_mapping and not is_list(annotation)
 
 
 def child(annotation: Any, step: str | int) -> Any:
-    """What belongs at a key or list position under an annotation; None: nothing does."""
+    """Return the annotation of a key or list position below another one; None: there is none."""
     annotation = plain(annotation)
     if keys_of(annotation):
         field = annotation.model_fields.get(step)
@@ -53,7 +53,7 @@ def child(annotation: Any, step: str | int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key that a document gives: its place, the section it stands in, and that mapping."""
+    """One key of a document: its place, the section that it belongs to, and that mapping."""
 
     place: Place
     section: type[BaseModel]
@@ -62,9 +62,9 @@ class Entry:
 
 
 def entries(value: Any, annotation: Any, place: Place = ()) -> Iterator[Entry]:
-    """Every key given in the sections of a document, known or not, from the top down.
+    """Yield every key in the sections of a document, known or not, from the top down.
 
-    What does not have the shape of its annotation is passed over.
+    Skips values that do not have the shape of their annotation.
     """
     if isinstance(value, dict):
         items: list[tuple[Any, Any]] = list(value.items())

@@ -1,8 +1,8 @@
-"""The two sources of the configuration: its file, and the environment laid over that.
+"""The two sources of the configuration: its file, and the environment overlaid on that.
 
-A value of the environment replaces the file's, a whole list or mapping too. pydantic-settings
-merges what its sources say key by key, so each top key comes from one of ours alone: from the
-environment, with the file's value below it, where a variable sets anything under that key.
+A value of the environment replaces the file's, a whole list or mapping too. pydantic-settings would
+merge its sources key by key, so each top key comes from only one of ours: if a variable sets
+anything below that key, from the environment, with the file's other values filled in.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +28,16 @@ _DEFAULT = "zonebridge.yaml"
 
 
 def configuration_file(path: Path | None, environ: Mapping[str, str]) -> Path:
-    """The file that is read: `path`, else what ZONEBRIDGE_CONFIG names, else zonebridge.yaml."""
+    """Return the file to read: `path`, else ZONEBRIDGE_CONFIG, else zonebridge.yaml."""
     return path or Path(environ.get(CONFIG) or _DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """One loading of the configuration: from where, and what its sources find on the way.
+    """One loading of the configuration: its inputs, and what its sources find.
 
-    `problems` are of what no model sees: keys that none knows or that do nothing yet, variables
-    that fit nowhere. `origins` says which places a variable set.
+    `problems` are those that no model sees: unknown keys, keys of missing features, variables that
+    fit nowhere. `origins` has the variable that set each place.
     """
 
     file: Path
@@ -46,19 +46,19 @@ class Loading:
     origins: dict[Place, str] = field(default_factory=dict)
 
     def refusal(self, problems: Sequence[Problem] = ()) -> UsageError:
-        """An error that lists the problems of the sources, then these, each with its variable."""
+        """Build the error that lists the sources' problems, then these, each with its variable."""
         everything = (*self.problems, *problems)
         lines = [f"{problem}{_origin(problem.place, self.origins)}" for problem in everything]
         return UsageError(listed(self.file, lines))
 
 
-# pydantic-settings makes the sources itself, and hands them nothing of ours.
+# pydantic-settings creates the sources itself, and cannot pass them this.
 _current: ContextVar[Loading | None] = ContextVar("loading", default=None)
 
 
 @contextmanager
 def loading(file: Path, environ: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, settings come from `file` and `environ`.
+    """Within the block, settings are loaded from `file` and `environ`.
 
     Raises `UsageError` with every problem that validation or a source finds.
     """
@@ -76,7 +76,7 @@ def loading(file: Path, environ: Mapping[str, str]) -> Iterator[None]:
 
 
 def sources(settings_cls: type[BaseSettings]) -> tuple[PydanticBaseSettingsSource, ...]:
-    """The sources of what is being loaded, by precedence; none outside of `loading`.
+    """Return the sources of the current loading, by precedence; none outside of `loading`.
 
     Raises `UsageError` if the file cannot be read as a mapping.
     """
@@ -88,7 +88,7 @@ def sources(settings_cls: type[BaseSettings]) -> tuple[PydanticBaseSettingsSourc
 
 
 class _DocumentSource(PydanticBaseSettingsSource):
-    """The top keys of a document that no earlier source has."""
+    """Gives the top keys of a document that no earlier source has."""
 
     def __init__(
         self, settings_cls: type[BaseSettings], current: Loading, document: dict[str, Any]
@@ -98,11 +98,11 @@ class _DocumentSource(PydanticBaseSettingsSource):
         self.document = document
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - not our signature
-        """The value of a top key, as validation takes it."""
+        """Return the value of a top key, for validation."""
         return self.document.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """The values of all top keys, without what no model knows: it would hide other problems."""
+        """Return all top keys, without unknown keys, which would hide other problems."""
         own = {key: each for key, each in self.document.items() if key not in self.current_state}
         self._current.problems.extend(_take_unknown(own, self.settings_cls))
         self._current.problems.extend(not_yet(own, self.settings_cls))
@@ -117,7 +117,7 @@ class FileSource(_DocumentSource):
 
 
 class EnvironmentSource(_DocumentSource):
-    """What `ZONEBRIDGE_…` variables set, with the file's values around it in its top keys."""
+    """The values of `ZONEBRIDGE_…` variables, and the file's other values under their top keys."""
 
     def __init__(
         self, settings_cls: type[BaseSettings], current: Loading, file: FileSource
@@ -131,7 +131,7 @@ class EnvironmentSource(_DocumentSource):
 
 
 def _take_unknown(document: dict[str, Any], settings_cls: type[BaseSettings]) -> list[Problem]:
-    """Take unknown keys out of a document, so that they keep nothing else from being judged."""
+    """Remove unknown keys from a document, so that the rest can be validated."""
     problems = []
     for entry in entries(document, settings_cls):
         known = entry.section.model_fields
@@ -143,6 +143,6 @@ def _take_unknown(document: dict[str, Any], settings_cls: type[BaseSettings]) ->
 
 
 def _origin(place: Place, origins: Mapping[Place, str]) -> str:
-    """The variable that set a place, or something around it."""
+    """Name the variable that set a place, or a place above it."""
     names = [name for origin, name in origins.items() if place[: len(origin)] == origin]
     return f" (set by {names[-1]})" if names else ""

@@ -1,6 +1,6 @@
-"""A first configuration as text, with comments that lead to the next decisions.
+"""Write a first configuration as text, with comments on what to decide next.
 
-Its commented-out parts are valid too, once their `#` is removed.
+Its commented-out parts are valid too when their `#` is removed.
 """
 
 import re
@@ -16,10 +16,10 @@ _SHOWN = 8  # networks of a zone
 
 @dataclass(frozen=True, slots=True)
 class StartZone:
-    """A zone as one device group sees it.
+    """A zone of one device group.
 
-    `networks` are the CIDRs that templates give it, empty if they are unknown `because` of
-    something. `rules` is the number of rules that name it.
+    `networks` are the CIDRs that templates give it; empty if they are unknown, and `because` says
+    why. `rules` is the number of rules that name it.
     """
 
     name: str
@@ -30,7 +30,7 @@ class StartZone:
 
 @dataclass(frozen=True, slots=True)
 class StartDeviceGroup:
-    """A device group of an exported configuration; `parent` is empty where that is Shared."""
+    """A device group of an exported configuration; `parent` is empty if it is Shared."""
 
     name: str
     parent: str
@@ -44,8 +44,8 @@ def start(
 ) -> str:
     """Return the text of a configuration that `sync.settings.load` accepts.
 
-    `export` is the path of an exported configuration as the file names it; `chosen` are the
-    device groups that get a cluster each, with their zones; `found` are all that exist.
+    `export` is the path of the exported configuration, relative to the file; each device group in
+    `chosen` gets a cluster with its zones; `found` are all device groups.
     """
     lines = [_HEAD.format(export=_scalar(export)), *_definitions(chosen), ""]
     return "\n".join([*lines, *_clusters(chosen, found)]) + "\n"
@@ -151,7 +151,7 @@ def _clusters(
 
 
 def _comment(text: str, indent: int) -> Iterator[str]:
-    # A name may hold a line break, and what follows it would be no comment.
+    # A name may contain a line break, after which the text would not be a comment.
     plain = "".join(each if each.isprintable() else "?" for each in text)
     start_of_line = " " * indent + "# "
     for line in wrap(plain, _WIDTH - len(start_of_line)):
@@ -159,7 +159,7 @@ def _comment(text: str, indent: int) -> Iterator[str]:
 
 
 def _scalar(text: str) -> str:
-    """A text as YAML that any reader takes for that text."""
+    """Quote a text as YAML that every parser reads as that text."""
     if re.fullmatch("[A-Za-z0-9./][A-Za-z0-9./_-]*", text) and yaml.safe_load(text) == text:
         return text
     quoted: str = yaml.safe_dump(text, default_style='"', width=2**20, allow_unicode=True)

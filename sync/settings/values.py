@@ -1,7 +1,7 @@
-"""The kinds of value a configuration holds: each with its check and its form in the JSON Schema.
+"""The types of values in a configuration: each with its check and its JSON Schema.
 
-Every check raises `ValueError` with what must be there instead; none repeats the value, which
-may be a secret in the wrong place.
+Every check raises `ValueError` with what the value must be; none quotes the value, which may be a
+secret in the wrong place.
 """
 
 import ipaddress
@@ -26,14 +26,14 @@ from pydantic import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-# Pydantic hands no context through the constructor of settings, so the directory that relative
-# paths start from travels beside it.
+# Pydantic passes no context through the constructor of settings, so the directory of relative
+# paths is passed by a context variable.
 _directory: ContextVar[Path] = ContextVar("directory", default=Path())
 
 
 @contextmanager
 def relative_to(directory: Path) -> Iterator[None]:
-    """Within the block, relative paths in settings start from `directory`."""
+    """Within the block, relative paths in settings are relative to `directory`."""
     token = _directory.set(directory)
     try:
         yield
@@ -62,7 +62,7 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[Text, AfterValidator(_name)]
-"""What the operator calls a source or a cluster; it may become part of a path."""
+"""The name of a source or a cluster; it may become part of a path."""
 
 
 def _cluster_name(value: str) -> str:
@@ -116,7 +116,7 @@ def _tier(value: str) -> str:
 LabelValue = Annotated[Text, AfterValidator(_label_value)]
 LabelKey = Annotated[Text, AfterValidator(_label_key)]
 TierName = Annotated[Text, AfterValidator(_tier)]
-"""A tier of ours: its name is also a label's value, hence the 63 characters."""
+"""A tier of ours; its name is also a label value, hence at most 63 characters."""
 
 
 def _whole(value: object) -> int:
@@ -145,7 +145,7 @@ def _duration(value: object) -> timedelta:
 
 
 def write_duration(value: timedelta) -> str:
-    """A duration as the configuration writes it, in its largest whole unit: `15m`, never `900s`."""
+    """Write a duration as the configuration has it, in its largest whole unit: 15m, not 900s."""
     seconds = round(value.total_seconds())
     unit = next(unit for unit, length in _SECONDS.items() if seconds % length == 0)
     return f"{seconds // _SECONDS[unit]}{unit}"
@@ -186,13 +186,13 @@ def _store_url(value: str) -> str:
     if url.drivername != "sqlite":
         raise ValueError("must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ValueError("must name a file, as in sqlite:///zonebridge.db: records are to be kept")
+        raise ValueError("must name a file, as in sqlite:///zonebridge.db: records must be kept")
     placed = url.set(database=str(_path(url.database)))
-    return placed.render_as_string(hide_password=False)  # there is none; *** would be a lie
+    return placed.render_as_string(hide_password=False)  # there is no password to hide
 
 
 StoreUrl = Annotated[Text, AfterValidator(_store_url)]
-"""Where the store is; the file of an SQLite URL may be relative, like any path."""
+"""The store's URL; the file of an SQLite URL may be relative, like any path."""
 
 
 def _host_and_port(value: str) -> tuple[str, int] | None:
@@ -209,7 +209,7 @@ def _bind(value: str) -> str:
 
 
 def is_loopback(bind: str) -> bool:
-    """Whether only this machine can reach a valid `Bind`."""
+    """Return whether only this machine can reach a valid `Bind`."""
     host, _ = _host_and_port(bind) or ("", 0)
     return _is_this_machine(host)
 
@@ -228,7 +228,7 @@ Bind = Annotated[Text, AfterValidator(_bind)]
 def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         text = _text(value)
-        if "%" not in text:  # the zone identifier of a link: no policy has one
+        if "%" not in text:  # an IPv6 zone identifier: policies have none
             return ipaddress.ip_network(text)
     except ValueError:
         pass
@@ -257,7 +257,7 @@ PortAndProtocol = Annotated[Text, AfterValidator(_port_and_protocol)]
 
 
 def _from_environment(value: object) -> SecretStr:
-    # Text from the environment arrives wrapped; what arrives bare was written into the file.
+    # Text from the environment is wrapped; bare text was written in the file.
     if not isinstance(value, SecretStr):
         raise ValueError(  # noqa: TRY004 - pydantic lists ValueErrors
             "a secret does not belong in the configuration file; put it into a file of its own "
@@ -269,13 +269,13 @@ def _from_environment(value: object) -> SecretStr:
 
 
 EnvironmentSecret = Annotated[SecretStr, BeforeValidator(_from_environment)]
-"""A secret which only an environment variable may hold."""
+"""A secret that only an environment variable may hold."""
 
 
 def webhook_url(text: str) -> str:
-    """The URL of a webhook; `ValueError` if it is none that may be called.
+    """Validate the URL of a webhook; `ValueError` if it may not be called.
 
-    Only this machine may be called without TLS.
+    Only loopback addresses may be called without TLS.
     """
     try:
         parts = urlsplit(text)
@@ -287,14 +287,14 @@ def webhook_url(text: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("holds a user or password; sign with webhook_secret_file instead")
     if parts.fragment:
-        raise ValueError("holds a #, which no server is sent; remove it and what follows")
+        raise ValueError("holds a #, which is never sent to a server; remove it and what follows")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
-        raise ValueError("must be https, or lead to a loopback address")
+        raise ValueError("must be https, or a loopback address")
     return text
 
 
 def _webhook_url(value: object) -> SecretStr:
-    # Who knows the URL of a chat's webhook may write there.
+    # A chat's webhook URL is a credential: it lets its holder post.
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     return SecretStr(webhook_url(_text(text)))
 

@@ -1,21 +1,21 @@
-"""What zonebridge remembers: the state of each cluster and the audit trail of how it came about.
+"""The store: the audit trail, and the state of each cluster that follows from it.
 
     store ── uuid                     who owns the objects in the clusters
-    heads ── records                  one hash chain a cluster, and `_service` for the runs
+    heads ── records                  one hash chain per cluster, and `_service` for the runs
                │ before, after, found
                ▼
              bodies                   every body once, by its digest
                ▲
     objects ───┘  open_intents        projections of the trail, for speed; `verify` replays them
-    approvals                         plans that guards hold back: a projection too
-    identities                        which cluster each entry is: a projection too
+    approvals                         blocked plans: a projection too
+    identities                        the UID of each entry's cluster: a projection too
 
     leases                            who may write to each cluster now, under which epoch
-    standings                         how clusters and sources stand; not part of the trail
-    memories                          what sources were told; not part of the trail
+    standings                         the status of clusters and sources; not part of the trail
+    memories                          the last answers to sources; not part of the trail
 
-Nothing is written to a cluster before its intent is committed here, under its lease, and nothing
-is believed about a cluster that no record says.
+Nothing is written to a cluster before its intent is committed here, under its lease. All that the
+store assumes about a cluster follows from records.
 """
 
 from sync.store.adoptions import Adoption

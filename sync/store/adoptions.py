@@ -1,9 +1,9 @@
-"""Adoptions: foreign objects that an operator lets us take over, each as it was seen.
+"""Adoptions: foreign objects that an operator lets us take over, each in the state that was seen.
 
-    adopt (an operator) ──> the next sync, where the object still is what was seen: taken over
+    adopt (an operator) ──> the next sync, if the object is unchanged: taken over
                         └─> 24 hours: void
 
-No table has them: they are the operator's records, for as long as they hold.
+They have no table: they are read from the operator's records.
 """
 
 from datetime import datetime
@@ -15,13 +15,14 @@ from sync.store.models import Records
 from sync.store.records import ACCEPT, ADOPT, FORGET, IDENTIFY, Kind, Outcome, stamp
 
 Adoption = tuple[str, str, str]
-"""The kind and the name of an object, and the digest of what of it is to be written over."""
+"""The kind and name of an object, and the digest of the fields that would be overwritten."""
 
 
 def adoptions(connection: Connection, cluster: str, now: datetime) -> frozenset[Adoption]:
-    """What may be taken over in a cluster now: not written or asked too long ago.
+    """Return the adoptions that are valid in a cluster now: unused and not expired.
 
-    Nor before another cluster was met or accepted under the name, or the old one forgotten.
+    One is void, too, once another cluster is met or accepted under the name, or the old one is
+    forgotten.
     """
     query = (
         select(
@@ -44,13 +45,13 @@ def adoptions(connection: Connection, cluster: str, now: datetime) -> frozenset[
     asked: dict[tuple[str, str], str] = {}
     for kind, action, outcome, object_kind, name, before, time, detail in connection.execute(query):
         if action in (IDENTIFY, ACCEPT, FORGET):
-            # It was for what another cluster held.
+            # It was for an object of another cluster.
             asked.clear()
         elif kind == Kind.OPERATOR:
-            # Its time may be ahead of the clock that it was asked by.
+            # The record's time may be ahead of the clock that the operator's command used.
             if action == ADOPT and expires(time, detail) > stamp(now):
                 asked[object_kind, name] = before
         elif kind != Kind.OUTCOME or outcome == Outcome.APPLIED:
-            # It holds once.
+            # It is used once.
             asked.pop((object_kind, name), None)
     return frozenset((*key, digest) for key, digest in asked.items())

@@ -4,11 +4,11 @@
        ▲            └─ 24 hours ──> blocked again by the next sync
        └─ anything else happens to the cluster: another plan, another row
 
-An approval is of the cluster that was met when it was given: it is void once another one is
-accepted or met under that name.
+An approval is for the cluster that had the name then: it is void once another one is accepted or
+met under that name.
 
 Each step is a record; the row names them (0: not yet) and is a projection of the trail. It keeps
-the plan, so that an operator can look at it before approving it.
+the plan, so that an operator can review it before approving it.
 """
 
 import re
@@ -33,14 +33,14 @@ _PREFIX = re.compile(r"[0-9a-f]{8,64}")
 
 
 class ApprovalError(ZonebridgeError):
-    """A plan cannot be approved, or its approval does not hold; nothing was written."""
+    """A plan cannot be approved, or its approval is not valid; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
     """A plan that waits for an approval, or for the sync that uses its approval.
 
-    `guards` and `because` say what holds it back; times are UTC as in a record, and `approved`,
+    `guards` and `because` say what blocks it; times are UTC as in a record, and `approved`,
     `approved_by` and `expires` are "" until it is approved. `document` is the plan.
     """
 
@@ -56,7 +56,7 @@ class Approval:
 
     @property
     def summary(self) -> str:
-        """What the plan would change, in a few words."""
+        """Summarize what the plan would change."""
         counts = orjson.loads(self.document)["summary"]
         return ", ".join(
             f"{counts[action]} to {action}" for action in ("create", "update", "delete")
@@ -66,7 +66,7 @@ class Approval:
 def keep(connection: Connection, blocked: Record, document: bytes | None) -> None:
     """Keep a blocked plan for an operator to approve; it replaces one that was never approved.
 
-    Without a document there is nothing to keep: no approval can let that plan through.
+    Without a document nothing is kept: no approval can let such a plan through.
     """
     of_cluster = Approvals.cluster == blocked.cluster
     connection.execute(
@@ -88,10 +88,10 @@ def keep(connection: Connection, blocked: Record, document: bytes | None) -> Non
 
 
 def named(connection: Connection, digest: str) -> tuple[str, str]:
-    """The cluster and the digest of the one plan whose digest begins so.
+    """Return the cluster and the digest of the one plan whose digest begins with `digest`.
 
-    Raises `UsageError` for what is no digest or stands for several, or for no plan that was ever
-    blocked; `ApprovalError` for one that no approval lets through.
+    Raises `UsageError` if it is no digest, is ambiguous, or belongs to no plan that was ever
+    blocked; `ApprovalError` for a plan that no approval lets through.
     """
     if not _PREFIX.fullmatch(digest):
         raise UsageError(
@@ -101,7 +101,7 @@ def named(connection: Connection, digest: str) -> tuple[str, str]:
     begins = Approvals.plan.startswith(digest)
     found = connection.execute(select(Approvals.cluster, Approvals.plan).where(begins)).all()
     if len(found) > 1:
-        raise UsageError(f"{len(found)} plans have a digest that begins with {digest}; give more")
+        raise UsageError(f"{len(found)} digests of plans begin with {digest}; give more digits")
     if found:
         cluster, plan = found[0]
         return cluster, plan
@@ -113,8 +113,8 @@ def named(connection: Connection, digest: str) -> tuple[str, str]:
     ).one_or_none()
     if last is None:
         raise UsageError(
-            f"no plan with the digest {digest} was blocked; `zonebridge status` shows those that "
-            "wait, once a sync has met them"
+            f"no plan with the digest {digest} was blocked; after a sync `zonebridge status` shows "
+            "the plans that wait"
         )
     cluster, plan, guards = last
     raise ApprovalError(
@@ -125,9 +125,9 @@ def named(connection: Connection, digest: str) -> tuple[str, str]:
 
 
 def require_waiting(connection: Connection, cluster: str, plan: str, head: Head, now: str) -> str:
-    """Raise `ApprovalError` unless a plan waits for its approval; the guards that hold it back.
+    """Return the guards that block a plan; `ApprovalError` unless it waits for an approval.
 
-    `head` is the chain's, locked: nothing can happen to the cluster meanwhile.
+    `head` is the chain's, and locked, so that nothing can happen to the cluster meanwhile.
     """
     blocked, approved, used = _row(connection, cluster, plan)
     said = f"the plan {plan[:12]} of cluster {cluster}"
@@ -149,36 +149,36 @@ def require_waiting(connection: Connection, cluster: str, plan: str, head: Head,
     assert blocked is not None
     if blocked.sequence != head.sequence:
         raise ApprovalError(
-            f"{said} was blocked at {blocked.time}, and other things have happened to the cluster "
-            "since; approve the plan that `zonebridge status` shows after the next sync"
+            f"{said} was blocked at {blocked.time}, and the cluster has newer records; approve "
+            "the plan that `zonebridge status` shows after the next sync"
         )
     return blocked.detail
 
 
 def detail(guards: str, head: Head, now: str) -> str:
-    """What the record of an approval says: what it lets through, and when.
+    """Return the detail of an approval's record: the guards, and the time if it differs.
 
-    Where the clock was ahead once, the record has the time of the one before it.
+    If the clock was ahead once, the record has the time of the record before it.
     """
     return f"{guards} (at {now} by the clock)".lstrip() if now < head.time else guards
 
 
 def approve(connection: Connection, approved: Record) -> None:
-    """Note the record that approves a plan."""
+    """Note the record that approves a plan in its row."""
     _note(connection, approved.cluster, approved.plan, approved=approved.sequence)
 
 
 def holds(connection: Connection, cluster: str, plan: str, now: str) -> bool:
-    """Whether a plan was approved and may be written now."""
+    """Return whether a plan was approved and may be written now."""
     _, approved, used = _row(connection, cluster, plan)
     return approved is not None and used is None and not _expired(approved, now)
 
 
 def use(connection: Connection, intent: Record, now: str) -> None:
-    """Use the approval of the plan that an intent is of; any number of times within one run.
+    """Use the approval of an intent's plan; repeatable within one run.
 
-    Raises `ApprovalError` if it does not hold. The chain is locked by the intent, so that no two
-    runs can use it.
+    Raises `ApprovalError` if it is not valid. The intent has locked the chain, so that no two runs
+    can use it.
     """
     _, approved, used = _row(connection, intent.cluster, intent.plan)
     if used is not None and used.run == intent.run:
@@ -186,15 +186,15 @@ def use(connection: Connection, intent: Record, now: str) -> None:
     if approved is None or used is not None or _expired(approved, now):
         raise ApprovalError(
             f"the approval of the plan {intent.plan[:12]} of cluster {intent.cluster} was used, "
-            "has expired or is void meanwhile; nothing was written"
+            "expired or became void meanwhile; nothing was written"
         )
     _note(connection, intent.cluster, intent.plan, used=intent.sequence)
 
 
 def current(connection: Connection, now: str) -> list[Approval]:
-    """The plans that were blocked last in their clusters, and those approved, by cluster.
+    """Return the last blocked plan of each cluster, and the approved plans, by cluster.
 
-    A cluster that was in sync since, with nothing to record, still has its last one here.
+    A blocked plan stays here if the cluster came in sync later without a record.
     """
     found = []
     rows = connection.execute(
@@ -227,7 +227,7 @@ def current(connection: Connection, now: str) -> list[Approval]:
 
 
 def forget(connection: Connection, cluster: str) -> None:
-    """Let no plan of a cluster wait or be approved any more."""
+    """Remove the waiting and approved plans of a cluster."""
     connection.execute(delete(Approvals).where(Approvals.cluster == cluster))
 
 
@@ -239,9 +239,9 @@ def _note(connection: Connection, cluster: str, plan: str, **sequence: int) -> N
 def _row(
     connection: Connection, cluster: str, plan: str
 ) -> tuple[Record | None, Record | None, Record | None]:
-    """The records that blocked a plan, approved it and used that; only what they say counts.
+    """Return the records that blocked a plan, approved it and used the approval.
 
-    An approval that is void is none, unless it was used before.
+    The records decide, not the row. A void approval is omitted, unless it was used before.
     """
     query = select(Approvals.blocked, Approvals.approved, Approvals.used)
     row = connection.execute(
@@ -269,8 +269,8 @@ def _record(
     record = Record._make(row) if row else Record()
     if (record.kind, record.plan) != (kind, plan):
         raise ApprovalError(
-            f"record {sequence} of chain {cluster} does not say what the table of approvals makes "
-            "of it; run `zonebridge audit verify`"
+            f"record {sequence} of chain {cluster} contradicts the table of approvals; run "
+            "`zonebridge audit verify`"
         )
     return record
 
@@ -289,6 +289,6 @@ def _expires(approved: Record) -> str:
 
 
 def expires(time: str, detail: str) -> str:
-    """When what an operator let happen ends, by the time and the detail of its record."""
+    """Return when an approval or adoption expires, by its record's time and detail."""
     by_clock = _BY_CLOCK.search(detail)
     return stamp(datetime.fromisoformat(by_clock[1] if by_clock else time) + LIFETIME)

@@ -1,4 +1,4 @@
-"""Reading the audit trail: records by what they are about, objects as they were, exports."""
+"""Read the audit trail: filtered records, objects as they were, exports."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ Object = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which records; what is left empty does not restrict. `since` is included, `until` is not.
+    """A filter of records; empty fields match all. `since` is included, `until` is not.
 
-    `rule`, `group` and `administrator` stand for one name in the record's list of them.
+    `rule`, `group` and `administrator` match one name in the record's list of them.
     """
 
     since: datetime | None = None
@@ -37,7 +37,7 @@ class Filter:
     outcome: str = ""
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """The same as SQL."""
+        """Return the filter as SQL conditions."""
         equal = (
             (Records.cluster, self.cluster),
             (Records.kind, self.kind),
@@ -58,8 +58,8 @@ class Filter:
         for column, name in listed:
             if name:
                 # The list is JSON text without spaces, `["a","b"]`. A name in it follows `[` or
-                # `,` and is quoted; a quote inside a name has a backslash before it, so this text
-                # is found where an element is that name, and nowhere else, on every database.
+                # `,` and is quoted; a quote inside a name is escaped by a backslash. So this text
+                # occurs exactly where an element is that name, on every database.
                 element = f",{orjson.dumps(name).decode()}"
                 text = literal(",") + func.substr(type_coerce(column, Text), 2, type_=Text)
                 conditions.append(func.replace(text, element, "") != text)
@@ -68,7 +68,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A record with the bodies it speaks of."""
+    """A record with the bodies that it names."""
 
     record: Record
     before: Manifest | None
@@ -79,7 +79,7 @@ class Shown:
 def records(
     store: Store, wanted: Filter, *, newest_first: bool = False, limit: int | None = None
 ) -> Iterator[Record]:
-    """The records wanted, by time, in constant memory however many they are."""
+    """Yield the matching records by time, in constant memory."""
     order = (Records.time, Records.chain, Records.sequence)
     query = (
         select(Records)
@@ -94,15 +94,15 @@ def records(
 
 
 def export(store: Store, wanted: Filter) -> Iterator[bytes]:
-    """The records wanted as JSON Lines, oldest first, in constant memory.
+    """Yield the matching records as JSON Lines, oldest first, in constant memory.
 
-    A line is the record's RFC 8785 form with its hash: a reader of the lines can recompute it.
+    A line is the record's RFC 8785 form with its hash, so that a reader can recompute the hash.
     """
     return (canonical(record) + b"\n" for record in records(store, wanted))
 
 
 def show(store: Store, chain: str, sequence: int) -> Shown:
-    """One record with its bodies.
+    """Return one record with its bodies.
 
     Raises `StoreError` if there is no such record, `AuditBrokenError` if a body is damaged.
     """
@@ -114,7 +114,7 @@ def show(store: Store, chain: str, sequence: int) -> Shown:
                 f"chain {chain} has no record {sequence}; `zonebridge audit list` shows them all"
             )
         record = Record._make(row)
-        # Keyed by the field, not by the object, for the same object has up to three bodies.
+        # Keyed by the field, not by the object, since one object has up to three bodies.
         wanted = {
             (record.object_kind, field): digest
             for field in ("before", "after", "found")
@@ -128,7 +128,7 @@ def show(store: Store, chain: str, sequence: int) -> Shown:
 
 
 def at(store: Store, cluster: str, time: datetime) -> dict[Object, Manifest]:
-    """Every object of ours as the cluster held it at a time, by the trail, sorted by (kind, name).
+    """Return our objects as the cluster held them at a time, by the trail, sorted by (kind, name).
 
     Raises `AuditBrokenError` if a body is damaged.
     """

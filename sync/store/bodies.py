@@ -1,4 +1,4 @@
-"""Bodies: the written form of objects, each kept once by its digest."""
+"""Bodies: the serialized objects, each stored once under its digest."""
 
 import hashlib
 import zlib
@@ -12,7 +12,7 @@ from sync.store.errors import BrokenRecordError
 from sync.store.models import Bodies
 
 CHUNK = 500
-"""How many are asked for or held at a time."""
+"""How many are fetched at a time."""
 
 _LEAST_WINDOW = 10  # bits
 _TABLES = 7  # bits between zlib's own window (15) and its own memLevel (8)
@@ -21,12 +21,12 @@ _KEEP = text("INSERT INTO bodies (sha256, zlib) VALUES (:sha256, :zlib) ON CONFL
 
 
 def keep(connection: Connection, manifests: Iterable[Manifest | None]) -> None:
-    """Keep each body that is not kept yet."""
+    """Store each body that is not stored yet."""
     found = {manifest.digest: manifest.body for manifest in manifests if manifest is not None}
     if found:
         connection.execute(
             _KEEP,
-            # Sorted, so that two writers who keep the same bodies never wait for each other.
+            # Sorted, so that two writers of the same bodies cannot deadlock.
             [{"sha256": digest, "zlib": pack(found[digest])} for digest in sorted(found)],
         )
 
@@ -34,9 +34,9 @@ def keep(connection: Connection, manifests: Iterable[Manifest | None]) -> None:
 def fetch(
     connection: Connection, digests: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str], Manifest]:
-    """The manifest of each (kind, name) by the digest of its body.
+    """Return the manifest of each (kind, name), given the digest of its body.
 
-    Raises `BrokenRecordError` if a body is not there or not what its digest says.
+    Raises `BrokenRecordError` if a body is missing or does not match its digest.
     """
     bodies: dict[str, bytes] = {}
     for chunk in chunks(sorted(set(digests.values()))):
@@ -54,10 +54,10 @@ def fetch(
 
 
 def pack(body: bytes) -> bytes:
-    """The body as it is kept, in zlib's form (RFC 1950).
+    """Compress a body in zlib's format (RFC 1950).
 
-    The window is as large as the body: for a small one zlib.compress spends most of its time on
-    clearing a window and tables that stay empty.
+    The window is as large as the body: for a small body zlib.compress would spend most of its time
+    on clearing a window and tables that stay empty.
     """
     window = min(max(len(body).bit_length(), _LEAST_WINDOW), zlib.MAX_WBITS)
     packer = zlib.compressobj(wbits=window, memLevel=window - _TABLES)
@@ -65,18 +65,18 @@ def pack(body: bytes) -> bytes:
 
 
 def unpack(digest: str, packed: bytes) -> bytes:
-    """The body; `BrokenRecordError` if it is not what its digest says."""
+    """Decompress a body; `BrokenRecordError` if it does not match its digest."""
     try:
         body = zlib.decompress(packed)
     except (zlib.error, TypeError):
         body = b""
     if hashlib.sha256(body).hexdigest() != digest:
-        raise BrokenRecordError("", 0, f"the body {digest}, which is not what its digest says")
+        raise BrokenRecordError("", 0, f"the body {digest}, which does not match its digest")
     return body
 
 
 def chunks(digests: Iterable[str]) -> Iterator[Sequence[str]]:
-    """The digests, `CHUNK` at a time."""
+    """Split digests into parts of `CHUNK`."""
     rest = iter(digests)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk

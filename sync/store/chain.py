@@ -1,4 +1,4 @@
-"""Hash chains: how records are appended, and the heads that vouch for them."""
+"""Hash chains: append records, and read the heads that vouch for them."""
 
 import re
 from collections import defaultdict
@@ -11,11 +11,11 @@ from sync.errors import UsageError
 from sync.store.models import Heads, Records
 from sync.store.records import FIRST_PREVIOUS_HASH, Clock, Record, seal, stamp, values
 
-_AT_ONCE = 500  # records that one question names
+_AT_ONCE = 500  # records in one query
 _SEQUENCE = re.compile(r"[0-9]{1,18}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
-# Statements that every batch needs: SQLAlchemy takes longer to build one than SQLite to run it.
+# Statements of every batch, built once: SQLAlchemy takes longer to build one than SQLite to run it.
 _FOUND = text(
     "INSERT INTO heads (chain, sequence, hash, time) VALUES (:chain, 0, :hash, '')"
     " ON CONFLICT DO NOTHING"
@@ -36,10 +36,10 @@ _MOVE = (
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last record of a chain. Who keeps it elsewhere can tell later that nothing was cut off.
+    """The last record of a chain. A copy kept elsewhere proves later that nothing was cut off.
 
-    Written `CHAIN SEQUENCE:HASH`. Without a chain (`SEQUENCE:HASH`) it stands for whichever chain
-    has that record.
+    Written `CHAIN SEQUENCE:HASH`. Without a chain (`SEQUENCE:HASH`) it means any chain that has
+    that record.
     """
 
     chain: str
@@ -52,7 +52,7 @@ class Head:
 
     @classmethod
     def parse(cls, written: str) -> "Head":
-        """Read one head back; `UsageError` if it is none."""
+        """Parse one head; `UsageError` if it is none."""
         chain, _, place = written.strip().rpartition(" ")
         sequence, _, digest = place.partition(":")
         if not (_SEQUENCE.fullmatch(sequence) and _HASH.fullmatch(digest)):
@@ -61,21 +61,21 @@ class Head:
 
     @classmethod
     def parse_file(cls, written: str) -> tuple["Head", ...]:
-        """Read a head file: one head a line."""
+        """Parse a head file: one head per line."""
         return tuple(cls.parse(line) for line in written.splitlines() if line.strip())
 
 
 def heads(connection: Connection) -> tuple[Head, ...]:
-    """The head of every chain, sorted by chain."""
+    """Return the head of every chain, sorted by chain."""
     query = select(Heads.chain, Heads.sequence, Heads.hash, Heads.time).order_by(Heads.chain)
     return tuple(Head(*row) for row in connection.execute(query))
 
 
 def lacking(connection: Connection, named: Iterable[Head]) -> set[Head]:
-    """Those of the records, each named by chain, sequence and hash, that no chain holds."""
+    """Return the named records (chain, sequence and hash) that no chain holds."""
     ends = {head.chain: head.sequence for head in heads(connection)}
     left = set(named)
-    # Others may have named anything, a number that no database can hold included.
+    # Names may come from outside, with numbers too large for a database.
     asked = defaultdict(list)
     for head in left:
         if 0 < head.sequence <= ends.get(head.chain, 0):
@@ -94,10 +94,10 @@ def lacking(connection: Connection, named: Iterable[Head]) -> set[Head]:
 def append(
     connection: Connection, chain: str, drafts: Sequence[Record], clock: Clock
 ) -> list[Record]:
-    """Append the drafts to a chain, in a writing transaction, and return them as they stand there.
+    """Append drafts to a chain, in a writing transaction, and return the sealed records.
 
-    Locks the chain's head until the transaction ends, so a chain never forks. The clock going
-    backwards does not: such a record has the time of the one before it.
+    Locks the chain's head until the transaction ends, so a chain never forks. Time never goes
+    backwards in a chain: if the clock does, a record has the time of the one before it.
     """
     head = lock(connection, chain)
     time = max(stamp(clock()), head.time)
@@ -114,7 +114,7 @@ def append(
 
 
 def lock(connection: Connection, chain: str) -> Head:
-    """The head of a chain, to which nobody else appends until this writing transaction ends."""
+    """Return a chain's head and lock it: no one else appends until this transaction ends."""
     connection.execute(_FOUND, {"chain": chain, "hash": FIRST_PREVIOUS_HASH})
     row = connection.execute(_LOCK, {"of": chain}).one()
     return Head(*row)

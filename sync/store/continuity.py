@@ -1,11 +1,11 @@
-"""Whether the store still is the one that this process opened, and holds all that it held.
+"""Check that the store is still the one that this process opened, and has lost no record.
 
     opened ── uuid, heads ─┐
     committed ── heads ────┼─> before each writing transaction: does the store reach them?
-    audit.head_file ───────┘   after it (SQLite): is the file at the path the one that is open?
+    audit.head_file ───────┘   after it (SQLite): is the file at the path the open one?
 
-A store that was restored from an older copy, replaced or deleted is written no more: what is
-recorded there would fork the chains, or go with the process.
+A store that was restored from an older copy, replaced or deleted is no longer written: new records
+would fork the chains, or be lost when the process ends.
 """
 
 import os
@@ -26,26 +26,26 @@ _HEADS = text(
     "SELECT chain, sequence, hash FROM heads UNION ALL SELECT '' AS chain, 0 AS sequence, uuid"
     " FROM store"
 )
-"""Every head, and the store's UUID as that of no chain: one question in each transaction."""
+"""Every head, and the store's UUID as a row without a chain: one query per transaction."""
 
 _DESCRIPTORS = Path("/proc/self/fd")  # Linux
 
-# Of the index: the page's size, the frames, the last one's checksums, the salts.
+# In the index: the page size, the number of frames, the last one's checksums, the salts.
 _INDEX = Struct("=14xHI4x2I8s")
-_FRAME = Struct(">8x8s2I")  # of a frame: the salts, its checksums
+_FRAME = Struct(">8x8s2I")  # in a frame: the salts, its checksums
 _LOG_HEADER = 32
 
 
 class Continuity:
-    """What a process knows of the store that it has open. Any thread may ask.
+    """What a process knows of the store that it has open. Thread-safe.
 
-    Until `begin` nothing is known, and nothing is held against the store.
+    Until `begin` nothing is known, and every check passes.
     """
 
     def __init__(self, place: str, path: Path | None = None) -> None:
         self._place = place
         self._path = path.absolute() if path else None
-        # SQLite follows links and has its log beside the file: so the system names what is open.
+        # SQLite follows links and has its log beside the file; the system names files likewise.
         self._real: Path | None = None
         self._file: tuple[int, int] | None = None
         self._uuid = ""
@@ -54,18 +54,18 @@ class Continuity:
         self._knowing = Lock()
 
     def begin(self, uuid: str, heads: Iterable[Head]) -> None:
-        """The store was opened, with these heads; from now on it is held to them."""
+        """Note that the store was opened with these heads; from now on it must have them."""
         self._file = _identity(self._path) if self._path else None
         self._real = self._path.resolve() if self._path else None
         self._uuid = uuid
         self._keep(heads)
 
     def hold_to(self, published: Callable[[], Iterable[Head]]) -> None:
-        """Hold the store to what is published too, as it is each time."""
+        """Require the published heads too; they are read again each time."""
         self._published = published
 
     def expected(self) -> tuple[Head, ...]:
-        """What the store must reach in a transaction that begins after this was asked.
+        """Return the heads that the store must reach in a transaction that begins after this call.
 
         Raises `StoreReplacedError` if the file was replaced, and `StoreError` if the published
         heads cannot be read.
@@ -79,7 +79,7 @@ class Continuity:
             return (*self._heads.values(), *published)
 
     def require(self, connection: Connection, expected: Iterable[Head]) -> None:
-        """Raise `StoreReplacedError` unless this transaction sees all that was expected."""
+        """Raise `StoreReplacedError` unless this transaction sees the expected heads."""
         if not self._uuid:
             return
         if self._real and not _log_stands(self._real):
@@ -105,13 +105,13 @@ class Continuity:
                 )
 
     def seen(self, connection: Connection) -> tuple[Head, ...]:
-        """The heads that stand when this transaction is committed."""
+        """Return the heads as of the commit of this transaction."""
         return tuple(_look(connection)[1].values()) if self._uuid else ()
 
     def committed(self, seen: Iterable[Head]) -> None:
-        """A transaction that saw these heads is committed; `StoreReplacedError` if not to the path.
+        """Note the heads of a committed transaction; `StoreReplacedError` if the path lacks it.
 
-        Then the records may be in a file that nobody finds, and nothing may rest on them.
+        Then the records may be in a deleted file, and nothing may rely on them.
         """
         self._keep(seen)
         self.require_file()
@@ -129,20 +129,20 @@ class Continuity:
         with self._knowing:
             for head in heads:
                 known = self._heads.get(head.chain)
-                # Two threads may tell in another order than they have seen.
+                # Two threads may report heads in another order than they read them.
                 if head.sequence and (known is None or known.sequence < head.sequence):
                     self._heads[head.chain] = head
 
 
 def _look(connection: Connection) -> tuple[str, dict[str, Head]]:
-    """The store's UUID, "" if it has none, and the head of every chain."""
+    """Return the store's UUID, "" if it has none, and the head of every chain."""
     heads = {row[0]: Head(*row) for row in connection.execute(_HEADS)}
     store = heads.pop("", None)
     return store.hash if store else "", heads
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None where there is no file."""
+    """Return device and inode; None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -151,11 +151,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _log_stands(path: Path) -> bool:
-    """Whether the last frame of the write-ahead log is the one that the log's index ends with.
+    """Return whether the last frame of the write-ahead log matches the end of the log's index.
 
-    A log that was copied over or cut in place is not: SQLite trusts its index, which is in memory,
-    and would write behind a hole. To be asked in a writing transaction, in which neither moves. The
-    index is read through the descriptor that SQLite has open, since closing another one would
+    If the log was overwritten or truncated in place, it does not: SQLite trusts its index, which
+    is in memory, and would leave a gap. Call it in a writing transaction, in which neither
+    changes. The index is read through SQLite's own descriptor, since closing another one would
     release its locks. Formats: sqlite.org/walformat.html and fileformat2.html, section 4.
     """
     index = _opened(f"{path}-shm")
@@ -179,7 +179,7 @@ def _log_stands(path: Path) -> bool:
 
 
 def _opened(name: str) -> int | None:
-    """The descriptor by which this process has a file open, None if it has not."""
+    """Return the descriptor under which this process has a file open, or None."""
     try:
         for descriptor in _DESCRIPTORS.iterdir():
             with suppress(OSError):  # closed meanwhile
@@ -191,15 +191,15 @@ def _opened(name: str) -> int | None:
 
 
 def _unlinked(path: Path) -> bool:
-    """Whether this process has the file, its write-ahead log or its index open and deleted.
+    """Return whether the file, its write-ahead log or its index is open here and deleted.
 
-    SQLite removes none of them while a connection is open, so somebody else did.
+    SQLite removes none of them while a connection is open, so someone else did.
     """
     names = {f"{path}{suffix} (deleted)" for suffix in ("", "-wal", "-shm")}
     try:
         opened = list(_DESCRIPTORS.iterdir())
     except OSError:
-        return False  # no Linux: the file itself is looked at all the same
+        return False  # no Linux: the file itself is still checked
     for descriptor in opened:
         try:
             if str(descriptor.readlink()) in names:

@@ -1,4 +1,4 @@
-"""One database, SQLite or PostgreSQL, with the transactions that the store is built on."""
+"""One database, SQLite or PostgreSQL, and the transactions that the store is built on."""
 
 import math
 import os
@@ -20,29 +20,29 @@ from sync.store.continuity import Continuity
 from sync.store.errors import WAIT_SECONDS, explained
 
 SILENT_SECONDS = 45
-"""How long a server may say nothing to a writer: a lock that it waits for is told before."""
+"""How long a server may send nothing to a writer; lock timeouts are shorter."""
 
 _FROZEN_SECONDS = 10
-"""How long a writer may leave a transaction open and ask nothing: well within a lease's time to
-live, so that one that is frozen with a lock keeps no other process from taking over."""
+"""How long a writer may leave a transaction idle: well below a lease's time to live, so that a
+frozen process that holds a lock keeps no other one from taking over."""
 
-_PATIENT_SECONDS = 600  # of who only looks: the server may sort a long trail
+_PATIENT_SECONDS = 600  # for readers: the server may sort a long trail
 
 _Waited = TypeVar("_Waited")
 
 Password = str | Callable[[], str | None] | None
-"""A password, or who knows it now: asked again for each connection, for it may be renewed."""
+"""A password, or a function that gives the current one for each connection."""
 
 
 class _Secret:
-    """The password that the last connection was asked for with; raises what its owner raises."""
+    """The password of the last connection; raises what the password's function raises."""
 
     def __init__(self, password: Password) -> None:
         self._ask = password if callable(password) else lambda: password
         self.known = self._ask()
 
     def now(self) -> str | None:
-        # A file that is gone for a while is no reason to do without.
+        # Keeps the last password while its file is missing for a moment.
         with suppress(UsageError):
             self.known = self._ask()
         return self.known
@@ -50,9 +50,9 @@ class _Secret:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An engine, and the name by which messages call it (never with a password).
+    """An engine, and its name in messages (never with a password).
 
-    `continuity` is what this process knows of the store there.
+    `continuity` is what this process knows of the store in it.
     """
 
     engine: Engine
@@ -66,7 +66,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the whole database and changes nothing."""
+        """Open a read-only transaction on one snapshot of the whole database."""
         with self._explained(), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(
@@ -76,16 +76,16 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end; on SQLite it keeps other writers out.
+        """Open a transaction that is committed at the end; on SQLite it excludes other writers.
 
-        Raises `StoreReplacedError` for a store that lost what it held; then nothing is written.
+        Raises `StoreReplacedError` for a store that has lost records; then nothing is written.
         """
         if self.read_only:
             message = (
-                f"the store {self.place} was opened for reading only; this is a mistake of ours"
+                f"the store {self.place} was opened for reading only; this is a bug, report it"
             )
             raise StoreError(message)
-        # Asked before the transaction begins, which then must see at least as much.
+        # Read before the transaction begins, which then must see at least these heads.
         expected = self.continuity.expected()
         with self._explained(), self.engine.connect() as connection:
             connection.execution_options(writing=True)
@@ -96,7 +96,7 @@ class Database:
             self.continuity.committed(seen)
 
     def arguments(self) -> dict[str, Any]:
-        """What psycopg connects to a PostgreSQL with now, the password among it."""
+        """Return psycopg's current connection arguments for a PostgreSQL, password included."""
         _, given = self.engine.dialect.create_connect_args(self.engine.url)
         password = self.secret.now() if self.secret else None
         return {**given} if password is None else {**given, "password": password}
@@ -111,13 +111,13 @@ def open_database(
 ) -> Database:
     """Connect to `sqlite:///path` or `postgresql+psycopg://user@host/name`; creates no tables.
 
-    Who is `rebuilding` whole tables waits for the server as long as that takes.
+    With `rebuilding`, as migrations do, the server may take any time.
     Raises `UsageError` for any other URL and `StoreError` for a directory that does not exist.
     """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # The text may hold a password: it is not repeated.
+        # The text may contain a password, so it is not quoted.
         parsed = URL.create("")
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         silent = _PATIENT_SECONDS if read_only else SILENT_SECONDS
@@ -140,7 +140,7 @@ def open_database(
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     continuity = Continuity(str(path), path)
-    # A new connection to a file that is gone would make an empty one in its place.
+    # A new connection to a missing file would create an empty one.
     event.listen(engine, "do_connect", lambda *_: continuity.require_file())
     return Database(engine, str(path), read_only=False, continuity=continuity)
 
@@ -148,12 +148,12 @@ def open_database(
 def _postgresql(url: URL, password: Password, silent: float, *, read_only: bool) -> Database:
     settings = {"lock_timeout": f"{WAIT_SECONDS}s"}
     if not read_only:
-        # One that is frozen in a transaction must not keep the others out permanently.
+        # A process that is frozen in a transaction must not lock the others out permanently.
         settings["idle_in_transaction_session_timeout"] = f"{_FROZEN_SECONDS}s"
     defaults = {
         "application_name": "zonebridge",
         "connect_timeout": "10",
-        # A server that is gone without a word is noticed within a minute, not after a quarter hour.
+        # A server that vanishes is noticed within a minute, not after a quarter of an hour.
         "keepalives_idle": "20",
         "keepalives_interval": "10",
         "keepalives_count": "3",
@@ -177,18 +177,18 @@ def _postgresql(url: URL, password: Password, silent: float, *, read_only: bool)
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that is given up where the server has said nothing for `silent_seconds`.
+    """A connection that fails if the server has sent nothing for `silent_seconds`.
 
-    The network's own time limits do not tell where a proxy, or the system of a server that hangs,
-    still confirms what it was sent: then its client waits for ever.
+    TCP timeouts do not help if a proxy, or the kernel of a server that hangs, still acknowledges
+    packets: the client would wait indefinitely.
     """
 
     silent_seconds = math.inf
 
     def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
-        """Wait until what `gen` does with the server is done; `OperationalError` if it is silent.
+        """Wait until `gen` has its answer from the server; `OperationalError` if that is silent.
 
-        It yields what it waits for, and is sent 0 in short intervals as long as that is not there.
+        `gen` yields what it waits for, and is sent 0 at short intervals until that is ready.
         """
         return super().wait(self._heard(gen), *arguments, **named)
 
@@ -208,17 +208,17 @@ class _Connection(psycopg.Connection[Any]):
                     )
                 wanted = gen.send(ready)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]  # what the generator returns
+            return done.value  # type: ignore[no-any-return]  # the generator's result
 
 
 class WriterConnection(_Connection):
-    """One that is given up after as long as any writer's, for who opens it without an engine."""
+    """A connection with a writer's time limit, for callers without an engine."""
 
     silent_seconds = float(SILENT_SECONDS)
 
 
 def _sqlite_read_only(path: Path) -> Database:
-    """A SQLite file that not even its -wal and -shm beside it are touched for."""
+    """Open a SQLite file without touching it, not even its -wal and -shm."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
@@ -235,9 +235,9 @@ def _sqlite_read_only(path: Path) -> Database:
 
     def connect() -> sqlite3.Connection:
         # `mode=ro` alone creates -wal and -shm, and rebuilds -shm after a crash. A write-ahead log
-        # is read with `readonly_shm` (SQLite's os_unix.c), beside a live writer too; without one
-        # nobody has uncommitted pages and the file is read as it is. Asked at each connection,
-        # for a writer can start at any time.
+        # is read with `readonly_shm` (SQLite's os_unix.c), also beside a live writer; without a log
+        # all pages are in the file, which is read as it is. Checked for each connection, since a
+        # writer can start at any time.
         log, index = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))
         how = "readonly_shm=1" if log.is_file() and log.stat().st_size else "immutable=1"
         if how == "readonly_shm=1" and not index.is_file():
@@ -257,8 +257,8 @@ def _sqlite_read_only(path: Path) -> Database:
 
 
 def nothing(place: str) -> Database:
-    """An empty database in memory: what a dry run reads where there is no store yet."""
-    # One connection for all threads: another one would see another database.
+    """Open an empty database in memory: a dry run reads it if there is no store yet."""
+    # One connection for all threads, since each connection has its own database.
     engine = create_engine(
         "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
     )
@@ -266,13 +266,13 @@ def nothing(place: str) -> Database:
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # Python's driver would begin transactions by itself, and only before some statements: it is
-    # switched off and `_begin_sqlite` begins each one, so that DDL and reads are inside too.
+    # Python's driver would begin transactions itself, and only before some statements. That is
+    # off; `_begin_sqlite` begins each transaction, so that DDL and reads are inside too.
     connection.isolation_level = None
     connection.text_factory = _text
     connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
     connection.execute("PRAGMA foreign_keys = ON")
-    # Otherwise INSERT OR REPLACE would get past the triggers against deletion.
+    # Otherwise INSERT OR REPLACE would bypass the triggers against deletion.
     connection.execute("PRAGMA recursive_triggers = ON")
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -280,11 +280,11 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _text(stored: bytes) -> str:
-    # Bytes that are no UTF-8 were never written by us; `verify` is to name their record.
+    # We never write bytes that are not UTF-8; decoded like this, `verify` can name their record.
     return stored.decode(errors="surrogateescape")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer that begins as a reader cannot wait for another one: SQLite fails it at once.
+    # A transaction that begins with a read cannot wait for a writer later: SQLite fails it at once.
     writing = connection.get_execution_options().get("writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

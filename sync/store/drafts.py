@@ -1,6 +1,6 @@
-"""Drafts of records: what each kind of them says, before a chain numbers and seals it.
+"""Drafts of records of each kind, before a chain numbers and seals them.
 
-`by` is a draft that names the run: its `run` and `trigger` are in each record.
+`by` is a draft that names the run: its `run` and `trigger` go into each record.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sync.store.records import Kind, Outcome, Record
 
 
 def identity(by: Record, cluster: str, kind: Kind, action: str, uid: str, before: str) -> Record:
-    """Draft what is recorded of the cluster that an entry is."""
+    """Draft the record of which cluster an entry is."""
     return Record(
         run=by.run,
         kind=kind,
@@ -30,7 +30,7 @@ def identity(by: Record, cluster: str, kind: Kind, action: str, uid: str, before
 
 
 def forgotten(by: Record, connection: Connection, cluster: str, why: str) -> list[Record]:
-    """Draft the records after which no object of a cluster is believed to exist."""
+    """Draft the records after which the store assumes no object in a cluster."""
     return [
         Record(
             run=by.run,
@@ -79,7 +79,7 @@ def closing(
     outcome: Outcome,
     error: str = "",
 ) -> Record:
-    """Draft the record that says what became of an intent."""
+    """Draft the record of an intent's outcome."""
     return intent._replace(
         run=by.run,
         trigger=by.trigger,
@@ -92,5 +92,5 @@ def closing(
 
 
 def digest_of(manifest: Manifest | None) -> str:
-    """Return the digest as a record has it: "" for no object."""
+    """Return the digest for a record: "" for no object."""
     return manifest.digest if manifest else ""

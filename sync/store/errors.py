@@ -1,4 +1,4 @@
-"""What can go wrong with a database, in sentences with what to do."""
+"""Errors of a database as messages with what to do."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ WAIT_SECONDS = 30
 _WHAT = {
     "SQLITE_NOTADB": "is not a SQLite database; name another file in store.url",
     "SQLITE_CORRUPT": "is damaged; restore it from a backup",
-    "SQLITE_BUSY": f"is locked by another process for more than {WAIT_SECONDS} s; "
+    "SQLITE_BUSY": f"has been locked by another process for more than {WAIT_SECONDS} s; "
     "wait until that has finished and try again",
     "SQLITE_FULL": "cannot be written, the disk is full; free some space and try again",
     "SQLITE_READONLY": "cannot be written; make the file and its directory writable",
@@ -24,11 +24,11 @@ _WHAT = {
     "SQLITE_IOERR": "cannot be read or written, the disk reports an error; check the disk",
     "28": "refuses the user; check the user in store.url and the password in store.password_file",
     "3D": "does not exist; create the database or name another one in store.url",
-    "42501": "refuses the user this; grant it the rights on the database's tables",
+    "42501": "denies the user this; grant it rights on the database's tables",
     "25006": "is read-only, a standby perhaps; name the primary server in store.url",
     "53100": "cannot be written, the server's disk is full; free some space and try again",
-    "53300": "takes no more connections; raise max_connections or stop some clients",
-    "55P03": f"is locked by another process for more than {WAIT_SECONDS} s; "
+    "53300": "accepts no more connections; raise max_connections or stop some clients",
+    "55P03": f"has been locked by another process for more than {WAIT_SECONDS} s; "
     "wait until that has finished and try again",
     "57": "has shut the connection down; try again when the server is up",
     "08": "cannot be reached; check that the server is up and that store.url names it",
@@ -36,15 +36,15 @@ _WHAT = {
 
 
 class BrokenRecordError(AuditBrokenError):
-    """The first record that is not as it was written.
+    """The first record that does not verify.
 
-    `sequence` is its place in `chain`; both are empty (0, "") for what belongs to no chain.
+    `sequence` is its place in `chain`; both are empty (0, "") if it belongs to no chain.
     """
 
     def __init__(self, chain: str, sequence: int, reason: str) -> None:
         where = f"record {sequence} of chain {chain}: " if chain else ""
         super().__init__(
-            f"the audit trail is broken at {where}{reason}; hold the store against a backup or an "
+            f"the audit trail is broken at {where}{reason}; compare the store with a backup or an "
             "export to see what was there"
         )
         self.chain = chain
@@ -53,7 +53,7 @@ class BrokenRecordError(AuditBrokenError):
 
 
 class StoreReplacedError(AuditBrokenError, StoreError):
-    """The store is not the one that was opened, or has lost what it held; nothing was written.
+    """The store is not the one that was opened, or has lost records; nothing was written.
 
     `what` is a clause about the store in `place`.
     """
@@ -61,16 +61,16 @@ class StoreReplacedError(AuditBrokenError, StoreError):
     def __init__(self, place: str, what: str) -> None:
         super().__init__(
             f"the store {place} {what}: the store was replaced, or restored from an older copy; "
-            "nothing is written any more; stop zonebridge, bring the newest copy back and start it "
-            "again; to go on without what is lost, move audit.head_file away before that"
+            "nothing is written any more; stop zonebridge, restore the newest copy and start it "
+            "again; to continue without the lost records, move audit.head_file away before that"
         )
 
 
 @contextmanager
 def explained(place: str, password: Callable[[], str | None]) -> Iterator[None]:
-    """Turn what the database and its driver raise into a `StoreError` about `place`.
+    """Turn errors of the database and its driver into a `StoreError` about `place`.
 
-    The driver's own error is not kept as the cause: it can quote the connection's parameters.
+    The driver's error is not kept as the cause, since it can quote connection parameters.
     """
     try:
         yield
@@ -88,8 +88,8 @@ def _what(error: SQLAlchemyError, words: str) -> str:
         if prefix in _WHAT:
             return _WHAT[prefix]
     if code or not isinstance(original, psycopg.OperationalError):
-        return "refuses what was asked; run `zonebridge db check`"
-    # A connection that never came about has no code in PostgreSQL's client, only words.
+        return "rejects the query; run `zonebridge db check`"
+    # PostgreSQL's client gives no code for a failed connection, only a message.
     if "password" in words or "authentication" in words:
         return _WHAT["28"]
     if "does not exist" in words:

@@ -1,4 +1,4 @@
-"""Heads in a file where the store's owner cannot rewrite them: published, and held to."""
+"""Publish heads to a file that the database's owner cannot rewrite, and check the store by it."""
 
 import fcntl
 import os
@@ -15,13 +15,13 @@ from sync.store.chain import Head
 from sync.store.errors import StoreReplacedError
 from sync.store.store import Store
 
-_REMEDY = "bring back a file that a sync wrote, or name another one"
+_REMEDY = "restore a file that a sync wrote, or name another one"
 
 
 def read_heads(file: Path) -> tuple[Head, ...]:
-    """The heads that were published to a file; `UsageError` if they cannot be read.
+    """Return the heads published to a file; `UsageError` if they cannot be read.
 
-    A file without any is damaged: no sync writes one.
+    A file without heads is damaged, since no sync writes one.
     """
     try:
         heads = Head.parse_file(file.read_text(encoding="utf-8"))
@@ -29,36 +29,36 @@ def read_heads(file: Path) -> tuple[Head, ...]:
         raise UsageError(f"cannot read the heads in {file}: {error}; {_REMEDY}") from error
     if not heads:
         raise UsageError(
-            f"{file} holds no head, as no sync leaves it; {_REMEDY}; if nothing was ever recorded, "
+            f"{file} holds no head, so it is damaged; {_REMEDY}; if nothing was ever recorded, "
             "remove it"
         )
     return heads
 
 
 def hold_to_heads(store: Store, file: Path | None) -> None:
-    """Refuse to go on with a store that lacks what was published, now and whenever it is written.
+    """Refuse a store that lacks published heads, now and before each write.
 
-    Raises `StoreReplacedError` for such a store; no file is none published.
+    Raises `StoreReplacedError` for such a store. Without a file nothing is checked.
     """
     if file is None:
         return
     _require(store, file)
     if store.heads() and not _is_there(file):
         structlog.get_logger().warning(
-            "audit.head_file is not there, though the store has records; nothing holds the store "
-            "to what was published, until it is written again",
+            "audit.head_file does not exist, though the store has records; until it is written "
+            "again, the store is not checked against published heads",
             file=str(file),
         )
     store.database.continuity.hold_to(partial(_published, file))
 
 
 def _published(file: Path) -> tuple[Head, ...]:
-    """The heads in a file, none if there is none; `UsageError` if they cannot be read."""
+    """Return the heads in a file, none if it is missing; `UsageError` if they cannot be read."""
     return read_heads(file) if _is_there(file) else ()
 
 
 def _is_there(file: Path) -> bool:
-    """Whether anything has the file's name, a link that leads nowhere included."""
+    """Return whether the file's name exists, even as a dangling link."""
     try:
         file.lstat()
     except FileNotFoundError:
@@ -73,16 +73,15 @@ def _require(store: Store, file: Path) -> None:
         if not store.reaches(head):
             raise StoreReplacedError(
                 store.database.place,
-                f"does not hold record {head.sequence} of chain {head.chain}, which {file} says "
-                "it had",
+                f"lacks record {head.sequence} of chain {head.chain}, which {file} has published",
             )
 
 
 def publish_heads(store: Store, file: Path | None) -> None:
-    """Tell the heads of all chains to the file, which appears whole or not at all, and to the log.
+    """Publish the heads of all chains to the file, atomically, and to the log.
 
-    Where nothing is recorded yet there is nothing to tell.
-    Raises `StoreReplacedError` if the store lacks what the file says or is not the one opened, and
+    If nothing is recorded yet nothing is published.
+    Raises `StoreReplacedError` if the store lacks heads of the file or is not the one opened, and
     `StoreError` if the file cannot be written; then it stays as it is.
     """
     store.database.continuity.require_file()
@@ -104,13 +103,13 @@ def publish_heads(store: Store, file: Path | None) -> None:
 
 
 def _recorded(store: Store) -> tuple[Head, ...]:
-    """The heads of the chains that have a record; of none there is nothing to hold a store to."""
+    """Return the heads of the chains that have a record; an empty chain's head proves nothing."""
     return tuple(head for head in store.heads() if head.sequence)
 
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """Keep other processes from publishing older heads over newer ones."""
+    """Keep other processes from overwriting newer heads with older ones."""
     opened = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX)
@@ -120,7 +119,7 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file that appears whole or not at all, and lasts; remove what killed ones left."""
+    """Write a file atomically and durably; remove the temporary files of killed processes."""
     temporary = f".{file.name}."
     remove_left(file.parent, temporary=temporary)
     write_whole(file, text.encode(), temporary=temporary)

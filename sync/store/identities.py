@@ -1,11 +1,11 @@
-"""Which cluster each entry of the configuration is: by the UID that the cluster itself tells.
+"""Identities: which cluster each entry of the configuration is, by the UID that it reports.
 
-    first contact ──> identify: remembered
+    first contact ──> identify: stored
     another UID   ──> refused ──> accept (an operator) ──> identify, by the holder of the lease
     removed       ──> forget (an operator): as if never met
 
-Each step is a record, which ends in the UID and, where there was one, that of the cluster before;
-the row is a projection of the trail.
+Each step is a record, whose detail ends in the UID and, if there was one, that of the cluster
+before. The row is a projection of the trail.
 """
 
 from dataclasses import dataclass
@@ -28,19 +28,19 @@ _KEEP = text(
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The UID of an entry's cluster; `accepted` is the one that may take its place, "" for none."""
+    """The UID of an entry's cluster; `accepted` is the one that may replace it, "" for none."""
 
     uid: str
     accepted: str = ""
 
 
 def detail(uid: str, before: str) -> str:
-    """What the record of a UID says, in place of that of the cluster before, if there was one."""
+    """Return the detail of a UID's record, with the UID of the cluster before, if there was one."""
     return f"{uid}{_BETWEEN}{before}" if before else uid
 
 
 def after(record: Record, known: Identity | None) -> Identity | None:
-    """What is known of an entry's cluster after one more of its records."""
+    """Return the identity of an entry's cluster after one more of its records."""
     uid = record.detail.partition(_BETWEEN)[0]
     if record.action == IDENTIFY:
         return Identity(uid)
@@ -50,13 +50,13 @@ def after(record: Record, known: Identity | None) -> Identity | None:
 
 
 def identities(connection: Connection) -> dict[str, Identity]:
-    """What is known of every entry's cluster, by the entry's name."""
+    """Return the identity of every entry's cluster, by the entry's name."""
     query = select(Identities.cluster, Identities.uid, Identities.accepted)
     return {name: Identity(uid, accepted) for name, uid, accepted in connection.execute(query)}
 
 
 def keep(connection: Connection, record: Record, known: Identity | None) -> None:
-    """Bring the projection to where the record leaves it; `known` is what was known before."""
+    """Update the projection with a record; `known` is the identity before."""
     found = after(record, known)
     assert found is not None, "a UID is accepted in the place of another"
     row = {"cluster": record.chain, "uid": found.uid, "accepted": found.accepted}
@@ -64,5 +64,5 @@ def keep(connection: Connection, record: Record, known: Identity | None) -> None
 
 
 def forget(connection: Connection, cluster: str) -> None:
-    """Know no more which cluster an entry is."""
+    """Remove the identity of an entry's cluster."""
     connection.execute(delete(Identities).where(Identities.cluster == cluster))

@@ -1,15 +1,15 @@
-"""Leases: who may write to a cluster, one holder at a time, on the database's clock.
+"""Leases: one holder at a time may write to a cluster, by the database's clock.
 
     take (epoch + 1) ── renew, renew, … ── release
-                     └─ no renewal for the time to live: the next one takes it (epoch + 1)
+                     └─ no renewal for the time to live: the next holder takes it (epoch + 1)
 
-An epoch belongs to one holder permanently. Intents commit only under the current one. Where a row
-was deleted, or the database went back to before it was taken, epochs start again: so a lease is
-known by its epoch and by its row's holder, which tells when it was taken.
+An epoch belongs to one holder permanently. Intents commit only under the current one. If a row was
+deleted, or the database was restored from before it was taken, epochs start again; so a lease is
+identified by its epoch and its row's holder, which contains the time it was taken.
 
-Where the database's clock was ahead once, a lease ends far in the future. Who waits for it takes
-it all the same when it has seen it unchanged for the holder's time to live, by its own monotonic
-clock: each renewal changes when it ends, so by then nothing remains by the holder's count either.
+If the database's clock was ahead once, a lease ends far in the future. A waiting process takes it
+anyway once it has seen it unchanged for the holder's time to live, by its own monotonic clock: each
+renewal changes the end, so by then the lease has expired by the holder's clock too.
 """
 
 import math
@@ -38,7 +38,7 @@ from sync.store.models import Leases
 from sync.store.records import SERVICE, stamp, storable
 from sync.transport.spreading import sooner
 
-# Milliseconds since 1970. SQLite knows `unixepoch('subsec')` from 3.42 only.
+# Milliseconds since 1970. SQLite has `unixepoch('subsec')` only since 3.42.
 _NOW = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)",
@@ -46,27 +46,26 @@ _NOW = {
 
 _HELD = select(Leases.holder, Leases.epoch).where(Leases.name == bindparam("of")).with_for_update()
 
-# What cutting both ends of a lease to whole milliseconds can take from it.
+# How much rounding both ends of a lease down to milliseconds can shorten it.
 _CUT = 2
 
-# By how much two monotonic clocks may differ: far more than any clock that a kernel corrects.
+# How much two monotonic clocks may differ in rate: far more than those that a kernel corrects.
 _APART = 1.01
 
-# How a holder is stored: with when it took the lease, by the database, and its time to live.
+# The stored form of a holder: with the time it took the lease, by the database, and its TTL.
 _SIGNED = re.compile(r"(.*) \[since (\d{1,14}) ms, ttl (\d{1,12}) ms\]", re.DOTALL)
 
 
 class LeaseHeldError(LeaseError):
     """`holder` has the cluster's lease.
 
-    It lasts `seconds` more; by the database it `ends` after more than that where its clock was
-    ahead once.
+    It lasts `seconds` more. By the database it `ends` later if the database's clock was ahead once.
     """
 
     def __init__(self, cluster: str, holder: str, seconds: float, ends: float) -> None:
         ahead = (
-            f" (it ends in {ends:.0f} s by the database, whose clock was ahead; who waits for it, "
-            "as `zonebridge sync --lease-timeout` does, takes it once it has not been renewed for "
+            f" (it ends in {ends:.0f} s by the database, whose clock was ahead; a waiting process, "
+            "such as `zonebridge sync --lease-timeout`, takes it once it has not been renewed for "
             "its time to live)"
         )
         super().__init__(
@@ -84,11 +83,11 @@ class LeaseLostError(LeaseError):
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A lease as the database has it: its last holder, and the seconds left (0.0: it is free).
+    """A lease in the database: its last holder, and the seconds left (0.0: it is free).
 
-    `since` is when it was taken, by the database, UTC as in a record; "" where that is not known.
-    More seconds are left than its `ttl` where the database's clock was ahead. `released`: its
-    holder let it go, and did not just stop renewing it.
+    `since` is when it was taken, by the database, UTC as in a record; "" if unknown. More seconds
+    than its `ttl` are left if the database's clock was ahead. `released`: its holder released it,
+    rather than stop renewing it.
     """
 
     name: str
@@ -101,12 +100,12 @@ class Holding:
 
     @property
     def ahead(self) -> bool:
-        """Whether it ends later than it can where the database's clock was always right."""
+        """Return whether it ends later than a correct clock of the database allows."""
         return self.seconds > _APART * self.ttl + 1
 
 
 class Waits:
-    """Leases of others as this process has seen them, by its own clock. Any thread may ask."""
+    """Leases of other holders as this process has seen them, by its own clock. Thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -114,9 +113,9 @@ class Waits:
         self._looking = Lock()
 
     def unchanged(self, cluster: str, lease: tuple[str, int, int]) -> float:
-        """The seconds for which a lease (its holder, epoch and end) has stood as it stands now.
+        """Return the seconds for which a lease (holder, epoch and end) has been unchanged.
 
-        Asked after it was read: what changes it is later than the first time it was seen so.
+        Call it after reading the lease, so that its last change is earlier than the first sight.
         """
         with self._looking:
             now = self._monotonic()
@@ -128,10 +127,10 @@ class Waits:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A lease that was taken: `holder` may write to `cluster`, under `epoch`. Any thread may ask.
+    """A lease that was taken: `holder` may write to `cluster`, under `epoch`. Thread-safe.
 
-    `_stored` is the holder as the row has it. `_until` is by `time.monotonic`; only the thread that
-    renews moves it, and after it `release`.
+    `_stored` is the holder as the row has it. `_until` is by `time.monotonic`; only the renewing
+    thread sets it, and `release` after that thread.
     """
 
     cluster: str
@@ -147,30 +146,30 @@ class Lease:
     _renewing: Thread | None = None
 
     def keep(self) -> None:
-        """Hold the lease on at the end, for the next one in this process who asks for it."""
+        """Keep the lease at the end, for the next caller in this process."""
         self._kept = True
 
     def leave(self) -> None:
-        """Let the lease run out at the end, instead of letting the next one in at once.
+        """Let the lease expire at the end, instead of releasing it at once.
 
-        For a holder that does not know what became of a request: it may still be under way, and
-        until the lease has run out no process may look and conclude that it is not.
+        For a holder with a request of unknown outcome: the request may still be in progress, and
+        no process may read the cluster and conclude otherwise until the lease has expired.
         """
         self._left = True
 
     def remaining(self) -> float:
-        """Return the seconds for which no other process can have taken it; at most 0 once lost.
+        """Return the seconds for which no other process can take it; at most 0 once lost.
 
-        This fences writers: who sends a request only while more remains than the request's timeout
-        has none under way when a successor may take the lease. Counted from before the last take
-        or renewal was sent to the database, which counts from its arrival. Neither clock may jump:
-        a machine that sleeps, or a server whose time is set forward, can break this promise; then
-        the next intent is refused, for the epoch has moved.
+        This fences writers: a holder that sends a request only while more than the request's
+        timeout remains has none in progress when a successor may take the lease. The time counts
+        from before the last take or renewal was sent; the database counts from its arrival. Neither
+        clock may jump: a machine that sleeps, or a server whose time is set forward, can break this
+        guarantee; then the next intent is refused, since the epoch has changed.
         """
         return self._until - time.monotonic()
 
     def hold(self, connection: Connection) -> None:
-        """Keep anyone from taking the lease until this writing transaction ends.
+        """Keep other processes from taking the lease until this writing transaction ends.
 
         Raises `LeaseLostError` if another process has it.
         """
@@ -179,36 +178,36 @@ class Lease:
         holder, _, _ = _signed(stored)
         if (stored, epoch) != (self._stored, self.epoch):
             raise LeaseLostError(
-                f"the lease of cluster {self.cluster} went to {holder} meanwhile (epoch {epoch}, "
-                f"ours was {self.epoch}); nothing was written after that; {holder} continues there"
+                f"{holder} has taken the lease of cluster {self.cluster} (epoch {epoch}, ours was "
+                f"{self.epoch}); nothing was written after that; {holder} continues there"
             )
 
     def begin(self) -> None:
-        """Renew it from now on, from a thread of its own."""
+        """Start renewing it, from its own thread."""
         name = f"lease of {self.cluster}"
         self._renewing = Thread(target=self._renew, name=name, daemon=True)
         self._renewing.start()
 
     def end(self) -> None:
-        """Renew it no more, and let the next one in at once unless `leave` was asked for."""
+        """Stop renewing it, and release it unless `leave` was called."""
         self._stop.set()
         if self._renewing:
             self._renewing.join()
         self.release()
 
     def goes_on(self, holder: str, ttl: timedelta) -> bool:
-        """Return whether `holder` continues with a kept lease: it has it until the next end."""
+        """Return whether `holder` continues with a kept lease, until the next `end`."""
         self._kept = False
         return (self.holder, self._ttl) == (holder, ttl) and self.remaining() > 0
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is to be held on: not where a request may still be under way."""
+        """Return whether the lease is kept: not if a request may still be in progress."""
         return self._kept and not self._left and self.remaining() > 0
 
     def _renew(self) -> None:
-        """Renew about every third of the time to live, until told to stop or until it is lost."""
-        # Leases of many clusters that are taken together must not be renewed in step.
+        """Renew about every third of the time to live, until stopped or until it is lost."""
+        # Jitter: leases of many clusters that are taken together must not be renewed together.
         third = self._ttl.total_seconds() / 3
         while not self._stop.wait(sooner(third)):
             sent = time.monotonic()
@@ -217,23 +216,23 @@ class Lease:
                     expires = _now(connection) + _milliseconds(self._ttl)
                     renewed = self._expire(connection, expires)
             except StoreError:
-                continue  # until it expires the next beat may still succeed
+                continue  # the next renewal may succeed before it expires
             if not renewed:
                 self._until = -math.inf
                 return
             self._until = sent + self._ttl.total_seconds()
 
     def release(self) -> None:
-        """Let the next one in at once, unless `leave` was asked for."""
+        """Release the lease at once, unless `leave` was called."""
         self._until = -math.inf
         if self._left:
             return
-        # A store that cannot be reached lets the lease expire.
+        # If the store cannot be reached, the lease expires.
         with suppress(StoreError), self._database.writing() as connection:
             self._expire(connection, 0)
 
     def _expire(self, connection: Connection, at: ColumnElement[int] | int) -> bool:
-        """Let the lease expire at another time; whether it was still ours."""
+        """Set when the lease expires; return whether it was still ours."""
         ours = (
             (Leases.name == self.cluster)
             & (Leases.epoch == self.epoch)
@@ -253,10 +252,9 @@ def taken(
 ) -> Iterator[Lease]:
     """Take a cluster's lease, renew it every third of `ttl`, and release it at the end.
 
-    The same `holder` does not get in twice, except with a lease that was kept: that is in `kept`
-    until a caller continues with it. `waits` is what this process has seen of leases
-    that it waits for. Raises `LeaseHeldError` if it is held, `StoreError` if the store cannot be
-    written.
+    The same `holder` cannot take it twice, except for a kept lease, which is in `kept` until a
+    caller continues with it. `waits` is what this process has seen of leases that it waits for.
+    Raises `LeaseHeldError` if it is held, `StoreError` if the store cannot be written.
     """
     kept = {} if kept is None else kept
     lease = kept.pop(cluster, None)
@@ -279,7 +277,7 @@ def taken(
 
 
 def holdings(connection: Connection) -> tuple[Holding, ...]:
-    """Every lease that was ever taken, sorted by name, and the service's sign of life."""
+    """Return every lease that was ever taken, sorted by name, and the service's heartbeat."""
     left = Leases.expires_at - _now(connection)
     query = select(Leases.name, Leases.holder, Leases.epoch, left, Leases.expires_at)
     return tuple(
@@ -298,7 +296,7 @@ def _holding(
 
 
 def beat(connection: Connection, holder: str, lasts: timedelta) -> None:
-    """Set the service's sign of life, which is a lease that anybody may take at any time."""
+    """Write the service's heartbeat: a lease that any service may take at any time."""
     now = _now(connection)
     row = {
         "name": SERVICE,
@@ -307,7 +305,7 @@ def beat(connection: Connection, holder: str, lasts: timedelta) -> None:
     }
     connection.execute(
         text(
-            "INSERT INTO leases (name, holder, epoch, expires_at)"  # noqa: S608 - our own words
+            "INSERT INTO leases (name, holder, epoch, expires_at)"  # noqa: S608 - constants of ours
             f" VALUES (:name, :holder, 0, {now} + :lasts) ON CONFLICT (name)"
             " DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at"
         ),
@@ -316,17 +314,17 @@ def beat(connection: Connection, holder: str, lasts: timedelta) -> None:
 
 
 def end(connection: Connection) -> None:
-    """Take the service's sign of life away: it ended as it should."""
+    """End the service's heartbeat, since the service has shut down cleanly."""
     connection.execute(update(Leases).where(Leases.name == SERVICE).values(expires_at=0))
 
 
 def _sign(holder: str, since: int | None, ttl: timedelta) -> str:
-    """A holder as it is stored."""
+    """Return the stored form of a holder."""
     return f"{storable(holder)} [since {since} ms, ttl {_milliseconds(ttl)} ms]"
 
 
 def _signed(stored: str) -> tuple[str, str, float]:
-    """A holder as it was given, since when it holds, and its time to live in seconds."""
+    """Parse a stored holder: its name, when it took the lease, and its time to live in seconds."""
     found = _SIGNED.fullmatch(stored)
     if not found:
         return stored, "", math.inf
@@ -341,7 +339,7 @@ def _signed(stored: str) -> tuple[str, str, float]:
 def _take(
     connection: Connection, cluster: str, holder: str, ttl: timedelta, waits: Waits
 ) -> tuple[int, str]:
-    """The new epoch, and the holder as it is stored."""
+    """Take the lease; return the new epoch, and the stored form of the holder."""
     connection.execute(
         text(
             "INSERT INTO leases (name, holder, epoch, expires_at) VALUES (:name, '', 0, 0)"
@@ -351,7 +349,7 @@ def _take(
     )
     now = _now(connection)
     signed = _sign(holder, connection.scalar(select(now)), ttl)
-    # One statement looks and takes: it locks the row, so no two can take the same epoch.
+    # One statement checks and takes: it locks the row, so no two can take the same epoch.
     take = (
         update(Leases)
         .where(Leases.name == cluster)
@@ -369,7 +367,7 @@ def _take(
     stored, held_epoch, ends, left = connection.execute(query.where(Leases.name == cluster)).one()
     stood = waits.unchanged(cluster, (stored, held_epoch, ends))
     held = _holding(cluster, stored, held_epoch, left)
-    # Who stored none has ours: all that share a store have one configuration.
+    # A holder without a stored TTL has ours: all that share a store have one configuration.
     lasts = (held.ttl if held.ttl < math.inf else ttl.total_seconds()) * _APART
     if stood >= lasts:
         epoch = connection.scalar(
@@ -383,10 +381,10 @@ def _take(
 
 
 def _now(connection: Connection) -> ColumnElement[int]:
-    """The database's time, in milliseconds since 1970."""
+    """Return the database's time, in milliseconds since 1970."""
     return literal_column(_NOW[connection.dialect.name], BigInteger())
 
 
 def _milliseconds(ttl: timedelta) -> int:
-    """What the database adds to its time, so that a lease never expires before its holder knows."""
+    """Return the TTL in milliseconds, rounded so that the database never expires a lease early."""
     return math.ceil(ttl / timedelta(milliseconds=1)) + _CUT

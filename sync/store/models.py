@@ -1,4 +1,4 @@
-"""The tables: their shape only, for rows are values elsewhere (`Record`, `Manifest`, `Head`)."""
+"""The tables, without behaviour: rows become values elsewhere (`Record`, `Manifest`, `Head`)."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-# One order on both databases: that of the bytes, whatever language PostgreSQL was set up in.
+# The order of bytes on both databases, in any locale of PostgreSQL.
 Word = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 class NameList(TypeDecorator[tuple[str, ...]]):
-    """A list of strings, as one JSON text."""
+    """A list of strings, stored as one JSON text."""
 
     impl = Text
     cache_ok = True
@@ -38,8 +38,8 @@ class NameList(TypeDecorator[tuple[str, ...]]):
         value: Any,
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
     ) -> tuple[str, ...]:
-        # Text that is no list was not written by us: it is shown as it lies there, so that
-        # `verify` can name its record and `list` can show it.
+        # We write lists only. Other text is returned as it is, so that `verify` can name its
+        # record and `list` can show it.
         try:
             listed = tuple(orjson.loads(value))
         except (orjson.JSONDecodeError, TypeError):
@@ -58,7 +58,7 @@ class Base(DeclarativeBase):
 
 
 class Stores(Base):
-    """One row: the identity that this store's objects carry in the clusters."""
+    """One row: the UUID that the store's objects carry in the clusters."""
 
     __tablename__ = "store"
 
@@ -67,7 +67,7 @@ class Stores(Base):
 
 
 class Bodies(Base):
-    """Each body once: its SHA-256 in lower-case hex, and the bytes compressed."""
+    """Each body once: its SHA-256 in lower-case hex, and the compressed bytes."""
 
     __tablename__ = "bodies"
 
@@ -76,7 +76,7 @@ class Bodies(Base):
 
 
 class Heads(Base):
-    """The last record of each chain; its row is the lock under which the chain grows."""
+    """The last record of each chain; appending locks its row."""
 
     __tablename__ = "heads"
 
@@ -121,7 +121,7 @@ class Records(Base):
 
 
 class Objects(Base):
-    """Projection: what we believe each cluster holds of ours, and the record that says so."""
+    """Projection: the objects of ours that each cluster holds, with the record of each."""
 
     __tablename__ = "objects"
     __table_args__ = (
@@ -148,7 +148,7 @@ class OpenIntents(Base):
 
 
 class Approvals(Base):
-    """Projection: plans that guards hold back; the records that blocked, approved and used each.
+    """Projection: blocked plans; the records that blocked each, approved it and used that.
 
     `approved` and `used` are 0 until then; `document` is the plan as JSON, compressed.
     """
@@ -167,9 +167,9 @@ class Approvals(Base):
 
 
 class Identities(Base):
-    """Projection: the UID of each entry's cluster, and the record that says so.
+    """Projection: the UID of each entry's cluster, and its record.
 
-    `accepted` is the UID that an operator lets take its place, "" for none.
+    `accepted` is the UID that an operator lets replace it, "" for none.
     """
 
     __tablename__ = "identities"
@@ -184,7 +184,7 @@ class Identities(Base):
 
 
 class Leases(Base):
-    """Who writes to each cluster; `expires_at` is milliseconds since 1970 by the database."""
+    """The holder of each cluster's lease; `expires_at` is the database's, in ms since 1970."""
 
     __tablename__ = "leases"
 
@@ -195,7 +195,7 @@ class Leases(Base):
 
 
 class StatusRow(Base):
-    """How each cluster and source stands; overwritten, not part of the trail."""
+    """The status of each cluster and source; overwritten, not part of the trail."""
 
     __tablename__ = "standings"
 
@@ -208,7 +208,7 @@ class StatusRow(Base):
 
 
 class Memories(Base):
-    """What each source was told, compressed; overwritten, not part of the trail."""
+    """The last answers to each source, compressed; overwritten, not part of the trail."""
 
     __tablename__ = "memories"
 

@@ -1,4 +1,4 @@
-"""Tables that follow from the trail: what we believe each cluster holds, and open intents.
+"""Tables that follow from the trail: the objects that each cluster holds, and open intents.
 
 They are written in the transaction that appends the records, and `verify` replays them.
 """
@@ -52,7 +52,7 @@ def open_now(connection: Connection, intents: Sequence[Record]) -> None:
 
 
 def believed(connection: Connection, cluster: str) -> list[tuple[str, str, str]]:
-    """Return the kind, name and digest of each object that a cluster is believed to hold."""
+    """Return the kind, name and digest of each object that a cluster holds, by the trail."""
     query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
     rows = connection.execute(query.order_by(Objects.kind, Objects.name))
     return [(kind, name, digest) for kind, name, digest in rows]
@@ -64,7 +64,7 @@ def require_open(connection: Connection, chain: str, sequences: Sequence[int]) -
     for sequence in sequences:
         if sequence not in still_open:
             raise StoreError(
-                f"intent {sequence} of cluster {chain} is closed already; another process works on "
+                f"intent {sequence} of cluster {chain} is closed already; another process syncs "
                 "this cluster, let only one of them run"
             )
         still_open.remove(sequence)
@@ -72,7 +72,7 @@ def require_open(connection: Connection, chain: str, sequences: Sequence[int]) -
 
 def project(connection: Connection, chain: str, records: Sequence[Record]) -> None:
     """Update both tables with new records of a chain."""
-    # One by one: however many a recovery closes, no statement has too many parameters.
+    # One by one: a recovery may close too many for the parameters of one statement.
     closed = [{"of": chain, "closed": record.intent} for record in records if closes(record)]
     if closed:
         connection.execute(_CLOSE, closed)

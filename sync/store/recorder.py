@@ -1,4 +1,4 @@
-"""One run of zonebridge, as the trail tells it: intents before the writes, outcomes after."""
+"""Record one run of zonebridge in the trail: intents before the writes, outcomes after."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -32,12 +32,12 @@ from sync.store.records import (
 )
 
 BATCH = 64
-"""How many writes may be intended at a time: as many as a kill can leave open."""
+"""The most intents at a time, and so the most that a kill can leave open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What became of one intent; `found` is what the cluster held, where that was read."""
+    """The outcome of one intent; `found` is what the cluster held, if that was read."""
 
     intent: Record
     outcome: Outcome
@@ -47,12 +47,11 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """A run. `id` is in each of its records, `trigger` says who or what began it.
+    """A run. `id` is in each of its records, `trigger` is who or what began it.
 
     It begins with its first record, so a run that finds nothing to do leaves no trace. Every method
-    is one transaction, on the disk when it returns, and raises `StoreError` if it could not be.
-    Those that take a lease raise `LeaseLostError` if another process took it: then nothing is
-    recorded. Several threads may use one run.
+    is one transaction, durable when it returns; it raises `StoreError` if that fails. Methods with
+    a lease raise `LeaseLostError`, and record nothing, if another process took it. Thread-safe.
     """
 
     id: str
@@ -64,11 +63,11 @@ class Recorder:
 
     @property
     def begun(self) -> bool:
-        """Whether anything is recorded of it."""
+        """Return whether the run has any record."""
         return self._begun.is_set()
 
     def begin(self) -> None:
-        """Record that the run has begun, unless it has."""
+        """Record that the run has begun, unless that is recorded."""
         if not self.begun:
             with self._recording():
                 pass
@@ -76,7 +75,7 @@ class Recorder:
     def finish(self, outcome: str, counts: Mapping[str, int], error: str = "") -> None:
         """Record how the run ended, with what was counted (`{"applied": 3, "failed": 0}`).
 
-        A run that has not begun has nothing to finish.
+        Does nothing for a run that has not begun.
         """
         if not self.begun:
             return
@@ -95,10 +94,10 @@ class Recorder:
         *,
         document: bytes | None = None,
     ) -> None:
-        """Record that the plan with this digest waits, the names of what blocks it, and why.
+        """Record that the plan with this digest is blocked, by which guards, and why.
 
-        While nothing else happens to the cluster this is said once, however often it is seen.
-        `document` is the plan as JSON where an approval can let it through: it is kept for that.
+        It is recorded once, until something else happens to the cluster. `document` is the plan as
+        JSON, kept for its approval, if one can let it through.
         """
         newest = select(Records.kind, Records.plan).where(Records.chain == cluster)
         with self.database.reading() as connection:
@@ -121,10 +120,10 @@ class Recorder:
             approvals.keep(connection, record, document)
 
     def approve(self, digest: str) -> Record:
-        """Let a blocked plan through, once, within `approvals.LIFETIME`; the record of it.
+        """Let a blocked plan through, once, within `approvals.LIFETIME`; return the record.
 
-        `digest` is the plan's, or its first digits, at least 8. Raises `UsageError` for what stands
-        for no plan, and `ApprovalError` for one that does not wait for an approval.
+        `digest` is the plan's, or at least its first 8 digits. Raises `UsageError` if it names no
+        plan, and `ApprovalError` if the plan does not wait for an approval.
         """
         with self._recording() as connection:
             cluster, plan = approvals.named(connection, digest)
@@ -144,11 +143,11 @@ class Recorder:
         return record
 
     def identify(self, lease: Lease, uid: str) -> None:
-        """Record that the entry of a cluster is the one with this UID from now on.
+        """Record that a cluster's entry is the cluster with this UID from now on.
 
-        In the place of another one that is a cluster where nothing of ours was written: what the
-        store believes of the one before is forgotten, object by object, with a record of each.
-        Raises `StoreError` where no operator has accepted that.
+        If it replaces another cluster, nothing of ours was written to the new one: the store
+        forgets the objects of the old one, with a record for each. Raises `StoreError` unless an
+        operator has accepted that.
         """
         cluster = lease.cluster
         with self._recording(lease) as connection:
@@ -172,7 +171,7 @@ class Recorder:
             project(connection, cluster, rest)
 
     def accept(self, cluster: str, uid: str) -> None:
-        """Record that an operator lets the cluster with this UID take the place of the known one.
+        """Record that an operator lets the cluster with this UID replace the known one.
 
         No lease is needed, as for an approval: the holder of the lease continues with `identify`.
         """
@@ -184,11 +183,11 @@ class Recorder:
             identities.keep(connection, record, known)
 
     def forget(self, lease: Lease) -> Record:
-        """Record that nothing is believed of a cluster any more; the record of that.
+        """Record that the store forgets a cluster; return that record.
 
-        Each open intent is closed as unknown, and each object has a record. Which cluster it was,
-        how it stands and what was approved go too. The trail stays, and so does the lease with its
-        epoch, which belongs to one holder for ever.
+        Each open intent is closed as unknown, and each object gets a record. The identity, status
+        and approvals of the cluster are removed. The trail stays, and so does the lease, since its
+        epoch belongs to one holder permanently.
         """
         cluster = lease.cluster
         why = "the cluster was forgotten"
@@ -209,7 +208,7 @@ class Recorder:
                 detail=f"objects={len(forgotten)} open_intents={len(closing)}"
                 + (f" uid={known.uid}" if known else ""),
             )
-            # The last one: records of the cluster after it start from nothing.
+            # Last: later records of the cluster start from nothing.
             *rest, record = append(connection, cluster, [*closing, *forgotten, last], self.clock)
             project(connection, cluster, rest)
             for table in (identities, approvals, status):
@@ -217,10 +216,10 @@ class Recorder:
         return record
 
     def let_adopt(self, cluster: str, changes: Sequence[Change]) -> None:
-        """Record that an operator lets the next sync take over what stands before these changes.
+        """Record that an operator lets the next sync take over these changes' foreign objects.
 
-        No lease is needed, as for an approval. It holds for the objects as they are seen here,
-        once, and for as long as an approval does.
+        No lease is needed, as for an approval. It is valid for the objects as they are here, once,
+        and for as long as an approval.
         """
         with self._recording() as connection:
             head = lock(connection, cluster)
@@ -243,7 +242,7 @@ class Recorder:
             append(connection, cluster, drafted, self.clock)
 
     def adopt(self, lease: Lease, changes: Sequence[Change], origins: Sequence[Origin]) -> None:
-        """Record that objects are as desired in the cluster, though we did not write them."""
+        """Record that the cluster holds objects as desired, though we did not write them."""
         if not changes:
             return
         drafted = [
@@ -268,9 +267,8 @@ class Recorder:
         """Commit the intents of at most `BATCH` changes, before the first of them is written.
 
         `origins` are the firewall's commits behind them, of one source or of several. `approved`
-        is the digest of the plan they are of, where that needs its approval: the first of its
-        intents uses it, and `ApprovalError` is raised if it does not hold.
-        Raises `ValueError` for more changes.
+        is the digest of their plan if it needs its approval: its first intent uses the approval.
+        Raises `ApprovalError` if that is not valid, and `ValueError` for more changes.
         """
         if len(changes) > BATCH:
             raise ValueError(f"{len(changes)} changes in one batch, at most {BATCH} are allowed")
@@ -291,11 +289,11 @@ class Recorder:
         return intents
 
     def conclude(self, conclusions: Sequence[Conclusion]) -> list[Record]:
-        """Commit what became of intents of one cluster, and what we believe of it from now on.
+        """Commit the outcomes of intents of one cluster, and update its projections.
 
         An intent whose outcome is `unknown` stays open. Raises `StoreError` if one is not open.
-        No lease is needed: what became of our own intent stays true under any holder, and one that
-        a successor recovered is not open.
+        No lease is needed: the outcome of our own intent stays true under any holder, and an intent
+        that a successor recovered is not open.
         """
         if not conclusions:
             return []
@@ -312,10 +310,10 @@ class Recorder:
     def recover(
         self, lease: Lease, recovered: Sequence[tuple[Record, Manifest | None]]
     ) -> list[Record]:
-        """Close open intents with what the cluster was found to hold of each (None: nothing).
+        """Close open intents, given the object that the cluster holds for each (None: nothing).
 
-        The outcome is `applied`, `not-applied`, or `unknown` where it is neither what was before
-        nor what was intended. Raises `StoreError` if an intent is not open.
+        The outcome is `applied`, `not-applied`, or `unknown` if the object is neither the old nor
+        the intended one. Raises `StoreError` if an intent is not open.
         """
         if not recovered:
             return []
@@ -331,12 +329,12 @@ class Recorder:
 
     @property
     def _by(self) -> Record:
-        """A draft that names the run."""
+        """Return a draft that names the run."""
         return Record(run=self.id, trigger=self.trigger)
 
     @contextmanager
     def _recording(self, lease: Lease | None = None) -> Iterator[Connection]:
-        """A writing transaction under a lease; the run's first one records that it began."""
+        """Open a writing transaction under a lease; the run's first one records its beginning."""
         with nullcontext() if self.begun else self._beginning:
             with self.database.writing() as connection:
                 if lease:

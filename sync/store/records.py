@@ -1,4 +1,4 @@
-"""The record: what it holds, how it is hashed, and what it says about an object."""
+"""The record: its fields, its hash, and its effect on an object."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import orjson
 from sync.store.errors import BrokenRecordError
 
 Clock = Callable[[], datetime]
-"""Gives the time now, with its time zone."""
+"""Returns the current time, with its time zone."""
 
 SERVICE = "_service"
 """The chain of records that belong to no single cluster."""
@@ -34,22 +34,22 @@ class Kind(StrEnum):
 
 
 IDENTIFY = "identify"
-"""The action of an adopted record that says which cluster an entry of the configuration is."""
+"""The action of an adopted record that names the cluster of an entry of the configuration."""
 
 ACCEPT = "accept-cluster"
 """The action of an operator's record: an entry may be another cluster from now on."""
 
 FORGET = "forget-cluster"
-"""The action of an operator's record: nothing is believed of a cluster any more."""
+"""The action of an operator's record: the store forgets a cluster."""
 ADOPT = "adopt"
 """The action of an operator's record: a foreign object may be taken over, as it was seen."""
 
 
 class Outcome(StrEnum):
-    """What became of an intent.
+    """The outcome of an intent.
 
-    `not-applied`: the cluster was not changed; `failed`: the cluster refused; `unknown`: nobody
-    can tell yet (a timeout), and the intent stays open until the object is read back.
+    `not-applied`: the cluster was not changed; `failed`: the cluster refused; `unknown`: not known
+    yet, after a timeout for example, and the intent stays open until the object is read again.
     """
 
     APPLIED = "applied"
@@ -59,12 +59,12 @@ class Outcome(StrEnum):
 
 
 class Record(NamedTuple):
-    """One line of the audit trail. "", 0 and () mean none; there are no nulls and no floats.
+    """One entry of the audit trail. "", 0 and () mean none; there are no nulls and no floats.
 
-    `time` is UTC, ISO-8601 with microseconds and Z. `before`, `after` and `found` are digests of
+    `time` is UTC, ISO 8601 with microseconds and Z. `before`, `after` and `found` are digests of
     bodies (SHA-256, lower-case hex). `intent` is the sequence, in the same chain, of the intent
-    that an outcome or a recovery speaks of. `plan` is the digest of a blocked or approved plan; the
-    records of what an approval let through have it too.
+    that an outcome or a recovery closes. `plan` is the digest of a blocked or approved plan; the
+    records of an approved plan's changes have it too.
     """
 
     chain: str = ""
@@ -97,48 +97,49 @@ class Record(NamedTuple):
 
 FIELDS = Record._fields
 
-# What UTF-8 or PostgreSQL cannot hold is shown as a symbol: a hostile name must not stop a record.
+# Characters that UTF-8 or PostgreSQL cannot hold become a symbol: no name may prevent a record.
 _UNSTORABLE = {0: "\u2400", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 
 
 def now() -> datetime:
-    """The system's clock."""
+    """Return the current time of the system's clock."""
     return datetime.now(UTC)
 
 
 def stamp(time: datetime) -> str:
-    """A time as records hold it, so that the order of texts is the order of times."""
+    """Write a time as records have it: texts sort by time."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def values(record: Record) -> dict[str, Any]:
-    """The fields by name, in their order."""
+    """Return the fields by name, in their order."""
     return record._asdict()
 
 
 def canonical(record: Record) -> bytes:
-    """The record with its hash in RFC 8785 form.
+    """Return the record with its hash in RFC 8785 form.
 
-    The fields' names are ASCII and their values strings, integers and lists of strings: for those
-    sorted keys are that form. Raises `BrokenRecordError` for what was never written by `seal`.
+    The fields' names are ASCII and their values strings, integers and lists of strings, for which
+    JSON with sorted keys is that form. Raises `BrokenRecordError` for values that `seal` never
+    writes.
     """
     return _canonical(values(record))
 
 
 def hash_of(record: Record) -> str:
-    """SHA-256, in lower-case hex, over the RFC 8785 form of every field but `hash`."""
+    """Return the SHA-256, in lower-case hex, of the RFC 8785 form of every field but `hash`."""
     hashed = values(record)
     del hashed["hash"]
     return hashlib.sha256(_canonical(hashed)).hexdigest()
 
 
 def seal(draft: Record, *, chain: str, sequence: int, time: str, previous_hash: str) -> Record:
-    """Put a draft in its place in a chain, with text that every database can hold."""
+    """Turn a draft into a chain's next record, with text that every database can hold."""
     held = values(draft)
     held.update(chain=chain, sequence=sequence, time=time, previous_hash=previous_hash)
     del held["hash"]
-    # Nearly every record is plain. Looking at its bytes as a whole tells, and a first sync seals
-    # two records for each object it writes.
+    # Nearly every record is plain, and one check of all its bytes is quick: a first sync seals
+    # two records for each object.
     try:
         hashed = _canonical(held)
         plain = b"\\u0000" not in hashed
@@ -151,21 +152,21 @@ def seal(draft: Record, *, chain: str, sequence: int, time: str, previous_hash: 
 
 
 def storable(text: str) -> str:
-    """The text with a symbol for each character that some database cannot hold."""
+    """Replace each character that some database cannot hold by a symbol."""
     return text.translate(_UNSTORABLE)
 
 
 def closes(record: Record) -> bool:
-    """Whether the record closes the intent it names: all do, but an `unknown` outcome."""
+    """Return whether the record closes its intent: all do, except an `unknown` outcome."""
     return record.kind == Kind.RECOVERED or (
         record.kind == Kind.OUTCOME and record.outcome != Outcome.UNKNOWN
     )
 
 
 def effect(record: Record) -> str | None:
-    """The digest of the object's body after the record; "" if it is gone, None if unchanged.
+    """Return the digest of the object's body after the record; "" if deleted, None if unchanged.
 
-    What we believe of a cluster is the sum of these effects and nothing else.
+    The objects that the store has for a cluster are the sum of these effects.
     """
     if record.kind == Kind.RECOVERED:
         return record.found
@@ -182,7 +183,7 @@ def _canonical(named: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        reason = "it holds bytes that are no text"
+        reason = "it holds bytes that are not text"
         raise BrokenRecordError(named["chain"], named["sequence"], reason) from None
 
 

@@ -1,4 +1,4 @@
-"""The schema and its migrations: made for an empty database, upgraded only when asked."""
+"""The schema and its migrations: created in an empty database, upgraded only on request."""
 
 import uuid
 from pathlib import Path
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 REVISION = "0006"
-"""The newest migration. Revisions are numbers, so that older and newer can be told apart."""
+"""The newest migration. Revisions are numbers, which shows which one is newer."""
 
 QUEUE_SCHEMA = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
-"""SHA-256 of the tables that Procrastinate must ask for: those that the migrations make."""
+"""SHA-256 of the tables that Procrastinate must need: those that the migrations create."""
 
-_LOCK = 0x7A6F6E65  # "zone": any number will do that nobody else locks
+_LOCK = 0x7A6F6E65  # "zone": any number that no one else locks
 
 
 def upgrade(url: str, password: str | None = None, *, clock: Clock = now) -> None:
-    """Bring the schema to this version, from any older one or from nothing, in one transaction."""
+    """Upgrade the schema to this version, from any older one or from none, in one transaction."""
     database = open_database(url, password, rebuilding=True)
     try:
         _migrate(database, clock)
@@ -34,12 +34,12 @@ def upgrade(url: str, password: str | None = None, *, clock: Clock = now) -> Non
 
 
 def check(url: str, password: str | None = None) -> None:
-    """Hold the database against what this version expects; changes nothing.
+    """Check that the database has the schema of this version; write nothing.
 
     Raises `StoreError` if there is no store, if its schema is older or newer, or if tables or
     triggers are not as the migrations made them.
     """
-    # Alembic takes long to import, and only those who make or check a schema need it.
+    # Alembic takes long to import, and is needed only to create or check a schema.
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -54,7 +54,7 @@ def check(url: str, password: str | None = None) -> None:
         database.close()
     if differences:
         raise StoreError(
-            f"the tables of the store {database.place} are not as zonebridge made them "
+            f"the tables of the store {database.place} are not as zonebridge created them "
             f"({differences[0]}); restore them from a backup"
         )
     if missing:
@@ -66,7 +66,7 @@ def check(url: str, password: str | None = None) -> None:
 
 
 def prepare(database: Database, clock: Clock) -> str:
-    """Create the schema in an empty database; the store's UUID.
+    """Create the schema in an empty database; return the store's UUID.
 
     Raises `StoreError` if the database is not ours or has another version's schema.
     """
@@ -79,13 +79,13 @@ def prepare(database: Database, clock: Clock) -> str:
 
 
 def identity(connection: Connection, place: str) -> str:
-    """The UUID of a store with this version's schema; `StoreError` for another version's."""
+    """Return the UUID of a store with this version's schema; `StoreError` for another version's."""
     _require_newest(place, revision(connection, place))
     return connection.scalars(select(Stores.uuid)).one()
 
 
 def revision(connection: Connection, place: str) -> str:
-    """The schema's revision, "" for an empty database; `StoreError` if the tables are not ours."""
+    """Return the schema's revision, "" if the database is empty; `StoreError` if it is not ours."""
     tables = inspect(connection).get_table_names()
     if "alembic_version" in tables:
         return connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
@@ -98,12 +98,12 @@ def revision(connection: Connection, place: str) -> str:
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Whether Alembic is to look at what has this name: the queue's tables are its library's."""
+    """Return whether Alembic compares a table: the queue's tables belong to its library."""
     return kind != "table" or not (name or "").startswith("procrastinate_")
 
 
 def configuration(connection: Connection) -> "Config":
-    """Alembic's configuration for one connection: in a wheel the migrations lie in the package."""
+    """Return Alembic's configuration for a connection; wheels have the migrations inside."""
     from alembic.config import Config
 
     package = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def _migrate(database: Database, clock: Clock) -> None:
 
 def _require_newest(place: str, present: str) -> None:
     if not present:
-        raise StoreError(f"there is no store in {place}; `zonebridge sync` makes one")
+        raise StoreError(f"there is no store in {place}; `zonebridge sync` creates one")
     if present < REVISION:
         raise StoreError(
             f"the store {place} has the schema {present} of an older zonebridge, {REVISION} is "

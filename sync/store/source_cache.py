@@ -1,7 +1,7 @@
-"""Memories: what each source was told, kept from one process to the next.
+"""Memories: the last answers to each source, kept from one process to the next.
 
-They are no part of the trail: each is overwritten by the next, and nothing verifies them. What
-they hold is for their source to judge; bytes that are damaged are as if they were not there.
+They are not part of the trail: each is overwritten by the next, and nothing verifies them. Their
+source validates the content; damaged bytes count as missing.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from sync.store.models import Memories
 from sync.store.records import Clock, stamp, storable
 
 MAX_BYTES = 1 << 28
-"""Of one memory: some ten times what the largest configurations come to."""
+"""The limit of one memory: about ten times the largest configurations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class StoredMemory:
     max_bytes: int = MAX_BYTES
 
     def recall(self, kind: str, name: str) -> bytes | None:
-        """What was remembered last under these words; None if nothing was, or it is damaged."""
+        """Return the last value of this kind and name; None if it is missing or damaged."""
         query = select(Memories.zlib).where(
             Memories.source == storable(self.source),
             Memories.kind == storable(kind),
@@ -38,9 +38,9 @@ class StoredMemory:
         return None if packed is None else _unpacked(packed, self.max_bytes)
 
     def remember(self, kind: str, name: str, value: bytes) -> None:
-        """Keep this in the place of what was kept; a store that is only looked at keeps nothing.
+        """Store a value in place of the last one; a read-only store keeps nothing.
 
-        In the place of more than `max_bytes` nothing is kept: what was kept before is over.
+        A value of more than `max_bytes` is not stored, and the last one is removed.
         """
         if self.database.read_only:
             return
@@ -63,10 +63,10 @@ class StoredMemory:
 
 
 def _unpacked(packed: bytes, max_bytes: int) -> bytes | None:
-    """The bytes; None for what is not whole, is no zlib, or would grow past all measure."""
+    """Decompress bytes; None if they are incomplete, not zlib, or larger than `max_bytes`."""
     unpacking = zlib.decompressobj()
     try:
-        # One more, so that the end is seen of what has just so many.
+        # One more byte, so that zlib sees the end of data of exactly this size.
         found = unpacking.decompress(packed, max_bytes + 1)
     except (zlib.error, TypeError):
         return None

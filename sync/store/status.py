@@ -1,7 +1,7 @@
-"""Standings: how each cluster and each source stands, for `zonebridge status` and for no decision.
+"""Standings: the status of each cluster and source, for `zonebridge status`, never for decisions.
 
-They are no part of the trail: each is overwritten by the next, and nothing verifies them. That a
-cluster is half-written is in no standing, for a killed sync notes none: the trail says it.
+They are not part of the trail: each is overwritten by the next, and nothing verifies them. Whether
+a cluster is half-written comes from the trail, since a killed sync leaves no standing.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from sqlalchemy import Connection, delete, or_, select, text
 from sync.store.models import Heads, Records, StatusRow
 from sync.store.records import FORGET, Kind, Outcome, storable
 
-_OPEN: Final = "nobody knows yet whether it was written"
+_OPEN: Final = "its outcome is not known yet"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStatus:
-    """How one cluster or source stands; both times are UTC as in a record, "" is never."""
+    """The status of one cluster or source; both times are UTC as in a record, "" means never."""
 
     kind: str
     name: str
@@ -29,11 +29,11 @@ class StoredStatus:
 
 @dataclass(frozen=True, slots=True)
 class HalfWritten:
-    """A cluster that was written since its last success, by no sync that came to its end.
+    """A cluster with writes since its last success, by syncs that did not complete.
 
-    `since` is when the first of that was intended, UTC as in a record. `written` counts the objects
-    that were, `unwritten` has the kind, the name and the reason of each that was intended and is
-    not known to be written. Objects that no sync has intended yet are in neither.
+    `since` is the time of the first intent, UTC as in a record. `written` counts the objects that
+    were written; `unwritten` has the kind, the name and the reason of each that was intended and
+    is not known to be written. Objects without an intent are in neither.
     """
 
     since: str
@@ -61,9 +61,9 @@ def stand(
     state: str,
     detail: str,
 ) -> None:
-    """Set a standing; without success the time of the last one stays.
+    """Set a status; without success the time of the last success stays.
 
-    That of a cluster is never older than the records that it tells of, whatever the clock says.
+    A cluster's time is never older than its records, even if the clock is wrong.
     """
     newest = connection.scalar(select(Heads.time).where(Heads.chain == storable(name)))
     time = max(time, newest or "") if kind == "cluster" else time
@@ -94,7 +94,7 @@ def forget(connection: Connection, cluster: str) -> None:
 
 
 def standings(connection: Connection) -> list[StoredStatus]:
-    """Every standing, sorted by kind and name."""
+    """Return every status, sorted by kind and name."""
     query = select(
         StatusRow.kind,
         StatusRow.name,
@@ -109,9 +109,10 @@ def standings(connection: Connection) -> list[StoredStatus]:
 def half_written(  # over 50 lines: a query, and one pass over its rows
     connection: Connection, cluster: str
 ) -> HalfWritten | None:
-    """Whether a cluster is half-written, by its trail since its last success; None if it is not.
+    """Return how a cluster is half-written, by its trail since its last success; None if not.
 
-    While a sync writes, it is. What was written before it was forgotten is none of it.
+    While a sync writes, the cluster is half-written. Records from before it was forgotten do not
+    count.
     """
     succeeded = select(StatusRow.succeeded).where(
         StatusRow.kind == "cluster", StatusRow.name == storable(cluster)
@@ -139,7 +140,7 @@ def half_written(  # over 50 lines: a query, and one pass over its rows
     since = ""
     written: set[tuple[str, str]] = set()
     unwritten: dict[tuple[str, str], str] = {}
-    touched = False  # by what was written, or may have been
+    touched = False  # whether something was written, or may have been
     for kind, action, time, object_kind, name, outcome, error in connection.execute(query):
         if action == FORGET:
             since, written, unwritten, touched = "", set(), {}, False
@@ -152,7 +153,7 @@ def half_written(  # over 50 lines: a query, and one pass over its rows
             unwritten.pop(key, None)
             written.add(key)
         elif outcome == Outcome.UNKNOWN:
-            unwritten[key] = error or "another hand changed it meanwhile"
+            unwritten[key] = error or "it was changed outside zonebridge meanwhile"
             touched = True
         else:
             unwritten[key] = error or "it was not written before the sync ended"

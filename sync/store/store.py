@@ -1,4 +1,4 @@
-"""The store: opened to sync, or to look only."""
+"""The store: opened for a sync, or read-only."""
 
 import uuid
 from collections.abc import Iterable
@@ -25,14 +25,14 @@ from sync.store.source_cache import StoredMemory
 from sync.store.status import HalfWritten, StoredStatus
 
 NO_UUID = str(uuid.UUID(int=0))
-"""The identity of a store that is not there yet: no object in any cluster carries it."""
+"""The UUID of a store that does not exist yet: no object in any cluster carries it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What is remembered. Used as a context manager it closes its connections at the end.
+    """The trail and the tables beside it. As a context manager it closes its connections.
 
-    `uuid` is made with the store and never changes. Every method raises `StoreError` if the
+    `uuid` is created with the store and never changes. Every method raises `StoreError` if the
     database cannot be read or written.
     """
 
@@ -44,11 +44,11 @@ class Store:
 
     @property
     def shared(self) -> bool:
-        """Whether processes on other machines may use it too."""
+        """Return whether processes on other machines may use it too."""
         return self.database.engine.dialect.name == "postgresql"
 
     def written(self, cluster: str) -> dict[tuple[str, str], Manifest]:
-        """What we believe the cluster holds of ours, by (kind, name).
+        """Return our objects that the cluster holds, by the trail; keys are (kind, name).
 
         Raises `AuditBrokenError` if a body is damaged.
         """
@@ -65,50 +65,49 @@ class Store:
             }
 
     def digests(self, cluster: str) -> dict[tuple[str, str], str]:
-        """The digest of each object of `written`, without its body."""
+        """Return the digest of each object of `written`, without its body."""
         query = select(Objects.kind, Objects.name, Objects.digest).where(Objects.cluster == cluster)
         with self.database.reading() as connection:
             return {(kind, name): digest for kind, name, digest in connection.execute(query)}
 
     def open_intents(self, cluster: str) -> list[Record]:
-        """Return the open intents, oldest first: a kill or a timeout leaves them."""
+        """Return the open intents, oldest first; a kill or a timeout leaves some."""
         with self.database.reading() as connection:
             return open_intents(connection, cluster)
 
     def heads(self) -> tuple[chain.Head, ...]:
-        """The head of every chain, to be published where the database's owner cannot rewrite it."""
+        """Return the head of every chain, to be published outside the database."""
         with self.database.reading() as connection:
             return chain.heads(connection)
 
     def clusters(self) -> list[str]:
-        """The clusters that something is recorded of, in name order."""
+        """Return the clusters that have records, by name."""
         return [head.chain for head in self.heads() if head.chain != SERVICE]
 
     def identities(self) -> dict[str, Identity]:
-        """Which cluster each entry is that anybody has met, by the entry's name."""
+        """Return the identity of each entry's cluster that was ever met, by the entry's name."""
         with self.database.reading() as connection:
             return identities.identities(connection)
 
     def reaches(self, head: chain.Head) -> bool:
-        """Whether a chain holds the record of a published head; if not, its tail was cut off."""
+        """Return whether a chain holds a published head's record; else its tail was cut off."""
         return not self.lacking([head])
 
     def lacking(self, named: Iterable[chain.Head]) -> set[chain.Head]:
-        """Those of the records, each named by chain, sequence and hash, that no chain holds."""
+        """Return the named records (chain, sequence and hash) that no chain holds."""
         with self.database.reading() as connection:
             return chain.lacking(connection, named)
 
     def run(self, trigger: str) -> Recorder:
-        """A run by `trigger` (who or what); it begins with `begin` or with its first record."""
+        """Return a run by `trigger`; it begins with `begin` or with its first record."""
         return Recorder(str(uuid.uuid4()), trigger, self.database, self.clock)
 
     def lease(self, cluster: str, holder: str, ttl: timedelta) -> AbstractContextManager[Lease]:
         """Take the cluster's lease, renew it every third of `ttl`, and release it at the end.
 
-        Always taken anew, for the same `holder` does not get in twice: but for one whose last
-        holder here asked to `keep` it. Entering raises `LeaseHeldError` if it is held. Who goes on
-        asking gets it when nobody has renewed it for its time to live, whatever the database's
-        clock says.
+        The same `holder` cannot take it twice, unless its last holder in this process kept it
+        (`Lease.keep`). Entering raises `LeaseHeldError` if it is held. A caller that keeps trying
+        gets it once it was not renewed for its time to live, even if the database's clock is wrong.
         """
         return leases.taken(self.database, cluster, holder, ttl, self.waits, self.kept)
 
@@ -118,43 +117,43 @@ class Store:
             self.kept.popitem()[1].end()
 
     def leases(self) -> tuple[Holding, ...]:
-        """The lease of each cluster that was ever taken, sorted by name."""
+        """Return the lease of each cluster that was ever taken, sorted by name."""
         with self.database.reading() as connection:
             return tuple(each for each in leases.holdings(connection) if each.name != SERVICE)
 
     def beat(self, holder: str, lasts: timedelta) -> None:
-        """Write the service's sign of life, for others to see; it also is held to all it has seen.
+        """Write the service's heartbeat, for other processes, and read the heads.
 
-        A standby learns by this what others recorded, before it may have to go on from there.
+        So a standby knows what others recorded, and notices a store that lost it.
         """
         with self.database.writing() as connection:
             leases.beat(connection, holder, lasts)
 
     def end_service(self) -> None:
-        """Say that the service ended as it should."""
+        """Record that the service has shut down cleanly."""
         with self.database.writing() as connection:
             leases.end(connection)
 
     def service(self) -> Holding | None:
-        """The last sign of life of a service, `since` when; None where none ever ran."""
+        """Return the last heartbeat of a service, whose time is `since`; None if none ever ran."""
         with self.database.reading() as connection:
             found = [each for each in leases.holdings(connection) if each.name == SERVICE]
         return found[0] if found else None
 
     def approved(self, cluster: str, plan: str) -> bool:
-        """Whether a plan was approved, and neither written since nor is that too long ago."""
+        """Return whether a plan has an approval that is unused and not expired."""
         with self.database.reading() as connection:
             return approvals.holds(connection, cluster, plan, stamp(self.clock()))
 
     def adoptions(self, cluster: str) -> frozenset[Adoption]:
-        """The foreign objects of a cluster that an operator lets the next sync take over."""
+        """Return the foreign objects of a cluster that an operator lets the next sync take over."""
         with self.database.reading() as connection:
             return adoptions.adoptions(connection, cluster, self.clock())
 
     def approvals(self) -> list[Approval]:
-        """The plans that wait for an approval, or for the sync that uses it, by cluster.
+        """Return the plans that wait for an approval, or for the sync that uses it, by cluster.
 
-        A cluster that is in sync by now, and of which nothing was recorded since, is among them.
+        The plan of a cluster that came in sync without a new record is among them.
         """
         with self.database.reading() as connection:
             return approvals.current(connection, stamp(self.clock()))
@@ -168,7 +167,7 @@ class Store:
         detail: str,
         succeeded: bool,
     ) -> None:
-        """Set how a cluster or a source stands after an attempt now; `state` is one word."""
+        """Set the status of a cluster or a source after an attempt now; `state` is one word."""
         with self.database.writing() as connection:
             status.stand(
                 connection,
@@ -181,17 +180,17 @@ class Store:
             )
 
     def standings(self) -> list[StoredStatus]:
-        """How every cluster and source stands, sorted by kind and name. Not part of the trail."""
+        """Return the status of every cluster and source, by kind and name; not in the trail."""
         with self.database.reading() as connection:
             return status.standings(connection)
 
     def half_written(self, cluster: str) -> HalfWritten | None:
-        """What was written of a cluster since its last success, where it has none since."""
+        """Return how a cluster is half-written since its last success; None if it is not."""
         with self.database.reading() as connection:
             return status.half_written(connection, cluster)
 
     def memory(self, source: str) -> StoredMemory:
-        """What a source was told and is to find again. Not part of the trail."""
+        """Return the memory of a source: its last answers. Not part of the trail."""
         return StoredMemory(source, self.database, self.clock)
 
     def close(self) -> None:
@@ -211,7 +210,7 @@ class Store:
 
 
 def open_store(url: str, *, password: Password = None, clock: Clock = now) -> Store:
-    """Open the store for a sync, and create it where the database is empty.
+    """Open the store for a sync, and create it if the database is empty.
 
     Raises `UsageError` for a URL that names no store; `StoreError` if the database cannot be
     opened, is not ours, or has the schema of another version of zonebridge.
@@ -227,9 +226,9 @@ def open_store(url: str, *, password: Password = None, clock: Clock = now) -> St
 
 
 def open_store_read_only(url: str, *, password: Password = None) -> Store:
-    """Open the store to look only: nothing is written anywhere, not even beside a SQLite file.
+    """Open the store read-only: nothing is written anywhere, not even beside a SQLite file.
 
-    No store is an empty store, whose `uuid` is `NO_UUID`. Raises as `open_store` does.
+    A missing store reads as an empty one with the `uuid` `NO_UUID`. Raises as `open_store` does.
     """
     database = open_database(url, password, read_only=True)
     try:

@@ -1,8 +1,8 @@
 """The triggers that make the trail append-only, for both databases.
 
-Every migration that rebuilds one of these tables calls `create` again: SQLite drops a table's
-triggers with the table. They stop mistakes; against a database's owner stand the hashes and the
-published heads.
+Every migration that rebuilds one of these tables calls `create` again, since SQLite drops a table's
+triggers with the table. Triggers prevent mistakes; the hashes and the published heads protect
+against the database's owner.
 """
 
 from sqlalchemy import Connection, text
@@ -16,21 +16,21 @@ $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$
 
 
 def create(connection: Connection) -> None:
-    """Create the triggers that are not there, or do nothing."""
+    """Create the triggers that are missing or disabled."""
     present = _present(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(text(_POSTGRESQL_FUNCTION))
     for name, statement in _statements(connection.dialect.name).items():
         if name not in present:
             if connection.dialect.name == "postgresql":
-                # One that was disabled is there, and does nothing.
+                # A disabled trigger exists, and has no effect.
                 table = name.split("_")[0]
                 connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
             connection.execute(text(statement))
 
 
 def drop(connection: Connection) -> None:
-    """Drop the triggers that are there, before their tables are dropped or rebuilt."""
+    """Drop the existing triggers, before their tables are dropped or rebuilt."""
     for name in _present(connection):
         table = f" ON {name.split('_')[0]}" if connection.dialect.name == "postgresql" else ""
         connection.execute(text(f"DROP TRIGGER {name}{table}"))
@@ -39,12 +39,12 @@ def drop(connection: Connection) -> None:
 
 
 def missing(connection: Connection) -> list[str]:
-    """The names of triggers that are not there or disabled, sorted."""
+    """Return the names of triggers that are missing or disabled, sorted."""
     return sorted(_statements(connection.dialect.name).keys() - _present(connection))
 
 
 def _statements(dialect: str) -> dict[str, str]:
-    """One statement a trigger, by its name, which starts with the table's."""
+    """Return the statement of each trigger, by its name, which starts with the table's."""
     if dialect == "postgresql":
         refuse = "EXECUTE FUNCTION zonebridge_append_only()"
         return {

@@ -1,4 +1,4 @@
-"""`zonebridge audit verify`: the whole trail recomputed, and the projections replayed from it."""
+"""`zonebridge audit verify`: recompute the whole trail, and replay the projections from it."""
 
 import re
 from collections.abc import Container, Sequence
@@ -45,15 +45,15 @@ from sync.store.store import Store
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-# What an outcome repeats of its intent.
+# The fields that an outcome repeats from its intent.
 _REPEATED = ("cluster", "object_kind", "object_name", "action", "cause", "before", "after")
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A trail that verifies: its heads, how many records, and the chains without a given head.
+    """A trail that verifies: its heads, the number of records, and the chains without a given head.
 
-    Of a chain in `without_head` it is not known whether its newest records were cut off.
+    The newest records of a chain in `without_head` may have been cut off: that is unknown.
     """
 
     heads: tuple[Head, ...]
@@ -73,8 +73,8 @@ class Verification:
 def verify(store: Store, published: Sequence[Head] = ()) -> Verification:
     """Verify every chain, body and projection, and that each chain reaches its published heads.
 
-    Reads one state of the database; memory is constant but for the names and digests of what the
-    clusters hold. Raises `BrokenRecordError`, which names the first bad record.
+    Reads one snapshot of the database, in constant memory except for the names and digests of the
+    clusters' objects. Raises `BrokenRecordError`, which names the first bad record.
     """
     with store.database.reading() as connection:
         _require_kinds(connection)
@@ -96,14 +96,14 @@ def verify(store: Store, published: Sequence[Head] = ()) -> Verification:
             reason = f"no chain has the published head {head}"
             raise BrokenRecordError(head.chain, head.sequence, reason)
         if damaged:
-            reason = f"the body {min(damaged)}, which is not what its digest says"
+            reason = f"the body {min(damaged)}, which does not match its digest"
             raise BrokenRecordError("", 0, reason)
     return Verification(tuple(newest.values()), count, tuple(without_head))
 
 
 @dataclass(slots=True)
 class _Chain:
-    """A chain as far as it was walked; `sequence`, `hash` and `time` are the last record's."""
+    """A chain as far as it was read; `sequence`, `hash` and `time` are the last record's."""
 
     name: str
     damaged: Container[str]
@@ -116,11 +116,11 @@ class _Chain:
     objects: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     # By plan: the records that blocked it, approved it and used that.
     approvals: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    # Which cluster it is, and the record that says so.
+    # The identity of the cluster, and its record.
     identity: tuple[Identity, int] | None = None
 
     def add(self, record: Record, kept: Container[str]) -> None:
-        """Verify the next record; `kept` are the digests of the bodies that are there."""
+        """Verify the next record; `kept` are the digests of the stored bodies."""
         expected = self.sequence + 1
         if record.sequence != expected:
             raise self._broken(expected, f"it is missing, what follows is {record.sequence}")
@@ -132,7 +132,7 @@ class _Chain:
             raise self._broken(expected, "it is older than the record before it")
         for digest in _digests(record):
             if digest in self.damaged:
-                raise self._broken(expected, f"its body {digest} is not what its digest says")
+                raise self._broken(expected, f"its body {digest} does not match its digest")
             if digest not in kept:
                 raise self._broken(expected, f"its body {digest} is missing")
         self._replay(record)
@@ -140,7 +140,7 @@ class _Chain:
         self._reach()
 
     def end(self, newest: Head | None) -> None:
-        """Verify that the chain ends where its head and the published heads say."""
+        """Verify that the chain ends at its head and reaches the published heads."""
         beyond = [head for head in self.published if head.chain and head.sequence > self.sequence]
         for head in [*beyond, newest] if newest else beyond:
             if head.sequence > self.sequence:
@@ -186,14 +186,16 @@ class _Chain:
         known = self.identity[0] if self.identity else None
         found = identities.after(record, known)
         if found is None:
-            raise self._broken(record.sequence, "it accepts a cluster in the place of none")
+            raise self._broken(record.sequence, "it accepts a replacement for no cluster")
         if record.action == IDENTIFY and known and known.accepted != found.uid:
             raise self._broken(record.sequence, "no operator accepted the cluster that it names")
         self.identity = (found, record.sequence)
 
     def _replay_forgetting(self, record: Record) -> None:
         if self.objects or self.intents:
-            raise self._broken(record.sequence, "it forgets a cluster, but not what stands there")
+            raise self._broken(
+                record.sequence, "it forgets a cluster, but not its objects and intents"
+            )
         self.approvals.clear()
         self.identity = None
 
@@ -224,10 +226,10 @@ def _is_digest(found: object) -> bool:
 
 
 def _require_kinds(connection: Connection) -> None:
-    """Raise `BrokenRecordError` where a column holds another kind of value than it is for.
+    """Raise `BrokenRecordError` if a column holds a value of the wrong type.
 
-    SQLite keeps whatever is put there. Of records and bodies only their keys are looked at: hashes
-    tell of the rest, and name the record.
+    SQLite stores any type in any column. Of records and bodies only the keys are checked here: the
+    hashes verify the rest, and name the record.
     """
     if connection.dialect.name != "sqlite":
         return
@@ -236,19 +238,19 @@ def _require_kinds(connection: Connection) -> None:
         columns = table.__table__.primary_key if hashed else table.__table__.columns
         wrong = or_(*(func.typeof(column) != _kind(column) for column in columns))
         if connection.scalar(select(literal(1)).select_from(table).where(wrong).limit(1)):
-            reason = f"the table of {table.__tablename__}, which holds what was never written there"
+            reason = f"the table of {table.__tablename__}, which holds a value of the wrong type"
             raise BrokenRecordError("", 0, reason)
 
 
 def _kind(column: ColumnElement[Any]) -> str:
-    """How SQLite names the kind of the values that a column is for."""
+    """Return SQLite's name for a column's type."""
     if isinstance(column.type, BigInteger):
         return "integer"
     return "blob" if isinstance(column.type, LargeBinary) else "text"
 
 
 def _damaged_bodies(connection: Connection) -> set[str]:
-    """The digests whose bodies are something else, however they came to be kept."""
+    """Return the digests whose stored bodies do not match them."""
     damaged = set()
     query = select(Bodies.sha256, Bodies.zlib).execution_options(yield_per=bodies.CHUNK)
     for digest, packed in connection.execute(query):
@@ -260,7 +262,7 @@ def _damaged_bodies(connection: Connection) -> set[str]:
 
 
 def _chains(connection: Connection) -> list[str]:
-    """Every chain that any table names."""
+    """Return every chain that any table names."""
     named = (
         Heads.chain,
         Records.chain,
@@ -274,11 +276,11 @@ def _chains(connection: Connection) -> list[str]:
 
 def _walk(connection: Connection, chain: _Chain) -> None:
     query = select(Records).where(Records.chain == chain.name).order_by(Records.sequence)
-    # Closed where a record is bad too: PostgreSQL keeps a cursor for it.
+    # Closed even if a record is bad: PostgreSQL keeps a cursor for it.
     with connection.execute(query.execution_options(yield_per=bodies.CHUNK)) as rows:
         for batch in rows.partitions():
             records = [Record._make(row) for row in batch]
-            # Of anything else the database may refuse to be asked; its record is found by its hash.
+            # The database may refuse other text in a query; the hash finds its record anyway.
             digests = {each for each in set().union(*map(_digests, records)) if _is_digest(each)}
             kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
             for record in records:
@@ -286,7 +288,7 @@ def _walk(connection: Connection, chain: _Chain) -> None:
 
 
 def _compare(connection: Connection, chain: _Chain) -> None:
-    """Hold what the tables say the cluster holds, and has open, against the trail's replay."""
+    """Compare the projections with the replay of the trail."""
     query = select(Objects.kind, Objects.name, Objects.digest, Objects.sequence)
     held = {
         (kind, name): (digest, sequence)
@@ -297,7 +299,7 @@ def _compare(connection: Connection, chain: _Chain) -> None:
     for key in sorted(held.keys() | chain.objects.keys()):
         if held.get(key) != chain.objects.get(key):
             _, sequence = chain.objects.get(key) or held[key]
-            reason = f"the table of objects does not hold {' '.join(key)} as the trail says"
+            reason = f"the table of objects differs from the trail in {' '.join(key)}"
             raise BrokenRecordError(chain.name, sequence, reason)
     rows = select(Approvals.plan, Approvals.blocked, Approvals.approved, Approvals.used)
     kept = {
@@ -307,19 +309,19 @@ def _compare(connection: Connection, chain: _Chain) -> None:
         )
     }
     for plan, (blocked, approved, used) in sorted(chain.approvals.items()):
-        # Plans without an approval come and go, and not all of them can be approved.
+        # Plans without an approval are replaced, and not all of them can be approved.
         if kept.pop(plan, None if approved else (blocked, 0, 0)) != (blocked, approved, used):
-            reason = f"the table of approvals does not hold the plan {plan} as the trail says"
+            reason = f"the table of approvals differs from the trail in the plan {plan}"
             raise BrokenRecordError(chain.name, used or approved or blocked, reason)
     for plan in kept:
-        reason = f"the table of approvals holds the plan {plan}, of which the trail knows nothing"
+        reason = f"the table of approvals holds the plan {plan}, which is not in the trail"
         raise BrokenRecordError(chain.name, 0, reason)
     columns = select(Identities.uid, Identities.accepted, Identities.sequence)
     row = connection.execute(columns.where(Identities.cluster == chain.name)).one_or_none()
     identity = (Identity(row.uid, row.accepted), row.sequence) if row else None
     if identity != chain.identity:
         sequence = chain.identity[1] if chain.identity else 0
-        reason = "the table of identities does not say which cluster it is as the trail does"
+        reason = "the table of identities does not agree with the trail"
         raise BrokenRecordError(chain.name, sequence, reason)
     still_open = select(OpenIntents.sequence).where(OpenIntents.chain == chain.name)
     for sequence in sorted(set(connection.scalars(still_open)) ^ chain.intents.keys()):

@@ -59,7 +59,7 @@ def test_what_is_not_in_the_way_cannot_be_adopted(place: Installation) -> None:
     (place.directory / "eu" / "globalnetworkset" / "pan.web.yaml").write_text("# mine\n")
     done = place.run("adopt", "GlobalNetworkSet", "pan.web")
     assert done.code == 64
-    assert "no object that could be taken over" in done.err
+    assert "cannot be taken over" in done.err
     assert place.records("--kind", "operator") == []
 
 

@@ -137,7 +137,7 @@ def test_an_export_of_nothing_says_so(synced: Installation) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("list", "--cluster", "eu2"), "nothing is recorded of a cluster 'eu2'; did you mean eu?"),
+        (("list", "--cluster", "eu2"), "no record names a cluster 'eu2'; did you mean eu?"),
         (("show", "--at", "2026-01-01", "--cluster", "us"), "of a cluster 'us'; known here: eu"),
         (("list", "--kind", "intents"), "'intents' is not one of 'intent', "),
         (("list", "--since", "yesterday"), "'yesterday' is not a time; write 2026-03-03 or"),

@@ -13,7 +13,7 @@ def test_check_says_what_the_configuration_means_and_writes_nothing(place: Insta
     before = everything(place.directory)
     done = place.done("config", "check")
     assert done.out.splitlines() == [
-        "zonebridge.yaml is right",
+        "zonebridge.yaml is valid",
         f"instance zonebridge, store sqlite:///{place.directory}/zonebridge.db",
         f"source main: file {place.directory}/panorama.xml",
         f"cluster eu: manifests {place.directory}/eu",
@@ -30,7 +30,7 @@ def test_check_says_what_the_configuration_means_and_writes_nothing(place: Insta
 
 def test_check_does_not_call_right_what_its_source_does_not_hold(place: Installation) -> None:
     done = place.done("config", "check", ZONEBRIDGE_CLUSTERS__0__DEVICE_GROUPS__0__NAME="dg-uk")
-    assert "is right" not in done.out
+    assert "is valid" not in done.out
     assert "not every device group was found" in done.out.splitlines()[0]
     [warning] = done.errors
     assert "clusters[0].device_groups[0]: the configuration has no device group 'dg-uk'" in warning
@@ -46,7 +46,7 @@ def test_a_first_configuration_is_written_once_and_can_be_used(place: Installati
     again = place.run("config", "init")
     assert (again.code, again.out) == (64, "")
     [sentence] = sentences(again)
-    assert sentence.startswith("zonebridge.yaml is there already; name another file")
+    assert sentence.startswith("zonebridge.yaml exists already; name another file")
     assert file.read_bytes() == written
     assert place.done("plan", "--output", "json").code == 0
 
@@ -164,7 +164,7 @@ def test_the_configuration_is_named_by_option_variable_or_place(
     assert missing.code == 64
     assert "There is no configuration file zonebridge.yaml; write one" in missing.err
     named = place.run("config", "check", cwd=tmp_path, ZONEBRIDGE_CONFIG=str(other))
-    assert named.out.startswith(f"{other} is right")
+    assert named.out.startswith(f"{other} is valid")
     both = place.run("--config", "zonebridge.yaml", "plan", ZONEBRIDGE_CONFIG=str(other))
     assert both.code == 64
 

@@ -390,5 +390,5 @@ def test_check_warns_where_it_is_down(place: Installation, authority: Authority)
     with panorama:
         ask(place, panorama, authority)
     done = place.done("config", "check")
-    assert "is right" not in done.out
+    assert "is valid" not in done.out
     assert "warning: sources[0]: source main: Panorama 127.0.0.1:" in done.err

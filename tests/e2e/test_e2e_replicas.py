@@ -187,7 +187,7 @@ def test_what_the_first_one_led_the_second_one_leads_and_the_first_writes_nothin
     wanted = world.says(1)
     until(lambda: written(world, wanted), "all is written")
     second = world.replica()
-    until(lambda: "stands by for" in second.running.get("/readyz")[1], "it stands by")
+    until(lambda: "standing by for" in second.running.get("/readyz")[1], "it stands by")
     # Whoever is there first has all: load is shared only as clusters are let go of.
     assert [first.leads(name) for name in CLUSTERS] == [True] * 3
 
@@ -217,7 +217,7 @@ def test_one_that_is_cut_off_from_its_api_server_gives_way_to_one_that_is_not(
         first = world.replica(ZONEBRIDGE_CLUSTERS__0__KUBECONFIG=str(proxy.kubeconfig()))
         until(lambda: set(nets(calico)) == {"pan.db", "pan.web"}, "all is written")
         second = world.replica()
-        until(lambda: "stands by for" in second.running.get("/readyz")[1], "it stands by")
+        until(lambda: "standing by for" in second.running.get("/readyz")[1], "it stands by")
         cut(proxy)
         before = world.now()
         world.says(2)

@@ -543,7 +543,7 @@ def test_an_interrupted_sync_leaves_a_trail_that_verifies_and_is_taken_up(
     else:
         # The batches in hand were finished, so there is nothing to recover.
         assert code == 128 + number
-        assert "the next sync goes on" in err
+        assert "the next sync continues" in err
     assert "Traceback" not in err
     assert 0 < len(place.files("eu")) < MANY
     place.done("audit", "verify")
@@ -817,5 +817,5 @@ def test_forgetting_is_confirmed_at_a_terminal(place: Installation) -> None:
             os.close(controller)
             os.close(terminal)
         assert done.returncode == code, done.stderr
-        assert "of ours stood in cluster us last" in done.stderr
+        assert "of ours were last in cluster us" in done.stderr
         assert len(place.done("status", "--output", "json").json["unconfigured"]) == (code and 1)

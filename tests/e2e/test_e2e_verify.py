@@ -41,7 +41,7 @@ def test_a_proof_that_holds_says_what_it_took_for_given(place: Installation) -> 
     done = place.done("verify")
     first, *accepted = done.out.splitlines()
     assert first.startswith("Cluster eu: the proof holds: ")
-    assert accepted[0] == "  Taken as the configuration accepts it:"
+    assert accepted[0] == "  Assumed, since the configuration accepts it:"
     assert accepted[1] == "    essential: egress on all(): 10.96.0.10/32 53/udp"
     assert accepted[2].startswith("    rule 'names': App-ID ssl is taken by its default ports")
     assert ", as in ingress of a pod of zone db (" in accepted[2]
@@ -178,7 +178,7 @@ def test_a_sync_that_was_left_in_the_middle_is_half_written_until_one_comes_to_i
     assert (cluster["state"], cluster["half_written"]["since"]) == ("half-written", written.time)
     shown = place.done("status").out.splitlines()
     assert shown[0] == (
-        f"Cluster eu: half-written since {written.time}: no sync has come to its end since, or one "
+        f"Cluster eu: half-written since {written.time}: no sync has completed since, or one "
         "is writing now"
     )
     assert shown[2].startswith(f"  not known to be written: GlobalNetworkPolicy {WEB}: ")

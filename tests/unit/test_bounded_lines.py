@@ -49,9 +49,9 @@ def test_of_thousands_of_names_a_line_has_some_and_says_so(said: Callable[[], st
 def test_a_cluster_that_another_process_still_keeps_is_told_so() -> None:
     found = {"name": "us", "uid": None, "objects": 3, "open_intents": 0, "holder": None}
     [nobody] = sentences([found])
-    assert "no process keeps or removes them" in nobody
+    assert "no process updates or removes them" in nobody
     assert "`zonebridge sync --cluster us`" in nobody
     assert nobody.endswith("run `zonebridge forget us`")
     [kept] = sentences([{**found, "holder": "zonebridge run by pod-1"}])
-    assert "zonebridge run by pod-1 still keeps it, by an older configuration" in kept
+    assert "zonebridge run by pod-1 still syncs it by an older configuration" in kept
     assert "nobody" not in kept

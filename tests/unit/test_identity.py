@@ -256,7 +256,7 @@ def test_verify_finds_a_table_that_says_another_cluster_than_the_trail(
     world.sync()
     with sqlite3.connect(world.path / "store.db") as file:
         file.execute(tampering)
-    with pytest.raises(BrokenRecordError, match="which cluster it is") as caught:
+    with pytest.raises(BrokenRecordError, match="table of identities") as caught:
         verify(world.store)
     assert caught.value.chain == "eu"
 

@@ -36,7 +36,7 @@ def test_what_does_not_come_to_its_end_is_left() -> None:
         [sys.executable, "-c", script], capture_output=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 128 + signal.SIGTERM
-    assert b"ended in the middle" in done.stdout + done.stderr
+    assert b"shutdown was cut short" in done.stdout + done.stderr
 
 
 def test_other_signals_end_nothing_and_all_is_as_before_afterwards() -> None:

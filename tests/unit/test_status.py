@@ -51,7 +51,7 @@ def test_what_a_silent_service_noted_counts_for_nothing(
     silence(store)
     found = cluster(store)
     assert found["state"] == "failed"
-    assert "the last sync that could be noted: in sync: no changes" in found["detail"]
+    assert "the last state in the store: in sync: no changes" in found["detail"]
     said = told(store, capsys)
     assert "Service: silent since 20" in said
     assert "the service was killed, or the store is full, locked or read-only" in said

@@ -288,7 +288,7 @@ def test_a_kill_leaves_a_cluster_half_written_though_no_sync_could_say_so(place:
     half = place.store.half_written("c")
     assert half is not None
     assert {name for _, name, _ in half.unwritten} == {WEB, DB}
-    assert {why for *_, why in half.unwritten} == {"nobody knows yet whether it was written"}
+    assert {why for *_, why in half.unwritten} == {"its outcome is not known yet"}
     assert place.verified().half == half
     assert opened(place.verified()) == [(f"{DB}[ingress 0]", "ssh")]
 

@@ -1,4 +1,4 @@
-"""What every section of the configuration is, and the checks that several sections share."""
+"""The base of every section of the configuration, and checks that several sections share."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Section(BaseModel):
-    """A mapping in the configuration: nothing in it can be changed, nothing unknown be added."""
+    """A mapping of the configuration: frozen, and without unknown keys."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -42,7 +42,7 @@ def keys_of_other_kinds(
 
 
 def duplicates(values: Iterable[tuple[tuple[str | int, ...], Any]]) -> list[Problem]:
-    """Return a problem for each place whose value stands at an earlier place too."""
+    """Return a problem for each place whose value is a duplicate of an earlier one."""
     seen: set[Any] = set()
     problems = []
     for place, value in values:

@@ -1,4 +1,4 @@
-"""The whole configuration, and what its sections say about one another."""
+"""The whole configuration, and the checks across its sections."""
 
 import os
 from collections.abc import Mapping
@@ -102,9 +102,10 @@ class Settings(BaseSettings):
         _environ: Mapping[str, str] = os.environ,
         **document: Any,
     ) -> None:
-        """Load the configuration: a file with the environment laid over it, as `load` says.
+        """Load the configuration, a file with the environment overlaid, as described in `load`.
 
-        A document is taken for the whole of it instead; `ValidationError` says what is wrong there.
+        If a document is given, it is the whole configuration instead; `ValidationError` lists its
+        problems.
         """
         if document:
             super().__init__(**document)
@@ -123,8 +124,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Replace pydantic-settings' sources by ours.
 
-        Its own reading of the environment cannot reach into list items and stops at the first
-        variable it cannot read.
+        Its own environment source cannot set list items, and stops at the first invalid variable.
         """
         return sources(settings_cls) or (init_settings,)
 
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         problems += duplicates(
             ((i, "path"), os.path.realpath(c.path)) for i, c in enumerate(clusters) if c.path
         )
-        if "sources" in info.data:  # else they have problems of their own, and nothing can be said
+        if "sources" in info.data:  # else the sources are invalid, and cannot be compared
             names = [source.name for source in info.data["sources"]]
             for i, cluster in enumerate(clusters):
                 problems += [
@@ -185,7 +185,7 @@ class Settings(BaseSettings):
         return valid(self, problems)
 
     def source_of(self, group: DeviceGroup) -> Source:
-        """The source that holds a device group of this configuration."""
+        """Return the source of a device group of this configuration."""
         return next(s for s in self.sources if group.source in (None, s.name))
 
 

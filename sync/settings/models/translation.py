@@ -8,7 +8,7 @@ from sync.settings.models.section import Section, valid
 from sync.settings.problems import Problem
 from sync.settings.values import LabelKey, Network, PortAndProtocol, Text
 
-Ports = Annotated[tuple[PortAndProtocol, ...], Field(max_length=50)]  # Calico's most for a rule
+Ports = Annotated[tuple[PortAndProtocol, ...], Field(max_length=50)]  # Calico's limit for one rule
 
 
 class AddressGroups(Section):

@@ -134,7 +134,7 @@ def test_what_is_refused_stays_out_and_is_told_once(world: World) -> None:
     world.result = None
     world.look(2)
     assert (world.told()[-1], world.successful()) == ("configuration unchanged", 1)
-    assert world.file.check.says == "taken up 0 s ago"
+    assert world.file.check.says == "loaded 0 s ago"
 
 
 def test_what_is_refused_for_a_file_that_comes_later_is_taken_up_then(world: World) -> None:

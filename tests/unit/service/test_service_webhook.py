@@ -263,7 +263,7 @@ def test_the_body_is_as_documented() -> None:
         "type": "cluster.blocked",
         "timestamp": "2023-11-14T22:13:20.500Z",
         "text": "zonebridge zonebridge: cluster prod is blocked by mass-delete\n"
-        "9 of 10 sets would go\nLook at it with: zonebridge plan --cluster prod; let it through "
+        "9 of 10 sets would go\nShow it with: zonebridge plan --cluster prod; let it through "
         f"with: zonebridge approve {DIGEST}",
         "data": {
             "instance": "zonebridge",

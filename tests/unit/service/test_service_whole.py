@@ -237,7 +237,7 @@ def test_a_store_that_cannot_be_asked_makes_it_not_ready(
 def test_it_says_for_whom_it_stands_by(world: World) -> None:
     with world.store.lease("prod", "another service", timedelta(hours=1)), serving(world):
         until(lambda: "standing by" in world.events())
-        until(lambda: "stands by for another service, for " in world.ask("/readyz")[1])
+        until(lambda: "standing by for another service, for " in world.ask("/readyz")[1])
         until(lambda: world.ask("/readyz")[0] == 200)
 
 
@@ -483,7 +483,7 @@ def test_asking_for_what_is_in_use_ends_nothing(
         until(lambda: "configuration unchanged" in world.events())
         assert "stopping" not in world.events()
         assert world.events().count("lease taken") == 1
-        assert "[+] configuration: taken up " in world.ask("/readyz")[1]
+        assert "[+] configuration: loaded " in world.ask("/readyz")[1]
 
 
 def test_what_is_asked_to_end_while_another_service_follows_ends(

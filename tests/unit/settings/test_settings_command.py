@@ -57,7 +57,7 @@ def test_check_prints_what_the_configuration_says(directory: Path) -> None:
     result = run(directory, "check")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        f"{directory}/zonebridge.yaml is right",
+        f"{directory}/zonebridge.yaml is valid",
         f"instance zonebridge, store sqlite:///{directory}/zonebridge.db",
         f"source main: file {directory}/export.xml",
         f"cluster gitops: manifests {directory}/out",
@@ -325,7 +325,7 @@ def test_check_warns_of_sources_that_do_not_hold_what_is_wanted(
     assert result.stderr.startswith(f"warning: {warning}")
     assert json.loads(result.stdout)["clusters"][0]["device_groups"][0]["zones"] is None
     assert run(directory, "check").stdout.splitlines()[0] == (
-        f"{directory}/zonebridge.yaml has no mistake of its own, but not every device group was "
+        f"{directory}/zonebridge.yaml is valid by itself, but not every device group was "
         "found in its source: see the warnings"
     )
 
@@ -393,7 +393,7 @@ def test_init_writes_over_no_file_unless_it_is_told_to(directory: Path) -> None:
     before = file.read_bytes()
     error = run(directory, "init").exception
     assert isinstance(error, UsageError)
-    assert "zonebridge.yaml is there already; name another file" in str(error)
+    assert "zonebridge.yaml exists already; name another file" in str(error)
     assert file.read_bytes() == before
     printed = run(directory, "init", "--output", "-").stdout
     assert file.read_bytes() == before

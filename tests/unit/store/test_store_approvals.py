@@ -96,7 +96,7 @@ def test_an_approval_ends_a_day_later_by_the_clock_though_it_was_ahead_once(
     assert store.approved("eu", PLAN)
     clock.now = usual + 2 * LIFETIME
     assert not store.approved("eu", PLAN)
-    with pytest.raises(ApprovalError, match="was used, has expired or is void"):
+    with pytest.raises(ApprovalError, match="was used, expired or became void"):
         write(store)
     clock.now = usual
     write(store)
@@ -125,7 +125,7 @@ def test_a_plan_waits_is_approved_and_is_written_once(store: Store, clock: Watch
     assert store.approvals() == []
     [intent] = audit.records(store, Filter(kind="intent"))
     assert intent.plan == PLAN
-    with pytest.raises(ApprovalError, match="was used, has expired or is void"):
+    with pytest.raises(ApprovalError, match="was used, expired or became void"):
         write(store)
     assert kinds(store) == [Kind.BLOCKED, Kind.APPROVED, Kind.INTENT]
 
@@ -170,7 +170,7 @@ def test_digits_that_two_plans_share_name_neither(store: Store) -> None:
     first, second = "abababab" + "0" * 56, "abababab" + "1" * 56
     block(store, first)
     block(store, second, "us")
-    with pytest.raises(UsageError, match="2 plans have a digest that begins with abababab"):
+    with pytest.raises(UsageError, match="2 digests of plans begin with abababab"):
         store.run("alice").approve("abababab")
     assert store.run("alice").approve("abababab1").cluster == "us"
 
@@ -206,7 +206,7 @@ def test_what_happened_to_the_cluster_since_ends_the_waiting(store: Store) -> No
     block(store)
     apply(store.run("sync"), "eu", create(WEB))
     assert store.approvals() == []
-    with pytest.raises(ApprovalError, match="other things have happened to the cluster since"):
+    with pytest.raises(ApprovalError, match="the cluster has newer records"):
         store.run("alice").approve(PLAN)
     block(store)
     store.run("alice").approve(PLAN)
@@ -355,7 +355,7 @@ def test_an_approval_is_void_once_another_cluster_is_accepted_under_that_name(
     assert store.approvals() == []
     with pytest.raises(ApprovalError, match="is void meanwhile"):
         write(store)
-    with pytest.raises(ApprovalError, match="other things have happened to the cluster"):
+    with pytest.raises(ApprovalError, match="the cluster has newer records"):
         store.run("alice").approve(PLAN)
 
     # Blocked again by the cluster before, which still is there, approved, and then it is another.

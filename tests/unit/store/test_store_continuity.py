@@ -30,7 +30,7 @@ def refuses(store: Store, file: Path | None = None) -> None:
     """Nothing is written to the store, nor published of it."""
     before = file.read_bytes() if file else b""
     run = store.run("late")
-    with pytest.raises(AuditBrokenError, match=r"restored from an older copy.*bring the newest"):
+    with pytest.raises(AuditBrokenError, match=r"restored from an older copy.*restore the newest"):
         run.begin()
     with pytest.raises(StoreError, match="nothing is written"), store.lease("eu", "me", LONG):
         pytest.fail("a lease of a store that is not the one opened")
@@ -171,7 +171,7 @@ def test_a_damaged_head_file_is_not_taken_for_none_nor_written_over(
     hold_to_heads(store, file)
     damage(file)
     for _ in range(2):
-        with pytest.raises(UsageError, match=r"heads\.txt.*bring back a file that a sync wrote"):
+        with pytest.raises(UsageError, match=r"heads\.txt.*restore a file that a sync wrote"):
             hold_to_heads(store, file)
         with pytest.raises(StoreError, match=r"nothing is written: .*heads\.txt"):
             store.run("late").begin()

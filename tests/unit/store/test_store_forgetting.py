@@ -149,7 +149,7 @@ def test_verify_finds_a_cluster_that_is_forgotten_without_its_objects(store: Sto
             [Record(kind=Kind.OPERATOR, cluster="us", action=FORGET)],
             store.clock,
         )
-    with pytest.raises(BrokenRecordError, match="but not what stands there"):
+    with pytest.raises(BrokenRecordError, match="but not its objects and intents"):
         verify(store)
 
 

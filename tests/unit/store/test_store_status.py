@@ -75,7 +75,7 @@ def test_a_cluster_is_half_written_from_its_first_write_to_its_next_success(
 
     assert store.half_written("eu") is None
     first, second = intend(run, "eu", [create(WEB), create(DATABASE)])
-    opened = "nobody knows yet whether it was written"
+    opened = "its outcome is not known yet"
     assert store.half_written("eu") == HalfWritten(
         first.time, 0, ((*web, opened), (*database, opened))
     )
