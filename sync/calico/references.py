@@ -1,6 +1,6 @@
 """What documents say: the rules of policies, the labels that they name, those that sets carry.
 
-What stands in a cluster may have been written by anyone: a part of another shape counts as absent.
+What a cluster holds may have been written by anyone: a part of another shape counts as absent.
 """
 
 import re
@@ -44,7 +44,7 @@ def rules(document: Mapping[str, Any], direction: str) -> Sequence[Any]:
 
 
 def essence(rule: Any) -> bytes:
-    """A rule without its rank, which changes with every rule that comes or goes above it."""
+    """A rule without its rank, which changes with every rule added or removed above it."""
     annotations = dict(mapping(rule, "metadata", "annotations"))
     annotations.pop(RANK_ANNOTATION, None)
     kept = {**rule, "metadata": annotations} if isinstance(rule, dict) else rule

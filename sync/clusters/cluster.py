@@ -233,10 +233,10 @@ class ClusterWriter(Protocol):
 
 
 Changed = Callable[[Key, Manifest | None], None]
-"""Told of an object that carried our labels: what of it is ours now, None if nothing is."""
+"""Called when an object that carried our labels changes: with what of it is ours now, or None."""
 
 Labelled = Callable[[Key, Selectable | None], None]
-"""Told of an object of others that selectors can select: what it is now, None if it is gone."""
+"""Called when a foreign object that selectors can select changes; None: it is gone."""
 
 
 class WatchNotice(StrEnum):
@@ -260,7 +260,7 @@ class WatchNotice(StrEnum):
 
 
 Noticed = Callable[[str, WatchNotice], None]
-"""Told of the watch of a kind."""
+"""Called when the watch of a kind changes its state."""
 
 
 def ignore_notice(kind: str, notice: WatchNotice) -> None:
@@ -281,9 +281,9 @@ class ClusterWatcher(Protocol):
     ) -> None:
         """Watch until `stopping` is set, from threads of its own; returns at once.
 
-        `changed` is told of our own writes too. `labelled` is told of sets and host endpoints of
-        others. `missed` is called when the watch begins, and whenever changes may have gone unseen:
-        then the cluster must be read. `noticed` is told how the watch itself fares.
+        `changed` receives our own writes too. `labelled` receives foreign sets and host endpoints.
+        `missed` is called when the watch begins, and whenever changes may have gone unseen: then
+        the cluster must be read. `noticed` receives the state of the watch itself.
         """
 
 

@@ -91,7 +91,7 @@ def _faults(version: _Version, mode: str) -> Iterator[str]:
         )
 
 
-def _before(version: _Version, mended: dict[tuple[int, int], int]) -> bool:
-    """Whether a release is older than that of its minor version in which something was mended."""
+def _before(version: _Version, fixed: dict[tuple[int, int], int]) -> bool:
+    """Whether a release is older than the one of its minor version that fixed something."""
     minor = version[:2]
-    return minor < min(mended) or version[2] < mended.get(minor, 0)
+    return minor < min(fixed) or version[2] < fixed.get(minor, 0)

@@ -39,7 +39,7 @@ from sync.files import UnconfirmedError, confirm, remove_left, write_whole
 _SUFFIX = ".yaml"
 # No .yaml: whatever applies the directory must not read a file that is half written.
 _TEMPORARY = ".zonebridge-"
-_CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
+_CHANGED = "{} was changed by someone else meanwhile; the next sync plans it again"
 LOOK_SECONDS = 2.0
 """Seconds between two looks at a directory that is watched."""
 

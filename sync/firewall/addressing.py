@@ -11,7 +11,7 @@ from sync.net import addresses, intervals
 from sync.net.addresses import AddressSet
 
 MAX_WILDCARD_BLOCKS = 65_536
-_AROUND_BLOCKS = 256  # of what stands for a part of one with more; as many as one rule holds
+_AROUND_BLOCKS = 256  # that cover a part of one with more; as many as one rule holds
 
 
 def ip_netmask(text: str) -> AddressSet:

@@ -15,7 +15,7 @@ SHARED = "shared"
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something in the document that could not be read as it stands.
+    """Something in the document that could not be read as it is.
 
     `path` is an XPath from `/config`; `message` says what is wrong and what was made of it.
     """
@@ -60,7 +60,7 @@ class Configuration:
     """What was read from one document, and every remark made while reading it.
 
     `ancestors_take_precedence` is the Panorama setting "Objects defined in ancestors will take
-    higher precedence"; None if the document does not tell.
+    higher precedence"; None if the document does not say.
     """
 
     version: str

@@ -103,8 +103,8 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
     lineage = _lineage(configuration, device_group)
     if configuration.ancestors_take_precedence is None:
         raise SourceError(
-            "the setting ancestor-objects-take-precedence is neither yes nor no, so nobody knows "
-            "which of two objects of one name counts; export the configuration again"
+            "the setting ancestor-objects-take-precedence is neither yes nor no, so it is "
+            "unknown which of two objects of one name counts; export the configuration again"
         )
     scopes = [
         configuration.shared if name == SHARED else configuration.device_groups[name].scope
@@ -200,7 +200,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
         if name not in groups:
             raise SourceError(
                 f"the parent of device group {lineage[-1]!r} is not a device group of this "
-                "configuration, so nobody knows which objects it inherits; export it again"
+                "configuration, so which objects it inherits is unknown; export it again"
             )
         if name in lineage:
             raise SourceError(
@@ -209,7 +209,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
             )
         if groups[name].parent_unknown:
             raise SourceError(
-                f"nobody knows the parent of device group {name!r}, nor what it inherits: "
+                f"the parent of device group {name!r} is unknown, and so is what it inherits: "
                 f"{brief(groups[name].parent_unknown)}; export the whole configuration "
                 "(Panorama > Setup > Operations) and let no tool edit it"
             )

@@ -25,7 +25,7 @@ class Address:
     Where names are resolved (`sync.firewall.effective`) it is also a `region`, or a predefined
     `external-list`.
     `addresses` is what it stands for when a rule is matched; None with a problem, and for an FQDN.
-    Of that `answers` are what DNS says here, which may be other than what a firewall is told.
+    Of that `answers` are what DNS answers here; a firewall may receive other answers.
     """
 
     name: str

@@ -23,9 +23,9 @@ Tagged = tuple[tuple[tuple[str, ...], AddressSet], ...]
 class Registrations:
     """What is registered for one device group at run time.
 
-    `firewalls` has what each of its firewalls told, or its Panorama where it has no firewalls.
-    `missing` has a clause for each that does not tell all. `late` has one for each that does not
-    tell now and did not long ago: of that one counts what it told then.
+    `firewalls` has what each of its firewalls reported, or its Panorama where it has no firewalls.
+    `missing` has a clause for each that does not report everything. `late` has one for each that
+    reports nothing now and did not long ago: its last report counts.
     """
 
     firewalls: tuple[Tagged, ...]
@@ -35,8 +35,7 @@ class Registrations:
     def held(self, asked: TagFilter) -> Estimate:
         """What is registered with a filter's tags.
 
-        Of what firewalls do not agree on only that is sure which all of them have: nothing, where
-        one does not tell.
+        Where firewalls differ, only what all of them have is sure: nothing, if one does not report.
         """
         if self.missing:
             unknown = shortened(self.missing)

@@ -8,7 +8,7 @@ D         W         – or X         create or update, the configuration moved
 –         W         –              delete: record that it is gone
 D         D         D              none
 D         – or W    D              adopted: record that the cluster holds it already
-D         any       D, `anew`      update, though the cluster holds it as desired
+D         any       D, rewritten   update, though the cluster holds it as desired
 D         any       foreign        held, by the guard foreign-object
 D         any       foreign F      taken over: update F, where no other installation claims it
 –         W         foreign        none; lost: someone else took our labels off it
@@ -71,7 +71,7 @@ def differences(
     live: Mapping[Key, Live],
     *,
     adopt: bool = False,
-    anew: Collection[Key] = (),
+    rewritten: Collection[Key] = (),
     asked: Collection[tuple[str, str, str]] = (),
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
@@ -79,7 +79,7 @@ def differences(
     A foreign object in the place of a desired one is held. With `adopt`, or if it is `asked` for by
     kind, name and the digest of what is there, it is taken over: a change from what it holds, as if
     it were ours. Foreign objects that nothing of ours is to replace stay.
-    What is to be written `anew` is, even where the cluster holds it as desired.
+    Objects in `rewritten` are updated even where the cluster holds them as desired.
     """
     # Longer than other functions: it is the table above, a branch for each of its rows.
     changes: list[Change] = []
@@ -106,13 +106,13 @@ def differences(
                 adoptable = theirs is not None
                 held.append(change_between(theirs, wanted, Cause.DRIFT, found.changed_by))
                 blockers.append(foreign_object(*key, found.foreign_because, adoptable=adoptable))
-        elif holds == wanted and key not in anew:
+        elif holds == wanted and key not in rewritten:
             unchanged += 1
             if wrote != wanted:
                 adopted.append(change_between(wrote, wanted, Cause.DRIFT))
         else:
             # As above: what was asked for is no drift.
-            drifted = wrote == wanted and key not in anew
+            drifted = wrote == wanted and key not in rewritten
             cause = Cause.DRIFT if drifted else Cause.CONFIGURATION
             hand = found.changed_by if found and cause is Cause.DRIFT else ""
             changes.append(change_between(holds, wanted, cause, hand))

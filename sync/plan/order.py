@@ -163,7 +163,7 @@ class Unwritten:
     def open_up(self, chains: Iterable[ChainKey]) -> None:
         """Someone else has what chains depend on: they deny neither the old flows nor the desired.
 
-        What stands around the chains of a tier denies at the other end what these begin to pass.
+        The policies around the chains of a tier deny at the other end what these begin to pass.
         """
         for _, tier, chain in chains:
             if not chain:
@@ -172,9 +172,9 @@ class Unwritten:
                 self._kept_labels |= self._selections.of_other_tiers("")
 
     def _keep(self, chain: ChainKey) -> None:
-        """Keep from gaining what is used with a chain that may not deny yet all that it shall.
+        """Stop gains of what is used with a chain that may not deny yet all that it has to.
 
-        Other tiers too: what they let by anew, this one may have to deny.
+        In other tiers too: this tier may have to deny what they newly pass.
         """
         self._late.add(chain)
         self._kept_labels |= self._selections.of_chain(chain)
@@ -216,8 +216,8 @@ class Unwritten:
         if not self._missing_labels.isdisjoint(self._selections.of_chain(key)):
             return "a set that its chain selects was not written"
         if change.place.tier in self._open_tiers:
-            return "what stands around the chains of its tier is not ours or was not written"
-        # What stands around the chains of a tier speaks for zones that have none there.
+            return "a policy around the chains of its tier is not ours or was not written"
+        # The policies around the chains of a tier decide for zones that have no chain there.
         around = ((kind, tier, "") for kind, tier, _ in self._first[key])
         if not self._late.isdisjoint((*self._first[key], *around)):
             return "what denies in another tier what this one passes was not written"

@@ -126,9 +126,9 @@ class Plan:
         changes = f"{create} to create, {update} to update, {delete} to delete"
         parts = [changes if self.changes else "no changes", f"{self.unchanged} unchanged"]
         if self.adopted:
-            parts.append(f"{len(self.adopted)} of them made by another hand")
+            parts.append(f"{len(self.adopted)} of them made by someone else")
         if self.drift:
-            parts.append(f"{len(self.drift)} changed by another hand and left as they are")
+            parts.append(f"{len(self.drift)} changed by someone else and left as they are")
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out")
         if self.blockers:

@@ -107,7 +107,7 @@ def end_of(text: str) -> AskedEnd:
         if at or not text or "/" in text or _LIKE_AN_ADDRESS.fullmatch(text):
             raise UsageError(
                 f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
-                "2001:db8::1), or for a pod that no cluster tells of both (web@10.1.2.3)"
+                "2001:db8::1), or both for a pod that no cluster reports (web@10.1.2.3)"
             ) from None
         return AskedEnd(text, None, text)
     if at and not zone:

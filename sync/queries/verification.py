@@ -169,7 +169,7 @@ class _Stands:
             if mode == "staged":
                 yield f"tier {tier} is staged: its policies are judged as if they were enforced"
         for (kind, name), found in self._taken.items():
-            yield f"{kind} {name} stands where ours shall stand: it {found.foreign_because}"
+            yield f"{kind} {name} is in the place of one of ours: it {found.foreign_because}"
         asked = frozenset(label for each in counting for label in named(each))
         for each in documents:
             kind, name = each["kind"], each["metadata"]["name"]

@@ -24,7 +24,7 @@ _Reasons = Mapping[Place, tuple[str, ...]]
 
 def text(found: Explained, packet: Packet) -> str:
     """The rules that decide it, for a terminal; ends with a line break."""
-    where = "as its objects stand" if found.live else "as its objects shall be"
+    where = "as its objects stand" if found.live else "in its desired state"
     ends = f"{found.source} to {found.destination}, {packet.said()}"
     verdict = f": {_verdict(found)}" if found.sides else ""
     lines = [f"Cluster {found.cluster}, {where}: {ends}{verdict}"]

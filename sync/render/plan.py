@@ -1,8 +1,8 @@
 """A plan as text for people, and as Markdown for merge requests.
 
 Summary first and last, one line an object; with `verbose` one line for each member, rule and label
-that comes or goes. Names come from configurations that others write: control characters never reach
-a terminal, and nothing in them is Markdown.
+that is added or removed. Names come from configurations that others write: control characters never
+reach a terminal, and nothing in them is Markdown.
 """
 
 from collections import Counter
@@ -81,7 +81,7 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
             (_unordered(each) for each in plan.unordered),
         )
     if plan.drift:
-        title = "Drift: changed by another hand and left; what a repair would do"
+        title = "Drift: changed by someone else and left; what a repair would do"
         yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
     if plan.blockers:
         yield "Blocked", _blocked(plan)

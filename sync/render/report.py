@@ -192,7 +192,7 @@ def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
 
 
 def _mark(rule: RuleFidelity) -> str:
-    """What stands behind a rule's name; NAT translates nothing for a disabled one."""
+    """The suffix of a rule's name; NAT translates nothing for a disabled rule."""
     if rule.disabled:
         return " (disabled)"
     return f" (nat: {listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""

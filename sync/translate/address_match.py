@@ -1,7 +1,7 @@
 """A rule's list of addresses, as far as Calico can say it.
 
     list            allow                       deny
-    exact           as it stands                as it stands
+    exact           as listed                   as listed
     open, plain     what is sayable             what it may hold, or any address
     open, negated   nothing                     all but what is sayable
 

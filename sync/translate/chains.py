@@ -2,7 +2,7 @@
 
     entries (a rule's Calico rules each way)  ->  parts (what one policy holds)
 
-Parts end where the rules themselves say, so that a rule that comes or goes moves few boundaries.
+The rules themselves decide where parts end, so that adding or removing one moves few boundaries.
 """
 
 import hashlib

@@ -21,7 +21,7 @@ from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods
 
 _SETS_ONLY = "global()"
 _NO_NAMESPACE = "!has(projectcalico.org/namespace)"
-# Room for what stands beside the groups of one selector: `_NO_NAMESPACE`, a list of the rule's own.
+# Room for the rest of a selector beside its groups: `_NO_NAMESPACE`, a list of the rule's own.
 _BESIDE_GROUPS = 128
 _AMONG_PODS = limits.SELECTOR_BYTES - len(among_pods(""))
 _V4 = AddressSet((0, V4_END))

@@ -240,9 +240,9 @@ def without_mapped(found: AddressSet) -> AddressSet:
 
 
 def parts(nets: Sequence[str]) -> list[tuple[str, ...]]:
-    """The nets in as few parts as fit, a power of two, each net in the part its own hash says.
+    """Split nets into as few parts as fit, a power of two; a net's hash names its part.
 
-    So a net that comes or goes changes one part only, and nets hardly ever move between parts.
+    So adding or removing a net changes one part only, and nets hardly ever move between parts.
     """
     if _fits(nets):
         return [tuple(nets)]

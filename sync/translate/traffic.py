@@ -31,6 +31,9 @@ _ANY = "any"
 _BY_DEFAULT = "application-default"
 _WITHOUT_SERVICES = frozenset({_ANY, _BY_DEFAULT})
 _EVERYTHING = (ANY_TRAFFIC,)
+_ANY_BY_DEFAULT = (
+    "application-default is more than Calico can tell of any application"  # words kept
+)
 
 _Answer = tuple[tuple[Traffic, ...], tuple[Loss, ...]]
 
@@ -75,10 +78,11 @@ def _allowed(
             return _or_left_out(services.served, losses)
         if _ANY in rule.services:
             return _EVERYTHING, ()
-        reason = "application-default is more than Calico can tell of any application"
         if options.applications == "strict":
-            return (), (Loss(Status.LEFT_OUT, reason),)
-        return _EVERYTHING, (Loss(Status.MORE_PERMISSIVE, f"{reason}, so any traffic is allowed"),)
+            return (), (Loss(Status.LEFT_OUT, _ANY_BY_DEFAULT),)
+        return _EVERYTHING, (
+            Loss(Status.MORE_PERMISSIVE, f"{_ANY_BY_DEFAULT}, so any traffic is allowed"),
+        )
     if options.applications == "strict":
         return (), (
             Loss(Status.LEFT_OUT, f"{_named(rule)} {_is(rule)} more than {_its(rule)} ports"),
@@ -149,8 +153,7 @@ def _denied(
     if applications is None:
         if _ANY in rule.services:
             return _EVERYTHING, ()
-        reason = "application-default is more than Calico can tell of any application"
-        return _EVERYTHING, (Loss(Status.WIDENED, f"{reason}, so any traffic is denied"),)
+        return _EVERYTHING, (Loss(Status.WIDENED, f"{_ANY_BY_DEFAULT}, so any traffic is denied"),)
     unknown = [_listed(applications.open_because)] if applications.open_because else []
     if _BY_DEFAULT not in rule.services:
         unknown = unknown or [f"{_named(rule)} may be on any port"]

@@ -2,8 +2,8 @@
 
     both ends, a packet  ->  each pod at an end, tier by tier  ->  the rules of both lists, in order
 
-A rule decides what it surely matches; what it only may match it is told for, and the next rules are
-asked. An end may be many addresses, as a zone's are: then the flows fall into cases.
+A rule decides the flows that it surely matches. A rule that only may match is listed, and the next
+rules are asked. An end may be many addresses, as a zone's are: then the flows fall into cases.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ def explain(
     """Find the rules that decide the flow from the first end to the second one.
 
     `groups` are a cluster's; `documents` are all sets, tiers and policies, and say in which order
-    the tiers are asked. `verbose` tells of what was passed over. Raises `UnreadableError` for what
+    the tiers are asked. `verbose` adds what was passed over. Raises `UnreadableError` for what
     cannot be judged, and `NoAnswerError` for a zone that can have no pods and flows in too many
     cases.
     """

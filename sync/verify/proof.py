@@ -22,9 +22,9 @@ from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, network
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the proof takes for given: the settings of a cluster.
+    """What the proof assumes: the settings of a cluster.
 
-    `pods` hold every pod of the cluster, None: that is not known.
+    `pods` hold every pod of the cluster; None: they are unknown.
     """
 
     rules: RuleOptions = field(default_factory=RuleOptions)

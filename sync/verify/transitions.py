@@ -36,8 +36,8 @@ zone says, as those of pods that come to another zone by its definition."""
 class Meeting:
     """Flows that one chain newly denies and one of another tier newly passes.
 
-    Chains are (tier, zone). `flow` is one of them, None where what stands cannot be judged, so that
-    any may be one; `size` is the number of bits of their number.
+    Chains are (tier, zone). `flow` is one of these flows, None where the observed policies cannot
+    be judged, so that any flow may be one; `size` is the number of bits of their number.
     """
 
     denies: tuple[str, str]

@@ -1,7 +1,7 @@
 """Requests to a Kubernetes API server.
 
-The official client brings TLS, proxies and connections. Requests and answers are JSON as it
-stands: what is written was frozen as bytes long before.
+The official client brings TLS, proxies and connections. Requests and answers are plain
+JSON: what is written was frozen as bytes long before.
 """
 
 import ssl
@@ -205,7 +205,7 @@ class Api:
         if body is None:
             raise TooLargeError(
                 f"cluster {self.name} answers {asked.method} {asked.path} with more than "
-                f"{MAX_BYTES:,} bytes; check what stands at its address",
+                f"{MAX_BYTES:,} bytes; check which server is at its address",
                 0,
             )
         return body
@@ -330,7 +330,7 @@ class Api:
             return self._stopped(asked)
         return ApiError(
             f"the API server of cluster {self.name} takes more than {asked.seconds:g} s to answer "
-            f"{asked.method} {asked.path}; check that it is up and what stands before it",
+            f"{asked.method} {asked.path}; check that it is up, and any proxy before it",
             0,
         )
 

@@ -52,7 +52,7 @@ class ApiConnection:
         if token := client.configuration.auth_settings().get("BearerToken"):
             headers["Authorization"] = token["value"]
             secrets = [token["value"].removeprefix("Bearer ")]
-        # A proxy is told the whole URL, unless it only passes on what is encrypted.
+        # A proxy receives the whole URL, unless it only tunnels TLS.
         whole = pool.proxy is not None and pool.scheme == "http"
         return cls(connection, pool, host if whole else urlsplit(host).path, headers, secrets)
 
@@ -107,8 +107,8 @@ class _InOnePiece(WatchedConnection):
         except (orjson.JSONDecodeError, KeyError, TypeError):
             status = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else 0
             raise ApiError(
-                f"cluster {meant.cluster} does not say over a new connection which one it is, so "
-                "nothing was sent over it; check what stands at its address",
+                f"cluster {meant.cluster} does not report over a new connection which one it is, "
+                "so nothing was sent over it; check which server is at its address",
                 status,
                 sent=False,
             ) from None

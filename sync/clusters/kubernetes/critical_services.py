@@ -24,8 +24,8 @@ _API: Final = "the API server"
 
 
 class _Where(NamedTuple):
-    """Where endpoints of a lifeline are told: a label of their slices, which is their service's
-    too, and how the names of the ports begin."""
+    """Where the endpoints of a lifeline are listed: a label that their slices share with their
+    service, and the prefix of their ports' names."""
 
     lifeline: str
     namespace: str

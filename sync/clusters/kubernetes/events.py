@@ -106,7 +106,7 @@ class KubernetesEvents:
         return True
 
     def _again(self, known: _Series, now: float) -> bool:
-        """Say of an Event that it happened again; False: it is gone, or another hand has it."""
+        """Count an Event again; False: it is gone, or someone else changed it."""
         metadata = known.document["metadata"]
         document = {
             **known.document,

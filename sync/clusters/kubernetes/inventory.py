@@ -47,7 +47,9 @@ def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         networks_because = (
-            f"cluster {api.name} has pods with addresses outside its IPPools ({outside[0]}{more}), "
+            # Plans and reports hold this text.
+            f"cluster {api.name} has pods with addresses outside its "  # words kept
+            f"IPPools ({outside[0]}{more}), "
             "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
         )
     networks_because = networks_because or pods_because

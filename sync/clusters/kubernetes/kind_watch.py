@@ -36,7 +36,7 @@ from sync.transport.backoff import Backoff
 from sync.transport.failures import deepest, own_words
 
 _NEWS = 3  # failures in a row before the log has a warning
-_SEEN_LATE = "cluster not watched, what other hands do is seen late"
+_SEEN_LATE = "cluster not watched, what other hands do is seen late"  # words kept
 _PAGE = 500
 _LEAST_SECONDS = 0.1  # that a watch is listened to
 _PART_BYTES = 64 * 1024
@@ -71,7 +71,7 @@ _TYPES = ("ADDED", "MODIFIED", GONE, _BOOKMARK, _FAILED)
 
 _Name = tuple[str, str]  # namespace, "" without one, and name
 Tell = Callable[[str, str, dict[str, Any]], None]
-"""Told of an object: its kind, the type of the event, the whole; of what is gone, its name."""
+"""Receives an event: the object's kind, the event's type, the object; its name alone if gone."""
 
 
 PACE = Pace()
@@ -289,8 +289,8 @@ class KindWatch:
             raise self._broken(f"gives something that is no {self._kind}")
         version = _version(document)
         earlier = _earlier(version, self._version)
-        # A server that was restored from a backup tells nothing up to the version asked for. What
-        # no selector selects any more may be told of as it was when one did.
+        # A server that was restored from a backup reports nothing up to the version asked for. An
+        # object that no selector selects any more may be reported as it was when one did.
         if earlier and what != GONE:
             raise self._broken(f"goes back to version {redact(version)}", HTTPStatus.GONE)
         if what != _BOOKMARK:

@@ -61,7 +61,7 @@ def pages(
             if metadata.get("remainingItemCount"):
                 raise ApiError(
                     f"cluster {cluster} ends a list of {path} and says that more is in it; check "
-                    "what stands at its address",
+                    "which server is at its address",
                     0,
                 )
             return
@@ -70,7 +70,7 @@ def pages(
         tokens.add(token)
         query = {**first, "limit": page, "continue": token}
     raise ApiError(
-        f"cluster {cluster} lists {path} without an end; check what stands at its address", 0
+        f"cluster {cluster} lists {path} without an end; check which server is at its address", 0
     )
 
 
@@ -99,7 +99,7 @@ def _listed(
         told = redact(f"{found.get('apiVersion')} {found.get('kind')}")
         raise ApiError(
             f"cluster {cluster} answers GET {path} with something that is no list of Kubernetes "
-            f"objects of kind {kind} in {version} ({told}); check what stands at its address",
+            f"objects of kind {kind} in {version} ({told}); check which server is at its address",
             0,
         )
     return objects

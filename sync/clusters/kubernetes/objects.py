@@ -55,7 +55,7 @@ def _ours_in(document: bytes) -> Manifest:
 def _changed_by(metadata: Mapping[str, Any]) -> str:
     """The last writer that the managed fields name, where it was not us."""
     entries = [each for each in metadata.get("managedFields") or () if not each.get("subresource")]
-    # Times are whole seconds: in the same one, the other hand is named.
+    # Times are whole seconds: within the same second, the other writer is named.
     hands = [(str(each.get("time", "")), str(each.get("manager", ""))) for each in entries]
     time, manager = max(
         hands, default=("", ""), key=lambda hand: (hand[0], hand[1] != FIELD_MANAGER)

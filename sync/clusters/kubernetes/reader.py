@@ -49,7 +49,7 @@ class KubernetesReader:
                     raise
                 raise ClusterError(
                     f"cluster {self._api.name} has no namespace kube-system, whose UID tells it "
-                    "from other clusters; check what stands at its address"
+                    "from other clusters; check which server is at its address"
                 ) from error
             uid = namespace["metadata"]["uid"]
             if not _UID.fullmatch(uid):
@@ -97,8 +97,8 @@ class KubernetesReader:
         except MALFORMED as error:
             raise ClusterError(
                 f"cluster {self._api.name} answers with something that is no list of Kubernetes "
-                f"objects ({type(error).__name__}: {redact(error)}); check what stands at its "
-                "address"
+                f"objects ({type(error).__name__}: {redact(error)}); check which server is at "
+                "its address"
             ) from error
 
 
@@ -145,8 +145,8 @@ def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
 
 def _another(api: Api, path: str, kind: str) -> ClusterError:
     return ClusterError(
-        f"cluster {api.name} answers GET {path} with something that is no {kind}; check what "
-        "stands at its address"
+        f"cluster {api.name} answers GET {path} with something that is no {kind}; check which "
+        "server is at its address"
     )
 
 

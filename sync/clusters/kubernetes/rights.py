@@ -7,7 +7,7 @@
 RBAC knows neither labels nor, of what is to be created, names. What it cannot say the policies do:
 the account stays inside its tiers and to what carries its labels; nobody else puts on a set what
 selectors of ours ask for. They hold in Kubernetes 1.30 and later, for Calico's native definitions
-and in its API server unless it is told otherwise (`apiserver/cmd/apiserver/server/server.go`,
+and in its API server unless configured otherwise (`apiserver/cmd/apiserver/server/server.go`,
 EnableValidatingAdmissionPolicy).
 
 The chart's templates `rbac.yaml` and `admission.yaml` say the same; a test holds them equal.
@@ -42,7 +42,7 @@ _WATCH: Final = ("list", "watch")
 _LOOK: Final = ("get", *_WATCH)
 _WRITE: Final = ("create", "update", "delete")
 
-# They copy what stands from the old definitions to the native ones, our sets among it
+# They copy objects from the old definitions to the native ones, our sets among them
 # (`kube-controllers/pkg/controllers/migration`); the accounts of the operator and of manifests.
 _MOVERS: Final = tuple(
     f"system:serviceaccount:{namespace}:calico-kube-controllers"
@@ -133,7 +133,7 @@ def admission_policies(grantee: Grantee) -> list[dict[str, Any]]:
 
 
 def _rules(tiers: Sequence[str]) -> Iterator[dict[str, Any]]:
-    # A name that is still to come bounds nothing: the admission policy does.
+    # RBAC cannot bound the name of an object that does not exist yet: the admission policy does.
     yield _rule(_CALICO, [KINDS["GlobalNetworkSet"], *_WRITTEN], [*_LOOK, *_WRITE])
     yield _rule(_CALICO, [KINDS["Tier"]], [*_LOOK, "create"])
     # Without names such a rule would be about every tier.
@@ -210,7 +210,9 @@ def _account_policy(grantee: Grantee) -> Iterator[dict[str, Any]]:
             'request.operation == "CREATE" || '
             f'("{INSTANCE}" in variables.before ? '
             f'variables.before["{INSTANCE}"] == {instance} : {unclaimed})': (
-                f"what stands there is not labelled {INSTANCE}={grantee.instance}; {remedy}"
+                # The chart has the same text.
+                f"what stands there is not labelled {INSTANCE}="  # words kept
+                f"{grantee.instance}; {remedy}"
             ),
             'request.resource.resource == "globalnetworksets" || '
             "[object, oldObject].all(each, each == null || "

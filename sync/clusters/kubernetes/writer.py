@@ -74,8 +74,8 @@ class KubernetesWriter:
         """Write until the cluster holds `after`, or surely will not.
 
         After a failure the object is read back. If it is `after`, the write has arrived; if it
-        still is what it was, it is written again over what stands there now; if it is anything
-        else, someone else was faster and the next sync plans again.
+        still is what it was, it is written again over what the cluster holds now; if it is
+        anything else, someone else was faster and the next sync plans again.
         """
         before = live.stands if live else None
         named = after or before
@@ -112,8 +112,8 @@ class KubernetesWriter:
                 return
             if holds != before or (live is None) != (before is None):
                 changed = NotWrittenError(
-                    f"{named.kind} {named.name} was changed by another hand meanwhile; the next "
-                    "sync plans it anew"
+                    f"{named.kind} {named.name} was changed by someone else meanwhile; the next "
+                    "sync plans it again"
                 )
                 raise _verdict(changed, unknown=unknown) from failed
         raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
@@ -211,8 +211,8 @@ def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         raise ApiError("a deletion was answered with something that says nothing about it", 0)
     if left.get("deletionTimestamp") and left.get("finalizers"):
         raise NotWrittenError(
-            f"{metadata['name']} is marked for deletion, but stays until whoever put the "
-            f"finalizers {redact(', '.join(map(str, left['finalizers'])))} on it takes them off"
+            f"{metadata['name']} is marked for deletion, but stays until its finalizers "
+            f"{redact(', '.join(map(str, left['finalizers'])))} are removed by their owners"
         )
 
 

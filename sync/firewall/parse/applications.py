@@ -87,7 +87,7 @@ def read_container(name: str, entry: _Element, remarks: Remarks) -> ApplicationG
     listed = members(found[0], remarks) if len(found) == 1 else None
     problem = ""
     if not listed:
-        problem = "does not tell what it holds"
+        problem = "does not tell what it holds"  # words kept
         remarks.add(entry, f"{problem}; whatever uses it is taken as unsayable")
     return ApplicationGroup(name, tuple(sorted(set(listed or ()))), problem)
 

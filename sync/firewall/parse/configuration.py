@@ -32,8 +32,8 @@ _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objec
 def read_configuration(config: _Element) -> Configuration:
     """Read a `<config>` element (`sync.firewall.parse.document.parse`).
 
-    Never fails for what stands inside: what cannot be read is remarked with its path, and counts
-    as unsayable wherever it is used. `readonly` mirrors the names of device groups, templates and
+    Never fails for its content: what cannot be read is remarked with its path, and counts as
+    unsayable wherever it is used. `readonly` mirrors the names of device groups, templates and
     zones, so every path starts at `/config` or an element already found.
     """
     with _uncollected():
@@ -138,7 +138,8 @@ def _parents(
         elif "" in ways:
             unknown = "it is said to be nothing"
         if unknown:
-            remarks.add(elements[0], f"has a parent that nobody knows: {unknown}")
+            remark = f"has a parent that nobody knows: {unknown}"  # words kept
+            remarks.add(elements[0], remark)
         (parent,) = ways if len(ways) == 1 else (SHARED,)
         parents[name] = ("" if unknown or parent == SHARED else parent, unknown)
     return parents

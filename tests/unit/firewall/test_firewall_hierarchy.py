@@ -118,7 +118,7 @@ def test_without_a_hierarchy_nobody_knows_what_a_device_group_inherits() -> None
         with pytest.raises(SourceError) as refused:
             effective(configuration, name)
         assert str(refused.value) == (
-            f"nobody knows the parent of device group {name!r}, nor what it inherits: the "
+            f"the parent of device group {name!r} is unknown, and so is what it inherits: the "
             "hierarchy (/config/readonly) is missing; export the whole configuration "
             "(Panorama > Setup > Operations) and let no tool edit it"
         )

@@ -100,11 +100,11 @@ def ask(
 ) -> Credentials:
     """Run a plugin and return what it answers.
 
-    A command with a slash is relative to `folder`, any other is looked for in our own `PATH`.
-    `cluster` is told to the plugin if given. It gets no input and no terminal, and of our
-    environment all but the variables that may hold secrets of ours. Whatever it started within
-    its process group is killed with it after `timeout`. Raises `ClusterError`, whose message holds
-    nothing that it printed; the last line of its stderr is logged.
+    A command with a slash is relative to `folder`; any other is looked up in our own `PATH`.
+    The plugin receives `cluster` if given. It gets no input and no terminal, and our environment
+    without the variables that may hold secrets of ours. After `timeout` its whole process group is
+    killed. Raises `ClusterError`, whose message holds nothing that the plugin printed; the last
+    line of its stderr is logged.
     """
     named = plugin.command
     if plugin.interactive_mode == "Always":
@@ -203,7 +203,7 @@ def _run(named: str, command: list[str], environment: Mapping[str, str], seconds
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines() or ["it says nothing"]
         said = redact(lines[-1])
-        # Not in the error, which the audit trail keeps for ever: some say their password.
+        # Not in the error, which the audit trail keeps permanently: some plugins print a password.
         structlog.get_logger().warning("exec plugin failed", plugin=named, said=said)
         raise ClusterError(
             f"exec plugin {named} failed with {process.returncode}, and the log has what it said; "

@@ -48,8 +48,8 @@ class Access:
     """How one cluster is reached; the fields are keys of clusters[].
 
     Without a `kubeconfig` it is the cluster of the pod that we run in. An exec plugin runs only
-    if `exec_plugins` holds its command just as the kubeconfig writes it, and whoever lists one
-    trusts the kubeconfig with its arguments and environment.
+    if `exec_plugins` holds its command exactly as the kubeconfig writes it; an operator who lists
+    one trusts the kubeconfig with its arguments and environment.
     """
 
     cluster: str
@@ -77,8 +77,8 @@ class Connection:
 class Connector:
     """Connects to one cluster, always by the context that was the current one at first.
 
-    Whoever runs `kubectl config use-context` means his own commands, not a service that lives for
-    months: it would write the policies of one cluster into another.
+    An operator who runs `kubectl config use-context` means later kubectl commands, not a service
+    that runs for months: following it would write the policies of one cluster into another.
     """
 
     def __init__(self, access: Access) -> None:
