@@ -32,8 +32,8 @@ Key = tuple[str, str]
 class Live(Protocol):
     """An object as a cluster holds it; `manifest` is None where it is foreign.
 
-    `stands` is what of it may be written over: what is ours, or what a foreign object holds that
-    no other installation claims; None if it must be left alone.
+    `stands` is the content that may be overwritten: ours, or that of a foreign object which no
+    other installation claims; None if the object must be left alone.
     """
 
     @property
@@ -51,10 +51,11 @@ class Live(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """`adopted` are objects that someone else brought to the desired state: from what we wrote.
+    """The differences between three states.
 
-    `lost` are what we wrote, no longer want, and may no longer remove. `held` are what would be
-    written over foreign objects, if they were taken over; each has its blocker.
+    `adopted` are objects that someone else already brought to the desired state. `lost` are objects
+    that we wrote, no longer want, and may no longer remove. `held` would overwrite foreign objects,
+    if those were taken over; each has its blocker.
     """
 
     changes: tuple[Change, ...]
@@ -76,12 +77,12 @@ def differences(
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
 
-    A foreign object in the place of a desired one is held. With `adopt`, or if it is `asked` for by
-    kind, name and the digest of what is there, it is taken over: a change from what it holds, as if
-    it were ours. Foreign objects that nothing of ours is to replace stay.
+    A desired object with a foreign one in its place is held. With `adopt`, or if `asked` names the
+    kind, name and digest of the foreign object, it is taken over: a change from its content, as if
+    it were ours. All other foreign objects stay.
     Objects in `rewritten` are updated even where the cluster holds them as desired.
     """
-    # Longer than other functions: it is the table above, a branch for each of its rows.
+    # Longer than other functions: it has a branch for each row of the table above.
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []
@@ -124,7 +125,7 @@ def differences(
 def change_between(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
-    """A change with the groups and the rules that its objects say they are made of."""
+    """Make a change with the rules and groups that its objects name as their origin."""
     groups = {
         group for side in (before, after) if side and (group := side.contents.group) is not None
     }
@@ -149,12 +150,12 @@ def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
 
 
 def _said(found: Sequence[tuple[str, Any]] | None) -> list[tuple[str, bytes]]:
-    """What Calico rules say, wherever they stand."""
+    """The contents of Calico rules, whatever their position."""
     return [(direction, essence(rule)) for direction, rule in found or ()]
 
 
 def _by_rule(policy: Manifest | None) -> dict[str, list[tuple[str, Any]]]:
-    """The Calico rules of a policy by the firewall's rule that they say they are."""
+    """The Calico rules of a policy, by the firewall's rule that they name."""
     found: dict[str, list[tuple[str, Any]]] = {}
     document = policy.document() if policy and policy.kind in POLICIES else {}
     for direction in DIRECTIONS:
