@@ -209,8 +209,8 @@ def refusal(parents: str, device_group: str = "leaf") -> str:
 def test_a_parent_that_is_missing_is_told_with_what_to_do() -> None:
     message = refusal(hierarchy({**PARENTS, "leaf": "gone"}))
     assert message == (
-        "the parent of device group 'leaf' is not a device group of this configuration, so nobody "
-        "knows which objects it inherits; export it again"
+        "the parent of device group 'leaf' is not a device group of this configuration, so which "
+        "objects it inherits is unknown; export it again"
     )
     assert "'middle'" in refusal(hierarchy({**PARENTS, "middle": "gone"}))
 
