@@ -1,4 +1,4 @@
-"""Which rules decide a flow: the firewall's and Calico's, side by side.
+"""Find the rules that decide a flow: the firewall's and Calico's, side by side.
 
     both ends, a packet  ->  each pod at an end, tier by tier  ->  the rules of both lists, in order
 
@@ -81,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What the policies of one tier say to the pod at one end, and its device group's firewalls."""
+    """The verdicts for the pod at one end: of one tier, and of its device group's firewalls."""
 
     direction: Direction
     source: str
@@ -143,7 +143,7 @@ def explain(
 
 
 def verdict_of(sides: Sequence[Side], *, enforced: bool = False) -> Verdict:
-    """What Calico makes of the flow: any side may deny it, and all must allow it.
+    """Calico's verdict on the flow: any side may deny it, and all must allow it.
 
     `enforced`: as long as staged policies decide nothing.
     """
@@ -298,7 +298,7 @@ class _Tier:
     def _calico(
         self, profile: int, direction: Direction, start: Box, *, staged: bool
     ) -> Iterator[RuleBoxes]:
-        """The rules that pods of a profile meet, with those of `staged` policies or without."""
+        """The rules that apply to pods of a profile, with or without `staged` policies."""
         selecting = selected = enforced = False
         for policy in self._policies.selecting(profile, direction):
             if policy.staged and not staged:

@@ -1,4 +1,4 @@
-"""The proof that written policies allow no flow that the firewall denies, over all flows.
+"""Prove that written policies allow no flow that the firewall denies, over all flows.
 
 rulebase of a device group  ->  what it decides for a zone's pods, in order
 policies of its tier        ->  what they decide for these pods, in order
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was proven of one cluster.
+    """The result of the proof for one cluster.
 
     `allowed` are flows that the cluster allows and the firewall denies, `denied` those that the
     cluster denies though the firewall's list allows them. `undecided` has a clause for each part
@@ -128,7 +128,7 @@ class _Tier:
         self._essentials = essential_policies(group.tier, documents, settings.zones.essentials)
 
     def proof(self) -> Proof:
-        """Every profile's two lists, each way."""
+        """Compare the two lists of every profile, in both directions."""
         own = zones_named(self._group)
         profiles = self._profiles
         proofs = []

@@ -485,7 +485,7 @@ def test_policies_whose_tier_is_gone_are_not_decided(place: Place) -> None:
     del place.memory.documents["Tier", TIER]
     found = place.verified()
     assert not found.holds
-    assert found.undecided[0].startswith(f"tier {TIER} does not stand in the cluster")
+    assert found.undecided[0].startswith(f"tier {TIER} does not exist in the cluster")
 
 
 def test_a_tier_of_others_is_none_of_ours(place: Place) -> None:
