@@ -1,4 +1,4 @@
-"""What documents say: the rules of policies, the labels that they name, those that sets carry.
+"""Read documents: the rules of policies, the labels that they name, and those of sets.
 
 What a cluster holds may have been written by anyone: a part of another shape counts as absent.
 """
@@ -67,7 +67,7 @@ def named(document: Mapping[str, Any]) -> frozenset[Label]:
 
 
 def allowed_by(document: Mapping[str, Any]) -> frozenset[Label]:
-    """Those of the labels that a policy names by which it allows more, the more sets hold."""
+    """The labels that a policy names by which it allows more when sets grow."""
     return frozenset(
         label
         for direction in DIRECTIONS

@@ -1,4 +1,4 @@
-"""What the value of an address object stands for when a rule is matched.
+"""The addresses of an address object's value when a rule is matched.
 
 Sources: PAN-OS administrator's guide, "Use Case: ... address objects" (host bits, ranges,
 wildcards); the configuration schema of PAN-OS 10.0 (`address/entry`).
@@ -63,21 +63,21 @@ class Wildcard:
         return 1 << (self.mask & (self.mask + 1)).bit_count()
 
     def addresses(self) -> AddressSet:
-        """Its addresses; `ValueError` where they are more than 65,536 CIDRs."""
+        """Its addresses; `ValueError` if they are more than 65,536 CIDRs."""
         return _expanded(self)
 
     def within(self, first: int, free: int) -> "Wildcard | None":
-        """What it shares with the CIDR that begins at `first` and has this many free bits."""
+        """The part of it in the CIDR that begins at `first` and has this many free bits."""
         return self.shared_with(Wildcard(first, (1 << free) - 1))
 
     def shared_with(self, other: "Wildcard") -> "Wildcard | None":
-        """What two wildcards share, which is one again."""
+        """The intersection of two wildcards, which is a wildcard again."""
         if (self.base ^ other.base) & ~self.mask & ~other.mask:
             return None
         return Wildcard(self.base | other.base, self.mask & other.mask)
 
     def among(self, found: AddressSet) -> AddressSet:
-        """What of some IPv4 addresses it holds; of one too large to be expanded more than that.
+        """The part of some IPv4 addresses that it holds; a superset if it is too large to expand.
 
         Such a one shares a wildcard with every CIDR. Where that is more than 256 CIDRs, low bits
         are taken for free until it is not.

@@ -57,7 +57,7 @@ class DeviceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What was read from one document, and every remark made while reading it.
+    """The content of one document, and every remark made while reading it.
 
     `ancestors_take_precedence` is the Panorama setting "Objects defined in ancestors will take
     higher precedence"; None if the document does not say.

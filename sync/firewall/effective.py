@@ -1,4 +1,4 @@
-"""What a configuration means for one device group: the objects it sees and the rules it obeys."""
+"""The effective configuration of one device group: the objects it sees and its rules."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -78,7 +78,7 @@ class EffectiveDeviceGroup:
         return self.registered is not None and not self.registered.missing
 
     def resolved(self, *, registered_known: bool) -> Mapping[str, Resolved]:
-        """Its address groups as `resolve_groups` has them, which is asked once."""
+        """Its address groups by `resolve_groups`, computed once."""
         if registered_known not in self._resolved:
             self._resolved[registered_known] = resolve_groups(
                 self.objects.addresses,
@@ -133,7 +133,7 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
 
 
 def as_known(seen: EffectiveDeviceGroup, snapshot: Snapshot) -> EffectiveDeviceGroup:
-    """The same device group, with what its configuration does not hold."""
+    """The same device group, with runtime data that its configuration does not hold."""
     objects = seen.objects
     addresses = objects.addresses
     if snapshot.names:

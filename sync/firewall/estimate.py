@@ -1,4 +1,4 @@
-"""What is known of a set of addresses whose members are not all known: two bounds, and why.
+"""A set of addresses whose members may be partly unknown: two bounds, and reasons.
 
     surely  ⊆  the set  ⊆  at_most
 

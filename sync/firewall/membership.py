@@ -1,4 +1,4 @@
-"""What of a device group's objects holds an address, and by which way an address group does.
+"""Find the objects of a device group that hold an address, and the path through its groups.
 
     objects, literals  ->  the groups that have them as members  ->  the groups of these  ->  …
     what is registered  ->  the dynamic groups that have it  ──────────────────^
@@ -21,7 +21,7 @@ _Named = Mapping[str, Address | AddressGroup]
 
 
 class Holds(StrEnum):
-    """How much of what is asked for something surely holds; `maybe` is nothing, and not sure."""
+    """How much of the requested addresses is surely held; `maybe`: none surely."""
 
     ALL = "all"
     PART = "part"
@@ -59,7 +59,7 @@ class HeldGroup:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What of one device group's objects holds some of `wanted`, in name order.
+    """Find the objects of one device group that hold some of `wanted`, in name order.
 
     `held` says which addresses of it, for each object, group and literal member of a group that
     holds some. `open_because` is that of each open group.
@@ -152,7 +152,7 @@ def _group(
 
 
 def _leaves(objects: _Named, literals: Iterable[str], wanted: AddressSet) -> dict[str, AddressSet]:
-    """What of `wanted` each object and literal holds that holds some."""
+    """The part of `wanted` in each object and literal that holds some."""
     known = [(name, each.addresses) for name, each in objects.items() if isinstance(each, Address)]
     known += ((member, literal(member)) for member in literals)
     return {name: held for name, found in known if found and (held := found & wanted)}

@@ -1,4 +1,4 @@
-"""What a scope (Shared or a device group) defines by name.
+"""The named objects of a scope (Shared or a device group).
 
 Every object carries a `problem`: empty when it was read whole, else one clause that says why it
 cannot be used. An object with a problem keeps its name, and counts as unsayable wherever it is
@@ -68,7 +68,7 @@ class ServiceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application. `default` holds what `application-default` stands for.
+    """An application. `default` is its traffic for `application-default`.
 
     Its items are as PAN-OS writes them, lists and ranges all: (`port`, `tcp/80,443`),
     (`ident-by-ip-protocol`, `47,50-51`), (`ident-by-icmp-type`, `13,14`), with codes after a slash

@@ -1,4 +1,4 @@
-"""What a configuration does not hold: registered at run time, resolved by DNS, fetched from lists.
+"""Runtime data outside the configuration: registered addresses, DNS, external dynamic lists.
 
 rows of firewalls  ->  addresses by all of their tags  ->  what a dynamic group holds
 """
@@ -21,7 +21,7 @@ Tagged = tuple[tuple[tuple[str, ...], AddressSet], ...]
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """What is registered for one device group at run time.
+    """The registered addresses of one device group at run time.
 
     `firewalls` has what each of its firewalls reported, or its Panorama where it has no firewalls.
     `missing` has a clause for each that does not report everything. `late` has one for each that
@@ -33,7 +33,7 @@ class Registrations:
     late: tuple[str, ...] = ()
 
     def held(self, asked: TagFilter) -> Estimate:
-        """What is registered with a filter's tags.
+        """The registered addresses that match a filter of tags.
 
         Where firewalls differ, only what all of them have is sure: nothing, if one does not report.
         """
@@ -88,7 +88,7 @@ def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
 
 
 def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, AddressSet]:
-    """What surely matches a filter, and what else may."""
+    """The addresses that surely match a filter, and the others that may."""
     matched: list[AddressSet] = []
     others: list[AddressSet] = []
     for tags, addresses in firewall:

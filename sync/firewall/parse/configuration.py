@@ -92,7 +92,7 @@ def _read(config: _Element) -> Configuration:
 def _entries_by_name(
     containers: Iterable[_Element], remarks: Remarks
 ) -> Mapping[str, list[_Element]]:
-    """The elements of each name; several where one entry stands in parts, which are read as one."""
+    """The elements of each name; several if an entry is split into parts, which are merged."""
     found: dict[str, list[_Element]] = {}
     for name, entry in entries(containers, remarks):
         if name in found:
