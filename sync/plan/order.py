@@ -33,6 +33,10 @@ Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]
 
 
+# A reason in the JSON of plans.
+_AROUND = "what stands around the chains of its tier is not ours or was not written"  # words kept
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """The steps of a plan, none of them empty, and the chains that have no safe order."""
@@ -216,7 +220,7 @@ class Unwritten:
         if not self._missing_labels.isdisjoint(self._selections.of_chain(key)):
             return "a set that its chain selects was not written"
         if change.place.tier in self._open_tiers:
-            return "a policy around the chains of its tier is not ours or was not written"
+            return _AROUND
         # The policies around the chains of a tier decide for zones that have no chain there.
         around = ((kind, tier, "") for kind, tier, _ in self._first[key])
         if not self._late.isdisjoint((*self._first[key], *around)):
