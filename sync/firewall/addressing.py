@@ -31,7 +31,7 @@ def ip_range(text: str) -> AddressSet:
 
 
 def literal(text: str) -> AddressSet | None:
-    """The addresses of a member that no object has for a name; None if it is no address."""
+    """The addresses of a member that is no object's name; None if it is no address."""
     try:
         return ip_range(text) if "-" in text else ip_netmask(text)
     except ValueError:
@@ -59,7 +59,7 @@ class Wildcard:
 
     @property
     def blocks(self) -> int:
-        """How many CIDRs it is: free bits at the low end make one, each one above doubles them."""
+        """The number of its CIDRs: low free bits make one, each free bit above doubles it."""
         return 1 << (self.mask & (self.mask + 1)).bit_count()
 
     def addresses(self) -> AddressSet:
@@ -79,8 +79,8 @@ class Wildcard:
     def among(self, found: AddressSet) -> AddressSet:
         """The part of some IPv4 addresses that it holds; a superset if it is too large to expand.
 
-        Such a one shares a wildcard with every CIDR. Where that is more than 256 CIDRs, low bits
-        are taken for free until it is not.
+        Such a wildcard shares a wildcard with every CIDR. If that is more than 256 CIDRs, low bits
+        are treated as free until it is not.
         """
         if self.blocks <= MAX_WILDCARD_BLOCKS:
             return found & self.addresses()
@@ -88,7 +88,7 @@ class Wildcard:
         return AddressSet.union(each._around().addresses() for each in shared if each)  # noqa: SLF001 - its own
 
     def _around(self) -> "Wildcard":
-        """The least one of at most 256 CIDRs that holds it and differs in low bits alone."""
+        """The smallest wildcard of at most 256 CIDRs around it that differs only in low bits."""
         if self.blocks <= _AROUND_BLOCKS:
             return self
         free = [bit for bit in range(32) if self.mask >> bit & 1]
@@ -122,7 +122,7 @@ def ip_wildcard(text: str) -> AddressSet:
     return found.addresses()
 
 
-@lru_cache(64)  # one may be large, and is asked for by many rules
+@lru_cache(64)  # one may be large, and many rules use it
 def _expanded(found: Wildcard) -> AddressSet:
     if found.blocks > MAX_WILDCARD_BLOCKS:
         raise ValueError(f"{found} is too much to be expanded")

@@ -221,8 +221,8 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
 def _merged(scopes: Iterable[Scope]) -> Objects:
     """One object a name; later scopes win among objects of one kind.
 
-    Where one name stands for objects of several kinds, in one scope or in several, the vendor
-    documents nowhere which of them counts. A maintainer of its own tool says that a region goes
+    If objects of several kinds have one name, in one scope or in several, the vendor documents
+    nowhere which of them counts. A maintainer of its own tool says that a region goes
     before an external list, that before an address group and that before an address, at whatever
     level, and a service group before a service (PaloAltoNetworks/pan-os-php, issue 279). None of
     them is believed here: what uses such a name is unsayable, whichever counts.
@@ -264,7 +264,7 @@ _PREDEFINED: Final[Mapping[str, Address | AddressGroup]] = {
 def _addresses(
     layers: Sequence[Objects], lists: Mapping[str, ExternalList]
 ) -> Mapping[str, Address | AddressGroup]:
-    """What sources and destinations name, but for external lists that nothing else is called."""
+    """The objects that sources and destinations name, without external lists of a unique name."""
     named = _of_one_kind([each.addresses for each in layers], _ADDRESSES)
     custom = _laid(each.regions for each in layers)
     found: dict[str, Address | AddressGroup] = {
@@ -361,7 +361,7 @@ def _of_several(kinds: Iterable[str]) -> str:
 
 
 def _laid(layers: Iterable[Mapping[str, _Object]]) -> Mapping[str, _Object]:
-    """One mapping of several, where later ones cover earlier ones."""
+    """Merge mappings; later ones override earlier ones."""
     laid: dict[str, _Object] = {}
     for layer in layers:
         laid.update(layer)

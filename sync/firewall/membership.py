@@ -3,8 +3,8 @@
     objects, literals  ->  the groups that have them as members  ->  the groups of these  ->  …
     what is registered  ->  the dynamic groups that have it  ──────────────────^
 
-What a group holds is `sync.firewall.groups`'s to say. How it comes to that is found here from
-the other end: few objects hold an address, however many groups there are.
+`sync.firewall.groups` resolves the content of a group. Here the path to it is found from the other
+end: few objects hold an address, however many groups there are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,9 +43,9 @@ class HeldGroup:
     """An address group that holds it, or may.
 
     `filter` is the text of a dynamic group's filter, None for a static group. `members` are all its
-    direct members that hold some of it. `way` is a shortest way in: the group, a member of it, and
-    so on to an object or a literal, which stands for `value`; it is empty where the group only may
-    hold it. `open_because` has one clause for each thing that is not known of the group.
+    direct members that hold some of it. `way` is a shortest path: the group, a member of it, and so
+    on to an object or a literal with the address `value`; it is empty if the group only may hold
+    it. `open_because` has a clause for each thing that is unknown about the group.
     """
 
     name: str
@@ -159,9 +159,9 @@ def _leaves(objects: _Named, literals: Iterable[str], wanted: AddressSet) -> dic
 
 
 class _Holders:
-    """Which groups have something as a direct member; a dynamic group never has itself.
+    """The groups that have something as a direct member; a dynamic group never has itself.
 
-    A group with a problem has no members that are known.
+    A group with a problem has no known members.
     """
 
     def __init__(self, objects: _Named) -> None:
@@ -185,7 +185,7 @@ class _Holders:
     def registered(
         self, registered: Registrations | None, wanted: AddressSet
     ) -> dict[str, AddressSet]:
-        """What of `wanted` is registered for each dynamic group, under a name for a leaf of it."""
+        """The part of `wanted` registered for each dynamic group, under a name as a leaf."""
         found: dict[str, AddressSet] = {}
         if registered is None:
             return found
@@ -208,7 +208,7 @@ class _Holders:
             yield from (group for group in self._tagged(found.tags) if group != name)
 
     def _tagged(self, tags: tuple[str, ...] | None) -> list[str]:
-        """The dynamic groups of what has these tags; with unreadable ones it may be in any."""
+        """The dynamic groups of objects with these tags; unreadable tags may match any group."""
         if tags not in self._by_tags:
             self._by_tags[tags] = [
                 group.name

@@ -21,8 +21,8 @@ _IDENTIFIED_BY = ("ident-by-icmp-type", "ident-by-icmp6-type", "ident-by-ip-prot
 
 
 def read_application(name: str, entry: _Element, remarks: Remarks) -> Application:
-    # Signatures, timeouts and the like are many and change with every version; only `default`
-    # says anything about ports, so only that is read strictly.
+    # Signatures, timeouts and similar fields are many and change with every version; only
+    # `default` is about ports, so only that is read strictly.
     default: list[tuple[str, str]] = []
     attributes: list[tuple[str, str]] = []
     problem = ""

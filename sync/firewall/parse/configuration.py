@@ -19,7 +19,7 @@ _HIERARCHY = (
     # Where PAN-OS 7.1 and older keep it.
     "readonly/dg-meta-data/dginfo",
 )
-# Rules that send packets another way than routes do.
+# Rules that forward packets against the routes.
 _FORWARDING = tuple(
     f"{rulebase}-rulebase/{kind}/rules/*"
     for rulebase in ("pre", "post")
@@ -42,9 +42,9 @@ def read_configuration(config: _Element) -> Configuration:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector off what is made here: a million values, none of them in a cycle.
+    """Keep the garbage collector off the new values: a million, none of them in a cycle.
 
-    They are set apart from what it looks through, until the next document is read.
+    They are frozen, so it does not scan them, until the next document is read.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -201,7 +201,7 @@ def _listed(elements: list[_Element], tag: str, remarks: Remarks) -> tuple[str, 
 
 
 def _setting(config: _Element, where: str, remarks: Remarks) -> bool | None:
-    """A device setting that is on only if it says so; None if what it says cannot be read."""
+    """A device setting, off by default; None if it is unreadable."""
     found = {yes(element) for element in config.iterfind(where)}
     if len(found) > 1 or None in found:
         remarks.add(config, f"has {where} that is neither yes nor no, or both")
