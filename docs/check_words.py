@@ -1,4 +1,4 @@
-"""Finds words that docs/glossary.md advises against: `make lint` runs it over the documents.
+"""Finds words that docs/glossary.md advises against: `make lint` runs it over documents and code.
 
 python docs/check_words.py [file …]
 
@@ -22,6 +22,7 @@ KEPT = "# words kept"
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]+(?:\n[^`\n]+)?`", re.MULTILINE | re.DOTALL)
 
 PAGES = ("*.md", "docs/**/*.md", "helm/*/*.md", "cassettes/*.md")
+SOURCES = ("sync/**/*.py",)
 # A changelog keeps the words of its releases.
 NOT_HELD = ("CHANGELOG.md",)
 
@@ -104,7 +105,10 @@ def _found(
 def main(arguments: Sequence[str]) -> int:
     """Print the findings; 1 if there are any."""
     files = [Path(each) for each in arguments] or [
-        file for page in PAGES for file in sorted(ROOT.glob(page)) if file.name not in NOT_HELD
+        file
+        for pattern in (*PAGES, *SOURCES)
+        for file in sorted(ROOT.glob(pattern))
+        if file.name not in NOT_HELD
     ]
     banned = advised_against()
     found = list(python_findings([file for file in files if file.suffix == ".py"], banned))

@@ -82,7 +82,7 @@ class MemoryCluster:
     def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
         self._begin("replace", manifest)
         if self.documents.get((manifest.kind, manifest.name)) != live.document:
-            raise NotWrittenError("it was changed by another hand meanwhile")
+            raise NotWrittenError("it was changed by someone else meanwhile")
         self.documents[manifest.kind, manifest.name] = merged(manifest, live.document, stamp)
 
     def delete(self, live: LiveObject) -> None:
@@ -90,7 +90,7 @@ class MemoryCluster:
         self._begin("delete", live.manifest)
         key = (live.manifest.kind, live.manifest.name)
         if self.documents.get(key, live.document) != live.document:
-            raise NotWrittenError("it was changed by another hand meanwhile")
+            raise NotWrittenError("it was changed by someone else meanwhile")
         self.documents.pop(key, None)
 
     def _begin(self, verb: str, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 FIELD_MANAGER: Final = "zonebridge"
-"""What the managed fields of our objects call us."""
+"""Our name in the managed fields of objects."""
 
 _Path: TypeAlias = tuple[str | int, ...]
 
@@ -111,7 +111,7 @@ _RULES: Final = ("ingress", "egress")
 
 
 def _other_hands(metadata: Any) -> Sequence[Any] | None:
-    """What each other writer of an object has written of it; None if that is not reported."""
+    """The fields that each other writer of an object has written; None if not reported."""
     entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
     if not isinstance(entries, list) or not entries:
         return None

@@ -15,7 +15,7 @@ from sync.calico.objects import GlobalNetworkPolicy, Pairs, Rule, StagedGlobalNe
 Generation = Literal["a", "b"]
 
 LAST_DEFAULT: Final = "unknown-addresses"
-"""What the rule that ends a chain is called."""
+"""The name of the rule that ends a chain."""
 
 GAP: Final = 10_000
 """Between the orders of a chain's policies; its zone decides where in the gap."""
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one policy of a chain holds; `origins` are those of Calico rules that no default is."""
+    """The content of one policy of a chain; `origins` leaves out default rules."""
 
     egress: tuple[Rule, ...]
     ingress: tuple[Rule, ...]

@@ -22,7 +22,7 @@ from sync.calico.references import (
 
 @dataclass(frozen=True, slots=True)
 class PolicyPosition:
-    """Where a policy is: its tier, its chain ("" if it is in none), its order in the tier.
+    """The position of a policy: its tier, its chain ("" if it is in none), its order in the tier.
 
     Calico puts a policy without an order last.
     """
@@ -34,7 +34,7 @@ class PolicyPosition:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an object holds, of whichever kind it is.
+    """The content of an object of any kind.
 
     `labels` are those that it carries, `group` the address group that it says it is made of, `nets`
     those of a set. `position` and `selector` are a policy's; `named` are the labels that its rules

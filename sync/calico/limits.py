@@ -1,6 +1,6 @@
 """The numbers Calico, Kubernetes and we ourselves put on what is written, each with its source.
 
-Where Calico's versions differ the strictest number stands, so that what fits here fits everywhere.
+Where versions of Calico differ, the strictest limit counts, so that what fits here fits everywhere.
 """
 
 from typing import Final

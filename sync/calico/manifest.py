@@ -38,7 +38,7 @@ class Manifest:
 
     @cached_property
     def contents(self) -> Contents:
-        """What plans ask of it, parsed once."""
+        """The content that plans need, parsed once."""
         return Contents.of(self.document())
 
     def document(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Manifest:
 
 
 def first_difference(sent: Any, held: Any, path: str = "") -> str:
-    """Where two documents first differ, as `spec.ingress[0].action`; "" if they are equal."""
+    """The first path where two documents differ, as `spec.ingress[0].action`; "" if equal."""
     if isinstance(sent, dict) and isinstance(held, dict):
         for key in sorted(sent.keys() | held.keys(), key=str):
             place = f"{path}.{key}" if path else str(key)

@@ -1,4 +1,4 @@
-"""What our objects are called: how a name from the firewall becomes one that Kubernetes takes.
+"""The names of our objects: how a name from the firewall becomes one that Kubernetes accepts.
 
 A name that is already legal stays as it is; any other is *mapped*: a readable part and eight hex
 digits of the SHA-256 of the original. A legal name that looks mapped is mapped as well, so that no
@@ -76,7 +76,7 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
 def mapped(original: str) -> str:
-    """A readable DNS label of at most 63 characters that stands for `original`.
+    """A readable DNS label of at most 63 characters that represents `original`.
 
     `Untrust Zone` becomes `untrust-zone-220c5f21`.
     """
@@ -120,7 +120,7 @@ def label_value(original: str) -> str:
 
 
 def label_key_name(tag: str, reserved: Collection[str] = RESERVED_KEY_NAMES) -> str:
-    """The name of a tag's label, to stand after `firewall.tigera.io/`.
+    """The name of a tag's label, after the prefix `firewall.tigera.io/`.
 
     `reserved` are the names that labels of ours take there; a configured zone label under
     `firewall.tigera.io` adds its own.

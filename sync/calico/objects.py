@@ -70,7 +70,7 @@ class GlobalNetworkSet:
 
 @dataclass(frozen=True, slots=True)
 class EntityRule:
-    """One end of a flow; whatever is given must all hold, and what is empty does not constrain.
+    """One end of a flow; all given fields must match, and empty ones do not constrain.
 
     So an empty `nets` is every address: where a rule's list came out empty, leave out the rule.
     Ports are numbers or ranges `first:last`.
@@ -87,7 +87,7 @@ class EntityRule:
     def with_ports(
         self, ports: tuple[int | str, ...], not_ports: tuple[int | str, ...] = ()
     ) -> "EntityRule":
-        """The same end for these ports alone."""
+        """The same end for these ports only."""
         return EntityRule(
             self.selector,
             self.not_selector,
@@ -138,7 +138,7 @@ class Rule:
     annotations: Pairs = ()
 
     def annotated(self, annotations: Pairs) -> "Rule":
-        """The same rule with these annotations alone."""
+        """The same rule with these annotations only."""
         return Rule(
             self.action,
             self.protocol,

@@ -1,4 +1,4 @@
-"""Whose an object is, and which of its parts are ours.
+"""The owner of an object, and the parts of it that are ours.
 
 An object is ours if it carries all three labels of this installation; any other is foreign and is
 never changed. On an object of ours, the spec and the labels and annotations under our prefixes
@@ -62,7 +62,7 @@ def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:
 
 
 def ours_of(document: Mapping[str, Any], *, just_sent: bool = False) -> Manifest:
-    """What of an object is ours, in the form in which it was written.
+    """Our part of an object, in the form in which it was written.
 
     Foreign labels and annotations go, and so does all that an API server adds; with `just_sent`
     this is its answer to a write of ours.
@@ -97,7 +97,7 @@ def stamp_of(document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def stamped(manifest: Manifest, stamp: Pairs) -> dict[str, Any]:
-    """The document to write where nothing stands, with its stamp."""
+    """The document of a new object, with its stamp."""
     document = manifest.document()
     if stamp:
         metadata = document["metadata"]

@@ -1,6 +1,6 @@
-"""What documents say: the rules of policies, the labels that they name, those that sets carry.
+"""Read documents: the rules of policies, the labels that they name, and those of sets.
 
-What stands in a cluster may have been written by anyone: a part of another shape counts as absent.
+What a cluster holds may have been written by anyone: a part of another shape counts as absent.
 """
 
 import re
@@ -44,7 +44,7 @@ def rules(document: Mapping[str, Any], direction: str) -> Sequence[Any]:
 
 
 def essence(rule: Any) -> bytes:
-    """A rule without its rank, which changes with every rule that comes or goes above it."""
+    """A rule without its rank, which changes with every rule added or removed above it."""
     annotations = dict(mapping(rule, "metadata", "annotations"))
     annotations.pop(RANK_ANNOTATION, None)
     kept = {**rule, "metadata": annotations} if isinstance(rule, dict) else rule
@@ -67,7 +67,7 @@ def named(document: Mapping[str, Any]) -> frozenset[Label]:
 
 
 def allowed_by(document: Mapping[str, Any]) -> frozenset[Label]:
-    """Those of the labels that a policy names by which it allows more, the more sets hold."""
+    """The labels that a policy names by which it allows more when sets grow."""
     return frozenset(
         label
         for direction in DIRECTIONS

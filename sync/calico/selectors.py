@@ -8,7 +8,7 @@
     key        = 1 to 512 of a-z A-Z 0-9 _ . / -
     string     = "'" characters but ' "'" | '"' characters but " '"'
 
-Spaces and tabs may stand between parts, but not before the `(` of a function; there are no escapes
+Spaces and tabs may be between parts, but not before the `(` of a function; there are no escapes
 and no line breaks outside strings. Source: `libcalico-go/lib/selector` (tokenizer and parser), in
 the strictest reading of its releases: a word operator stands apart from the key before it.
 
@@ -31,7 +31,7 @@ _WHOLE_KEY = re.compile(_KEY)
 
 @dataclass(frozen=True, slots=True)
 class SelectorProblem:
-    """Where a selector stops being one: `position` in characters from 0, and what is wrong."""
+    """The first error of a selector: `position` in characters from 0, and what is wrong."""
 
     position: int
     message: str
@@ -39,7 +39,7 @@ class SelectorProblem:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What may stand here. The name of the group that matches is the state that follows it."""
+    """The tokens allowed here. The name of the matching group is the next state."""
 
     tokens: re.Pattern[str]
     expected: str
@@ -71,7 +71,7 @@ _STATES: Final = {
 
 @lru_cache(maxsize=4096)  # the same few selectors stand in thousands of rules
 def problem(selector: str) -> SelectorProblem | None:
-    """What keeps `selector` from being a selector of Calico's, or None.
+    """The problem that makes `selector` invalid for Calico, or None.
 
     Calico reads an empty selector as `all()`; here it is a problem, so that no policy selects
     everything by leaving something out.
@@ -94,12 +94,12 @@ def problem(selector: str) -> SelectorProblem | None:
 
 
 def has(key: str) -> str:
-    """`has(key)`; `ValueError` if `key` cannot stand in a selector."""
+    """`has(key)`; `ValueError` if `key` is not allowed in a selector."""
     return f"has({_checked(key)})"
 
 
 def equals(key: str, value: str) -> str:
-    """`key == 'value'`; `ValueError` if either cannot stand in a selector.
+    """`key == 'value'`; `ValueError` if either is not allowed in a selector.
 
     A value needs a kind of quote that it does not hold itself, and `global(` anywhere makes the
     API server take the whole for a misplaced `global()`.

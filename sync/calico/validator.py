@@ -60,7 +60,7 @@ _ENTITY_KEYS: Final = (*_SELECTOR_KEYS, "nets", "notNets", "ports", "notPorts")
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What is wrong, and where: `spec.egress[3].source.nets[0]`; an empty path is the whole."""
+    """A violation and its path: `spec.egress[3].source.nets[0]`; an empty path is the whole."""
 
     path: str
     message: str

@@ -1,1 +1,1 @@
-"""Where objects live: directories of manifests."""
+"""Targets that hold objects: Kubernetes clusters and directories of manifests."""

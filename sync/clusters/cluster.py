@@ -1,6 +1,6 @@
-"""What the cycle needs of a cluster: Protocols to read, write and watch it.
+"""Protocols to read, write and watch a cluster.
 
-A dry run is built without a writer, so there is nothing in it that could write.
+A dry run is built without a writer, so it cannot write.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,17 +20,17 @@ Key = tuple[str, str]
 """The kind and the name of an object."""
 
 Remaining = Callable[[], float]
-"""For how many seconds no one else may write this cluster; a writer asks before each request."""
+"""Seconds for which the lease surely lasts; a writer asks before each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveObject:
     """One object of one of our kinds as a cluster holds it.
 
-    `manifest` is what of it is ours, None if the object is foreign; then `foreign_because` is a
-    clause that says why. `document` is the whole, which a writer needs to keep what is foreign.
-    `changed_by` is who else wrote it last, "" where that was us or is unknown. `adoptable` is
-    a foreign object that no other installation claims.
+    `manifest` is our part of it, None if the object is foreign; then `foreign_because` is a clause
+    that says why. `document` is the whole object: a writer keeps the foreign parts of it.
+    `changed_by` names its last writer, "" if that was us or is unknown. An `adoptable` object is
+    foreign, and no other installation claims it.
     """
 
     manifest: Manifest | None
@@ -47,9 +47,9 @@ class LiveObject:
         changed_by: str = "",
         ours: Callable[[Mapping[str, Any]], Manifest] = ours_of,
     ) -> "LiveObject":
-        """A whole object by its labels; `owner` are those that make it ours.
+        """Classify a whole object by its labels; `owner` are those that make it ours.
 
-        `ours` is `ours_of`, or knows what that said before.
+        `ours` is `ours_of`, or a cached form of it.
         """
         because = foreign_because(document, owner)
         if not because:
@@ -61,35 +61,35 @@ class LiveObject:
         return cls(None, document, because, changed_by)
 
     def recognised(self, owner: Pairs) -> "LiveObject":
-        """One that we wrote, by the trail, as ours still if labels were only taken off it."""
+        """An object that we wrote, by the trail, as still ours if it only lost labels."""
         if self.manifest is None and lost_labels_alone(self.document, owner):
             return LiveObject(ours_of(self.document), self.document, "", self.changed_by)
         return self
 
     @property
     def stands(self) -> Manifest | None:
-        """What a writer may write over, in the form in which we write it.
+        """The content that a writer may overwrite, in the form in which we write it.
 
-        That is what is ours or, of an adoptable object, what would be if it carried our labels:
-        since it does not, it never equals anything of ours. None if it must be left alone.
+        That is our part or, of an adoptable object, the part that would be ours with our labels;
+        without them it never equals an object of ours. None if it must be left alone.
         """
         return ours_of(self.document) if self.adoptable else self.manifest
 
 
 def _instance(document: Mapping[str, Any]) -> object:
-    """The installation that claims an object; what others wrote may have any shape."""
+    """The installation that claims an object; foreign content may have any shape."""
     labels = document["metadata"].get("labels")
     return labels.get(INSTANCE) if isinstance(labels, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Selectable:
-    """An object of others that has labels and addresses, so that selectors select it like a pod.
+    """A foreign object with labels and addresses, which selectors can select like a pod.
 
     `kind` is GlobalNetworkSet, NetworkSet or HostEndpoint; the name of a NetworkSet is
-    `namespace/name`. `labels` are its own; `inherited` are its namespace's, where that was asked.
-    `profiles` have labels that it inherits too and that are not read. `spec` is a digest of what it
-    holds.
+    `namespace/name`. `labels` are its own; `inherited` are its namespace's, where those were read.
+    It also inherits the labels of its `profiles`, which are not read. `spec` is a digest of its
+    content.
     """
 
     kind: str
@@ -101,7 +101,7 @@ class Selectable:
 
     @property
     def seen_by_selectors(self) -> dict[str, str]:
-        """All labels that are known of it, as selectors see them."""
+        """All of its known labels, as selectors see them."""
         seen = {**self.inherited, **self.labels}
         namespace, _, _ = self.name.rpartition("/")
         return {**seen, NAMESPACE_LABEL: namespace} if namespace else seen
@@ -109,7 +109,7 @@ class Selectable:
 
 @dataclass(frozen=True, slots=True)
 class FelixSettings:
-    """What a FelixConfiguration says of the data plane, None where it says nothing.
+    """The data plane settings of a FelixConfiguration; None where it sets nothing.
 
     `nftables_mode` is its text, of which Calico knows `Disabled`, `Enabled` and `Auto`.
     """
@@ -120,18 +120,18 @@ class FelixSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What else of a cluster decides what becomes of rules there.
+    """Other facts of a cluster that affect rules there.
 
-    Each part that is not known, or not wholly, says why in its `…_because`: a sentence with what
-    to do, "" where it is known.
+    A part that is unknown, or known only in part, has a reason in its `…_because`: a sentence with
+    what to do, "" if the part is known.
 
-    `pod_networks` hold every pod's address, None where that is not known. `windows_nodes` are
-    names, `node_addresses` what their nodes are reached at, both sorted. `foreign_policies` are
-    the namespaced policies by the tier in which they stand, as `NetworkPolicy namespace/name`.
-    `zone_labels` has every value that the zone label has on a pod, with some of these pods, as
-    `namespace/name`. `selectable` are the NetworkSets and HostEndpoints, none of which can be ours.
-    `calico_version` is the text of the ClusterInformation, "" where there is none; `felix` are the
-    settings by the name of their FelixConfiguration: `default`, `node.<node>`.
+    `pod_networks` hold every pod's address; None: they are unknown. `windows_nodes` are names,
+    `node_addresses` the addresses of all nodes, both sorted. `foreign_policies` are the namespaced
+    policies by their tier, as `NetworkPolicy namespace/name`. `zone_labels` has every value of the
+    zone label on pods, with some of these pods, as `namespace/name`. `selectable` are the
+    NetworkSets and HostEndpoints, which are never ours. `calico_version` is the text of the
+    ClusterInformation, "" if there is none; `felix` are the settings by the name of their
+    FelixConfiguration: `default`, `node.<node>`.
     """
 
     pod_networks: AddressSet | None = None
@@ -151,7 +151,7 @@ class ClusterFacts:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A pod, which may stand for all of its controller's: `namespace/name`, its addresses as
+    """A pod, which may represent all pods of its controller: `namespace/name`, its addresses as
     (family, number), and every label that selectors see."""
 
     name: str
@@ -161,8 +161,8 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class CriticalEndpoint:
-    """Something that every pod needs: what it is, its address as text and as (family, number), the
-    number of the protocol, and the port."""
+    """An endpoint that every pod needs: its name, its address as text and as (family, number), the
+    protocol number, and the port."""
 
     name: str
     host: str
@@ -175,8 +175,8 @@ class CriticalEndpoint:
 class CriticalEndpoints:
     """The lifelines of a cluster, and its workloads, those at the end of a lifeline included.
 
-    `missing` has a sentence for each lifeline that is nowhere to be found. `unknown_because` is ""
-    or a sentence: a right is missing, and nothing is known.
+    `missing` has a sentence for each lifeline without endpoints. `unknown_because` is "" or a
+    sentence about a missing right, without which nothing is known.
     """
 
     workloads: tuple[Workload, ...] = ()
@@ -189,63 +189,62 @@ class ClusterReader(Protocol):
     """Reads a cluster."""
 
     def identity(self) -> str:
-        """The identity of this cluster among all, as the cluster itself reports it now.
+        """The unique identity of this cluster, as it reports it now.
 
-        "" where nothing does. `ClusterError` if that cannot be read.
+        "" if it has none. `ClusterError` if that cannot be read.
         """
 
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included; `ClusterError` if that fails."""
 
     def facts(self, zone_label: str) -> ClusterFacts:
-        """What else there is to know; a right that is missing leaves a part of it unknown.
+        """Read the other facts; a missing right leaves a part of them unknown.
 
         `zone_label` is the key of the label that names a pod's zone.
 
-        It takes far longer than `read` where there are many pods. `ClusterError` if it fails.
+        With many pods this takes far longer than `read`. `ClusterError` if it fails.
         """
 
     def lifelines(self) -> CriticalEndpoints:
-        """What its pods cannot do without; it takes as long as `facts`, `ClusterError` likewise."""
+        """The endpoints that its pods need; takes as long as `facts`, `ClusterError` likewise."""
 
     def pods_at(self, addresses: Collection[tuple[int, int]]) -> Sequence[Workload]:
-        """The pods that have one of these addresses, as (family, number); as `lifelines`.
+        """The pods with one of these addresses, as (family, number); as slow as `lifelines`.
 
-        A pod that has its node's address is none of them.
+        Host-networked pods are not among them.
         """
 
 
 class ClusterWriter(Protocol):
     """Writes a cluster, one object at a time; any number of threads may share it.
 
-    Each method either did all of it or raises: `NotWrittenError` if the cluster surely stayed as
-    it was, any other `ClusterError` if that is unknown. `stamp` are the annotations of this write.
+    Each method either completes or raises: `NotWrittenError` if the cluster is surely unchanged,
+    any other `ClusterError` if that is unknown. `stamp` are the annotations of this write.
     """
 
     def create(self, manifest: Manifest, stamp: Pairs = ()) -> None:
         """Write a new object."""
 
     def replace(self, manifest: Manifest, live: LiveObject, stamp: Pairs = ()) -> None:
-        """Write over what of `live` `stands`, keeping what is foreign on it."""
+        """Overwrite the content `live.stands`, keeping the foreign parts of the object."""
 
     def delete(self, live: LiveObject) -> None:
-        """Remove an object of ours; one that is gone already is done."""
+        """Delete an object of ours; succeeds if it is already gone."""
 
 
 Changed = Callable[[Key, Manifest | None], None]
-"""Told of an object that carried our labels: what of it is ours now, None if nothing is."""
+"""Called when an object that carried our labels changes: with what of it is ours now, or None."""
 
 Labelled = Callable[[Key, Selectable | None], None]
-"""Told of an object of others that selectors can select: what it is now, None if it is gone."""
+"""Called when a foreign object that selectors can select changes; None: it is gone."""
 
 
 class WatchNotice(StrEnum):
-    """What becomes of the watch of one kind.
+    """What happened to the watch of one kind.
 
-    `BACK`: the server answers again after it did not. `HEARD`: an event or a bookmark
-    came. `LISTED`: the kind was listed. The others say how a watch ended: after its time, before
-    it, with nothing heard for too long, since the server has forgotten its version, by a refusal,
-    or in any other way.
+    `BACK`: the server answers again after it did not. `HEARD`: an event or a bookmark arrived.
+    `LISTED`: the kind was listed. The others say how a watch ended: after its time, before its
+    time, after silence, because the server no longer has its version, by a refusal, or otherwise.
     """
 
     BACK = "back"
@@ -260,16 +259,16 @@ class WatchNotice(StrEnum):
 
 
 Noticed = Callable[[str, WatchNotice], None]
-"""Told of the watch of a kind."""
+"""Called when the watch of a kind changes its state."""
 
 
 def ignore_notice(kind: str, notice: WatchNotice) -> None:
-    """Take no notice of watches."""
+    """Ignore notices of watches."""
     del kind, notice
 
 
 class ClusterWatcher(Protocol):
-    """Watches a cluster for what others do to our objects, and put beside them."""
+    """Watches a cluster for changes to our objects, and to foreign objects beside them."""
 
     def watch(
         self,
@@ -279,17 +278,17 @@ class ClusterWatcher(Protocol):
         stopping: Event,
         noticed: Noticed = ignore_notice,
     ) -> None:
-        """Watch until `stopping` is set, from threads of its own; returns at once.
+        """Watch in threads of its own until `stopping` is set; returns immediately.
 
-        `changed` is told of our own writes too. `labelled` is told of sets and host endpoints of
-        others. `missed` is called when the watch begins, and whenever changes may have gone unseen:
-        then the cluster must be read. `noticed` is told how the watch itself fares.
+        `changed` receives our own writes too. `labelled` receives foreign sets and host endpoints.
+        `missed` is called when the watch begins, and whenever changes may have gone unseen: then
+        the cluster must be read. `noticed` receives the state of the watch itself.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class EventText:
-    """What an Event says: a reason in CamelCase, a note, and whether it is a warning."""
+    """The content of an Event: a reason in CamelCase, a note, and whether it is a warning."""
 
     reason: str
     note: str
@@ -303,10 +302,10 @@ class EventRecorder(Protocol):
     """
 
     def tier(self, name: str) -> Mapping[str, str] | None:
-        """A tier as an Event refers to it; None: there is none."""
+        """A tier as an Event refers to it; None if it does not exist."""
 
     def record(self, regarding: Mapping[str, str], said: EventText) -> bool:
-        """Write an Event, or that it happened again; False: there were too many of the object."""
+        """Write an Event or count it again; False if the object had too many Events."""
 
 
 class NotWrittenError(ClusterError):
@@ -314,8 +313,8 @@ class NotWrittenError(ClusterError):
 
 
 class NotBegunError(NotWrittenError):
-    """A write was not begun, since the process was asked to end before its turn came."""
+    """A write was not begun, since the process was asked to stop before its turn."""
 
 
 class OutOfReachError(NotWrittenError):
-    """The server was out of reach, for this write or for one before it."""
+    """The server was unreachable, for this write or an earlier one."""

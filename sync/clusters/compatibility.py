@@ -1,13 +1,13 @@
-"""Versions of Calico whose data plane is known to fail on what is written, and what to do.
+"""Versions of Calico whose data plane is known to fail on our objects, and what to do.
 
-An interval set of nftables refuses a net beside a part of it. We write no such nets for one
-selector, but a set of somebody else may have our labels, and others' policies may select several
-of our sets at once. Felix keeps nested nets out of its sets in nftables mode, by its version and
-mode. Read from projectcalico/calico, pull requests by number:
+An interval set of nftables refuses nested nets. We write none for one selector, but a foreign set
+may have our labels, and foreign policies may select several of our sets at once. In nftables mode
+Felix keeps nested nets out of its sets, depending on its version and mode. Read from
+projectcalico/calico, pull requests by number:
 
-- 12650 (12672 in v3.31.7, 12671 in v3.32.1): in mode Auto nothing was kept out; Felix then tries
-  again, and panics (issue 12851);
-- 13274 (13441 in v3.31.7, 13444 in v3.32.2): a set could fail after a nested net had left;
+- 12650 (12672 in v3.31.7, 12671 in v3.32.1): in mode Auto nothing was kept out; Felix then retries,
+  and panics (issue 12851);
+- 13274 (13441 in v3.31.7, 13444 in v3.32.2): a set could fail after a nested net was removed;
 - 13275 (13442 in v3.31.7, 13445 in v3.32.2): Felix panicked on a member that it could not read
   back, which is what issue 13477 shows for a set with 0.0.0.0/0.
 
@@ -25,20 +25,20 @@ from sync.clusters.cluster import ClusterFacts, FelixSettings
 
 _Version = tuple[int, int, int]
 
-# An edition with numbers of its own has more than these three.
+# An edition with version numbers of its own has more than three parts.
 _RELEASE: Final = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 _FIRST: Final = (3, 29, 0)  # with an nftables mode
 _AUTO: Final = (3, 32, 0)  # with Auto by default
 _OVERLAPS: Final = {(3, 31): 7, (3, 32): 1}
 """The first release of a minor version that keeps nested nets out in mode Auto too."""
 _REMOVALS: Final = {(3, 31): 7, (3, 32): 2}
-"""The same for what nftables sets did wrong besides."""
+"""The same for the other faults of nftables sets."""
 _OR_IPTABLES: Final = ", or set nftablesMode: Disabled where kube-proxy does not use nftables"
-_SHOWN: Final = 3  # nodes that are named of many
+_SHOWN: Final = 3  # nodes that are named, at most
 
 
 def warnings(cluster: str, facts: ClusterFacts) -> Iterator[str]:
-    """What is known to fail with the Calico of a cluster, and what to do, a sentence each."""
+    """Known failures of a cluster's version of Calico and what to do, a sentence each."""
     if facts.calico_because:
         yield (
             f"cluster {cluster} does not say which Calico it runs, so versions that are known to "
@@ -62,7 +62,7 @@ def warnings(cluster: str, facts: ClusterFacts) -> Iterator[str]:
 
 
 def _modes(version: _Version, facts: ClusterFacts) -> dict[str, list[str]]:
-    """The modes in which nftables is used, or may be, each with the settings that say so."""
+    """The modes that use nftables, or may, each with the FelixConfigurations that set it."""
     default = facts.felix.get("default", FelixSettings())
     usual = "Auto" if version >= _AUTO else "Disabled"
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -91,7 +91,7 @@ def _faults(version: _Version, mode: str) -> Iterator[str]:
         )
 
 
-def _before(version: _Version, mended: dict[tuple[int, int], int]) -> bool:
-    """Whether a release is older than that of its minor version in which something was mended."""
+def _before(version: _Version, fixed: dict[tuple[int, int], int]) -> bool:
+    """Whether a release is older than the one of its minor version that fixed something."""
     minor = version[:2]
-    return minor < min(mended) or version[2] < mended.get(minor, 0)
+    return minor < min(fixed) or version[2] < fixed.get(minor, 0)

@@ -1,4 +1,4 @@
-"""A cluster in memory: its objects are given, and all else is unknown."""
+"""A cluster in memory: its objects are given, and everything else is unknown."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,7 +9,7 @@ _BECAUSE = "the cluster was not asked"
 
 
 class GivenReader:
-    """Reads manifests by (kind, name), as if they had been written to a cluster and left alone."""
+    """Reads given manifests by (kind, name), as if a cluster held them unchanged."""
 
     def __init__(self, manifests: Mapping[Key, Manifest]) -> None:
         self._manifests = manifests
@@ -22,7 +22,7 @@ class GivenReader:
         return ""
 
     def facts(self, zone_label: str) -> ClusterFacts:
-        """Nothing is known of pods and nodes, and nothing of others stands there."""
+        """Pods and nodes are unknown, and there are no foreign objects."""
         del zone_label
         return ClusterFacts(pod_networks_because=_BECAUSE, nodes_because=_BECAUSE)
 

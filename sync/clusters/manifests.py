@@ -1,7 +1,7 @@
 """A directory of manifests, for GitOps: `<path>/<kind in lower case>/<name>.yaml`, one object each.
 
-Only files that hold an object of ours under its own name are ours; every other file stays as it
-is. A file appears whole or not at all, also when the machine stops in the middle.
+Only files that hold an object of ours under its own name are ours; all other files stay unchanged.
+A file is written atomically, even if the machine crashes.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ from sync.errors import ClusterError
 from sync.files import UnconfirmedError, confirm, remove_left, write_whole
 
 _SUFFIX = ".yaml"
-# No .yaml: whatever applies the directory must not read a file that is half written.
+# No .yaml: a tool that applies the directory must not read a half-written file.
 _TEMPORARY = ".zonebridge-"
-_CHANGED = "{} was changed by another hand meanwhile; the next sync plans it anew"
+_CHANGED = "{} was changed by someone else meanwhile; the next sync plans it again"
 LOOK_SECONDS = 2.0
 """Seconds between two looks at a directory that is watched."""
 
@@ -59,9 +59,9 @@ class ManifestsReader:
         return ""
 
     def read(self) -> Mapping[Key, LiveObject]:
-        """Every object that stands where one of ours would stand.
+        """Read every file in the place of an object of our kinds.
 
-        A file that is no such object is foreign. A directory that is not there is empty.
+        A file without such an object is foreign. A missing directory is empty.
         """
         return {
             (kind, file.name.removesuffix(_SUFFIX)): self._live(kind, file)
@@ -79,12 +79,12 @@ class ManifestsReader:
             found = LiveObject.of(document, self._owner)
             _ = found.stands
         except TypeError:
-            # Something in it has no JSON form (a date, a set): not as we wrote it.
+            # It holds a value without JSON form (a date, a set), which we never write.
             return LiveObject(None, document, f"is a file that no API server would take ({file})")
         return found
 
     def facts(self, zone_label: str) -> ClusterFacts:
-        """Nothing: who applies the directory, and where, is not known."""
+        """Unknown: the cluster to which the directory is applied is not known."""
         del zone_label
         because = f"a directory of manifests ({self._path}) tells nothing about the cluster"
         return ClusterFacts(
@@ -105,7 +105,7 @@ class ManifestsReader:
 
 
 class ManifestsWriter:
-    """Writes a directory of manifests, which it makes where it is missing, under a lease.
+    """Writes a directory of manifests under a lease, and creates it if it is missing.
 
     Threads may share it.
     """
@@ -171,9 +171,9 @@ class ManifestsWriter:
 
 
 class ManifestsWatcher:
-    """Looks at the files of a directory `every` few seconds and reads none.
+    """Polls the metadata of the files in a directory `every` few seconds.
 
-    Where any moved, the directory must be read again.
+    If any changed, the directory must be read again.
     """
 
     def __init__(self, path: Path, every: float = LOOK_SECONDS) -> None:
@@ -226,7 +226,7 @@ def render(document: Mapping[str, Any]) -> bytes:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Quotes every text that some YAML reader might take for something else.
+    """Quotes every string that some YAML reader might take for another type.
 
     `1e3`, `0o17` and `y` are texts to PyYAML, and numbers and booleans to the readers of Go.
     """
@@ -251,9 +251,9 @@ _Dumper.add_representer(str, _text)
 
 
 def _object_files(path: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a directory of manifests that stand where an object would, with its kind.
+    """The files of a directory in the place of an object, each with the object's kind.
 
-    `ClusterError` if a folder cannot be read; one that is not there is empty.
+    `ClusterError` if a folder cannot be read; a missing one is empty.
     """
     for kind in KINDS:
         for file in _files(path / kind.lower()):
@@ -278,7 +278,7 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _document(file: Path) -> Mapping[str, Any]:
-    """The one document in a file; empty if it holds anything else, or is no file."""
+    """The only document in a file; empty if the file holds anything else, or is no file."""
     try:
         if not file.is_file():
             return {}
@@ -296,14 +296,14 @@ def _document(file: Path) -> Mapping[str, Any]:
 
 
 def _remove_left(path: Path) -> None:
-    """Remove what killed writers left; the holder of the lease is the only writer."""
+    """Remove temporary files of killed writers; the holder of the lease is the only writer."""
     for kind in KINDS:
         with contextlib.suppress(OSError):
             remove_left(path / kind.lower(), temporary=_TEMPORARY)
 
 
 def _holds(file: Path, manifest: Manifest) -> bool:
-    """Whether what of the object in a file is ours is this manifest."""
+    """Whether our part of the object in a file is this manifest."""
     try:
         return ours_of(_document(file)) == manifest
     except (KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What the value of an address object stands for when a rule is matched.
+"""The addresses of an address object's value when a rule is matched.
 
 Sources: PAN-OS administrator's guide, "Use Case: ... address objects" (host bits, ranges,
 wildcards); the configuration schema of PAN-OS 10.0 (`address/entry`).
@@ -11,7 +11,7 @@ from sync.net import addresses, intervals
 from sync.net.addresses import AddressSet
 
 MAX_WILDCARD_BLOCKS = 65_536
-_AROUND_BLOCKS = 256  # of what stands for a part of one with more; as many as one rule holds
+_AROUND_BLOCKS = 256  # that cover a part of one with more; as many as one rule holds
 
 
 def ip_netmask(text: str) -> AddressSet:
@@ -31,7 +31,7 @@ def ip_range(text: str) -> AddressSet:
 
 
 def literal(text: str) -> AddressSet | None:
-    """The addresses of a member that no object has for a name; None if it is no address."""
+    """The addresses of a member that is no object's name; None if it is no address."""
     try:
         return ip_range(text) if "-" in text else ip_netmask(text)
     except ValueError:
@@ -59,28 +59,28 @@ class Wildcard:
 
     @property
     def blocks(self) -> int:
-        """How many CIDRs it is: free bits at the low end make one, each one above doubles them."""
+        """The number of its CIDRs: low free bits make one, each free bit above doubles it."""
         return 1 << (self.mask & (self.mask + 1)).bit_count()
 
     def addresses(self) -> AddressSet:
-        """Its addresses; `ValueError` where they are more than 65,536 CIDRs."""
+        """Its addresses; `ValueError` if they are more than 65,536 CIDRs."""
         return _expanded(self)
 
     def within(self, first: int, free: int) -> "Wildcard | None":
-        """What it shares with the CIDR that begins at `first` and has this many free bits."""
+        """The part of it in the CIDR that begins at `first` and has this many free bits."""
         return self.shared_with(Wildcard(first, (1 << free) - 1))
 
     def shared_with(self, other: "Wildcard") -> "Wildcard | None":
-        """What two wildcards share, which is one again."""
+        """The intersection of two wildcards, which is a wildcard again."""
         if (self.base ^ other.base) & ~self.mask & ~other.mask:
             return None
         return Wildcard(self.base | other.base, self.mask & other.mask)
 
     def among(self, found: AddressSet) -> AddressSet:
-        """What of some IPv4 addresses it holds; of one too large to be expanded more than that.
+        """The part of some IPv4 addresses that it holds; a superset if it is too large to expand.
 
-        Such a one shares a wildcard with every CIDR. Where that is more than 256 CIDRs, low bits
-        are taken for free until it is not.
+        Such a wildcard shares a wildcard with every CIDR. If that is more than 256 CIDRs, low bits
+        are treated as free until it is not.
         """
         if self.blocks <= MAX_WILDCARD_BLOCKS:
             return found & self.addresses()
@@ -88,7 +88,7 @@ class Wildcard:
         return AddressSet.union(each._around().addresses() for each in shared if each)  # noqa: SLF001 - its own
 
     def _around(self) -> "Wildcard":
-        """The least one of at most 256 CIDRs that holds it and differs in low bits alone."""
+        """The smallest wildcard of at most 256 CIDRs around it that differs only in low bits."""
         if self.blocks <= _AROUND_BLOCKS:
             return self
         free = [bit for bit in range(32) if self.mask >> bit & 1]
@@ -122,7 +122,7 @@ def ip_wildcard(text: str) -> AddressSet:
     return found.addresses()
 
 
-@lru_cache(64)  # one may be large, and is asked for by many rules
+@lru_cache(64)  # one may be large, and many rules use it
 def _expanded(found: Wildcard) -> AddressSet:
     if found.blocks > MAX_WILDCARD_BLOCKS:
         raise ValueError(f"{found} is too much to be expanded")

@@ -1,7 +1,7 @@
 """Applications (App-IDs) of a rule to the traffic they have by default: ports, protocols, ICMP.
 
-An application is more than its ports, so traffic is never equal to one: it is what the
-application is expected on, and everything that is on it.
+An application is more than its ports, so traffic never equals it: traffic is where the application
+is expected, with everything else on the same ports.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,10 +30,10 @@ _Named = Mapping[str, Application | ApplicationGroup | ApplicationFilter]
 class Applications:
     """The default traffic of a list of applications, and what keeps the list open.
 
-    `open_because` has a clause for each thing that is not known of it: an application without
-    known ports, or of unknown content. A list that is not open has no other default traffic, but
-    for the applications in `bundled`: nothing is known of them but the bundled table, and a
-    firewall's content may be newer.
+    `open_because` has a clause for each unknown: an application without known ports, or with
+    unknown content. A list that is not open has no other default traffic, except for the
+    applications in `bundled`: their ports are only in the bundled table, and a firewall's content
+    may be newer.
     """
 
     traffic: tuple[Traffic, ...]
@@ -46,9 +46,9 @@ def resolve_applications(
 ) -> Applications:
     """The applications of these names, groups at any depth, as one device group sees them.
 
-    A custom application takes the place of a predefined one of its name. An application filter
-    asks about every application there is, so it is always open: of its applications only the
-    custom ones are known. Of a predefined one `denied` takes along what a deny has to cover.
+    A custom application replaces a predefined one of its name. An application filter may select any
+    application, so it is always open: only the custom ones among its applications are known. With
+    `denied`, a predefined one includes what a deny has to cover.
     """
     because: set[str] = set()
 
@@ -88,12 +88,12 @@ def resolve_applications(
     return Applications(merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)))
 
 
-# Of what a filter may ask, the questions that applications answer under the same name.
+# The attributes of a filter that applications have under the same name.
 _ASKED = frozenset({"category", "subcategory", "technology", "risk"})
 
 
 def _given(found: Application, *, denied: bool) -> tuple[tuple[str, str], ...]:
-    """The default of an application, with what a deny has to cover besides."""
+    """The default traffic of an application, with what a deny also has to cover."""
     more = DENIED_BESIDES.get(found.name, "") if denied and found.predefined else ""
     # An allow without the extended ports is only smaller.
     given = [
@@ -105,7 +105,7 @@ def _given(found: Application, *, denied: bool) -> tuple[tuple[str, str], ...]:
 
 
 def _chosen(asked: ApplicationFilter, objects: _Named) -> tuple[str, ...]:
-    """The custom applications that are surely what a filter asks for."""
+    """The custom applications that a filter surely selects."""
     if not asked.attributes or not dict(asked.attributes).keys() <= _ASKED:
         return ()
     return tuple(
@@ -161,7 +161,7 @@ def _default(items: Iterable[tuple[str, str]]) -> tuple[tuple[Traffic, ...], str
 
 
 def _read(kind: str, value: str) -> tuple[Sequence[Traffic], str]:
-    """One item: its traffic, and what of it is not in that."""
+    """One item: its traffic, and the part of it that is missing there."""
     if kind == "port":
         return _on_ports(value)
     return _of_icmp(_ICMP[kind], value) if kind in _ICMP else _of_protocols(value)

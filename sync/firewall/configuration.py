@@ -1,4 +1,4 @@
-"""A Panorama's configuration, whole, and the snapshot of it that one cycle works on."""
+"""The whole configuration of a Panorama, and the snapshot of it that one cycle uses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ SHARED = "shared"
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something in the document that could not be read as it stands.
+    """Something in the document that could not be read as it is.
 
     `path` is an XPath from `/config`; `message` says what is wrong and what was made of it.
     """
@@ -26,7 +26,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Shared, or what one device group holds itself.
+    """The content of Shared, or of one device group itself.
 
     `forwards_by_policy` says that a rule of it sends packets another way than routes do
     (policy-based forwarding, SD-WAN).
@@ -57,10 +57,10 @@ class DeviceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What was read from one document, and every remark made while reading it.
+    """The content of one document, and every remark made while reading it.
 
     `ancestors_take_precedence` is the Panorama setting "Objects defined in ancestors will take
-    higher precedence"; None if the document does not tell.
+    higher precedence"; None if the document does not say.
     """
 
     version: str
@@ -107,11 +107,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent view of one source, and what its configuration does not hold.
+    """One consistent view of one source, with runtime data outside its configuration.
 
-    `registered` is what is registered at run time, by device group; of one that is missing nothing
-    is known. `names` has the answers of DNS by FQDN as address objects write it, `lists` external
-    dynamic lists by URL, `predefined` the App-IDs of the Panorama's own content by name.
+    `registered` has the registered addresses by device group; those of a missing one are unknown.
+    `names` has the answers of DNS by FQDN as address objects write it, `lists` external dynamic
+    lists by URL, `predefined` the App-IDs of the Panorama's own content by name.
     `not_pushed` names the firewalls, by device group, that are out of sync with the Panorama.
     """
 

@@ -1,4 +1,4 @@
-"""What a configuration means for one device group: the objects it sees and the rules it obeys."""
+"""The effective configuration of one device group: the objects it sees and its rules."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -78,7 +78,7 @@ class EffectiveDeviceGroup:
         return self.registered is not None and not self.registered.missing
 
     def resolved(self, *, registered_known: bool) -> Mapping[str, Resolved]:
-        """Its address groups as `resolve_groups` has them, which is asked once."""
+        """Its address groups by `resolve_groups`, computed once."""
         if registered_known not in self._resolved:
             self._resolved[registered_known] = resolve_groups(
                 self.objects.addresses,
@@ -103,8 +103,8 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
     lineage = _lineage(configuration, device_group)
     if configuration.ancestors_take_precedence is None:
         raise SourceError(
-            "the setting ancestor-objects-take-precedence is neither yes nor no, so nobody knows "
-            "which of two objects of one name counts; export the configuration again"
+            "the setting ancestor-objects-take-precedence is neither yes nor no, so it is "
+            "unknown which of two objects of one name counts; export the configuration again"
         )
     scopes = [
         configuration.shared if name == SHARED else configuration.device_groups[name].scope
@@ -133,7 +133,7 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
 
 
 def as_known(seen: EffectiveDeviceGroup, snapshot: Snapshot) -> EffectiveDeviceGroup:
-    """The same device group, with what its configuration does not hold."""
+    """The same device group, with runtime data that its configuration does not hold."""
     objects = seen.objects
     addresses = objects.addresses
     if snapshot.names:
@@ -200,7 +200,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
         if name not in groups:
             raise SourceError(
                 f"the parent of device group {lineage[-1]!r} is not a device group of this "
-                "configuration, so nobody knows which objects it inherits; export it again"
+                "configuration, so which objects it inherits is unknown; export it again"
             )
         if name in lineage:
             raise SourceError(
@@ -209,7 +209,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
             )
         if groups[name].parent_unknown:
             raise SourceError(
-                f"nobody knows the parent of device group {name!r}, nor what it inherits: "
+                f"the parent of device group {name!r} is unknown, and so is what it inherits: "
                 f"{brief(groups[name].parent_unknown)}; export the whole configuration "
                 "(Panorama > Setup > Operations) and let no tool edit it"
             )
@@ -221,8 +221,8 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
 def _merged(scopes: Iterable[Scope]) -> Objects:
     """One object a name; later scopes win among objects of one kind.
 
-    Where one name stands for objects of several kinds, in one scope or in several, the vendor
-    documents nowhere which of them counts. A maintainer of its own tool says that a region goes
+    If objects of several kinds have one name, in one scope or in several, the vendor documents
+    nowhere which of them counts. A maintainer of its own tool says that a region goes
     before an external list, that before an address group and that before an address, at whatever
     level, and a service group before a service (PaloAltoNetworks/pan-os-php, issue 279). None of
     them is believed here: what uses such a name is unsayable, whichever counts.
@@ -264,7 +264,7 @@ _PREDEFINED: Final[Mapping[str, Address | AddressGroup]] = {
 def _addresses(
     layers: Sequence[Objects], lists: Mapping[str, ExternalList]
 ) -> Mapping[str, Address | AddressGroup]:
-    """What sources and destinations name, but for external lists that nothing else is called."""
+    """The objects that sources and destinations name, without external lists of a unique name."""
     named = _of_one_kind([each.addresses for each in layers], _ADDRESSES)
     custom = _laid(each.regions for each in layers)
     found: dict[str, Address | AddressGroup] = {
@@ -361,7 +361,7 @@ def _of_several(kinds: Iterable[str]) -> str:
 
 
 def _laid(layers: Iterable[Mapping[str, _Object]]) -> Mapping[str, _Object]:
-    """One mapping of several, where later ones cover earlier ones."""
+    """Merge mappings; later ones override earlier ones."""
     laid: dict[str, _Object] = {}
     for layer in layers:
         laid.update(layer)

@@ -1,4 +1,4 @@
-"""What is known of a set of addresses whose members are not all known: two bounds, and why.
+"""A set of addresses whose members may be partly unknown: two bounds, and reasons.
 
     surely  ⊆  the set  ⊆  at_most
 
@@ -18,8 +18,8 @@ class Estimate:
 
     It is *open* while `because` has clauses, one for each thing that is unknown; `at_most` is then
     an upper bound, or None where no bound is known. Without clauses the set is exactly `surely`,
-    and `at_most` is the same. `answers` is what DNS says here of FQDNs in the set. The firewall may
-    be told something else, so they are in neither bound. `ValueError` if a set without clauses has
+    and `at_most` is the same. `answers` is what DNS answers here for its FQDNs. The firewall may
+    receive other answers, so they are in neither bound. `ValueError` if a set without clauses has
     another upper bound.
     """
 
@@ -41,7 +41,7 @@ class Estimate:
 
     @property
     def says_nothing(self) -> bool:
-        """Whether any set would fit: no address is sure, and there is no upper bound."""
+        """Whether nothing is known: no address is sure, and there is no upper bound."""
         return not self.surely and self.at_most is None
 
     @classmethod

@@ -20,7 +20,7 @@ _Named = Mapping[str, Address | AddressGroup]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What an address group holds. `dynamic`: it is a dynamic group, or one within it is."""
+    """The content of an address group. `dynamic`: it is a dynamic group, or contains one."""
 
     holds: Estimate
     dynamic: bool = False

@@ -1,10 +1,10 @@
-"""What of a device group's objects holds an address, and by which way an address group does.
+"""Find the objects of a device group that hold an address, and the path through its groups.
 
     objects, literals  ->  the groups that have them as members  ->  the groups of these  ->  …
     what is registered  ->  the dynamic groups that have it  ──────────────────^
 
-What a group holds is `sync.firewall.groups`'s to say. How it comes to that is found here from
-the other end: few objects hold an address, however many groups there are.
+`sync.firewall.groups` resolves the content of a group. Here the path to it is found from the other
+end: few objects hold an address, however many groups there are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ _Named = Mapping[str, Address | AddressGroup]
 
 
 class Holds(StrEnum):
-    """How much of what is asked for something surely holds; `maybe` is nothing, and not sure."""
+    """How much of the requested addresses is surely held; `maybe`: none surely."""
 
     ALL = "all"
     PART = "part"
@@ -43,9 +43,9 @@ class HeldGroup:
     """An address group that holds it, or may.
 
     `filter` is the text of a dynamic group's filter, None for a static group. `members` are all its
-    direct members that hold some of it. `way` is a shortest way in: the group, a member of it, and
-    so on to an object or a literal, which stands for `value`; it is empty where the group only may
-    hold it. `open_because` has one clause for each thing that is not known of the group.
+    direct members that hold some of it. `way` is a shortest path: the group, a member of it, and so
+    on to an object or a literal with the address `value`; it is empty if the group only may hold
+    it. `open_because` has a clause for each thing that is unknown about the group.
     """
 
     name: str
@@ -59,7 +59,7 @@ class HeldGroup:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What of one device group's objects holds some of `wanted`, in name order.
+    """Find the objects of one device group that hold some of `wanted`, in name order.
 
     `held` says which addresses of it, for each object, group and literal member of a group that
     holds some. `open_because` is that of each open group.
@@ -152,16 +152,16 @@ def _group(
 
 
 def _leaves(objects: _Named, literals: Iterable[str], wanted: AddressSet) -> dict[str, AddressSet]:
-    """What of `wanted` each object and literal holds that holds some."""
+    """The part of `wanted` in each object and literal that holds some."""
     known = [(name, each.addresses) for name, each in objects.items() if isinstance(each, Address)]
     known += ((member, literal(member)) for member in literals)
     return {name: held for name, found in known if found and (held := found & wanted)}
 
 
 class _Holders:
-    """Which groups have something as a direct member; a dynamic group never has itself.
+    """The groups that have something as a direct member; a dynamic group never has itself.
 
-    A group with a problem has no members that are known.
+    A group with a problem has no known members.
     """
 
     def __init__(self, objects: _Named) -> None:
@@ -185,7 +185,7 @@ class _Holders:
     def registered(
         self, registered: Registrations | None, wanted: AddressSet
     ) -> dict[str, AddressSet]:
-        """What of `wanted` is registered for each dynamic group, under a name for a leaf of it."""
+        """The part of `wanted` registered for each dynamic group, under a name as a leaf."""
         found: dict[str, AddressSet] = {}
         if registered is None:
             return found
@@ -208,7 +208,7 @@ class _Holders:
             yield from (group for group in self._tagged(found.tags) if group != name)
 
     def _tagged(self, tags: tuple[str, ...] | None) -> list[str]:
-        """The dynamic groups of what has these tags; with unreadable ones it may be in any."""
+        """The dynamic groups of objects with these tags; unreadable tags may match any group."""
         if tags not in self._by_tags:
             self._by_tags[tags] = [
                 group.name

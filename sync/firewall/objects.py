@@ -1,4 +1,4 @@
-"""What a scope (Shared or a device group) defines by name.
+"""The named objects of a scope (Shared or a device group).
 
 Every object carries a `problem`: empty when it was read whole, else one clause that says why it
 cannot be used. An object with a problem keeps its name, and counts as unsayable wherever it is
@@ -24,8 +24,8 @@ class Address:
 
     Where names are resolved (`sync.firewall.effective`) it is also a `region`, or a predefined
     `external-list`.
-    `addresses` is what it stands for when a rule is matched; None with a problem, and for an FQDN.
-    Of that `answers` are what DNS says here, which may be other than what a firewall is told.
+    `addresses` are its addresses when a rule is matched; None with a problem, and for an FQDN. For
+    an FQDN `answers` is what DNS answers here; a firewall may receive other answers.
     """
 
     name: str
@@ -68,7 +68,7 @@ class ServiceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application. `default` holds what `application-default` stands for.
+    """An application. `default` is its traffic for `application-default`.
 
     Its items are as PAN-OS writes them, lists and ranges all: (`port`, `tcp/80,443`),
     (`ident-by-ip-protocol`, `47,50-51`), (`ident-by-icmp-type`, `13,14`), with codes after a slash
@@ -93,7 +93,7 @@ class ApplicationGroup:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationFilter:
-    """A query over applications: each attribute with the values it may have, in name order."""
+    """A query over applications: each attribute with its accepted values, in name order."""
 
     name: str
     attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -106,7 +106,7 @@ class ExternalList:
 
     `refresh` is how often firewalls fetch it, as PAN-OS calls that (`five-minute`, `hourly`,
     `daily`, …; empty: not said). `exceptions` are entries that do not count, as they are written.
-    `holds` is what it holds, without its exceptions; None where nothing of that is known.
+    `holds` is its content, without its exceptions; None if that is unknown.
     """
 
     name: str
@@ -171,7 +171,7 @@ _Object = TypeVar("_Object", bound=NamedObject)
 
 
 def unusable(found: _Object, problem: str) -> _Object:
-    """The object with a problem, of whose contents nothing counts; its tags are kept."""
+    """The object with a problem: its contents do not count, its tags are kept."""
     if isinstance(found, Address | Region):
         return replace(found, addresses=None, problem=problem)
     return replace(found, problem=problem)

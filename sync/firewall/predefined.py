@@ -1,8 +1,8 @@
 """Default ports of common App-IDs, as far as they are known without a Panorama's own content.
 
-A stand-in where that is not to be had, as with an exported file: content updates change App-IDs
-weekly, and there are thousands. An App-ID that is not in it is not guessed at: a rule that names
-it is unsayable.
+A stand-in where that content is unavailable, as with an exported file: content updates change
+App-IDs weekly, and there are thousands. An App-ID that is not listed here is not guessed at: a rule
+that names it is unsayable.
 
 The values are after the vendor's public list (Applipedia), partly as others quote it: the built-in
 applications of Batfish (`ApplicationBuiltIn.java` in batfish/batfish, and the review of its pull

@@ -45,7 +45,7 @@ def inside(inner: Prefix, outer: Prefix) -> bool:
 
 
 def within(prefix: Prefix, ordered: list[Prefix]) -> Iterator[Prefix]:
-    """Those of sorted prefixes that are longer and inside this one."""
+    """The prefixes, of sorted ones, that are longer and inside this one."""
     family, first, past = prefix
     start = bisect_left(ordered, (family, first, 0))
     end = bisect_left(ordered, (family, past, 0))

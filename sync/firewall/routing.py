@@ -1,4 +1,4 @@
-"""Where one virtual router leads addresses: by its interfaces and static routes to zones.
+"""The zones to which one virtual router leads addresses, by interfaces and static routes.
 
 The zone of an address depends on the virtual router by which a packet comes in, and nothing here
 says by which it does: each router of each virtual system of each firewall has its own view. A

@@ -1,4 +1,4 @@
-"""Rules as they stand in a rulebase, before any name is resolved."""
+"""Rules as a rulebase holds them, before any name is resolved."""
 
 from dataclasses import dataclass
 

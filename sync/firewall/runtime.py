@@ -1,4 +1,4 @@
-"""What a configuration does not hold: registered at run time, resolved by DNS, fetched from lists.
+"""Runtime data outside the configuration: registered addresses, DNS, external dynamic lists.
 
 rows of firewalls  ->  addresses by all of their tags  ->  what a dynamic group holds
 """
@@ -21,11 +21,11 @@ Tagged = tuple[tuple[tuple[str, ...], AddressSet], ...]
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """What is registered for one device group at run time.
+    """The registered addresses of one device group at run time.
 
-    `firewalls` has what each of its firewalls told, or its Panorama where it has no firewalls.
-    `missing` has a clause for each that does not tell all. `late` has one for each that does not
-    tell now and did not long ago: of that one counts what it told then.
+    `firewalls` has what each of its firewalls reported, or its Panorama where it has no firewalls.
+    `missing` has a clause for each that does not report everything. `late` has one for each that
+    reports nothing now and did not long ago: its last report counts.
     """
 
     firewalls: tuple[Tagged, ...]
@@ -33,10 +33,9 @@ class Registrations:
     late: tuple[str, ...] = ()
 
     def held(self, asked: TagFilter) -> Estimate:
-        """What is registered with a filter's tags.
+        """The registered addresses that match a filter of tags.
 
-        Of what firewalls do not agree on only that is sure which all of them have: nothing, where
-        one does not tell.
+        Where firewalls differ, only what all of them have is sure: nothing, if one does not report.
         """
         if self.missing:
             unknown = shortened(self.missing)
@@ -89,7 +88,7 @@ def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:
 
 
 def _held(firewall: Tagged, asked: TagFilter) -> tuple[AddressSet, AddressSet]:
-    """What surely matches a filter, and what else may."""
+    """The addresses that surely match a filter, and the others that may."""
     matched: list[AddressSet] = []
     others: list[AddressSet] = []
     for tags, addresses in firewall:

@@ -28,7 +28,7 @@ class Traffic:
     icmp: tuple[int, int | None] | None = None
 
     def __and__(self, other: "Traffic") -> "Traffic | None":
-        """What is both; None if nothing is."""
+        """The intersection; None if it is empty."""
         if self.protocol is None or other.protocol is None:
             return other if self.protocol is None else self
         if self.protocol != other.protocol:
@@ -126,7 +126,7 @@ _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a list of services surely serves, and a clause for each thing that keeps it open.
+    """The traffic that a list of services surely matches, and a clause for each open part.
 
     A list that is not open serves `served` and nothing else.
     """

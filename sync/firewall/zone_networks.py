@@ -1,4 +1,4 @@
-"""Which addresses lie behind which zone, as far as templates and stacks surely say.
+"""The addresses behind each zone, as far as templates and stacks surely define them.
 
 A zone's networks are those of its interfaces and of the static routes that lead out of them, by
 longest prefix within each virtual router (`sync.firewall.routing`). What a firewall holds locally
@@ -56,7 +56,7 @@ NOTHING = Derived((), {}, {})
 
 
 def derived(configuration: Configuration, device_group: str) -> Derived:
-    """What the templates of a device group and of those below it say of their zones' networks.
+    """The networks of zones according to the templates of a device group and of those below it.
 
     An interface without a zone, a zone of another virtual system and a route that discards hold
     their addresses back from every zone of that router. `KeyError` for a device group that is

@@ -51,7 +51,7 @@ class AddressSet:
 
     @classmethod
     def twice(cls, sets: Iterable["AddressSet"]) -> "AddressSet":
-        """What two or more of these sets hold, in one pass over all of them."""
+        """The addresses in two or more of these sets, in one pass over all of them."""
         some = [each for each in sets if each]
         return cls(
             intervals.twice(each.v4 for each in some), intervals.twice(each.v6 for each in some)
@@ -75,7 +75,7 @@ class AddressSet:
 
     @property
     def size(self) -> int:
-        """How many addresses."""
+        """The number of addresses."""
         return sum(
             past - first
             for bounds in (self.v4, self.v6)

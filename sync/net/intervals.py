@@ -73,7 +73,7 @@ def union(left: Bounds, right: Bounds) -> Bounds:
 
 
 def twice(sets: Iterable[Bounds]) -> Bounds:
-    """What two or more of these sets hold, in one pass over all of them."""
+    """The addresses in two or more of these sets, in one pass over all of them."""
     found: list[tuple[int, int]] = []
     reach = 0
     for first, past in sorted(each for bounds in sets for each in to_ranges(bounds)):

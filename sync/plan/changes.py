@@ -1,4 +1,4 @@
-"""The closed family of changes, and where each came from."""
+"""The kinds of changes to one object, and their causes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from sync.calico.manifest import Manifest
 
 
 class Action(StrEnum):
-    """What is to happen to one object."""
+    """What a change does to its object."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -17,7 +17,7 @@ class Action(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why: the firewall's configuration moved, or someone else moved the object in the cluster."""
+    """Why: the firewall's configuration changed, or someone else changed the object."""
 
     CONFIGURATION = "configuration"
     DRIFT = "drift"
@@ -27,11 +27,10 @@ class Cause(StrEnum):
 class Change:
     """One object, before and after.
 
-    `before` is what the cluster holds of ours now (None: nothing), `after` what is desired
-    (None: nothing); at least one is there, and they differ unless it is
-    only to be written again. `rules` and `groups` name the
-    firewall's rules and address groups that made the object on either side, sorted.
-    `changed_by` is whose hand the drift shows, where the cluster can tell.
+    `before` is our object as the cluster holds it now, `after` the desired one; either may be None,
+    not both. They differ, unless the object is only rewritten. `rules` and `groups` name the
+    firewall's rules and address groups that made the object on either side, sorted. `changed_by`
+    names the author of drift, if the cluster reports it.
     """
 
     before: Manifest | None
@@ -57,10 +56,10 @@ class Change:
 
     @cached_property
     def place(self) -> PolicyPosition:
-        """Where the policy stands, or stood."""
+        """The position of the policy, or its last one."""
         return self.sides[-1].contents.position
 
     @cached_property
     def sides(self) -> list[Manifest]:
-        """Those of before and after that there are, in this order."""
+        """The existing ones of `before` and `after`, in this order."""
         return [side for side in (self.before, self.after) if side]

@@ -8,7 +8,7 @@ D         W         – or X         create or update, the configuration moved
 –         W         –              delete: record that it is gone
 D         D         D              none
 D         – or W    D              adopted: record that the cluster holds it already
-D         any       D, `anew`      update, though the cluster holds it as desired
+D         any       D, rewritten   update, though the cluster holds it as desired
 D         any       foreign        held, by the guard foreign-object
 D         any       foreign F      taken over: update F, where no other installation claims it
 –         W         foreign        none; lost: someone else took our labels off it
@@ -32,8 +32,8 @@ Key = tuple[str, str]
 class Live(Protocol):
     """An object as a cluster holds it; `manifest` is None where it is foreign.
 
-    `stands` is what of it may be written over: what is ours, or what a foreign object holds that
-    no other installation claims; None if it must be left alone.
+    `stands` is the content that may be overwritten: ours, or that of a foreign object which no
+    other installation claims; None if the object must be left alone.
     """
 
     @property
@@ -51,10 +51,11 @@ class Live(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """`adopted` are objects that someone else brought to the desired state: from what we wrote.
+    """The differences between three states.
 
-    `lost` are what we wrote, no longer want, and may no longer remove. `held` are what would be
-    written over foreign objects, if they were taken over; each has its blocker.
+    `adopted` are objects that someone else already brought to the desired state. `lost` are objects
+    that we wrote, no longer want, and may no longer remove. `held` would overwrite foreign objects,
+    if those were taken over; each has its blocker.
     """
 
     changes: tuple[Change, ...]
@@ -71,17 +72,17 @@ def differences(
     live: Mapping[Key, Live],
     *,
     adopt: bool = False,
-    anew: Collection[Key] = (),
+    rewritten: Collection[Key] = (),
     asked: Collection[tuple[str, str, str]] = (),
 ) -> Differences:
     """Compare; every mapping is by (kind, name). Changes are sorted by kind and name.
 
-    A foreign object in the place of a desired one is held. With `adopt`, or if it is `asked` for by
-    kind, name and the digest of what is there, it is taken over: a change from what it holds, as if
-    it were ours. Foreign objects that nothing of ours is to replace stay.
-    What is to be written `anew` is, even where the cluster holds it as desired.
+    A desired object with a foreign one in its place is held. With `adopt`, or if `asked` names the
+    kind, name and digest of the foreign object, it is taken over: a change from its content, as if
+    it were ours. All other foreign objects stay.
+    Objects in `rewritten` are updated even where the cluster holds them as desired.
     """
-    # over 50 lines: it is the table above, a branch for each of its rows.
+    # over 50 lines: it has a branch for each row of the table above.
     changes: list[Change] = []
     adopted: list[Change] = []
     lost: list[Change] = []
@@ -106,13 +107,13 @@ def differences(
                 adoptable = theirs is not None
                 held.append(change_between(theirs, wanted, Cause.DRIFT, found.changed_by))
                 blockers.append(foreign_object(*key, found.foreign_because, adoptable=adoptable))
-        elif holds == wanted and key not in anew:
+        elif holds == wanted and key not in rewritten:
             unchanged += 1
             if wrote != wanted:
                 adopted.append(change_between(wrote, wanted, Cause.DRIFT))
         else:
             # As above: what was asked for is no drift.
-            drifted = wrote == wanted and key not in anew
+            drifted = wrote == wanted and key not in rewritten
             cause = Cause.DRIFT if drifted else Cause.CONFIGURATION
             hand = found.changed_by if found and cause is Cause.DRIFT else ""
             changes.append(change_between(holds, wanted, cause, hand))
@@ -124,7 +125,7 @@ def differences(
 def change_between(
     before: Manifest | None, after: Manifest | None, cause: Cause, changed_by: str = ""
 ) -> Change:
-    """A change with the groups and the rules that its objects say they are made of."""
+    """Make a change with the rules and groups that its objects name as their origin."""
     groups = {
         group for side in (before, after) if side and (group := side.contents.group) is not None
     }
@@ -149,12 +150,12 @@ def _rules(before: Manifest | None, after: Manifest | None) -> tuple[str, ...]:
 
 
 def _said(found: Sequence[tuple[str, Any]] | None) -> list[tuple[str, bytes]]:
-    """What Calico rules say, wherever they stand."""
+    """The contents of Calico rules, whatever their position."""
     return [(direction, essence(rule)) for direction, rule in found or ()]
 
 
 def _by_rule(policy: Manifest | None) -> dict[str, list[tuple[str, Any]]]:
-    """The Calico rules of a policy by the firewall's rule that they say they are."""
+    """The Calico rules of a policy, by the firewall's rule that they name."""
     found: dict[str, list[tuple[str, Any]]] = {}
     document = policy.document() if policy and policy.kind in POLICIES else {}
     for direction in DIRECTIONS:

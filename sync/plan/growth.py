@@ -1,16 +1,16 @@
-"""When the sets of a plan are written: what they lose before policies change, what they gain after.
+"""When the sets of a plan are written: losses before policies change, gains after.
 
     ahead      lists by content, and sets that no policy selects yet: as desired
-    losing     every other set: what it keeps
+    losing     every other set: only what it keeps
                (policies)
     gaining    every other set: what it gains
-    going      sets that go
+    going      sets that are removed
 
-Policies select a set only where a larger one allows more (`AddressMatch.referenced`). So old
-policies over what sets keep allow no more than before, and new ones no more than after.
+Policies select a set only where a larger set allows more (`AddressMatch.referenced`). So over what
+sets keep, old policies allow no more than before, and new ones no more than after.
 
-The parts of one group are one set to Calico. A net that moves between them is added before it is
-removed; where other nets stand for it in another part, those are removed first, for a kernel set of
+The parts of one group are one set to Calico. A net that moves between parts is added before it is
+removed. If other nets cover it in another part, those are removed first, because a kernel set of
 nftables refuses nets that overlap.
 """
 
@@ -34,12 +34,12 @@ _BOTH_BYTES = 2 * limits.SET_BYTES
 _ROLES: Final = (LIST_LABEL, EDL_LABEL, ADDRESS_GROUP_LABEL)
 
 Group = tuple[str, str]
-"""What selects a set: the key and the value of its label; its kind and name where it has none."""
+"""What selects a set: the key and value of its label; its kind and name if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetWrites:
-    """The writes of sets; those of each of `gaining` begin when the ones before have ended."""
+    """The writes of sets; each entry of `gaining` begins when the one before it has ended."""
 
     ahead: tuple[Change, ...]
     losing: tuple[Change, ...]
@@ -48,7 +48,7 @@ class SetWrites:
 
 
 def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
-    """Arrange the changes of sets in a plan; a set may be written more than once."""
+    """Arrange the changes of sets in a plan; one set may be written more than once."""
     ahead: list[Change] = []
     losing: list[Change] = []
     gaining: list[list[Change]] = [[], [], [], []]
@@ -63,7 +63,7 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
         if stands and comes and group[0] != LIST_LABEL:
             by_group[group].append(change)
         elif change.action is Action.DELETE:
-            # What is left of a group is not for the policies that are to select it.
+            # The desired policies of a group must not select the rest of it.
             (losing if comes and group[0] != LIST_LABEL else going).append(change)
         elif group[0] == LIST_LABEL or not stands:
             ahead.append(change)
@@ -90,17 +90,17 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
 
 
 def only_loses(change: Change) -> bool:
-    """Whether a set stays, and gains no address: nor does what selects it by its label."""
+    """Whether a set stays without gaining an address, under the same label."""
     if change.before is None or change.after is None:
         return False
     return not _addresses(change.after) - _held(_group(change.after), [change])
 
 
 def _at_once(by_group: dict[Group, list[Change]]) -> Group | None:
-    """The one set that may lose and gain in one write, between what others lose and gain.
+    """Find the only set that both loses and gains, if one write may do both.
 
-    Where no policy changes and no other set does both, each state is then between the one before
-    and the one after.
+    If no policy changes and no other set does both, each state lies between the one before and the
+    one after.
     """
     both = [
         group
@@ -135,14 +135,14 @@ def _written(group: Group, members: Sequence[Change]) -> Iterator[SetWrites]:
 def _contents(
     kept: AddressSet, final: AddressSet, others: AddressSet, standing: Collection[str]
 ) -> list[list[str]]:
-    """What a part holds at each step, as nets: what it keeps first, what is desired last.
+    """The nets of a part at each step: first what it keeps, last what is desired.
 
-    `others` are the addresses of the other parts, and `standing` the nets of all, when each holds
-    what it keeps.
+    `others` are the addresses of the other parts, and `standing` the nets of all parts, when each
+    holds only what it keeps.
     """
     first, last = cidrs.of_set(kept), cidrs.of_set(final)
-    # A net comes when no other one stands for any of its addresses: neither in another part, nor
-    # in a net of this part that holds more.
+    # A net is added once no other net covers any of its addresses: neither in another part nor
+    # as a larger net of this part.
     own = {net for net in first if network(net) - final}
     late = AddressSet.union(map(network, own)) | others
     early = [net for net in last if net in standing or not network(net) & late]
@@ -156,15 +156,15 @@ def _contents(
 
 
 def _joined(some: Sequence[str], more: Iterable[str]) -> list[str]:
-    """Nets, and those of more that none of them covers."""
+    """Join nets with those of `more` that none of them covers."""
     covered = AddressSet.union(map(network, some))
     return sorted([*some, *(net for net in more if network(net) - covered)], key=cidrs.sort_key)
 
 
 def _going(change: Change, held: AddressSet, kept: AddressSet) -> SetWrites:
-    """The writes of a part that goes: what the group keeps of it has to stand elsewhere first.
+    """The writes of a part that is removed: other parts get what the group keeps of it first.
 
-    It goes when others lose what moves: other nets may come to stand for what it holds.
+    It is removed when other parts lose what moves, as other nets may then cover its addresses.
     """
     nothing = ((), (), ())
     if not kept:
@@ -178,7 +178,7 @@ def _going(change: Change, held: AddressSet, kept: AddressSet) -> SetWrites:
 
 
 def _staying(change: Change, held: Sequence[str], contents: Sequence[Sequence[str]]) -> SetWrites:
-    """The writes of a part that stays: first without what it loses, at last as desired."""
+    """The writes of a part that stays: first without its losses, finally as desired."""
     assert change.after is not None
     writes: list[tuple[Change, ...]] = []
     before, now = change.before, held
@@ -210,11 +210,11 @@ def _group(manifest: Manifest) -> Group:
 
 
 def _held(group: Group, members: Iterable[Change]) -> AddressSet:
-    """What a group's selector selects of some sets before they change."""
+    """The addresses that a group's selector selects in some sets before they change."""
     return AddressSet.union(
         _addresses(change.before)
         for change in members
-        # What lost the label to someone else, or never had it, is selected by nothing.
+        # A set without the label, removed by someone else or never there, is not selected.
         if change.before and _group(change.before) == group
     )
 
@@ -224,7 +224,7 @@ def _wanted(members: Iterable[Change]) -> AddressSet:
 
 
 def _addresses(manifest: Manifest | None) -> AddressSet:
-    """The addresses of a set; what someone else wrote there and is none does not count."""
+    """The addresses of a set; other text that someone else wrote there does not count."""
     found = []
     for net in manifest.contents.nets if manifest else ():
         with suppress(ValueError):
@@ -233,7 +233,7 @@ def _addresses(manifest: Manifest | None) -> AddressSet:
 
 
 def _sorted(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """Sort changes; what someone else did is undone first."""
+    """Sort changes: repairs of drift first."""
     return tuple(
         sorted(changes, key=lambda each: (each.cause is not Cause.DRIFT, each.kind, each.name))
     )

@@ -1,20 +1,20 @@
-"""In which order a plan is written, and what is left where something could not be.
+"""The order in which a plan is written, and what is left when a write fails.
 
     tiers ─> lists, new sets ─> sets lose ─> policies ─> policies go ─> sets gain ─> sets, tiers go
 
-    a tier that denies at its end and is to pass: after its policies, which say all that is denied
+    a tier whose default action changes from Deny to Pass: after its policies, which then deny
 
-    policies: before the chains ─> chains ─> behind them; and back again when they go
+    policies: before the chains ─> chains ─> behind them; removed in the opposite order
 
-At every state between, no flow is allowed that is denied before and after. Policies select sets
-only where a larger one allows more; so what sets keep (`sync.plan.growth`) is safe for the old
-policies and for the new ones.
+No intermediate state allows a flow that is denied both before and after. Policies select sets only
+where a larger set allows more, so what sets keep (`sync.plan.growth`) is safe under the old
+policies and the new ones.
 
-A step begins when the one before has ended. It is made of chains, which may be written side by
-side; the changes of a chain are written one after the other. Policies that carry one value of
-`names.CHAIN_ANNOTATION` are a chain: created and updated front to back, removed back to front.
-Those around the chains of a tier are one too. Everything else is a chain of its own. Chains of
-several tiers may have to wait for one another (`sync.plan.precedence`).
+A step begins when the previous one has ended. It consists of chains, which may be written
+concurrently; the changes of one chain are written one after the other. Policies with the same
+value of `names.CHAIN_ANNOTATION` are a chain: created and updated front to back, removed back to
+front. The policies around the chains of a tier are one chain too. Any other object is a chain of
+its own. Chains of several tiers may have to wait for one another (`sync.plan.precedence`).
 """
 
 from collections import defaultdict
@@ -33,9 +33,13 @@ Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]
 
 
+# A reason in the JSON of plans.
+_AROUND = "what stands around the chains of its tier is not ours or was not written"  # words kept
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The steps of a plan, none of them empty, and which chains could not be put in an order."""
+    """The steps of a plan, none of them empty, and the chains that have no safe order."""
 
     steps: tuple[Step, ...]
     unordered: tuple[Precedence, ...]
@@ -44,13 +48,13 @@ class Order:
 def order(
     changes: Sequence[Change], selections: Selections, precedence: Sequence[Precedence] = ()
 ) -> Order:
-    """Put the changes of a plan in the order in which they are to be written."""
+    """Order the changes of a plan as they are written."""
     stay = [change for change in changes if change.action is not Action.DELETE]
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections)
     front, chains, behind = _around_chains(stay)
-    # What denies behind all chains, and someone else removed, denies again before chains change;
-    # also where the configuration changed it meanwhile, for what is missing denies nothing.
+    # Policies behind all chains that someone else removed are restored before chains change, even
+    # if the configuration changed them too: a missing policy denies nothing.
     chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
     repaired = [
         each
@@ -93,22 +97,22 @@ def order(
 
 
 def chain_of(change: Change) -> ChainKey:
-    """What a change is in a chain with: equal for changes that are, also of different steps."""
+    """The chain of a change: equal for changes of one chain, also in different steps."""
     if change.kind in POLICIES:
-        # Those around the chains of a tier are one, too: what is behind decides what they let by.
+        # The policies around the chains of a tier are one, too: those behind decide what passes.
         return change.kind, change.place.tier, change.place.chain
     return change.kind, change.name, ""
 
 
 def rounds(steps: Iterable[Step]) -> Iterator[list[Change]]:
-    """What may be written side by side: the changes at one place in the chains of one step."""
+    """Yield what may be written concurrently: the n-th change of each chain of one step."""
     for step in steps:
         for place in range(max(map(len, step))):
             yield [chain[place] for chain in step if place < len(chain)]
 
 
 class Unwritten:
-    """What of a plan was not written, whether it failed or was left, and what waits for it."""
+    """The changes of a plan that failed or were left, and those that wait for them."""
 
     def __init__(self, selections: Selections, precedence: Sequence[Precedence] = ()) -> None:
         self._selections = selections
@@ -131,12 +135,12 @@ class Unwritten:
         return bool(self._left)
 
     def add(self, change: Change) -> None:
-        """Count a change as not written: what waits for it is stopped from now on."""
+        """Note a change as not written: changes that wait for it are stopped from now on."""
         self._left.add(chain_of(change))
         self.foresee(change)
 
     def foresee(self, change: Change) -> None:
-        """Stop what waits for a change that will be left; what its chain has before it may come."""
+        """Stop what waits for a change that will be left; earlier changes of its chain may come."""
         chains = {chain_of(change)}
         if change.kind in POLICIES:
             self._chains.add(chain_of(change))
@@ -149,11 +153,11 @@ class Unwritten:
         elif change.kind == "Tier":
             self._missing_tiers |= {change.name} if change.after else set()
         else:
-            # Until it is as desired, nothing changes that selects it, or is used beside it.
+            # Until the set is as desired, nothing changes that selects it or is used with it.
             labels = _labels(change)
             self._missing_labels |= labels
             chains = self._selections.chains(labels)
-            # A list that is missing is a gap in a chain, though none of its policies changes.
+            # A missing list is a gap in a chain, even if none of its policies changes.
             self._chains |= chains
             for key in chains - self._late:
                 self._keep(key)
@@ -161,9 +165,9 @@ class Unwritten:
             self.open_up(chains)
 
     def open_up(self, chains: Iterable[ChainKey]) -> None:
-        """Someone else has what chains depend on: they deny neither the old flows nor the desired.
+        """Note chains whose dependencies are foreign: they deny neither the old nor the new flows.
 
-        What stands around the chains of a tier denies at the other end what these begin to pass.
+        The policies around the chains of a tier deny at the other end what these begin to pass.
         """
         for _, tier, chain in chains:
             if not chain:
@@ -172,9 +176,9 @@ class Unwritten:
                 self._kept_labels |= self._selections.of_other_tiers("")
 
     def _keep(self, chain: ChainKey) -> None:
-        """Keep from gaining what is used with a chain that may not deny yet all that it shall.
+        """Stop gains of what is used with a chain that may not deny yet all that it has to.
 
-        Other tiers too: what they let by anew, this one may have to deny.
+        In other tiers too: this tier may have to deny what they newly pass.
         """
         self._late.add(chain)
         self._kept_labels |= self._selections.of_chain(chain)
@@ -184,7 +188,7 @@ class Unwritten:
             self._kept_labels |= self._selections.of_other_tiers(tier)
 
     def stopped(self, changes: Sequence[Change]) -> list[tuple[Change, str]]:
-        """Those of the changes of one round that have to be left, and why; they count as such."""
+        """Find the changes of one round that have to be left, with reasons, and note them."""
         if not self:
             return []
         found = [(change, why) for change in changes if (why := self.stops(change))]
@@ -216,13 +220,13 @@ class Unwritten:
         if not self._missing_labels.isdisjoint(self._selections.of_chain(key)):
             return "a set that its chain selects was not written"
         if change.place.tier in self._open_tiers:
-            return "what stands around the chains of its tier is not ours or was not written"
-        # What stands around the chains of a tier speaks for zones that have none there.
+            return _AROUND
+        # The policies around the chains of a tier decide for zones that have no chain there.
         around = ((kind, tier, "") for kind, tier, _ in self._first[key])
         if not self._late.isdisjoint((*self._first[key], *around)):
             return "what denies in another tier what this one passes was not written"
         if change.after is None:
-            # Its successor may stand in another tier, or be of the other kind; and its pods may
+            # Its successor may be in another tier, or of the other kind; and its pods may
             # have moved to another zone. Around the chains any policy may be the successor.
             unchained = not change.place.chain and (self._broken_tiers or self._missing_tiers)
             replaced = change.place.chain in self._zones
@@ -234,29 +238,29 @@ class Unwritten:
         if not change.place.chain and change.place.order > 0 and self._chains:
             broken = change.before is None and change.place.tier in self._broken_tiers
             if broken or _passes(change):
-                # Behind a chain with a gap it would decide what the gap should have.
+                # Behind a chain with a gap it would decide the flows of the gap.
                 return "a policy before it was not written"
         return ""
 
     def stops_set(self, change: Change) -> str:
-        """Why a set has to stay as it is. What it only loses, no policy can allow by it."""
+        """Why a set has to stay as it is. No policy allows more by a set that only loses."""
         if self._kept_labels.isdisjoint(_labels(change)) or only_loses(change):
             return ""
         if change.after and not any(self._selections.stands(each) for each in change.sides):
-            # It is written before policies, and until one is written that selects it it is nothing.
+            # It is written before policies, and has no effect until a policy selects it.
             return ""
         labels = _labels(change)
         by_content = any(key == LIST_LABEL for key, _ in labels)
         if by_content and change.after and not self._selections.allows(labels):
-            # What a list by content gains was taken from it by someone else; it is only denied by.
+            # A list by content only gains what someone else removed; policies only deny by it.
             return ""
         return "a policy or a set that is used with it was not written"
 
 
 def _opens(change: Change) -> bool:
-    """Whether a tier that stands passes at its end what it denied: its policies have to say that.
+    """Whether an existing tier changes its default action from Deny to Pass.
 
-    Calico takes a tier that says nothing for one that denies.
+    Its policies then have to deny instead. Calico's own default is Deny.
     """
     if not (change.kind == "Tier" and change.before and change.after):
         return False
@@ -278,7 +282,7 @@ def _alone(changes: Iterable[Change]) -> Step:
 
 
 def _around_chains(changes: Sequence[Change]) -> list[list[Change]]:
-    """The policies that stand before all chains, those of chains, and those behind."""
+    """The policies before all chains, those of chains, and those behind."""
     found: list[list[Change]] = [[], [], []]
     for change in changes:
         if change.kind in POLICIES:

@@ -20,7 +20,7 @@ from sync.plan.precedence import Precedence
 from sync.plan.reported_drift import reported_drift
 from sync.plan.selections import ChainKey, Selections
 
-_SHOWN = 5  # firewalls that are named of many
+_SHOWN = 5  # firewalls that are named, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class NotPushed:
 
     @property
     def clause(self) -> str:
-        """Name the firewalls in a clause; of many, the first ones and how many more."""
+        """Name the firewalls in a clause: the first few, and how many more."""
         more = len(self.devices) - _SHOWN
         listed = ", ".join(self.devices[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
         return f"device group {self.device_group} of {self.source} is not pushed to {listed}"
@@ -63,18 +63,17 @@ class NotPushed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one cycle is to do in one cluster.
+    """The changes of one cycle in one cluster.
 
-    `changes` are sorted by kind and name. `adopted` are as desired already, and are only
-    recorded. `drift` are differences made by someone else that are reported and left: with
-    `drift: report`, or where our labels are gone. `left_out` is sorted. `blockers` hold the plan
-    back: all of it, or where it is `partial` what depends on the objects that are `held`, which
-    would be written where foreign ones stand. `let_through` would, but were approved or have
-    nothing to hold back. `not_pushed` are its device groups that some firewall lags behind in.
-    `warnings` hold nothing back. `compared_with` is what was taken to have been written, if that
-    was not asked of the cluster. `precedence` says which chains of several tiers go before which,
-    and `beside` are the policies of ours that do not change. The same inputs give the
-    same plan.
+    `changes` are sorted by kind and name. `adopted` are already as desired, and are only recorded.
+    `drift` are differences made by someone else that are reported and left: with `drift: report`,
+    or where our labels are gone. `left_out` is sorted. `blockers` block the whole plan or, if it is
+    `partial`, what depends on the `held` objects, which have a foreign object in their place.
+    `let_through` are guards that were approved, or that have nothing to block. `not_pushed` are the
+    device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
+    the sources that the cluster was assumed to hold, if it was not asked. `precedence` says which
+    chains of several tiers are written before which, and `beside` are our policies that do not
+    change. The same inputs give the same plan.
     """
 
     cluster: str
@@ -95,7 +94,7 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over cluster, changes and guards: what is done, not when or from what version."""
+        """SHA-256 over cluster, changes and guards, without time or source versions."""
         essence = {
             "blockers": sorted(
                 {
@@ -126,9 +125,9 @@ class Plan:
         changes = f"{create} to create, {update} to update, {delete} to delete"
         parts = [changes if self.changes else "no changes", f"{self.unchanged} unchanged"]
         if self.adopted:
-            parts.append(f"{len(self.adopted)} of them made by another hand")
+            parts.append(f"{len(self.adopted)} of them made by someone else")
         if self.drift:
-            parts.append(f"{len(self.drift)} changed by another hand and left as they are")
+            parts.append(f"{len(self.drift)} changed by someone else and left as they are")
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out")
         if self.blockers:
@@ -140,14 +139,14 @@ class Plan:
 
     @property
     def approvable(self) -> bool:
-        """Whether the plan is blocked, and by nothing that an approval could not let through."""
+        """Whether the plan is blocked, and an approval could let all of its blockers through."""
         return bool(self.blockers) and all(each.approvable for each in self.blockers)
 
     @property
     def partial(self) -> bool:
-        """Whether the plan is blocked, and what depends on none of its blockers may be written.
+        """Whether the plan is blocked, but changes that depend on no blocker may be written.
 
-        Never where a tier that is held has policies of ours: what they do now is not known.
+        Never if a held tier has policies of ours: their effect is unknown.
         """
         return (
             bool(self.held)
@@ -157,7 +156,7 @@ class Plan:
 
     @cached_property
     def waiting(self) -> tuple[tuple[Change, str], ...]:
-        """The writes that a plan which is `partial` leaves, in their order, and why."""
+        """The writes that a `partial` plan leaves, in their order, with reasons."""
         if not self.partial:
             return ()
         unwritten = self.unwritten()
@@ -165,13 +164,13 @@ class Plan:
 
     @cached_property
     def _lost_tiers(self) -> frozenset[str]:
-        """The tiers that are held, and in which policies of ours stand."""
+        """The held tiers that contain policies of ours."""
         standing = [each.before for each in self.changes if each.kind in POLICIES and each.before]
         occupied = {each.contents.position.tier for each in (*standing, *self.beside)}
         return frozenset(each.name for each in self.held if each.kind == "Tier") & occupied
 
     def approved(self) -> "Plan":
-        """The same plan, with the same digest, let through."""
+        """The same plan, with the same digest, approved."""
         return replace(self, blockers=(), let_through=(*self.let_through, *self.blockers))
 
     def steps(self) -> Sequence[Step]:
@@ -183,15 +182,15 @@ class Plan:
 
     @property
     def unordered(self) -> tuple[Precedence, ...]:
-        """Chains that no order of writing keeps from passing some flows in between."""
+        """Chains that pass some flows for a moment, whatever the order of writes."""
         return self._order.unordered
 
     def unwritten(self) -> Unwritten:
-        """What is not written of the plan: what is held, to begin with, and what waits for that.
+        """The changes that are not written: the held ones, and those that wait for them.
 
-        What had no order anyway need not wait for what failed and is tried again soon; it waits for
-        what is held, which may be permanent. There what waits counts from the start: something may
-        depend on it that would be written before.
+        Chains without a safe order need not wait for a failure, which is retried soon; they wait
+        for what is held, which may be permanent. Held objects stop changes from the start, since
+        changes that are written earlier may depend on stopped ones.
         """
         waiting: tuple[Change, ...] = ()
         while self.held:
@@ -275,7 +274,7 @@ class Plan:
 
 
 class ClusterObject(Live, ObservedObject, Protocol):
-    """An object as a cluster holds it, for all that a plan asks of it."""
+    """An object as a cluster holds it, with everything that a plan needs of it."""
 
 
 def make_plan(
@@ -291,10 +290,10 @@ def make_plan(
     precedence: Sequence[Precedence] = (),
     warnings: Sequence[str] = (),
 ) -> Plan:
-    """Freeze the differences into a plan; drift that is not to be repaired is set apart.
+    """Freeze the differences into a plan; drift that is only reported is set apart.
 
-    `live` is the whole cluster, for the guards that look at more than what differs. `blockers` are
-    those of other guards. A plan without changes is blocked by nothing that could be approved.
+    `live` is the whole cluster, for guards that look at more than the differences. `blockers` are
+    those of other guards. Approvable guards do not block a plan without changes.
     """
     beside = _beside(live or {}, found.changes)
     reported = reported_drift(found.changes, beside) if not repair_drift else frozenset()

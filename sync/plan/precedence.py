@@ -1,8 +1,8 @@
-"""In which order the chains of several tiers are written.
+"""The order in which the chains of several tiers are written.
 
-Every tier has to pass a flow. Where a deny moves from one tier to another, the tier that newly
-denies goes before the one that newly passes; else the flow is allowed in between, denied as it is
-before and after.
+A flow is allowed only if every tier passes it. Where a deny moves from one tier to another, the
+tier that newly denies is written before the one that newly passes. Otherwise a flow that is denied
+before and after would be allowed in between.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ Event = tuple[ChainKey, bool]
 class Precedence:
     """`first` newly denies flows that `then` newly passes, and has to be written before it.
 
-    `flow` is one of them in words, and `size` says how many there are: the bits of their number.
+    `flow` describes one of these flows; `size` is the number of bits of their count.
     """
 
     first: ChainKey
@@ -33,11 +33,11 @@ def arranged(
     removed: Mapping[ChainKey, Sequence[Change]],
     precedence: Sequence[Precedence],
 ) -> tuple[list[list[Event]], list[list[Event]], tuple[Precedence, ...]]:
-    """Put chains in an order: what happens one after the other, each entry side by side.
+    """Order chains: a list of steps, each of events that may happen concurrently.
 
-    `written` are the new policies of each chain and `removed` the old ones. The second list is what
-    is left to be removed when all is written. Chains that would each have to go before the other
-    have no order: what is least of that is left out, and comes back last.
+    `written` are the new policies of each chain and `removed` the old ones. The second list has the
+    removals that remain when everything is written. Chains that would each have to come first have
+    no order: the smallest such requirements are dropped, and returned last.
     """
     events = [(chain, False) for chain in written] + [(chain, True) for chain in removed]
     waits: dict[Event, set[Event]] = {event: set() for event in events}
@@ -45,9 +45,9 @@ def arranged(
         waits[chain, True].add((chain, False))
     moving = {chain for chain in removed if not _same_pods(written.get(chain, ()), removed[chain])}
     for chain in moving:
-        # Its pods go to other chains of its tier, or to the policies behind all of them.
+        # Its pods move to other chains of its tier, or to the policies behind all chains.
         waits[chain, True] |= {(each, False) for each in written if each[:2] == chain[:2]}
-    # All that an event waits for, directly or not, and itself: a bit each.
+    # Every event that an event waits for, directly or not, and itself: one bit each.
     bits = {event: 1 << number for number, event in enumerate(events)}
     behind = {event: bits[event] | sum(bits[each] for each in waits[event]) for event in events}
     unordered: list[Precedence] = []
@@ -75,7 +75,7 @@ def _passing(
     written: Mapping[ChainKey, Sequence[Change]],
     removed: Mapping[ChainKey, Sequence[Change]],
 ) -> Event:
-    """When a chain first passes what it denied: as it is written, or as the old one goes."""
+    """When a chain first passes what it denied: when it is written, or the old one is removed."""
     new, old = written.get(chain), removed.get(chain)
     in_front = bool(new and old and _same_pods(new, old) and _is_before(old, new))
     return chain, in_front or not new
@@ -87,7 +87,7 @@ def _denying(
     removed: Mapping[ChainKey, Sequence[Change]],
     moving: Collection[ChainKey],
 ) -> set[Event]:
-    """What has to have happened before a chain denies all that it newly denies."""
+    """The events after which a chain denies everything that it newly denies."""
     new, old = written.get(chain), removed.get(chain)
     found = {(chain, False)} if new else set()
     if old and (not new or _is_before(old, new)):
@@ -99,7 +99,7 @@ def _denying(
 
 
 def _is_before(old: Sequence[Change], new: Sequence[Change]) -> bool:
-    """Whether old policies of a chain stand before the new ones, and decide until they go."""
+    """Whether old policies of a chain come before the new ones, and decide until removed."""
     return max(each.place.order for each in old) < min(each.place.order for each in new)
 
 
@@ -113,9 +113,9 @@ def _selector(change: Change) -> str:
 
 
 def _layers(waits: Mapping[Event, set[Event]]) -> tuple[list[list[Event]], list[list[Event]]]:
-    """What may happen side by side, as soon as all that it waits for has happened.
+    """Group events that may happen concurrently, each after everything that it waits for.
 
-    Old policies are removed when all new ones stand, but for those that a new one waits for.
+    Old policies are removed after all new ones are written, except those that a new one waits for.
     """
     left = dict(waits)
     found: tuple[list[list[Event]], list[list[Event]]] = ([], [])
@@ -133,7 +133,7 @@ def _layers(waits: Mapping[Event, set[Event]]) -> tuple[list[list[Event]], list[
 
 
 def _behind(events: Iterable[Event], waits: Mapping[Event, set[Event]]) -> set[Event]:
-    """All that some events wait for, directly or not."""
+    """Every event that some events wait for, directly or not."""
     found: set[Event] = set()
     following = [*events]
     while following:

@@ -1,4 +1,4 @@
-"""Which drift is only reported, where the configuration asks for that."""
+"""Drift that is only reported, if the configuration asks for that."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from sync.plan.selections import ChainKey, Selections
 
 
 def reported_drift(changes: Sequence[Change], beside: Sequence[Manifest]) -> frozenset[Change]:
-    """The drift that may be left: nothing that is written needs it repaired.
+    """Find the drift that may be left: no write needs it repaired.
 
     A policy needs its tier, the sets that it selects, the rest of its chain, and the policies
     around the chains of its tier; a set needs the chains that select it.

@@ -1,12 +1,12 @@
-"""Which generation of each chain is written next, given what the cluster holds.
+"""Decide which generation of each chain is written next, given what the cluster holds.
 
-    chains, other objects, what is there of ours  ->  the objects to be there after this plan
+    chains, other objects, our observed objects  ->  the desired objects of this plan
 
-Where one policy of a chain changed, it is replaced in place. Where more did, or the pods that the
-chain selects, the whole chain is written in the other generation, and the old one removed after.
-A move that stopped half-way continues. One that the configuration has overtaken is first brought
-back, by a plan that changes nothing else: neither generation may be rewritten while policies of `b`
-lead into `a`. Another plan has to follow then.
+If one policy of a chain changed, it is replaced in place. If several did, or the selected pods, the
+whole chain is written in the other generation, and then the old one is removed. A move that stopped
+half-way continues. A move that the configuration has overtaken is first reverted, by a plan that
+changes nothing else: neither generation may be rewritten while policies of `b` lead into `a`.
+Another plan then has to follow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,18 +24,17 @@ from sync.plan.plan import LeftOut
 Key = tuple[str, str]
 
 STAGES: Final = 3
-"""Plans that may follow one another in one sync: one brings back, one writes; one to spare."""
+"""Plans that may follow one another in one sync: one reverts, one writes, one is spare."""
 
 _GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """The objects to be in a cluster after the next plan, by (kind, name).
+    """The objects that a cluster holds after the next plan, by (kind, name).
 
-    `policies` names the policies of each chain in their order, by (tier, zone). If it is
-    `returning`, an overtaken move is brought back, no chain is as translated yet, and `policies`
-    is empty.
+    `policies` names the policies of each chain in their order, by (tier, zone). If `returning`, an
+    overtaken move is reverted: no chain is as translated yet, and `policies` is empty.
     """
 
     manifests: dict[Key, Manifest]
@@ -44,7 +43,7 @@ class Rollout:
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """What the next plan leaves to the one after it."""
+        """The changes that the next plan leaves to the one after it."""
         if not self.returning:
             return []
         return [
@@ -61,8 +60,8 @@ def roll_out(
 ) -> Rollout:
     """Decide which generation of each chain is written.
 
-    `objects` are those in no chain. `standing` is what the cluster holds of ours, by (kind, name).
-    Raises `SourceError` where two names of the firewall would become one of ours.
+    `objects` are those in no chain. `standing` are our objects in the cluster, by (kind, name).
+    Raises `SourceError` if two names of the firewall would become one of ours.
     """
     made = [*objects]
     policies: dict[tuple[str, str], Sequence[str]] = {}
@@ -84,7 +83,7 @@ def roll_out(
             )
     if not overtaken:
         return Rollout(manifests, policies)
-    # Old rules were never meant for new sets, nor new rules of other zones for old ones.
+    # Old rules are not meant for new sets, nor new rules of other zones for old sets.
     kept = {key: manifest for key, manifest in standing.items() if key not in overtaken}
     return Rollout(kept, returning=True)
 
@@ -92,9 +91,9 @@ def roll_out(
 def next_policies(
     chain: ZoneChain, old_a: Sequence[Manifest], old_b: Sequence[Manifest]
 ) -> list[Manifest] | None:
-    """The policies of a chain in the generation that is written next, given what is there of each.
+    """The policies of a chain in the generation that is written next, given both observed ones.
 
-    None: a move from `a` to `b` was overtaken, and the policies of `b` have to go first.
+    None: a move from `a` to `b` was overtaken, so the policies of `b` have to be removed first.
     """
     if old_a and old_b:
         return _halfway(chain, old_a, old_b)
@@ -102,7 +101,7 @@ def next_policies(
     old, new = old_b or old_a, chain.laid(here)
     if all(policy in new for policy in old):
         return new
-    # A pod that another chain takes over stays in this one until that one is written.
+    # A pod that another chain takes over stays in this one until the other is written.
     same_pods = all(policy.contents.selector == chain.selector for policy in old)
     if same_pods and len(old) == len(new) and sum(policy not in old for policy in new) == 1:
         return new
@@ -112,9 +111,9 @@ def next_policies(
 def _halfway(
     chain: ZoneChain, old_a: Sequence[Manifest], old_b: Sequence[Manifest]
 ) -> list[Manifest] | None:
-    """The same where a move from one generation to the other stopped half-way.
+    """The same if a move from one generation to the other stopped half-way.
 
-    `b` is evaluated before `a`: while it is whole, `a` decides nothing.
+    `b` is evaluated before `a`: while `b` is complete, `a` decides nothing.
     """
     new_a, new_b = chain.laid("a"), chain.laid("b")
     if all(policy in old_a for policy in new_a):
@@ -139,7 +138,7 @@ def _policies_of(
 
 
 def _is_whole(policies: Sequence[Manifest]) -> bool:
-    """Whether no policy is missing: numbers have no gap, and the last policy decides everything."""
+    """Whether no policy is missing: no gap in the numbers, and a last policy that decides all."""
     orders = sorted(policy.contents.position.order for policy in policies)
     last = max(policies, key=lambda policy: policy.contents.position.order).document()
     ends = [some[-1] for direction in DIRECTIONS if (some := rules(last, direction))]

@@ -11,7 +11,7 @@ from sync.calico.references import Label
 from sync.plan.changes import Change
 
 ChainKey = tuple[str, str, str]
-"""Kind, tier and zone of a chain. Policies around the chains of a tier are one, of zone ""."""
+"""Kind, tier and zone of a chain. The policies around a tier's chains are one, of zone ""."""
 
 
 def chain_key(policy: Manifest) -> ChainKey:
@@ -22,9 +22,9 @@ def chain_key(policy: Manifest) -> ChainKey:
 
 @dataclass(frozen=True)
 class Selections:
-    """The labels of sets that policies name, by chain: those before the plan, and those after it.
+    """The labels of sets that policies name, by chain, before and after a plan.
 
-    `changes` are those of a plan, and `unchanged` the policies of ours that stand and stay.
+    `changes` are those of the plan, and `unchanged` our policies that it does not change.
     """
 
     changes: Sequence[Change] = ()
@@ -32,12 +32,12 @@ class Selections:
 
     @cached_property
     def before(self) -> Mapping[ChainKey, frozenset[Label]]:
-        """What the policies of each chain name that stand."""
+        """The labels that the observed policies of each chain name."""
         return self._named(change.before for change in self.changes)
 
     @cached_property
     def after(self) -> Mapping[ChainKey, frozenset[Label]]:
-        """What the policies of each chain name that are to stand."""
+        """The labels that the desired policies of each chain name."""
         return self._named(change.after for change in self.changes)
 
     def _named(self, changing: Iterable[Manifest | None]) -> Mapping[ChainKey, frozenset[Label]]:
@@ -55,16 +55,16 @@ class Selections:
         return found
 
     def of_chain(self, chain: ChainKey) -> frozenset[Label]:
-        """What any policy of a chain names, before or after."""
+        """The labels that any policy of a chain names, before or after."""
         return self._of_chains.get(chain, frozenset())
 
     def of_other_tiers(self, tier: str) -> frozenset[Label]:
-        """What the policies of all other tiers name, before or after."""
+        """The labels that the policies of all other tiers name, before or after."""
         others = (labels for chain, labels in self._of_chains.items() if chain[1] != tier)
         return frozenset().union(*others)
 
     def chains(self, labels: frozenset[Label]) -> set[ChainKey]:
-        """The chains that name one of some labels, before or after."""
+        """The chains that name one of these labels, before or after."""
         return {chain for label in labels for chain in self._naming.get(label, ())}
 
     @cached_property
@@ -83,7 +83,7 @@ class Selections:
         return found
 
     def allows(self, labels: frozenset[Label]) -> bool:
-        """Whether some policy, before or after, allows more by what carries labels."""
+        """Whether a policy, before or after, allows more if sets with these labels grow."""
         return not self._allowed.isdisjoint(labels)
 
     @cached_property

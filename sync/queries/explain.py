@@ -1,4 +1,4 @@
-"""Which rules decide a flow in a cluster: by its desired objects, or by the observed ones.
+"""Find the rules that decide a flow in a cluster, by its desired or observed objects.
 
 two ends in words  ->  pods of the cluster, zones  ->  sync.verify.explain  ->  the rules
 """
@@ -44,7 +44,7 @@ _LAST_PORT: Final = 65535
 
 
 class AskedEnd(NamedTuple):
-    """One end of a flow as it is asked for: a `zone`, an `address` as (family, number), or both."""
+    """One end of a requested flow: a `zone`, an `address` as (family, number), or both."""
 
     zone: str
     address: tuple[int, int] | None
@@ -53,7 +53,7 @@ class AskedEnd(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The flow that is asked for."""
+    """The requested flow."""
 
     source: AskedEnd
     destination: AskedEnd
@@ -62,10 +62,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Which rules decide the flow in one cluster.
+    """The rules that decide the flow in one cluster.
 
-    `source` and `destination` say who the ends are there, with all addresses they may have in
-    `parties`. `live`: the objects are the observed ones. `notes` are sentences; `unseen` is
+    `source` and `destination` describe the ends there; `parties` has all of their possible
+    addresses. `live`: the objects are the observed ones. `notes` are sentences; `unseen` is
     what counts too and is not judged here. `pending` are the changes of what decides that are not
     written yet.
     """
@@ -83,12 +83,12 @@ class Explained:
 
     @property
     def verdict(self) -> Verdict:
-        """What our tiers make of the flow."""
+        """The verdict of our tiers."""
         return "unknown" if self.unseen else verdict_of(self.sides)
 
     @property
     def now(self) -> Verdict:
-        """The same as long as staged policies decide nothing."""
+        """The verdict of the enforced policies alone."""
         if any(not each.staged for each in self.unseen):
             return "unknown"
         return verdict_of(self.sides, enforced=True)
@@ -107,7 +107,7 @@ def end_of(text: str) -> AskedEnd:
         if at or not text or "/" in text or _LIKE_AN_ADDRESS.fullmatch(text):
             raise UsageError(
                 f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
-                "2001:db8::1), or for a pod that no cluster tells of both (web@10.1.2.3)"
+                "2001:db8::1), or both for a pod that no cluster reports (web@10.1.2.3)"
             ) from None
         return AskedEnd(text, None, text)
     if at and not zone:
@@ -146,7 +146,7 @@ def _packet(said: re.Match[str], source_port: int) -> Packet | None:
 
 
 def asked_of(source: str, destination: str, port: str, source_port: int | None) -> Asked:
-    """Parse what is asked for; `UsageError` where that cannot be a flow."""
+    """Parse the requested flow; `UsageError` if there can be none like it."""
     asked = Asked(end_of(source), end_of(destination), packet_of(port, source_port))
     one, other = asked.source.address, asked.destination.address
     if one and other and one[0] != other[0]:
@@ -172,10 +172,10 @@ def explained(
 ) -> Explained:
     """Explain the flow in one cluster; `live` by its observed objects.
 
-    Raises what `desired` raises, `UsageError` where the ends cannot be found there, and
-    `ClusterError` where the observed objects cannot be judged.
+    Raises as `desired`, `UsageError` if the cluster does not have these ends, and `ClusterError` if
+    the observed objects cannot be judged.
     """
-    # over 50 lines: the way from two ends to an answer, a line or two each step.
+    # over 50 lines: every step from two ends to an answer, a line or two each.
     written = {} if foreseen(cluster, store, {}) else store.written(cluster.name)
     found = read_live(cluster, written, options.owner)
     wanted = desired(cluster, read, found, written, options)
@@ -224,7 +224,7 @@ def _observed(
     unseen: list[Unseen],
     notes: list[str],
 ) -> list[Mapping[str, Any]]:
-    """The objects of a cluster that decide; fills `unseen` and `notes` with what is missing."""
+    """The objects of a cluster that decide; adds what is missing to `unseen` and `notes`."""
     tiers = [target.tier for target in wanted.targets]
     documents = [*judged(live, tiers, unseen)]
     unseen += namespaced(tiers, wanted.facts, directory=cluster.directory)
@@ -237,7 +237,7 @@ def _observed(
 
 
 def _require_zones(cluster: str, ends: Sequence[AskedEnd], known: Collection[str]) -> None:
-    """Raise `NoSuchZoneError` where an end is in a zone that the cluster does not have."""
+    """Raise `NoSuchZoneError` if the cluster does not have the zone of an end."""
     for end in ends:
         if end.zone and end.zone not in known:
             raise NoSuchZoneError(
@@ -248,7 +248,7 @@ def _require_zones(cluster: str, ends: Sequence[AskedEnd], known: Collection[str
 
 @contextmanager
 def _failures_of(cluster: str) -> Iterator[None]:
-    """Raise in the words of commands what goes wrong with a cluster's objects."""
+    """Turn errors about a cluster's objects into errors of commands."""
     try:
         yield
     except NoAnswerError as error:
@@ -276,7 +276,7 @@ def _deciding(
 def _half_written(
     pending: Sequence[Change], unlike: Unlike, half: HalfWritten | None
 ) -> Iterator[str]:
-    """That what decides here is not written yet, and whether a sync was left in the middle."""
+    """Notes on deciding objects that are not written yet, and on an interrupted sync."""
     if pending:
         since = f"half-written since {half.since}" if half else "not written yet"
         yield (
@@ -286,7 +286,7 @@ def _half_written(
 
 
 def _require_a_flow(cluster: str, parties: tuple[Party, Party], packet: Packet) -> None:
-    """Hold the ends to having addresses of one IP version, which is the packet's."""
+    """Require addresses of both ends in one IP version, that of the packet."""
     one, other = (each.addresses for each in parties)
     if packet.protocol != ICMPV6 and one.v4 and other.v4:
         return
@@ -305,7 +305,7 @@ def _require_a_flow(cluster: str, parties: tuple[Party, Party], packet: Packet) 
 def _pods(
     cluster: Cluster, ends: Sequence[AskedEnd]
 ) -> Mapping[tuple[int, int], Sequence[Workload]]:
-    """The cluster's pods at the addresses of these ends, but for those whose zone is given."""
+    """The cluster's pods at the addresses of these ends, except ends whose zone is given."""
     wanted = {end.address for end in ends if end.address and not end.zone}
     found = cluster.reader.pods_at(wanted) if wanted else ()
     return {
@@ -315,7 +315,7 @@ def _pods(
 
 
 def _ambiguous(pods: Mapping[tuple[int, int], Sequence[Workload]]) -> Iterator[str]:
-    """Addresses that several pods have, as where one is just being replaced by another."""
+    """Addresses that several pods have, for example while one pod replaces another."""
     for place, some in pods.items():
         if any(pod.labels != some[0].labels for pod in some):
             names = " and ".join(pod.name for pod in some)

@@ -1,9 +1,9 @@
 """The observed state of a cluster, as Calico reads it, beside the desired state.
 
-    live objects  ->  sets of anybody's, our tiers, every policy in them; and what is not judged
-    desired, trail, live  ->  what is not written yet, and what someone else changed
+    live objects  ->  all sets, our tiers, every policy in them; and what is not judged
+    desired, trail, live  ->  pending changes, and changes by others
 
-Nothing is kept of it: a half-written state is what differs.
+Nothing is stored: a half-written state shows as a difference.
 """
 
 from collections import Counter
@@ -25,14 +25,14 @@ from sync.verify.profiles import UnreadableError
 
 Document = Mapping[str, Any]
 
-_STAGED: Final = "Staged"  # what kinds are called that decide nothing yet
+_STAGED: Final = "Staged"  # the prefix of kinds that decide nothing yet
 _OF_TIER: Final = " of tier "  # in the words of what decides without a rule
 
 
 class Unseen(NamedTuple):
-    """Something that counts too and is not judged, in a sentence; what is `staged` not yet.
+    """Something else that may decide but is not judged, as a sentence; `staged`: not yet.
 
-    `policy` is the document where it is a policy that anybody can read.
+    `policy` is its document if it is a readable policy.
     """
 
     sentence: str
@@ -43,14 +43,14 @@ class Unseen(NamedTuple):
 def judged(
     found: Mapping[Key, LiveObject], tiers: Collection[str], unseen: list[Unseen]
 ) -> Iterator[Document]:
-    """The sets that stand in a cluster, and our tiers with all policies in them.
+    """The sets in a cluster, and our tiers with all policies in them.
 
-    What of it cannot be judged goes among the `unseen`.
+    Objects that cannot be judged are added to `unseen`.
     """
     orders = {name: _order(each.document) for (kind, name), each in found.items() if kind == "Tier"}
     last = max(tiers, key=lambda tier: (orders.get(tier, inf), tier), default="")
     for (folder, place), each in found.items():
-        # A file may hold something else than its place says, and applying it gives that.
+        # A file may hold another object than its path names, and applying it creates that one.
         said = each.document.get("kind")
         kind = said if isinstance(said, str) else folder
         name = mapping(each.document, "metadata").get("name", place)
@@ -76,9 +76,9 @@ def _read(document: Document, name: object, last: str) -> Document:
 
 
 def namespaced(tiers: Iterable[str], facts: ClusterFacts, *, directory: bool) -> Iterator[Unseen]:
-    """The namespaced policies in our tiers, which Calico asks in turn with ours.
+    """The namespaced policies in our tiers, which Calico evaluates among ours.
 
-    A `directory` has none, and nothing else of a cluster either.
+    A `directory` has none, nor other facts of a cluster.
     """
     for tier in tiers:
         for each in facts.foreign_policies.get(tier, ()):
@@ -92,13 +92,13 @@ def namespaced(tiers: Iterable[str], facts: ClusterFacts, *, directory: bool) ->
 
 
 def _order(tier: Document) -> float:
-    """The order of a tier that anybody may have written."""
+    """The order of a tier, which may be foreign."""
     found = mapping(tier, "spec").get("order")
     return found if isinstance(found, int | float) else inf
 
 
 def _tier(kind: str, document: Document) -> object:
-    """The tier that a policy stands in; None for what is in none, or says nothing."""
+    """The tier of a policy; None for an object without one."""
     spec = document.get("spec")
     if kind in ("Tier", "GlobalNetworkSet") or not isinstance(spec, Mapping):
         return None
@@ -112,7 +112,7 @@ def _tier(kind: str, document: Document) -> object:
 class Unlike:
     """How the observed state differs from the desired one.
 
-    `pending` is what a sync has to write, `drift` what someone else changed since we wrote it.
+    `pending` are changes that a sync has to write, `drift` changes by others since our write.
     """
 
     pending: tuple[Change, ...]
@@ -120,17 +120,17 @@ class Unlike:
 
     @classmethod
     def of(cls, found: Differences) -> "Unlike":
-        """By what each change comes from."""
+        """Sort changes by their cause."""
         pending = tuple(each for each in found.changes if each.cause is Cause.CONFIGURATION)
         drift = tuple(each for each in found.changes if each.cause is Cause.DRIFT)
         return cls(pending, (*drift, *found.lost))
 
     def deciding(self, where: str, policies: Mapping[str, Document]) -> tuple[Change, ...]:
-        """The pending changes of what decides a flow: `where` as in `policy[egress 3]`.
+        """The pending changes of the objects that decide a flow: `where` as in `policy[egress 3]`.
 
-        These are changes of the policy and its chain, and of sets that the rule selects; of a
-        tier's default, or where no policy decides, all of the tier's. `policies` are those that
-        stand, by name.
+        These are changes of the policy and its chain, and of sets that the rule selects. For the
+        default of a tier, or if no policy decides, they are all changes of the tier. `policies` are
+        the observed ones, by name.
         """
         name, _, rule = where.partition("[")
         policy = policies.get(name)
@@ -167,7 +167,7 @@ def by_name(documents: Iterable[Document]) -> dict[str, Document]:
 
 
 def change_document(change: Change) -> dict[str, str]:
-    """A change as JSON has it where the objects themselves are not asked for."""
+    """A change as JSON without the objects themselves."""
     return {"action": change.action.value, "kind": change.kind, "name": change.name}
 
 
@@ -180,8 +180,8 @@ def clause(change: Change) -> str:
 class ChainState:
     """How far one chain of policies is written.
 
-    `new` policies are as desired, `old` ones are still to be changed or removed, `missing`
-    ones still to be created, and someone else changed the `altered` ones since.
+    `new` policies are as desired, `old` ones have yet to be changed or removed, `missing` ones have
+    yet to be created, and the `altered` ones were changed by someone else.
     """
 
     tier: str

@@ -1,10 +1,10 @@
-"""Whether the observed state of a cluster gives the firewall's verdicts.
+"""Prove that the observed state of a cluster gives the firewall's verdicts.
 
     live objects, as Calico reads them  ->  proof  ->  opened, out of sync, not decided
-    what is not written yet             ->  pending changes, and how far each chain is
+    desired objects, trail              ->  pending changes, and how far each chain is written
 
-The firewall's side is its configuration as it is now: what it denies since the last sync is opened
-for as long as that is not written.
+The firewall's side is its current configuration: a flow that it denies since the last sync counts
+as opened until the change is written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,17 +37,17 @@ from sync.verify.calico_documents import STAGED
 from sync.verify.compare import Difference
 from sync.verify.proof import Proof, prove
 
-_UNJUDGED = "has(zonebridge.io/not-judged)"  # a label that no zone says: such pods may be selected
+_UNJUDGED = "has(zonebridge.io/not-judged)"  # a label of no zone: any pod may be selected
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was proven of the objects that stand in one cluster.
+    """The proof of the objects that one cluster holds.
 
     `opened` are flows that they allow and the firewall denies, `out_of_sync` those that they deny
     though exact rules of the firewall allow them. `undecided` has a clause for each part that was
-    not judged, `notes` a sentence for whatever else counts. `policies` are those that stand, by
-    name; `half` says since when a sync has not come to its end.
+    not judged, `notes` a sentence for everything else that counts. `policies` are the observed
+    ones, by name; `half` says since when a sync has been incomplete.
     """
 
     cluster: str
@@ -103,7 +103,7 @@ def verified(cluster: Cluster, read: Read, store: Store, options: Options) -> Ve
 
 
 class _Stands:
-    """Which of the objects that stand count, by the modes of the tiers."""
+    """The observed objects that count, by the modes of the tiers."""
 
     def __init__(
         self, wanted: Desired, live: Mapping[Key, LiveObject], written: Mapping[Key, Any]
@@ -114,10 +114,10 @@ class _Stands:
         self._written = written
 
     def counting(self, documents: Sequence[Document]) -> Iterator[Document]:
-        """What decides: staged policies of ours as if they were enforced, where that is desired.
+        """The objects that decide, with our staged policies as if they were enforced.
 
-        In a tier that enforces, and where someone else wrote them, they decide nothing. One that
-        is staged stands for the enforced one of its name, which it is to replace.
+        Staged policies decide nothing in an enforced tier, or if they are foreign. Otherwise a
+        staged policy counts instead of the enforced one of the same name, which it will replace.
         """
         staged = {each["metadata"]["name"] for each in documents if self._previewed(each)}
         for each in documents:
@@ -138,13 +138,13 @@ class _Stands:
         return bool(found and found.manifest) or (kind, name) in self._written
 
     def decides(self, unseen: Unseen) -> bool:
-        """Whether something that is not judged may decide a flow; what others stage does not."""
+        """Whether something unjudged may decide a flow; foreign staged policies do not."""
         if not unseen.staged:
             return True
         return bool(unseen.policy and self._previewed(_readable(unseen.policy)))
 
     def unjudged(self, unseen: Iterable[Unseen], tiers: Sequence[str]) -> Iterator[Document]:
-        """A stand-in for each policy that cannot be judged: what it decides, of whom, is unknown.
+        """A stand-in for each policy that cannot be judged: its pods and verdicts are unknown.
 
         Policies before it in its tier are judged as usual.
         """
@@ -155,21 +155,21 @@ class _Stands:
                     yield {**found, "spec": {**found["spec"], "tier": tier}}
 
     def without_tier(self, documents: Sequence[Document]) -> Iterator[str]:
-        """The tiers that do not stand though policies in them do."""
+        """The tiers that do not exist although policies name them."""
         for tier in self._modes:
             if ("Tier", tier) not in self._live and any(_tier(each) == tier for each in documents):
                 yield (
-                    f"tier {tier} does not stand in the cluster, so its policies decide after "
+                    f"tier {tier} does not exist in the cluster, so its policies decide after "
                     "those of every tier that does"
                 )
 
     def notes(self, documents: Sequence[Document], counting: Sequence[Document]) -> Iterator[str]:
-        """What of others counts with ours or does not, and which tiers only preview."""
+        """Notes on foreign objects that count or do not, and on staged tiers."""
         for tier, mode in self._modes.items():
             if mode == "staged":
                 yield f"tier {tier} is staged: its policies are judged as if they were enforced"
         for (kind, name), found in self._taken.items():
-            yield f"{kind} {name} stands where ours shall stand: it {found.foreign_because}"
+            yield f"{kind} {name} is in the place of one of ours: it {found.foreign_because}"
         asked = frozenset(label for each in counting for label in named(each))
         for each in documents:
             kind, name = each["kind"], each["metadata"]["name"]
@@ -191,7 +191,7 @@ def _tier(document: Document) -> str:
 
 
 def _readable(policy: Document) -> Document:
-    """What of a policy that is not judged can be: its tier and order, and that it may decide."""
+    """The judged part of a policy: its tier and order, and that it may decide."""
     spec = mapping(policy, "spec")
     order = spec.get("order")
     return {

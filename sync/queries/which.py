@@ -1,11 +1,11 @@
-"""Which sets, address groups, zones and rules hold an address or a network.
+"""Find the sets, address groups, zones and rules that hold an address or a network.
 
     an address  ->  the sets of a cluster that have it among their nets
                 ->  for each device group: objects, groups, zones, and the lists of its rules
 
-The sets are those the cluster gets; objects, groups and rules are the firewall's, as it means them.
-Nothing here asks a cluster: the answer is in the sources and the configuration. Only those rules
-are translated that can have the address in a set of their own.
+The sets are those that the cluster gets; objects, groups and rules are the firewall's own. The
+answer is in the sources and the configuration: no cluster is asked. Only rules that can have the
+address in a set of their own are translated.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ from sync.translate.zones import Workloads, Zones, own_zones, zones_of
 class HeldSet:
     """A GlobalNetworkSet, and its nets that hold it or a part.
 
-    `group` is the address group it is made of, "" for a list that a rule has for itself.
+    `group` is its address group, "" for a set made for the list of one rule.
     """
 
     name: str
@@ -41,10 +41,10 @@ class HeldSet:
 
 @dataclass(frozen=True, slots=True)
 class HeldZone:
-    """A zone whose networks hold it, with those `networks`; a pod's zone is another matter.
+    """A zone whose networks hold it, with those `networks`; the zone of a pod does not count.
 
-    A zone without known networks may hold what no zone is known to. `origin` says where networks
-    come from, or why they are not known.
+    A zone without known networks may hold any address of no known zone. `origin` says where
+    networks come from, or why they are unknown.
     """
 
     name: str
@@ -57,8 +57,8 @@ class HeldZone:
 class HeldEnd:
     """One end of a rule (`source` or `destination`) whose list holds it, or may.
 
-    `members` are those of the list that hold some of it, which a `negated` list spares. `reasons`
-    has one clause for each thing that is not known, unless all of it is held anyhow.
+    `members` are those of the list that hold some of it, which a `negated` list excludes. `reasons`
+    has a clause for each thing that is unknown, unless all of it is held anyway.
     """
 
     end: str
@@ -83,7 +83,7 @@ class HeldRule:
 
 @dataclass(frozen=True, slots=True)
 class DeviceGroupHolders:
-    """What holds it in one device group that a cluster stands for; rules in order.
+    """What holds it in one device group of a cluster; rules in order.
 
     `in_no_zone` says how much of it no zone is known to hold, None for nothing. `any_source` and
     `any_destination` count the rules for any address at that end, without disabled ones.
@@ -116,7 +116,7 @@ class Holders:
 
 
 def wanted(text: str) -> AddressSet:
-    """Parse the address or network that is asked for; `UsageError` if it is neither."""
+    """Parse the requested address or network; `UsageError` if it is neither."""
     try:
         found = network(text)
     except ValueError:
@@ -140,7 +140,7 @@ def written(asked: AddressSet) -> str:
 
 
 def which(cluster: str, asked: AddressSet, targets: Sequence[Target], options: Options) -> Holders:
-    """Find what of one cluster holds an address or a network, in whole or in part.
+    """Find everything in one cluster that holds an address or a network, in whole or in part.
 
     `options.pod_cidrs` are those of the configuration. Raises `SourceError` and `UsageError` for
     the groups and zones that `translate` refuses.
@@ -186,13 +186,13 @@ def _collect_lists(
     by_group: Mapping[str, GroupSet],
     options: Options,
 ) -> None:
-    """Add the nets of the sets that rules have for lists of their own, by label value."""
+    """Add the nets of the sets for lists of single rules, by label value."""
     said_of, ends = translator_and_endpoints(target, zones, workloads, by_group, lists, options)
     for placed in rules:
         said = said_of.say(placed)
         for zone in zones.own.values():
             if said.speaks_of(zone.name):
-                # The action says nothing about which lists there are.
+                # Lists do not depend on the action.
                 calico_rules(said, zone, "Egress", ends, "Deny")
                 calico_rules(said, zone, "Ingress", ends, "Deny")
     for zone in zones.own.values():
@@ -207,7 +207,7 @@ def _sets(
     of_groups = (
         (each.group, network_set)
         for each, network_set in network_sets(sets, ())
-        # Far more sets hold nothing of it, and their nets need no reading.
+        # Most sets hold nothing of it, and their nets are not read.
         if each.holds.surely & asked
     )
     of_lists = (("", network_set) for network_set in list_sets(lists, ()))
@@ -259,7 +259,7 @@ def _zones(zones: Zones, asked: AddressSet) -> Iterator[HeldZone]:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What a list says of what is asked for: what it holds, through which members, what is open."""
+    """The part that a list holds, the members that hold it, and the unknown rest."""
 
     held: AddressSet
     members: tuple[str, ...]
@@ -267,7 +267,7 @@ class _Said:
 
 
 class _Ends:
-    """Judges the lists of rules as one device group sees them; the same ones stand in many."""
+    """Judges the lists of one device group's rules; many rules have the same lists."""
 
     def __init__(self, found: Holding, objects: Objects) -> None:
         self._found = found
@@ -336,7 +336,7 @@ class _Ends:
         return _Said(AddressSet.union(held), tuple(through), tuple(sorted(set(because))))
 
     def _held(self, member: str) -> AddressSet:
-        """What of it a member of a list holds; a name comes before a literal."""
+        """The part of it that a member of a list holds; a name comes before a literal."""
         if member in self._objects.addresses:
             return self._found.held.get(member, NOWHERE)
         return (_without_object(member, self._objects) or NOWHERE) & self._found.wanted
@@ -357,7 +357,7 @@ class _Ends:
 
 
 def _without_object(member: str, objects: Objects) -> AddressSet | None:
-    """What a member holds that is no address object or group; None where that is not known."""
+    """The content of a member that is no address object or group; None if it is unknown."""
     if member in objects.external_lists:
         content = objects.external_lists[member].holds
         return content.surely if content else None
@@ -373,7 +373,7 @@ def _lists(rule: Rule) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
 
 
 def _any(rules: Iterable[EffectiveRule]) -> Counter[str]:
-    """How many rules that are not disabled are for any address at each end, as far as is known."""
+    """Count the enabled rules for any address at each end, as far as known."""
     return Counter(
         end
         for placed in rules

@@ -1,4 +1,4 @@
-"""Writing a plan to one cluster: intents, writes in batches, and their outcomes."""
+"""Write a plan to one cluster: intents, writes in batches, and their outcomes."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -30,14 +30,14 @@ from sync.text import shortened
 from sync.tracing import step
 
 WRITERS = 16
-"""Writes that are under way in one cluster at a time: etcd commits together what comes together."""
+"""Concurrent writes in one cluster: etcd commits writes together that arrive together."""
 
 FIRST_BATCH = 8
-"""Changes of the first batch: where all of them fail, the others are not tried."""
+"""Changes in the first batch. If all of them fail, the others are not tried."""
 
 
 class StoppedError(ZonebridgeError):
-    """The process was asked to end before the plan was written whole."""
+    """The process was asked to stop before the whole plan was written."""
 
 
 def apply(
@@ -50,17 +50,17 @@ def apply(
     stopping: Callable[[], bool],
     read_again: Callable[[], Mapping[Key, LiveObject]],
 ) -> Result:
-    """Write a plan in its order: intents first, in batches, and outcomes after each batch.
+    """Write a plan in its order, in batches: intents before each batch, outcomes after it.
 
-    While one batch is written the next one's intents are committed, and the outcomes of the one
-    before: the cluster need not wait for the store. Before each it must still be the one with the
-    UID that was planned for. Of a step the first changes of all its chains are written, then the
-    second ones, and so on.
+    While one batch is written, the store commits the intents of the next batch and the outcomes of
+    the previous one, so the cluster does not wait for the store. Before each batch the cluster must
+    still have the UID that was planned for. A step writes the first change of each of its chains,
+    then the second of each, and so on.
     """
-    # over 50 lines: what is open is closed in one place, whatever fails in between.
+    # over 50 lines: open intents are closed in one place, whatever fails.
     if plan.blockers:
         _record_block(cluster.name, plan, run)
-        # Of a partial plan, what depends on nothing that is held is written nevertheless.
+        # A partial plan still writes what depends on no held object.
         if not plan.partial:
             return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
@@ -87,7 +87,7 @@ def apply(
             for changes in rounds(steps):
                 writable = written.writable(changes)
                 if not stopping() and written.wrote_any(writable):
-                    # Written a second time: over what the first time has made of it.
+                    # The second write of an object goes over what the first one wrote.
                     try:
                         write = _Write(write.writer, read_again(), stopping)
                     except ClusterError as error:
@@ -120,9 +120,9 @@ def _write_in_batches(
     run: Recorder,
     stopping: Callable[[], bool],
 ) -> None:
-    """Write the changes of one round, and conclude each batch while the next one is written.
+    """Write the changes of one round; record the outcomes of a batch while the next is written.
 
-    `require` raises `ClusterError` where no further batch may begin.
+    `require` raises `ClusterError` if no further batch may begin.
     """
     under_way: deque[_Batch] = deque()
     while changes and not (written.out_of_reach or stopping()):
@@ -154,17 +154,17 @@ class _Write:
     stopping: Callable[[], bool]
 
     def __call__(self, change: Change, stamp: Pairs) -> None:
-        # A batch waits for its turn: there are fewer writers than it has changes.
+        # A change may have waited for its turn: a batch has more changes than there are writers.
         if self.stopping():
             raise NotBegunError("zonebridge was asked to end before this was begun")
         found = self.live.get((change.kind, change.name))
         stands = found.stands if found else None
-        # What is gone from the cluster already needs the record of its deletion alone; what is to
-        # be changed is not created under a record that says so.
+        # An object that is already gone only needs the record of its deletion. One to be updated
+        # must not be created under the record of an update.
         if stands != change.before and (found or change.after):
             raise NotWrittenError(
-                f"{change.kind} {change.name} was changed by another hand meanwhile; the next sync "
-                "plans it anew"
+                f"{change.kind} {change.name} was changed by someone else meanwhile; the next sync "
+                "plans it again"
             )
         if change.after is None:
             if found:
@@ -176,12 +176,12 @@ class _Write:
 
 
 def record_stamp(intent: Record, lease: Lease) -> Pairs:
-    """Stamp an object with its record, which the trail holds before the object is written."""
+    """Make the annotations that name an object's record, committed before the object is written."""
     return stamp(str(Head(intent.chain, intent.sequence, intent.hash)), lease.holder)
 
 
 class _Written:
-    """What has been written of one plan so far."""
+    """The part of a plan that has been written so far."""
 
     def __init__(self, unwritten: Unwritten) -> None:
         self.applied: list[Change] = []
@@ -192,7 +192,7 @@ class _Written:
         self.unknown = False
 
     def writable(self, changes: Sequence[Change]) -> list[Change]:
-        """Find the changes that nothing unwritten stops; the others are left."""
+        """Find the changes that depend on nothing unwritten; the others are left."""
         stopped = self.unwritten.stopped(changes)
         self.stopped += stopped
         left = {id(change) for change, _ in stopped}
@@ -204,8 +204,8 @@ class _Written:
         return any((change.kind, change.name) in done for change in changes)
 
     def add(self, batch: _Batch, run: Recorder) -> None:
-        """Wait for a batch and commit what became of it."""
-        wait(batch.writes)  # one waking of this thread for all of them
+        """Wait for a batch and commit its outcomes."""
+        wait(batch.writes)  # wakes this thread once for all of them
         conclusions = []
         before = len(self.applied)
         for change, intent, write in zip(batch.changes, batch.intents, batch.writes, strict=True):
@@ -224,7 +224,7 @@ class _Written:
                 if isinstance(error, OutOfReachError):
                     self.out_of_reach = self.out_of_reach or error
                 elif len(self.applied) == before and len(conclusions) >= FIRST_BATCH:
-                    # What befalls a whole batch would befall the others: a missing right, say.
+                    # If a whole batch fails, as for a missing right, the others would fail too.
                     self.out_of_reach = error
             else:
                 conclusions.append(Conclusion(intent, Outcome.APPLIED))
@@ -233,7 +233,7 @@ class _Written:
             run.conclude(conclusions)
 
     def result(self, plan: Plan, total: int) -> Result:
-        """Say what became of a plan of `total` writes."""
+        """Make the result of a plan of `total` writes."""
         left = total - len(self.applied) - len(self.failed)
         error: ZonebridgeError | None = None
         if left and self.out_of_reach:

@@ -1,10 +1,10 @@
-"""Whether an entry of the configuration still is the cluster that it was, and no other entry's.
+"""Check that an entry of the configuration still reaches the same cluster, and no other entry's.
 
-    what the cluster says it is, what the store remembers  ->  refused, or the UID to go on with
+    the UID that the cluster reports, the one in the store  ->  refused, or the UID to continue with
 
-An address, a kubeconfig and a context may lead elsewhere at any time. Two entries that reach one
-cluster would each take the other's objects for leftovers of its own and delete them; one that
-reaches another cluster than before would open it to what was never meant for it.
+An address, a kubeconfig or a context may lead to another cluster at any time. Two entries that
+reach one cluster would each delete the other's objects as leftovers of its own. An entry that
+reaches another cluster than before would write policies there that were meant for the first one.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class ForeignClusterError(ClusterError):
 
 
 def meet(cluster: Cluster, store: Store, run: Recorder, lease: Lease) -> None:
-    """Remember which cluster an entry is when it is met first, or accepted as another one."""
+    """Record the cluster of an entry when it is first reached, or accepted as another one."""
     known = store.identities().get(cluster.name)
     if known is None or known.accepted:
         uid = cluster.reader.identity()
@@ -29,23 +29,23 @@ def meet(cluster: Cluster, store: Store, run: Recorder, lease: Lease) -> None:
 
 
 def identified(cluster: Cluster, store: Store, run: Recorder, lease: Lease) -> str:
-    """The UID of the cluster that is about to be written, "" where nothing tells it from others.
+    """Return the UID of the cluster to be written; "" for one that has none (a directory).
 
-    What was accepted is recorded. Raises `ForeignClusterError` if it is another cluster than before
-    or another entry's too, `ClusterError` if it does not say.
+    An accepted change of cluster is recorded. Raises `ForeignClusterError` if it is another cluster
+    than before or also another entry's, `ClusterError` if the UID is unknown.
     """
     uid = cluster.reader.identity()
     if not uid:
         return ""
     if _is_new(store.identities().get(cluster.name), uid):
         run.identify(lease, uid)
-    # Asked after our own is committed: of two that meet one cluster at a time, one sees the other.
+    # Checked after our own is committed: of two entries that reach one cluster, one sees the other.
     _require_own(cluster, uid, store.identities())
     return uid
 
 
 def require_same(cluster: Cluster, uid: str) -> None:
-    """Raise `ForeignClusterError` if the cluster is another one by now than the one with a UID."""
+    """Raise `ForeignClusterError` if the cluster no longer has this UID."""
     if (found := cluster.reader.identity()) != uid:
         raise ForeignClusterError(
             f"cluster {cluster.name} was {_named(uid)} and is {_named(found)} now: another server "
@@ -54,10 +54,10 @@ def require_same(cluster: Cluster, uid: str) -> None:
 
 
 def foreseen(cluster: Cluster, store: Store, met: Mapping[str, str]) -> bool:
-    """Whether a sync would take the cluster for a new one, in which nothing of ours was written.
+    """Whether a sync would treat the cluster as new, without any object of ours.
 
-    `met` has what `first_met` said of each cluster. Nothing is recorded; raises as `identified`
-    does.
+    `met` has the result of `first_met` for each cluster. Nothing is recorded; raises as
+    `identified` does.
     """
     uid = cluster.reader.identity()
     if not uid:
@@ -73,7 +73,7 @@ def foreseen(cluster: Cluster, store: Store, met: Mapping[str, str]) -> bool:
 
 
 def first_met(cluster: Cluster, store: Store) -> str:
-    """The UID of a cluster that a sync would remember; "" for none, or where that is unknown."""
+    """The UID that a sync would record for a cluster; "" for none, or if it is unknown."""
     known = store.identities().get(cluster.name)
     if known and not (known.accepted or cluster.accept):
         return ""
@@ -86,9 +86,9 @@ def first_met(cluster: Cluster, store: Store) -> str:
 
 
 def accept(cluster: Cluster, store: Store, run: Recorder) -> str:
-    """Record that an operator takes an entry for the cluster that it reaches now; a sentence.
+    """Record that an operator accepts the cluster that an entry reaches now; return a sentence.
 
-    Raises `ClusterError` if that is another entry's, `UsageError` for a directory.
+    Raises `ClusterError` if that cluster is another entry's, `UsageError` for a directory.
     """
     uid = cluster.reader.identity()
     if not uid:
@@ -116,7 +116,7 @@ def _is_new(known: Identity | None, uid: str, *, accept: bool = False) -> bool:
 
 
 def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity]) -> None:
-    """Hold an entry to the cluster that it is known to be, and that no other entry is."""
+    """Refuse a cluster that is not the recorded one of an entry, or that another entry has."""
     name = cluster.name
     same = [other for other in cluster.others if other in identities]
     same = [other for other in same if identities[other].uid == uid]
@@ -136,7 +136,7 @@ def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity])
     if known != uid:
         raise ForeignClusterError(
             f"cluster {name} was {_named(known)} and is {_named(uid)} now; nothing is written to "
-            "it: correct kubeconfig or context if they lead astray; if it was built anew, or is "
+            "it: correct kubeconfig or context if they lead astray; if it was rebuilt, or is "
             f"meant to be another one, run `zonebridge sync --cluster {name} --accept-new-cluster "
             f"{name}`"
         )

@@ -1,26 +1,26 @@
-"""Whether someone else writes to a cluster with a copy of our store.
+"""Detect that another process writes to a cluster with a copy of our store.
 
     objects of ours ── record and writer that each names ──> does our trail hold the record?
                                                              no: nothing is written there
 
-Two services with copies of one store have one identity (the store's UUID), each a lease of its own
-and each its own idea of what it wrote: each takes the other's objects for its own that drifted.
-What tells them apart is the trail. It has grown on its own in each of them, so that an object
-written by one names a record that the other does not hold, by its chain, sequence and hash. A store
-that was restored from an older copy, or a standby that was promoted without the last records, is
-recognised by its own objects in the same way. The one that reads first stops first: at the latest
-at the second sync of two that wrote side by side, both.
+Two services with copies of one store share an identity (the store's UUID), but each has a lease of
+its own and its own idea of what it wrote: each takes the other's writes for drift. Only the trail
+tells them apart. It has grown separately in each store, so an object written by one names a record
+(by chain, sequence and hash) that the other does not hold. The same check recognises a store that
+was restored from an older copy, or a standby that was promoted without the last records. The
+service that reads first stops first; of two that wrote side by side, both stop at the second sync
+at the latest.
 
-The record stands in an annotation of each object, and nothing of it in any object beside them
-(a ConfigMap or a Lease that every writer replaces). Those need rights that no installation has
-granted, and are none in a directory of manifests; and there are cases in which they are wrong: a
-writer that is killed between its claim and its write, or between its write and its claim. An
-annotation is written with the object or not at all, and its record was committed before it.
-So no restart, kill, or takeover among replicas of one database looks like a copy.
+The record is named in an annotation of each object, not in a separate object that every writer
+replaces (a ConfigMap or a Lease). A separate object needs rights that no installation has granted,
+does not exist in a directory of manifests, and would be wrong after a writer is killed between its
+claim and its write, or between its write and its claim. An annotation is written with the object or
+not at all, after its record was committed. So no restart, kill, or takeover among replicas of one
+database looks like a copy.
 
-A copy that only deletes is not recognised: it leaves nothing behind to name its records. What it
-deleted is missing for the other one, which writes it again, and that the copy sees. Nor does an
-object say anything whose annotations were taken off, or which an older version wrote.
+A copy that only deletes is not recognised: no object is left to name its records. The other service
+writes the deleted objects again, and then the copy sees those. An object without annotations, or
+one that an older version wrote, shows nothing either.
 """
 
 from collections.abc import Mapping
@@ -40,10 +40,10 @@ class CopiedStoreError(AuditBrokenError, ClusterError):
 def unrecorded(
     cluster: Cluster, live: Mapping[Key, LiveObject], store: Store, holder: str = ""
 ) -> frozenset[Key]:
-    """The objects of ours that name a record which our trail does not hold, to be written again.
+    """Find our objects that name a record which our trail lacks; they are written again.
 
-    Raises `CopiedStoreError` if there are any, unless the cluster is to `adopt` what others left.
-    `holder` says who we are. What is `live` was read before: what was written by then is recorded.
+    Raises `CopiedStoreError` if there are any, unless the cluster is set to `adopt`. `holder` names
+    this process. `live` was read earlier, so every write of ours in it is recorded by now.
     """
     named = {key: head for key, found in sorted(live.items()) if (head := _record(found))}
     lacking = store.lacking(named.values())
@@ -63,14 +63,14 @@ def unrecorded(
         f"{store.database.place} ({store.uuid}) does not hold: that process has a copy of this "
         "store, or this store was restored from an older copy; nothing is written to the cluster"
         f"{f' by {holder}' if holder else ''}; bring the newest copy back and run one process with "
-        "it, and let the other one begin with a new store (store.url) instead of a copy; to go on "
-        f"with this store, stop both and run `zonebridge sync --adopt --cluster {cluster.name}` "
-        "once"
+        "it, and let the other one begin with a new store (store.url) instead of a copy; to "
+        "continue with this store, stop both and run `zonebridge sync --adopt --cluster "
+        f"{cluster.name}` once"
     )
 
 
 def _record(found: LiveObject) -> Head | None:
-    """The record that an object of ours names; None if it names none."""
+    """The record that an object names, if any."""
     if found.manifest is None:
         return None
     record, _ = stamp_of(found.document)

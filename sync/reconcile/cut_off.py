@@ -1,4 +1,4 @@
-"""Whether policies that come to pods for the first time would cut them off from what they need.
+"""Check whether the first policies for some pods would cut them off from what they need.
 
 desired policies, new in their chain  ->  workloads they select x lifelines  ->  guard essentials
 """
@@ -25,17 +25,17 @@ def cut_off(
     standing: Iterable[Manifest],
     reader: ClusterReader,
 ) -> list[Blocker]:
-    """The guard `essentials` for changes to what is `standing` of ours, towards what is `desired`.
+    """Return the guard `essentials` for a change from the `standing` objects to the `desired` ones.
 
-    Only where a chain is made whose pods no enforced chain had before is the cluster asked.
-    `ClusterError` if that fails.
+    The cluster is asked only if a chain is created whose pods no enforced chain selected before.
+    Raises `ClusterError` if that fails.
     """
     made = [each for each in changes if each.kind == _ENFORCED and each.before is None]
     if not made:
         return []
     places = [each.contents.position for each in standing if each.kind == _ENFORCED]
     before = {(place.tier, place.chain) for place in places}
-    # Of policies in no chain, the one of pods whose label names no zone comes with the first chain.
+    # The unknown-zone policy is created together with the first chain.
     new = [
         each.after
         for each in made
@@ -76,7 +76,7 @@ def _lost(
     pods: Sequence[_Pod],
     lifelines: Sequence[CriticalEndpoint],
 ) -> dict[str, list[str]]:
-    """What is lost, with a clause for each workload that loses it where a new policy has a say."""
+    """Find what workloads lose by a new policy: a clause for each workload, by what is lost."""
     by_address = {pod.end.address: pod for pod in pods}
     targets = [
         by_address.get(each.address) or _Pod(FlowEnd(each.host, each.address), new=False)

@@ -1,9 +1,9 @@
-"""One sync, from source to outcome.
+"""Run one sync, from source to outcome.
 
     sources -> firewall -> translate -> plan -> intents -> cluster -> outcomes
 
-The one-shot command and the service both come here. A dry run has nothing to record in and no
-writers: there is nothing in it that could write.
+The one-shot command and the service both use this. A dry run has no store to record in and no
+writers, so it cannot write.
 """
 
 import time
@@ -40,7 +40,7 @@ _Became = TypeVar("_Became")
 
 
 Lessor = Callable[[str], AbstractContextManager[Lease]]
-"""Takes the lease of a cluster for as long as the context lasts."""
+"""Hold the lease of a cluster for as long as the context lasts."""
 
 
 _OF_ONE_CLUSTER = (
@@ -51,7 +51,7 @@ _OF_ONE_CLUSTER = (
     InvalidObjectError,
     UsageError,
 )
-"""What goes wrong for one cluster is in its result and holds up no other."""
+"""A failure of one cluster is in its result and does not delay any other cluster."""
 
 
 def run_cycle(
@@ -63,21 +63,21 @@ def run_cycle(
     lease_of: Lessor,
     stopping: Callable[[], bool],
 ) -> list[Result]:
-    """Bring every cluster to what its sources say now, each on its own, and note how it stands."""
+    """Sync every cluster with its sources, each on its own, and store its state."""
     with ExitStack() as kept:
-        # Before anything is read: what was read without the lease may be older than what is there.
+        # The lease comes before any read: a read without it may be outdated by another writer.
         leases = {cluster.name: _lease(kept, lease_of, cluster.name) for cluster in clusters}
         read = read_sources(sources, _used(clusters))
         for name, found in read.items():
             note_source(store, name, found)
             if isinstance(found, Snapshot):
-                # A service that starts later must not bring clusters back to what it knew before.
+                # A service that starts later must not restore an older last known good.
                 keep(store.memory(name), found, time.time())
 
         def be_met(cluster: Cluster) -> None:
             lease = leases[cluster.name]
             if not isinstance(lease, LeaseError):
-                # What fails here fails again, and is reported, when the cluster is synced.
+                # A failure here repeats, and is reported, when the cluster is synced.
                 with suppress(*_OF_ONE_CLUSTER):
                     meet(cluster, store, run, lease)
 
@@ -89,7 +89,7 @@ def run_cycle(
             note_cluster(store, result)
             return result
 
-        # All of them before the first is written: two may be the same one.
+        # All identities before the first write: two entries may be the same cluster.
         _at_once(be_met, clusters)
         return _at_once(become, clusters)
 
@@ -102,9 +102,9 @@ def plan_cycle(
     *,
     prove: bool = False,
 ) -> list[Result]:
-    """Plan what `run_cycle` would do; nothing is written anywhere.
+    """Plan what `run_cycle` would do, without writing anything.
 
-    `prove` proves the whole desired state, whether or not any of it would change.
+    `prove` proves the whole desired state, even if nothing would change.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -115,14 +115,14 @@ def plan_cycle(
             new = foreseen(cluster, store, met)
             written = {} if new else store.written(cluster.name)
             live = read_live(cluster, written, options.owner)
-            anew = unrecorded(cluster, live, store)
+            rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
             planned = plan_for(
-                cluster, read, live, written, options, anew=anew, prove=prove, asked=asked
+                cluster, read, live, written, options, rewritten=rewritten, prove=prove, asked=asked
             )
             return Result(
                 cluster.name,
-                # What was approved was so of the cluster before, and so was what was adopted.
+                # Approvals and adoptions were given for the previous cluster.
                 planned.plan if new else if_approved(planned.plan, store),
                 planned.report,
                 planned.proof,
@@ -139,9 +139,9 @@ def compare_cycle(
     clusters: Sequence[Cluster],
     options: Options,
 ) -> list[Result]:
-    """Plan what `run_cycle` would do for sources `after` if it had written those of `before`.
+    """Plan what `run_cycle` would do for sources `after`, in clusters that hold those of `before`.
 
-    No cluster is asked, there is no store, and nothing is written anywhere.
+    This asks no cluster, needs no store, and writes nothing.
     """
     used = _used(clusters)
     old, new = read_sources(before, used), read_sources(after, used)
@@ -169,11 +169,10 @@ def sync_cluster(
     lease: Lease,
     stopping: Callable[[], bool],
 ) -> Result:
-    """Bring one cluster to what its sources say, under its lease.
+    """Sync one cluster with its sources, under its lease.
 
-    When `stopping()` turns true, writes that have begun are finished and the rest left, with a
-    record of what was intended. Only a store that fails raises, for without it nothing may be
-    written.
+    When `stopping()` turns true, writes in progress are finished and the rest are left, with their
+    intents recorded. Only a failure of the store raises: nothing may be written without it.
     """
     with step("sync", cluster=cluster.name, run=run.id) as here:
         result = _synced(cluster, read, store, options, run, lease, stopping)
@@ -199,12 +198,14 @@ def _synced(
             read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
             with step("live", cluster=cluster.name):
                 live = read_again()
-            anew = unrecorded(cluster, live, store, lease.holder)
+            rewritten = unrecorded(cluster, live, store, lease.holder)
             _recover(lease, live, store, run)
             asked = store.adoptions(cluster.name)
             written = store.written(cluster.name)
             with step("plan", cluster=cluster.name) as here:
-                planned = plan_for(cluster, read, live, written, options, anew=anew, asked=asked)
+                planned = plan_for(
+                    cluster, read, live, written, options, rewritten=rewritten, asked=asked
+                )
                 plan = if_approved(planned.plan, store)
                 here.set("plan", plan.digest)
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
@@ -223,7 +224,7 @@ def _synced(
 
 
 def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:
-    """Do something for all clusters at once: one that is slow or down holds up no other."""
+    """Process all clusters concurrently, so that one that is slow or down delays no other."""
     with ThreadPoolExecutor(min(max(len(clusters), 1), _CLUSTERS), "cluster") as pool:
         return list(pool.map(become, clusters))
 
@@ -240,9 +241,9 @@ def _used(clusters: Sequence[Cluster]) -> set[str]:
 
 
 def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Recorder) -> None:
-    """Close what an earlier run intended and did not live to conclude, by what is there now.
+    """Close the open intents of an earlier run by the observed state.
 
-    The holder of the lease at that time has no request under way any more (`Lease.remaining`).
+    That run's holder of the lease has no request in flight any more (`Lease.remaining`).
     """
     closed = []
     for intent in store.open_intents(lease.cluster):

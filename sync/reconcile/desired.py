@@ -33,15 +33,15 @@ from sync.translate.network_sets import Target
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One cluster: the device groups it stands for, and how it is reached.
+    """One cluster: its device groups, and how it is reached.
 
-    `writer` makes a writer for as long as a lease lasts, and until it is told to stop; None for a
+    `writer` makes a writer for as long as a lease lasts, and until it has to stop; None for a
     dry run. Only the service has a use for `watcher`; None where the cluster is not reached at all.
-    `pod_cidrs` hold every pod; None: the cluster is asked. Where it is a `directory`, no state
-    between two writes counts, and nothing is known of a cluster behind it. `others` are the other
+    `pod_cidrs` hold every pod; None: the cluster is asked. For a `directory`, states between two
+    writes do not count, and nothing is known of a cluster that applies it. `others` are the other
     entries of the configuration, none of which may be the same cluster. With `accept` it may be
-    another cluster than before, as if an operator had said so; only a dry run takes that. `events`
-    writes Kubernetes Events there, None where there are none.
+    another cluster than before, as if an operator had accepted it (in a dry run only). `events`
+    writes Kubernetes Events there; None: there are none.
     """
 
     name: str
@@ -65,10 +65,10 @@ class InvalidObjectError(ZonebridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The desired state of a cluster, and what it is made from.
+    """The desired state of a cluster, and its inputs.
 
-    `standing` is what the cluster holds of ours, and `options` are its own: with what holds its
-    pods.
+    `standing` are our objects that the cluster holds; `options` are those of this cluster, with its
+    pod CIDRs.
     """
 
     snapshots: Mapping[str, Snapshot]
@@ -81,10 +81,10 @@ class Desired:
 
 
 def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mapping[Key, LiveObject]:
-    """What a cluster holds; `ClusterError` if it cannot be read.
+    """Read what a cluster holds; raises `ClusterError`.
 
-    What is `written` by the trail is ours where a hand took some labels of `owner` off it: it would
-    stay there permanently, and hold up the whole plan, if it were taken for foreign.
+    An object that the trail has as `written` stays ours if someone removed some labels of `owner`:
+    taken for foreign, it would stay permanently and block the whole plan.
     """
     found = cluster.reader.read()
     return {key: each.recognised(owner) if key in written else each for key, each in found.items()}
@@ -97,7 +97,7 @@ def desired(
     written: Mapping[Key, Manifest],
     options: Options,
 ) -> Desired:
-    """Translate what the sources say for a cluster; raises what went wrong with one of them."""
+    """Translate the sources for a cluster; raises the error of a source that failed."""
     snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster, options.zones.label)
     targets = [target_of(here, snapshots[here.source]) for here in cluster.device_groups]
@@ -114,7 +114,7 @@ def desired(
 def rolled_out(
     cluster: str, targets: Sequence[Target], options: Options, standing: Mapping[Key, Manifest]
 ) -> tuple[Rollout, Report]:
-    """Translate for a cluster that holds `standing` of ours; raises as `translate`, `roll_out`."""
+    """Translate for a cluster that holds `standing`; raises as `translate` and `roll_out`."""
     translated = translate(cluster, targets, options)
     rollout = roll_out(translated.objects, translated.chains, standing)
     return rollout, translated.report(rollout.policies)
@@ -123,9 +123,9 @@ def rolled_out(
 def _standing(
     live: Mapping[Key, LiveObject], written: Mapping[Key, Manifest]
 ) -> dict[Key, Manifest]:
-    """What stands of ours: as the trail has it, and what else has our labels and could be ours.
+    """Find our objects in a cluster: those in the trail, and others with our labels.
 
-    What someone else took our labels off is theirs: it must not be wanted back as it was.
+    An object whose labels someone else removed is theirs: it must not be restored as it was.
     """
     strays = {
         key: found.manifest
@@ -137,7 +137,7 @@ def _standing(
 
 
 def _facts(cluster: Cluster, zone_label: str) -> ClusterFacts:
-    """What else of the cluster counts; `ClusterError` if it may not be written as it is."""
+    """Read the other facts of a cluster; `ClusterError` if they forbid writing to it."""
     facts = cluster.reader.facts(zone_label)
     if cluster.refuse_windows and facts.windows_nodes:
         raise ClusterError(
@@ -149,7 +149,7 @@ def _facts(cluster: Cluster, zone_label: str) -> ClusterFacts:
 
 
 def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
-    """Hold every object to the validator before it enters a plan."""
+    """Validate every object before it enters a plan; raises `InvalidObjectError`."""
     for manifest in manifests.values():
         for violation in validate(manifest):
             raise InvalidObjectError(

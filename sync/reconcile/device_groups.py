@@ -1,4 +1,4 @@
-"""The device groups that clusters stand for, from the sources to what is translated.
+"""The device groups of clusters, from the sources to the targets of translation.
 
 sources  ->  snapshots, each source once  ->  targets
 """
@@ -18,7 +18,7 @@ from sync.translate.network_sets import Target
 
 @dataclass(frozen=True, slots=True)
 class TierBinding:
-    """A device group that a cluster stands for, and the tier that it gets there."""
+    """A device group of a cluster, and its tier there."""
 
     source: str
     name: str
@@ -37,7 +37,7 @@ def read_sources(sources: Sequence[Source], used: Collection[str]) -> Read:
 
 
 def whole(read: Snapshot | SourceError) -> Snapshot:
-    """What was read; raises what went wrong."""
+    """The snapshot, or raise the error of its source."""
     if isinstance(read, SourceError):
         raise read
     return read

@@ -1,10 +1,10 @@
-"""Which objects of others the selectors of our policies select.
+"""Find foreign objects that the selectors of our policies select.
 
 selectors of our policies  x  labels of others' sets and host endpoints  ->  guard foreign-set
 
-Our selectors are meant for pods and for sets of ours. Calico asks them of everything that has
-labels and addresses (`felix/labelindex`): what a set of someone else holds then counts as the
-address group's, or as pods of a zone, wherever a rule of ours selects it.
+Our selectors are meant for pods and for our own sets. Calico evaluates them on everything that has
+labels and addresses (`felix/labelindex`): the addresses of a foreign set that a rule of ours
+selects then count as the address group's, or as pods of a zone.
 """
 
 import hashlib
@@ -28,20 +28,20 @@ _HOST: Final = "HostEndpoint"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a look at a cluster saw of others' sets: the labels that selectors of ours ask about,
-    `keys`, as they were on each object that had any."""
+    """The labels of foreign sets that our selectors use (`keys`), as last read from a cluster, for
+    each object that had any."""
 
     keys: frozenset[str] = frozenset()
     seen: Mapping[Key, object] = field(default_factory=dict)
 
     def moved(self, key: Key, found: Selectable | None) -> bool:
-        """Whether an object has other such labels now than it had then; None: it is gone."""
+        """Whether such labels of an object have changed since; `found` is None if it is gone."""
         return self.seen.get(key) != (_essence(found, self.keys) if found else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One selector of a policy of ours, and of which objects it is asked."""
+    """One selector of a policy of ours, and the kinds of objects that it is evaluated on."""
 
     asked: Selector
     sets_only: bool  # with `namespaceSelector: global()`, of what is in no namespace
@@ -59,10 +59,10 @@ def foreign_sets(
     replaced: Collection[Key],
     facts: ClusterFacts,
 ) -> tuple[list[Blocker], Watched]:
-    """The guard, and what a watch has to look out for.
+    """Return the guard, and the labels that a watch has to follow.
 
-    `ours` have the policies that stand and those that shall. A set that is `replaced`, by one of
-    ours that takes it over, is no longer foreign.
+    `ours` are the observed policies and the desired ones. A set that is `replaced`, by one of ours
+    that takes it over, is no longer foreign.
     """
     questions = list(_questions(ours))
     keys = frozenset().union(*(each.asked.keys() for each in questions))
@@ -78,13 +78,13 @@ def foreign_sets(
 
 
 def _essence(found: Selectable, keys: frozenset[str]) -> object:
-    """What of an object may make a selector select it; None: nothing."""
+    """The part of an object that selectors depend on; None: there is none."""
     labels = sorted((key, value) for key, value in found.labels.items() if key in keys)
     return (labels, found.profiles) if labels or found.profiles else None
 
 
 def _because(found: Selectable, keys: frozenset[str]) -> list[str]:
-    """By what an object is selected, in words."""
+    """The labels and profiles by which an object is selected."""
     labels = found.seen_by_selectors
     profiles = [f"labels of profile {each}" for each in found.profiles]
     return [f"{key}: {labels[key]}" for key in sorted(keys & labels.keys())] + profiles
@@ -125,7 +125,7 @@ def _selectors(policy: Mapping[str, Any]) -> Iterator[tuple[str, bool, bool]]:
 
 
 def _selected(questions: Sequence[_Question], others: Sequence[Selectable]) -> list[Selectable]:
-    """The objects that some question selects; one that inherits what could not be read may be."""
+    """The objects that a selector selects, or may select if inherited labels are unknown."""
     by_label: defaultdict[tuple[str, str | None], list[_Question]] = defaultdict(list)
     of_all = []
     for question in questions:

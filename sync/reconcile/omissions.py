@@ -1,7 +1,7 @@
-"""What of a configuration does not reach a cluster as it is, for the plan to say.
+"""Parts of a configuration that do not reach a cluster as they are, as a plan lists them.
 
-The report has each rule; here are counts, and what no rule is to blame for; and what of the
-cluster could not be looked at.
+The report lists each rule. A plan has counts, what is left out for no single rule, and what could
+not be read from the cluster.
 """
 
 import re
@@ -22,9 +22,9 @@ _IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
 def in_no_zone(
     report: Report, zones: ZoneOptions, pods: Mapping[str, Sequence[str]]
 ) -> Iterator[LeftOut]:
-    """Labels on pods that put them into no zone, a mistake.
+    """Find zone labels on pods that name no zone: a mistake.
 
-    `pods` are some of those with each value of the zone label.
+    `pods` has some pods for each value of the zone label.
     """
     by_label = {
         zone.label_value
@@ -41,12 +41,12 @@ def in_no_zone(
 
 
 def unknown_zones(plan: Plan) -> list[LeftOut]:
-    """What a plan says of labels on pods that put them into no zone."""
+    """The entries of a plan about pods whose zone label names no zone."""
     return [each for each in plan.left_out if each.subject.startswith(_LABELLED)]
 
 
 def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:
-    """What of others could not be read, so that guards do not see it."""
+    """List foreign objects that could not be read, so that guards do not see them."""
     for subject, guard, because in (
         ("policies of others", "foreign-policy", facts.foreign_policies_because),
         ("sets and host endpoints of others", "foreign-set", facts.selectable_because),
@@ -58,7 +58,7 @@ def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:
 def left_out(
     report: Report, targets: Sequence[Target], snapshots: Mapping[str, Snapshot]
 ) -> list[LeftOut]:
-    """What of a configuration does not reach the cluster as it is."""
+    """List the parts of a configuration that do not reach the cluster as they are."""
     found = [
         LeftOut(f"address group {group.name!r}", reason)
         for group in report.groups

@@ -1,4 +1,4 @@
-"""The plan for one cluster: what changes, its proof, and what holds it back."""
+"""Make the plan for one cluster: its changes, their proof, and the guards that block it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +34,8 @@ from sync.verify.proof import Proof
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, what it is made from, the proof of that where one was needed, and what it saw of
-    others' sets."""
+    """A plan, its desired state, the proof of that where one was needed, and the foreign sets that
+    it saw."""
 
     plan: Plan
     rollout: Rollout
@@ -51,25 +51,25 @@ def plan_for(
     written: Mapping[Key, Manifest],
     options: Options,
     *,
-    anew: Collection[Key] = (),
+    rewritten: Collection[Key] = (),
     prove: bool = False,
     asked: Collection[Adoption] = (),
 ) -> Planned:
-    """Plan one cluster from what was read: what changes, and what holds it back.
+    """Plan one cluster from what was read: its changes and blockers.
 
-    `prove` proves all that is desired, whether or not any of it changes. Raises what `desired`
-    does; nothing is written.
+    `prove` proves the whole desired state, even if nothing changes. Raises as `desired`; writes
+    nothing.
     """
-    # over 50 lines: every input of a plan is named here once.
+    # over 50 lines: it names every input of a plan once.
     with step("translate", cluster=cluster.name) as here:
         wanted = desired(cluster, read, live, written, options)
         for name, snapshot in sorted(wanted.snapshots.items()):
             here.set(f"source.{name}", snapshot.provenance.version)
     rollout = wanted.rollout
     found = differences(
-        rollout.manifests, written, live, adopt=cluster.adopt, anew=anew, asked=asked
+        rollout.manifests, written, live, adopt=cluster.adopt, rewritten=rewritten, asked=asked
     )
-    # What is about to be taken over is no longer foreign.
+    # An object that is being taken over is no longer foreign.
     ours = rollout.manifests.keys() - {(each.kind, each.name) for each in found.held}
     selected, watched = foreign_sets((wanted.standing, rollout.manifests), live, ours, wanted.facts)
     # A directory reports nothing of a cluster, and never will.
@@ -106,9 +106,10 @@ def plan_for(
 def _proof(
     cluster: str, wanted: Desired, changes: Sequence[Change], *, prove: bool
 ) -> Proof | None:
-    """The proof of the desired state; None where nothing new is to be written.
+    """Prove the desired state; None if nothing new is written.
 
-    What drifted was proven when it was written, and so was what an overtaken move goes back to.
+    Repaired drift was proven when it was first written, and so was the generation that an overtaken
+    move returns to.
     """
     changed = any(each.cause is not Cause.DRIFT for each in changes)
     if not (prove or changed) or wanted.rollout.returning:
@@ -145,7 +146,7 @@ def _foreign_policies(
 
 
 def _own_blockers(cluster: Cluster, wanted: Desired, changes: Sequence[Change]) -> list[Blocker]:
-    """The blockers of what the desired state itself would lose."""
+    """The blockers for what the desired state would lose."""
     lineages = {target.tier: target.device_group.lineage for target in wanted.targets}
     manifests = wanted.rollout.manifests
     return [
@@ -160,7 +161,7 @@ def _precedence(
     live: Mapping[Key, LiveObject],
     wanted: Desired,
 ) -> list[Precedence]:
-    """Which chains go before which; nothing where no state between can be seen."""
+    """Find which chains are written before which; empty where intermediate states do not count."""
     if cluster.directory or not any(change.kind in POLICIES for change in changes):
         return []
     standing = {key: found.manifest for key, found in live.items() if found.manifest}

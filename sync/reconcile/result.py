@@ -27,10 +27,10 @@ class ClusterState(StrEnum):
 class Result:
     """What became of one cluster: its plan, the changes written, those that failed, or an error.
 
-    `proof` is there where something was to be proven. A set that was written twice counts twice.
-    `left` changes were not tried; then there is an error that says why, or a blocker. Of changes
-    whose outcome is `unknown` the next sync learns only when the lease has run out. `watched` is
-    what it saw of others' sets, None if nothing could be planned.
+    `proof` is None if nothing had to be proven. A set that was written twice counts twice. `left`
+    changes were not tried, because of the error or a blocker. The next sync finds out about
+    changes whose outcome is `unknown` only after the lease has expired. `watched` are the foreign
+    sets that it saw; None if nothing could be planned.
     """
 
     cluster: str
@@ -57,12 +57,12 @@ class Result:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the cluster is in sync with its sources, but for drift left on purpose."""
+        """Whether the cluster is in sync with its sources, except for drift left on purpose."""
         return self.state in (ClusterState.IN_SYNC, ClusterState.DRIFT_LEFT)
 
     @property
     def detail(self) -> str:
-        """Explain the state in a sentence, with what an approval let through, and warnings."""
+        """Explain the state in a sentence, with warnings and what an approval let through."""
         stands = [each.message for each in self.plan.let_through] if self.plan else []
         more = shortened([*stands, *self.plan.warnings]) if self.plan else ""
         return f"{self._behind.removesuffix('.')}; {more}" if more else self._behind

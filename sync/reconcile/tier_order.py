@@ -1,4 +1,4 @@
-"""Which chains of several tiers are written before which, in the words of plans.
+"""Find which chains of several tiers are written before which.
 
 observed, desired  ->  flows whose deny moves from one tier to another  ->  precedence
 """
@@ -16,6 +16,7 @@ from sync.translate.compiler import Options
 from sync.verify.transitions import meetings
 
 _ENFORCED = "GlobalNetworkPolicy"
+_ANY_FLOW = "any flow: what stands cannot be judged"  # words kept
 
 
 def precedence(
@@ -23,7 +24,7 @@ def precedence(
     desired: Mapping[tuple[str, str], Manifest],
     options: Options,
 ) -> list[Precedence]:
-    """Find which chains of the tiers of a cluster have to be written one before the other.
+    """Find which chains of a cluster's tiers have to be written before others.
 
     `standing` and `desired` are the objects of ours before and after, by (kind, name).
     """
@@ -41,7 +42,7 @@ def precedence(
             _chain(each.denies),
             _chain(each.passes),
             each.size,
-            flow_said(each.flow) if each.flow else "any flow: what stands cannot be judged",
+            flow_said(each.flow) if each.flow else _ANY_FLOW,
         )
         for each in meetings(
             before,

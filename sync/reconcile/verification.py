@@ -1,4 +1,4 @@
-"""Whether the desired state gives the firewall's verdicts, in the words of plans.
+"""Check whether the desired state gives the firewall's verdicts, as guards of a plan.
 
 device groups, desired objects  ->  proof  ->  guards verification, report-mismatch,
                                                 undecided
@@ -31,8 +31,8 @@ def proof_of(
 ) -> Proof:
     """Prove the desired state of a cluster against the rulebases of its device groups.
 
-    `samples` looks for a flow of each rule that Calico cannot say as it is; where the report does
-    not say so of one, they are looked for anyway.
+    `samples` finds a flow for each rule that Calico cannot express exactly. If the report calls
+    such a rule exact, samples are found anyway.
     """
     documents = [each.document() for each in desired.values()]
     groups, settings = judged_groups(targets), settings_of(options)
@@ -58,27 +58,27 @@ def settings_of(options: Options) -> Settings:
 
 
 def disagreements(proof: Proof, report: Report) -> list[str]:
-    """What must not be: a clause for each."""
+    """Describe everything that blocks a plan, a clause each."""
     return [*_misjudged(proof, report), *_overstated(proof, report)]
 
 
 def _misjudged(proof: Proof, report: Report) -> list[str]:
-    """Flows that the cluster would judge otherwise than the firewall, and no report says so."""
+    """Flows whose verdict differs from the firewall's without a word of it in the report."""
     return [*map(said, (*proof.allowed, *unsaid(proof, report)))]
 
 
 def unsaid(proof: Proof, report: Report) -> list[Difference]:
-    """What a cluster denies though the firewall allows it, by rules that the report calls exact.
+    """Flows that the firewall allows and a cluster denies, by rules that the report calls exact.
 
-    That a cluster denies more is no disagreement where the report says so of a deciding rule.
+    A cluster may deny more where the report calls a deciding rule inexact.
     """
     inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
-    names = frozenset(inexact.values())  # a Calico rule says no more of the firewall's
+    names = frozenset(inexact.values())  # a Calico rule names no more of the firewall's rule
     return [each for each in proof.denied if each.place not in inexact and each.says not in names]
 
 
 def _overstated(proof: Proof, report: Report) -> list[str]:
-    """Rules that the report says are exact, and the proof says are not."""
+    """Rules that the report calls exact and the proof does not."""
     return [
         f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
         f"is not: by the proof {'; '.join(proof.inexact[each.place])}{_as_in(proof, each.place)}"
@@ -108,7 +108,7 @@ def _some(clauses: Sequence[str]) -> str:
 
 
 def said(difference: Difference) -> str:
-    """A difference in words: the flow, and who decides it how."""
+    """Describe a difference: the flow, and the verdict of each side."""
     calico = f" as rule {difference.says!r}" if difference.says else ""
     verbs = {"allow": "allows", "deny": "denies"}
     return (
@@ -118,7 +118,7 @@ def said(difference: Difference) -> str:
 
 
 def flow_said(flow: Witness) -> str:
-    """A flow in words: `egress of a pod of zone web (10.0.0.1) to no pod (10.2.0.1), tcp/443`."""
+    """Describe a flow: `egress of a pod of zone web (10.0.0.1) to no pod (10.2.0.1), tcp/443`."""
     way = "to" if flow.direction == "egress" else "from"
     ends = (
         f"{flow.direction} of {flow.local} ({written(flow.local_address)}) {way} "

@@ -24,7 +24,7 @@ _Reasons = Mapping[Place, tuple[str, ...]]
 
 def text(found: Explained, packet: Packet) -> str:
     """The rules that decide it, for a terminal; ends with a line break."""
-    where = "as its objects stand" if found.live else "as its objects shall be"
+    where = "as its objects stand" if found.live else "in its desired state"
     ends = f"{found.source} to {found.destination}, {packet.said()}"
     verdict = f": {_verdict(found)}" if found.sides else ""
     lines = [f"Cluster {found.cluster}, {where}: {ends}{verdict}"]
@@ -35,7 +35,7 @@ def text(found: Explained, packet: Packet) -> str:
 
 
 def document(found: Explained, packet: Packet) -> dict[str, Any]:
-    """The same for `--output json`."""
+    """The explained flow for `--output json`."""
     reasons = _reasons(found)
     return {
         "cluster": found.cluster,
@@ -92,7 +92,7 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
 
 
 def _verdict(found: Explained) -> str:
-    """What our tiers make of it; what comes before or after them is not known here."""
+    """The verdict of our tiers; tiers before or after them are unknown here."""
     said = {"allow": "our tiers allow it", "deny": "our tiers deny it", "unknown": "it depends"}
     if found.now == found.verdict:
         return said[found.verdict]
@@ -100,14 +100,14 @@ def _verdict(found: Explained) -> str:
 
 
 def _size(case: Case) -> tuple[int, int]:
-    """How many flows, IPv4 first: all of it is little beside anything of IPv6."""
+    """The number of flows, IPv4 first: all of IPv4 is small beside any part of IPv6."""
     sizes = [(bool(one.v4), one.size * other.size) for one, other in case.flows]
     v4, v6 = (sum(size for is_v4, size in sizes if is_v4 is family) for family in (True, False))
     return v4, v6
 
 
 def _flows(case: Case, side: Side, found: Explained) -> str:
-    """Which flows a case is about: only what an end's addresses leave open is said."""
+    """Name the flows of a case, by the ends that have several addresses."""
     wholes = [each.addresses for each in found.parties]
     said = []
     for pair in case.flows:
@@ -127,7 +127,7 @@ def _flows(case: Case, side: Side, found: Explained) -> str:
 
 
 def _like(whole: AddressSet, part: AddressSet) -> AddressSet:
-    """What of some addresses is of the families of others."""
+    """The part of some addresses in the IP families of others."""
     return AddressSet(whole.v4 if part.v4 else (), whole.v6 if part.v6 else ())
 
 

@@ -1,8 +1,8 @@
-"""A plan as text for people, and as Markdown for merge requests.
+"""Render a plan as text, and as Markdown for merge requests.
 
 Summary first and last, one line an object; with `verbose` one line for each member, rule and label
-that comes or goes. Names come from configurations that others write: control characters never reach
-a terminal, and nothing in them is Markdown.
+that is added or removed. Names come from configurations that others write: control characters never
+reach a terminal, and nothing in them is Markdown.
 """
 
 from collections import Counter
@@ -24,11 +24,11 @@ _RESET = "\x1b[0m"
 _SHORT = ("defaultAction", "order")
 _LONG = ("selector", "stagedAction", "tier", "types")
 _ITEMS = 4  # of a list in a rule's line
-_DIGEST = 12  # digits that name a plan for sure and are still typed
+_DIGEST = 12  # digits: enough to be unique, few enough to type
 
 
 def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
-    """The plan for a terminal; ends with a line break."""
+    """Render the plan for a terminal; ends with a line break."""
     summary = f"Cluster {printable(plan.cluster)}: {plan.summary}"
     lines = [summary, *map(printable, (*_origins(plan), *_not_pushed(plan)))]
     for title, rows in _sections(plan, verbose=verbose):
@@ -39,7 +39,7 @@ def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
 
 
 def markdown(plan: Plan, *, verbose: bool = False) -> str:
-    """The plan as Markdown; ends with a line break."""
+    """Render the plan as Markdown; ends with a line break."""
     lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{plan.summary}**"]
     for line in (*(_origins(plan) if plan.compared_with else ()), *_not_pushed(plan)):
         lines += ["", markdown_escaped(line)]
@@ -81,7 +81,7 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
             (_unordered(each) for each in plan.unordered),
         )
     if plan.drift:
-        title = "Drift: changed by another hand and left; what a repair would do"
+        title = "Drift: changed by someone else and left; what a repair would do"
         yield title, (row for change in plan.drift for row in _rows(change, verbose=verbose))
     if plan.blockers:
         yield "Blocked", _blocked(plan)
@@ -118,7 +118,7 @@ def _waiting(waits: tuple[Change, str]) -> str:
 def _blocked(plan: Plan) -> Iterator[str]:
     for each in plan.blockers:
         yield printable(f"! {each.guard}: {each.message}")
-    # What is only compared is no plan that a sync could meet.
+    # A comparison is no plan that a sync could write.
     if plan.approvable and not plan.compared_with:
         yield (
             f"! `zonebridge approve {plan.digest[:_DIGEST]}` lets exactly this plan through, once "
@@ -190,7 +190,7 @@ def _moved_rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 
 def _moved_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The fields of two specs that differ, beside nets and rules; short ones with their values."""
+    """The fields of two specs that differ, except nets and rules; short ones with values."""
     old, new = mapping(before, "spec"), mapping(after, "spec")
     moved = [
         key
@@ -208,14 +208,14 @@ def _moved_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
 def _net_rows(change: Change) -> Iterator[str]:
     old, new = _nets(change)
     gone, come = set(old), set(new)
-    # The sets keep the canonical order of nets, which is not that of their texts.
+    # Sets keep nets in canonical order, which is not the order of their text.
     for net in (*old, *(net for net in new if net not in gone)):
         if (net in come) != (net in gone):
             yield printable(f"{'+' if net in come else '-'}     {net}")
 
 
 def _rule_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """The rules that go, then those that come, each with its place in its direction."""
+    """The removed rules, then the added ones, each with its position in its direction."""
     for direction in DIRECTIONS:
         old, new = [[*map(essence, rules(side, direction))] for side in (before, after)]
         for sign, document, essences, left in (
@@ -231,7 +231,7 @@ def _rule_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
-    """A rule on one line: what it does to which flows, and the firewall's rule behind it."""
+    """A rule on one line: its action, its flows, and the firewall's rule that it came from."""
     if not isinstance(rule, dict):
         return _shown(rule)
     icmp = mapping(rule, "icmp")
@@ -261,7 +261,7 @@ def _end(entity: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a line, a list with its first items only."""
+    """A value on one line; of a list, only the first items."""
     if not isinstance(value, list):
         return "none" if value is None else str(value)
     more = f" and {len(value) - _ITEMS} more" if len(value) > _ITEMS else ""

@@ -1,4 +1,4 @@
-"""A report as text for people, as Markdown for merge requests, as a page and as a document.
+"""Render a report as text, as Markdown for merge requests, as HTML and as JSON.
 
 Numbers first, then every rule on one line, the groups and the zones. Names come from configurations
 that others write: control characters never reach a terminal, nothing in them is Markdown or HTML.
@@ -37,9 +37,9 @@ _NO_ESSENTIALS: Final = "none: no flow of zoned pods comes before the rules"
 
 
 def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
-    """The report for a terminal, one line a rule; ends with a line break.
+    """Render the report for a terminal, one line a rule; ends with a line break.
 
-    With `verbose` a rule's line names every Calico rule, without it many are counted.
+    With `verbose` a rule's line names every Calico rule; otherwise many are only counted.
     """
     lines = [printable(f"Cluster {report.cluster}: {summarise(report)}")]
     lines += ["", "Essentials, before all rules"]
@@ -57,7 +57,7 @@ def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
 
 
 def markdown(report: Report, *, verbose: bool = False) -> str:
-    """The report as Markdown, one row a rule; ends with a line break."""
+    """Render the report as Markdown, one row a rule; ends with a line break."""
     lines = [f"## {markdown_escaped(report.cluster)}", "", f"**{summarise(report)}**"]
     lines += ["", "### Essentials, before all rules", ""]
     lines += (f"- {markdown_escaped(each)}" for each in report.essentials or (_NO_ESSENTIALS,))
@@ -77,7 +77,7 @@ def markdown(report: Report, *, verbose: bool = False) -> str:
 
 
 def html(reports: Sequence[Report], *, verbose: bool = False) -> str:
-    """The reports of several clusters as one page that needs nothing else, not even scripts."""
+    """Render the reports of several clusters as one self-contained page without scripts."""
     body = "".join(_section(report, verbose=verbose) for report in reports)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -91,7 +91,7 @@ def html(reports: Sequence[Report], *, verbose: bool = False) -> str:
 
 
 def document(reports: Sequence[Report]) -> dict[str, Any]:
-    """The reports of some clusters for `--output json`; everything says of which cluster it is."""
+    """The reports of some clusters for `--output json`; every entry names its cluster."""
     return {
         "essentials": [
             {"cluster": report.cluster, "essential": each}
@@ -136,7 +136,7 @@ def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
 
 
 def summarise(report: Report) -> str:
-    """The number of rules of each status, and how many stand behind denies that grew."""
+    """The number of rules of each status, and of allows behind widened denies."""
     counts = Counter(each.status for each in report.rules)
     by_status = ", ".join(f"{counts[status]} {status}" for status in Status)
     parts = [f"{counted(len(report.rules), 'rule')}: {by_status}"]
@@ -150,7 +150,7 @@ def summarise(report: Report) -> str:
 
 
 def behind_widened(report: Report) -> int:
-    """How many allows with Calico rules come after a widened deny of their device group.
+    """Count the allows with Calico rules after a widened deny of their device group.
 
     Such a deny may hide them, whole or in part.
     """
@@ -192,7 +192,7 @@ def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
 
 
 def _mark(rule: RuleFidelity) -> str:
-    """What stands behind a rule's name; NAT translates nothing for a disabled one."""
+    """The suffix of a rule's name; NAT translates nothing for a disabled rule."""
     if rule.disabled:
         return " (disabled)"
     return f" (nat: {listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""

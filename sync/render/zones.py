@@ -13,7 +13,7 @@ from sync.translate.zones import PODS
 
 _ITEMS: Final = 10  # networks and rules of a zone that are named
 
-BY_POD_LABEL: Final = "rests on pod labels alone: whoever creates a pod can put it there"
+BY_POD_LABEL: Final = "rests on pod labels alone: anyone who can create a pod can put it there"
 _UNKNOWN_NETWORKS: Final = (
     "Which addresses outside pods are in these zones is unknown: no rule that names one is exact.",
     "If a zone is pods only, set `networks: []` for it under zones.definitions, else its networks.",

@@ -1,4 +1,4 @@
-"""Where a snapshot of the firewalls' configuration comes from."""
+"""Sources of snapshots of the firewalls' configuration."""
 
 from typing import Protocol
 

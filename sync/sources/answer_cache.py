@@ -14,7 +14,7 @@ from sync.transport.stopping import Stopping
 
 
 class Aging(Protocol):
-    """What is known of one key; `asked_at` and `due_at` are Unix times, 0 if it was never asked."""
+    """The last answer for a key; `asked_at` and `due_at` are Unix times, 0 if never requested."""
 
     asked_at: float
     due_at: float

@@ -1,13 +1,13 @@
-"""A rule's list of addresses, as far as Calico can say it.
+"""A rule's list of addresses, as far as Calico can express it.
 
     list            allow                       deny
-    exact           as it stands                as it stands
+    exact           as listed                   as listed
     open, plain     what is sayable             what it may hold, or any address
     open, negated   nothing                     all but what is sayable
 
-A list is open if something in it, at any depth, cannot be said in addresses. The table keeps an
-allow from growing and a deny from shrinking, whatever the unsayable part holds. What DNS says here
-of FQDNs is sayable in a plain allow alone, for a firewall may be told something else.
+A list is open if something in it, at any depth, cannot be said in addresses. By this table no allow
+grows and no deny shrinks, whatever the unsayable part holds. The answers of DNS for an FQDN count
+only in a plain allow, since a firewall may receive other answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ from sync.translate.network_sets import GroupSet, external_name, without_mapped
 class AddressMatch:
     """The addresses at one end of a rule: those listed, or with `negated` all but those.
 
-    Listed are `rest` and what the address groups hold whose identities are `groups`, each of which
-    has its addresses in `held`. Any address is all but none. `left_over`: it is what was left of
-    such a match without some addresses, and nothing that a rule lists.
+    Listed are `rest` and the address groups with the identities `groups`, whose addresses are in
+    `held`. Any address is expressed as all but none. `left_over`: the match is the remainder of
+    another one without some addresses, and no list of a rule.
     """
 
     rest: AddressSet
@@ -39,7 +39,7 @@ class AddressMatch:
 
     @property
     def lists_its_own(self) -> bool:
-        """Whether the rule itself lists the addresses, for which it may be trusted."""
+        """Whether the rule itself lists these addresses, so that trust in it applies to them."""
         return not (self.negated or self.left_over)
 
     @property
@@ -53,24 +53,24 @@ class AddressMatch:
         return AddressSet.union((self.rest, *self.held))
 
     def among(self, networks: AddressSet) -> AddressSet:
-        """What of these networks matches."""
-        # Far less than all that is listed, as a rule, so cut before they are united.
+        """The part of these networks that matches."""
+        # Usually far less than everything listed, so intersected before the union.
         listed = AddressSet.union(each & networks for each in (self.rest, *self.held))
         return networks - listed if self.negated else listed
 
     def referenced(self, *, allow: bool) -> "AddressMatch":
-        """The same match, with the groups alone that a rule may select by their sets.
+        """The same match, with only those groups that a rule may select by their sets.
 
-        Sets change on their own, policies on theirs. So a rule selects a set only where a larger
-        one allows more: in a plain allow and in a negated deny. Elsewhere its addresses stand by
-        content, and what a rule denies changes with its policy alone. One selector covers disjoint
-        nets, since kernel sets of nftables refuse others: groups that overlap stand by content too.
+        Sets and policies change independently. So a rule selects a set only where a larger set
+        allows more: in a plain allow and in a negated deny. Elsewhere addresses are written by
+        content, so that what a rule denies changes only with its policy. Nets of one selector have
+        to be disjoint for kernel sets of nftables: overlapping groups are written by content too.
         """
         if not self.groups:
             return self
         if allow == self.negated:
             return AddressMatch(self.listed, self.negated)
-        # Negated, all that is listed may have to stand in one selector.
+        # Negated, everything listed may have to fit one selector.
         once, twice = self.rest if self.negated else NOWHERE, NOWHERE
         for held in self.held:
             twice |= once & held
@@ -93,10 +93,10 @@ NOTHING = AddressMatch(NOWHERE)
 
 @dataclass(frozen=True, slots=True)
 class MemberList:
-    """What the members of a list hold, and `sayable`, the match of what surely is in it.
+    """The content of a list, and `sayable`, the match of what surely is in it.
 
     `because` has the reasons that keep it open. `registered`: it holds dynamic groups, whose
-    registered addresses are taken for none.
+    registered addresses are assumed to be none.
     """
 
     members: tuple[Estimate, ...]
@@ -118,10 +118,10 @@ class MemberList:
 def match(
     end: str, listed: MemberList | None, *, negated: bool, allow: bool, accepted: bool
 ) -> tuple[AddressMatch, tuple[Loss, ...]]:
-    """The match of a list (None: any), and what is lost.
+    """The match of a list (None: any), and its losses.
 
-    `end` is `source` or `destination`, for the reasons. `accepted`: the configuration takes the
-    open list of a deny for what of it can be said.
+    `end` is `source` or `destination`, for the reasons. `accepted`: the configuration accepts that
+    the open list of a deny shrinks to what can be said.
     """
     if listed is None:
         return (NOTHING if negated else ANY), ()
@@ -142,7 +142,7 @@ def match(
     if allow:
         answers = listed.answers
         if answers:
-            # In no set: sets are written ahead of the policies that stop to spare what they hold.
+            # Not as a set: sets are written before the policies that no longer spare them.
             said = replace(said, rest=said.rest | without_mapped(answers))
         if said.is_empty:
             reason = f"nothing of its {end} can be said: {because}"
@@ -171,7 +171,7 @@ class MemberLists:
     ) -> None:
         """`sets` are the group sets of the device group by the group's own name.
 
-        `registered_accepted`: what is registered with dynamic groups is taken for none.
+        `registered_accepted`: registered addresses of dynamic groups are assumed to be none.
         """
         self._registered_accepted = registered_accepted
         self._objects = objects
@@ -180,7 +180,7 @@ class MemberLists:
         self._known: dict[tuple[str, ...], MemberList | None] = {}
 
     def listed(self, members: tuple[str, ...]) -> MemberList | None:
-        """What a list says; None if it says any."""
+        """The content of a list; None for any."""
         if members not in self._known:
             self._known[members] = None if "any" in members else self._read(members)
         return self._known[members]
@@ -225,7 +225,7 @@ class MemberLists:
         return None if found else self._sets.get(external_name(member))
 
     def _single(self, member: str) -> Estimate:
-        """What an object holds that has no set, or a literal."""
+        """The content of a literal, or of an object that has no set."""
         found = self._objects.addresses.get(member)
         if isinstance(found, Address):
             if found.addresses is not None:

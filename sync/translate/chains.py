@@ -1,8 +1,8 @@
-"""A zone's rules cut into the parts of its chain.
+"""Cut a zone's rules into the parts of its chain.
 
     entries (a rule's Calico rules each way)  ->  parts (what one policy holds)
 
-Parts end where the rules themselves say, so that a rule that comes or goes moves few boundaries.
+The rules themselves decide where parts end, so that adding or removing one moves few boundaries.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from sync.calico.objects import EntityRule, Pairs
 from sync.calico.objects import Rule as CalicoRule
 from sync.errors import SourceError
 
-# A part ends on average after this many rules of the firewall past the least.
+# A part ends on average this many rules of the firewall after its minimum.
 LEAST_RULES: Final = 96
 ONE_IN: Final = 64
-# What a policy holds besides its rules: metadata, selector and spec.
+# Bytes of a policy besides its rules: metadata, selector and spec.
 _OVERHEAD: Final = 8 * 1024
-# What a rule takes besides its ends and annotations: keys, protocol, rank.
+# Bytes of a rule besides its ends and annotations: keys, protocol, rank.
 _RULE: Final = 320
 
 
@@ -31,8 +31,8 @@ _RULE: Final = 320
 class Entry:
     """The Calico rules of one firewall rule (or of a default) in a zone, without their rank.
 
-    `rule` is None for a default. `identity` says which rule it is, whatever the rule says and
-    wherever it moves.
+    `rule` is None for a default. `identity` names the rule, and stays when its content or position
+    changes.
     """
 
     rule: RuleId | None
@@ -43,10 +43,10 @@ class Entry:
 
 
 def places(zones: Sequence[str]) -> dict[str, int]:
-    """Where in the gap between orders each zone's policies stand: no two orders are equal.
+    """Assign each zone's policies a place in the gap between orders, so that no two are equal.
 
-    A zone keeps its place when others come and go, unless two want the same one. `SourceError`
-    where there are more zones than places.
+    A zone keeps its place when others are added or removed, unless two hash to the same one.
+    `SourceError` if there are more zones than places.
     """
     if len(zones) > GAP // 2:
         raise SourceError(
@@ -63,7 +63,7 @@ def places(zones: Sequence[str]) -> dict[str, int]:
 
 
 def parts_of(entries: Sequence[Entry]) -> tuple[Part, ...]:
-    """Cut entries into parts, each of which says where its rules came from."""
+    """Cut entries into parts, each with the origins of its rules."""
     parts: list[Part] = []
     open_part = _Open()
     for entry in entries:
@@ -85,7 +85,7 @@ def parts_of(entries: Sequence[Entry]) -> tuple[Part, ...]:
 
 @lru_cache(1 << 14)
 def _size(entity: EntityRule) -> int:
-    """Bytes of one end in JSON, rather too many."""
+    """Bytes of one end in JSON, an upper bound."""
     texts = (entity.selector, entity.not_selector, entity.namespace_selector)
     nets = (*entity.nets, *entity.not_nets)
     ports = (*entity.ports, *entity.not_ports)

@@ -1,10 +1,10 @@
-"""From the firewall's rules and groups to the objects of one cluster, and the report of it.
+"""Compile the firewall's rules and groups to the objects and the report of one cluster.
 
 device groups  ->  address groups  ->  sets
                ->  zones x rules   ->  chains of policies, one a zone, in the tier of the group
 
-What is here depends on the firewall and the options alone. Which generation of a chain is written
-is decided by `sync.plan.rollout`, from what the cluster holds.
+The result depends only on the firewall and the options. `sync.plan.rollout` decides which
+generation of a chain is written, from what the cluster holds.
 """
 
 from collections import defaultdict
@@ -59,11 +59,11 @@ _EACH_WAY: Final[tuple[Direction, Direction]] = ("Egress", "Ingress")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The settings that decide what becomes of the firewall's objects and rules.
+    """The settings of translation.
 
-    `registered_known`: where no source reports what is registered at run time with dynamic groups,
-    it is known to be nothing, or with `registered_accepted` taken for that. `owner` are the labels
-    of what is ours. `pod_cidrs` hold every pod of the cluster; None: that is unknown.
+    `registered_known`: if no source reports the registered addresses of dynamic groups, there are
+    none; with `registered_accepted` that is assumed. `owner` are the labels of our objects.
+    `pod_cidrs` hold every pod of the cluster; None: they are unknown.
     """
 
     tags: tuple[str, ...]
@@ -77,10 +77,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """Every object of a cluster, and what became of each rule.
+    """Every object of a cluster, and the fidelity of each rule.
 
-    `objects` are those in no chain. `chains` are in no generation yet, so the rules of `fidelity`
-    name no policies; `report` does.
+    `objects` are those in no chain. `chains` have no generation yet, so the rules of `fidelity`
+    name no policies; `report` adds them.
     """
 
     objects: tuple[Manifest, ...]
@@ -88,7 +88,7 @@ class Translated:
     fidelity: Report
 
     def report(self, policies: Mapping[tuple[str, str], Sequence[str]]) -> Report:
-        """What became of each rule, with the Calico rules that it became.
+        """Report what became of each rule, with its Calico rules.
 
         `policies` names the policies of each chain in their order, by (tier, zone); a chain that
         has none is not written yet.
@@ -108,8 +108,8 @@ class Translated:
 def translate(cluster: str, targets: Sequence[Target], options: Options) -> Translated:
     """Translate everything that one cluster gets.
 
-    Raises `SourceError` where a device group has more zones than a tier has places for, and
-    `UsageError` where the configuration does not fit what the firewall has.
+    Raises `SourceError` if a device group has more zones than a tier has places, and `UsageError`
+    if the configuration does not fit the firewall's.
     """
     sets, seen = group_sets(targets, tags=options.tags, registered_known=options.registered_known)
     lists: dict[str, tuple[str, ...]] = {}
@@ -139,7 +139,7 @@ def translate(cluster: str, targets: Sequence[Target], options: Options) -> Tran
 
 
 def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
-    """The sets of lists that rules have for themselves, by label value."""
+    """Make the sets for the lists of single rules; `lists` are their nets by label value."""
     for label, nets in sorted(lists.items()):
         first = names.list_name(nets)
         labels = tuple(sorted({names.LIST_LABEL: label, **dict(owner)}.items()))
@@ -157,7 +157,7 @@ def translator_and_endpoints(
     lists: dict[str, tuple[str, ...]],
     options: Options,
 ) -> tuple[RuleTranslator, Endpoints]:
-    """Make the translator of a device group's rules, and their endpoints, which fill `lists`."""
+    """Make the rule translator of a device group, and its endpoints, which fill `lists`."""
     trust = options.zones.trust_addresses
     known = target.device_group.knows_registered
     listed = MemberLists(
@@ -174,7 +174,7 @@ def translator_and_endpoints(
 
 
 class _Tier:
-    """The tier of one device group: its chains, and what comes before and after them."""
+    """The tier of one device group: its chains, and the policies before and after them."""
 
     def __init__(
         self,
@@ -248,7 +248,7 @@ class _Tier:
                 yield Entry(rule, identity(each), egress, ingress, annotations(each))
 
     def _defaults(self, zone: Zone) -> Iterator[Entry]:
-        """What is decided where no rule speaks; the last of them decides everything."""
+        """The default rules, for flows that no rule matches; the last one matches everything."""
         defaults = self._target.device_group.defaults
         within = self._default(defaults["intrazone-default"])
         between = self._default(defaults["interzone-default"])
@@ -285,7 +285,7 @@ class _Tier:
         return Entry(None, name, egress, ingress, self._default_annotations(name))
 
     def _essentials(self) -> Iterator[Manifest]:
-        """The flows that zoned pods keep, one policy for each choice of pods, before all else."""
+        """Make the policies of essential flows, one for each selection of pods."""
         by_pods: dict[str, list[tuple[Direction, Rule]]] = {}
         for essential in self._options.zones.essentials:
             by_pods.setdefault(essential.on, []).extend(essential_rules(essential))
@@ -307,7 +307,7 @@ class _Tier:
             )
 
     def _elsewhere(self) -> Iterator[Manifest]:
-        """Pods of zones that only other device groups have are theirs to judge."""
+        """Pass the pods of zones that only other device groups have: their tiers decide."""
         zones = [zone.name for zone in self._zones.elsewhere]
         room = limits.SELECTOR_BYTES - len(among_pods(""))
         for number, selector in enumerate(self._workloads.in_any(zones, room), 1):
@@ -320,7 +320,7 @@ class _Tier:
             )
 
     def _unknown_zone(self) -> Manifest:
-        """A label that names no zone is a mistake; the chains of known zones end before this."""
+        """Deny pods whose label names no zone, a mistake; behind the chains of known zones."""
         denying = [Rule("Deny")]
         return self._policy(
             names.unknown_zone_name(self._target.tier),

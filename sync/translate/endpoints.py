@@ -1,9 +1,9 @@
 """One end of a rule as Calico's entity rules: by address, by zone, or by both.
 
-An end becomes several entities where one cannot hold it, and their union is the end: IPv4 and IPv6
-stand apart, at most 256 nets in each, and a zone is its pods and its networks. Felix folds the
-selectors of an entity into one object selector, and pods and sets are different objects, so the
-two kinds of selector never stand together.
+An end that does not fit one entity becomes the union of several: IPv4 and IPv6 are separate, an
+entity has at most 256 nets, and a zone is its pods and its networks. Felix combines the selectors
+of an entity into one object selector. Pods and sets are different objects, so an entity never
+selects both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from sync.translate.zones import PODS, Workloads, Zone, Zones, among_pods
 
 _SETS_ONLY = "global()"
 _NO_NAMESPACE = "!has(projectcalico.org/namespace)"
-# Room for what stands beside the groups of one selector: `_NO_NAMESPACE`, a list of the rule's own.
+# Room for the rest of a selector beside its groups: `_NO_NAMESPACE`, a list of the rule's own.
 _BESIDE_GROUPS = 128
 _AMONG_PODS = limits.SELECTOR_BYTES - len(among_pods(""))
 _V4 = AddressSet((0, V4_END))
@@ -38,15 +38,15 @@ class Endpoint:
 
 ANYWHERE = Endpoint(EntityRule())
 OUTSIDE = EntityRule(not_selector=PODS)
-"""Every address that is no pod's."""
+"""Every address that belongs to no pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where some zones are: selectors of their pods, and their networks.
+    """The pods of some zones, as selectors, and their networks.
 
-    `without_pods` are the networks that hold no pod as ends, one a family; none where no ends can
-    say that, or it is not known.
+    `without_pods` are ends for the networks that hold no pod, one for each family; empty if no end
+    can express that, or it is unknown.
     """
 
     pods: tuple[str, ...]
@@ -58,8 +58,8 @@ class _Place:
 class Endpoints:
     """Makes the ends of one device group's rules.
 
-    `sets` are the group sets of the cluster by identity. `pod_cidrs` hold every pod, None: not
-    known. `lists` collects the sets that lists of a rule get for themselves, by label value.
+    `sets` are the group sets of the cluster by identity. `pod_cidrs` hold every pod; None: they are
+    unknown. `lists` collects the nets of sets for the lists of single rules, by label value.
     """
 
     zones: Zones
@@ -78,7 +78,7 @@ class Endpoints:
     def in_zones(
         self, zones: tuple[str, ...], match: AddressMatch, *, allow: bool
     ) -> tuple[Endpoint, ...]:
-        """An end in any of these zones; an allow gets what is surely there, a deny what may be."""
+        """An end in any of these zones: surely there for an allow, maybe there for a deny."""
         key = ("zones", zones, match, allow)
         return self._kept(key, self._in_zones, zones, match, allow)
 
@@ -115,7 +115,7 @@ class Endpoints:
             beside = [ANYWHERE]
         selector = f"({' || '.join(terms)}) && {_NO_NAMESPACE}"
         if len(selector) > limits.SELECTOR_BYTES:
-            # Too many groups for one selector, and negations cannot be several rules in a row.
+            # Too many groups for one selector, and a negation cannot be split into several rules.
             selector = f"{self._list_selector(match.listed)} && {_NO_NAMESPACE}"
             beside = [ANYWHERE]
         for end in beside:
@@ -136,7 +136,7 @@ class Endpoints:
         if groups and place.without_pods and self.pod_cidrs is not None:
             held = match.among(place.networks)
             if held and not held & self.pod_cidrs:
-                # Whatever the set will hold: no address of a pod is one of the zones' networks.
+                # Whatever the set will hold: no pod's address lies in the zones' networks.
                 for selector, end in product(self._group_selectors(groups), place.without_pods):
                     entity = replace(end.entity, selector=selector, namespace_selector=_SETS_ONLY)
                     yield Endpoint(entity, end.family)
@@ -144,7 +144,7 @@ class Endpoints:
         yield from nets_of(match.among(place.networks), OUTSIDE)
 
     def _place(self, zones: tuple[str, ...], *, everywhere: bool) -> "_Place":
-        """Where zones are; `everywhere`: those without known networks are wherever they may be."""
+        """The place of zones; `everywhere`: zones without known networks may be anywhere."""
         if (zones, everywhere) not in self._places:
             found = [self.zones.remote[name] for name in zones]
             pods = self.workloads.in_any([zone.name for zone in found if zone.pods], _AMONG_PODS)
@@ -177,7 +177,7 @@ class Endpoints:
         yield from nets_of(match.among(where), EntityRule(selector=selector))
 
     def _group_selectors(self, groups: Sequence[str]) -> list[str]:
-        """Selectors of the groups' sets, each short enough for Calico with what goes beside it."""
+        """Selectors of the groups' sets, each short enough with the terms added to it."""
         return [
             selector
             for key in (names.ADDRESS_GROUP_LABEL, names.EDL_LABEL)
@@ -187,7 +187,7 @@ class Endpoints:
         ]
 
     def _list_selector(self, found: AddressSet) -> str:
-        """The selector of a set of a rule's own."""
+        """The selector of a set made for the list of a rule."""
         nets = tuple(cidrs.of_set(found))
         label = names.list_name(nets).removeprefix("pan-list.")
         self.lists[label] = nets
@@ -199,9 +199,9 @@ def _one_a_family(ends: Sequence[Endpoint]) -> bool:
 
 
 def nets_of(found: AddressSet, base: EntityRule) -> Iterator[Endpoint]:
-    """`base` for these addresses, in as few entities as hold them.
+    """`base` for these addresses, in as few entities as possible.
 
-    A family that is there whole needs no nets, and one that is nearly whole says what is missing.
+    A complete family needs no nets; an almost complete one lists the nets that are missing.
     """
     for family, nets, missing in _nets_of(found):
         entity = EntityRule(
@@ -213,7 +213,7 @@ def nets_of(found: AddressSet, base: EntityRule) -> Iterator[Endpoint]:
 _Nets: TypeAlias = tuple[Literal[4, 6] | None, tuple[str, ...], tuple[str, ...]]
 
 
-@lru_cache(1 << 14)  # the same addresses stand in many zones
+@lru_cache(1 << 14)  # many zones share the same addresses
 def _nets_of(found: AddressSet) -> tuple[_Nets, ...]:
     """The family, the nets and the nets left out of each entity."""
     if found == EVERYWHERE:

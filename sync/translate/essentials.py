@@ -12,7 +12,7 @@ from sync.translate.zones import PODS
 
 
 def essential_rules(essential: Essential) -> Iterator[tuple[Direction, Rule]]:
-    """The rules of one essential, all Pass, with the direction they stand in."""
+    """The rules of one essential, all Pass, with their direction."""
     direction: Direction = "Egress" if essential.direction == "egress" else "Ingress"
     far: list[Endpoint] = []
     if essential.pods:

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """How true the Calico rules are to the firewall's rule; the worst of what applies counts.
+    """How faithful Calico rules are to the firewall's rule; the worst status that applies counts.
 
     `narrowed` is an allow that shrank, `widened` a deny that grew: both are safe. `more-permissive`
     is a loss that the configuration accepts.
@@ -23,14 +23,14 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One thing that Calico does not say as the firewall does: a clause for a firewall engineer."""
+    """One difference between Calico and the firewall: a clause for a firewall engineer."""
 
     status: Status
     reason: str
 
 
 def worst(losses: "tuple[Loss, ...]") -> Status:
-    """The status of what suffered these losses."""
+    """The status that follows from these losses."""
     return max((loss.status for loss in losses), default=Status.EXACT)
 
 
@@ -59,7 +59,7 @@ class RuleFidelity:
 
     @property
     def place(self) -> tuple[str, str, str, str, int]:
-        """Where it stands, among the rules of all targets of a cluster."""
+        """Its position among the rules of all targets of a cluster."""
         return self.source, self.target, self.device_group, self.rulebase, self.position
 
 
@@ -77,8 +77,8 @@ class ZoneFidelity:
     """One zone of the device group `target` of `source`.
 
     `workloads` is the selector of its pods, `networks` its CIDRs or None where they are unknown;
-    `origin` says where they come from, or why they are unknown. `rules` names the rules that
-    speak of it by name. `by_pod_label` says that the creator of a pod can put it there.
+    `origin` says where they come from, or why they are unknown. `rules` are the rules that name
+    the zone. `by_pod_label`: the creator of a pod can put it into the zone.
     """
 
     source: str
@@ -94,9 +94,9 @@ class ZoneFidelity:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of everything that one cluster gets.
+    """The fidelity of every rule, group and zone that one cluster gets.
 
-    `rules` are in the order of evaluation, per target; `essentials` says what comes before them.
+    `rules` are in the order of evaluation, per target; `essentials` are the flows before them.
     """
 
     cluster: str

@@ -1,7 +1,7 @@
 """Which security rules name destinations that NAT rules translate.
 
 The firewall matches addresses as they are before NAT (PAN-OS networking administrator's guide, "NAT
-Policy Overview"). A cluster does not translate them, so such a rule says nothing of the server that
+Policy Overview"). A cluster does not translate them, so such a rule does not match the server that
 it was written for. That changes no Calico rule; the report shows it.
 """
 
@@ -19,15 +19,15 @@ _List = tuple[str, ...]
 def nat_rules(
     target: Target, *, registered_known: bool, registered_accepted: bool
 ) -> list[tuple[str, ...]]:
-    """For each security rule the names of the NAT rules that translate some of its destinations.
+    """Find, for each security rule, the NAT rules that translate some of its destinations.
 
-    A disabled rule has none, nor has one for any destination or for all but some: it is about the
-    servers behind them too. Zones and firewalls that a NAT rule is for do not count.
+    A disabled rule has none. Nor has a rule for any destination, or for all but some: it covers the
+    servers behind NAT too. The zones and target firewalls of a NAT rule are ignored.
     """
     device_group = target.device_group
     if not device_group.nat:
         return [()] * len(device_group.rules)
-    # NAT rules may name groups that the cluster gets no sets of.
+    # NAT rules may name groups that have no set in the cluster.
     _, seen = group_sets([target], tags=(), registered_known=registered_known)
     lists = MemberLists(
         device_group.objects,
@@ -56,7 +56,7 @@ def nat_rules(
 
 
 def _at_most(lists: MemberLists, members: _List, networks: AddressSet) -> AddressSet:
-    """What of these networks a list may match: as a deny has it, which only ever grows."""
+    """The part of these networks that a list may match: its upper bound, as for a deny."""
     found, _ = match(
         "destination", lists.listed(members), negated=False, allow=False, accepted=False
     )
@@ -64,9 +64,9 @@ def _at_most(lists: MemberLists, members: _List, networks: AddressSet) -> Addres
 
 
 class _Pieces:
-    """The pieces into which the addresses of some lists cut one another, and who holds each.
+    """The pieces into which the addresses of some lists cut one another, with the lists of each.
 
-    A thousand published addresses are not held against each of a thousand rules.
+    This avoids comparing a thousand published addresses with each of a thousand rules.
     """
 
     def __init__(self, lists: Mapping[_List, AddressSet]) -> None:
@@ -77,7 +77,7 @@ class _Pieces:
                 self._holding[piece].add(listed)
 
     def holding_any_of(self, addresses: AddressSet) -> set[_List]:
-        """The lists that have an address in common with these, all of which some list holds."""
+        """The lists that share an address with these, each of which is in some list."""
         return {listed for piece in self._of(addresses) for listed in self._holding[piece]}
 
     def _of(self, addresses: AddressSet) -> Iterator[int]:

@@ -32,9 +32,9 @@ _MAPPED_REASON = "it holds addresses of ::ffff:0:0/96, read as IPv4"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One device group that a cluster stands for, and the tier that its rules go to.
+    """One device group of a cluster, and the tier of its rules.
 
-    `derived` is what templates say of its zones' networks.
+    `derived` are the networks of its zones according to templates.
     """
 
     source: str
@@ -49,10 +49,10 @@ class Target:
 class GroupSet:
     """One address group as it goes to a cluster, or an `external` dynamic list.
 
-    `identity` names it there: the group's own name (`edl/<name>` for a list), or that behind
-    `<source>/<device group>/` where an earlier device group of the cluster has another group of
-    that name. `holds` is what it holds, as far as Calico can read it. `dynamic`: it is a dynamic
-    group, or one within it is.
+    `identity` names it there: the group's own name (`edl/<name>` for a list), with the prefix
+    `<source>/<device group>/` if an earlier device group of the cluster has another group of that
+    name. `holds` is its content, as far as Calico can express it. `dynamic`: it is a dynamic group,
+    or contains one.
     """
 
     identity: str
@@ -78,8 +78,8 @@ class GroupSet:
         return self.identity == (external_name(self.group) if self.external else self.group)
 
     def objects(self, owner: Pairs) -> list[GlobalNetworkSet]:
-        """Its sets, all with the same labels and annotations; `owner` are the labels of ours."""
-        # An identity that is not a name of its own holds a `/`, so it is always mapped.
+        """Its sets, all with the same labels and annotations; `owner` are our own labels."""
+        # An identity with a prefix holds a `/`, so its name is always mapped.
         plain = self.group if self._own else self.identity
         first = names.edl_name(plain) if self.external else names.set_name(plain)
         labels = {self.key: self.label, **dict(owner)}
@@ -112,12 +112,12 @@ class GroupSet:
 def group_sets(
     targets: Sequence[Target], *, tags: Sequence[str], registered_known: bool
 ) -> tuple[list[GroupSet], dict[tuple[str, str], dict[str, GroupSet]]]:
-    """The address groups that one cluster gets by identity, and each target's by their own names.
+    """The address groups of one cluster by identity, and those of each target by plain name.
 
-    Those with one of `tags` (every group, if there are none) and those that a rule uses. External
-    dynamic lists whose content is known are among them, all of them, as `external_name` has them.
-    The device group listed first keeps the plain names; a group of another is shared if it is the
-    same, else it has an identity of its own. `SourceError` if two groups would get one name.
+    They are the groups with one of `tags` (all groups, without `tags`), those that a rule uses, and
+    all external dynamic lists whose content is known, named by `external_name`. The first device
+    group keeps plain names. An equal group of a later one is shared; a different one gets an
+    identity of its own. `SourceError` if two groups would get one name.
     """
     found: dict[str, GroupSet] = {}
     seen: dict[tuple[str, str], dict[str, str]] = {}
@@ -142,7 +142,7 @@ def group_sets(
             if first is None:
                 found[made.identity] = made
             elif replace(first, device_groups=made.device_groups) == made and not (
-                # Firewalls of one device group may hear of an address before those of another.
+                # Firewalls of one device group may learn of an address before those of another.
                 made.dynamic and told
             ):
                 found[made.identity] = replace(first, device_groups=(*first.device_groups, name))
@@ -164,7 +164,7 @@ def group_sets(
 def network_sets(
     sets: Iterable[GroupSet], owner: Pairs
 ) -> Iterator[tuple[GroupSet, GlobalNetworkSet]]:
-    """The objects of all groups; `SourceError` where two groups would get one name or label."""
+    """The objects of all groups; `SourceError` if two groups would get one name or label."""
     taken: dict[str, str] = {}
     for each in sets:
         objects = each.objects(owner)
@@ -192,7 +192,7 @@ def _selected(device_group: EffectiveDeviceGroup, tags: Sequence[str]) -> Iterab
     return (
         group
         for group in device_group.groups()
-        # One whose tags are unreadable may have the tag.
+        # A group whose tags are unreadable may have the tag.
         if group.name in used or group.tags is None or not set(tags).isdisjoint(group.tags)
     )
 
@@ -209,12 +209,12 @@ def _group_set(group: AddressGroup, resolved: Resolved, device_group: str) -> Gr
 
 
 def external_name(name: str) -> str:
-    """What an external dynamic list is called among address groups; no name of PAN-OS has a `/`."""
+    """The name of an external dynamic list among address groups; PAN-OS names contain no `/`."""
     return f"edl/{name}"
 
 
 def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
-    """The external dynamic lists that it sees and of which something is known, in name order."""
+    """Its visible external dynamic lists with known content, in name order."""
     for name, external in sorted(device_group.objects.external_lists.items()):
         if external.holds is not None:
             identity = external_name(name)
@@ -223,7 +223,7 @@ def _external_sets(device_group: EffectiveDeviceGroup) -> Iterator[GroupSet]:
 
 
 def _sayable(content: Estimate) -> Estimate:
-    """What of it Calico does not read as IPv4; without an upper bound if some of that is."""
+    """An estimate without the nets that Calico reads as IPv4; no upper bound if it had any."""
     surely, at_most = without_mapped(content.surely), content.at_most
     if at_most is not None and without_mapped(at_most) != at_most:
         at_most = None
@@ -240,9 +240,9 @@ def without_mapped(found: AddressSet) -> AddressSet:
 
 
 def parts(nets: Sequence[str]) -> list[tuple[str, ...]]:
-    """The nets in as few parts as fit, a power of two, each net in the part its own hash says.
+    """Split nets into as few parts as fit, a power of two; a net's hash names its part.
 
-    So a net that comes or goes changes one part only, and nets hardly ever move between parts.
+    So adding or removing a net changes one part only, and nets hardly ever move between parts.
     """
     if _fits(nets):
         return [tuple(nets)]

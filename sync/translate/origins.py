@@ -1,4 +1,4 @@
-"""Where a Calico rule came from: for the rollout by value, for people as annotations."""
+"""The origin of a Calico rule: as a value for the rollout, as annotations for people."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,20 +13,20 @@ _SHOWN: Final = 1024  # characters of a name or a list in an annotation
 
 
 def rule_id(target: Target, translated: TranslatedRule) -> RuleId:
-    """Name a rule among those of all device groups that a cluster gets."""
+    """Name a rule uniquely among all device groups of a cluster."""
     placed = translated.placed
     name = target.device_group.name
     return target.source, name, placed.device_group, placed.rulebase, placed.position
 
 
 def identity(translated: TranslatedRule) -> str:
-    """Name a rule so that it keeps its name wherever it moves."""
+    """Name a rule independently of its position."""
     placed = translated.placed
     return translated.rule.uuid or f"{placed.device_group}/{placed.rulebase}/{translated.rule.name}"
 
 
 def annotations(translated: TranslatedRule) -> Pairs:
-    """Tell people which rule of the firewall a Calico rule came from."""
+    """Annotate a Calico rule with the firewall's rule that it came from."""
     rule = translated.rule
     return (
         (names.RULE_ANNOTATION, rule.name[:_SHOWN]),
@@ -40,8 +40,8 @@ def annotations(translated: TranslatedRule) -> Pairs:
 
 
 def _listed(members: Sequence[str], *, negated: bool) -> str:
-    """A list as an annotation shows it: what does not fit is counted, and the firewall has it."""
-    # Their order means nothing, and must not rewrite a policy.
+    """A list as an annotation shows it: members that do not fit are only counted."""
+    # Their order has no meaning, and must not change a policy.
     text = ("not " if negated else "") + ",".join(sorted(members))
     if len(text) <= _SHOWN:
         return text

@@ -1,4 +1,4 @@
-"""What the report says of the rules, groups and zones of a device group."""
+"""The report on the rules, groups and zones of a device group."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from sync.translate.zones import Workloads, Zones
 
 
 def rule_fidelity(target: Target, translated: TranslatedRule, nat: tuple[str, ...]) -> RuleFidelity:
-    """Say what became of a rule; its Calico rules are in no policy yet."""
+    """Report on a rule; its Calico rules are in no policy yet."""
     source, name, device_group, rulebase, position = rule_id(target, translated)
     return RuleFidelity(
         source=source,
@@ -31,7 +31,7 @@ def rule_fidelity(target: Target, translated: TranslatedRule, nat: tuple[str, ..
 
 
 def group_fidelity(sets: Sequence[GroupSet]) -> tuple[GroupFidelity, ...]:
-    """Say what became of each address group."""
+    """Report on each address group."""
     return tuple(
         GroupFidelity(
             each.identity,
@@ -53,7 +53,7 @@ def essential_clauses(essentials: Sequence[Essential]) -> tuple[str, ...]:
 
 
 def zone_fidelity(target: Target, zones: Zones, workloads: Workloads) -> Iterator[ZoneFidelity]:
-    """Say of each zone of a device group where its pods and its networks come from."""
+    """Report where the pods and networks of each zone of a device group come from."""
     named: dict[str, list[str]] = {}
     for placed in target.device_group.rules:
         for name in {*placed.rule.from_zones, *placed.rule.to_zones}:

@@ -1,10 +1,10 @@
-"""One rule of the firewall: what of it can be said, and the Calico rules it becomes for a zone.
+"""Translate one rule of the firewall to the Calico rules of a zone.
 
-    rule of the effective rulebase  ->  Said (what is left of it, with every loss)
-    Said, zone z, direction         ->  Calico rules: local ends x remote ends x traffic
+    rule of the effective rulebase    ->  TranslatedRule (what Calico can express, every loss)
+    TranslatedRule, zone z, direction ->  Calico rules: local ends x remote ends x traffic
 
-A policy of z judges egress where z is a source zone and ingress where it is a destination zone,
-and each side carries the whole match; so the two agree with the firewall's first match.
+A policy of z judges egress if z is a source zone, and ingress if it is a destination zone. Both
+sides carry the whole match, so both agree with the firewall's first match.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,16 +42,16 @@ _UNKNOWN_NETWORKS: Final = {
 }
 _DEVICES: Final = "name their serial numbers in rules.devices"
 OVERLAP: Final = "wildcard-overlap"
-"""What is called the rule of what two rules' wildcards share, which no default may allow."""
+"""The name of the rule for addresses in wildcards of two rules, which no default may allow."""
 
 _NO_PORT: Final = (f"1:{LAST_PORT}",)
 
 
 @dataclass(frozen=True, slots=True)
 class TranslatedRule:
-    """What is left of one rule for Calico, and everything that was lost on the way.
+    """The part of one rule that Calico can express, and every loss.
 
-    Zones are None for any. Without `traffic` it matches nothing and becomes no Calico rule.
+    Zones are None for any. Without `traffic` the rule matches nothing and becomes no Calico rule.
     """
 
     placed: EffectiveRule
@@ -68,14 +68,14 @@ class TranslatedRule:
         return self.placed.rule
 
     def speaks_of(self, zone: str) -> bool:
-        """Whether policies of a zone may have anything of it."""
+        """Whether policies of a zone may contain a part of the rule."""
         if self.from_zones is None or self.to_zones is None:
             return True
         return zone in self.from_zones or zone in self.to_zones
 
 
 class RuleTranslator:
-    """Finds out what of a device group's rules can be said; made once for all of them."""
+    """Translates the rules of one device group."""
 
     def __init__(
         self,
@@ -109,9 +109,9 @@ class RuleTranslator:
     def overlaps(
         self, zone: Zone, ends: Endpoints
     ) -> Iterator[tuple[list[CalicoRule], list[CalicoRule]]]:
-        """What is denied before a zone's defaults, each way: where wildcards of rules overlap.
+        """The denies before a zone's defaults in each direction: where wildcards of rules overlap.
 
-        No default may allow that; where none allows anything, nothing has to be denied.
+        No default may allow these flows. If no default allows anything, none are needed.
         """
         within, between = (
             self._defaults[name] == "allow" for name in ("intrazone-default", "interzone-default")
@@ -130,7 +130,7 @@ class RuleTranslator:
                 )
 
     def say(self, placed: EffectiveRule) -> TranslatedRule:
-        """What is left of a rule."""
+        """Translate a rule."""
         rule = placed.rule
         allow = rule.action == "allow"
         if rule.disabled:
@@ -141,7 +141,7 @@ class RuleTranslator:
         if self._filter and not self._filter.matches(frozenset(rule.tags)):
             if allow:
                 return self._nothing(placed, Loss(Status.LEFT_OUT, "rules.filter leaves it out"))
-            # Whose tags cannot be read may have the one that keeps it.
+            # A rule whose tags are unreadable may have the tag that keeps it.
             if self._options.filter_denies and not rule.unreadable:
                 reason = "rules.filter leaves it out, and rules.filter_denies allows that"
                 return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
@@ -168,7 +168,7 @@ class RuleTranslator:
     def _matched(
         self, placed: EffectiveRule, losses: list[Loss], *, allow: bool
     ) -> tuple[TranslatedRule, list[Loss]]:
-        """What is left of a rule that counts, and what of its losses is a deny's growth."""
+        """Translate a rule that counts; also return its losses that widen a deny."""
         rule = placed.rule
         accepted = _names(self._options.accept_dropped_members, rule)
         traffic, lost = self._traffic(rule, accepted=accepted)
@@ -215,12 +215,12 @@ class RuleTranslator:
         return TranslatedRule(placed, allow, (), (), NOTHING, NOTHING, (), losses)
 
     def _targeted(self, rule: Rule, *, allow: bool) -> tuple[bool, tuple[Loss, ...]]:
-        """Whether a rule counts here, and what is lost if only some firewalls have it."""
+        """Whether a rule counts here, and the losses if only some firewalls have it."""
         target = rule.target
         if target == EVERY_FIREWALL:
             return True, ()
         if target.negate and not target.devices and not target.tags:
-            return False, ()  # every firewall but every one
+            return False, ()  # all firewalls except all of them
         ours = set(self._options.devices)
         whole = {serial for serial, systems in target.devices if not systems}
         named = {serial for serial, _ in target.devices}
@@ -252,7 +252,7 @@ class RuleTranslator:
         *,
         allow: bool,
     ) -> Iterator[Loss]:
-        """What is lost because the networks of a zone are unknown."""
+        """The losses because the networks of a zone are unknown."""
         if rule.rule_type != "universal" and from_zones is None and to_zones is None:
             from_zones = to_zones = tuple(self._zones.own)
         lost: dict[Status, set[str]] = {}
@@ -332,7 +332,7 @@ def whole(action: Action, direction: Direction, far: Endpoint) -> CalicoRule:
 def _rules(
     action: Action, direction: Direction, near: Endpoint, far: Endpoint, traffic: Traffic
 ) -> Iterator[CalicoRule]:
-    """One combination; several rules where ports are many, none where the families differ."""
+    """One combination: several rules if there are many ports, none if the families differ."""
     families = {near.family, far.family, _ICMP_FAMILIES.get(traffic.protocol or 0)} - {None}
     if len(families) > 1:
         return
@@ -362,11 +362,11 @@ def _ported(entity: EntityRule, ports: PortSet | None) -> Iterator[EntityRule]:
     for said in _port_lists(ports):
         yield entity.with_ports(said)
     if 0 in ports:
-        # Calico's ports begin with 1; all but those are 0.
+        # Calico's ports begin with 1, so all ports except those are port 0.
         yield entity.with_ports((), _NO_PORT)
 
 
-@lru_cache(1 << 12)  # many rules are about the same services
+@lru_cache(1 << 12)  # many rules have the same services
 def _port_lists(ports: PortSet) -> tuple[tuple[int | str, ...], ...]:
     said = tuple(_port_range(first, past - 1) for first, past in ports.ranges() if past > 1)
     most = limits.PORTS_PER_ENTITY

@@ -1,15 +1,15 @@
-"""What a rule's applications and services become: traffic that Calico can tell apart.
+"""Translate a rule's applications and services to protocols and ports.
 
     services                 applications any        named applications
     any                      any traffic             allow: their default traffic
     application-default      allow: any traffic *    allow: their default traffic
     explicit                 their traffic           allow: the default traffic among it
 
-Calico sees no applications, so an allow of one lets everything on its ports through: a loss that
-`rules.applications: ports` accepts (`*` too) and `strict` does not. A deny of one must hold at
-least what the application can be on, so it takes its services whole, and the default ports only
-with `application-default`; where those are not all known, or from the bundled table alone, it
-denies any traffic, unless `rules.deny_applications: ports` accepts less.
+Calico sees no applications, so an allow of one allows everything on its ports: a loss that
+`rules.applications: ports` accepts (`*` too) and `strict` does not. A deny of one must cover every
+port that the application may use: all of its services, or with `application-default` the default
+ports. If those are not all known, or only from the bundled table, it denies any traffic, unless
+`rules.deny_applications: ports` accepts less.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,19 +31,22 @@ _ANY = "any"
 _BY_DEFAULT = "application-default"
 _WITHOUT_SERVICES = frozenset({_ANY, _BY_DEFAULT})
 _EVERYTHING = (ANY_TRAFFIC,)
+_ANY_BY_DEFAULT = (
+    "application-default is more than Calico can tell of any application"  # words kept
+)
 
 _Answer = tuple[tuple[Traffic, ...], tuple[Loss, ...]]
 
 
 def traffic_of(rule: Rule, objects: Objects, options: RuleOptions, *, accepted: bool) -> _Answer:
-    """The traffic that the Calico rules of a rule match, and what is lost on the way.
+    """The traffic that the Calico rules of a rule match, and the losses.
 
     Only its action, services and applications count; every action but `allow` is a deny. Neither
-    list says `any` beside others (`sync.firewall.parse.rules`).
-    `objects` are what the device group sees (`sync.firewall.effective`). `accepted`: the
-    configuration takes a deny's services for what of them can be said. No traffic at all means that
-    the rule matches nothing that can be said: an allow is then left out, and says so as a loss
-    unless it matches nothing on the firewall either.
+    list has `any` beside others (`sync.firewall.parse.rules`). `objects` are those that the device
+    group sees (`sync.firewall.effective`). `accepted`: the configuration accepts that a deny's
+    services shrink to those that Calico can express. No traffic at all means that the rule matches
+    nothing that Calico can express: an allow is then left out, with a loss unless it matches
+    nothing on the firewall either.
     """
     names = frozenset(rule.services)
     services = None
@@ -75,10 +78,11 @@ def _allowed(
             return _or_left_out(services.served, losses)
         if _ANY in rule.services:
             return _EVERYTHING, ()
-        reason = "application-default is more than Calico can tell of any application"
         if options.applications == "strict":
-            return (), (Loss(Status.LEFT_OUT, reason),)
-        return _EVERYTHING, (Loss(Status.MORE_PERMISSIVE, f"{reason}, so any traffic is allowed"),)
+            return (), (Loss(Status.LEFT_OUT, _ANY_BY_DEFAULT),)
+        return _EVERYTHING, (
+            Loss(Status.MORE_PERMISSIVE, f"{_ANY_BY_DEFAULT}, so any traffic is allowed"),
+        )
     if options.applications == "strict":
         return (), (
             Loss(Status.LEFT_OUT, f"{_named(rule)} {_is(rule)} more than {_its(rule)} ports"),
@@ -97,7 +101,7 @@ def _allowed(
 def _on_default_ports(
     rule: Rule, services: Services | None, applications: Applications
 ) -> tuple[tuple[Traffic, ...], list[Loss]]:
-    """The ports of an allow by its applications and its services, and what it loses."""
+    """The ports of an allow by its applications and services, and its losses."""
     losses: list[Loss] = []
     traffic = applications.traffic
     if services is not None:
@@ -129,7 +133,7 @@ def _on_default_ports(
 
 
 def _or_left_out(traffic: tuple[Traffic, ...], losses: Sequence[Loss]) -> _Answer:
-    """An allow of which nothing is left is left out, for all that it lost."""
+    """Leave out an allow without traffic, with all of its losses as reasons."""
     if traffic:
         return traffic, tuple(losses)
     return (), tuple(Loss(Status.LEFT_OUT, loss.reason) for loss in losses)
@@ -149,8 +153,7 @@ def _denied(
     if applications is None:
         if _ANY in rule.services:
             return _EVERYTHING, ()
-        reason = "application-default is more than Calico can tell of any application"
-        return _EVERYTHING, (Loss(Status.WIDENED, f"{reason}, so any traffic is denied"),)
+        return _EVERYTHING, (Loss(Status.WIDENED, f"{_ANY_BY_DEFAULT}, so any traffic is denied"),)
     unknown = [_listed(applications.open_because)] if applications.open_because else []
     if _BY_DEFAULT not in rule.services:
         unknown = unknown or [f"{_named(rule)} may be on any port"]

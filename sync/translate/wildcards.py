@@ -1,18 +1,18 @@
 """The addresses that an allow loses to the wildcard objects of other rules.
 
 Unless a firewall's wildcard top-down match mode is on, which a Panorama's configuration of rules
-does not say, wildcard rules are not judged in order: of those that hold an address the one with
-the longest prefix is judged alone ("Security Policy Rule Top-Down Order When Wildcard Masks
+does not show, wildcard rules are not evaluated in order. Of those that contain an address, only the
+rule with the longest prefix is evaluated ("Security Policy Rule Top-Down Order When Wildcard Masks
 Overlap", PAN-OS new features guide). By the vendor's knowledge base (kA14u000000XguPCAS) the
-longest prefix around an address is looked for first, and only its wildcards are looked at. So an
-address is an allow's only where no wildcard of another rule holds it, or where its own decide:
+firewall first finds the longest prefix around an address, then looks only at wildcards with that
+prefix. So an allow keeps an address only if no other rule's wildcard holds it, or its own decide:
 
     longest prefix around the address, of all wildcards at that end
         only wildcards of this rule hold it     kept
-        one of another rule holds it            lost: two of one length, and no order is known
-        none holds it                           lost, if a shorter one would have to
+        one of another rule holds it            lost: two of one length, and their order is unknown
+        none holds it                           lost, if a shorter prefix would have to decide
 
-The two ends of a packet are judged each for itself, and an allow must keep it at both.
+The two ends of a packet are judged separately, and an allow must keep the address at both.
 """
 
 from collections import Counter
@@ -28,14 +28,15 @@ from sync.translate.address_match import AddressMatch, MemberLists
 
 _ENDS = ("source", "destination")
 _IPV4 = AddressSet((0, V4_END))
-_MOST_BLOCKS = 1 << 20  # CIDRs of all wildcards that are asked together; larger ones one by one
+_MOST_BLOCKS = 1 << 20  # CIDRs of wildcards that are looked up together; larger ones one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Taker:
-    """What rules with one list take from others: its wildcards, and `beyond`, whatever theirs.
+    """The addresses that rules with one list take from other rules: its wildcards, and `beyond`.
 
-    Only with `decides` may its wildcards be the longest ones: a negated list is none of them.
+    Rules lose `beyond` whatever their own wildcards are. Only with `decides` may its wildcards have
+    the longest prefix; those of a negated list never do.
     """
 
     wildcards: frozenset[Wildcard]
@@ -48,7 +49,10 @@ _NOTHING = _Taker(frozenset(), NOWHERE, decides=False)
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What some rules hold, and what two of them do: so others' share is known of each."""
+    """The addresses that any of some rules holds, and those that two hold.
+
+    Together they give, for each rule, the addresses that the other rules hold.
+    """
 
     any: AddressSet
     twice: AddressSet
@@ -59,14 +63,14 @@ class _Held:
         return cls(AddressSet.union(held), AddressSet.twice(held))
 
     def by_others(self, found: AddressSet, own: AddressSet) -> AddressSet:
-        """What of some addresses others hold than the one that holds `own`."""
+        """The part of `found` that rules hold other than the one that holds `own`."""
         return (found & self.twice) | ((found & self.any) - own)
 
 
 class _End:
     """The lists with wildcard objects at one end, and how many rules have each.
 
-    All wildcards of one prefix length are asked together, but for the few that are large.
+    All wildcards of one prefix length are looked up together, except the few large ones.
     """
 
     def __init__(self, takers: Counter[_Taker]) -> None:
@@ -103,13 +107,13 @@ class _End:
         ]
 
     def _alone(self, taker: _Taker) -> Iterator[tuple[int, AddressSet]]:
-        """What the wildcards of one rule alone hold, by the length of their prefixes."""
+        """The addresses that only the wildcards of one rule hold, by prefix length."""
         yield from _by_length(
             each for each in taker.wildcards - self._large if self._users[each] == 1
         ).items()
 
     def overlap(self) -> AddressSet:
-        """What two rules hold or may hold."""
+        """The addresses that two rules hold or may hold."""
         held = [each for length in self._lengths for each in self._shared(length)]
         for taker, times in self._takers.items():
             alone = [taker.beyond, *(found for _, found in self._alone(taker))]
@@ -117,7 +121,7 @@ class _End:
         return AddressSet.union([AddressSet.twice(held), *self._with_large()])
 
     def _with_large(self) -> Iterator[AddressSet]:
-        """What large wildcards share with those of other rules."""
+        """The addresses that large wildcards share with those of other rules."""
         if not self._large:
             return
         owners = {
@@ -137,7 +141,7 @@ class _End:
                     yield both.among(_IPV4)
 
     def taken(self, matched: AddressSet, own: _Taker) -> AddressSet:
-        """What of the addresses that a rule matches is not surely its own to judge."""
+        """The part of a rule's addresses for which another rule may decide."""
         deciding = own.wildcards if own.decides else frozenset()
         decided = _by_length(each for each in deciding if each.blocks <= MAX_WILDCARD_BLOCKS)
         its = _by_length(own.wildcards - self._large)
@@ -162,7 +166,7 @@ class _End:
 
 
 def _by_length(wildcards: Iterable[Wildcard]) -> dict[int, AddressSet]:
-    """What wildcards hold, by the length of their prefixes."""
+    """The addresses of wildcards, by prefix length."""
     found: dict[int, list[AddressSet]] = {}
     for each in wildcards:
         found.setdefault(each.length, []).append(each.addresses())
@@ -170,7 +174,7 @@ def _by_length(wildcards: Iterable[Wildcard]) -> dict[int, AddressSet]:
 
 
 class WildcardRules:
-    """The rules with wildcard objects among those that a firewall has, and what they take."""
+    """The rules of a firewall with wildcard objects, and the addresses that others lose to them."""
 
     def __init__(self, rules: Iterable[Rule], lists: MemberLists) -> None:
         self._takers: dict[str, dict[int, _Taker]] = {end: {} for end in _ENDS}
@@ -191,15 +195,15 @@ class WildcardRules:
         self._left: dict[tuple[str, AddressMatch, _Taker], AddressMatch] = {}
 
     def overlap(self, end: str) -> AddressSet:
-        """Where wildcards of two rules overlap.
+        """Find where wildcards of two rules overlap.
 
-        What the one that decides does not match is dropped there: "no other rules were examined",
-        the defaults no more than any.
+        The firewall drops flows there that the deciding rule does not match: "no other rules were
+        examined", not even the defaults.
         """
         return self._ends[end].overlap()
 
     def left(self, rule: Rule, end: str, match: AddressMatch) -> AddressMatch:
-        """What an allow keeps of its match at one end."""
+        """The part of its match that an allow keeps at one end."""
         takers = self._takers[end]
         if not takers:
             return match
@@ -224,10 +228,10 @@ def _taker(
         try:
             wildcards.add(wildcard(each.value))
         except ValueError:
-            beyond = _IPV4  # what it holds is unknown
+            beyond = _IPV4  # its content is unknown
     listed = lists.listed(members)
     if negated and listed:
-        # What it matches, and what its wildcards keep it from, it may decide, longest or not.
+        # It may decide what it matches, and what its wildcards exclude, longest prefix or not.
         beyond |= EVERYWHERE - listed.holds.surely
         beyond |= AddressSet.union(each.among(_IPV4) for each in wildcards)
     return _Taker(frozenset(wildcards), beyond, decides=not negated and listed is not None)

@@ -1,10 +1,10 @@
-"""Where a flow's ends are: which pods and which networks belong to a zone.
+"""The pods and the networks of each zone.
 
     definitions + names in rules + templates  ->  W(z): one selector a zone, no pod in two
     configured + derived networks             ->  disjoint by longest prefix, known or unknown
 
-A pod is in the zone whose workloads hold it, whatever its address; an address outside the pods is
-in the zone whose networks hold it. What is in none is in no zone.
+A pod is in the zone whose workloads select it, whatever its address. An address outside the pods is
+in the zone whose networks contain it. Everything else is in no zone.
 """
 
 import re
@@ -32,7 +32,7 @@ MULTICAST = "multicast"
 _MULTICAST = AddressSet.union(map(addresses.network, ("224.0.0.0/4", "ff00::/8")))
 _DERIVED = "derived from templates"
 _STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
-# A key stands in `has(key)` or before an operator, which is taken along: `not` is no key.
+# A key is in `has(key)` or before an operator, which is matched too: `not` is no key.
 _KEY = re.compile(
     r"(?P<has>has\(\s*)?(?P<key>[A-Za-z0-9_./-]+)"
     r"(?(has)|(?P<operator>\s*(?:[!=]=|\b(?:not\s*in|in|contains|starts\s*with|ends\s*with)\b)))"
@@ -43,8 +43,8 @@ _KEY = re.compile(
 class Zone:
     """One zone as one device group sees it.
 
-    `pods` selects its pods among pods ("" for a zone that has none); `networks` are None where
-    they are not known. `origin` says where they come from, or why they are not known.
+    `pods` selects its pods among pods ("" for a zone that has none); `networks` are None if they
+    are unknown. `origin` says where they come from, or why they are unknown.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Zone:
 
     @property
     def workloads(self) -> str:
-        """W(z): selects its pods among everything."""
+        """W(z): the selector of its pods among all objects."""
         return among_pods(self.pods)
 
     @property
     def others(self) -> str:
-        """Selects the pods that are not in it."""
+        """The selector of the pods that are not in it."""
         return f"{PODS} && !({self.pods})"
 
 
@@ -67,9 +67,9 @@ class Zone:
 class Zones:
     """The zones of one device group in a cluster, by name.
 
-    `own` are those its rules, templates and stacks name: each has a chain. `remote` are all that
-    a flow's other end may be in: `own`, the configured ones and those of the cluster's other
-    device groups, of which only the pods count here.
+    `own` are those that its rules, templates and stacks name: each has a chain. `remote` are all
+    zones that a flow's other end may be in: `own`, the configured ones and those of the cluster's
+    other device groups, of which only the pods count here.
     """
 
     own: Mapping[str, Zone]
@@ -78,25 +78,25 @@ class Zones:
 
     @cached_property
     def unknown(self) -> AddressSet:
-        """What no zone is known to hold: where zones without known networks may lie."""
+        """The addresses of no known zone: zones without known networks may have them."""
         known = AddressSet.union(each.networks or NOWHERE for each in self.remote.values())
         return EVERYWHERE - known
 
 
 class Workloads:
-    """The selectors of zones in one cluster: definitions rank in order, labels come after."""
+    """The selectors of zones in one cluster: definitions in their order, then labels."""
 
     def __init__(self, options: ZoneOptions) -> None:
         """`UsageError` if a definition's selector cannot be used."""
         self._label = options.label
         self._options = options
         own = {name: _own_selector(name, each) for name, each in options.definitions.items()}
-        # What each definition says, with no regard to the others; the first of them counts.
+        # The selector of each definition by itself; the first that selects a pod counts.
         self._defined = {name: selector for name, selector in own.items() if selector}
         self._values: dict[str, str] = {}
 
     def label_value(self, zone: str) -> str:
-        """The value of the zone label; `UsageError` where two zones would have one."""
+        """The value of the zone label; `UsageError` if two zones would share it."""
         value = names.label_value(zone)
         if self._values.setdefault(value, zone) != zone:
             raise UsageError(
@@ -106,7 +106,7 @@ class Workloads:
         return value
 
     def pods(self, zone: str) -> str:
-        """Selects a zone's pods among pods; `UsageError` if it is too long for Calico."""
+        """The selector of a zone's pods among pods; `UsageError` if it is too long for Calico."""
         (found,) = self.in_any([zone], limits.SELECTOR_BYTES)
         size = len(found.encode()) + len(PODS) + len(" && !(())")
         if size > limits.SELECTOR_BYTES:
@@ -118,7 +118,7 @@ class Workloads:
         return found
 
     def in_any(self, zones: Collection[str], room: int) -> list[str]:
-        """Select, together and exactly, the pods of all these zones among pods.
+        """Selectors that together select exactly the pods of all these zones, among pods.
 
         Each has at most `room` bytes, unless that is too little for one zone.
         """
@@ -151,9 +151,9 @@ def zones_of(
     workloads: Workloads,
     elsewhere: Sequence[str],
 ) -> Zones:
-    """The zones of one device group; `elsewhere` are those that the cluster's other groups name.
+    """The zones of one device group; `elsewhere` are zones that the cluster's other groups name.
 
-    `UsageError` for networks that two zones claim, or a default route that cannot be meant.
+    `UsageError` for networks that two zones claim, or a default route that cannot be resolved.
     """
     own = own_zones(device_group, derived)
     networks, origins = _networks(own, derived, options)
@@ -184,11 +184,11 @@ def own_zones(device_group: EffectiveDeviceGroup, derived: Derived) -> tuple[str
 def _networks(
     named: Sequence[str], derived: Derived, options: ZoneOptions
 ) -> tuple[dict[str, AddressSet], dict[str, str]]:
-    """The networks of each zone that are known, disjoint, and for every zone their origin."""
+    """The known networks of each zone, disjoint, and the origin of every zone's networks."""
     configured = {
         name: definition.networks or ()
         for name, definition in options.definitions.items()
-        # What a device group never names has pods for it, and networks only if it is given some.
+        # A zone that a device group never names has its pods here, and only configured networks.
         if name != MULTICAST and (definition.networks is not None or name not in named)
     }
     claims: dict[str, str] = {}  # prefix -> zone
@@ -219,7 +219,7 @@ def _networks(
 
 
 def _by_longest_prefix(claims: Mapping[str, str]) -> dict[str, AddressSet]:
-    """What each zone holds, where the longest of the prefixes around an address decides."""
+    """The addresses of each zone by longest prefix match."""
     prefixes = [(addresses.network(prefix), zone) for prefix, zone in claims.items()]
     found: dict[str, list[AddressSet]] = {}
     for first, past, zone in _innermost([(*net.v4, zone) for net, zone in prefixes if net.v4]):
@@ -230,7 +230,7 @@ def _by_longest_prefix(claims: Mapping[str, str]) -> dict[str, AddressSet]:
 
 
 def _innermost(ranges: list[tuple[Any, ...]]) -> Iterator[tuple[int, int, str]]:
-    """Cut ranges (first, past, zone), which lie apart or one in the other, to the innermost."""
+    """Cut ranges (first, past, zone), disjoint or nested, so that the innermost one counts."""
     around: list[tuple[int, str]] = []  # the ends of the ranges we are in, with their zones
     at = 0
     for first, past, zone in sorted(ranges, key=lambda each: (each[0], -each[1])):
@@ -257,23 +257,23 @@ def _derive(
     origins: dict[str, str],
     unknown: dict[str, str],
 ) -> None:
-    """Add what templates say of zones without configured networks."""
+    """Add the networks that templates give to zones without configured ones."""
     candidates = [name for name in named if name in unknown]
     for name in candidates:
         because = derived.unknown_because.get(name, "no template of the device group names it")
         unknown[name] = because
-    # What is configured comes first: a derived prefix that a configured zone has too is its own.
+    # Configured networks come first: a configured zone keeps a prefix that is also derived.
     known = {name for name in candidates if name in derived.networks}
     everything_else = {name for name in known if name in derived.everything_else}
     if len(known) < len(candidates):
-        # "Everything else" is only known where everything else is.
+        # "Everything else" is known only if all other networks are.
         for name in everything_else:
             unknown[name] = "a default route leads to it, and other zones' networks are not known"
     for name in sorted(known):
         if len(known) == len(candidates) or name not in everything_else:
             del unknown[name]
             origins[name] = _DERIVED
-        # Also of a zone that is not wholly known: they are in no other zone.
+        # Also for a zone that is known only in part: these networks are in no other zone.
         for prefix in {*derived.networks[name]} - {*derived.everything_else.get(name, ())}:
             claims.setdefault(prefix, name)
 
@@ -283,8 +283,8 @@ def _check_longer_routes(
 ) -> None:
     """`UsageError` for a configured network in which a zone of unknown networks may have a part.
 
-    Of prefixes around an address the longest decides. Were the part left to the shorter one, an
-    allow would hold for the other zone's addresses; were it taken away, a deny would not hold.
+    The longest prefix around an address decides. If the part stayed with the shorter prefix, an
+    allow would cover the other zone's addresses; without the part, a deny would miss them.
     """
     for zone in sorted(unknown.keys() & derived.may_hold.keys()):
         for prefix in derived.may_hold[zone]:
@@ -323,7 +323,7 @@ def _canonical(net: str) -> str:
 
 
 def _own_selector(name: str, definition: ZoneDefinition) -> str:
-    """A definition's selector among pods, "" if it has none."""
+    """The selector of a definition among pods; "" if it has none."""
     parts = []
     for key, text in (
         ("selector", definition.selector),
@@ -362,12 +362,12 @@ def _prefixed(text: str) -> str:
 
 
 def among_pods(selector: str) -> str:
-    """Selects what the selector does, among pods."""
+    """The selector, restricted to pods."""
     return f"{PODS} && ({selector})"
 
 
 def _but_not(terms: Sequence[str], excluded: Sequence[str], room: int) -> list[str]:
-    """What any of the terms selects without what is excluded, as few as `room` allows."""
+    """Selectors of any of the terms without the excluded ones, as few as `room` allows."""
     beside = "".join(f" && !({each})" for each in excluded)
     found = selectors.any_of(terms, room - len(beside.encode()) - len("()"))
     return [f"({some}){beside}" if beside and " || " in some else some + beside for some in found]

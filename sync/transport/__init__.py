@@ -1,1 +1,1 @@
-"""What every connection to a server stands on: one deadline a call, and failures in plain words."""
+"""Network transport for all servers: one deadline per call, and failures in plain words."""

@@ -1,4 +1,4 @@
-"""What our HTTPS clients share: trust, the environment's proxy, request targets."""
+"""Shared parts of our HTTPS clients: trust, the environment's proxy, request targets."""
 
 import ssl
 from urllib.parse import SplitResult, unquote

@@ -1,4 +1,4 @@
-"""How intervals differ from one process to the next."""
+"""Jitter, so that intervals differ between processes."""
 
 import random
 

@@ -1,1 +1,1 @@
-"""What the written objects do, by a reading of its own: nothing here knows the translation."""
+"""Prove what the written objects do, independently of the translation."""

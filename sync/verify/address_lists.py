@@ -20,7 +20,7 @@ class AddressLists:
         self._lists: dict[tuple[str, ...], Estimate | None] = {}
 
     def listed(self, members: tuple[str, ...]) -> Estimate | None:
-        """What a list holds; None for any."""
+        """The content of a list; None for any."""
         if "any" in members:
             return None
         if members not in self._lists:
@@ -44,7 +44,7 @@ class AddressLists:
 def matched(
     listed: Estimate, *, negated: bool, surely: bool, accepted: bool, answered: bool
 ) -> AddressSet:
-    """What surely matches, or what may match; `answered`: DNS is taken at its word."""
+    """The addresses that surely match, or that may; `answered`: answers of DNS count."""
     if listed.open and not (accepted and not surely):
         if surely:
             plain = listed.surely | listed.answers if answered else listed.surely
@@ -55,7 +55,7 @@ def matched(
 
 
 def _as_calico_reads(listed: Estimate) -> Estimate:
-    """The list without IPv4-mapped addresses; open where a net of it is all such addresses."""
+    """The list without IPv4-mapped addresses; open if a net of it has only such addresses."""
     surely = listed.surely - _MAPPED_V4
     because = listed.because
     if _has_mapped(listed.surely):

@@ -23,7 +23,7 @@ PROTOCOLS: Final = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPv6": 58, "SCTP": 132, "
 
 
 def require_judged(document: Mapping[str, Any]) -> None:
-    """Hold a policy to what is judged here: whatever else it says may mean anything."""
+    """Require that a policy has only fields that are judged here."""
     spec = document["spec"]
     more = spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
     if more:
@@ -40,7 +40,7 @@ def require_judged(document: Mapping[str, Any]) -> None:
 
 
 def require_readable(document: Mapping[str, Any], order: object) -> None:
-    """Hold a set or a tier to what can be read."""
+    """Require that a set or a tier is readable."""
     if document["kind"] == "GlobalNetworkSet":
         labels, _ = set_of(document)
         if not all(isinstance(each, str) for pair in labels.items() for each in pair):
@@ -70,7 +70,7 @@ def without_ports(entity: Mapping[str, Any]) -> bytes:
 
 
 def nets_of(entity: Mapping[str, Any]) -> AddressSet:
-    """The addresses that the `nets` and `notNets` of an entity leave; empty lists say nothing."""
+    """The addresses that `nets` and `notNets` of an entity leave; empty lists do not count."""
     kept = EVERYWHERE
     if entity.get("nets"):
         kept = _union(orjson.dumps(entity["nets"]))

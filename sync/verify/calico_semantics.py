@@ -1,4 +1,4 @@
-"""What Calico makes of written policies, as lists of boxes: one for each profile and direction.
+"""The verdicts of written policies, as lists of boxes: one for each profile and direction.
 
 Read from `projectcalico/calico`: policy by policy, rule by rule, and the default action of the tier
 where a policy of it selects the pod and no rule matched (`felix/rules/endpoints.go`,
@@ -67,7 +67,7 @@ class Policies:
         *,
         last: bool,
     ) -> None:
-        """`last`: no tier of ours comes later, so that what allows here skips none.
+        """`last`: no tier of ours comes later, so an Allow here skips none.
 
         `UnreadableError` for a document that cannot be judged.
         """
@@ -102,7 +102,7 @@ class Policies:
     def said_to(
         self, profile: int, direction: Direction, skipping: frozenset[str]
     ) -> list[Entry] | None:
-        """The rules that pods of a profile meet, in their order.
+        """The rules that apply to pods of a profile, in their order.
 
         `skipping` are policies that do not count. None if no policy selects them.
         """
@@ -147,7 +147,7 @@ class Policies:
 
     @property
     def default(self) -> Entry:
-        """What the tier does with what no rule matches, for pods that a policy of it selects."""
+        """The default action of the tier, for pods that one of its policies selects."""
         whole: Ends = ((self._profiles.everyone, EVERYWHERE),)
         action: Literal["allow", "deny"] = "deny" if self._default == "Deny" else "allow"
         where = f"the default of tier {self._tier}"
@@ -217,7 +217,7 @@ class Policies:
     def _require_judged_rule(
         self, rule: Mapping[str, Any], where: str, protocol: int | None, *, ported: bool
     ) -> None:
-        """Hold a rule to what is judged here: any other field may mean anything."""
+        """Require that a rule has only fields that are judged here."""
         entities = (rule.get("source") or {}).keys() | (rule.get("destination") or {}).keys()
         unjudged = rule.keys() - RULE_KEYS | entities - ENTITY_KEYS
         icmp = rule.get("icmp")
@@ -232,7 +232,7 @@ class Policies:
             raise UnreadableError(f"{where} says {said}, which is not judged")
 
     def _near_end(self, entity: Mapping[str, Any]) -> AddressSet:
-        """The addresses of the pods of a policy that a rule's own side means."""
+        """The addresses of the selected pods that the near side of a rule matches."""
         key = without_ports(entity)
         if key not in self._near:
             found = nets_of(entity)
@@ -245,7 +245,7 @@ class Policies:
         return self._near[key]
 
     def _far_end(self, entity: Mapping[str, Any], *, at_most: bool) -> tuple[Ends, bool]:
-        """Who and where a far end may be at most, or surely is.
+        """The far ends that a rule may match at most, or surely matches.
 
         True beside it where the two are not the same: then labels count that no zone says.
         """
@@ -268,7 +268,7 @@ class Policies:
         return tuple((bits, held) for bits, held in found if bits and held), surely != maybe
 
     def _objects(self, entity: Mapping[str, Any]) -> tuple[tuple[int, int], AddressSet, bool]:
-        """The profiles of pods, surely and maybe, and the sets' addresses that selectors mean.
+        """The profiles of pods, surely and maybe, and the addresses of sets, that selectors select.
 
         True: all but those. Felix folds the selectors of an end into one question about single
         objects.
@@ -296,7 +296,7 @@ class Policies:
         return self._selected[text]
 
     def _candidates(self, tree: Tree) -> set[int] | None:
-        """Sets that a selector can select at most; None: any."""
+        """The sets that a selector may select at most; None: any."""
         if isinstance(tree, Term):
             if tree.kind != "in":
                 return None
@@ -316,7 +316,7 @@ class Policies:
 
 
 def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
-    """An object that anybody may have written, with what Calico takes for what it leaves out.
+    """A document, which may be foreign, with Calico's defaults for omitted fields.
 
     A policy or a tier without an order is the last one, a policy without a selector is for all, and
     one without types for the directions of its rules (`libcalico-go/lib/apis/v3`,

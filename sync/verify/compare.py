@@ -1,8 +1,8 @@
-"""What a firewall and its policies decide for one profile's pods in one direction, compared.
+"""Compare the verdicts of a firewall and of policies, for one profile and direction.
 
 Two lists that agree rule by rule agree on every flow; so the lists are aligned, by the names that
-Calico's rules carry, and only what lies between rules that are the same is looked at flow by flow.
-The names are a hint: what is aligned wrongly differs, and is looked at.
+Calico's rules carry, and only the parts between equal rules are compared flow by flow. The names
+are only a hint: a wrong alignment differs, and is compared.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ _SHOWN: Final = 20  # differences of one kind
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """One flow: the addresses as (family, number), who is at each end, and the packet."""
+    """One flow: the addresses as (family, number), the profile at each end, and the packet."""
 
     direction: Direction
     local: str
@@ -67,7 +67,7 @@ class Difference:
 
 
 class _Row(NamedTuple):
-    """Entries that stand for one rule, in one action: what they match, as boxes."""
+    """Entries of one rule with the same action: the flows that they match, as boxes."""
 
     hint: tuple[str, str]
     entry: Entry
@@ -75,7 +75,7 @@ class _Row(NamedTuple):
 
 
 class _TooManyError(Exception):
-    """More would have to be looked at than is."""
+    """The comparison needs more looks than allowed."""
 
 
 class RuleLists:
@@ -103,7 +103,7 @@ class RuleLists:
         self._said = [*self._rows(said)]
 
     def differences(self) -> tuple[list[Difference], str]:
-        """Flows that the two decide differently; a clause if not all could be looked at."""
+        """Flows that the two lists decide differently; a clause if not all could be compared."""
         found: list[Difference] = []
         left = dict.fromkeys(("allow", "deny", ""), _SHOWN)
         try:
@@ -130,7 +130,7 @@ class RuleLists:
             raise UnreadableError(f"it would take more than {LOOKS:,} looks") from None
 
     def samples(self, known: Collection[Place]) -> dict[Place, Witness]:
-        """A flow of each allow of the firewall that Calico cannot say as it is.
+        """A flow for each allow of the firewall that Calico cannot express exactly.
 
         It is one that no earlier rule decides. Of rules that are `known`, of those that decide none
         here, and of those that it would take too long to find one of, there is none.
@@ -260,7 +260,7 @@ class RuleLists:
             yield from ((box, None) for box in left)
 
     def _left(self, boxes: Sequence[Box], row: _Row) -> list[Box]:
-        """What of some boxes a row does not match."""
+        """The part of some boxes that a row does not match."""
         self._looks += len(boxes) * len(row.boxes)
         if self._looks > LOOKS:
             raise _TooManyError
@@ -296,12 +296,12 @@ class RuleLists:
 
 
 def _to_itself(piece: Box) -> bool:
-    """Whether there is but one address at both ends: nothing stands between a pod and itself."""
+    """Whether both ends are the same address: nothing filters between a pod and itself."""
     return piece.local == piece.far == (piece.local[0], piece.local[0] + 1)
 
 
 class Pods:
-    """Addresses as far as pods can have them, with what the lists ask for again and again."""
+    """The addresses that pods can have, with cached results."""
 
     def __init__(self, profiles: Profiles, pods: AddressSet | None) -> None:
         self._profiles = profiles
@@ -313,14 +313,14 @@ class Pods:
         self._joined: dict[tuple[_Far, ...], _Far] = {}
 
     def local(self, addresses: AddressSet, family: Family) -> Bounds:
-        """Where pods of a policy can be."""
+        """The addresses that pods of a policy can have."""
         key = (addresses, family)
         if key not in self._local:
             self._local[key] = self._held(of_family(addresses, family), family)
         return self._local[key]
 
     def far(self, ends: Ends, family: Family) -> "_Far":
-        """Where far ends can be: pods where pods are, others anywhere."""
+        """The addresses that far ends can have: pods in pod networks, others anywhere."""
         key = (ends, family)
         if key not in self._far:
             self._far[key] = _spread(self._clipped(ends, family))
@@ -360,7 +360,7 @@ _Far = tuple[tuple[int, Bounds], ...]
 
 
 def _spread(ends: Iterable[tuple[int, Bounds]]) -> _Far:
-    """Ends in their one form: profiles with the same addresses together."""
+    """Far ends in canonical form: profiles with the same addresses together."""
     apart: list[tuple[int, list[tuple[int, int]]]] = []
     for profiles, bounds in ends:
         ranges = [*to_ranges(bounds)]

@@ -1,7 +1,7 @@
 """The policies of a tier that pass what the settings call essential, before all rules.
 
-They are outside the first promise, and choose pods by labels that no zone says. So they are not
-proven: it is only seen to that they pass nothing but what the settings list.
+They are exempt from the firewall's rules, and select pods by labels that zones do not define. So
+they are not proven: a check only ensures that they pass nothing but what the settings list.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ _DIRECTIONS: Final = (("ingress", "source"), ("egress", "destination"))
 def essential_policies(
     tier: str, documents: Iterable[Mapping[str, Any]], essentials: Sequence[Essential]
 ) -> frozenset[str]:
-    """The names of these policies; `UnreadableError` for one that says something else."""
+    """The names of these policies; `UnreadableError` for one with other content."""
     names = {essentials_name(tier, number) for number in range(1, _MOST + 1)}
     found = [
         document
@@ -65,7 +65,7 @@ def _says(rule: Mapping[str, Any], far: str, essential: Essential) -> bool:
 
 
 def _is_part(said: str, text: str) -> bool:
-    """Whether a selector selects nothing but what another one does, and says so outright."""
+    """Whether a selector literally narrows another one."""
     return _conjuncts(selector(said).tree()) <= _conjuncts(selector(text).tree())
 
 

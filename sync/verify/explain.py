@@ -1,9 +1,9 @@
-"""Which rules decide a flow: the firewall's and Calico's, side by side.
+"""Find the rules that decide a flow: the firewall's and Calico's, side by side.
 
     both ends, a packet  ->  each pod at an end, tier by tier  ->  the rules of both lists, in order
 
-A rule decides what it surely matches; what it only may match it is told for, and the next rules are
-asked. An end may be many addresses, as a zone's are: then the flows fall into cases.
+A rule decides the flows that it surely matches. A rule that only may match is listed, and the next
+rules are asked. An end may be many addresses, as a zone's are: then the flows fall into cases.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What the policies of one tier say to the pod at one end, and its device group's firewalls."""
+    """The verdicts for the pod at one end: of one tier, and of its device group's firewalls."""
 
     direction: Direction
     source: str
@@ -102,7 +102,7 @@ def explain(
     """Find the rules that decide the flow from the first end to the second one.
 
     `groups` are a cluster's; `documents` are all sets, tiers and policies, and say in which order
-    the tiers are asked. `verbose` tells of what was passed over. Raises `UnreadableError` for what
+    the tiers are asked. `verbose` adds what was passed over. Raises `UnreadableError` for what
     cannot be judged, and `NoAnswerError` for a zone that can have no pods and flows in too many
     cases.
     """
@@ -143,7 +143,7 @@ def explain(
 
 
 def verdict_of(sides: Sequence[Side], *, enforced: bool = False) -> Verdict:
-    """What Calico makes of the flow: any side may deny it, and all must allow it.
+    """Calico's verdict on the flow: any side may deny it, and all must allow it.
 
     `enforced`: as long as staged policies decide nothing.
     """
@@ -298,7 +298,7 @@ class _Tier:
     def _calico(
         self, profile: int, direction: Direction, start: Box, *, staged: bool
     ) -> Iterator[RuleBoxes]:
-        """The rules that pods of a profile meet, with those of `staged` policies or without."""
+        """The rules that apply to pods of a profile, with or without `staged` policies."""
         selecting = selected = enforced = False
         for policy in self._policies.selecting(profile, direction):
             if policy.staged and not staged:

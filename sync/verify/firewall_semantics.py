@@ -1,11 +1,12 @@
-"""The firewall's rulebase as lists of boxes: what a cluster may allow of it at most.
+"""The firewall's rulebase as lists of boxes: the upper bound of what a cluster may allow.
 
-What Calico cannot see is unknown here too. So an allow counts for what it surely matches
-and a deny for what it may match; whatever such a list allows, the firewall allows. Settings that
-accept a loss are taken as they are. A second reading of the rules; `docs/rules.md` has the sources.
+What Calico cannot see is unknown here too. So an allow counts for the flows that it surely matches,
+and a deny for those that it may match: the firewall allows every flow that such a list allows.
+Settings that accept a loss apply. This is a second reading of the rules; `docs/rules.md` has the
+sources.
 
-To say which rule decides a flow on the firewall, all rules can be read for what they surely match,
-or all for what they may match.
+To find the rule that decides a flow on the firewall, all rules can be read for what they surely
+match, or all for what they may match.
 """
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
@@ -35,7 +36,7 @@ _ANY: Final = "any"
 
 @dataclass(frozen=True, slots=True)
 class RuleSemantics:
-    """What one rule stands for. Zones are None for any; without traffic it matches nothing.
+    """The meaning of one rule. Zones are None for any; without traffic it matches nothing.
 
     `surely`: it is what the rule surely matches, not what it may match. `inexact` has a clause for
     each thing by which it may stand for more or less than the rule on the firewall.
@@ -91,7 +92,7 @@ class Rulebase:
         self.meant = [self._meant(placed) for placed in group.seen.rules]
 
     def decided(self, zone: str, direction: Direction) -> Iterator[Entry]:
-        """What is decided for the pods of a zone, in order; the last of them decides all."""
+        """The decisions for the pods of a zone, in order; the last one matches everything."""
         for each in self.meant:
             if not each.traffic:
                 continue
@@ -187,7 +188,7 @@ class Rulebase:
         yield from _at(pods, addresses, profiles.no_pod, outside & addresses)
 
     def _overlaps(self, direction: Direction, zones: frozenset[str]) -> Iterator[Entry]:
-        """What no default decides between a zone and others: wildcards of two rules overlap."""
+        """The flows of a zone that no default decides, because wildcards of two rules overlap."""
         profiles = self._profiles
         pods = sum(profiles.zones.get(each, 0) for each in zones)
         networks = self._networks.perhaps(zones)
@@ -373,7 +374,7 @@ def carried(target: Target, devices: Collection[str]) -> tuple[bool, bool]:
 def _at(
     pods: int, where: AddressSet, no_pod: int, outside: AddressSet
 ) -> Iterator[tuple[int, AddressSet]]:
-    """Pods at some addresses, and everyone who is no pod at others."""
+    """Pods at some addresses, and other ends at other addresses."""
     if pods and where == outside:
         yield pods | no_pod, where
         return

@@ -1,4 +1,4 @@
-"""Which rules of one list decide flows: a rule decides what it surely matches, in order."""
+"""Find the rules of one list that decide flows: in order, by what they surely match."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Verdict = Literal["allow", "deny", "unknown"]
 
 
 class NoAnswerError(Exception):
-    """There is no answer to what was asked; the message is a clause that says why."""
+    """The question has no answer; the message is a clause that says why."""
 
 
 class Decider(NamedTuple):
@@ -32,7 +32,7 @@ class Decider(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """A rule that was asked before, and a clause that says why it does not match."""
+    """An earlier rule, and a clause that says why it does not match."""
 
     rule: str
     place: Place | None
@@ -42,7 +42,7 @@ class Passed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one list says: `decider` decides, unless one of `perhaps` matches, which come before it.
+    """The verdict of one list: `decider` decides, unless an earlier rule in `perhaps` matches.
 
     `passed` are the rules before it that surely do not match, where they were asked for.
     """
@@ -53,7 +53,7 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict, `unknown` where it depends on which of the rules it is."""
+        """The verdict; `unknown` if it depends on which of the rules matches."""
         found = {each.action for each in (*self.perhaps, self.decider)}
         return self.decider.action if len(found) == 1 else "unknown"
 
@@ -85,7 +85,7 @@ def decided(rules: Sequence[RuleBoxes], start: Box) -> Iterator[tuple[Box, Judge
 
 
 def _both(piece: Box, boxes: Sequence[Box]) -> Iterator[Box]:
-    """What of a piece is in some boxes that lie apart."""
+    """The parts of a piece in some disjoint boxes."""
     return (both for each in boxes if (both := common(piece, each)) is not None)
 
 

@@ -1,4 +1,4 @@
-"""Sets of flows, for the proof: boxes, and what is left of one when others are taken away.
+"""Sets of flows for the proof: boxes, and their intersections and differences.
 
 A flow between a pod of one zone and its far end, in one direction, is a point with six
 coordinates: the address family, the pod's address, who is at the far end, the address there, and
@@ -74,7 +74,7 @@ class Box(NamedTuple):
 
 
 def common(left: Box, right: Box) -> Box | None:
-    """What is in both; None if nothing is."""
+    """The intersection; None if it is empty."""
     profiles = left.profiles & right.profiles
     traffic = left.traffic & right.traffic
     if not profiles or not traffic or left.family != right.family:
@@ -87,7 +87,7 @@ def common(left: Box, right: Box) -> Box | None:
 
 
 def without(box: Box, taken: Box) -> list[Box]:
-    """What of a box is not in another one, as boxes that lie apart."""
+    """The part of a box outside another one, as disjoint boxes."""
     both = common(box, taken)
     if both is None:
         return [box]
@@ -104,7 +104,7 @@ def without(box: Box, taken: Box) -> list[Box]:
 
 
 def outside(box: Box, taken: Iterable[Box]) -> list[Box]:
-    """What of a box is in none of some others, as boxes that lie apart."""
+    """The part of a box outside all of some others, as disjoint boxes."""
     left = [box]
     for each in taken:
         left = [part for box in left for part in without(box, each)]
@@ -152,7 +152,7 @@ def carries(traffic: Sequence[Traffic], packet: Packet) -> bool:
 
 
 class TrafficSpace:
-    """All traffic, cut where any of some traffic begins or ends: every piece is a bit.
+    """All traffic, cut at the boundaries of some traffic: every piece is a bit.
 
     Two packets of one piece are alike to all of it.
     """
@@ -214,7 +214,7 @@ class TrafficSpace:
 
 
 class _Plain:
-    """A protocol of which nothing else is asked."""
+    """A protocol without ports or types."""
 
     size = 1
 

@@ -1,9 +1,9 @@
-"""Where a flow's ends can be, as the proof reads it: who is at the far end, and in which zone.
+"""The possible ends of a flow, as the proof reads them: profiles of pods, and zones.
 
 A second reading of the settings, the rules and what templates say. Each end of a flow has one
 profile: a pod of one zone, a pod whose label names no zone, a pod without a zone, or no pod.
-Selectors are asked about profiles, of which not all labels are known: what that leaves open is
-refused and never guessed.
+Selectors are evaluated on profiles, whose labels are not all known: an open result is refused and
+never guessed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DeviceGroup:
-    """A device group that a cluster stands for, and the tier that says its rulebase."""
+    """A device group of a cluster, and the tier that holds its rulebase."""
 
     source: str
     seen: EffectiveDeviceGroup
@@ -48,7 +48,7 @@ def zones_named(group: DeviceGroup) -> frozenset[str]:
 
 
 class Profiles:
-    """Who can be at an end of a flow, each a bit: the zones' pods, then all others.
+    """The profiles of flow ends, one bit each: the zones' pods, then all others.
 
     The zones are those that any device group of the cluster names, and the configured ones, but
     for those that can have no pods; `every` has these too. `impossible` are
@@ -79,7 +79,7 @@ class Profiles:
         self.pods = self.everyone & ~self.no_pod
         self._label = options.label
         self._values = {label_value(name): name for name in self._bits}
-        # A zone with selectors of its own is in no label's hands.
+        # A zone with a selector of its own does not depend on the label.
         for name in self._defined.values():
             self._values.pop(label_value(name), None)
         self._asked: dict[str, tuple[int, int]] = {}
@@ -132,7 +132,7 @@ class Profiles:
         return self._asked[text]
 
     def _judged(self, tree: Tree) -> tuple[int, int]:
-        """What is surely and what may be selected among pods."""
+        """The pods that are surely selected, and those that may be."""
         surely, maybe = self._by_parts(tree)
         if tree in self._defined:
             # Both readings are true: one definition may be another's negation. Where they cannot
@@ -191,7 +191,7 @@ class Profiles:
 
 
 def _definition(definition: ZoneDefinition) -> Tree | None:
-    """What a definition says of its pods' labels; None if it has no selector."""
+    """A definition's selector over its pods' labels; None if it has none."""
     own = selector(definition.selector).tree() if definition.selector else None
     namespaces = None
     if definition.namespace_selector:
@@ -212,7 +212,7 @@ def _prefixed(tree: Tree) -> Tree:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Which addresses outside pods are in which zone.
+    """The addresses outside pods of each zone.
 
     `of` has every zone whose networks are known. `unclaimed` is what no zone is known to hold.
     """
@@ -221,11 +221,11 @@ class Networks:
     unclaimed: AddressSet
 
     def surely(self, zones: Iterable[str]) -> AddressSet:
-        """What surely is in one of these zones."""
+        """The addresses that surely are in one of these zones."""
         return AddressSet.union(self.of.get(name, NOWHERE) for name in zones)
 
     def perhaps(self, zones: Collection[str]) -> AddressSet:
-        """What may be in one of these zones."""
+        """The addresses that may be in one of these zones."""
         found = self.surely(zones)
         return found if all(name in self.of for name in zones) else found | self.unclaimed
 

@@ -1,4 +1,4 @@
-"""The proof that written policies allow no flow that the firewall denies, over all flows.
+"""Prove that written policies allow no flow that the firewall denies, over all flows.
 
 rulebase of a device group  ->  what it decides for a zone's pods, in order
 policies of its tier        ->  what they decide for these pods, in order
@@ -22,9 +22,9 @@ from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, network
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the proof takes for given: the settings of a cluster.
+    """What the proof assumes: the settings of a cluster.
 
-    `pods` hold every pod of the cluster, None: that is not known.
+    `pods` hold every pod of the cluster; None: they are unknown.
     """
 
     rules: RuleOptions = field(default_factory=RuleOptions)
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was proven of one cluster.
+    """The result of the proof for one cluster.
 
     `allowed` are flows that the cluster allows and the firewall denies, `denied` those that the
     cluster denies though the firewall's list allows them. `undecided` has a clause for each part
@@ -128,7 +128,7 @@ class _Tier:
         self._essentials = essential_policies(group.tier, documents, settings.zones.essentials)
 
     def proof(self) -> Proof:
-        """Every profile's two lists, each way."""
+        """Compare the two lists of every profile, in both directions."""
         own = zones_named(self._group)
         profiles = self._profiles
         proofs = []

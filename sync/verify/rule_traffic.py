@@ -17,7 +17,7 @@ ANY_TRAFFIC: Final = (Traffic(),)
 def rule_traffic(
     rule: Rule, objects: Objects, options: RuleOptions, *, surely: bool, accepted: bool
 ) -> tuple[tuple[Traffic, ...], bool, bool]:
-    """The traffic, whether it is the rule's own, and whether a deny grew for what is open.
+    """The traffic, whether it is exactly the rule's, and whether a deny grew by unknown parts.
 
     `surely`: what the rule surely matches, not what it may match. `accepted`: the configuration
     takes a list that is not wholly known for what is known of it.

@@ -1,4 +1,4 @@
-"""Whether an object with some labels is selected, as Calico decides it.
+"""Evaluate selectors on labels as Calico does.
 
 Source: `libcalico-go/lib/selector/parser` (`parser.go`, `ast.go`). `!=` and `not in` hold where the
 label is absent, every other comparison does not; `!` binds closest, then `&&`, then `||`.
@@ -115,7 +115,7 @@ class Selector:
         return found
 
     def keys(self) -> frozenset[str]:
-        """The labels that it asks about."""
+        """The labels that it tests."""
         return frozenset(
             step.key for step in self._steps if isinstance(step, Term) and step.kind != "all"
         )

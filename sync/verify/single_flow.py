@@ -75,7 +75,7 @@ class Flows:
         self._lists: dict[tuple[int, Direction, tuple[str, ...], Packet], list[Entry]] = {}
 
     def verdict(self, flow: Flow) -> Verdict:
-        """What our tiers make of a flow; one that all of them pass on is allowed here."""
+        """The verdict of our tiers on a flow; one that all of them pass is allowed here."""
         ways: tuple[tuple[FlowEnd, Direction, FlowEnd], ...] = (
             (flow.source, "egress", flow.destination),
             (flow.destination, "ingress", flow.source),
@@ -91,7 +91,7 @@ class Flows:
         return ALLOWED
 
     def _said(self, number: int, end: FlowEnd, direction: Direction, packet: Packet) -> list[Entry]:
-        """The rules of a tier that a packet of a pod meets; none if the tier has no say."""
+        """The rules of a tier that apply to a packet of a pod; none if no policy selects it."""
         tier, bit = self._tiers[number], self._bits[end]
         # Pods of one zone meet the same rules.
         selecting = tuple(each.name for each in tier.selecting(bit, direction))

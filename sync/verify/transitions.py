@@ -1,4 +1,4 @@
-"""Which tier has to change before which: where a deny moves from one tier of a cluster to another.
+"""Find which tier has to change first when a deny moves from one tier of a cluster to another.
 
 policies that stand, policies to come  ->  what each tier newly denies, what it newly passes
                                        ->  the flows that one newly denies and another newly passes
@@ -28,16 +28,16 @@ _Place = tuple[str, str, Direction]
 
 
 _Bounds = tuple[tuple[Entry, ...], tuple[Entry, ...]]
-"""What a place says at most allowed, and at most denied: they differ where labels count that no
-zone says, as those of pods that come to another zone by its definition."""
+"""The flows that a place may allow at most, and may deny at most. They differ if labels count that
+no zone defines, as those of pods that a definition moves to another zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
     """Flows that one chain newly denies and one of another tier newly passes.
 
-    Chains are (tier, zone). `flow` is one of them, None where what stands cannot be judged, so that
-    any may be one; `size` is the number of bits of their number.
+    Chains are (tier, zone). `flow` is one of these flows, None where the observed policies cannot
+    be judged, so that any flow may be one; `size` is the number of bits of their number.
     """
 
     denies: tuple[str, str]
@@ -48,7 +48,7 @@ class Meeting:
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """What a tier newly denies and newly passes of a zone's pods in one direction.
+    """The flows of a zone's pods that a tier newly denies and newly passes in one direction.
 
     Without `lists` it could not be found out: then it is everything.
     """
@@ -111,7 +111,7 @@ def meetings(
 
 
 class _Said:
-    """What the enforced policies of some documents say, tier by tier."""
+    """The verdicts of enforced policies, tier by tier."""
 
     def __init__(self, documents: Sequence[Mapping[str, Any]], profiles: Profiles) -> None:
         self._profiles = profiles
@@ -130,7 +130,7 @@ class _Said:
                 self._policies[tier] = None
 
     def at(self, place: _Place) -> _Bounds | None:
-        """The rules that pods of a zone meet; None where they cannot be judged."""
+        """The rules that apply to pods of a zone; None if they cannot be judged."""
         tier, zone, direction = place
         everyone = ((self._profiles.everyone, EVERYWHERE),)
         nothing = Entry(EVERYWHERE, everyone, (Traffic(),), "allow", "")
@@ -230,7 +230,7 @@ def _common(left: Sequence[Box], right: Sequence[Box]) -> list[Box]:
 
 
 def _size(boxes: Iterable[Box]) -> int:
-    """The bits of how many flows these are, those of one piece of traffic counted once."""
+    """The number of bits of the count of these flows; a piece of traffic counts once."""
     return sum(
         _count(box.local) * _count(box.far) * box.profiles.bit_count() * box.traffic.bit_count()
         for box in boxes

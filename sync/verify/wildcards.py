@@ -1,4 +1,4 @@
-"""What rules surely match where wildcard objects overlap, read bit by bit.
+"""What rules surely match if wildcard objects overlap, read bit by bit.
 
 Unless its wildcard top-down match mode is on, which a Panorama does not say, a firewall looks for
 the longest prefix around an address, of all wildcards of its rules at that end, and judges by the
@@ -17,7 +17,7 @@ from typing import Self
 from sync.net.addresses import NOWHERE, V4_END, AddressSet, address
 
 ALL_IPV4 = AddressSet((0, V4_END))
-"""What a wildcard that cannot be read may hold."""
+"""The addresses that an unreadable wildcard may hold."""
 _WHOLE = V4_END - 1
 _MOST = 65_536  # CIDRs of one wildcard; one that has more is taken for more than it holds
 _MOST_AT_ONCE = 1 << 20  # CIDRs of all wildcards that are put together
@@ -44,7 +44,7 @@ class Pattern:
 
     @property
     def too_large(self) -> bool:
-        """Whether it is too many CIDRs to be said."""
+        """Whether it has too many CIDRs to be written."""
         return self.count > _MOST
 
     @property
@@ -54,7 +54,7 @@ class Pattern:
         return 1 << (free & (free + 1)).bit_count()
 
     def holds(self, found: AddressSet) -> AddressSet:
-        """What of these addresses it holds, or rather more than too many CIDRs."""
+        """The part of these addresses that it holds; more than that instead of too many CIDRs."""
         most = _FEW if self.too_large else _MOST
         parts = (part for block in found.blocks_v4() for part in self._in_block(*block, most))
         return AddressSet.union(AddressSet(part) for part in parts)
@@ -104,7 +104,7 @@ class WildcardList:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What any of several rules holds, and what two of them do."""
+    """The addresses that any of several rules holds, and those that two of them hold."""
 
     any: AddressSet
     twice: AddressSet
@@ -115,7 +115,7 @@ class _Shared:
         return cls(AddressSet.union(held), AddressSet.twice(held))
 
     def by_others(self, found: AddressSet, own: AddressSet) -> AddressSet:
-        """What of these addresses another rule holds than the one that holds `own`."""
+        """The part of these addresses that rules hold other than the one that holds `own`."""
         return (found & self.twice) | ((found & self.any) - own)
 
 
@@ -167,7 +167,7 @@ class WildcardLists:
             )
 
     def overlap(self) -> AddressSet:
-        """Where those of two rules overlap: there no default decides."""
+        """The addresses in wildcards of two rules: no default decides there."""
         held = [
             self._whole[each]
             for each, rules in self._users.items()
@@ -189,7 +189,7 @@ class WildcardLists:
         return AddressSet.union(shared)
 
     def surely(self, rule: Hashable, matched: AddressSet) -> AddressSet:
-        """What a rule surely decides of the addresses that its list matches."""
+        """The part of its list's addresses that a rule surely decides."""
         if not self._lists:
             return matched
         key = self._lists.get(rule), matched

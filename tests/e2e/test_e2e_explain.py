@@ -89,7 +89,7 @@ def test_an_allowed_flow_has_the_rule_that_allows_it_in_either_list(place: Insta
     assert (
         explained(place, "web", "10.2.0.1")
         == f"""\
-Cluster eu, as its objects shall be: a pod of zone web to 10.2.0.1, tcp/443 from port 50000: \
+Cluster eu, in its desired state: a pod of zone web to 10.2.0.1, tcp/443 from port 50000: \
 {ALLOWED}
 
 Egress of a pod of zone web, tier firewallpolicy, device group main/dg-eu
@@ -104,7 +104,7 @@ def test_a_denied_flow_has_what_denies_it_at_both_ends(place: Installation) -> N
     assert (
         explained(place, "web@10.244.1.7", "db@10.2.0.2")
         == f"""\
-Cluster eu, as its objects shall be: a pod of zone web at 10.244.1.7 to a pod of zone db at \
+Cluster eu, in its desired state: a pod of zone web at 10.244.1.7 to a pod of zone db at \
 10.2.0.2, tcp/443 from port 50000: \
 {DENIED}
 
@@ -123,7 +123,7 @@ def test_between_zones_the_flows_fall_into_cases(place: Installation) -> None:
     assert (
         explained(place, "web", "db")
         == """\
-Cluster eu, as its objects shall be: a pod of zone web to a pod of zone db, tcp/443 from port \
+Cluster eu, in its desired state: a pod of zone web to a pod of zone db, tcp/443 from port \
 50000: it depends
 
 Egress of a pod of zone web, tier firewallpolicy, device group main/dg-eu
@@ -150,7 +150,7 @@ def test_verbose_tells_why_each_rule_before_is_passed_over(place: Installation) 
     assert (
         explained(place, "web", "10.2.0.2", "443/tcp", "--verbose")
         == f"""\
-Cluster eu, as its objects shall be: a pod of zone web to 10.2.0.2, tcp/443 from port 50000: \
+Cluster eu, in its desired state: a pod of zone web to 10.2.0.2, tcp/443 from port 50000: \
 {DENIED}
 
 Egress of a pod of zone web{ONE_TIER}
@@ -378,7 +378,7 @@ def test_ends_that_are_no_pods_are_noted_and_have_no_verdict(place: Installation
     assert (
         explained(place, "10.2.0.9", "192.0.2.1")
         == """\
-Cluster eu, as its objects shall be: 10.2.0.9 to 192.0.2.1, tcp/443 from port 50000
+Cluster eu, in its desired state: 10.2.0.9 to 192.0.2.1, tcp/443 from port 50000
   neither end is a pod of this cluster, so none of its policies decides the flow; \
 write ZONE@ADDRESS for a pod of a zone
 """
@@ -438,7 +438,7 @@ def test_live_goes_by_what_a_hand_made_of_a_policy(place: Installation) -> None:
     asked = ("web", "10.2.0.1", "443/tcp")
     shall = explained(place, *asked)
     stands = explained(place, *asked, "--live")
-    assert stands == shall.replace("as its objects shall be", "as its objects stand")
+    assert stands == shall.replace("in its desired state", "as its objects stand")
 
     edited(policy(place), lambda it: it["spec"]["egress"].insert(0, {"action": "Deny"}))
     assert explained(place, *asked) == shall

@@ -87,7 +87,7 @@ def test_the_pods_at_two_addresses_are_named_with_the_rules_that_they_meet(
 ) -> None:
     before = everything(place.directory)
     allowed = """\
-Cluster eu, as its objects shall be: pod default/web-1 (10.244.9.10) to pod default/db-1 \
+Cluster eu, in its desired state: pod default/web-1 (10.244.9.10) to pod default/db-1 \
 (10.244.9.20), tcp/443 from port 50000: our tiers allow it
 
 Egress of pod default/web-1 (10.244.9.10), tier firewallpolicy, device group main/dg-eu
@@ -102,7 +102,7 @@ Ingress of pod default/db-1 (10.244.9.20), tier firewallpolicy, device group mai
     assert everything(place.directory) == before
     enforce(place)
     assert explained(place, WEB, DB) == allowed
-    stands = allowed.replace("as its objects shall be", "as its objects stand")
+    stands = allowed.replace("in its desired state", "as its objects stand")
     assert explained(place, WEB, DB, "--live") == stands
     # The other pod of the same zone is not the one that the rule names.
     shown = explained(place, WEB, OTHER_DB, "--live")

@@ -306,7 +306,7 @@ def _looks_after_a_conflict(guarded: Guarded) -> None:
         found = live.read()[kind, name]
         edited = {"metadata": {"annotations": {"zonebridge.io/other": "hand"}}}
         guarded.plane.request("PATCH", f"{CALICO}/{plural}/{name}", edited)
-        with pytest.raises(NotWrittenError, match="another hand"):
+        with pytest.raises(NotWrittenError, match="someone else"):
             writer(prod, live._owner).delete(found)
         if kind != "Tier":
             writer(prod, owner).delete(live.read()[kind, name])

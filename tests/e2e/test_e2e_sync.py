@@ -156,7 +156,7 @@ def test_what_another_hand_changed_is_put_back_and_called_drift(place: Installat
     document["metadata"]["labels"]["team"] = "theirs"
     file.write_text(yaml.safe_dump(document))
     reported = place.done("sync", "--cluster", "eu", ZONEBRIDGE_DRIFT="report")
-    assert "1 changed by another hand and left as they are" in reported.out
+    assert "1 changed by someone else and left as they are" in reported.out
     assert place.written("eu")["pan.web.yaml"] == ["0.0.0.0/0"]
     assert "(+2 -1 nets, drift)" in place.done("sync", "--cluster", "eu").out
     assert place.written("eu")["pan.web.yaml"] == ["10.1.0.1/32", "10.1.0.2/32"]

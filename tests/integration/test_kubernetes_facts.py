@@ -680,7 +680,7 @@ def test_what_another_hand_changes_meanwhile_is_not_taken_over(
     seen = reader(prod).read()[KEY]
     path = f"{CALICO}/globalnetworksets/pan.web"
     calico.request("PATCH", path, {"spec": {"nets": ["198.51.100.0/24"]}})
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(prod).replace(WEB, seen)
     seen = reader(prod).read()[KEY]
     # A label of theirs is no obstacle: it is kept.

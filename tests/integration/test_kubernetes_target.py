@@ -104,9 +104,9 @@ def test_what_others_change_meanwhile_is_not_written_over(prod: Api, calico: Con
     writer(prod).create(WEB)
     seen = live(prod)
     edit(calico, "pan.web", {"spec": {"nets": ["192.0.2.0/24"]}})
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(prod).replace(WIDER, seen)
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(prod).delete(seen)
     assert stored(calico, "pan.web")["spec"]["nets"] == ["192.0.2.0/24"]
 
@@ -125,7 +125,7 @@ def test_an_object_of_others_in_our_place_is_left_alone(prod: Api, calico: Contr
         "spec": {"nets": ["192.0.2.0/24"]},
     }
     calico.request("POST", SETS, body)
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(prod).create(WEB)
     assert live(prod).manifest is None
     assert live(prod).foreign_because
@@ -147,7 +147,7 @@ def test_a_deletion_does_not_hit_what_was_made_anew_under_the_name(
     seen = live(prod)
     calico.request("DELETE", f"{SETS}/pan.web")
     writer(prod).create(WIDER)
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(prod).delete(seen)
     assert live(prod).manifest == WIDER
 

@@ -246,7 +246,7 @@ def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(
     assert names(result) == ["web", "fw.a"]
     [(change, why)] = result.failed
     assert change.name == "web"
-    assert "changed by another hand meanwhile" in why
+    assert "changed by someone else meanwhile" in why
     world.cluster.before_write = lambda name: None
     assert names(world.sync()) == ["web"]
     assert world.sync().applied == ()

@@ -343,7 +343,7 @@ def test_a_policy_that_lost_our_labels_counts_as_it_stands(place: Place) -> None
     assert found.holds
     assert [(each.zone, each.state) for each in found.chains] == [("db", "altered"), ("web", "new")]
     (note,) = found.notes
-    assert note.startswith(f"{POLICY} {DB} stands where ours shall stand: it does not carry the")
+    assert note.startswith(f"{POLICY} {DB} is in the place of one of ours: it does not carry the")
     place.spec(DB)["ingress"].insert(0, {"action": "Pass"})
     assert {each.where for each in place.verified().opened} == {f"{DB}[ingress 0]"}
 
@@ -485,7 +485,7 @@ def test_policies_whose_tier_is_gone_are_not_decided(place: Place) -> None:
     del place.memory.documents["Tier", TIER]
     found = place.verified()
     assert not found.holds
-    assert found.undecided[0].startswith(f"tier {TIER} does not stand in the cluster")
+    assert found.undecided[0].startswith(f"tier {TIER} does not exist in the cluster")
 
 
 def test_a_tier_of_others_is_none_of_ours(place: Place) -> None:

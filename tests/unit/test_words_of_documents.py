@@ -30,8 +30,11 @@ def test_each_phrase_of_a_row_of_the_glossary_counts() -> None:
     assert len(banned) > 10
 
 
-def test_the_pages_that_are_held_to_it_exist_and_pass(capsys: pytest.CaptureFixture[str]) -> None:
-    assert all(list(ROOT.glob(page)) for page in check_words.PAGES)
+def test_pages_and_sources_that_are_held_to_it_exist_and_pass(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    patterns = (*check_words.PAGES, *check_words.SOURCES)
+    assert all(list(ROOT.glob(pattern)) for pattern in patterns)
     assert check_words.main([]) == 0, capsys.readouterr().out
 
 

@@ -1,7 +1,7 @@
 """Requests to a Kubernetes API server.
 
-The official client brings TLS, proxies and connections. Requests and answers are JSON as it
-stands: what is written was frozen as bytes long before.
+The official client brings TLS, proxies and connections. Requests and answers are plain
+JSON: what is written was frozen as bytes long before.
 """
 
 import ssl
@@ -37,19 +37,19 @@ from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
 
 LONGEST_SECONDS = 30.0
-"""How long a request takes at most, the whole answer included, where nothing says less."""
+"""The default time limit of a request, the whole answer included."""
 
 LONGEST_WRITE_SECONDS = 20.0
-"""The same of a write, which is not cut when the process is asked to end: Kubernetes gives 30 s."""
+"""The same for a write, which is completed when the process is stopped: Kubernetes gives 30 s."""
 
 _CONNECT_SECONDS = 10
 FIRST_WAIT = 0.2
-"""Seconds from a request that failed to the next try."""
+"""Seconds from a failed request to the next try."""
 
 _TRIES = 4
 _STARTS = 6
-# Etcd takes no object above 1.5 MiB, and pages of large ones are asked for in smaller ones. JSON of
-# nothing but `{}` takes thirty times its size when it is parsed, and parsing holds up all threads.
+# Etcd stores no object above 1.5 MiB, and pages of large objects are requested in smaller ones.
+# JSON of only `{}` needs thirty times its size when it is parsed, and parsing blocks all threads.
 MAX_BYTES = 16 * 1024 * 1024
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _Kept = TypeVar("_Kept")
@@ -58,10 +58,10 @@ _Kept = TypeVar("_Kept")
 class Api:
     """One API server; `name` is the cluster's, for messages. Threads may share it.
 
-    `connect` is asked for a connection before the first request, and again when its files change,
-    its credentials run out or the server does not take them any more. No request takes longer than
-    `seconds`, the whole answer included. Once `stopping`, nothing is read any more, and waits end;
-    a write that is under way keeps its time.
+    `connect` makes a connection before the first request, and again when its files change, its
+    credentials expire or the server refuses them. No request takes longer than `seconds`, the whole
+    answer included. Once `stopping`, nothing more is read, and waits end; a write in progress keeps
+    its time.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class Api:
         fence: Callable[[], None] | None = None,
         uid: str = "",
     ) -> dict[str, Any]:
-        """One request, which neither side works on longer than `seconds`.
+        """Send one request, which ends on both sides within `seconds`.
 
-        With `uid` it goes over no connection that reaches another cluster than the one whose
-        kube-system has that: `OutOfReachError`. An address may lead to two of them.
+        With `uid` it is sent only over a connection to the cluster whose kube-system has that UID,
+        else `OutOfReachError`: one address may lead to two clusters.
 
-        It is sent once, and again only if the server did not know the credentials; `fence` is
-        called once the connection stands, before the body goes out, and may raise. Raises
-        `ApiError` for any answer but a success, and for a list that is older than what `ages` has
-        seen of the kind at `path`; `ClusterError` if there are no credentials.
+        It is sent once, and again only if the server refused the credentials. `fence` is called
+        when the connection is open, before the body is sent, and may raise. Raises `ApiError` for
+        any answer but a success, and for a list that is older than what `ages` has seen of the kind
+        at `path`; `ClusterError` if there are no credentials.
         """
         limit = min(seconds or self._seconds, self._seconds)
         asked = _Request(
@@ -128,7 +128,7 @@ class Api:
         return found
 
     def patiently(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """A request that may be repeated without harm: what passes is waited for."""
+        """Send a request that is safe to repeat: retried after passing failures."""
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -148,11 +148,11 @@ class Api:
         page: int,
         selector: str = "",
     ) -> list[_Kept]:
-        """What `keep` takes from each object of a list, as of one moment.
+        """Return what `keep` yields for each object of a list, as of one moment.
 
-        The list is read in pages of `page` objects, and only one page is held at a time; pages
-        that are too large are asked for in smaller ones. It is believed only if it says that it
-        holds objects of `kind`, in the version of `path`. `selector` is a field selector.
+        The list is read in pages of `page` objects, one page in memory at a time; pages that are
+        too large are requested in smaller ones. The list has to declare objects of `kind`, in the
+        version of `path`. `selector` is a field selector.
         """
         ask = partial(self.patiently, "GET", path)
         first = {"fieldSelector": selector} if selector else {}
@@ -174,14 +174,14 @@ class Api:
     def stream(
         self, path: str, query: Mapping[str, str | int], silence: float, longest: float
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """An answer that comes line by line; one that is silent for `silence` seconds has ended.
+        """Stream an answer line by line; it ends after `silence` seconds without data.
 
-        So has one that lasts for `longest`, whatever trickles between its parts.
+        It also ends after `longest` seconds, even if data still trickles in.
         """
         asked = _Request("GET", path, urlencode(query), None, silence)
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
         with cut_after(longest) as whole:
-            # Its head alone has to be there in time.
+            # Only its head has to arrive in time.
             with self._begun(asked, timeout) as begun:
                 answer = begun.answer
                 whole.hear(begun.call)
@@ -205,19 +205,19 @@ class Api:
         if body is None:
             raise TooLargeError(
                 f"cluster {self.name} answers {asked.method} {asked.path} with more than "
-                f"{MAX_BYTES:,} bytes; check what stands at its address",
+                f"{MAX_BYTES:,} bytes; check which server is at its address",
                 0,
             )
         return body
 
     @contextmanager
     def _begun(self, asked: "_Request", timeout: urllib3.Timeout) -> Iterator["_Begun"]:
-        """A success whose body is still to be read."""
+        """Begin a request: a success whose body is not read yet."""
         line = self._current()
         spent = 0.0
         for may_renew in (True, False):
             began = time.monotonic()
-            # A write that was cut may have arrived, and the process would not wait to look.
+            # A write that was cut off may have arrived, and the process would not wait to check.
             stopping = self._stopping if asked.method == "GET" else None
             if stopping and stopping.is_set():
                 raise self._stopped(asked, sent=False)
@@ -230,7 +230,7 @@ class Api:
                 said = self._read(begun, MAX_ERROR_BYTES) or b""
             if begun.answer.status != HTTPStatus.UNAUTHORIZED or not may_renew:
                 break
-            # What a plugin takes to give new credentials is not the server's.
+            # The time that a plugin takes for new credentials does not count against the server.
             spent = time.monotonic() - began
             line = self._current(instead_of=line)
         raise refusal(
@@ -272,7 +272,7 @@ class Api:
         finally:
             meant_for.reset(before)
         if call.cut:
-            # A head that was cut looks like a whole one.
+            # A truncated head looks like a complete one.
             answer.close()
             raise self._late(asked)
         return _Begun(line, asked, call, answer)
@@ -289,7 +289,7 @@ class Api:
         except urllib3.exceptions.HTTPError as error:
             raise self._failed(begun.line, begun.asked, begun.call, error) from error
         finally:
-            # What was not read to its end is of no use to the next request.
+            # A connection whose answer was not read to its end cannot serve another request.
             begun.answer.close()
 
     def _require_plain(self, begun: "_Begun") -> None:
@@ -297,7 +297,7 @@ class Api:
             begun.answer.close()
             raise ApiError(
                 f"cluster {self.name} answers {begun.asked.method} {begun.asked.path} compressed "
-                "although nobody asked it to; look for a proxy before it, and switch that off",
+                "although nobody asked for that; find the proxy that compresses, and stop it",
                 0,
             )
 
@@ -330,7 +330,7 @@ class Api:
             return self._stopped(asked)
         return ApiError(
             f"the API server of cluster {self.name} takes more than {asked.seconds:g} s to answer "
-            f"{asked.method} {asked.path}; check that it is up and what stands before it",
+            f"{asked.method} {asked.path}; check that it is up, and any proxy before it",
             0,
         )
 
@@ -345,13 +345,13 @@ class Api:
     def _current(self, instead_of: ApiConnection | None = None) -> ApiConnection:
         known = self._line
         needed = known is None or known is instead_of
-        # Renewal may take long, as a plugin may run: other threads use the old one until then.
+        # Renewal may run a slow plugin: other threads use the old connection until then.
         if not self._lock.acquire(blocking=needed):
             assert known is not None
             return known
         try:
             known = self._line
-            # Another thread may still use the old one: it is left to the garbage collector.
+            # Another thread may still use the old one, so it is left to the garbage collector.
             if known is None or known is instead_of:
                 known = ApiConnection.of(self._renewal.connect())
             else:
@@ -379,7 +379,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """An answer whose head has come: what it answers, over which line, and in which call."""
+    """An answer whose head has arrived, with its request, connection and call."""
 
     line: ApiConnection
     asked: _Request

@@ -1,4 +1,4 @@
-"""Connections to an API server: what their requests share, and which cluster each one reaches."""
+"""Connections to an API server, and a check which cluster each one reaches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -22,9 +22,9 @@ MAX_ERROR_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ApiConnection:
-    """What all requests over one connection share, worked out once.
+    """The parts that all requests over one connection share, computed once.
 
-    A first sync sends thousands of them, and the processor's time is what it waits for.
+    A first sync sends thousands of requests, and is bound by the CPU.
     """
 
     connection: Connection
@@ -38,7 +38,7 @@ class ApiConnection:
         client = connection.client
         host = client.configuration.host
         pool = client.rest_client.pool_manager.connection_from_url(host)
-        # Whatever else stands there speaks another protocol below.
+        # Any other pool speaks another protocol below.
         if pool.ConnectionCls is HTTPSConnection:
             pool.ConnectionCls = _InOnePiece
         elif pool.ConnectionCls is HTTPConnection:
@@ -52,14 +52,14 @@ class ApiConnection:
         if token := client.configuration.auth_settings().get("BearerToken"):
             headers["Authorization"] = token["value"]
             secrets = [token["value"].removeprefix("Bearer ")]
-        # A proxy is told the whole URL, unless it only passes on what is encrypted.
+        # A proxy receives the whole URL, unless it only tunnels TLS.
         whole = pool.proxy is not None and pool.scheme == "http"
         return cls(connection, pool, host if whole else urlsplit(host).path, headers, secrets)
 
 
 @dataclass(frozen=True, slots=True)
 class IntendedCluster:
-    """The cluster that a write is meant for, and how it is asked who it is."""
+    """The cluster that a write is meant for, and the request that asks for its identity."""
 
     uid: str
     cluster: str
@@ -73,11 +73,11 @@ meant_for: Final[ContextVar[IntendedCluster | None]] = ContextVar("meant", defau
 class _InOnePiece(WatchedConnection):
     """A connection that sends the head of a request together with its body.
 
-    urllib3 sends two pieces, each with a round through TLS and the kernel of both sides.
+    urllib3 sends them separately, each with a round through TLS and the kernel of both sides.
     """
 
     _pieces: list[bytes] | None = None
-    _reaches = ""  # the UID of the cluster at its other end, once that was asked
+    _reaches = ""  # the UID of the cluster at its other end, once known
 
     def _new_conn(self) -> socket:
         self._reaches = ""
@@ -100,15 +100,15 @@ class _InOnePiece(WatchedConnection):
         answer = self.getresponse()
         body = answer.read(MAX_ERROR_BYTES)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            # What is to be sent will be refused the same way, and then credentials are renewed.
+            # The request itself will be refused the same way, and then credentials are renewed.
             return
         try:
             self._reaches = str(orjson.loads(body)["metadata"]["uid"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             status = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else 0
             raise ApiError(
-                f"cluster {meant.cluster} does not say over a new connection which one it is, so "
-                "nothing was sent over it; check what stands at its address",
+                f"cluster {meant.cluster} does not report over a new connection which one it is, "
+                "so nothing was sent over it; check which server is at its address",
                 status,
                 sent=False,
             ) from None
@@ -134,8 +134,7 @@ NEVER_SENT = (
 
 
 def fenced(content: bytes, fence: Callable[[], None]) -> Iterator[bytes]:
-    # Asked for when the connection stands: looking up a name, connecting and agreeing on keys may
-    # have taken long. Where the head has gone out before it, a request without its body does
-    # nothing.
+    # Called when the connection is open: DNS, connecting and the TLS handshake may have taken
+    # long. If the head was sent before it, a request without its body has no effect.
     fence()
     yield content

@@ -1,4 +1,4 @@
-"""What the pods of a cluster cannot do without, and who its pods are: DNS and the API server.
+"""The endpoints that the pods of a cluster need (DNS, the API server), and its workloads.
 
 Selectors see more labels of a pod than its own: those of its namespace and service account, with
 prefixes (`libcalico-go/lib/backend/k8s/conversion`).
@@ -24,8 +24,8 @@ _API: Final = "the API server"
 
 
 class _Where(NamedTuple):
-    """Where endpoints of a lifeline are told: a label of their slices, which is their service's
-    too, and how the names of the ports begin."""
+    """Where the endpoints of a lifeline are listed: a label that their slices share with their
+    service, and the prefix of their ports' names."""
 
     lifeline: str
     namespace: str
@@ -34,7 +34,7 @@ class _Where(NamedTuple):
     port: str
 
 
-# Distributions call the service of their DNS as they like, but label it like everyone's.
+# Distributions name the service of their DNS differently, but all label it the same way.
 _WHERE: Final = (
     _Where(_DNS, "kube-system", "k8s-app", "kube-dns", "dns"),
     _Where(_DNS, "kube-system", _SERVICE, "kube-dns", "dns"),
@@ -74,9 +74,9 @@ def _read(api: Api, page: int) -> CriticalEndpoints:
     workloads: dict[tuple[str, str], Workload] = {}
 
     def note(pod: Mapping[str, Any]) -> tuple[()]:
-        """Keep one pod of each workload, and all that are at the end of a lifeline.
+        """Keep one pod of each workload, and all pods that serve a lifeline.
 
-        A list that has to be begun again has pods twice.
+        A list that is restarted reports pods twice.
         """
         metadata, spec = pod["metadata"], pod["spec"]
         addresses = _addresses(pod)
@@ -107,7 +107,7 @@ def read_pods_at(
         if not asked.isdisjoint(_addresses(pod)):
             yield pod["metadata"]["uid"], pod
 
-    # A field selector knows the first address of a pod alone.
+    # A field selector only sees the first address of a pod.
     pods = dict(api.collected("/api/v1/pods", "Pod", note, page=page, selector=RUNNING))
     if not pods:
         return ()
@@ -151,7 +151,7 @@ def _lifelines(places: Sequence[_Where], slice_: Mapping[str, Any]) -> Iterator[
         if labels.get(where.label) != where.value:
             continue
         for port in slice_.get("ports") or ():
-            # A port without a number stands for all of them.
+            # A port without a number means all ports.
             if not (port.get("name") or "").startswith(where.port) or not port.get("port"):
                 continue
             for endpoint in slice_.get("endpoints") or ():
@@ -174,7 +174,7 @@ def _seen_by_selectors(
     namespaces: Mapping[tuple[str, str], Mapping[str, str]],
     accounts: Mapping[tuple[str, str], Mapping[str, str]],
 ) -> dict[str, str]:
-    """All labels of a pod that selectors see; its own go before its namespace's."""
+    """All labels of a pod that selectors see; its own override its namespace's."""
     namespace = metadata["namespace"]
     account = spec.get("serviceAccountName") or "default"
     inherited = {
@@ -194,7 +194,7 @@ def _seen_by_selectors(
 def namespace_labels(
     namespace: str, namespaces: Mapping[tuple[str, str], Mapping[str, str]]
 ) -> dict[str, str]:
-    """What a namespace gives to all that is in it; `namespaces` has the labels of each."""
+    """The labels that objects inherit from a namespace; `namespaces` has the labels of each."""
     labels = namespaces.get(("", namespace), {})
     return {"pcns.projectcalico.org/name": namespace, **_prefixed("pcns.", labels)}
 

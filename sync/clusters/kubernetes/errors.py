@@ -1,4 +1,4 @@
-"""Errors of a Kubernetes API server, by what can be done about them."""
+"""Errors of a Kubernetes API server, by how to react to them."""
 
 import re
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ _DENIED = re.compile(
 class ApiError(ClusterError):
     """The API server answered with an error; `status` is its HTTP status, 0 where none came.
 
-    `retry_after` is how many seconds it asked to be left alone, 0 if it did not; `sent` is False
-    where it surely never got the request. `words` are its own, to look into and never to be shown.
+    `retry_after` are the seconds of its Retry-After, 0 without one; `sent` is False if it surely
+    never received the request. `words` are the server's own text: for checks, never shown.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class ApiError(ClusterError):
 
     @property
     def may_arrive(self) -> bool:
-        """Whether a request that was answered so may have been done all the same, or still be."""
+        """Whether the request may have taken effect despite this answer, or still may."""
         return self.sent and (self.status == 0 or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
     @property
     def passing(self) -> bool:
-        """Whether the same request may well succeed later."""
-        # A server that has just started may not have found yet what admission policies refer to.
+        """Whether the same request may succeed later."""
+        # A server that has just started may not know yet what admission policies refer to.
         unprepared = self.status == HTTPStatus.FORBIDDEN and _UNPREPARED in self.words
         return unprepared or self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
 
 
 class TooLargeError(ApiError):
-    """The API server answered with more than anything that was asked for can be."""
+    """The API server's answer is larger than any valid one."""
 
     @property
     def passing(self) -> bool:
@@ -74,7 +74,7 @@ def refusal(
     body: bytes,
     secrets: Sequence[str],
 ) -> ApiError:
-    """The error of an answer that is no success; its words are redacted, `secrets` are hidden."""
+    """Make the error for a failed answer; its text is redacted, `secrets` are hidden."""
     status = answer.status
     try:
         words = str(orjson.loads(body)["message"])

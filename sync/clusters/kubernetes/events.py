@@ -1,6 +1,6 @@
-"""Kubernetes Events (`events.k8s.io/v1`): what `kubectl describe` shows of an object.
+"""Kubernetes Events (`events.k8s.io/v1`), which `kubectl describe` shows for an object.
 
-    about(tier), about(pod) -> what it is, its UID included -> an Event, or one more of its series
+    a tier or a pod -> a reference with its UID -> an Event, or one more of its series
 
 https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
@@ -23,14 +23,14 @@ LONGEST_NOTE: Final = 1024
 """Characters (`pkg/apis/core/validation/events.go` of Kubernetes)."""
 
 EVENTS_NAMESPACE: Final = "default"
-"""The namespace of Events about what is in none."""
+"""The namespace of Events about cluster-scoped objects."""
 
 CONTROLLER: Final = "zonebridge.io/zonebridge"
 
 _LONGEST_NAME: Final = 128  # of a reporting instance
 _SECONDS: Final = 5.0
 _SERIES_SECONDS: Final = 600.0
-"""The same thing that happens within this time is one Event, which says how often."""
+"""Repetitions within this time are one Event with a count."""
 
 # As Kubernetes' own recorder has it for each object (`tools/record/events_cache.go` of client-go).
 _BURST: Final = 25.0
@@ -106,7 +106,7 @@ class KubernetesEvents:
         return True
 
     def _again(self, known: _Series, now: float) -> bool:
-        """Say of an Event that it happened again; False: it is gone, or another hand has it."""
+        """Count an Event again; False: it is gone, or someone else changed it."""
         metadata = known.document["metadata"]
         document = {
             **known.document,

@@ -1,7 +1,7 @@
-"""What else a Kubernetes cluster reports: pods, IPPools, nodes, others' policies, and which Calico
-it runs.
+"""Read the facts of a Kubernetes cluster: pods, IPPools, nodes, foreign policies, and its version
+of Calico.
 
-Only what is needed is kept of each: a cluster's pods never lie in memory together.
+Only the needed parts of each object are kept: a cluster's pods are never all in memory.
 """
 
 from bisect import bisect_right
@@ -25,12 +25,12 @@ _NAMESPACED: Final = {
     "StagedNetworkPolicy": "stagednetworkpolicies",
 }
 
-# A pod that has ended gives its address back.
+# A pod that has ended no longer has its address.
 _ENDED: Final = ("Succeeded", "Failed")
 RUNNING: Final = ",".join(f"status.phase!={phase}" for phase in _ENDED)
 """A field selector: the pods that have an address."""
 
-_EXAMPLES: Final = 3  # pods that are named of very many
+_EXAMPLES: Final = 3  # pods that are named, at most
 
 _DEFAULT_TIER: Final = "default"  # of a policy that names none
 
@@ -40,14 +40,16 @@ class _UnknownError(Exception):
 
 
 def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
-    """The facts, read in pages of `page` objects. `ApiError` for anything but a missing right."""
+    """Read the facts in pages of `page` objects. `ApiError` for anything but a missing right."""
     pools, networks_because = _known(partial(_pools, api, page))
     pods, pods_because = _known(partial(_pods, api, page, pools, zone_label))
     outside, zone_labels = pods or ([], {})
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         networks_because = (
-            f"cluster {api.name} has pods with addresses outside its IPPools ({outside[0]}{more}), "
+            # Plans and reports hold this text.
+            f"cluster {api.name} has pods with addresses outside its "  # words kept
+            f"IPPools ({outside[0]}{more}), "
             "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
         )
     networks_because = networks_because or pods_because
@@ -78,7 +80,7 @@ def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
 
 
 def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
-    """What is read, or why it cannot be known."""
+    """The result of a read, or why it is unknown."""
     try:
         return read(), ""
     except _UnknownError as error:
@@ -90,7 +92,7 @@ def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
 
 
 def _pools(api: Api, page: int) -> AddressSet:
-    """All IPPools: one that gives out no more addresses keeps its pods."""
+    """All IPPools, disabled ones too: these keep their pods."""
     found = api.collected(f"/apis/{API_VERSION}/ippools", "IPPool", _pool, page=page)
     if not found:
         raise _UnknownError(
@@ -105,18 +107,18 @@ def _pods(
 ) -> tuple[list[str], dict[str, list[str]]]:
     """The pods with an address outside the pools, and some pods for each value of the zone label.
 
-    A pool whose pods are read before it is made makes the answer unknown, never wrong.
+    If pods of a new pool are read before the pool, the answer is unknown, never wrong.
     """
     labelled: dict[str, list[str]] = {}
 
     def note(pod: Mapping[str, Any]) -> Iterator[str]:
         metadata = pod["metadata"]
         value = (metadata.get("labels") or {}).get(zone_label)
-        # No policy of ours selects a pod that is its node.
+        # No policy of ours selects a host-networked pod.
         if value is not None and not pod["spec"].get("hostNetwork"):
             some = labelled.setdefault(value, [])
             name = f"{metadata['namespace']}/{metadata['name']}"
-            # A list that has to be begun again has pods twice.
+            # A list that is restarted reports pods twice.
             if len(some) < _EXAMPLES and name not in some:
                 some.append(name)
         return _outside(pod, pools) if pools else iter(())
@@ -147,12 +149,12 @@ def _outside(pod: Mapping[str, Any], pools: AddressSet) -> Iterator[str]:
 
 
 def _holds(pools: AddressSet, text: str) -> bool:
-    """Whether an address lies in a pool; one that cannot be read lies in none."""
+    """Whether an address is in a pool; an unreadable one is in none."""
     try:
         family, number = address(text)
     except ValueError:
         return False
-    # Odd is inside: the place is between stepping in and stepping out.
+    # An odd number of boundaries before it: it is inside.
     return bisect_right(pools.v4 if family == 4 else pools.v6, number) % 2 == 1
 
 
@@ -168,7 +170,7 @@ def _node(document: Mapping[str, Any]) -> Iterator[tuple[str, bool, tuple[str, .
     metadata, status = document["metadata"], document.get("status") or {}
     systems = (
         (metadata.get("labels") or {}).get("kubernetes.io/os"),
-        # Labels can be edited; this is what the kubelet says.
+        # Labels can be edited; this is what the kubelet reports.
         (status.get("nodeInfo") or {}).get("operatingSystem"),
     )
     addresses = tuple(
@@ -194,7 +196,7 @@ def _policies(api: Api, page: int, kind: str) -> list[tuple[str, str]]:
 
 
 def _calico(api: Api, page: int) -> tuple[str, dict[str, FelixSettings]]:
-    """The version of Calico, and what each FelixConfiguration says of the data plane.
+    """The version of Calico, and the data plane settings of each FelixConfiguration.
 
     Environment variables of the calico-node pods override these, and are not read.
     """

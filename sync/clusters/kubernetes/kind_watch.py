@@ -4,9 +4,9 @@
      ^                 ended early, refused ──> pause, longer each time, then the same
      └──────────────── version forgotten, or nothing heard for `Pace.silence`
 
-While events or bookmarks arrive nothing is read. What happened while none did is found by a list of
-the kind: only objects that differ from their last reported version are reported, and the cluster as
-a whole is not read again.
+While events or bookmarks arrive, nothing is read. Changes during a silence are found by listing the
+kind: only objects that differ from their last reported version are reported, and the whole cluster
+is not read again.
 """
 
 import math
@@ -36,9 +36,9 @@ from sync.transport.backoff import Backoff
 from sync.transport.failures import deepest, own_words
 
 _NEWS = 3  # failures in a row before the log has a warning
-_SEEN_LATE = "cluster not watched, what other hands do is seen late"
+_SEEN_LATE = "cluster not watched, what other hands do is seen late"  # words kept
 _PAGE = 500
-_LEAST_SECONDS = 0.1  # that a watch is listened to
+_LEAST_SECONDS = 0.1  # for which a watch is read, at least
 _PART_BYTES = 64 * 1024
 
 
@@ -64,14 +64,14 @@ class Pace:
 
 
 GONE = "DELETED"
-"""The type of an event about an object that is no more."""
+"""The type of an event about a deleted object."""
 
 _BOOKMARK, _FAILED = "BOOKMARK", "ERROR"
 _TYPES = ("ADDED", "MODIFIED", GONE, _BOOKMARK, _FAILED)
 
 _Name = tuple[str, str]  # namespace, "" without one, and name
 Tell = Callable[[str, str, dict[str, Any]], None]
-"""Told of an object: its kind, the type of the event, the whole; of what is gone, its name."""
+"""Receives an event: the object's kind, the event's type, the object; its name alone if gone."""
 
 
 PACE = Pace()
@@ -103,7 +103,7 @@ class KindWatch:
         self._pace = pace
         self._clock = clock
         self._identify = KubernetesReader(api, ()).identity
-        self._identity = ""  # of the cluster that was watched last, "" for none
+        self._identity = ""  # of the last watched cluster, "" for none
         self._path = f"/apis/{API_VERSION}/{resource}"
         self._selector = selector
         self._version = ""  # "": none, or one that the server has forgotten
@@ -114,7 +114,7 @@ class KindWatch:
         self._opened_at: float | None = None
         self._failures = 0  # in a row
         self._silent = False  # whether the last watch was
-        self._deaf = False  # whether a list told what a watch had not
+        self._deaf = False  # whether a list showed changes that a watch had missed
         self._backoff = Backoff(pace.first_pause, pace.longest_pause)
         self._away = False  # whether the last try did not reach the server
         self._answer: urllib3.BaseHTTPResponse | None = None
@@ -142,10 +142,10 @@ class KindWatch:
                 self._rest(failed)
 
     def break_off(self) -> None:
-        """End a read that waits for what may come."""
+        """End a read that waits for data."""
         answer = self._answer
         if answer:
-            # It may have ended by itself just now.
+            # It may just have ended.
             with suppress(OSError, RuntimeError, ValueError):
                 answer.shutdown()
 
@@ -159,8 +159,8 @@ class KindWatch:
         lasted = lived >= self._pace.lived and not silent
         self._noticed(self._kind, _ended(failed, lasted=lasted, silent=silent))
         if silent:
-            # Perhaps nothing happened: a server sends no bookmarks of a kind that never changed
-            # since it started. A list shows it.
+            # Perhaps nothing changed: a server sends no bookmarks for a kind that has not changed
+            # since its start. A list shows it.
             self._silent = True
             return
         if lasted:
@@ -168,7 +168,7 @@ class KindWatch:
             if failed is None:
                 return
         self._failures += 1
-        # A connection that ends is no news, one that does not come back is.
+        # One broken connection is not worth a warning; repeated failures are.
         if self._failures == _NEWS:
             error = str(failed or f"the server ended the watch after {lived:.1f} s")
             self._log.warning(_SEEN_LATE, error=error)
@@ -194,7 +194,7 @@ class KindWatch:
         before = self._told
         listed: dict[_Name, str] = {}
         strange = False
-        # That of the first page: the watch repeats what happened since then.
+        # The version of the first page: the watch repeats changes since then.
         version = ""
         ask = partial(self._api.request, "GET", self._path)
         first = {"labelSelector": self._selector}
@@ -244,8 +244,8 @@ class KindWatch:
             line = bytearray()
             try:
                 self._require_same()
-                # Asked after `break_off` can see the answer: one of the two notices the end. What
-                # has come is given on at once: nothing waits for a buffer to fill.
+                # Checked after `break_off` can see the answer: one of the two notices the end. Data
+                # is passed on immediately, without waiting for a buffer to fill.
                 while not self._stopping.is_set() and (part := answer.read1(_PART_BYTES)):
                     *ends, begun = part.split(b"\n")
                     for end in ends:
@@ -261,9 +261,9 @@ class KindWatch:
                 self._answer = None
 
     def _require_same(self) -> None:
-        """Have the cluster read if another one answers now: versions mean nothing there.
+        """Require the same cluster: in another one, versions mean nothing, and it must be read.
 
-        Asked while the watch is open, so that it is of the cluster that this is, or of one before.
+        Checked while the watch is open, so the watch is of this cluster, or of an earlier one.
         """
         known, self._identity = self._identity, self._identify()
         if known not in ("", self._identity):
@@ -272,7 +272,7 @@ class KindWatch:
             raise self._broken("is that of another cluster now", HTTPStatus.GONE)
 
     def _require_news(self, unfinished: int) -> None:
-        """Require events: bytes alone, perhaps blank lines, are no sign of life."""
+        """Require events: bytes alone, such as blank lines, do not count."""
         if self._clock() - self._heard_at >= self._pace.silence:
             raise self._broken("sends no events and no bookmarks")
         if unfinished > self._pace.longest_event:
@@ -289,8 +289,8 @@ class KindWatch:
             raise self._broken(f"gives something that is no {self._kind}")
         version = _version(document)
         earlier = _earlier(version, self._version)
-        # A server that was restored from a backup tells nothing up to the version asked for. What
-        # no selector selects any more may be told of as it was when one did.
+        # A server that was restored from a backup reports nothing up to the version asked for. An
+        # object that no selector selects any more may be reported as it was when one did.
         if earlier and what != GONE:
             raise self._broken(f"goes back to version {redact(version)}", HTTPStatus.GONE)
         if what != _BOOKMARK:
@@ -333,7 +333,7 @@ def _version(document: dict[str, Any]) -> str:
 
 
 def _earlier(version: str, other: str) -> bool:
-    """Whether a version is before another, as far as they are numbers, which Kubernetes' are."""
+    """Whether a version is before another; Kubernetes' are numbers, others do not compare."""
     return version.isdecimal() and other.isdecimal() and int(version) < int(other)
 
 

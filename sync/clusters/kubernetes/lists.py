@@ -1,4 +1,4 @@
-"""Lists of Kubernetes objects: in pages, of the kind that was asked for, and no older than seen."""
+"""Lists of Kubernetes objects: in pages, of the requested kind, and not outdated."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from sync.clusters.kubernetes.errors import ApiError, TooLargeError
 from sync.redaction import redact
 
-# More than any cluster is built for (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
+# More than any cluster is designed for (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
 MOST_OBJECTS = 1_000_000
 MOST_PAGES = 100_000
 _VERSION_DIGITS = 20
-LAG_SECONDS = 30.0  # that lists from before what was seen are not believed
+LAG_SECONDS = 30.0  # for which outdated lists are refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ def pages(
 ) -> Iterator[Page]:
     """A list of `kind`, as `ask(query=...)` answers for it, in pages of `page` objects.
 
-    `first` is asked for with each of them. Pages that are too large are asked for in smaller ones.
-    `ApiError` for whatever is no such list or has no end, and where `ask` raises it: with 410 if
-    the server has forgotten the moment that the list is of.
+    Each request has the query `first`. Pages that are too large are requested in smaller ones.
+    Raises `ApiError` for an answer that is no such list, for a list without an end, and as `ask`:
+    with 410 if the server no longer has the resource version of the list.
     """
     query = {**first, "limit": page}
     tokens: set[str] = set()
@@ -61,7 +61,7 @@ def pages(
             if metadata.get("remainingItemCount"):
                 raise ApiError(
                     f"cluster {cluster} ends a list of {path} and says that more is in it; check "
-                    "what stands at its address",
+                    "which server is at its address",
                     0,
                 )
             return
@@ -70,17 +70,17 @@ def pages(
         tokens.add(token)
         query = {**first, "limit": page, "continue": token}
     raise ApiError(
-        f"cluster {cluster} lists {path} without an end; check what stands at its address", 0
+        f"cluster {cluster} lists {path} without an end; check which server is at its address", 0
     )
 
 
 def _listed(
     found: Mapping[str, Any], cluster: str, path: str, kind: str
 ) -> Sequence[dict[str, Any]]:
-    """The objects of a list that was asked for at `path`, which must say that they are of `kind`.
+    """The objects of a list from `path`, which must declare them as `kind`.
 
-    Items may leave out what the list says of them. `ApiError` if it is anything else: an empty
-    list of another kind would look as if nothing were there.
+    Items may omit what the list declares. `ApiError` if it is anything else: an empty list of
+    another kind would look as if there were no objects.
     """
     version = "/".join(path.split("/")[2:4] if path.startswith("/apis/") else path.split("/")[2:3])
     wanted = {"apiVersion": version, "kind": f"{kind}List"}
@@ -99,14 +99,14 @@ def _listed(
         told = redact(f"{found.get('apiVersion')} {found.get('kind')}")
         raise ApiError(
             f"cluster {cluster} answers GET {path} with something that is no list of Kubernetes "
-            f"objects of kind {kind} in {version} ({told}); check what stands at its address",
+            f"objects of kind {kind} in {version} ({told}); check which server is at its address",
             0,
         )
     return objects
 
 
 def version_number(metadata: Mapping[str, Any]) -> int:
-    """The resource version, as far as it is a number, which Kubernetes' are; else 0."""
+    """The resource version as a number, as Kubernetes' are; else 0."""
     version = metadata.get("resourceVersion")
     if isinstance(version, str) and len(version) < _VERSION_DIGITS and version.isdecimal():
         return int(version)
@@ -114,7 +114,7 @@ def version_number(metadata: Mapping[str, Any]) -> int:
 
 
 def is_object(found: object, version: str, kind: str) -> bool:
-    """Whether this is an object of a kind, as far as it says; one in a list may not say it."""
+    """Whether this is an object of a kind, if it declares one; items of a list may not."""
     return (
         isinstance(found, dict)
         and is_of_kind(found, version, kind)
@@ -123,7 +123,7 @@ def is_object(found: object, version: str, kind: str) -> bool:
 
 
 def is_of_kind(found: object, version: str, kind: str) -> bool:
-    """The same for what needs no name, as a bookmark of a watch has none."""
+    """The same without requiring a name: a bookmark of a watch has none."""
     return (
         isinstance(found, dict)
         and found.get("kind", kind) == kind
@@ -133,17 +133,16 @@ def is_of_kind(found: object, version: str, kind: str) -> bool:
 
 
 class ListAges:
-    """How new each kind was seen to be in one cluster, so that no list from before is believed."""
+    """The newest version seen of each kind in one cluster, to refuse outdated lists."""
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
-        # By the path of a kind: the newest resource version that was seen, and since when lists are
-        # older.
+        # By the path of a kind: the newest resource version seen, and since when lists are older.
         self._newest: dict[str, int] = {}
         self._lags: dict[str, float] = {}
 
     def seen(self, path: str, metadata: Mapping[str, Any]) -> None:
-        """Remember how new the kind at `path` is, by the metadata of an object or of a list of it.
+        """Note the version of the kind at `path`, by the metadata of an object or a list of it.
 
         Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
         """
@@ -151,7 +150,7 @@ class ListAges:
             self._newest[path] = max(version, self._newest.get(path, 0))
 
     def require_new(self, path: str, found: Mapping[str, Any]) -> None:
-        """Refuse a list that is older than what was seen, unless for a while nothing newer comes.
+        """Refuse a list that is older than a seen version, unless lists stay older for a while.
 
         A cluster that was restored from a backup stays behind permanently.
         """
@@ -162,12 +161,12 @@ class ListAges:
         if version and version < self._newest.get(path, 0):
             if now - self._lags.setdefault(path, now) < LAG_SECONDS:
                 raise ApiError(
-                    f"cluster {self._cluster} lists {path} as it was before what it has told "
-                    "already; look for a member of its control plane, or a cache before it, that "
-                    "lags",
+                    f"cluster {self._cluster} lists {path} in an older state than it "
+                    "reported before; look for a member of its control plane, or a cache before "
+                    "it, that lags",
                     0,
                 )
-            # All kinds have, not this one alone, so the others need no wait of their own.
+            # That holds for all kinds, so the others need no wait of their own.
             self._newest.clear()
             self._lags.clear()
         self._lags.pop(path, None)

@@ -16,7 +16,7 @@ from sync.memo import remembered
 from sync.redaction import redact
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
-"""What comes of taking an answer for what it should be when it is not."""
+"""Exceptions from reading an answer that does not have the expected shape."""
 
 GROUP = f"/apis/{API_VERSION}"
 
@@ -28,7 +28,7 @@ def object_path(kind: str, name: str = "") -> str:
 
 
 def live_object(kind: str, document: Mapping[str, Any], owner: Pairs) -> LiveObject:
-    """An object as the API gave it; the items of a list may lack their own kind.
+    """An object as the API returned it; the items of a list may lack their own kind.
 
     `ValueError` if it is of another kind.
     """
@@ -53,9 +53,9 @@ def _ours_in(document: bytes) -> Manifest:
 
 
 def _changed_by(metadata: Mapping[str, Any]) -> str:
-    """The last writer that the managed fields name, where it was not us."""
+    """The last writer that the managed fields name, unless it was us."""
     entries = [each for each in metadata.get("managedFields") or () if not each.get("subresource")]
-    # Times are whole seconds: in the same one, the other hand is named.
+    # Times are whole seconds: within the same second, the other writer is named.
     hands = [(str(each.get("time", "")), str(each.get("manager", ""))) for each in entries]
     time, manager = max(
         hands, default=("", ""), key=lambda hand: (hand[0], hand[1] != FIELD_MANAGER)

@@ -1,4 +1,4 @@
-"""Reads a Kubernetes cluster: Calico's objects over its API, and what else decides there."""
+"""Reads a Kubernetes cluster: Calico's objects over its API, and other facts."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ from sync.redaction import redact
 _MIGRATION = "migration.projectcalico.org"
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 PAGE = 500
-"""Objects that are asked for at a time."""
+"""Objects per page of a list."""
 
 
 class KubernetesReader:
     """Reads a cluster; `owner` are the labels that make an object ours.
 
-    `uid` is what `identity` found last, "" before.
+    `uid` is the last result of `identity`, "" before the first.
     """
 
     def __init__(self, api: Api, owner: Pairs, page: int = PAGE) -> None:
@@ -49,7 +49,7 @@ class KubernetesReader:
                     raise
                 raise ClusterError(
                     f"cluster {self._api.name} has no namespace kube-system, whose UID tells it "
-                    "from other clusters; check what stands at its address"
+                    "from other clusters; check which server is at its address"
                 ) from error
             uid = namespace["metadata"]["uid"]
             if not _UID.fullmatch(uid):
@@ -60,8 +60,8 @@ class KubernetesReader:
     def read(self) -> Mapping[Key, LiveObject]:
         """Every object of our kinds, foreign ones included.
 
-        `ClusterError` if it cannot be read, or holds Calico's objects in no form that may be
-        written.
+        `ClusterError` if the cluster cannot be read, or does not serve Calico's objects in a form
+        that may be written.
         """
         with self._sensible():
             _require_served(self._api)
@@ -74,7 +74,7 @@ class KubernetesReader:
             }
 
     def facts(self, zone_label: str) -> ClusterFacts:
-        """What pods, IPPools, nodes and namespaced policies there are, and others' sets."""
+        """Facts on pods, IPPools, nodes, namespaced policies and foreign sets."""
         with self._sensible():
             facts = read_facts(self._api, zone_label, page=self._page)
             others, because = read_selectable(self._api, page=self._page)
@@ -97,8 +97,8 @@ class KubernetesReader:
         except MALFORMED as error:
             raise ClusterError(
                 f"cluster {self._api.name} answers with something that is no list of Kubernetes "
-                f"objects ({type(error).__name__}: {redact(error)}); check what stands at its "
-                "address"
+                f"objects ({type(error).__name__}: {redact(error)}); check which server is at "
+                "its address"
             ) from error
 
 
@@ -107,17 +107,17 @@ def _whole(document: dict[str, Any]) -> tuple[dict[str, Any]]:
 
 
 def _require_served(api: Api) -> None:
-    """Hold the cluster to serving every kind as `projectcalico.org/v3`.
+    """Require that the cluster serves every kind as `projectcalico.org/v3`.
 
     A kind that is not served would look as if there were no objects of it. Calico's own definitions
-    of that group and its aggregated API server take and give the same documents. `ClusterError`
-    where neither is, or one is being turned into the other.
+    of that group and its aggregated API server accept and return the same documents. `ClusterError`
+    if there is neither, or a migration between them is running.
     """
     told = _told(api, "/apis", "APIGroupList").get("groups") or ()
     groups = {group["name"]: group for group in told}
     if API_VERSION.partition("/")[0] not in groups:
         raise ClusterError(
-            f"cluster {api.name} serves Calico only as crd.projectcalico.org/v1, which nobody but "
+            f"cluster {api.name} serves Calico only as crd.projectcalico.org/v1, which only "
             "Calico may write; install Calico's API server, or its native v3 definitions"
             if "crd.projectcalico.org" in groups
             else f"cluster {api.name} does not serve {API_VERSION}; install Calico there"
@@ -136,7 +136,7 @@ def _require_served(api: Api) -> None:
 
 
 def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
-    """Ask for what a server serves; the answer must be of `kind`."""
+    """Request a discovery document; the answer must be of `kind`."""
     found = api.patiently("GET", path)
     if found.get("kind") != kind:
         raise _another(api, path, kind)
@@ -145,8 +145,8 @@ def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
 
 def _another(api: Api, path: str, kind: str) -> ClusterError:
     return ClusterError(
-        f"cluster {api.name} answers GET {path} with something that is no {kind}; check what "
-        "stands at its address"
+        f"cluster {api.name} answers GET {path} with something that is no {kind}; check which "
+        "server is at its address"
     )
 
 

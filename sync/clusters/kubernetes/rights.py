@@ -1,16 +1,16 @@
-"""What zonebridge has to be granted in a cluster, and what admission holds it and others to.
+"""The rights of zonebridge in a cluster, and the admission policies for it and for others.
 
     tiers, instance, zone label, account  ->  ServiceAccount, ClusterRole and its binding,
                                               Role for Events and its binding,
                                               two ValidatingAdmissionPolicies and their bindings
 
-RBAC knows neither labels nor, of what is to be created, names. What it cannot say the policies do:
-the account stays inside its tiers and to what carries its labels; nobody else puts on a set what
-selectors of ours ask for. They hold in Kubernetes 1.30 and later, for Calico's native definitions
-and in its API server unless it is told otherwise (`apiserver/cmd/apiserver/server/server.go`,
-EnableValidatingAdmissionPolicy).
+RBAC knows neither labels nor the names of objects to be created. The admission policies do: the
+account writes only in its tiers, and only objects with its labels; nobody else may give sets the
+labels that our selectors use. They apply in Kubernetes 1.30 and later, to Calico's native
+definitions and in its API server unless configured otherwise
+(`apiserver/cmd/apiserver/server/server.go`, EnableValidatingAdmissionPolicy).
 
-The chart's templates `rbac.yaml` and `admission.yaml` say the same; a test holds them equal.
+The chart's templates `rbac.yaml` and `admission.yaml` are the same; a test compares them.
 """
 
 import json
@@ -42,7 +42,7 @@ _WATCH: Final = ("list", "watch")
 _LOOK: Final = ("get", *_WATCH)
 _WRITE: Final = ("create", "update", "delete")
 
-# They copy what stands from the old definitions to the native ones, our sets among it
+# They copy objects from the old definitions to the native ones, our sets among them
 # (`kube-controllers/pkg/controllers/migration`); the accounts of the operator and of manifests.
 _MOVERS: Final = tuple(
     f"system:serviceaccount:{namespace}:calico-kube-controllers"
@@ -52,10 +52,10 @@ _MOVERS: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Grantee:
-    """An account of one installation in one cluster, and what bounds it.
+    """An account of one installation in one cluster, and its limits.
 
-    `tiers` are those that it may write, `zone_label` is the key of the label that names a pod's
-    zone. With `adoption` it may take over what nobody's installation claims. `exempt_users` and
+    It may write `tiers`; `zone_label` is the key of the label that names a pod's zone. With
+    `adoption` it may take over objects that no installation claims. `exempt_users` and
     `exempt_groups` may label sets as it does: other installations, cluster administrators. Without
     `writes` it only reads and watches, as `zonebridge run` does where workers write.
     """
@@ -72,7 +72,7 @@ class Grantee:
 
     @property
     def name(self) -> str:
-        """What its objects that are in no namespace are called; no two accounts share it."""
+        """The name of its cluster-scoped objects, unique to the account."""
         return f"{self.namespace}.{self.account}"
 
     @property
@@ -99,7 +99,7 @@ def rights(grantee: Grantee) -> list[dict[str, Any]]:
             "subjects": [{"kind": "ServiceAccount", **account}],
         },
     ]
-    # Events are about writes, and told by who does these.
+    # Events are about writes, so only an account that writes records them.
     return granted + _events(grantee, account) if grantee.writes else granted
 
 
@@ -109,7 +109,7 @@ def _events(grantee: Grantee, account: dict[str, str]) -> list[dict[str, Any]]:
             "apiVersion": f"{_RBAC}/v1",
             "kind": "Role",
             "metadata": {"name": grantee.name, "namespace": EVENTS_NAMESPACE},
-            # A new one, and one more of a series.
+            # A new Event, and one more of a series.
             "rules": [_rule("events.k8s.io", ["events"], ["create", "update"])],
         },
         {
@@ -123,9 +123,9 @@ def _events(grantee: Grantee, account: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def admission_policies(grantee: Grantee) -> list[dict[str, Any]]:
-    """The policy of the account and that of everybody else's labels, each with its binding.
+    """The policy for the account and the one for labels by everyone else, with their bindings.
 
-    There are none for an account that only reads.
+    An account that only reads has none.
     """
     if not grantee.writes:
         return []
@@ -133,15 +133,15 @@ def admission_policies(grantee: Grantee) -> list[dict[str, Any]]:
 
 
 def _rules(tiers: Sequence[str]) -> Iterator[dict[str, Any]]:
-    # A name that is still to come bounds nothing: the admission policy does.
+    # RBAC cannot bound the name of an object that does not exist yet: the admission policy does.
     yield _rule(_CALICO, [KINDS["GlobalNetworkSet"], *_WRITTEN], [*_LOOK, *_WRITE])
     yield _rule(_CALICO, [KINDS["Tier"]], [*_LOOK, "create"])
-    # Without names such a rule would be about every tier.
+    # Without names such a rule would apply to every tier.
     if tiers:
         yield _rule(_CALICO, [KINDS["Tier"]], ["update", "delete"], tiers)
-    # What Calico itself asks for besides, tier by tier: its API server always, its native
-    # definitions with its webhook (`apiserver/pkg/registry/projectcalico/authorizer`). Policies of
-    # others are read too: they may stand in our tiers.
+    # Calico also requires rights tier by tier: its API server always, its native definitions
+    # with its webhook (`apiserver/pkg/registry/projectcalico/authorizer`). Foreign policies are
+    # read too: they may be in our tiers.
     yield _rule(_CALICO, [f"tier.{each}" for each in _WRITTEN], _LOOK)
     yield _rule(_CALICO, [f"tier.{each}" for each in _NAMESPACED], ["list"])
     if tiers:
@@ -151,7 +151,7 @@ def _rules(tiers: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _reading_rules() -> Iterator[dict[str, Any]]:
-    # One object alone is read only by who has written it.
+    # Only an account that writes gets single objects.
     yield _rule(_CALICO, [KINDS["GlobalNetworkSet"], *_WRITTEN, KINDS["Tier"]], _WATCH)
     yield _rule(_CALICO, [f"tier.{each}" for each in _WRITTEN], _WATCH)
     yield _rule(_CALICO, [f"tier.{each}" for each in _NAMESPACED], ["list"])
@@ -160,17 +160,17 @@ def _reading_rules() -> Iterator[dict[str, Any]]:
 
 def _reading_others() -> Iterator[dict[str, Any]]:
     yield _rule(_CALICO, _NAMESPACED, ["list"])
-    # What of others has labels and addresses: selectors of ours could select it.
+    # Foreign objects with labels and addresses: our selectors could select them.
     yield _rule(_CALICO, _LABELLED[1:], _WATCH)
-    # Which Calico runs here with which data plane, and where pods are.
+    # The version and data plane of Calico, and the networks of pods.
     yield _rule(_CALICO, ["clusterinformations", "felixconfigurations", "ippools"], ["list"])
-    # Whether Calico moves its objects to other definitions; then nothing is written.
+    # Whether Calico is migrating its objects to other definitions; then nothing is written.
     yield _rule("migration.projectcalico.org", ["datastoremigrations"], ["list"])
-    # Where pods are and on what they run; the labels that they and sets have from their namespaces
-    # and service accounts; where DNS and the API server are, which pods must not lose.
+    # Pods and nodes; the labels that pods and sets inherit from their namespaces and service
+    # accounts; the endpoints of DNS and the API server, which pods must not lose.
     yield _rule("", ["pods", "nodes", "namespaces", "serviceaccounts"], ["list"])
     yield _rule("discovery.k8s.io", ["endpointslices"], ["list"])
-    # Which cluster this is: by its UID, without which nothing is written.
+    # The UID of the cluster, without which nothing is written.
     yield _rule("", ["namespaces"], ["get"], ["kube-system"])
 
 
@@ -210,7 +210,9 @@ def _account_policy(grantee: Grantee) -> Iterator[dict[str, Any]]:
             'request.operation == "CREATE" || '
             f'("{INSTANCE}" in variables.before ? '
             f'variables.before["{INSTANCE}"] == {instance} : {unclaimed})': (
-                f"what stands there is not labelled {INSTANCE}={grantee.instance}; {remedy}"
+                # The chart has the same text.
+                f"what stands there is not labelled {INSTANCE}="  # words kept
+                f"{grantee.instance}; {remedy}"
             ),
             'request.resource.resource == "globalnetworksets" || '
             "[object, oldObject].all(each, each == null || "
@@ -271,7 +273,7 @@ def _policy(
     variables: dict[str, str],
     validations: dict[str, str],
 ) -> Iterator[dict[str, Any]]:
-    """A policy that refuses whatever fails one of its expressions, with the text beside it."""
+    """A policy that refuses what fails one of its expressions, with the message of that one."""
     yield {
         "apiVersion": _ADMISSION,
         "kind": "ValidatingAdmissionPolicy",

@@ -1,6 +1,6 @@
-"""What else of a cluster selectors select: NetworkSets and HostEndpoints, none of which are ours.
+"""Other objects that selectors select: NetworkSets and HostEndpoints, which are never ours.
 
-A selector without a namespaceSelector selects whatever has labels and addresses, not pods alone. A
+A selector without a namespaceSelector selects whatever has labels and addresses, not only pods. A
 NetworkSet has the labels of its namespace too, as a pod has, and a HostEndpoint those of the
 profiles that it names (`libcalico-go/lib/backend/syncersv1/updateprocessors`).
 """
@@ -26,14 +26,14 @@ RESOURCES: Final[Mapping[str, str]] = {
     "NetworkSet": "networksets",
     "HostEndpoint": "hostendpoints",
 }
-"""The kinds, each with its resource name; GlobalNetworkSets of others are read with ours."""
+"""The kinds, each with its resource name; foreign GlobalNetworkSets are read with ours."""
 
-# What Calico gives to the host endpoints that it makes by itself; it has no labels.
+# The profile of the host endpoints that Calico creates itself; it has no labels.
 _WITHOUT_LABELS: Final = "projectcalico-default-allow"
 
 
 def read_selectable(api: Api, *, page: int) -> tuple[tuple[Selectable, ...], str]:
-    """All of them, in pages of `page` objects, and why there may be more, "" if there are not.
+    """All of them, in pages of `page` objects, and why there may be more ("" if not).
 
     `ApiError` for anything but a missing right, or a kind that is not served.
     """
@@ -49,7 +49,7 @@ def read_selectable(api: Api, *, page: int) -> tuple[tuple[Selectable, ...], str
 
 
 def selectable(kind: str, document: Mapping[str, Any]) -> Selectable:
-    """An object as selectors see it, but for what it inherits."""
+    """An object as selectors see it, without inherited labels."""
     metadata, spec = document["metadata"], document.get("spec") or {}
     namespace, name = metadata.get("namespace"), metadata["name"]
     return Selectable(
@@ -80,7 +80,7 @@ def _known(
     page: int,
     reasons: list[str],
 ) -> list[_Kept]:
-    """What can be read; else nothing, and a reason more."""
+    """The result of a read; or nothing, and one more reason."""
     try:
         return api.collected(path, kind, keep, page=page)
     except ApiError as error:

@@ -1,4 +1,4 @@
-"""Watches a Kubernetes cluster, each kind in a thread of its own, and translates its events."""
+"""Watches a Kubernetes cluster, each kind in its own thread, and translates its events."""
 
 import threading
 import time
@@ -14,14 +14,14 @@ from sync.clusters.kubernetes.objects import live_object
 from sync.clusters.kubernetes.selectable import RESOURCES, selectable
 
 SELECTABLE = {"GlobalNetworkSet": KINDS["GlobalNetworkSet"], **RESOURCES}
-"""The kinds of others that are watched, each with its resource name."""
+"""The foreign kinds that are watched, each with its resource name."""
 
 
 class KubernetesWatcher:
-    """Watches the objects that carry our labels, and what of others selectors of ours could select.
+    """Watches the objects with our labels, and foreign objects that our selectors could select.
 
-    Each kind of either is watched in a thread of its own, at a `pace`: `ours` and `others` are
-    these kinds, each with its resource name.
+    Each kind of either is watched in its own thread, at a `pace`: `ours` and `others` are these
+    kinds, each with its resource name.
     """
 
     def __init__(

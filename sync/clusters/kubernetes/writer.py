@@ -1,7 +1,7 @@
 """Writes a Kubernetes cluster: Calico's objects over its API.
 
-Every write is settled: a conflict, a timeout or a broken connection is followed by a look at the
-object, and only what the cluster is then seen to hold decides whether it was written.
+Every write is settled: after a conflict, a timeout or a broken connection the object is read back,
+and only the observed object decides whether it was written.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,21 +22,21 @@ from sync.redaction import redact
 from sync.transport.backoff import Backoff
 
 _TRIES = 6
-# A field that this Calico does not know would otherwise be dropped without a word, and a rule that
-# lost one allows more.
+# A field that this version of Calico does not know would otherwise be dropped silently, and a rule
+# without it allows more.
 _STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-# The server understood the request and will refuse it again, however often it is sent.
+# The server understood the request and will refuse it each time.
 _FINAL = frozenset({400, 401, 403, 405, 413, 415, 422})
-# So does Calico's API server, with whatever status (`libcalico-go/lib/clientv3/tier.go`).
+# So does Calico's API server, with varying status (`libcalico-go/lib/clientv3/tier.go`).
 _NOT_EMPTY = "Cannot delete a non-empty tier"
 
 
 class KubernetesWriter:
     """Writes a cluster, under a lease that lasts for `remaining()` seconds at least.
 
-    No request may take longer than `seconds`, and none is sent when the lease may end before it:
-    the next holder finds no request of ours under way. Once `stopping()`, nothing is tried
-    again. With `uid`, that of the cluster that was planned for, no other one is written.
+    No request may take longer than `seconds`, and none is sent if the lease may end before it:
+    the next holder must find no request of ours in flight. Once `stopping()`, nothing is retried.
+    With `uid`, that of the planned cluster, no other cluster is written.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class KubernetesWriter:
     ) -> None:
         """Write until the cluster holds `after`, or surely will not.
 
-        After a failure the object is read back. If it is `after`, the write has arrived; if it
-        still is what it was, it is written again over what stands there now; if it is anything
-        else, someone else was faster and the next sync plans again.
+        After a failure the object is read back. If it is `after`, the write has arrived; if it is
+        unchanged, it is written again over what the cluster holds now; if it is
+        anything else, someone else was faster and the next sync plans again.
         """
         before = live.stands if live else None
         named = after or before
         assert named is not None
         self._require_in_reach(named)
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
-        unknown = False  # whether an earlier try may have arrived, or still may
+        unknown = False  # whether an earlier try may have taken effect, or still may
         for tries_left in reversed(range(_TRIES)):
             try:
                 self._send(path, after, live, stamp)
@@ -112,8 +112,8 @@ class KubernetesWriter:
                 return
             if holds != before or (live is None) != (before is None):
                 changed = NotWrittenError(
-                    f"{named.kind} {named.name} was changed by another hand meanwhile; the next "
-                    "sync plans it anew"
+                    f"{named.kind} {named.name} was changed by someone else meanwhile; the next "
+                    "sync plans it again"
                 )
                 raise _verdict(changed, unknown=unknown) from failed
         raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
@@ -128,7 +128,7 @@ class KubernetesWriter:
     def _send(
         self, path: str, after: Manifest | None, live: LiveObject | None, stamp: Pairs
     ) -> None:
-        """Send one write, and believe a success only as far as the answer says what is held now."""
+        """Send one write; a success counts only if the answer shows the object as it was sent."""
         if after is None:
             assert live is not None
             metadata = live.document["metadata"]
@@ -146,9 +146,9 @@ class KubernetesWriter:
         if held != after:
             place = redact(first_difference(after.document(), held.document()))
             raise ClusterError(
-                f"cluster {self._api.name} took {after.kind} {after.name} and holds something else "
-                f"than was sent ({place}); find what changes it, a webhook perhaps, or an older "
-                "Calico"
+                f"cluster {self._api.name} accepted {after.kind} {after.name} and holds "
+                f"something else than was sent ({place}); find what changes it, perhaps a webhook "
+                "or an older Calico"
             )
 
     def _write(
@@ -191,7 +191,7 @@ class KubernetesWriter:
 
 
 def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
-    """The error as it is, if nothing that was sent before can have arrived."""
+    """The error itself, if no earlier request can have taken effect."""
     if unknown:
         return ClusterError(
             f"{error}; what was sent may have arrived or still may, the next sync looks"
@@ -200,7 +200,7 @@ def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
 
 
 def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-    """An API server answers a deletion with a status, or with the object as it was or still is."""
+    """Require a completed deletion; the server answers with a status, or with the object."""
     details = answer.get("details")
     uid = details.get("uid") if isinstance(details, Mapping) else None
     success = answer.get("kind") == "Status" and answer.get("status") == "Success"
@@ -211,8 +211,8 @@ def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         raise ApiError("a deletion was answered with something that says nothing about it", 0)
     if left.get("deletionTimestamp") and left.get("finalizers"):
         raise NotWrittenError(
-            f"{metadata['name']} is marked for deletion, but stays until whoever put the "
-            f"finalizers {redact(', '.join(map(str, left['finalizers'])))} on it takes them off"
+            f"{metadata['name']} is marked for deletion, but stays until its finalizers "
+            f"{redact(', '.join(map(str, left['finalizers'])))} are removed by their owners"
         )
 
 

@@ -21,8 +21,8 @@ _IDENTIFIED_BY = ("ident-by-icmp-type", "ident-by-icmp6-type", "ident-by-ip-prot
 
 
 def read_application(name: str, entry: _Element, remarks: Remarks) -> Application:
-    # Signatures, timeouts and the like are many and change with every version; only `default`
-    # says anything about ports, so only that is read strictly.
+    # Signatures, timeouts and similar fields are many and change with every version; only
+    # `default` is about ports, so only that is read strictly.
     default: list[tuple[str, str]] = []
     attributes: list[tuple[str, str]] = []
     problem = ""
@@ -87,7 +87,7 @@ def read_container(name: str, entry: _Element, remarks: Remarks) -> ApplicationG
     listed = members(found[0], remarks) if len(found) == 1 else None
     problem = ""
     if not listed:
-        problem = "does not tell what it holds"
+        problem = "does not tell what it holds"  # words kept
         remarks.add(entry, f"{problem}; whatever uses it is taken as unsayable")
     return ApplicationGroup(name, tuple(sorted(set(listed or ()))), problem)
 

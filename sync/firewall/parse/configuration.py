@@ -19,7 +19,7 @@ _HIERARCHY = (
     # Where PAN-OS 7.1 and older keep it.
     "readonly/dg-meta-data/dginfo",
 )
-# Rules that send packets another way than routes do.
+# Rules that forward packets against the routes.
 _FORWARDING = tuple(
     f"{rulebase}-rulebase/{kind}/rules/*"
     for rulebase in ("pre", "post")
@@ -32,8 +32,8 @@ _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objec
 def read_configuration(config: _Element) -> Configuration:
     """Read a `<config>` element (`sync.firewall.parse.document.parse`).
 
-    Never fails for what stands inside: what cannot be read is remarked with its path, and counts
-    as unsayable wherever it is used. `readonly` mirrors the names of device groups, templates and
+    Never fails for its content: what cannot be read is remarked with its path, and counts as
+    unsayable wherever it is used. `readonly` mirrors the names of device groups, templates and
     zones, so every path starts at `/config` or an element already found.
     """
     with _uncollected():
@@ -42,10 +42,10 @@ def read_configuration(config: _Element) -> Configuration:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from running meanwhile: a million values, none of them in a cycle.
+    """Keep the garbage collector off the new values: a million, none of them in a cycle.
 
-    They are not frozen afterwards. That would spare it a look at them, but it freezes whatever
-    garbage there is at that moment too, and a service that reads each minute would fill up with it.
+    They are not frozen afterwards. `gc.freeze` would also keep whatever garbage exists at that
+    moment, and a service that reads each minute would fill up with it.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -91,7 +91,7 @@ def _read(config: _Element) -> Configuration:
 def _entries_by_name(
     containers: Iterable[_Element], remarks: Remarks
 ) -> Mapping[str, list[_Element]]:
-    """The elements of each name; several where one entry stands in parts, which are read as one."""
+    """The elements of each name; several if an entry is split into parts, which are merged."""
     found: dict[str, list[_Element]] = {}
     for name, entry in entries(containers, remarks):
         if name in found:
@@ -137,7 +137,8 @@ def _parents(
         elif "" in ways:
             unknown = "it is said to be nothing"
         if unknown:
-            remarks.add(elements[0], f"has a parent that nobody knows: {unknown}")
+            remark = f"has a parent that nobody knows: {unknown}"  # words kept
+            remarks.add(elements[0], remark)
         (parent,) = ways if len(ways) == 1 else (SHARED,)
         parents[name] = ("" if unknown or parent == SHARED else parent, unknown)
     return parents
@@ -199,7 +200,7 @@ def _listed(elements: list[_Element], tag: str, remarks: Remarks) -> tuple[str, 
 
 
 def _setting(config: _Element, where: str, remarks: Remarks) -> bool | None:
-    """A device setting that is on only if it says so; None if what it says cannot be read."""
+    """A device setting, off by default; None if it is unreadable."""
     found = {yes(element) for element in config.iterfind(where)}
     if len(found) > 1 or None in found:
         remarks.add(config, f"has {where} that is neither yes nor no, or both")

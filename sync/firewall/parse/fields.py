@@ -7,7 +7,7 @@ from lxml.etree import _Element
 
 from sync.firewall.parse.xml import Remarks, brief, members, text
 
-# Elements that say nothing about what an object stands for.
+# Elements that do not affect the content of an object.
 SILENT = frozenset({"description", "disable-override"})
 
 
@@ -59,7 +59,7 @@ class Fields:
     def fail(self, element: _Element, problem: str) -> None:
         """Remark on an element; the first problem is the object's."""
         self._remarks.add(element, f"{problem}; whatever uses it is taken as unsayable")
-        # It stands in a clause of every group that holds the object.
+        # Every group that holds the object repeats it in a clause.
         self.problem = self.problem or brief(problem)
 
     def text(self, tag: str) -> str:

@@ -180,9 +180,9 @@ def _rule(name: str, entry: _Element, remarks: Remarks) -> Rule:
 
 
 def _sort_out_repeated(entry: _Element, found: dict[str, _Element]) -> _Problems:
-    """What stands more than once counts no longer, but for a switch that says the same each time.
+    """Drop repeated fields from `found`, except a switch that has the same value each time.
 
-    `found` keeps only what counts.
+    Return a problem for each repeated field.
     """
     tags = [child.tag for child in entry]
     problems: _Problems = []
@@ -232,7 +232,7 @@ def _constraints(
 
 
 def _not_alone(tag: str, listed: Sequence[str]) -> _Problems:
-    """What stands beside others although it says what all of the list is."""
+    """Find values that stand for a whole list (`any`) and are listed beside others."""
     if len({*listed}) < 2:
         return []
     found = _ALONE.get(tag, _ANY_ALONE).intersection(listed)

@@ -32,7 +32,7 @@ _ROUTE_PARTS = frozenset(
 
 
 def read_network(holders: Sequence[_Element], remarks: Remarks) -> Network:
-    """The network part of a template or stack; several elements where it stands twice."""
+    """The network part of a template or stack; several elements if it is repeated."""
     devices = [device for holder in holders for device in holder.iterfind(_DEVICE)]
     before = len(remarks)
     zones, interfaces = _zones(devices, remarks), _interfaces(devices, remarks)

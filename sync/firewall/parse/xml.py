@@ -78,7 +78,7 @@ def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
 
 
 def entries(containers: Iterable[_Element], remarks: Remarks) -> Iterator[tuple[str, _Element]]:
-    """The entries of all these containers with their names; whatever else is there is remarked."""
+    """The entries of all these containers with their names; other content is remarked."""
     for name, entry in named(containers, remarks):
         if entry.tag == "entry":
             yield name, entry

@@ -4,14 +4,14 @@
     referenced-set     a policy would still select a set that is removed                  never
     foreign-policy     a policy of someone else is in a tier of ours                      approvable
     foreign-set        a selector of ours selects a set of someone else                   approvable
-    live-tier          a tier would end or stand otherwise under policies of others       approvable
-    empty-source       what a tier is made from holds nothing any more, or is elsewhere  approvable
-    essentials         pods would lose DNS or the API server, as rules first come to them approvable
-    verification       what would be written does not give the firewall's verdicts        never
-    report-mismatch    it does, but of some rule the report says more than is true       approvable
-    undecided          whether it does is unknown                                         approvable
+    live-tier          end or order of a tier would change under policies of others       approvable
+    empty-source       the source of a tier is empty now, or belongs elsewhere            approvable
+    essentials         pods would lose DNS or the API server to their first policies      approvable
+    verification       the desired policies do not give the firewall's verdicts           never
+    report-mismatch    they do, but the report calls an inexact rule exact                approvable
+    undecided          whether they do is unknown                                         approvable
 
-What an approval may let through is said once for each plan: `zonebridge approve DIGEST`.
+An operator approves one plan: `zonebridge approve DIGEST`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ _SHOWN = 5  # names in one message
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A guard that holds a plan back; `approvable` says whether an approval can let it through.
+    """A guard that blocks a plan; an approval can let it through if it is `approvable`.
 
-    `covers` names what an approval has seen: it lets nothing else through.
+    `covers` names what the approval is about: it lets nothing else through.
     """
 
     guard: str

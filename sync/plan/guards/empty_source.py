@@ -1,4 +1,4 @@
-"""Scopes of the firewall that a tier was made from and no longer is."""
+"""Guard: a tier is no longer made from a scope of the firewall that it was made from."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,15 @@ from sync.plan.guards import Blocker, listed
 
 
 def empty_source(scope: str, tiers: Sequence[str], *, above: bool) -> Blocker:
-    """A scope (a device group, or `shared`) that `tiers` were made from and no longer are.
+    """Block a plan: `tiers` were made from a scope (a device group, or `shared`) and no longer are.
 
-    `above`: it is still their device group or an ancestor of it, and holds nothing.
+    `above`: the scope is still their device group or an ancestor of it, and is empty.
     """
     one = len(tiers) == 1
     name = "Shared" if scope == "shared" else f"device group {scope}"
     now = (
-        " and holds none any more; see that Panorama shows it whole to whoever reads it"
+        " and holds none any more; see that "  # words kept
+        "Panorama shows it whole to whoever reads it"
         if above
         else f", and {'its device group is' if one else 'their device groups are'} no longer in it "
         "or below it; see that it was moved on purpose"
@@ -36,10 +37,10 @@ def empty_sources(
     desired: Mapping[tuple[str, str], Manifest],
     lineages: Mapping[str, Sequence[str]],
 ) -> list[Blocker]:
-    """A blocker for each scope that a standing tier was made from and a desired one is not.
+    """Make a blocker for each scope that an observed tier was made from and the desired one is not.
 
-    `lineages` has, by tier, its device group and the scopes above that. A tier that goes was given
-    up by the configuration of zonebridge, and nothing that a firewall says.
+    `lineages` has, by tier, its device group and the scopes above it. A tier that is removed does
+    not count: the configuration of zonebridge gave it up, not the firewall.
     """
     lost: dict[tuple[str, bool], list[str]] = {}
     for tier, lineage in sorted(lineages.items()):
@@ -53,7 +54,7 @@ def empty_sources(
 
 
 def _scopes(tier: Manifest) -> frozenset[str]:
-    """What a tier says it is made from; nothing where someone else or an older version wrote it."""
+    """The scopes that a tier names; none if someone else or an older version wrote it."""
     try:
         said = orjson.loads(mapping(tier.document(), "metadata", "annotations")[SCOPES_ANNOTATION])
     except (KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Pods that would lose what they need by rules that come to them for the first time."""
+"""Guard: pods would lose what they need to the first policies that select them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,10 +6,10 @@ from sync.plan.guards import Blocker, counted, listed
 
 
 def essentials(cut_off: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> list[Blocker]:
-    """Pods that would be cut off by rules that come to them for the first time.
+    """Block a plan whose policies, the first ones for some pods, would cut these off.
 
-    `cut_off` has, for each thing that they need, a clause for each pod. `unknown` has a sentence
-    for what is unknown.
+    `cut_off` has a clause for each pod, by what it needs. `unknown` has a sentence for each thing
+    that is unknown.
     """
     lost = [
         Blocker(

@@ -1,4 +1,4 @@
-"""Objects of others: in the place of ours, in our tiers, or selected by our policies."""
+"""Guards: foreign objects in the place of ours, in our tiers, or selected by our policies."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,9 @@ _RENAMED = "the address group is renamed or left out (address_groups.tags)"
 
 
 def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True) -> Blocker:
-    """An object of someone else is in the place of a desired one; `because` says why it is theirs.
+    """Block a desired object with a foreign one in its place; `because` says why it is foreign.
 
-    What another installation claims, or is no object at all, is not `adoptable`.
+    What another installation claims, or what is no object at all, is not `adoptable`.
     """
     elsewhere = _RENAMED if kind == "GlobalNetworkSet" else _ELSEWHERE
     way_out = (
@@ -34,7 +34,7 @@ def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True
 
 
 def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Blocker:
-    """Policies of others in a tier of ours, as `kind name`: they can allow before ours deny."""
+    """Block a plan: foreign policies (`kind name`) in our tier can allow before ours deny."""
     return Blocker(
         "foreign-policy",
         f"{counted(policies, 'policy', 'policies')} of others in the tier {tier} "
@@ -45,7 +45,7 @@ def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Bloc
 
 
 def foreign_set(sets: Mapping[str, Sequence[str]], covers: str = "") -> Blocker:
-    """Sets of others, as `kind name`, by whose labels, as `key: value`, ours select them."""
+    """Block a plan whose policies select foreign sets: `kind name`, with labels as `key: value`."""
     named = [f"{name} ({', '.join(labels)})" for name, labels in sets.items()]
     return Blocker(
         "foreign-set",
@@ -63,9 +63,9 @@ def foreign_policies(
     tiers: Iterable[str],
     namespaced: Mapping[str, Sequence[str]],
 ) -> list[Blocker]:
-    """A blocker for each of our `tiers` in which a foreign policy stands.
+    """Make a blocker for each of our `tiers` that holds a foreign policy.
 
-    `namespaced` are those of namespaces, by tier. One that is only staged decides nothing.
+    `namespaced` are the namespaced ones, by tier. Staged policies decide nothing and do not count.
     """
     return [
         foreign_policy(tier, [*policies], covering(policies))
@@ -79,7 +79,7 @@ def enforced_in(
     tiers: Iterable[str],
     namespaced: Mapping[str, Sequence[str]],
 ) -> dict[str, dict[str, str]]:
-    """The policies of others in each tier, as `kind name`, with what is known of what they say."""
+    """The foreign policies in each tier, as `kind name`, each with its spec as far as known."""
     found = {
         tier: {each: "" for each in namespaced.get(tier, ()) if not each.startswith("Staged")}
         for tier in sorted(set(tiers))

@@ -1,4 +1,4 @@
-"""Tiers that would end or be ordered otherwise while policies of others are in them."""
+"""Guard: the end or the order of a tier would change while foreign policies are in it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from sync.plan.guards.foreign import covering, enforced_in
 
 
 def live_tier(tier: str, change: str, policies: Sequence[str], covers: str = "") -> Blocker:
-    """A tier in which policies of others stand, as `kind name`; `change` is a clause about it."""
+    """Block a change to a tier with foreign policies (`kind name`); `change` is a clause."""
     return Blocker(
         "live-tier",
         f"the tier {tier} {change} while {counted(policies, 'policy', 'policies')} of others "
@@ -28,12 +28,12 @@ def live_tiers(
     namespaced: Mapping[str, Sequence[str]],
     unknown_because: str = "",
 ) -> list[Blocker]:
-    """A blocker for each tier that would end or stand otherwise, with policies of others in it.
+    """Make a blocker for each tier with foreign policies whose end or order would change.
 
-    What they leave undecided meets the end of their tier: what was denied there would pass. Where
-    the tier stands says which other tiers decide before them. `live` and `namespaced` are as for
-    `foreign_policies`. Where `unknown_because` says why not all policies are known, some may stand
-    in a tier that would no longer deny.
+    The end of a tier decides flows that match none of its policies: denied ones would pass. The
+    order of a tier decides which other tiers come first. `live` and `namespaced` are as for
+    `foreign_policies`. If `unknown_because` gives a reason, not all policies are known, and a tier
+    that would no longer deny may hold some.
     """
     tiers = [each for each in changes if each.kind == "Tier" and each.before and each.after]
     standing = enforced_in(live, (change.name for change in tiers), namespaced)
@@ -57,7 +57,7 @@ def live_tiers(
 
 
 def _moves(tier: Change) -> str:
-    """What a change makes of a tier for those who stand in it, as a clause; "" if nothing."""
+    """The effect of a change on the policies in a tier, as a clause; "" if there is none."""
     old, new = _specs(tier)
     found = []
     if _opens(tier):
@@ -68,15 +68,15 @@ def _moves(tier: Change) -> str:
 
 
 def _opens(tier: Change) -> bool:
-    """Whether what its policies leave undecided is no longer denied."""
+    """Whether the tier no longer denies flows that match none of its policies."""
     return [*map(_end, _specs(tier))] == ["Deny", "Pass"]
 
 
 def _specs(tier: Change) -> list[Mapping[str, Any]]:
-    """What a tier is before and after."""
+    """The specs of a tier before and after."""
     return [mapping(side.document(), "spec") for side in (tier.before, tier.after) if side]
 
 
 def _end(tier: Mapping[str, Any]) -> str:
-    """What a tier does with what its policies leave undecided; Calico's default is to deny."""
+    """The default action of a tier; Calico's own default is Deny."""
     return str(tier.get("defaultAction") or "Deny")

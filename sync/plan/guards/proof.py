@@ -1,4 +1,4 @@
-"""Policies that are not proven to give the verdicts of the firewall."""
+"""Guards: the policies are not proven to give the firewall's verdicts."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from sync.plan.guards import Blocker
 
 
 def verification(disagreement: str) -> Blocker:
-    """What would be written allows or denies what it must not; `disagreement` is a clause."""
+    """Block policies that give other verdicts than the firewall; `disagreement` is a clause."""
     return Blocker(
         "verification",
         f"{disagreement}; nothing in this cluster is written, please report this",
@@ -16,9 +16,9 @@ def verification(disagreement: str) -> Blocker:
 
 
 def report_mismatch(disagreement: str, covers: Sequence[str]) -> Blocker:
-    """The report says that rules are exact and the proof does not, though no flow is misjudged.
+    """Block a plan whose report calls rules exact that the proof finds inexact.
 
-    `disagreement` is a clause for people, `covers` all that is seen with an approval.
+    No flow is misjudged. `disagreement` is a clause to show; `covers` is what an approval covers.
     """
     return Blocker(
         "report-mismatch",
@@ -30,7 +30,7 @@ def report_mismatch(disagreement: str, covers: Sequence[str]) -> Blocker:
 
 
 def undecided(because: str) -> Blocker:
-    """What would be written could not be proven to give the firewall's verdicts."""
+    """Block policies that could not be proven to give the firewall's verdicts."""
     return Blocker(
         "undecided",
         f"it is not proven that the policies give the firewall's verdicts: {because}; "

@@ -1,4 +1,4 @@
-"""Sets that would be removed from under policies that select them."""
+"""Guard: a set would be removed while policies still select it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,9 +10,9 @@ from sync.plan.guards import Blocker, ObservedObject, counted, listed
 def referenced_set(
     name: str, label: Label, policies: Sequence[str], *, adopted: bool = False
 ) -> Blocker:
-    """A set to be removed whose `label` no other set carries, and the policies that name it.
+    """Block the removal of a set that policies name by a `label` which no other set carries.
 
-    `adopted`: it stays, and loses the label as it is taken over.
+    `adopted`: the set stays, and loses the label when it is taken over.
     """
     what = "taken over and lose a label from" if adopted else "removed from"
     key, value = label
@@ -29,12 +29,12 @@ def referenced_set(
 def referenced_sets(
     changes: Sequence[Change], live: Mapping[tuple[str, str], ObservedObject]
 ) -> list[Blocker]:
-    """A blocker for each set that would be removed from under a policy, ours or anyone's.
+    """Make a blocker for each set that would be removed while any policy, foreign or not, names it.
 
-    One that is taken over from someone else is removed as what it was: it may lose labels.
+    A foreign set that is taken over counts as removed: it may lose labels.
 
-    `live` is the whole cluster before the changes. A label counts as named wherever a policy's
-    rules compare it, and as carried still where any other set, foreign ones included, has it.
+    `live` is the whole cluster before the changes. A policy names a label if its rules compare it.
+    The label is still carried if any other set has it, foreign ones included.
     """
     removed = {
         (change.kind, change.name): change.before.contents.labels
@@ -69,6 +69,6 @@ def referenced_sets(
 
 
 def _adopted(change: Change, live: Mapping[tuple[str, str], ObservedObject]) -> bool:
-    """Whether a change takes over what someone else wrote."""
+    """Whether a change takes over a foreign object."""
     held = live.get((change.kind, change.name))
     return held is not None and bool(held.foreign_because)

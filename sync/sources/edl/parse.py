@@ -1,4 +1,4 @@
-"""What the lines of an external dynamic list hold.
+"""Parse the lines of an external dynamic list.
 
 Source: "Formatting Guidelines for an External Dynamic List", PAN-OS administrator's guide.
 """

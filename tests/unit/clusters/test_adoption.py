@@ -120,7 +120,7 @@ def test_a_file_that_changed_meanwhile_is_not_taken_over(tmp_path: Path) -> None
     file = put(tmp_path, foreign())
     found = ManifestsReader(tmp_path, OWNER).read()[KEY]
     file.write_text(yaml.safe_dump(foreign(spec={"nets": []})))
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         ManifestsWriter(tmp_path, remaining=lambda: 60).replace(WEB, found)
 
 
@@ -162,7 +162,7 @@ def test_what_another_installation_claims_meanwhile_is_not_taken_over() -> None:
     api = Held(foreign(), [409])
     seen = LiveObject.of(api.document, OWNER)
     api.document = foreign(dict(owner_labels("elsewhere", "another")))
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(api).replace(WEB, seen)
     assert api.sent == ["PUT"]
 

@@ -39,7 +39,7 @@ def test_a_cluster_is_the_uid_of_its_kube_system() -> None:
     "answer", [{}, {"metadata": {}}, *({"metadata": {"uid": uid}} for uid in ("", 7, None, "a b"))]
 )
 def test_what_is_no_uid_is_refused(answer: Any) -> None:
-    with pytest.raises(ClusterError, match="check what stands at its address"):
+    with pytest.raises(ClusterError, match="check which server is at its address"):
         identity(answer)
 
 

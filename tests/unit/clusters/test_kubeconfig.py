@@ -275,8 +275,8 @@ def test_leave_alone_switches_no_verification_off(file: Path) -> None:
     ("user", "fragment"),
     [
         ({"auth-provider": {"name": "gcp"}}, "use exec with your provider's plugin"),
-        ({"username": "me", "password": SECRET}, "taken by no API server"),
-        ({"password": SECRET}, "taken by no API server"),
+        ({"username": "me", "password": SECRET}, "no API server accepts"),
+        ({"password": SECRET}, "no API server accepts"),
         ({"token": f"{SECRET}\nx: y"}, "characters that no token has"),
         ({"token": f"{SECRET}é"}, "characters that no token has"),
         ({"tokenFile": "missing"}, "correct tokenFile"),

@@ -93,7 +93,7 @@ def test_what_was_created_by_an_earlier_try_is_written(scripted: Scripted) -> No
 @pytest.mark.parametrize("there", [held(MORE), held(made("pan.web", owner=()))])
 def test_what_someone_else_created_is_left_to_the_next_plan(scripted: Scripted, there: Any) -> None:
     scripted.script.plays(status(409, "already exists"), given(there))
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(scripted).create(WEB)
     assert scripted.script.asked == [CREATE, READ]
 
@@ -116,7 +116,7 @@ def test_a_conflict_about_our_parts_is_left_to_the_next_plan(
     scripted: Scripted, there: Any
 ) -> None:
     scripted.script.plays(status(409, "modified"), there)
-    with pytest.raises(NotWrittenError, match="changed by another hand"):
+    with pytest.raises(NotWrittenError, match="changed by someone else"):
         writer(scripted).replace(MORE, live(WEB))
     assert scripted.script.asked == [REPLACE, READ]
 

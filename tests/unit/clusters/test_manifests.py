@@ -397,7 +397,7 @@ def test_a_directory_in_the_way_is_not_overwritten(folder: Path) -> None:
     directory(folder / "pan.web.yaml")
     with pytest.raises(NotWrittenError):
         writer(folder).create(WEB)
-    with pytest.raises(NotWrittenError, match="another hand"):
+    with pytest.raises(NotWrittenError, match="someone else"):
         writer(folder).delete(LiveObject(WEB, WEB.document()))
     assert (folder / "pan.web.yaml" / "keep").is_dir()
     assert len(list(folder.iterdir())) == 1
@@ -433,7 +433,7 @@ def test_what_changed_since_it_was_read_is_not_written_over(folder: Path) -> Non
         lambda: writer(folder).delete(LiveObject(WEB, WEB.document())),
     )
     for write in writes:
-        with pytest.raises(NotWrittenError, match="another hand"):
+        with pytest.raises(NotWrittenError, match="someone else"):
             write()
         assert (folder / "pan.web.yaml").read_text() == "mine: now\n"
         assert len(list(folder.iterdir())) == 1

@@ -118,7 +118,7 @@ def test_without_a_hierarchy_nobody_knows_what_a_device_group_inherits() -> None
         with pytest.raises(SourceError) as refused:
             effective(configuration, name)
         assert str(refused.value) == (
-            f"nobody knows the parent of device group {name!r}, nor what it inherits: the "
+            f"the parent of device group {name!r} is unknown, and so is what it inherits: the "
             "hierarchy (/config/readonly) is missing; export the whole configuration "
             "(Panorama > Setup > Operations) and let no tool edit it"
         )
@@ -209,8 +209,8 @@ def refusal(parents: str, device_group: str = "leaf") -> str:
 def test_a_parent_that_is_missing_is_told_with_what_to_do() -> None:
     message = refusal(hierarchy({**PARENTS, "leaf": "gone"}))
     assert message == (
-        "the parent of device group 'leaf' is not a device group of this configuration, so nobody "
-        "knows which objects it inherits; export it again"
+        "the parent of device group 'leaf' is not a device group of this configuration, so which "
+        "objects it inherits is unknown; export it again"
     )
     assert "'middle'" in refusal(hierarchy({**PARENTS, "middle": "gone"}))
 

@@ -71,7 +71,7 @@ def test_the_text_begins_and_ends_with_the_summary() -> None:
     assert lines[0] == lines[-1]
     assert lines[0] == (
         "Cluster prod: 1 to create, 1 to update, 1 to delete; 4 unchanged; "
-        "1 changed by another hand and left as they are; 1 left out; BLOCKED by 1."
+        "1 changed by someone else and left as they are; 1 left out; BLOCKED by 1."
     )
     assert text(FULL).endswith("\n")
 
@@ -86,7 +86,7 @@ def test_the_text_has_one_line_an_object() -> None:
         f"  - {KIND} old (2 nets)",
         f"  ~ {KIND} x (+1 -1 nets)",
         "",
-        "Drift: changed by another hand and left; what a repair would do",
+        "Drift: changed by someone else and left; what a repair would do",
         f"  ~ {KIND} y (labels or annotations, drift)",
         "",
         "Blocked",

@@ -115,11 +115,12 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         (
             "  'untrust' of main/eu: label value untrust; "
             "networks unknown: no networks are configured for it; 1 rule by name; "
-            "rests on pod labels alone: whoever creates a pod can put it there"
+            "rests on pod labels alone: anyone who can create a pod can put it there"
         ),
         (
             "  'web' of main/eu: label value web; networks 2 CIDRs, derived from templates; "
-            "1 rule by name; rests on pod labels alone: whoever creates a pod can put it there"
+            "1 rule by name; rests on pod labels alone: anyone who can create a pod can put it "
+            "there"
         ),
     ]
     assert text(FULL).endswith("\n")
@@ -352,7 +353,7 @@ def test_the_document_keeps_its_keys() -> None:
 
 def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
     size = len(zone().workloads)
-    note = "             rests on pod labels alone: whoever creates a pod can put it there"
+    note = "             rests on pod labels alone: anyone who can create a pod can put it there"
     assert zones_text(FULL, LABEL).splitlines() == [
         "Cluster prod: 2 zones, 1 without known networks.",
         "",

@@ -1,9 +1,9 @@
 """Credentials from an exec plugin: a program that a kubeconfig names to fetch them.
 
-What goes in and out is Kubernetes' own contract, in "client-go credential plugins" of
+Input and output follow Kubernetes' own contract, in "client-go credential plugins" of
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/ and
 https://kubernetes.io/docs/reference/config-api/client-authentication.v1/.
-The official client's runner has no time limit, and of a failure it only writes a log line.
+The official client's runner has no time limit, and only logs a failure.
 """
 
 import contextlib
@@ -32,15 +32,15 @@ _MAX_OUTPUT = 1024 * 1024
 _KEPT_ERRORS = 4096  # bytes from the end of stderr
 _EARLY_SECONDS = 30
 _LEAST_SECONDS = 10
-_WITHOUT_EXPIRY_SECONDS = 60  # how long credentials are used that say nothing of their end
+_WITHOUT_EXPIRY_SECONDS = 60  # for which credentials without an expiry are used
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client shows an API server: a token, a certificate with its key in PEM, or neither.
+    """Credentials of a client: a token, a certificate with its key in PEM, or neither.
 
-    From `renew_at` on (`time.monotonic()`) they are to be fetched again; None: only once the API
-    server refuses them.
+    They are fetched again from `renew_at` on (`time.monotonic()`); None: only once the API server
+    refuses them.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -49,7 +49,7 @@ class Credentials:
 
 
 class _Part(BaseModel):
-    """Something with keys as Kubernetes spells them; what we do not know is left aside."""
+    """A mapping with keys as Kubernetes spells them; unknown keys are ignored."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, hide_input_in_errors=True, alias_generator=to_camel
@@ -88,7 +88,7 @@ class _Answer(_Part):
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong and its place, without any value of the input."""
+    """Describe the first problem and its place, without any value of the input."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
     text = first["msg"]
@@ -100,19 +100,19 @@ def ask(
 ) -> Credentials:
     """Run a plugin and return what it answers.
 
-    A command with a slash is relative to `folder`, any other is looked for in our own `PATH`.
-    `cluster` is told to the plugin if given. It gets no input and no terminal, and of our
-    environment all but the variables that may hold secrets of ours. Whatever it started within
-    its process group is killed with it after `timeout`. Raises `ClusterError`, whose message holds
-    nothing that it printed; the last line of its stderr is logged.
+    A command with a slash is relative to `folder`; any other is looked up in our own `PATH`.
+    The plugin receives `cluster` if given. It gets no input and no terminal, and our environment
+    without the variables that may hold secrets of ours. After `timeout` its whole process group is
+    killed. Raises `ClusterError`, whose message holds nothing that the plugin printed; the last
+    line of its stderr is logged.
     """
     named = plugin.command
     if plugin.interactive_mode == "Always":
         raise ClusterError(
-            f"exec plugin {named} wants to ask somebody (interactiveMode: Always), and nobody is "
-            "there; use a plugin, or options of this one, that works without"
+            f"exec plugin {named} needs a terminal (interactiveMode: Always), and there is none; "
+            "use a plugin, or options of this one, that works without"
         )
-    # Not Popen's own search, which takes the PATH that the kubeconfig may set.
+    # Not Popen's own search, which uses the PATH that the kubeconfig may set.
     command = shutil.which(str(folder / named) if "/" in named else named)
     if command is None:
         where = f"at {folder / named}" if "/" in named else "in PATH"
@@ -165,13 +165,13 @@ def _credentials(plugin: Plugin, output: bytes) -> Credentials:
     renew_at = time.monotonic() + _WITHOUT_EXPIRY_SECONDS
     if status.expiration_timestamp:
         left = (status.expiration_timestamp - datetime.now(UTC)).total_seconds()
-        # A plugin whose clock is not ours is not asked before every single request.
+        # A plugin whose clock differs from ours must not run before every single request.
         renew_at = time.monotonic() + max(left - _EARLY_SECONDS, _LEAST_SECONDS)
     return Credentials(status.token or None, certificate, renew_at)
 
 
 def _run(named: str, command: list[str], environment: Mapping[str, str], seconds: float) -> bytes:
-    """The stdout of a command that must end well within so many seconds."""
+    """Return the stdout of a command that must succeed within so many seconds."""
     try:
         process = subprocess.Popen(  # noqa: S603 - the configuration names it
             command,
@@ -203,7 +203,7 @@ def _run(named: str, command: list[str], environment: Mapping[str, str], seconds
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines() or ["it says nothing"]
         said = redact(lines[-1])
-        # Not in the error, which the audit trail keeps for ever: some say their password.
+        # Not in the error, which the audit trail keeps permanently: some plugins print a password.
         structlog.get_logger().warning("exec plugin failed", plugin=named, said=said)
         raise ClusterError(
             f"exec plugin {named} failed with {process.returncode}, and the log has what it said; "
@@ -213,7 +213,7 @@ def _run(named: str, command: list[str], environment: Mapping[str, str], seconds
 
 
 def _outputs(named: str, process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
-    """The whole stdout and the end of stderr; `TimeoutError` if the process goes on."""
+    """The whole stdout and the end of stderr; `TimeoutError` if the process does not end."""
     assert process.stdout
     assert process.stderr
     output, errors = bytearray(), bytearray()

@@ -1,11 +1,11 @@
-"""From the settings of one cluster to a client of its API server.
+"""Make a client of an API server from the settings of one cluster.
 
 A kubeconfig is read as `kubectl` reads it (`kubeconfig_file`).
 
-The client is the official one, its kubeconfig loader is not used: it runs whatever program the
-file names, without a time limit and only logging a failure; it takes a file's word that TLS need
-not be verified; it takes a missing user for an anonymous one; it raises TypeError on odd input, and
-leaves keys in temporary files until the process ends.
+The client is the official one, but not its kubeconfig loader. That runs any program that the file
+names, without a time limit, and only logs a failure; it skips TLS verification if the file says so;
+it treats a missing user as anonymous; it raises TypeError on odd input; and it leaves keys in
+temporary files until the process ends.
 """
 
 import base64
@@ -36,7 +36,7 @@ from sync.clusters.kubernetes.auth.tls import tls_context
 from sync.errors import ClusterError
 
 PARALLEL = 24
-"""Connections to one API server that are kept open: those of all writers, and watches."""
+"""Connections to one API server that are kept open: for all writers and watches."""
 
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _VISIBLE = re.compile(r"[!-~]+")
@@ -48,8 +48,8 @@ class Access:
     """How one cluster is reached; the fields are keys of clusters[].
 
     Without a `kubeconfig` it is the cluster of the pod that we run in. An exec plugin runs only
-    if `exec_plugins` holds its command just as the kubeconfig writes it, and whoever lists one
-    trusts the kubeconfig with its arguments and environment.
+    if `exec_plugins` holds its command exactly as the kubeconfig writes it; an operator who lists
+    one trusts the kubeconfig with its arguments and environment.
     """
 
     cluster: str
@@ -62,11 +62,11 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client with credentials in place, which nothing renews: connect again instead.
+    """A client with fixed credentials: connect again to renew them.
 
-    That is due from `renew_at` on (`time.monotonic()`), None: never; when one of `files`, which it
-    was made from, holds something else than its digest says; and once the API server refuses the
-    credentials. Threads may share it.
+    That is due from `renew_at` on (`time.monotonic()`), None: never; when the digest of one of
+    `files`, from which it was made, changes; and once the API server refuses the credentials.
+    Threads may share it.
     """
 
     client: ApiClient
@@ -75,19 +75,19 @@ class Connection:
 
 
 class Connector:
-    """Connects to one cluster, always by the context that was the current one at first.
+    """Connects to one cluster, always by the context that was current at the start.
 
-    Whoever runs `kubectl config use-context` means his own commands, not a service that lives for
-    months: it would write the policies of one cluster into another.
+    An operator who runs `kubectl config use-context` means later kubectl commands, not a service
+    that runs for months: following it would write the policies of one cluster into another.
     """
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
     def pin(self) -> tuple[str, ...]:
-        """Settle the context; the file's contexts, sorted, where one of several had to be taken.
+        """Pin the context; return the file's contexts, sorted, if one of several had to be chosen.
 
-        Nothing is settled where there is no current one. `ClusterError` if the file cannot be read.
+        Without a current context nothing is pinned. `ClusterError` if the file cannot be read.
         """
         access = self._access
         if access.kubeconfig is None or access.context:
@@ -100,12 +100,12 @@ class Connector:
 
     @property
     def context(self) -> str | None:
-        """The context; None: it is not settled yet, or there is none."""
+        """The pinned context; None: not yet, or there is none."""
         return self._access.context
 
     def __call__(self) -> Connection:
-        """A client, as `connect` makes it; one at a time."""
-        # A file that was not there at the start may be by now.
+        """Make a client by `connect`; one at a time."""
+        # A file that was missing at the start may exist now.
         with suppress(ClusterError):
             self.pin()
         return connect(self._access)
@@ -121,7 +121,7 @@ def contexts(path: Path) -> tuple[str | None, tuple[str, ...]]:
 def server(path: Path | None, context: str | None) -> str:
     """The API server's address that a kubeconfig names, or the pod's own; `ClusterError`.
 
-    Without what may be a credential: it is to be shown.
+    Without any credentials in it: users see it.
     """
     if path is None:
         cluster, _ = service_account(SERVICE_ACCOUNT)
@@ -132,7 +132,7 @@ def server(path: Path | None, context: str | None) -> str:
 
 
 def connect(access: Access, service_account_in: Path = SERVICE_ACCOUNT) -> Connection:
-    """A client of a cluster, from all files, variables and plugins as they are now.
+    """Make a client of a cluster from the current files, variables and plugins.
 
     A pod's own credentials are in `service_account_in`. Nothing is sent yet. Raises `ClusterError`;
     its message holds no token, key or password.
@@ -144,7 +144,7 @@ def connect(access: Access, service_account_in: Path = SERVICE_ACCOUNT) -> Conne
             cluster, user = service_account(service_account_in)
         else:
             source, folder = str(access.kubeconfig), access.kubeconfig.absolute().parent
-            # Before it is read: whatever is written from now on is a change.
+            # Before the read, so that every later write counts as a change.
             files = digests([access.kubeconfig])
             cluster, user = chosen(read_kubeconfig(access.kubeconfig), access.context)
         files |= digests(_named(cluster, user, folder))
@@ -177,7 +177,7 @@ def digests(files: Iterable[Path]) -> dict[Path, str]:
 
 
 def _named(cluster: Cluster, user: User, folder: Path) -> list[Path]:
-    """The files beside the kubeconfig that a connection is made from."""
+    """The files from which a connection is made, besides the kubeconfig."""
     names = [
         "" if cluster.certificate_authority_data else cluster.certificate_authority,
         "" if user.client_certificate_data else user.client_certificate,
@@ -192,7 +192,7 @@ def _named(cluster: Cluster, user: User, folder: Path) -> list[Path]:
 
 
 def _check_server(cluster: Cluster, access: Access) -> None:
-    """Refuse what is no API server's URL, and what would not be verified without leave."""
+    """Refuse a URL of no API server, and one without verified TLS unless a setting accepts that."""
     if not _can_be_asked(cluster):
         raise ClusterError(
             "server or tls-server-name of the cluster is none; write them as in "
@@ -202,7 +202,7 @@ def _check_server(cluster: Cluster, access: Access) -> None:
         return
     if not cluster.server.lower().startswith("https://"):
         raise ClusterError(
-            "server of the cluster is http://, which anybody on the way can read and change; "
+            "server of the cluster is http://, which anyone on the path can read and change; "
             "write https://, or set clusters[].insecure_skip_tls_verify: true"
         )
     if cluster.insecure_skip_tls_verify:
@@ -213,9 +213,9 @@ def _check_server(cluster: Cluster, access: Access) -> None:
 
 
 def _can_be_asked(cluster: Cluster) -> bool:
-    """Whether the client would take the server's URL and names in the middle of a request."""
+    """Whether the client would accept the server's URL and names when it sends a request."""
     try:
-        # Each has its own idea of a wrong URL, and the client asks both.
+        # Both parsers of the client have to accept the URL, and each refuses others.
         url = parse_url(cluster.server)
         host = cluster.tls_server_name or urlsplit(cluster.server).hostname
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -242,7 +242,7 @@ def _impersonation(user: User) -> dict[str, str]:
     headers = {name: values[0] for name, values in single.items() if values}
     if headers and not user.impersonated:
         raise ClusterError("as-uid, as-groups and as-user-extra of the user need as; add it")
-    # The client keeps one value a header, and the server takes a joined one for one group.
+    # The client keeps one value per header, and the server reads joined values as one group.
     if any(len(values) > 1 for values in single.values()):
         raise ClusterError(
             "as-groups and every key of as-user-extra may have one value here; leave one, and "
@@ -256,15 +256,15 @@ def _impersonation(user: User) -> dict[str, str]:
 def _credentials(
     user: User, cluster: Cluster, authority: bytes | None, folder: Path, access: Access
 ) -> Credentials:
-    """What the user shows the API server."""
+    """The credentials of the user for the API server."""
     if user.auth_provider is not None:
         raise ClusterError(
-            "auth-provider of the user is an older way that is not supported; use exec with your "
+            "auth-provider of the user is deprecated and not supported; use exec with your "
             "provider's plugin, such as kubelogin or gke-gcloud-auth-plugin"
         )
     if user.username or user.password:
         raise ClusterError(
-            "username and password of the user are taken by no API server (since 1.19); use a "
+            "no API server accepts username and password of the user (since 1.19); use a "
             "token, a client certificate or exec"
         )
     certificate = _content(
@@ -321,7 +321,7 @@ def _client(cluster: Cluster, authority: bytes | None, credentials: Credentials)
         connection_pool_maxsize=PARALLEL,
         retries=False,
         proxy=proxy,
-        # As with kubectl, NO_PROXY is for proxies from the environment.
+        # As with kubectl, NO_PROXY applies to proxies from the environment.
         no_proxy="" if proxy else None,
     )
     context = tls_context(authority, credentials.certificate, verify=configuration.verify_ssl)
@@ -335,13 +335,13 @@ def _client(cluster: Cluster, authority: bytes | None, credentials: Credentials)
         raise ClusterError(
             f"{source} is no proxy that can be used; write it as in http://proxy.example.com:3128"
         ) from None
-    # The client itself would take a key only from a file that stays.
+    # The client itself accepts a key only from a file that stays.
     client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
     return client
 
 
 def _content(key: str, name: str | None, data: str | None, folder: Path) -> bytes | None:
-    """What `<key>-data` holds, else the file that `<key>` names; None without either."""
+    """The content of `<key>-data`, else of the file that `<key>` names; None without either."""
     if data:
         try:
             return base64.b64decode("".join(data.split()), validate=True)

@@ -1,6 +1,6 @@
-"""The file of a kubeconfig, as far as it goes: the chosen context, its cluster and its user.
+"""Read a kubeconfig file: the chosen context, its cluster and its user.
 
-A pod's service account is read as the kubeconfig that it stands for.
+A pod's service account is read as an equivalent kubeconfig.
 https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
@@ -16,7 +16,7 @@ from sync.clusters.kubernetes.auth.exec_plugin import Plugin, first_problem
 from sync.errors import ClusterError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where Kubernetes puts a pod's credentials."""
+"""The directory of a pod's credentials."""
 
 _MAX_BYTES = 1024 * 1024
 _MOST_NAMED = 10
@@ -24,7 +24,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Part(BaseModel):
-    """A mapping in a kubeconfig; what we do not know in it is left aside, as kubectl does."""
+    """A mapping in a kubeconfig; unknown keys are ignored, as by kubectl."""
 
     model_config = ConfigDict(
         strict=True,

@@ -1,4 +1,4 @@
-"""When a connection to an API server is replaced: its files changed, or its credentials expire.
+"""Replace a connection to an API server when its files change or its credentials expire.
 
 files as they were ── changed ──> still being written? ── the same twice ──> connect again
 credentials ── end soon ─────────────────────────────────────────────────────> connect again
@@ -15,8 +15,8 @@ import structlog
 from sync.clusters.kubernetes.auth.kubeconfig import Connection, digests
 from sync.errors import ClusterError
 
-LOOK_SECONDS = 10.0  # between two looks, well within what credentials are renewed early
-SETTLE_SECONDS = 2.0  # that a changed file must stay as it is to be believed
+LOOK_SECONDS = 10.0  # between two checks, well within the margin of early renewal
+SETTLE_SECONDS = 2.0  # for which a changed file must stay unchanged to be used
 
 
 class Renewal:
@@ -36,7 +36,7 @@ class Renewal:
         self._log = structlog.get_logger().bind(cluster=name)
 
     def connect(self) -> Connection:
-        """A new connection, from what the files hold now; `ClusterError` if there can be none."""
+        """Make a new connection from the current files; `ClusterError` if that fails."""
         found = self._connect()
         self._changed = {}
         self._look_at = self._clock() + LOOK_SECONDS
@@ -46,7 +46,7 @@ class Renewal:
         return found
 
     def renewed(self, known: Connection) -> Connection:
-        """`known`, or a newer one if that is due and can be had."""
+        """`known`, or a newer connection if one is due and can be made."""
         now = self._clock()
         if now < self._look_at:
             return known
@@ -64,8 +64,8 @@ class Renewal:
         try:
             return self.connect()
         except ClusterError as error:
-            # A file may be half written or gone, a plugin fail for a while: the server says when
-            # it does not take the old ones any more.
+            # A file may be half written or missing, a plugin may fail for a while: the server
+            # refuses the old credentials when they no longer count.
             if str(error) != self._warned:
                 self._log.warning("credentials kept, new ones cannot be used", error=str(error))
             self._warned = str(error)

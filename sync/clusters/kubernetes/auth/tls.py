@@ -1,6 +1,6 @@
-"""The TLS side of a client: whom it trusts, and what it shows.
+"""The TLS context of a client: its trusted authorities and its certificate.
 
-The official client would take a key only from a file, one for as long as the client lives.
+The official client accepts a key only from a file, which has to exist as long as the client.
 """
 
 import os
@@ -18,14 +18,14 @@ from sync.errors import ClusterError
 def tls_context(
     authority: bytes | None, certificate: bytes | None, *, verify: bool
 ) -> ssl.SSLContext:
-    """A context that verifies an API server, unless told not to, and shows it a certificate.
+    """Make a context that verifies an API server, if wanted, and presents a client certificate.
 
     `authority` holds certificates in PEM, None for those that the system trusts. `certificate`
     holds one with its chain and key in PEM, None for none. Raises `ClusterError`.
     """
     context = create_urllib3_context()
-    # As Kubernetes' own clients in Go do: any certificate that is given as an authority is one,
-    # and it needs no key identifiers, which authorities of EKS do not have
+    # As in Kubernetes' own clients in Go, any given certificate counts as an authority, and it
+    # needs no key identifiers, which authorities of EKS do not have
     # (https://github.com/kubernetes-client/python/issues/2394).
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -35,7 +35,7 @@ def tls_context(
         context.load_default_certs()
     else:
         try:
-            # Texts between the certificates may be anything.
+            # The text between certificates may be anything.
             context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError):
             raise ClusterError(
@@ -62,8 +62,8 @@ def tls_context(
 def _file_of(content: bytes) -> Iterator[str]:
     """Name a file with this content for as long as the context lasts.
 
-    OpenSSL takes a key from a file alone. On Linux the file lies in memory: a container has perhaps
-    no place to write but the volume of its store, where no key of a cluster belongs.
+    OpenSSL reads keys only from files. On Linux the file is in memory: a container may have no
+    writable place but the volume of its store, where no key of a cluster belongs.
     """
     if sys.platform == "linux":
         descriptor = os.memfd_create("client-certificate")
