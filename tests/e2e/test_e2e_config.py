@@ -40,7 +40,7 @@ def test_a_first_configuration_is_written_once_and_can_be_used(place: Installati
     file = place.directory / "zonebridge.yaml"
     file.unlink()
     done = place.done("config", "init", "--source", "panorama.xml", "--device-group", "dg-us")
-    assert done.out.startswith("wrote zonebridge.yaml; correct it")
+    assert done.out.startswith("wrote zonebridge.yaml; edit it")
     assert place.done("config", "check").err == ""
     written = file.read_bytes()
     again = place.run("config", "init")

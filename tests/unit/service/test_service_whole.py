@@ -512,7 +512,7 @@ def test_a_service_that_does_not_end_for_the_next_one_is_not_live_in_the_end(
         world.source.held = True
         assert world.source.waiting.wait(60)
         reloads(service(world))
-        until(lambda: "ends for another configuration" in world.ask("/livez")[1])
+        until(lambda: "ending for another configuration" in world.ask("/livez")[1])
         assert world.ask("/livez")[0] == 200
         monkeypatch.setattr(host, "HANDOVER_SECONDS", 0.0)
         until(lambda: world.ask("/livez")[0] == 503)

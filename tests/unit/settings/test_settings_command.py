@@ -377,7 +377,7 @@ def test_init_writes_a_configuration_that_is_right(directory: Path) -> None:
     file = directory / "zonebridge.yaml"
     file.unlink()
     result = run(directory, "init")
-    assert result.stdout.startswith(f"wrote {file}; correct it")
+    assert result.stdout.startswith(f"wrote {file}; edit it")
     settings = load(file, {})
     assert settings.sources[0].path == directory / "panorama-export.xml"
     assert [group.name for group in settings.clusters[0].device_groups] == ["dg-eu"]
