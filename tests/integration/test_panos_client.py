@@ -23,8 +23,9 @@ from sync.errors import SourceError, UsageError
 from sync.sources.panorama import connection
 from sync.sources.panorama.client import ApiKey, PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 from sync.sources.trust import Trust
+from sync.transport.errors import Retryable, TimedOut, Unauthenticated
 from sync.transport.failures import own_words
 from tests.object_tree import Verified
 from tests.words import PANORAMA, address, document
@@ -113,7 +114,7 @@ def answer_at_last(client: Client) -> str | None:
         try:
             return client.dns
         except PanoramaError as error:
-            if not error.passing:
+            if not isinstance(error, Retryable):
                 raise
 
 
@@ -353,7 +354,8 @@ def test_a_wrong_key_or_password_is_tried_once(
         panorama.requests.clear()
         client = Client(panorama, authority.ca_file, credentials)
         error = error_of(partial(getattr, client, "dns"))
-        assert error.unauthorized
+        assert isinstance(error, Unauthenticated)
+        assert not isinstance(error, Retryable)
         assert "Invalid Credential" in str(error)
         assert "renew the API key or the password" in str(error)
         assert len(panorama.requests) == 1
@@ -452,7 +454,7 @@ def test_what_may_pass_is_tried_three_times(
     panorama.requests.clear()
     client = Client(panorama, authority.ca_file, login)
     panorama.fail(when, fault, times=None)
-    assert error_of(lambda: client.dns).passing
+    assert isinstance(error_of(lambda: client.dns), Retryable)
     assert sum(when(each) for each in panorama.requests) == 3
     assert len(client.slept) == 2
 
@@ -529,7 +531,7 @@ def test_what_does_not_pass_is_tried_once(
     error = error_of(lambda: client.dns)
     assert said in str(error)
     assert len(str(error)) < 1000
-    assert not error.passing
+    assert not isinstance(error, Retryable)
     assert len(panorama.requests) == 1
     assert client.dns == "10.0.0.53"
 
@@ -580,7 +582,7 @@ def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault:
     for seconds in PATIENCE:
         client = Client(panorama, authority.ca_file, whole_seconds=seconds)
         error = error_of(partial(getattr, client, "dns"))
-        assert error.passing
+        assert isinstance(error, TimedOut)
         assert f"takes more than {seconds:g} seconds for one answer" in str(error)
         if panorama.requests:
             break
@@ -599,7 +601,7 @@ def test_who_is_asked_to_end_waits_for_no_answer_that_drips(
     panorama.fail(dripping, Drip(0.02), times=3)
     error = error_of(lambda: client.dns)
     assert "asked to end" in str(error)
-    assert not error.passing
+    assert not isinstance(error, Retryable)
     assert "asked to end" in str(error_of(lambda: client.dns))
     assert len(panorama.requests) == 1
     assert client.slept == []
@@ -625,7 +627,7 @@ def test_silence_ends_a_call(panorama: Panorama, authority: Authority) -> None:
     for fault in (Silence(600), Drip(600)):
         panorama.fail(every, fault, times=None)
         error = error_of(lambda: client.dns)
-        assert error.passing
+        assert isinstance(error, TimedOut)
         assert "does not answer" in str(error)
         assert "timed out" in str(error)
         panorama.recover()
@@ -664,7 +666,7 @@ def test_a_host_that_is_down_is_named(authority: Authority) -> None:
     with panorama:
         pass
     error = error_of(lambda: Client(panorama, authority.ca_file).dns)
-    assert error.passing
+    assert isinstance(error, Retryable)
     assert "does not answer (Connection refused); check that it is up" in str(error)
 
 

@@ -8,13 +8,12 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from sync.calico.objects import API_VERSION
 from sync.clusters.cluster import ClusterFacts, FelixSettings
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ForbiddenError, NotFoundError
 from sync.net.addresses import AddressSet, address, network
 from sync.redaction import redact
 
@@ -83,11 +82,7 @@ def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
     """The result of a read, or why it is unknown."""
     try:
         return read(), ""
-    except _UnknownError as error:
-        return None, str(error)
-    except ApiError as error:
-        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            raise
+    except (_UnknownError, ForbiddenError, NotFoundError) as error:
         return None, str(error)
 
 

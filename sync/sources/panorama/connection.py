@@ -19,7 +19,8 @@ from sync.errors import UsageError
 from sync.firewall.parse.document import MAX_BYTES
 from sync.firewall.parse.odd_bytes import odd_elements
 from sync.firewall.parse.xml import brief, path
-from sync.sources.panorama.response import PanoramaError, require_ok, success
+from sync.sources.panorama.errors import LateError, PanoramaError, UnavailableError
+from sync.sources.panorama.response import require_ok, success
 from sync.transport import https
 from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
@@ -169,11 +170,9 @@ class PanoramaConnection:
         if call.cut and self.stopping.is_set():
             raise self._stopped()
         if call.cut or self._now() > deadline:
-            raise PanoramaError(
+            raise LateError(
                 f"{self.where} takes more than {self._whole:g} seconds for one answer; the next "
-                "poll tries again",
-                passing=True,
-                late=True,
+                "poll tries again"
             )
 
     def _stopped(self) -> PanoramaError:
@@ -189,11 +188,10 @@ class PanoramaConnection:
             )
         said = own_words(reason)
         proxy = " through the proxy of HTTPS_PROXY" if isinstance(error, ProxyError) else ""
-        return PanoramaError(
+        late = isinstance(error, urllib3.exceptions.TimeoutError)
+        return (LateError if late else UnavailableError)(
             f"{self.where} does not answer{proxy} ({said}); check that it is up and can be reached "
-            "from here",
-            passing=True,
-            late=isinstance(error, urllib3.exceptions.TimeoutError),
+            "from here"
         )
 
 

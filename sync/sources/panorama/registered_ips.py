@@ -24,7 +24,7 @@ from sync.net.addresses import AddressSet
 from sync.sources import Memory
 from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE
-from sync.sources.panorama.response import PanoramaError, RefusedError
+from sync.sources.panorama.errors import PanoramaError, RefusedError
 
 PAGE: Final = 500
 """The most rows in one answer."""
