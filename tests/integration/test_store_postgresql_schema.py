@@ -15,7 +15,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
 
 from sync.errors import StoreError
-from sync.store import BATCH, audit, check, open_store, open_store_read_only, schema, triggers, upgrade
+from sync.store import (
+    BATCH,
+    audit,
+    check,
+    open_store,
+    open_store_read_only,
+    schema,
+    triggers,
+    upgrade,
+)
 from sync.store.audit import Filter
 from sync.store.database import Database, open_database
 from sync.store.store import NO_UUID
