@@ -67,7 +67,7 @@ class Verification:
             return f"{whole}, and every chain reaches its published head"
         return (
             f"{whole}; whether newer records of {', '.join(self.without_head)} were cut off only a "
-            "published head can tell, with --head"
+            "published head shows, with --head"
         )
 
 
@@ -124,7 +124,7 @@ class _Chain:
         """Verify the next record; `kept` are the digests of the stored bodies."""
         expected = self.sequence + 1
         if record.sequence != expected:
-            raise self._broken(expected, f"it is missing, what follows is {record.sequence}")
+            raise self._broken(expected, f"it is missing, the next one is {record.sequence}")
         if record.hash != hash_of(record):
             raise self._broken(expected, "it was changed, its hash is not that of its fields")
         if record.previous_hash != self.hash:

@@ -302,7 +302,7 @@ def test_a_secret_is_in_no_log_and_no_text(
 
 def test_a_key_with_a_line_break_is_not_sent(panorama: Panorama, authority: Authority) -> None:
     client = Client(panorama, authority.ca_file, lambda: ApiKey("abc\r\nX-Other: def"))
-    assert "look at the API key's file" in str(error_of(lambda: client.show(SHARED)))
+    assert "check the API key's file" in str(error_of(lambda: client.show(SHARED)))
     assert panorama.requests == []
 
 
@@ -600,9 +600,9 @@ def test_who_is_asked_to_end_waits_for_no_answer_that_drips(
 
     panorama.fail(dripping, Drip(0.02), times=3)
     error = error_of(lambda: client.dns)
-    assert "asked to end" in str(error)
+    assert "is shutting down" in str(error)
     assert not isinstance(error, Retryable)
-    assert "asked to end" in str(error_of(lambda: client.dns))
+    assert "is shutting down" in str(error_of(lambda: client.dns))
     assert len(panorama.requests) == 1
     assert client.slept == []
 
@@ -819,7 +819,7 @@ def test_what_is_no_proxy_is_refused(
     panorama: Panorama, authority: Authority, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", url)
-    with pytest.raises(UsageError, match="HTTPS_PROXY is no URL of an HTTP proxy") as raised:
+    with pytest.raises(UsageError, match="HTTPS_PROXY is not the URL of an HTTP proxy") as raised:
         Client(panorama, authority.ca_file)
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
@@ -881,7 +881,8 @@ def test_authorities_that_are_renewed_count_for_the_next_call(
             unusable()
             client.require_up()
             client.require_up()
-    assert [each["event"] for each in log] == ["authorities kept, new ones cannot be used"]
+    events = [each["event"] for each in log]
+    assert events == ["new authorities cannot be used; keeping the old ones"]
     holds(other.ca_file.read_bytes())
     error_of(client.require_up)
 

@@ -129,7 +129,7 @@ class Api:
             found = None
         if not isinstance(found, dict):
             raise UnansweredError(
-                f"cluster {self.name} answers {method} {path} with something that is no JSON "
+                f"cluster {self.name} answers {method} {path} with something that is not a JSON "
                 "object; check that the kubeconfig names an API server and no proxy's page"
             )
         if method == "GET" and "continue" not in (query or {}):
@@ -305,7 +305,7 @@ class Api:
             begun.answer.close()
             raise UnansweredError(
                 f"cluster {self.name} answers {begun.asked.method} {begun.asked.path} compressed "
-                "although nobody asked for that; find the proxy that compresses, and stop it"
+                "although that was not requested; find the proxy that compresses, and stop it"
             )
 
     def _failed(
@@ -340,8 +340,8 @@ class Api:
 
     def _stopped(self, asked: "_Request", *, sent: bool = True) -> ApiError:
         return (UnansweredError if sent else NotSentError)(
-            f"cluster {self.name} was not waited for ({asked.method} {asked.path}): zonebridge was "
-            "asked to end"
+            f"cluster {self.name}: {asked.method} {asked.path} was cut off, since zonebridge is "
+            "shutting down"
         )
 
     def _current(self, instead_of: ApiConnection | None = None) -> ApiConnection:

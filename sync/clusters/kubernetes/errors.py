@@ -132,7 +132,7 @@ def refusal(
     else:
         said = redact(words, secrets)
         remedy = {
-            401: "; renew the credentials that it is reached with",
+            401: "; renew the credentials for it",
             403: (
                 f"; grant the user this in the cluster ({missing_right(method, path, query)}): "
                 f"`zonebridge rbac --cluster {cluster}` prints all that is needed there"

@@ -49,7 +49,7 @@ def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
             # Plans and reports hold this text.
             f"cluster {api.name} has pods with addresses outside its "  # words kept
             f"IPPools ({outside[0]}{more}), "
-            "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
+            "so its IPPools do not cover all pods' addresses; give its pod_cidrs"
         )
     networks_because = networks_because or pods_because
     nodes, nodes_because = _known(partial(_nodes, api, page))
@@ -91,7 +91,7 @@ def _pools(api: Api, page: int) -> AddressSet:
     found = api.collected(f"/apis/{API_VERSION}/ippools", "IPPool", _pool, page=page)
     if not found:
         raise _UnknownError(
-            f"cluster {api.name} has no IPPools, so nothing tells where its pods' addresses lie; "
+            f"cluster {api.name} has no IPPools, so its pods' addresses are unknown; "
             "give its pod_cidrs"
         )
     return AddressSet.union(found)

@@ -37,7 +37,7 @@ from sync.transport.errors import Refused, Retryable
 from sync.transport.failures import deepest, own_words
 
 _NEWS = 3  # failures in a row before the log has a warning
-_SEEN_LATE = "cluster not watched, what other hands do is seen late"  # words kept
+_SEEN_LATE = "cluster not watched; changes made outside zonebridge are seen late"  # words kept
 _PAGE = 500
 _LEAST_SECONDS = 0.1  # for which a watch is read, at least
 _PART_BYTES = 64 * 1024
@@ -212,10 +212,10 @@ class KindWatch:
                     except MALFORMED:
                         strange = True
         if not version:
-            raise ValueError("a list of no version, after which nothing can be watched")
+            raise ValueError("a list without a resource version, so it cannot be watched")
         if self._silent and before is not None and listed != before and not self._deaf:
             self._deaf = True
-            self._log.warning(_SEEN_LATE, error="the watch tells nothing of what happens")
+            self._log.warning(_SEEN_LATE, error="the watch does not report changes")
         self._silent = False
         for namespace, gone in (before or {}).keys() - listed.keys():
             metadata = {"namespace": namespace, "name": gone}
@@ -278,17 +278,17 @@ class KindWatch:
         if self._clock() - self._heard_at >= self._pace.silence:
             raise self._broken("sends no events and no bookmarks")
         if unfinished > self._pace.longest_event:
-            raise self._broken("sends what is too long for an event")
+            raise self._broken("sends an event that is too long")
 
     def _take(self, event: Any) -> None:
         if not (isinstance(event, dict) and event.get("type") in _TYPES and "object" in event):
-            raise self._broken("gives something that is no event")
+            raise self._broken("sends something that is not an event")
         what, document = event["type"], event["object"]
         if what == _FAILED:
             code = int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
             raise self._broken(f"ended: {redact(document.get('message'))}", code)
         if not is_of_kind(document, API_VERSION, self._kind):
-            raise self._broken(f"gives something that is no {self._kind}")
+            raise self._broken(f"sends something that is not a {self._kind}")
         version = _version(document)
         earlier = _earlier(version, self._version)
         # A server that was restored from a backup reports nothing up to the version asked for. An
@@ -323,14 +323,14 @@ def _identity(document: dict[str, Any]) -> tuple[_Name, str]:
     metadata = document["metadata"]
     name = metadata.get("namespace") or "", metadata["name"]
     if not all(isinstance(each, str) for each in name):
-        raise ValueError("a name that is no text")
+        raise ValueError("a name that is not text")
     return name, _version(document)
 
 
 def _version(document: dict[str, Any]) -> str:
     version = document["metadata"]["resourceVersion"]
     if not (isinstance(version, str) and version):
-        raise ValueError("a version that is none")
+        raise ValueError("a version that is not valid")
     return version
 
 

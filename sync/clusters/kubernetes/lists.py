@@ -60,8 +60,8 @@ def pages(
         if not token:
             if metadata.get("remainingItemCount"):
                 raise UnansweredError(
-                    f"cluster {cluster} ends a list of {path} and says that more is in it; check "
-                    "which server is at its address"
+                    f"cluster {cluster} ends a list of {path} and reports that more is in it; "
+                    "check which server is at its address"
                 )
             return
         if token in tokens:
@@ -97,7 +97,7 @@ def _listed(
     if not sound:
         told = redact(f"{found.get('apiVersion')} {found.get('kind')}")
         raise UnansweredError(
-            f"cluster {cluster} answers GET {path} with something that is no list of Kubernetes "
+            f"cluster {cluster} answers GET {path} with something that is not a list of Kubernetes "
             f"objects of kind {kind} in {version} ({told}); check which server is at its address"
         )
     return objects

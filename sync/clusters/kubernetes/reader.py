@@ -50,7 +50,7 @@ class KubernetesReader:
                 ) from error
             uid = namespace["metadata"]["uid"]
             if not _UID.fullmatch(uid):
-                raise ValueError("the uid of kube-system is none")
+                raise ValueError("the uid of kube-system is not a UID")
             self.uid = str(uid)
             return self.uid
 
@@ -93,7 +93,7 @@ class KubernetesReader:
             yield
         except MALFORMED as error:
             raise ClusterError(
-                f"cluster {self._api.name} answers with something that is no list of Kubernetes "
+                f"cluster {self._api.name} answers with something that is not a list of Kubernetes "
                 f"objects ({type(error).__name__}: {redact(error)}); check which server is at "
                 "its address"
             ) from error
@@ -142,7 +142,7 @@ def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
 
 def _another(api: Api, path: str, kind: str) -> ClusterError:
     return ClusterError(
-        f"cluster {api.name} answers GET {path} with something that is no {kind}; check which "
+        f"cluster {api.name} answers GET {path} with something that is not a {kind}; check which "
         "server is at its address"
     )
 
@@ -158,8 +158,8 @@ def _refuse_migration(api: Api, version: str) -> None:
         found = api.collected(path, "DatastoreMigration", _whole, page=PAGE)
     except ForbiddenError as error:
         raise ClusterError(
-            f"{error}; without it nothing tells whether Calico is moving its objects to its native "
-            "definitions (DatastoreMigration), so nothing is written"
+            f"{error}; without it, it is unknown whether Calico is moving its objects to its "
+            "native definitions (DatastoreMigration), so nothing is written"
         ) from error
     for each in found:
         phase = (each.get("status") or {}).get("phase")

@@ -126,7 +126,7 @@ class KubernetesWriter:
         if self._out_of_reach:
             raise OutOfReachError(
                 f"{manifest.kind} {manifest.name} was not tried: the API server of cluster "
-                f"{self._api.name} did not answer; the next sync goes on"
+                f"{self._api.name} did not answer; the next sync continues"
             )
 
     def _send(
@@ -151,7 +151,7 @@ class KubernetesWriter:
             place = redact(first_difference(after.document(), held.document()))
             raise ClusterError(
                 f"cluster {self._api.name} accepted {after.kind} {after.name} and holds "
-                f"something else than was sent ({place}); find what changes it, perhaps a webhook "
+                f"something other than was sent ({place}); find what changes it, perhaps a webhook "
                 "or an older Calico"
             )
 
@@ -202,7 +202,7 @@ def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
     """The error itself, if no earlier request can have taken effect."""
     if unknown:
         return ClusterError(
-            f"{error}; what was sent may have arrived or still may, the next sync looks"
+            f"{error}; the request may have taken effect, or still may; the next sync checks"
         )
     return error
 
@@ -216,7 +216,7 @@ def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         return
     left = answer.get("metadata")
     if not isinstance(left, Mapping) or left.get("uid") != metadata["uid"]:
-        raise UnansweredError("a deletion was answered with something that says nothing about it")
+        raise UnansweredError("a deletion was answered with something else than its result")
     if left.get("deletionTimestamp") and left.get("finalizers"):
         raise NotWrittenError(
             f"{metadata['name']} is marked for deletion, but stays until its finalizers "
@@ -230,5 +230,5 @@ def _understood(kind: str) -> Iterator[None]:
         yield
     except MALFORMED as error:
         raise UnansweredError(
-            f"{kind} was asked for and something else came ({redact(error)})"
+            f"{kind} was requested and something else came ({redact(error)})"
         ) from error

@@ -270,7 +270,7 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "no URL"
-    # Where the host is missing, a user and a password may stand anywhere.
+    # Where the host is missing, a user and a password may be anywhere.
     if not parts.netloc or "@" in parts.path:
         return "no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

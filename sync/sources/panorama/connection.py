@@ -36,7 +36,7 @@ _READ_SECONDS: Final = 60.0
 _WHOLE_SECONDS: Final = 600.0
 _WHICH_SERVER: Final = "check which server is at that address"
 MAX_TAGS = 20_000_000
-"""The most `<` in an answer: an element of four bytes takes over a hundred bytes of memory."""
+"""The most `<` that an answer may hold: an element of four bytes takes 100 bytes of memory."""
 
 
 class PanoramaConnection:
@@ -86,8 +86,8 @@ class PanoramaConnection:
             return
         self._odd.add(call)
         structlog.get_logger().warning(
-            r"an answer holds bytes that are no UTF-8, or characters that XML has none of; they "
-            r"are read as \x..",
+            r"an answer holds bytes that are not UTF-8, or characters that XML does not allow; "
+            r"they are read as \x..",
             panorama=f"{self.host}:{self.port}",
             call=call,
             path=path(odd[0]),
@@ -141,7 +141,7 @@ class PanoramaConnection:
         except ValueError:
             # A key with a line break, for example: neither this error nor its cause may quote it.
             raise PanoramaError(
-                f"{self.where}: the request cannot be sent; look at the API key's file"
+                f"{self.where}: the request cannot be sent; check the API key's file"
             ) from None
         require_ok(response, body, self.where, _secrets(form, key))
         return body
@@ -176,7 +176,7 @@ class PanoramaConnection:
             )
 
     def _stopped(self) -> PanoramaError:
-        return PanoramaError(f"{self.where} was not waited for: zonebridge was asked to end")
+        return PanoramaError(f"{self.where}: call cut off, since zonebridge is shutting down")
 
     def _failed(self, error: urllib3.exceptions.HTTPError) -> PanoramaError:
         reason = deepest(error)

@@ -49,7 +49,7 @@ _STARTS: Final = re.compile(
     r"|\bnot\s+(?:yet\s+)?ready\b",
     re.IGNORECASE,
 )
-_TITLE: Final = 4_000  # bytes of a page that are searched for that
+_TITLE: Final = 4_000  # the first bytes of a page, which are searched for such texts
 _PASSIVE: Final = "passive"
 _MISSING: Final = "no such node"
 
@@ -57,7 +57,7 @@ _MISSING: Final = "no such node"
 def require_ok(
     response: urllib3.BaseHTTPResponse, body: bytes, where: str, secrets: Sequence[str]
 ) -> None:
-    """Raise the error of a response whose HTTP status is no success."""
+    """Raise the error of a response whose HTTP status is not a success."""
     status = response.status
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return
@@ -92,7 +92,7 @@ def success(
     """Return the `<response>` of a success; raises the error that it reports otherwise.
 
     `where` names the Panorama for messages, in which `secrets` are hidden. `after` are the seconds
-    after which the call may be repeated, if the error is one that passes.
+    after which the call may be repeated, if the error is a `Retryable`.
     """
     try:
         root = xml_of(body, f"the answer of {where}")
@@ -101,14 +101,14 @@ def success(
             raise _starting(where, after) from None
         # Cut off, or a page of something in between.
         raise UnavailableError(
-            f"{where} answers with something that is no XML of PAN-OS; check which server is "
+            f"{where} answers with something that is not XML of PAN-OS; check which server is "
             "at that address, the next poll tries again"
         ) from error
     if root.tag != "response":
         if _starts(body):
             raise _starting(where, after)
         raise PanoramaError(
-            f"{where} answers with <{redact(root.tag, secrets)}>, which is no response of "
+            f"{where} answers with <{redact(root.tag, secrets)}>, which is not a response of "
             "its API; correct hosts and port"
         )
     if (root.get("status") or "").strip() == "success":

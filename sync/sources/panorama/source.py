@@ -152,7 +152,7 @@ class PanoramaSource:
     def _provenance(self, member: PanoramaHost, commit: Commit, read: Read) -> Provenance:
         origin = f"Panorama {member.host}"
         if read.pending:
-            version = f"{commit.version} and what is pending"
+            version = f"{commit.version} with pending changes"
             return Provenance(self.name, origin, version, read.administrators, pending=True)
         return Provenance(
             self.name, origin, commit.version, commit.administrators, commit.description

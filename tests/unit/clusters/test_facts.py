@@ -242,7 +242,7 @@ def test_a_directory_tells_nothing_and_says_so(tmp_path: Path) -> None:
     found = ManifestsReader(tmp_path, ()).facts(LABEL)
     assert (found.pod_networks, found.windows_nodes, found.foreign_policies) == (None, (), {})
     reasons = {found.pod_networks_because, found.nodes_because, found.foreign_policies_because}
-    assert reasons == {f"a directory of manifests ({tmp_path}) tells nothing about the cluster"}
+    assert reasons == {f"a directory of manifests ({tmp_path}) reports nothing about the cluster"}
 
 
 # --- sets and host endpoints of others ------------------------------------------------------------

@@ -268,7 +268,7 @@ def test_credentials_that_are_refused_are_made_again_once(scripted: Scripted) ->
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"text"', b"null"])
 def test_an_answer_that_is_no_object_is_an_error(scripted: Scripted, body: bytes) -> None:
     scripted.script.plays(Given(200, body))
-    with pytest.raises(ApiError, match="something that is no JSON object"):
+    with pytest.raises(ApiError, match="something that is not a JSON object"):
         scripted.api().request("GET", "/apis")
 
 

@@ -295,7 +295,7 @@ def test_a_watch_that_lives_again_is_told_and_its_pauses_begin_anew() -> None:
     with capture_logs() as log:
         api = Scripted(Clock(300), watches=lambda: next(left, ())).watched()
     assert [each["event"] for each in log][:2] == [
-        "cluster not watched, what other hands do is seen late",
+        "cluster not watched; changes made outside zonebridge are seen late",
         "cluster watched again",
     ]
     # It fell silent in the end, and that counts as well.
@@ -318,7 +318,7 @@ def test_what_happened_in_silence_is_told_by_a_list_and_nothing_else() -> None:
     with capture_logs() as log:
         api = Scripted(Clock(100), lambda: next(lists), lambda: next(watches, (50.0,))).watched()
     [warned] = log
-    assert warned["error"] == "the watch tells nothing of what happens"
+    assert warned["error"] == "the watch does not report changes"
     told = dict(api.changes[1:])
     assert {name: manifest is not None for (_, name), manifest in told.items()} == {
         "pan.a": True,
