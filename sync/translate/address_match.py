@@ -239,5 +239,5 @@ class MemberLists:
         if (addresses := literal(member)) is not None:
             return Estimate.exactly(addresses)
         return Estimate.unknown(
-            f"{member!r} is no address object, group or address that is known here"
+            f"{member!r} is not an address object, group or address that is known here"
         )

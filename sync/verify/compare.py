@@ -163,7 +163,7 @@ class RuleLists:
             if boxes:
                 yield _Row(hint, together[0], boxes)
             if any(map(self._decides_all, together)):
-                return  # nothing behind it is ever asked
+                return  # no later rule is ever compared
 
     def _decides_all(self, entry: Entry) -> bool:
         return (
