@@ -14,8 +14,8 @@ from sync.calico.names import RECORD_ANNOTATION, WRITER_ANNOTATION
 from sync.cli.exit_codes import of_sync
 from sync.reconcile.copied_store import CopiedStoreError
 from sync.reconcile.result import Result
-from sync.store import Head, Kind, Store, open_store
-from tests.unit.store.words import ticking
+from sync.store import Head, Kind, Store
+from tests.unit.store.words import new_store, ticking
 from tests.unit.test_cycle import DB, KIND, WEB, A, B, C, KnownCluster, World, changed
 from tests.words import address, group
 
@@ -41,7 +41,7 @@ def other(world: World) -> Iterator[World]:
 
 
 def opened(path: Path, name: str) -> Store:
-    return open_store(f"sqlite:///{path}/{name}.db", clock=ticking())
+    return new_store(path / f"{name}.db", clock=ticking())
 
 
 def copy(path: Path, name: str, to: str) -> None:

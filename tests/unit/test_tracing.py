@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -16,10 +17,11 @@ from sync.calico.ownership import owner_labels
 from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
-from sync.store import Store, open_store
+from sync.store import Store
 from sync.tracing import observed, step, tracing
 from sync.translate.compiler import Options
 from tests.unit.service.words import SaidSource, WatchedCluster
+from tests.unit.store.words import new_store
 from tests.words import address, group
 
 SECRET = "S3cret-of-a-server"
@@ -44,8 +46,8 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 
 @pytest.fixture
-def store(tmp_path: object) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as opened:
+def store(tmp_path: Path) -> Iterator[Store]:
+    with new_store(tmp_path / "store.db") as opened:
         yield opened
 
 
