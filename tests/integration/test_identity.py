@@ -17,8 +17,8 @@ from sync.reconcile.result import Result
 from sync.store import BATCH, BrokenRecordError, Identity, Kind
 from sync.store.audit import at
 from sync.store.verification import verify
+from tests.integration.test_cycle import TIER, TTL, WEB, A, B, KnownCluster, World, changed
 from tests.unit.store.words import new_store, ticking
-from tests.unit.test_cycle import TIER, TTL, WEB, A, B, KnownCluster, World, changed
 from tests.words import group
 
 ONE, TWO = "11111111-0000-4000-8000-000000000001", "22222222-0000-4000-8000-000000000002"

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import event
 
 from sync.errors import StoreError
+from tests.integration.test_cycle import WEB, A, B, World
 from tests.unit.store.words import new_store
-from tests.unit.test_cycle import WEB, A, B, World
 
 
 @pytest.fixture

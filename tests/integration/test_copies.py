@@ -15,8 +15,8 @@ from sync.cli.exit_codes import of_sync
 from sync.reconcile.copied_store import CopiedStoreError
 from sync.reconcile.result import Result
 from sync.store import Head, Kind, Store
+from tests.integration.test_cycle import DB, KIND, WEB, A, B, C, KnownCluster, World, changed
 from tests.unit.store.words import new_store, ticking
-from tests.unit.test_cycle import DB, KIND, WEB, A, B, C, KnownCluster, World, changed
 from tests.words import address, group
 
 MOVED = address("b", "10.0.0.4")
