@@ -1,6 +1,5 @@
 """The seam of the cycle's steps: spans where they are asked for, and nothing else where not."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,13 +155,3 @@ def test_the_environment_alone_configures_it(monkeypatch: pytest.MonkeyPatch) ->
     assert other.resource.attributes["service.name"] == "zonebridge"
     provider.shutdown()
     other.shutdown()
-
-
-def test_nothing_of_opentelemetry_is_imported_unless_it_is_asked_for() -> None:
-    code = (
-        "import sys, sync.reconcile.cycle, sync.cli.run, sync.service.service\n"
-        "from sync.tracing import step, tracing\n"
-        "with tracing({}, '1'), step('plan'): pass\n"
-        "sys.exit(any(each.startswith('opentelemetry') for each in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
