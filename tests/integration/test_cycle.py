@@ -1778,7 +1778,7 @@ def test_a_tier_in_which_policies_of_others_stay_is_not_opened_as_it_is_taken_ov
     message = result.plan.blockers[1].message
     assert "would end with Pass instead of Deny and move from order 7 to 101" in message
     assert f"({TIER}.stays" not in message
-    assert f"1 policy of others stands in it (GlobalNetworkPolicy {TIER}.stays)" in message
+    assert f"1 foreign policy is in it (GlobalNetworkPolicy {TIER}.stays)" in message
     assert cluster.documents == before
     # Nothing holds it back once they are gone: what is taken over itself is nobody else's.
     del cluster.documents["GlobalNetworkPolicy", f"{TIER}.stays"]

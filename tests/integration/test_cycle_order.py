@@ -299,7 +299,7 @@ def test_a_failed_policy_stops_its_chain_and_no_other(world: World) -> None:
     assert isinstance(result.error, ClusterError)
     assert str(result.error) == (
         "2 of 6 changes were left, since others failed that must come first "
-        "(GlobalNetworkPolicy fw.c: what comes before it was not written); the next sync goes on"
+        "(GlobalNetworkPolicy fw.c: what comes before it was not written); the next sync continues"
     )
     assert ("GlobalNetworkPolicy", "fw.old") in world.cluster.documents
     world.fail()
@@ -407,7 +407,7 @@ def test_writes_that_wait_for_their_turn_are_left_and_recorded_when_the_end_come
     assert outcomes.keys() == intents
     left = [each for each in outcomes.values() if each.outcome == Outcome.NOT_APPLIED]
     assert len(left) == len(intents) - full
-    assert {"asked to end" in each.error for each in left} == {True}
+    assert {"is shutting down" in each.error for each in left} == {True}
     assert not {each.object_name for each in left} & set(begun)
 
     world.cluster.before_write = lambda name: None

@@ -43,7 +43,7 @@ def test_an_end_is_a_zone_an_address_or_both(text: str, end: AskedEnd) -> None:
 
 @pytest.mark.parametrize("text", ["", "web@", "web@db", "10.0.0.0/8", "a@10.0.0.0/8", "web@10.1"])
 def test_what_is_no_end_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no end of a flow"):
+    with pytest.raises(UsageError, match="is not an end of a flow"):
         end_of(text)
 
 
@@ -230,7 +230,7 @@ def test_a_tier_that_does_not_stand_is_said_to(place: Place) -> None:
     found = place.explained()
     *missing, pending = sentences(found)
     assert missing == [
-        f"tier fw{number} does not stand in cluster c; a sync has to write it" for number in (1, 2)
+        f"tier fw{number} does not exist in cluster c; a sync has to write it" for number in (1, 2)
     ]
     assert pending.startswith("not written yet: 8 changes pending, and of what decides here: ")
     assert ("create", "Tier", "fw1") in [(it.action, it.kind, it.name) for it in found.pending]

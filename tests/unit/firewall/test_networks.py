@@ -620,7 +620,7 @@ def test_a_lower_layer_can_switch_a_protocol_on() -> None:
 
 def test_a_router_that_stands_in_two_parts_leaves_its_zones_unknown() -> None:
     found = one(BOTH, router("vr", ["e1"]), router("vr", ["e2"]))
-    assert "templates say different things of it" in unknown(found, "trust", "untrust")
+    assert "templates define it differently" in unknown(found, "trust", "untrust")
 
 
 # --- which templates ------------------------------------------------------------------------------
