@@ -13,10 +13,11 @@ from sync.firewall.configuration import Provenance, Snapshot
 from sync.queries.explain import AskedEnd, Explained, asked_of, end_of, explained, packet_of
 from sync.reconcile.desired import Cluster, desired
 from sync.reconcile.device_groups import Read, TierBinding
-from sync.store import Store, open_store
+from sync.store import Store
 from sync.translate.compiler import Options
 from sync.verify.packet_space import Packet
 from tests.memory import MemoryCluster
+from tests.unit.store.words import new_store
 from tests.words import document, read, rule
 
 LABEL = "firewall.tigera.io/zone"
@@ -161,7 +162,7 @@ class Known(MemoryCluster):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         yield Place(store)
 
 

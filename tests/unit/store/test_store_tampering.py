@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sync.errors import UsageError
-from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store, open_store
+from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store
 from sync.store.recorder import Conclusion
 from sync.store.records import FIELDS, Record, hash_of, values
 from sync.store.verification import verify
@@ -22,6 +22,7 @@ from tests.unit.store.words import (
     delete,
     group,
     intend,
+    new_store,
     recover,
     tampering,
     ticking,
@@ -42,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Chain `eu`: 1-4 web and db created; 5-6 web wider; 7-8 db deleted; 9 still open."""
     path = tmp_path_factory.mktemp("written") / "store.db"
-    with open_store(f"sqlite:///{path}", clock=ticking()) as opened:
+    with new_store(path, clock=ticking()) as opened:
         run = opened.run("test")
         apply(run, "eu", create(WEB, rules=("allow web",)), create(DATABASE))
         apply(run, "eu", update(WEB, WIDER))
@@ -57,7 +58,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def store(path: Path, written: bytes) -> Iterator[Store]:
     """What was written, in a file of the test's own."""
     path.write_bytes(written)
-    with open_store(f"sqlite:///{path}", clock=ticking(START + timedelta(hours=1))) as opened:
+    with new_store(path, clock=ticking(START + timedelta(hours=1))) as opened:
         yield opened
 
 

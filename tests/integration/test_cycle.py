@@ -59,7 +59,7 @@ from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Status
 from sync.verify.proof import Proof
 from tests.memory import MemoryCluster
-from tests.unit.store.words import ticking
+from tests.unit.store.words import new_store, ticking
 from tests.words import Word, address, document, dynamic, group, rule
 
 KIND = "GlobalNetworkSet"
@@ -215,7 +215,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+    with new_store(tmp_path / "store.db", clock=ticking()) as store:
         yield World(tmp_path, store)
 
 

@@ -20,10 +20,10 @@ from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import Read, TierBinding
 from sync.reconcile.result import Result
-from sync.store import Lease, Store, open_store
+from sync.store import Lease, Store
 from sync.translate.compiler import Options
 from tests.memory import MemoryCluster
-from tests.unit.store.words import ticking
+from tests.unit.store.words import new_store, ticking
 from tests.words import Word, address, document, group, read, rule
 
 TIER = "firewallpolicy"
@@ -148,7 +148,7 @@ class Source:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+    with new_store(tmp_path / "store.db", clock=ticking()) as store:
         yield Place(store)
 
 

@@ -26,7 +26,7 @@ from sync.reconcile.cycle import plan_cycle, sync_cluster
 from sync.reconcile.desired import Cluster
 from sync.reconcile.planning import Planned
 from sync.reconcile.result import Result
-from sync.store import ApprovalError, Kind, Outcome, Store, audit, open_store
+from sync.store import ApprovalError, Kind, Outcome, Store, audit
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
@@ -34,6 +34,7 @@ from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
 from tests.memory import MemoryCluster
 from tests.unit.plan import words
+from tests.unit.store.words import new_store
 
 TTL = timedelta(minutes=1)
 
@@ -130,7 +131,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     clock = Watch()
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=clock) as store:
+    with new_store(tmp_path / "store.db", clock=clock) as store:
         made = World(store, clock, MemoryCluster(owner_labels("test", store.uuid)))
         monkeypatch.setattr("sync.reconcile.cycle.plan_for", made.planned)
         yield made
