@@ -87,7 +87,7 @@ def _document(result: Result, *, written: bool) -> dict[str, Any]:
         "error": str(result.error) if result.error else None,
     }
     if written:
-        document["applied"] = len(result.applied)
+        document["applied"] = len(result.written)
         document["failed"] = [
             {"kind": change.kind, "name": change.name, "error": why}
             for change, why in result.failed

@@ -73,7 +73,8 @@ class Plan:
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
     the sources that the cluster was assumed to hold, if it was not asked. `precedence` says which
     chains of several tiers are written before which, and `beside` are our policies that do not
-    change. The same inputs give the same plan.
+    change. In a `directory`, states between two writes do not count. The same inputs give the same
+    plan.
     """
 
     cluster: str
@@ -90,12 +91,17 @@ class Plan:
     compared_with: tuple[Origin, ...] = ()
     precedence: tuple[Precedence, ...] = ()
     held: tuple[Change, ...] = ()
+    directory: bool = False
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over cluster, changes and guards, without time or source versions."""
-        essence = {
+        """SHA-256 over cluster, changes, guards, and what is written in which order.
+
+        Neither time nor source versions count: the same writes have the same digest. Approvals and
+        `zonebridge sync --plan` name a plan by it.
+        """
+        essence: dict[str, Any] = {
             "blockers": sorted(
                 {
                     f"{each.guard} {each.covers}".strip()
@@ -113,6 +119,12 @@ class Plan:
             ],
             "cluster": self.cluster,
         }
+        if writes := self.writes:
+            # Objects that are written more than once have contents that no change names.
+            essence["writes"] = [
+                [[each.kind, each.name, each.after.digest if each.after else ""] for each in some]
+                for some in writes
+            ]
         return hashlib.sha256(orjson.dumps(essence, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def count(self, action: Action) -> int:
@@ -181,6 +193,18 @@ class Plan:
         return self._order.steps
 
     @property
+    def writes(self) -> Sequence[Sequence[Change]]:
+        """What is written, in rounds that begin when the one before has ended.
+
+        Writes that wait for held objects are not among them; those of a blocked plan are.
+        """
+        waiting = {id(change) for change, _ in self.waiting}
+        found = [
+            [each for each in some if id(each) not in waiting] for some in rounds(self.steps())
+        ]
+        return [some for some in found if some]
+
+    @property
     def unordered(self) -> tuple[Precedence, ...]:
         """Chains that pass some flows for a moment, whatever the order of writes."""
         return self._order.unordered
@@ -217,7 +241,7 @@ class Plan:
 
     @cached_property
     def _order(self) -> Order:
-        return order(self.changes, self._selections, self.precedence)
+        return order(self.changes, self._selections, self.precedence, directory=self.directory)
 
     @cached_property
     def _selections(self) -> Selections:
@@ -289,6 +313,7 @@ def make_plan(
     not_pushed: Sequence[NotPushed] = (),
     precedence: Sequence[Precedence] = (),
     warnings: Sequence[str] = (),
+    directory: bool = False,
 ) -> Plan:
     """Freeze the differences into a plan; drift that is only reported is set apart.
 
@@ -314,6 +339,7 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
+        directory=directory,
         # What drifted and is left is there too, as it is.
         beside=(
             *beside,
