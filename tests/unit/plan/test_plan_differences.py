@@ -229,12 +229,12 @@ def test_the_digest_is_a_contract() -> None:
 def test_the_digest_covers_every_write_and_the_order() -> None:
     # The same two changes: after each other, at once, or with a content in between.
     one, other = (made(f"x{each}", f"10.0.0.{each}/32") for each in (1, 2))
-    policy = GlobalNetworkPolicy("fw.p", "fw", 1.0, "all()").manifest()
-    moved = GlobalNetworkPolicy("fw.p", "fw", 2.0, "all()").manifest()
+    policy = GlobalNetworkPolicy("fw.p", "fw", 1, "all()").manifest()
+    moved = GlobalNetworkPolicy("fw.p", "fw", 2, "all()").manifest()
     selecting = GlobalNetworkPolicy(
         "fw.q",
         "fw",
-        3.0,
+        3,
         "all()",
         egress=(CalicoRule("Deny", destination=EntityRule(f"has({names.MANAGED_BY})")),),
     ).manifest()
@@ -259,7 +259,7 @@ def replace_nets(manifest: Manifest, other: Manifest) -> Manifest:
 
 def replace_name(policy: Manifest) -> Manifest:
     """A policy of the same place that selects nothing."""
-    return GlobalNetworkPolicy(policy.name, "fw", 3.0, "all()").manifest()
+    return GlobalNetworkPolicy(policy.name, "fw", 3, "all()").manifest()
 
 
 def test_the_document_counts_and_shows_both_sides() -> None:
