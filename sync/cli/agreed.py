@@ -71,10 +71,10 @@ class Reviewed:
 
     def __call__(self, plan: Plan) -> None:
         """Raise `PlanDiffersError` for another plan; one that writes nothing needs no review."""
-        self.screen.show(plan)
         wanted = self.of_clusters.get(plan.cluster)
         if plan.digest == wanted or (wanted is None and plan.digest in self.of_any):
             self.met.add(plan.digest)
+            self.screen.before_writing(plan)
             return
         if wanted is None and not plan.changes:
             return

@@ -20,14 +20,17 @@ class Screen:
         self._output, self._verbose = output, verbose
         self._lock = Lock()
         self._separator = ""
+        self._shown: set[tuple[str, str]] = set()
         self._errors: set[tuple[str, str]] = set()
         self._failure: OSError | None = None
 
     def show(self, plan: Plan) -> None:
-        """Print a plan that is about to be written."""
-        if self._output == "json":
-            return
+        """Print a plan that is about to be written; the same plan once."""
+        key = plan.cluster, plan.digest
         with self._lock, clear_line():
+            if self._output == "json" or key in self._shown:
+                return
+            self._shown.add(key)
             try:
                 with until_closed():
                     click.echo(self._separator, nl=False)
@@ -36,6 +39,11 @@ class Screen:
                 # A full disk under the output stops no sync; it is reported at the end.
                 self._failure = error
             self._separator = "\n"
+
+    def before_writing(self, plan: Plan) -> None:
+        """Print a plan at once if it is written; others wait for the end, and their turn."""
+        if plan.writes and (not plan.blockers or plan.partial):
+            self.show(plan)
 
     def error(self, result: Result) -> None:
         """Print to stderr why a cluster could not be read or written; the same error once."""
@@ -51,6 +59,9 @@ class Screen:
                 print_documents(results, written=True, left=left)
                 return
             print_unconfigured(left)
+            for result in results:
+                if result.plan:
+                    self.show(result.plan)
             for result in results:
                 self._written(result, of_several=len(results) > 1)
         if self._failure:

@@ -258,7 +258,7 @@ def _sync(
     elif not yes and asks(output):
         written = _confirmed(writing, only, accept, screen)
     else:
-        written = writing.write(only, accept, screen.show)
+        written = writing.write(only, accept, screen.before_writing)
     screen.end(written.results, written.left)
     if missing:
         click.echo(printable(f"error: {missing}; nothing of it was written"), err=True)

@@ -11,6 +11,7 @@ import orjson
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Change
+from sync.plan.details import change_document
 from sync.plan.differences import Differences, Key, Live
 from sync.plan.guards import Blocker, ObservedObject
 from sync.plan.guards.foreign import FOREIGN_OBJECT
@@ -265,8 +266,8 @@ class Plan:
             "origins": [_origin_document(origin) for origin in self.origins],
             "compared_with": [_origin_document(origin) for origin in self.compared_with],
             "not_pushed": [_not_pushed_document(each) for each in self.not_pushed],
-            "changes": [_change_document(change) for change in self.changes],
-            "drift": [_change_document(change) for change in self.drift],
+            "changes": [change_document(change) for change in self.changes],
+            "drift": [change_document(change) for change in self.drift],
             "blockers": [
                 {
                     "guard": blocker.guard,
@@ -289,7 +290,7 @@ class Plan:
             ],
             "warnings": list(self.warnings),
             "partial": self.partial,
-            "held": [_change_document(change) for change in self.held],
+            "held": [change_document(change) for change in self.held],
             "waiting": [
                 {"action": each.action.value, "kind": each.kind, "name": each.name, "reason": why}
                 for each, why in self.waiting
@@ -377,18 +378,4 @@ def _origin_document(origin: Origin) -> dict[str, Any]:
         "administrators": list(origin.administrators),
         "description": origin.description,
         "pending": origin.pending,
-    }
-
-
-def _change_document(change: Change) -> dict[str, Any]:
-    return {
-        "action": change.action.value,
-        "cause": change.cause.value,
-        "kind": change.kind,
-        "name": change.name,
-        "before": change.before.document() if change.before else None,
-        "after": change.after.document() if change.after else None,
-        "rules": list(change.rules),
-        "groups": list(change.groups),
-        "changed_by": change.changed_by,
     }
