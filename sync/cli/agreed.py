@@ -48,10 +48,16 @@ class Shown:
         shown = self.plans.get(plan.cluster)
         if shown is None:
             raise PlanDiffersError(f"cluster {plan.cluster}: its plan was not shown before")
-        if shown.digest != plan.digest or bool(shown.blockers) != bool(plan.blockers):
+        if shown.digest != plan.digest:
             raise PlanDiffersError(
                 f"cluster {plan.cluster} or its sources changed since the plan was shown; nothing "
                 f"of it was written: {differing(changes_of(shown), plan)}"
+            )
+        if bool(shown.blockers) != bool(plan.blockers):
+            now = "blocked" if plan.blockers else "let through by an approval"
+            raise PlanDiffersError(
+                f"cluster {plan.cluster}: its plan is {now} since it was shown; nothing of it was "
+                "written"
             )
 
 

@@ -20,13 +20,13 @@ class Screen:
         self._output, self._verbose = output, verbose
         self._lock = Lock()
         self._separator = ""
-        self._shown: set[tuple[str, str]] = set()
+        self._shown: set[tuple[str, str, bool]] = set()
         self._errors: set[tuple[str, str]] = set()
         self._failure: OSError | None = None
 
     def show(self, plan: Plan) -> None:
         """Print a plan that is about to be written; the same plan once."""
-        key = plan.cluster, plan.digest
+        key = plan.cluster, plan.digest, bool(plan.blockers)
         with self._lock, clear_line():
             if self._output == "json" or key in self._shown:
                 return

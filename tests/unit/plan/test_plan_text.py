@@ -363,7 +363,7 @@ def test_an_update_of_a_policy_says_how_many_rules_come_and_go() -> None:
         "  ~ GlobalNetworkPolicy fw.x (+2 rules 'db', 'new')"
     ]
     assert lines(change(ruled(WEB, DB), ruled(DB, WEB, order=2000))) == [
-        "  ~ GlobalNetworkPolicy fw.x (1 rule, moved 'web'; order 1000 -> 2000)"
+        "  ~ GlobalNetworkPolicy fw.x (moved 1 rule 'db'; order 1000 -> 2000)"
     ]
     assert lines(change(ruled(WEB), ruled(said("web", 7)))) == [
         "  ~ GlobalNetworkPolicy fw.x (numbers of rules)"
@@ -433,7 +433,7 @@ def test_rules_differ_by_what_was_inserted_removed_moved_or_changed() -> None:
     assert lines(change(before, other), verbose=True) == [
         (
             "  ~ GlobalNetworkPolicy fw.x (+1 rule 'new'; -1 rule 'r10'; "
-            "~1 rule 'r5': destination ports +8443; 1 rule, moved 'r3')"
+            "~1 rule 'r5': destination ports +8443; moved 1 rule 'r3')"
         ),
         "  +     egress 0: Pass to ports 443  # new",
         "  ~     egress 5: destination ports +8443  # r5",
@@ -465,14 +465,8 @@ def test_a_long_selector_is_cut_to_where_it_differs() -> None:
         ruled(said("a", source=EntityRule(f"{long} || zone == '{end}'"))) for end in ("x", "y")
     )
     [line, *more] = lines(change(before, after), verbose=True)
-    assert (
-        line
-        == (
-            "  ~ GlobalNetworkPolicy fw.x (~1 rule 'a': source selector … || zone == 'x' -> "
-            "… || zone == 'y')"
-        ).replace("… || zone", "…| zone")
-        or "source selector …" in line
-    )
+    assert "source selector …" in line
+    assert line.endswith("zone == 'y')")
     assert len(line) < 200
     assert long in more[0]
 
