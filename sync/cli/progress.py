@@ -1,7 +1,8 @@
 """A line on the terminal that names what is under way, while a command takes its time.
 
 Only on a terminal: nothing of it reaches a file or a pipe. Whatever else is printed clears the line
-first (`sync.cli.context.Terminal`); the next step draws it again.
+first (`sync.cli.context.Terminal`); the next step draws it again. A thread of its own draws it: a
+terminal that was stopped (Ctrl-S) must not stop a sync.
 """
 
 import os
@@ -10,13 +11,15 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import RLock
+from queue import SimpleQueue
+from threading import Lock, RLock, Thread
 from typing import TextIO
 
 from sync.cli.context import Terminal
 from sync.text import printable
 from sync.tracing import Progress, watched
 
+_END_SECONDS = 1.0  # for a terminal that was stopped
 _CLEAR = "\r\x1b[K"
 _WORDS = {
     "read": "reading",
@@ -48,10 +51,13 @@ class ProgressLine:
 
     def __init__(self, stream: TextIO, columns: Callable[[], int]) -> None:
         self._stream, self._columns = stream, columns
-        self._lock = RLock()
+        self._lock = Lock()
         self._under_way: dict[tuple[str, str], Progress] = {}
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._drawing = RLock()
         self._drawn = ""
-        self._ended = False
+        self._drawer = Thread(target=self._draw, name="progress", daemon=True)
+        self._drawer.start()
 
     def __call__(self, progress: Progress) -> None:
         """Draw the line again after a step began, got on or ended."""
@@ -62,27 +68,29 @@ class ProgressLine:
             self._under_way.pop(key, None)
             if not progress.ended:
                 self._under_way[key] = progress
-            self._draw()
+            self._lines.put("; ".join(map(_said, self._under_way.values())))
 
     @contextmanager
     def cleared(self) -> Iterator[None]:
         """Keep the line away within the block, for what else is printed."""
-        with self._lock:
+        with self._drawing:
             self._erase()
             yield
 
     def end(self) -> None:
-        """Remove the line, and draw no other one."""
-        with self._lock:
-            self._erase()
-            self._ended = True
+        """Remove the line, once all of it was drawn."""
+        self._lines.put(None)
+        self._drawer.join(_END_SECONDS)
 
     def _draw(self) -> None:
-        text = cut("; ".join(map(_said, self._under_way.values())), self._columns() - 1)
-        if self._ended or text == self._drawn:
-            return
-        self._write(f"{_CLEAR}{text}")
-        self._drawn = text
+        for line in iter(self._lines.get, None):
+            text = cut(line, self._columns() - 1)
+            with self._drawing:
+                if text != self._drawn:
+                    self._write(f"{_CLEAR}{text}")
+                    self._drawn = text
+        with self._drawing:
+            self._erase()
 
     def _erase(self) -> None:
         if self._drawn:
@@ -90,10 +98,10 @@ class ProgressLine:
             self._drawn = ""
 
     def _write(self, text: str) -> None:
-        # A terminal that is gone must not end a sync.
+        # A terminal that is gone must not end a sync, and at one that was stopped no lock is held.
         with suppress(OSError, ValueError):
-            self._stream.write(text)
             self._stream.flush()
+            os.write(self._stream.fileno(), text.encode(self._stream.encoding, "replace"))
 
 
 def _said(progress: Progress) -> str:

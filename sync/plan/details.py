@@ -27,7 +27,7 @@ _NETS: Final = ("nets", "notNets")
 _RANK: Final = f"metadata.annotations.{RANK_ANNOTATION}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Field:
     """A field whose value differs, by its path; a missing value is None."""
 
@@ -38,24 +38,28 @@ class Field:
     @property
     def added(self) -> list[Any]:
         """The members of a list that come, in their order; of nets, the addresses."""
-        return self._without(self.after, self.before)
+        return self._members[0]
 
     @property
     def removed(self) -> list[Any]:
         """The members of a list that go, in their order; of nets, the addresses."""
-        return self._without(self.before, self.after)
+        return self._members[1]
 
-    def _without(self, some: Any, others: Any) -> list[Any]:
-        """The members of a list that another one lacks; what is no list has none."""
+    @cached_property
+    def _members(self) -> tuple[list[Any], list[Any]]:
+        """The members that come and go; nets or the addresses in them, whichever says it shorter.
+
+        Where half of a net is gone, that half is the difference, not the net and its other half.
+        """
+        old, new = _listed(self.before), _listed(self.after)
+        texts = _without(new, old), _without(old, new)
         if self.path.rpartition(".")[2] in _NETS:
-            # Half of a net is gone: that half is the difference, not the net and its other half.
             with suppress(ValueError, TypeError, AttributeError):
-                one, other = (
-                    AddressSet.union(map(network, _listed(each))) for each in (some, others)
-                )
-                return [*cidrs.of_set(one - other)]
-        left = {repr(each) for each in _listed(others)}
-        return [each for each in _listed(some) if repr(each) not in left]
+                one, other = (AddressSet.union(map(network, each)) for each in (old, new))
+                addresses = cidrs.of_set(other - one), cidrs.of_set(one - other)
+                if sum(map(len, addresses)) <= sum(map(len, texts)):
+                    return addresses
+        return texts
 
     def document(self) -> dict[str, Any]:
         """The field as JSON has it."""
@@ -287,6 +291,11 @@ def _differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[
     for key in sorted(old.keys() | new.keys(), key=str):
         if old.get(key) != new.get(key):
             yield Field(str(key), old.get(key), new.get(key))
+
+
+def _without(some: Iterable[Any], others: Iterable[Any]) -> list[Any]:
+    left = {repr(each) for each in others}
+    return [each for each in some if repr(each) not in left]
 
 
 def _listed(value: Any) -> Iterable[Any]:

@@ -170,7 +170,9 @@ def test_what_another_hand_changed_is_put_back_and_called_drift(place: Installat
     reported = place.done("sync", "--cluster", "eu", ZONEBRIDGE_DRIFT="report")
     assert "1 changed by someone else and left as they are" in reported.out
     assert place.written("eu")["pan.web.yaml"] == ["0.0.0.0/0"]
-    assert "(+2 -1 nets, drift)" in place.done("sync", "--cluster", "eu").out
+    repaired = place.done("sync", "--cluster", "eu").out
+    nets = "nets: +10.1.0.1/32 +10.1.0.2/32 -0.0.0.0/0; group 'web'; drift"
+    assert f"~ GlobalNetworkSet pan.web ({nets})" in repaired
     assert place.written("eu")["pan.web.yaml"] == ["10.1.0.1/32", "10.1.0.2/32"]
     assert yaml.safe_load(file.read_text())["metadata"]["labels"]["team"] == "theirs"
 
