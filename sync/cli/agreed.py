@@ -211,7 +211,7 @@ def confirm(plans: Collection[Plan]) -> None:
     where = f"cluster {next(iter(counts))}" if len(counts) == 1 else f"{len(counts)} clusters"
     click.echo()
     if not click.confirm(printable(f"Write {changes} to {where}?")):
-        raise NotConfirmedError("the plan was not confirmed, so nothing was written")
+        raise NotConfirmedError("the plan was not confirmed, so nothing of it was written")
 
 
 def writes(plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sync import assembly
 from sync.cli import exit_codes
-from sync.cli.agreed import Shown, asks, confirm, reviewed
+from sync.cli.agreed import NotConfirmedError, Shown, asks, confirm, reviewed
 from sync.cli.comparison import compared
 from sync.cli.context import Context, checked, until_closed
 from sync.cli.progress import progress
@@ -289,7 +289,12 @@ def _confirmed(
         for each in differing:
             screen.error(each)
             screen.show(new[each.cluster])
-        confirm(new.values())
+        try:
+            confirm(new.values())
+        except (NotConfirmedError, click.Abort):
+            # What was written before stays written, and is reported.
+            screen.end([*results.values()], written.left)
+            raise
         written = writing.write([*new], (), Shown(new))
         for result in written.results:
             before = results[result.cluster]

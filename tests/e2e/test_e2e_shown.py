@@ -209,7 +209,10 @@ def test_an_approval_in_the_meantime_is_another_plan(place: Installation) -> Non
         assert "Let through by an approval\n  ! foreign-policy: " in shown
         assert place.files("us") == ["pan.web.yaml"]
         at.type("n\n")
-        assert at.ended()[0] == 1
+        code, rest = at.ended()
+    assert code == 1
+    assert "Written to us: 2; failed: 0.\n" in rest
+    assert rest.endswith("error: the plan was not confirmed, so nothing of it was written\n")
     assert place.files("eu") == ["pan.db.yaml", "pan.web.yaml"]
 
 
