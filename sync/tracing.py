@@ -5,7 +5,7 @@
 
 Spans are created if the extra `zonebridge[otel]` is installed and the `OTEL_…` variables of the
 environment ask for it (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
-Otherwise OpenTelemetry is not imported.
+Otherwise OpenTelemetry is not imported. A terminal shows what is under way (`watched`).
 """
 
 import logging
@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -31,34 +32,63 @@ Observer = Callable[[str, float], None]
 """Called with the name of a step that ended, and its duration in seconds."""
 
 
-class Step(Protocol):
-    """A step in progress."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step under way: how many of its parts are done, where it has a `total`, or that it ended.
+
+    `about` is the cluster or the source that it is about.
+    """
+
+    step: str
+    about: str
+    done: int = 0
+    total: int = 0
+    ended: bool = False
+
+
+Watcher = Callable[[Progress], None]
+"""Called by any thread when a step begins, gets on or ends; must be quick and not raise."""
+
+
+class Step:
+    """A step in progress; `span` is the span of it, if a collector is configured."""
+
+    def __init__(self, name: str, about: str, span: Any) -> None:
+        self._name, self._about, self._span = name, about, span
 
     def set(self, key: str, value: str | int) -> None:
         """Set the attribute `zonebridge.<key>`; never a secret, since it leaves the process."""
+        if self._span:
+            self._span.set_attribute(f"zonebridge.{key}", value)
+
+    def count(self, done: int, total: int) -> None:
+        """Report that `done` of `total` parts are done; only watchers hear of it."""
+        _watch(Progress(self._name, self._about, done, total))
 
 
-class _Untold:
-    def set(self, key: str, value: str | int) -> None:
-        """Do nothing: no collector is configured."""
-
-
-class _Told:
-    def __init__(self, span: Any) -> None:
-        self._span = span
-
-    def set(self, key: str, value: str | int) -> None:
-        self._span.set_attribute(f"zonebridge.{key}", value)
-
-
-_UNTOLD: Final = _Untold()
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
 class Tracing:
-    """The tracer of this process; None if tracing is off."""
+    """The tracer and the watcher of this process; None if there is none."""
 
     tracer: "Tracer | None" = None
+    watcher: Watcher | None = None
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Within the block, call `watcher` for the steps of all threads as they happen."""
+    before, Tracing.watcher = Tracing.watcher, watcher
+    try:
+        yield
+    finally:
+        Tracing.watcher = before
+
+
+def _watch(progress: Progress) -> None:
+    if watcher := Tracing.watcher:
+        watcher(progress)
 
 
 @contextmanager
@@ -75,18 +105,21 @@ def observed(observer: Observer) -> Iterator[None]:
 def step(name: str, **attributes: str | int) -> Iterator[Step]:
     """Run the block as one step, nested in the current step of this thread."""
     began = time.monotonic()
+    about = str(attributes.get("cluster", attributes.get("source", "")))
+    _watch(Progress(name, about))
     try:
-        with _span(name, attributes) as found:
-            yield found
+        with _span(name, attributes) as span:
+            yield Step(name, about, span)
     finally:
+        _watch(Progress(name, about, ended=True))
         if observer := _observer.get():
             observer(name, time.monotonic() - began)
 
 
 @contextmanager
-def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Step]:
+def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Any]:
     if Tracing.tracer is None:
-        yield _UNTOLD
+        yield None
         return
     from opentelemetry.trace import StatusCode
 
@@ -98,7 +131,7 @@ def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Step]:
         set_status_on_exception=False,
     ) as span:
         try:
-            yield _Told(span)
+            yield span
         except BaseException as error:
             span.set_status(StatusCode.ERROR, type(error).__name__)
             raise

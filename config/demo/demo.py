@@ -24,7 +24,7 @@ def main() -> None:
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     zonebridge("sync", "--dry-run", "--cluster", "prod-eu")
-    zonebridge("sync")
+    zonebridge("sync", "--yes")
     zonebridge("audit", "list", "--limit", "12")
     zonebridge("audit", "verify")
     zonebridge("plan")

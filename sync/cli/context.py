@@ -10,10 +10,10 @@ import pwd
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 import click
 import orjson
@@ -153,6 +153,24 @@ def log_as(settings: "Settings") -> None:
 _SILENT = logging.NullHandler()
 
 
+class Line(Protocol):
+    """A line of progress on the terminal."""
+
+    def cleared(self) -> AbstractContextManager[None]:
+        """Keep the line away within the block, for what else is printed."""
+
+
+class Terminal:
+    """The line of progress that this process shows; None if there is none."""
+
+    line: Line | None = None
+
+
+def clear_line() -> AbstractContextManager[None]:
+    """Keep a line of progress away within the block, if there is one."""
+    return Terminal.line.cleared() if Terminal.line else nullcontext()
+
+
 def _redacted(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
     """Remove credentials from a log line's exception, which may quote a request."""
     for key in ("error", "exception"):
@@ -181,7 +199,7 @@ class _Log:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), clear_line():
             self._stream.write(text)
         return len(text)
 

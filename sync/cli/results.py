@@ -18,21 +18,17 @@ def print_results(
     output: str,
     *,
     verbose: bool,
-    written: bool,
     candidates: Sequence[str] = (),
     left: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Print the results of clusters; `candidates` are the sources read from their candidate.
+    """Print the plans of clusters; `candidates` are the sources read from their candidate.
 
     `left` are the clusters that are no longer configured.
     """
-    for sentence in sentences(left):
-        click.echo(printable(f"warning: {sentence}"), err=True)
     if output == "json":
-        clusters = [_document(result, written=written) for result in results]
-        document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
-        print_json({**document, **({"unconfigured": left} if left else {})})
+        print_documents(results, written=False, candidates=candidates, left=left)
         return
+    print_unconfigured(left)
     separator = ""
     for line in _pending(results, candidates):
         click.echo(markdown_escaped(line) if output == "markdown" else printable(line))
@@ -41,13 +37,28 @@ def print_results(
         if result.plan:
             click.echo(separator, nl=False)
             separator = "\n"
-            click.echo(_rendered(result.plan, output, verbose=verbose), nl=False)
-        if written and result.plan and (result.applied or result.failed):
-            click.echo(f"Written: {len(result.applied)}; failed: {len(result.failed)}.")
-        for change, why in result.failed:
-            what = f"cluster {result.cluster}: {change.kind} {change.name}"
-            click.echo(printable(f"error: {what}: {why}"), err=True)
+            click.echo(rendered(result.plan, output, verbose=verbose), nl=False)
         print_error(result)
+
+
+def print_documents(
+    results: Sequence[Result],
+    *,
+    written: bool,
+    candidates: Sequence[str] = (),
+    left: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Print the results of clusters as one JSON document; `written` by a sync, or only planned."""
+    print_unconfigured(left)
+    clusters = [_document(result, written=written) for result in results]
+    document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
+    print_json({**document, **({"unconfigured": left} if left else {})})
+
+
+def print_unconfigured(left: Sequence[dict[str, Any]]) -> None:
+    """Warn on stderr of clusters that are no longer configured."""
+    for sentence in sentences(left):
+        click.echo(printable(f"warning: {sentence}"), err=True)
 
 
 def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[str]:
@@ -74,7 +85,8 @@ def print_error(result: Result) -> None:
         click.echo(printable(f"error: {said}"), err=True)
 
 
-def _rendered(shown: Plan, output: str, *, verbose: bool) -> str:
+def rendered(shown: Plan, output: str, *, verbose: bool) -> str:
+    """Render a plan as text or Markdown, for stdout."""
     if output == "markdown":
         return markdown(shown, verbose=verbose)
     return text(shown, verbose=verbose, color=use_color())
@@ -87,7 +99,7 @@ def _document(result: Result, *, written: bool) -> dict[str, Any]:
         "error": str(result.error) if result.error else None,
     }
     if written:
-        document["applied"] = len(result.applied)
+        document["applied"] = len(result.written)
         document["failed"] = [
             {"kind": change.kind, "name": change.name, "error": why}
             for change, why in result.failed

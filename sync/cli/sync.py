@@ -1,44 +1,31 @@
 """`zonebridge sync` and `zonebridge plan`: run one cycle, or show what it would change."""
 
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from threading import Event
 from typing import Any
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from sync import __version__, assembly
+from sync import assembly
 from sync.cli import exit_codes
+from sync.cli.agreed import NotConfirmedError, Shown, asks, confirm, reviewed
 from sync.cli.comparison import compared
-from sync.cli.context import (
-    Context,
-    checked,
-    holder,
-    trigger,
-    until_closed,
-)
+from sync.cli.context import Context, checked, until_closed
+from sync.cli.progress import progress
 from sync.cli.results import print_results
-from sync.cli.signals import signals
+from sync.cli.screen import Screen
 from sync.cli.unconfigured import unconfigured
+from sync.cli.writing import Writing, Written
 from sync.errors import UsageError
-from sync.reconcile import cluster_identity
-from sync.reconcile.cycle import Lessor, plan_cycle, run_cycle
+from sync.reconcile.agreement import PlanDiffersError
+from sync.reconcile.cycle import plan_cycle
 from sync.reconcile.result import Result
 from sync.settings import Settings
 from sync.settings.values import Duration
-from sync.store import Lease, LeaseHeldError, Recorder, Store
-from sync.store.head_file import hold_to_heads, publish_heads
-from sync.text import printable, shortened
-from sync.tracing import tracing
-
-_NOTICES_SECONDS = 10.0  # for notices at the end
-_LEASE_SECONDS = 0.5  # between two looks at a lease
+from sync.text import printable
 
 
 def _duration(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta:
@@ -111,6 +98,15 @@ def plan(
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only show the plan; the same as `zonebridge plan`.")
+@click.option("--yes", is_flag=True, help="Do not ask before writing; only a terminal is asked.")
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    metavar="[CLUSTER=]DIGEST",
+    help="Write only the plan of this digest, as `zonebridge plan` printed it; repeatable. Takes "
+    "the file that `plan --output json` wrote, too.",
+)
 @click.option(
     "--lease-timeout",
     callback=_duration,
@@ -135,15 +131,37 @@ def sync(
     context: Context,
     *,
     dry_run: bool,
+    yes: bool,
+    plans: Sequence[str],
     lease_timeout: timedelta,
     adopt: bool,
     accept: Sequence[str],
     **options: Any,
 ) -> int:
-    """Sync every cluster with its sources, once."""
+    """Sync every cluster with its sources, once.
+
+    The plan is shown before it is written. On a terminal zonebridge asks first.
+
+    \b
+    Examples:
+      zonebridge sync                         show, ask, write
+      zonebridge sync --yes                   show, write
+      zonebridge plan --output json > plan.json
+      zonebridge sync --plan plan.json        write what was reviewed, or exit with 3
+    """
     if dry_run:
+        if plans:
+            raise UsageError("--dry-run writes nothing, so it takes no --plan; omit one of the two")
         return _show(partial(_planned, adopt=adopt, accept=accept), context, **options)
-    return _sync(context, lease_timeout=lease_timeout, adopt=adopt, accept=accept, **options)
+    return _sync(
+        context,
+        lease_timeout=lease_timeout,
+        adopt=adopt,
+        accept=accept,
+        yes=yes,
+        plans=plans,
+        **options,
+    )
 
 
 def _show(
@@ -163,15 +181,14 @@ def _show(
     """
     settings = checked(context.settings(), only)
     candidates = _candidates(settings, only) if candidate else []
-    results = planned(settings, only)
+    with progress():
+        results = planned(settings, only)
     left: list[dict[str, Any]] = []
     if stored:
         with assembly.store_of(settings, write=False) as store:
             left = unconfigured(store, settings)
     with until_closed():
-        print_results(
-            results, output, verbose=verbose, written=False, candidates=candidates, left=left
-        )
+        print_results(results, output, verbose=verbose, candidates=candidates, left=left)
     return exit_codes.of_sync(results, detailed=detailed)
 
 
@@ -214,7 +231,7 @@ def _candidates(settings: Settings, only: Sequence[str]) -> list[str]:
     return found
 
 
-def _sync(  # over 50 lines: what each option decides, once
+def _sync(
     context: Context,
     *,
     only: Sequence[str],
@@ -224,76 +241,71 @@ def _sync(  # over 50 lines: what each option decides, once
     lease_timeout: timedelta,
     adopt: bool,
     accept: Sequence[str],
+    yes: bool,
+    plans: Sequence[str],
 ) -> int:
     settings = checked(context.settings(), only)
     _require_chosen(settings, only, accept)
-    with (
-        tracing(os.environ, __version__),
-        assembly.store_of(settings, write=True) as store,
-        signals() as asked,
-    ):
-        hold_to_heads(store, settings.audit.head_file)
-        run = store.run(trigger("zonebridge sync"))
-        run.begin()
-        take = partial(store.lease, holder=holder("zonebridge sync"), ttl=settings.lease_ttl)
+    screen = Screen(output, verbose=verbose)
+    writing = Writing(settings, lease_timeout, adopt, detailed)
+    missing = ""
+    if plans:
+        chosen = only or [cluster.name for cluster in settings.clusters]
+        agreed = reviewed(plans, chosen, screen)
+        written = writing.write(only, accept, agreed)
+        # A cluster that failed, or has another plan, says so itself.
+        missing = "" if any(each.error for each in written.results) else agreed.missing()
+    elif not yes and asks(output):
+        written = _confirmed(writing, only, accept, screen)
+    else:
+        written = writing.write(only, accept, screen.before_writing)
+    screen.end(written.results, written.left)
+    if missing:
+        click.echo(printable(f"error: {missing}; nothing of it was written"), err=True)
+    return exit_codes.first_code({written.code, exit_codes.BLOCKED}) if missing else written.code
+
+
+def _confirmed(
+    writing: Writing, only: Sequence[str], accept: Sequence[str], screen: Screen
+) -> Written:
+    """Show the plans, ask, and write exactly what was shown; show and ask again for what differs.
+
+    No lease is held while the operator thinks, so another process may write in the meantime.
+    """
+    planned = writing.planned(only, accept)
+    for result in planned:
+        if result.plan:
+            screen.show(result.plan)
+        screen.error(result)
+    shown = {result.cluster: result.plan for result in planned if result.plan}
+    confirm(shown.values())
+    written = writing.write(only, accept, Shown(shown))
+    results = {result.cluster: result for result in written.results}
+    while not written.ended:
+        differing = [each for each in written.results if isinstance(each.error, PlanDiffersError)]
+        if not differing:
+            break
+        new = {each.cluster: each.plan for each in differing if each.plan}
+        for each in differing:
+            screen.error(each)
+            screen.show(new[each.cluster])
         try:
-            clusters = assembly.clusters(
-                settings, store, write=True, only=only, adopt=adopt, stopping=asked.stopping
+            confirm(new.values())
+        except (NotConfirmedError, click.Abort):
+            # What was written before stays written, and is reported.
+            screen.end([*results.values()], written.left)
+            raise
+        written = writing.write([*new], (), Shown(new))
+        for result in written.results:
+            before = results[result.cluster]
+            results[result.cluster] = replace(
+                result,
+                applied=(*before.applied, *result.applied),
+                written=(*before.written, *result.written),
             )
-            for cluster in clusters:
-                if cluster.name in accept:
-                    click.echo(printable(cluster_identity.accept(cluster, store, run)), err=True)
-            results = run_cycle(
-                assembly.sources(settings, store, stopping=asked.stopping),
-                clusters,
-                store,
-                assembly.options(settings, store),
-                run,
-                _patient(take, lease_timeout, asked.stopping),
-                asked.stopping.is_set,
-            )
-            results = [
-                _left_to_its_holder(each) if each.cluster in accept else each for each in results
-            ]
-            code = asked.exit_code or exit_codes.of_sync(results, detailed=detailed)
-            if not asked.stopping.is_set():
-                _announce(settings, store, results)
-            _finish(run, results, code)
-            with until_closed():
-                print_results(
-                    results,
-                    output,
-                    verbose=verbose,
-                    written=True,
-                    left=unconfigured(store, settings),
-                )
-        finally:
-            publish_heads(store, settings.audit.head_file)
-    return code
-
-
-def _finish(run: Recorder, results: Sequence[Result], code: int) -> None:
-    """Record how the run ended."""
-    counts = {
-        "applied": sum(len(result.applied) for result in results),
-        "failed": sum(len(result.failed) for result in results),
-        "clusters": len(results),
-    }
-    errors = shortened(str(result.error) for result in results if result.error)
-    done = code in (exit_codes.DONE, exit_codes.CHANGES)
-    run.finish("done" if done else f"exit {code}", counts, errors)
-
-
-def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> None:
-    """Call the webhook as the service does; only the service writes Events, which repeat."""
-    if not (settings.webhook or settings.webhook_url_file):
-        return
-    from sync.service.metrics import Metrics
-
-    announcer = assembly.announcer(settings, store, None, Metrics())
-    for result in results:
-        announcer.synced(result)
-    announcer.close(_NOTICES_SECONDS)
+    every = [*results.values()]
+    code = exit_codes.of_sync(every, detailed=writing.detailed)
+    return replace(written, results=every, code=written.code if written.ended else code)
 
 
 def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[str]) -> None:
@@ -305,32 +317,3 @@ def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[st
                 f"--accept-new-cluster {name} is not among those named with --cluster; name it "
                 "there too, or omit --cluster"
             )
-
-
-def _left_to_its_holder(result: Result) -> Result:
-    """Return the result of an accepted cluster whose lease a service holds, which continues."""
-    if not isinstance(result.error, LeaseHeldError):
-        return result
-    click.echo(
-        printable(f"cluster {result.cluster}: {result.error.holder} continues with it"), err=True
-    )
-    return replace(result, error=None)
-
-
-def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:
-    """Take leases, and wait for those that others hold, up to `timeout` in total."""
-    deadline = time.monotonic() + timeout.total_seconds()
-
-    @contextmanager
-    def lease_of(cluster: str) -> Iterator[Lease]:
-        with ExitStack() as kept:
-            while True:
-                try:
-                    lease = kept.enter_context(take(cluster))
-                    break
-                except LeaseHeldError:
-                    if time.monotonic() >= deadline or stopping.wait(_LEASE_SECONDS):
-                        raise
-            yield lease
-
-    return lease_of

@@ -47,8 +47,14 @@ class SetWrites:
     going: tuple[Change, ...]
 
 
-def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
-    """Arrange the changes of sets in a plan; one set may be written more than once."""
+def set_writes(
+    changes: Sequence[Change], selections: Selections, *, directory: bool = False
+) -> SetWrites:
+    """Arrange the changes of sets in a plan; one set may be written more than once.
+
+    In a `directory` no kernel holds the sets, so what moves between the parts of a group needs no
+    writes of its own: a set is written twice at most, before the policies and after them.
+    """
     ahead: list[Change] = []
     losing: list[Change] = []
     gaining: list[list[Change]] = [[], [], [], []]
@@ -76,7 +82,7 @@ def set_writes(changes: Sequence[Change], selections: Selections) -> SetWrites:
         if group == at_once:
             gaining[0] += members
             continue
-        for writes in _written(group, members):
+        for writes in _written(group, members, directory=directory):
             ahead += writes.ahead
             losing += writes.losing
             for step, some in zip(gaining[1:], writes.gaining, strict=True):
@@ -111,7 +117,7 @@ def _at_once(by_group: dict[Group, list[Change]]) -> Group | None:
     return both[0] if len(both) == 1 and len(by_group[both[0]]) == 1 else None
 
 
-def _written(group: Group, members: Sequence[Change]) -> Iterator[SetWrites]:
+def _written(group: Group, members: Sequence[Change], *, directory: bool) -> Iterator[SetWrites]:
     """The writes of each part of a group that policies select before and after."""
     wanted = _wanted(members)
     held = [_held(group, [change]) for change in members]
@@ -125,7 +131,7 @@ def _written(group: Group, members: Sequence[Change]) -> Iterator[SetWrites]:
             yield SetWrites((change,), (), ((), (), ()), ())
         else:
             others = AddressSet.union(kept[:number] + kept[number + 1 :])
-            if len(members) == 1:
+            if directory or len(members) == 1:
                 contents = [cidrs.of_set(kept[number]), *3 * [cidrs.of_set(final)]]
             else:
                 contents = _contents(kept[number], final, others, standing)

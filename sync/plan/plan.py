@@ -11,6 +11,7 @@ import orjson
 from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
 from sync.plan.changes import Action, Change
+from sync.plan.details import change_document
 from sync.plan.differences import Differences, Key, Live
 from sync.plan.guards import Blocker, ObservedObject
 from sync.plan.guards.foreign import FOREIGN_OBJECT
@@ -73,7 +74,8 @@ class Plan:
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
     the sources that the cluster was assumed to hold, if it was not asked. `precedence` tells which
     chains of several tiers are written before which, and `beside` are our policies that do not
-    change. The same inputs give the same plan.
+    change. In a `directory`, states between two writes do not count. The same inputs give the same
+    plan.
     """
 
     cluster: str
@@ -90,12 +92,17 @@ class Plan:
     compared_with: tuple[Origin, ...] = ()
     precedence: tuple[Precedence, ...] = ()
     held: tuple[Change, ...] = ()
+    directory: bool = False
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over cluster, changes and guards, without time or source versions."""
-        essence = {
+        """SHA-256 over cluster, changes, guards, and what is written in which order.
+
+        Neither time nor source versions count: the same writes have the same digest. Approvals and
+        `zonebridge sync --plan` name a plan by it.
+        """
+        essence: dict[str, Any] = {
             "blockers": sorted(
                 {
                     f"{each.guard} {each.covers}".strip()
@@ -113,6 +120,12 @@ class Plan:
             ],
             "cluster": self.cluster,
         }
+        if writes := self.writes:
+            # Objects that are written more than once have contents that no change names.
+            essence["writes"] = [
+                [[each.kind, each.name, each.after.digest if each.after else ""] for each in some]
+                for some in writes
+            ]
         return hashlib.sha256(orjson.dumps(essence, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def count(self, action: Action) -> int:
@@ -181,6 +194,18 @@ class Plan:
         return self._order.steps
 
     @property
+    def writes(self) -> Sequence[Sequence[Change]]:
+        """What is written, in rounds that begin when the one before has ended.
+
+        Writes that wait for held objects are not among them; those of a blocked plan are.
+        """
+        waiting = {id(change) for change, _ in self.waiting}
+        found = [
+            [each for each in some if id(each) not in waiting] for some in rounds(self.steps())
+        ]
+        return [some for some in found if some]
+
+    @property
     def unordered(self) -> tuple[Precedence, ...]:
         """Chains that pass some flows for a moment, whatever the order of writes."""
         return self._order.unordered
@@ -217,7 +242,7 @@ class Plan:
 
     @cached_property
     def _order(self) -> Order:
-        return order(self.changes, self._selections, self.precedence)
+        return order(self.changes, self._selections, self.precedence, directory=self.directory)
 
     @cached_property
     def _selections(self) -> Selections:
@@ -241,8 +266,8 @@ class Plan:
             "origins": [_origin_document(origin) for origin in self.origins],
             "compared_with": [_origin_document(origin) for origin in self.compared_with],
             "not_pushed": [_not_pushed_document(each) for each in self.not_pushed],
-            "changes": [_change_document(change) for change in self.changes],
-            "drift": [_change_document(change) for change in self.drift],
+            "changes": [change_document(change) for change in self.changes],
+            "drift": [change_document(change) for change in self.drift],
             "blockers": [
                 {
                     "guard": blocker.guard,
@@ -265,7 +290,7 @@ class Plan:
             ],
             "warnings": list(self.warnings),
             "partial": self.partial,
-            "held": [_change_document(change) for change in self.held],
+            "held": [change_document(change) for change in self.held],
             "waiting": [
                 {"action": each.action.value, "kind": each.kind, "name": each.name, "reason": why}
                 for each, why in self.waiting
@@ -289,6 +314,7 @@ def make_plan(
     not_pushed: Sequence[NotPushed] = (),
     precedence: Sequence[Precedence] = (),
     warnings: Sequence[str] = (),
+    directory: bool = False,
 ) -> Plan:
     """Freeze the differences into a plan; drift that is only reported is set apart.
 
@@ -314,6 +340,7 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
+        directory=directory,
         # This includes drift that is left, as it is.
         beside=(
             *beside,
@@ -351,18 +378,4 @@ def _origin_document(origin: Origin) -> dict[str, Any]:
         "administrators": list(origin.administrators),
         "description": origin.description,
         "pending": origin.pending,
-    }
-
-
-def _change_document(change: Change) -> dict[str, Any]:
-    return {
-        "action": change.action.value,
-        "cause": change.cause.value,
-        "kind": change.kind,
-        "name": change.name,
-        "before": change.before.document() if change.before else None,
-        "after": change.after.document() if change.after else None,
-        "rules": list(change.rules),
-        "groups": list(change.groups),
-        "changed_by": change.changed_by,
     }

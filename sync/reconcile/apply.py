@@ -1,6 +1,6 @@
 """Write a plan to one cluster: intents, writes in batches, and their outcomes."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from sync.reconcile.desired import Cluster
 from sync.reconcile.result import Result
 from sync.store import BATCH, Conclusion, Head, Lease, Outcome, Record, Recorder
 from sync.text import shortened
-from sync.tracing import step
+from sync.tracing import Step, step
 
 WRITERS = 16
 """Concurrent writes in one cluster: etcd commits writes together that arrive together."""
@@ -65,12 +65,12 @@ def apply(
             return Result(cluster.name, plan)
     run.adopt(lease, plan.adopted, plan.origins)
     assert cluster.writer is not None
-    written = _Written(plan.unwritten())
-    approved = plan.digest if plan.let_through else ""
     steps = plan.steps()
+    written = _Written(plan.unwritten(), [each for some in rounds(steps) for each in some])
+    approved = plan.digest if plan.let_through else ""
     same_cluster = partial(require_same, cluster, uid)
     with (
-        step("write", cluster=cluster.name, plan=plan.digest),
+        step("write", cluster=cluster.name, plan=plan.digest) as here,
         ThreadPoolExecutor(WRITERS, "writer") as pool,
     ):
         write = _Write(cluster.writer(lease.remaining, stopping), live, stopping)
@@ -92,8 +92,9 @@ def apply(
                         write = _Write(write.writer, read_again(), stopping)
                     except ClusterError as error:
                         written.out_of_reach = error
+                here.count(len(written.written), written.total)
                 _write_in_batches(
-                    writable, same_cluster, partial(begin, write), written, run, stopping
+                    writable, same_cluster, partial(begin, write), written, run, stopping, here
                 )
         except BaseException:
             # The outcomes of later writes could not be recorded.
@@ -102,7 +103,7 @@ def apply(
             raise
     if written.unknown:
         lease.leave()
-    return written.result(plan, sum(len(chain) for step in steps for chain in step))
+    return written.result(plan)
 
 
 def _record_block(cluster: str, plan: Plan, run: Recorder) -> None:
@@ -119,10 +120,11 @@ def _write_in_batches(
     written: "_Written",
     run: Recorder,
     stopping: Callable[[], bool],
+    here: Step,
 ) -> None:
     """Write the changes of one round; record the outcomes of a batch while the next is written.
 
-    `require` raises `ClusterError` if no further batch may begin.
+    `require` raises `ClusterError` if no further batch may begin. `here` counts what is written.
     """
     under_way: deque[_Batch] = deque()
     while changes and not (written.out_of_reach or stopping()):
@@ -136,8 +138,10 @@ def _write_in_batches(
         under_way.append(begin(batch))
         while len(under_way) > (1 if written.applied else 0):
             written.add(under_way.popleft(), run)
+            here.count(len(written.written), written.total)
     while under_way:
         written.add(under_way.popleft(), run)
+        here.count(len(written.written), written.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +185,12 @@ def record_stamp(intent: Record, lease: Lease) -> Pairs:
 
 
 class _Written:
-    """The part of a plan that has been written so far."""
+    """The part of a plan that has been written so far; `writes` are all of them."""
 
-    def __init__(self, unwritten: Unwritten) -> None:
+    def __init__(self, unwritten: Unwritten, writes: Sequence[Change]) -> None:
+        self._missing = Counter((each.kind, each.name) for each in writes)
+        self.total = len(self._missing)
+        self.written: set[Key] = set()
         self.applied: list[Change] = []
         self.failed: list[tuple[Change, str]] = []
         self.stopped: list[tuple[Change, str]] = []
@@ -229,18 +236,25 @@ class _Written:
             else:
                 conclusions.append(Conclusion(intent, Outcome.APPLIED))
                 self.applied.append(change)
+                key = change.kind, change.name
+                self._missing[key] -= 1
+                if not self._missing[key]:
+                    self.written.add(key)
         with step("conclude", outcomes=len(conclusions)):
             run.conclude(conclusions)
 
-    def result(self, plan: Plan, total: int) -> Result:
-        """Make the result of a plan of `total` writes."""
-        left = total - len(self.applied) - len(self.failed)
+    def result(self, plan: Plan) -> Result:
+        """Make the result of a plan; what is written in two writes is one change."""
+        total = self.total
+        left = total - len(self.written) - len(self.failed)
+        stopped = {(change.kind, change.name) for change, _ in self.stopped}
+        stopped -= {(change.kind, change.name) for change, _ in self.failed}
         error: ZonebridgeError | None = None
         if left and self.out_of_reach:
             error = ClusterError(
                 f"{self.out_of_reach}; {left} more changes were not tried, the next sync continues"
             )
-        elif left > len(self.stopped):
+        elif left > len(stopped):
             error = StoppedError(
                 f"stopped before {left} of {total} changes; the next sync continues"
             )
@@ -255,6 +269,7 @@ class _Written:
             plan=plan,
             applied=tuple(self.applied),
             failed=tuple(self.failed),
+            written=tuple(each for each in plan.changes if (each.kind, each.name) in self.written),
             left=left,
             error=error,
             unknown=self.unknown,

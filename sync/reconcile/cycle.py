@@ -20,6 +20,7 @@ from sync.errors import ClusterError, LeaseError, SourceError, UsageError
 from sync.firewall.configuration import Snapshot
 from sync.plan.changes import Change
 from sync.plan.rollout import STAGES
+from sync.reconcile.agreement import Agreed, PlanDiffersError, always
 from sync.reconcile.apply import apply
 from sync.reconcile.cluster_identity import first_met, foreseen, identified, meet
 from sync.reconcile.copied_store import unrecorded
@@ -62,8 +63,12 @@ def run_cycle(
     run: Recorder,
     lease_of: Lessor,
     stopping: Callable[[], bool],
+    agreed: Agreed = always,
 ) -> list[Result]:
-    """Sync every cluster with its sources, each on its own, and store its state."""
+    """Sync every cluster with its sources, each on its own, and store its state.
+
+    A plan that is not `agreed` is not written; nothing became of its cluster.
+    """
     with ExitStack() as kept:
         # The lease comes before any read: a read without it may be outdated by another writer.
         leases = {cluster.name: _lease(kept, lease_of, cluster.name) for cluster in clusters}
@@ -85,8 +90,9 @@ def run_cycle(
             lease = leases[cluster.name]
             if isinstance(lease, LeaseError):
                 return Result(cluster.name, error=lease)
-            result = sync_cluster(cluster, read, store, options, run, lease, stopping)
-            note_cluster(store, result)
+            result = sync_cluster(cluster, read, store, options, run, lease, stopping, agreed)
+            if not isinstance(result.error, PlanDiffersError):
+                note_cluster(store, result)
             return result
 
         # All identities before the first write: two entries may be the same cluster.
@@ -114,7 +120,8 @@ def plan_cycle(
         try:
             new = foreseen(cluster, store, met)
             written = {} if new else store.written(cluster.name)
-            live = read_live(cluster, written, options.owner)
+            with step("live", cluster=cluster.name):
+                live = read_live(cluster, written, options.owner)
             rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
             planned = plan_for(
@@ -168,14 +175,15 @@ def sync_cluster(
     run: Recorder,
     lease: Lease,
     stopping: Callable[[], bool],
+    agreed: Agreed = always,
 ) -> Result:
-    """Sync one cluster with its sources, under its lease.
+    """Sync one cluster with its sources, under its lease, where its plan is `agreed`.
 
     When `stopping()` turns true, writes in progress are finished and the rest are left, with their
     intents recorded. Only a failure of the store raises: nothing may be written without it.
     """
     with step("sync", cluster=cluster.name, run=run.id) as here:
-        result = _synced(cluster, read, store, options, run, lease, stopping)
+        result = _synced(cluster, read, store, options, run, lease, stopping, agreed)
         here.set("state", result.state)
         if result.plan:
             here.set("plan", result.plan.digest)
@@ -190,9 +198,11 @@ def _synced(
     run: Recorder,
     lease: Lease,
     stopping: Callable[[], bool],
+    agreed: Agreed,
 ) -> Result:
     try:
         done: tuple[Change, ...] = ()
+        whole: dict[Key, Change] = {}
         for _ in range(STAGES):
             uid = identified(cluster, store, run, lease)
             read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
@@ -208,13 +218,20 @@ def _synced(
                 )
                 plan = if_approved(planned.plan, store)
                 here.set("plan", plan.digest)
+            try:
+                agreed(plan)
+            except PlanDiffersError as error:
+                result = Result(cluster.name, plan, error=error)
+                break
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
+            whole |= {(each.kind, each.name): each for each in result.written}
             if not (planned.rollout.returning and result.succeeded):
                 break
         return replace(
             result,
             applied=done,
+            written=tuple(whole.values()),
             report=planned.report,
             proof=planned.proof,
             watched=planned.watched,

@@ -99,6 +99,7 @@ def plan_for(
         ],
         precedence=_precedence(cluster, found.changes, live, wanted),
         warnings=[*warnings(cluster.name, wanted.facts)],
+        directory=cluster.directory,
     )
     return Planned(plan, rollout, wanted.report, proof, watched)
 

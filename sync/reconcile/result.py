@@ -6,6 +6,7 @@ from enum import StrEnum
 from sync.errors import LeaseError, ZonebridgeError
 from sync.plan.changes import Change
 from sync.plan.plan import Plan
+from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.store import Store
 from sync.text import shortened
@@ -27,10 +28,11 @@ class ClusterState(StrEnum):
 class Result:
     """What became of one cluster: its plan, the changes written, those that failed, or an error.
 
-    `proof` is None if nothing had to be proven. A set that was written twice counts twice. `left`
-    changes were not tried, because of the error or a blocker. The next sync finds out about
-    changes whose outcome is `unknown` only after the lease has expired. `watched` are the foreign
-    sets that it saw; None if nothing could be planned.
+    `proof` is None if nothing had to be proven. `applied` are the writes: a set that was written
+    twice is there twice. `written` are the changes that are whole in the cluster, each once. `left`
+    changes were not tried, or not to their end, because of the error or a blocker. The next sync
+    finds out about changes whose outcome is `unknown` only after the lease has expired. `watched`
+    are the foreign sets that it saw; None if nothing could be planned.
     """
 
     cluster: str
@@ -39,6 +41,7 @@ class Result:
     proof: Proof | None = None
     applied: tuple[Change, ...] = ()
     failed: tuple[tuple[Change, str], ...] = ()
+    written: tuple[Change, ...] = ()
     left: int = 0
     error: ZonebridgeError | None = None
     unknown: bool = False
@@ -49,6 +52,8 @@ class Result:
         """The state of the cluster after the sync."""
         if isinstance(self.error, LeaseError):
             return ClusterState.HELD_ELSEWHERE
+        if isinstance(self.error, PlanDiffersError):
+            return ClusterState.BLOCKED
         if self.error or self.failed:
             return ClusterState.FAILED
         if self.plan and self.plan.blockers:
@@ -69,10 +74,10 @@ class Result:
 
     @property
     def _behind(self) -> str:
-        if self.applied and self.failed:
+        if self.written and self.failed:
             change, why = self.failed[0]
             unwritten = len(self.failed) + self.left
-            total = len(self.applied) + unwritten
+            total = len(self.written) + unwritten
             return f"{unwritten} of {total} changes not written: {change.kind} {change.name}: {why}"
         if self.error:
             return str(self.error)
@@ -85,9 +90,9 @@ class Result:
             if not self.plan.partial:
                 return because
             waits = f"{self.left} changes wait for that" if self.left else "nothing waits for that"
-            return f"{because}; {waits}, {len(self.applied)} others written"
-        if self.applied and self.plan:
-            return f"{len(self.applied)} written, {self.plan.unchanged} unchanged"
+            return f"{because}; {waits}, {len(self.written)} others written"
+        if self.written and self.plan:
+            return f"{len(self.written)} written, {self.plan.unchanged} unchanged"
         return self.plan.summary if self.plan else ""
 
 

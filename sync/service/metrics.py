@@ -202,7 +202,7 @@ class Metrics:
         self._state.labels(cluster, result.state).set(1)
         if result.succeeded:
             self._success.labels(cluster).set_to_current_time()
-        for change in result.applied:
+        for change in result.written:
             self._change(cluster, change, "applied")
         for change, _ in result.failed:
             self._change(cluster, change, "failed")

@@ -163,7 +163,7 @@ class Announcer:
         self._tell(notice)
 
     def _happened(self, result: Result) -> None:
-        repaired = [change for change in result.applied if change.cause is Cause.DRIFT]
+        repaired = [change for change in result.written if change.cause is Cause.DRIFT]
         if repaired:
             shown = [
                 # Without the time, so that repeated drift stays one Event.

@@ -65,7 +65,7 @@ class ClusterStep:
                 )
         finally:
             self._unpublished = self._unpublished or run.begun
-        counts = {"applied": len(result.applied), "failed": len(result.failed), "clusters": 1}
+        counts = {"applied": len(result.written), "failed": len(result.failed), "clusters": 1}
         outcome = "done" if result.succeeded else result.state
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
@@ -92,7 +92,7 @@ class ClusterStep:
             "synced",
             state=result.state,
             because=sorted(reasons),
-            applied=len(result.applied),
+            applied=len(result.written),
             failed=len(result.failed),
             detail=result.detail,
         )

@@ -180,7 +180,7 @@ def test_a_hand_edit_is_shown_with_the_hand_put_back_and_recorded(
 def test_a_deletion_by_hand_is_put_back_and_recorded(place: Installation, eu: ControlPlane) -> None:
     place.done("sync")
     remove(eu, "pan.web")
-    assert "+ GlobalNetworkSet pan.web (2 nets, drift)" in place.done("plan").out
+    assert "+ GlobalNetworkSet pan.web (2 nets; drift)" in place.done("plan").out
     place.done("sync")
     assert nets(eu) == BOTH
     intent, outcome = place.records("--cluster", "eu")[-2:]

@@ -118,7 +118,7 @@ def test_a_commit_is_planned_with_whose_it_was(place: Installation, panorama: Pa
     panorama.commit(grown(place), administrator="alice", description="web grows")
     planned = place.run("plan", "--detailed-exitcode")
     assert planned.code == 2
-    assert "~ GlobalNetworkSet pan.web (+1 -0 nets)" in planned.out
+    assert "~ GlobalNetworkSet pan.web (nets: +10.1.0.5/32; group 'web')" in planned.out
     assert "From source main, version 53, committed by alice." in planned.out
     [origin] = place.done("plan", "--output", "json").json["clusters"][0]["plan"]["origins"]
     assert origin == {
@@ -150,7 +150,7 @@ def test_a_candidate_is_planned_with_whose_it_is(place: Installation, panorama: 
     assert planned.err == ""
     lines = planned.out.splitlines()
     assert lines[:2] == ["Candidate of source main: changes by admin are pending.", ""]
-    assert "  ~ GlobalNetworkSet pan.web (+1 -0 nets)" in lines
+    assert "  ~ GlobalNetworkSet pan.web (nets: +10.1.0.5/32; group 'web')" in lines
     assert everything(place.directory) == before
     found = place.done("plan", "--candidate", "--output", "json").json
     assert (set(found), found["candidate"]) == ({"candidate", "clusters"}, True)
@@ -168,7 +168,7 @@ def test_a_candidate_is_planned_with_whose_it_is(place: Installation, panorama: 
     assert place.done("plan", "--output", "json").json["clusters"] != found["clusters"]
     committed = place.done("plan", "--candidate")
     assert committed.out.splitlines()[0] == "Candidate of source main: nothing is pending."
-    assert "~ GlobalNetworkSet pan.web (+1 -0 nets)" in committed.out
+    assert "~ GlobalNetworkSet pan.web (nets: +10.1.0.5/32; group 'web')" in committed.out
 
 
 def test_nothing_pending_changes_nothing(place: Installation, panorama: Panorama) -> None:

@@ -33,7 +33,18 @@ from tests.words import address, document
 ESCAPE = "\x1b"
 MANY = 3000  # more than are written between two looks of a busy machine
 ORIGIN = {"source", "version", "administrators", "description", "pending"}
-CHANGE = {"action", "cause", "kind", "name", "before", "after", "rules", "groups", "changed_by"}
+CHANGE = {
+    "action",
+    "cause",
+    "kind",
+    "name",
+    "before",
+    "after",
+    "rules",
+    "groups",
+    "changed_by",
+    "difference",
+}
 SUMMARY = {"create", "update", "delete", "unchanged", "adopted", "drift", "blocked", "left_out"}
 PLAN = {
     "cluster",
@@ -72,7 +83,8 @@ def test_a_first_sync_writes_every_group_and_a_second_one_nothing(place: Install
     first = place.done("sync")
     summary = f"{objects(2)} to create, 0 to update, 0 to delete; 0 unchanged."
     assert first.out.count(summary) == 4
-    assert first.out.count(f"Written: {objects(2)}; failed: 0.") == 2
+    for name in ("eu", "us"):
+        assert first.out.count(f"Written to {name}: {objects(2)}; failed: 0.") == 1
     for name in ("eu", "us"):
         assert place.written(name) == {
             "pan.db.yaml": ["10.2.0.0/24"],
@@ -96,7 +108,7 @@ def test_a_sync_follows_what_grows_comes_and_goes(place: Installation) -> None:
     summary = f"Cluster eu: 1 to create, 1 to update, 1 to delete; {unchanged} unchanged."
     assert lines[0] == lines[-1] == summary
     assert "  + GlobalNetworkSet pan.mail (0 nets)" in lines
-    assert "  ~ GlobalNetworkSet pan.web (+1 -0 nets)" in lines
+    assert "  ~ GlobalNetworkSet pan.web (nets: +10.1.0.5/32; group 'web')" in lines
     assert "  - GlobalNetworkSet pan.db (1 net)" in lines
     assert "  +     10.1.0.5/32" in lines
     assert "Cluster us" not in plan.out
@@ -158,7 +170,9 @@ def test_what_another_hand_changed_is_put_back_and_called_drift(place: Installat
     reported = place.done("sync", "--cluster", "eu", ZONEBRIDGE_DRIFT="report")
     assert "1 changed by someone else and left as they are" in reported.out
     assert place.written("eu")["pan.web.yaml"] == ["0.0.0.0/0"]
-    assert "(+2 -1 nets, drift)" in place.done("sync", "--cluster", "eu").out
+    repaired = place.done("sync", "--cluster", "eu").out
+    nets = "nets: +10.1.0.1/32 +10.1.0.2/32 -0.0.0.0/0; group 'web'; drift"
+    assert f"~ GlobalNetworkSet pan.web ({nets})" in repaired
     assert place.written("eu")["pan.web.yaml"] == ["10.1.0.1/32", "10.1.0.2/32"]
     assert yaml.safe_load(file.read_text())["metadata"]["labels"]["team"] == "theirs"
 
@@ -423,7 +437,7 @@ def test_an_object_that_cannot_be_written_is_5_and_is_recorded(place: Installati
     file = directory / "pan.web.yaml"
     assert sentence.startswith(f"cluster eu: GlobalNetworkSet pan.web: cannot write {file}: ")
     # The tier and its last policy select none of the sets.
-    assert done.out.count(f"Written: {objects(0)}; failed: 2.") == 1
+    assert done.out.count(f"Written to eu: {objects(0)}; failed: 2.") == 1
     assert place.beside("eu") == list(TIER)
     assert len(place.files("us")) == 2
     failed = place.records("--outcome", "failed")

@@ -191,6 +191,8 @@ def test_a_set_that_gains_and_loses_around_a_policy_is_written_twice(world: Worl
     world.cluster.before_write = look
     result = world.sync()
     assert names(result) == ["web", "fw.a", "web"]
+    assert [change.name for change in result.written] == ["fw.a", "web"]
+    assert result.detail == "2 written, 0 unchanged"
     assert held == [["10.0.0.9/32"]]
     assert (result.error, result.left) == (None, 0)
     assert world.sync().applied == ()
@@ -245,6 +247,9 @@ def test_what_another_hand_makes_of_a_set_between_its_writes_is_left(
     world.cluster.before_write = meddle
     result = world.sync()
     assert names(result) == ["web", "fw.a"]
+    # Half of it is written: it counts as failed, and not as written too.
+    assert [change.name for change in result.written] == ["fw.a"]
+    assert "1 of 2 changes not written" in result.detail
     [(change, why)] = result.failed
     assert change.name == "web"
     assert "changed by someone else meanwhile" in why

@@ -226,6 +226,42 @@ def test_the_digest_is_a_contract() -> None:
     assert plan(Differences((), (), (), (), 0)).digest == hashlib.sha256(essence).hexdigest()
 
 
+def test_the_digest_covers_every_write_and_the_order() -> None:
+    # The same two changes: after each other, at once, or with a content in between.
+    one, other = (made(f"x{each}", f"10.0.0.{each}/32") for each in (1, 2))
+    policy = GlobalNetworkPolicy("fw.p", "fw", 1, "all()").manifest()
+    moved = GlobalNetworkPolicy("fw.p", "fw", 2, "all()").manifest()
+    selecting = GlobalNetworkPolicy(
+        "fw.q",
+        "fw",
+        3,
+        "all()",
+        egress=(CalicoRule("Deny", destination=EntityRule(f"has({names.MANAGED_BY})")),),
+    ).manifest()
+    changes = tuple(
+        Change(old, new, Cause.CONFIGURATION)
+        for old, new in ((policy, moved), (one, replace_nets(one, other)))
+    )
+    free = plan(Differences(changes, (), (), (), 0))
+    selected = replace(free, beside=(selecting,))
+    assert [len(some) for some in free.writes] == [1, 1]
+    assert [len(some) for some in selected.writes] == [1, 1, 1]
+    assert len({free.digest, selected.digest}) == 2
+    # What changes no write is no other plan.
+    assert replace(free, beside=(replace_name(selecting),)).digest != selected.digest
+    assert replace(free, beside=(policy,)).digest == free.digest
+
+
+def replace_nets(manifest: Manifest, other: Manifest) -> Manifest:
+    """The set of one name with the nets of another."""
+    return made(manifest.name, *other.contents.nets)
+
+
+def replace_name(policy: Manifest) -> Manifest:
+    """A policy of the same place that selects nothing."""
+    return GlobalNetworkPolicy(policy.name, "fw", 3, "all()").manifest()
+
+
 def test_the_document_counts_and_shows_both_sides() -> None:
     document = replace(BASE, blockers=(foreign_object(KIND, "y", "is theirs"),)).document()
     assert document["summary"] == {

@@ -3,11 +3,22 @@
 import re
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from sync.calico.manifest import Manifest
-from sync.calico.objects import EntityRule, GlobalNetworkPolicy, Icmp, Rule, Tier
+from sync.calico.names import CHAIN_ANNOTATION, LIST_LABEL
+from sync.calico.objects import (
+    EntityRule,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    Icmp,
+    Rule,
+    Tier,
+)
+from sync.calico.ownership import owner_labels
+from sync.calico.selectors import equals
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker
 from sync.plan.guards.foreign import foreign_object, foreign_policy
@@ -84,16 +95,18 @@ def test_the_text_has_one_line_an_object() -> None:
         "Changes",
         f"  + {KIND} new (1 net)",
         f"  - {KIND} old (2 nets)",
-        f"  ~ {KIND} x (+1 -1 nets)",
+        f"  ~ {KIND} x (nets: +10.0.0.2/32 -10.0.0.1/32)",
         "",
         "Drift: changed by someone else and left; what a repair would do",
-        f"  ~ {KIND} y (labels or annotations, drift)",
+        f"  ~ {KIND} y (annotations: a 1 -> 2; drift)",
         "",
         "Blocked",
         f"  ! foreign-object: {foreign_object(KIND, 'theirs', 'is theirs').message}",
         "",
         "Left out",
         "  ! rules: not yet",
+        "",
+        f"Plan digest {FULL.digest}: `zonebridge sync --plan` with it writes exactly this plan.",
         "",
     ]
 
@@ -106,7 +119,7 @@ def test_verbose_text_has_a_line_for_every_member_and_label() -> None:
         f"  - {KIND} old (2 nets)",
         "  -     10.0.0.1/32",
         "  -     10.0.0.2/32",
-        f"  ~ {KIND} x (+1 -1 nets)",
+        f"  ~ {KIND} x (nets: +10.0.0.2/32 -10.0.0.1/32)",
         "  -     10.0.0.1/32",
     ]
     assert "  -     annotations: a=1" in lines
@@ -124,7 +137,7 @@ def test_members_keep_the_order_of_the_set() -> None:
 
 def test_a_change_of_another_field_is_said() -> None:
     other = plan(change(made("x", spec={"a": 1}), made("x", spec={"a": 2})))
-    assert f"~ {KIND} x (other fields)" in text(other)
+    assert f"~ {KIND} x (a 1 -> 2)" in text(other)
 
 
 def test_a_plan_without_anything_to_say_is_one_line() -> None:
@@ -280,7 +293,11 @@ def test_markdown_has_a_heading_a_summary_and_the_digest() -> None:
     assert lines[0] == "## prod"
     assert lines[2] == f"**{FULL.summary}**"
     assert lines[-1] == f"Plan digest `{FULL.digest}`"
-    assert lines[4:8] == ["### Changes", "", "```diff", f"+ {KIND} new (1 net)"]
+    assert lines[4:7:2] == [
+        r"From source main, version 412, committed by alice, bob\.",
+        r"From source second, version 9\.",
+    ]
+    assert lines[8:12] == ["### Changes", "", "```diff", f"+ {KIND} new (1 net)"]
 
 
 def test_a_cluster_name_is_not_markdown() -> None:
@@ -329,7 +346,7 @@ WEB, DB = said("web"), said("db", protocol="TCP", destination=EntityRule(ports=(
 
 
 def lines(*changes: Change, verbose: bool = False) -> list[str]:
-    return text(plan(*changes), verbose=verbose).splitlines()[3:-2]
+    return text(plan(*changes), verbose=verbose).splitlines()[3:-4]
 
 
 def test_a_policy_is_shown_with_how_many_rules_it_has() -> None:
@@ -343,13 +360,13 @@ def test_a_policy_is_shown_with_how_many_rules_it_has() -> None:
 
 def test_an_update_of_a_policy_says_how_many_rules_come_and_go() -> None:
     assert lines(change(ruled(WEB), ruled(DB, said("web", 1), said("new", 2)))) == [
-        "  ~ GlobalNetworkPolicy fw.x (+2 -0 rules)"
+        "  ~ GlobalNetworkPolicy fw.x (+2 rules 'db', 'new')"
     ]
     assert lines(change(ruled(WEB, DB), ruled(DB, WEB, order=2000))) == [
-        "  ~ GlobalNetworkPolicy fw.x (rules in another order, order 1000 -> 2000)"
+        "  ~ GlobalNetworkPolicy fw.x (moved 1 rule 'db'; order 1000 -> 2000)"
     ]
     assert lines(change(ruled(WEB), ruled(said("web", 7)))) == [
-        "  ~ GlobalNetworkPolicy fw.x (other fields)"
+        "  ~ GlobalNetworkPolicy fw.x (numbers of rules)"
     ]
 
 
@@ -374,10 +391,164 @@ def test_verbose_text_shows_each_rule_that_comes_or_goes_on_one_line() -> None:
 
 def test_equal_rules_are_counted_and_not_lost() -> None:
     assert lines(change(ruled(WEB, WEB, WEB), ruled(WEB)), verbose=True) == [
-        "  ~ GlobalNetworkPolicy fw.x (+0 -2 rules)",
-        "  -     egress 0: Pass  # web",
-        "  -     egress 1: Pass  # web",
+        "  ~ GlobalNetworkPolicy fw.x (-2 rules 'web')",
+        "  -     egress 1-2: Pass  # web",
     ]
+
+
+# --- what is different ------------------------------------------------------------------------
+
+
+def test_addresses_are_the_difference_and_not_the_nets_that_hold_them() -> None:
+    halved = change(made("x", "10.20.40.10/31"), made("x", "10.20.40.10/32", "10.20.40.13/32"))
+    assert lines(halved, verbose=True) == [
+        f"  ~ {KIND} x (nets: +10.20.40.13/32 -10.20.40.11/32)",
+        "  -     10.20.40.11/32",
+        "  +     10.20.40.13/32",
+    ]
+    joined = change(made("x", "10.0.0.0/32", "10.0.0.1/32"), made("x", "10.0.0.0/31"))
+    assert lines(joined) == [f"  ~ {KIND} x (nets: the same, written otherwise)"]
+
+
+def test_of_thousands_of_nets_a_line_has_the_count_and_the_first_few() -> None:
+    many = [f"10.{high}.{low}.1/32" for high in range(20) for low in range(200)]
+    [line] = lines(change(made("x"), made("x", *many)))
+    assert line == f"  ~ {KIND} x (nets: +4,000 (10.0.0.1/32 10.0.1.1/32 10.0.2.1/32 …))"
+    assert len(lines(change(made("x"), made("x", *many)), verbose=True)) == 4001
+
+
+def numbered(*names: str, **changed: EntityRule) -> list[Rule]:
+    return [
+        said(name, rank, destination=changed.get(name, EntityRule(ports=(443,))))
+        for rank, name in enumerate(names)
+    ]
+
+
+def test_rules_differ_by_what_was_inserted_removed_moved_or_changed() -> None:
+    """A rule at the top changes the place and the rank of all others, and that is no difference."""
+    names = [f"r{number}" for number in range(28)]
+    before = ruled(*numbered(*names))
+    after = ["new", *names[:3], *names[4:10], *names[11:], names[3]]
+    other = ruled(*numbered(*after, r5=EntityRule(ports=(443, 8443))))
+    assert lines(change(before, other), verbose=True) == [
+        (
+            "  ~ GlobalNetworkPolicy fw.x (+1 rule 'new'; -1 rule 'r10'; "
+            "~1 rule 'r5': destination ports +8443; moved 1 rule 'r3')"
+        ),
+        "  +     egress 0: Pass to ports 443  # new",
+        "  ~     egress 5: destination ports +8443  # r5",
+        "  -     egress 10: Pass to ports 443  # r10",
+        "  ~     egress 27 (was 3): moved  # r3",
+    ]
+
+
+def test_rules_that_follow_one_another_and_differ_alike_are_one_row() -> None:
+    old, new = (EntityRule(nets=(f"10.0.0.{host}/32",)) for host in (8, 9))
+    before = ruled(*(said("a", rank, destination=old) for rank in range(5)))
+    after = ruled(said("b"), *(said("a", rank, destination=new) for rank in range(5)))
+    assert lines(change(before, after), verbose=True) == [
+        ("  ~ GlobalNetworkPolicy fw.x (+1 rule 'b'; ~5 rules 'a': +10.0.0.9/32 -10.0.0.8/32)"),
+        "  +     egress 0: Pass  # b",
+        "  ~     egress 1-5 (was 0-4): destination nets +10.0.0.9/32 -10.0.0.8/32  # a",
+    ]
+
+
+def test_a_rule_that_only_has_another_name_is_changed() -> None:
+    assert lines(change(ruled(said("old")), ruled(said("new")))) == [
+        "  ~ GlobalNetworkPolicy fw.x (~1 rule 'new': rule old -> new)"
+    ]
+
+
+def test_a_long_selector_is_cut_to_where_it_differs() -> None:
+    long = " || ".join(f"zone == 'z{number}'" for number in range(20))
+    before, after = (
+        ruled(said("a", source=EntityRule(f"{long} || zone == '{end}'"))) for end in ("x", "y")
+    )
+    [line, *more] = lines(change(before, after), verbose=True)
+    assert "source selector …" in line
+    assert line.endswith("zone == 'y')")
+    assert len(line) < 200
+    assert long in more[0]
+
+
+def test_labels_and_annotations_are_shown_by_key() -> None:
+    def labelled(**labels: str) -> Manifest:
+        return Manifest.of({"kind": KIND, "metadata": {"name": "x", "labels": labels}, "spec": {}})
+
+    moved = change(labelled(a="1", b="2", c="3"), labelled(b="4", c="3", d="5"))
+    assert lines(moved) == [f"  ~ {KIND} x (labels: -a, b 2 -> 4, +d=5)"]
+
+
+def chained(name: str, chain: str, *egress: Rule, order: int = 0) -> Manifest:
+    annotations = ((CHAIN_ANNOTATION, chain),)
+    return GlobalNetworkPolicy(
+        f"fw.{name}", "fw", order, "all()", egress=egress, annotations=annotations
+    ).manifest()
+
+
+def test_a_chain_that_moves_to_other_policies_is_compared_as_a_whole() -> None:
+    names = [f"r{number}" for number in range(6)]
+    old, new = numbered(*names), numbered("top", *names)
+    moved = (
+        change(None, chained("b1", "web", *new[:3])),
+        change(None, chained("b2", "web", *new[3:], order=10)),
+        change(chained("a1", "web", *old[:4], order=20), None),
+        change(chained("a2", "web", *old[4:], order=30), None),
+    )
+    assert lines(*moved, verbose=True)[-4:] == [
+        "",
+        "Zones whose rules move to other policies; what changes in them",
+        "  ~ zone web, tier fw (+1 rule 'top')",
+        "  +     egress 0: Pass to ports 443  # top",
+    ]
+    # The same rules are not shown a second time as removed and created.
+    assert len(lines(*moved, verbose=True)) == 8 + 2 * 4
+
+
+def test_a_list_names_the_rules_that_it_was_made_for() -> None:
+    def listed(*nets: str) -> Manifest:
+        return GlobalNetworkSet("pan-list.1", nets, ((LIST_LABEL, "1"),)).manifest()
+
+    using = ruled(said("block", destination=EntityRule(equals(LIST_LABEL, "1"))))
+    shown = replace(plan(change(None, listed("10.0.0.1/32"))), beside=(using,))
+    assert f"  + {KIND} pan-list.1 (1 net; list of rule 'block')" in text(shown)
+
+
+def test_json_has_the_differences_too() -> None:
+    def difference(one: Change) -> Any:
+        return plan(one).document()["changes"][0]["difference"]
+
+    found = difference(change(made("x", "10.0.0.0/31", a="1"), made("x", "10.0.0.1/32", a="2")))
+    assert found == {
+        "nets_added": [],
+        "nets_removed": ["10.0.0.0/32"],
+        "rules": [],
+        "metadata": [{"path": "annotations.a", "before": "1", "after": "2"}],
+        "fields": [],
+    }
+    [rule] = difference(change(ruled(WEB), ruled(DB, WEB)))["rules"]
+    assert rule == {
+        "how": "inserted",
+        "direction": "egress",
+        "was": None,
+        "position": 0,
+        "rule": "db",
+        "fields": [],
+    }
+    assert difference(change(None, made("x"))) is None
+
+
+# --- the digest -------------------------------------------------------------------------------
+
+
+def test_what_no_sync_can_write_has_no_digest_to_name() -> None:
+    shown = plan(change(None, made("x")))
+    assert f"Plan digest {shown.digest}: " in text(shown)
+    compared = replace(shown, origins=(Origin("a", "2"),), compared_with=(Origin("a", "1"),))
+    assert "Plan digest" not in text(compared)
+    no_store = GlobalNetworkSet("x", (), owner_labels("i", str(UUID(int=0)))).manifest()
+    assert "Plan digest: none yet" in text(plan(change(None, no_store)))
+    assert "Plan digest" not in text(plan())
 
 
 def test_a_tier_is_shown_with_its_order() -> None:

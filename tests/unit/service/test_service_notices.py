@@ -102,13 +102,13 @@ def test_who_leads_again_looks_at_what_was_told_meanwhile() -> None:
 
 
 def test_drift_that_was_put_back_is_told_each_time_in_the_same_words() -> None:
-    first = replace(IN_SYNC, applied=(change("pan.a", "kubectl at 2026-01-01T00:00:00Z"),))
-    again = replace(IN_SYNC, applied=(change("pan.a", "kubectl at 2026-01-01T00:00:09Z"),))
+    first = replace(IN_SYNC, written=(change("pan.a", "kubectl at 2026-01-01T00:00:00Z"),))
+    again = replace(IN_SYNC, written=(change("pan.a", "kubectl at 2026-01-01T00:00:09Z"),))
     heard = told(IN_SYNC, first, again)
     assert heard.kinds() == ["recovered", "drift repaired", "drift repaired"]
     assert heard.notices[1].detail == heard.notices[2].detail
     assert "GlobalNetworkSet pan.a (kubectl)" in heard.notices[1].detail
-    many = replace(IN_SYNC, applied=tuple(change(f"pan.{number}") for number in range(900)))
+    many = replace(IN_SYNC, written=tuple(change(f"pan.{number}") for number in range(900)))
     assert told(many).notices[-1].detail.endswith("pan.2 and 897 more")
 
 

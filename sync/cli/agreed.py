@@ -1,0 +1,219 @@
+"""What has to agree before `zonebridge sync` writes a plan.
+
+    --plan DIGEST    its digest was reviewed: only that plan is written, or nothing
+    on a terminal    it was shown, and confirmed by who sits there
+    otherwise        nothing: it is shown, and written
+
+A plan is made under the lease of its cluster, which nobody holds while a person reads or reviews:
+what changes meanwhile makes another plan, and that is not written.
+"""
+
+import re
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from sync.calico.manifest import Manifest
+from sync.cli.screen import Screen
+from sync.errors import UsageError, ZonebridgeError
+from sync.plan.plan import Plan
+from sync.reconcile.agreement import PlanDiffersError
+from sync.settings.problems import did_you_mean
+from sync.text import counted, printable, shortened
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_NAMED: Final = 5  # objects in a sentence
+
+Changes = Mapping[tuple[str, str], tuple[str, str, str]]
+"""The changes of a plan: kind and name -> the action, and the digests of before and after."""
+
+
+class NotConfirmedError(ZonebridgeError):
+    """The operator did not confirm the plan; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Agree to the plans that were shown, by cluster, and to no others."""
+
+    plans: Mapping[str, Plan]
+
+    def __call__(self, plan: Plan) -> None:
+        """Raise `PlanDiffersError`, with what is different, for a plan that was not shown."""
+        shown = self.plans.get(plan.cluster)
+        if shown is None:
+            raise PlanDiffersError(f"cluster {plan.cluster}: its plan was not shown before")
+        if shown.digest != plan.digest:
+            raise PlanDiffersError(
+                f"cluster {plan.cluster} or its sources changed since the plan was shown; nothing "
+                f"of it was written: {differing(changes_of(shown), plan)}"
+            )
+        if bool(shown.blockers) != bool(plan.blockers):
+            now = "blocked" if plan.blockers else "let through by an approval"
+            raise PlanDiffersError(
+                f"cluster {plan.cluster}: its plan is {now} since it was shown; nothing of it was "
+                "written"
+            )
+
+
+@dataclass
+class Reviewed:
+    """Agree to the plans with these digests; what is about to be written goes to the screen.
+
+    `of_clusters` has the digest of each cluster that is named, `of_any` those without a cluster,
+    `known` the changes of plans that were given as a file. `met` are the digests that were found.
+    """
+
+    screen: Screen
+    of_clusters: Mapping[str, str]
+    of_any: frozenset[str]
+    known: Mapping[str, Changes]
+    met: set[str] = field(default_factory=set)
+
+    def __call__(self, plan: Plan) -> None:
+        """Raise `PlanDiffersError` for another plan; one that writes nothing needs no review."""
+        wanted = self.of_clusters.get(plan.cluster)
+        if plan.digest == wanted or (wanted is None and plan.digest in self.of_any):
+            self.met.add(plan.digest)
+            self.screen.before_writing(plan)
+            return
+        if wanted is None and not plan.changes:
+            return
+        was = f"its plan is {plan.digest} now, which --plan does not name"
+        if wanted:
+            was = f"its plan is {plan.digest} now, and no longer {wanted}"
+        known = self.known.get(plan.cluster)
+        what = f": {differing(known, plan)}" if known is not None else ""
+        raise PlanDiffersError(
+            f"cluster {plan.cluster}: {was}; nothing was written to it{what}; review the plan that "
+            "is shown, and name its digest"
+        )
+
+    def missing(self) -> str:
+        """Name the digests that are no cluster's plan; "" if there are none."""
+        missing = sorted(self.of_any - self.met)
+        return f"no cluster has the plan {shortened(missing, ', ')}" if missing else ""
+
+
+def reviewed(given: Sequence[str], clusters: Collection[str], screen: Screen) -> Reviewed:
+    """Parse the values of `--plan`; `clusters` are those that are synced.
+
+    A value is a digest, `CLUSTER=DIGEST`, or the file that `plan --output json` was written to.
+    Raises `UsageError` for anything else.
+    """
+    of_clusters: dict[str, str] = {}
+    of_any: set[str] = set()
+    known: dict[str, Changes] = {}
+    for value in given:
+        cluster, equals, digest = value.rpartition("=")
+        if _DIGEST.fullmatch(value):
+            of_any.add(value)
+        elif equals and _DIGEST.fullmatch(digest):
+            if cluster not in clusters:
+                raise UsageError(
+                    f"--plan {cluster}=…: no cluster {cluster!r} is synced; "
+                    f"{did_you_mean(cluster, [*clusters])}"
+                )
+            if of_clusters.setdefault(cluster, digest) != digest:
+                raise UsageError(f"--plan names two plans of cluster {cluster}; name one")
+        else:
+            for name, (plan, changes) in _of_file(value).items():
+                if name in clusters:
+                    of_clusters[name], known[name] = plan, changes
+    return Reviewed(screen, of_clusters, frozenset(of_any), known)
+
+
+def _of_file(value: str) -> dict[str, tuple[str, Changes]]:
+    """Read the plans in a file: the digest and the changes of each cluster."""
+    try:
+        document = orjson.loads(Path(value).read_bytes())
+        return {
+            each["cluster"]: (str(each["plan"]["digest"]), _changes(each["plan"]["changes"]))
+            for each in document["clusters"]
+            if each["plan"]
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"--plan {value!r} is neither the 64 digits of a plan's digest (`zonebridge plan` "
+            "prints it), nor CLUSTER=DIGEST, nor a file that `zonebridge plan --output json` wrote"
+        ) from error
+
+
+def _changes(changes: Sequence[Mapping[str, Any]]) -> Changes:
+    return {
+        (each["kind"], each["name"]): (
+            each["action"],
+            Manifest.of(each["before"]).digest if each["before"] else "",
+            Manifest.of(each["after"]).digest if each["after"] else "",
+        )
+        for each in changes
+    }
+
+
+def changes_of(plan: Plan) -> Changes:
+    """Return what a plan changes, for a comparison."""
+    return {
+        (each.kind, each.name): (
+            each.action.value,
+            each.before.digest if each.before else "",
+            each.after.digest if each.after else "",
+        )
+        for each in plan.changes
+    }
+
+
+def differing(old: Changes, plan: Plan) -> str:
+    """Say in a clause what a plan changes that another one did not, and the other way round."""
+    new = changes_of(plan)
+    more = [(new[key][0], key) for key in new if key not in old]
+    less = [(old[key][0], key) for key in old if key not in new]
+    other = [(new[key][0], key) for key in new if key in old and old[key] != new[key]]
+    parts = [
+        f"{words} {_listed(some)}"
+        for words, some in (
+            ("it would also", more),
+            ("it would no longer", less),
+            ("it would otherwise", other),
+        )
+        if some
+    ]
+    if plan.blockers:
+        parts.append(f"it is blocked by {counted(len(plan.blockers), 'guard')}")
+    return ", ".join(parts) or "the changes are the same, and their order or guards are not"
+
+
+def _listed(some: Sequence[tuple[str, tuple[str, str]]]) -> str:
+    shown = [f"{action} {kind} {name}" for action, (kind, name) in some[:_NAMED]]
+    more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+    return ", ".join(shown) + more
+
+
+def asks(output: str) -> bool:
+    """Whether a sync asks before it writes: only who sees the plan and can answer is asked."""
+    return output != "json" and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def confirm(plans: Collection[Plan]) -> None:
+    """Ask once for all plans that would write; raises `NotConfirmedError` if the answer is no."""
+    counts = {
+        each.cluster: len({(c.kind, c.name) for some in each.writes for c in some})
+        for each in plans
+        if writes(each)
+    }
+    if not counts:
+        return
+    changes = counted(sum(counts.values()), "change")
+    where = f"cluster {next(iter(counts))}" if len(counts) == 1 else f"{len(counts)} clusters"
+    click.echo()
+    if not click.confirm(printable(f"Write {changes} to {where}?")):
+        raise NotConfirmedError("the plan was not confirmed, so nothing of it was written")
+
+
+def writes(plan: Plan) -> bool:
+    """Whether a sync would write anything of a plan, as far as it is shown."""
+    return bool(plan.writes) and (not plan.blockers or plan.partial)
