@@ -94,6 +94,7 @@ def shadow_document(shadow: Shadow | None) -> dict[str, Any] | None:
         "by": [_taker_document(each) for each in shadow.by],
         "flow": shadow.flow,
         "because": shadow.because,
+        "more": shadow.more,
     }
 
 

@@ -79,15 +79,17 @@ class Taker:
 class Shadow:
     """What rules before a rule leave of it, over all of its zones.
 
-    `by` are those rules, in their order. `flow` is one that the rule loses, if it can be to a rule
-    that decides otherwise; "" if it loses none. `because` says why the extent is unknown, or why
-    nothing is left of a rule that no other one takes from.
+    `by` are those rules, in their order; `more`: there are others, which are not named. `flow` is
+    one that the rule loses, if it can be to a rule that decides otherwise; "" if it loses none.
+    `because` says why the extent is unknown, or why nothing is left of a rule that no other one
+    takes from.
     """
 
     extent: Extent
     by: tuple[Taker, ...] = ()
     flow: str = ""
     because: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
