@@ -10,6 +10,7 @@ from functools import cache
 
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
 from sync.firewall.predefined import DEFAULTS, DENIED_BESIDES
+from sync.firewall.reasons import Reason
 from sync.firewall.services import (
     ANY_TRAFFIC,
     ICMP,
@@ -33,12 +34,13 @@ class Applications:
     `open_because` has a clause for each unknown: an application without known ports, or with
     unknown content. A list that is not open has no other default traffic, except for the
     applications in `bundled`: their ports are only in the bundled table, and a firewall's content
-    may be newer.
+    may be newer. `kinds` are those of the clauses.
     """
 
     traffic: tuple[Traffic, ...]
     open_because: tuple[str, ...] = ()
     bundled: tuple[str, ...] = ()
+    kinds: frozenset[Reason] = frozenset()
 
 
 def resolve_applications(
@@ -51,6 +53,7 @@ def resolve_applications(
     `denied`, a predefined one includes what a deny has to cover.
     """
     because: set[str] = set()
+    kinds: set[Reason] = set()
 
     def members(name: str) -> Sequence[str] | None:
         found = objects.get(name)
@@ -59,10 +62,12 @@ def resolve_applications(
         kind = "group" if isinstance(found, ApplicationGroup) else "filter"
         if found.problem:
             because.add(f"application {kind} {name!r} {found.problem}")
+            kinds.add(Reason.APP_OBJECT)
             return ()
         if isinstance(found, ApplicationGroup):
             return found.members
         because.add(f"application filter {name!r} asks about App-IDs that are not known here")
+        kinds.add(Reason.APP_FILTER)
         return _chosen(found, objects)
 
     traffic: list[Traffic] = []
@@ -70,22 +75,30 @@ def resolve_applications(
     known: tuple[Traffic, ...]
     ends, circles = expanded(names, members)
     because.update(f"application group {name!r} holds itself" for name in circles)
+    kinds.update(Reason.APP_OBJECT for _ in circles)
     for name in ends:
         found = objects.get(name)
         if isinstance(found, Application):
             if found.problem:
                 because.add(f"App-ID {name} {found.problem}")
+                kinds.add(Reason.APP_OBJECT)
                 continue
+            kind = Reason.APP_DYNAMIC
             known, problem = _default(_given(found, denied=denied))
         elif name in DEFAULTS:
+            kind = Reason.APP_DYNAMIC
             known, problem = _bundled(name, denied=denied)
             bundled.append(name)
         else:
+            kind = Reason.APP_UNKNOWN
             known, problem = (), "is not known here, so neither are its ports"
         traffic += known
         if problem:
             because.add(f"App-ID {name} {problem}")
-    return Applications(merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)))
+            kinds.add(kind)
+    return Applications(
+        merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)), frozenset(kinds)
+    )
 
 
 # The attributes of a filter that applications have under the same name.
