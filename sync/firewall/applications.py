@@ -72,26 +72,13 @@ def resolve_applications(
 
     traffic: list[Traffic] = []
     bundled: list[str] = []
-    known: tuple[Traffic, ...]
     ends, circles = expanded(names, members)
     because.update(f"application group {name!r} holds itself" for name in circles)
     kinds.update(Reason.APP_OBJECT for _ in circles)
     for name in ends:
-        found = objects.get(name)
-        if isinstance(found, Application):
-            if found.problem:
-                because.add(f"App-ID {name} {found.problem}")
-                kinds.add(Reason.APP_OBJECT)
-                continue
-            kind = Reason.APP_DYNAMIC
-            known, problem = _default(_given(found, denied=denied))
-        elif name in DEFAULTS:
-            kind = Reason.APP_DYNAMIC
-            known, problem = _bundled(name, denied=denied)
+        if not isinstance(objects.get(name), Application) and name in DEFAULTS:
             bundled.append(name)
-        else:
-            kind = Reason.APP_UNKNOWN
-            known, problem = (), "is not known here, so neither are its ports"
+        known, problem, kind = _of_one(name, objects, denied=denied)
         traffic += known
         if problem:
             because.add(f"App-ID {name} {problem}")
@@ -99,6 +86,18 @@ def resolve_applications(
     return Applications(
         merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)), frozenset(kinds)
     )
+
+
+def _of_one(name: str, objects: _Named, *, denied: bool) -> tuple[tuple[Traffic, ...], str, Reason]:
+    """The default traffic of one application, and what is not known of it, with its kind."""
+    found = objects.get(name)
+    if isinstance(found, Application):
+        if found.problem:
+            return (), found.problem, Reason.APP_OBJECT
+        return *_default(_given(found, denied=denied)), Reason.APP_DYNAMIC
+    if name in DEFAULTS:
+        return *_bundled(name, denied=denied), Reason.APP_DYNAMIC
+    return (), "is not known here, so neither are its ports", Reason.APP_UNKNOWN
 
 
 # The attributes of a filter that applications have under the same name.
