@@ -5,7 +5,7 @@ is expected, with everything else on the same ports.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
@@ -40,7 +40,7 @@ class Applications:
     traffic: tuple[Traffic, ...]
     open_because: tuple[str, ...] = ()
     bundled: tuple[str, ...] = ()
-    kinds: frozenset[Reason] = frozenset()
+    kinds: frozenset[Reason] = field(default=frozenset(), compare=False)
 
 
 def resolve_applications(
