@@ -116,7 +116,10 @@ MISSING = "create the missing object in Panorama, or take it out of the list"
             "members",
         ),
         ({"source": ["theirs"]}, ONLY_THERE, "", "members"),
-        *(({"source": [name]}, ONLY_THERE, "", "members") for name in sorted(LISTS)),
+        *(
+            ({"source": [name]}, ONLY_THERE, "", "members")
+            for name in sorted({*LISTS, "panw-new-ip-list"})
+        ),
         ({"source": ["DE"]}, COUNTRY, "", "members"),
         (
             {"source": ["name"]},
@@ -174,6 +177,12 @@ def test_address_groups_and_zones_say_what_to_do_too() -> None:
         "give zone far networks in `zones.definitions`, [] if pods only",
         "give zone far a `workloads.namespace_selector`, or let only administrators label pods",
     )
+
+
+def test_lists_of_palo_alto_are_called_what_they_are() -> None:
+    for name in (*LISTS, "theirs", "panw-new-ip-list"):
+        (reason,) = line(*OBJECTS, one(source=[name])).reasons
+        assert f"{name!r} is a predefined external dynamic list" in reason
 
 
 def test_a_custom_region_is_its_addresses() -> None:
