@@ -97,6 +97,7 @@ OBJECTS = (
 )
 
 
+ACCEPTED = {"members": "or let it deny only the rest:", "denies": "or leave it out:"}
 DYNAMIC = f"{LIVE}; if nothing is registered at run time, set `registered_ips: optional`"
 COUNTRY = "use a custom region with addresses: only firewalls know those of countries"
 BY_PORTS = "set `rules.deny_applications: ports`"
@@ -154,7 +155,7 @@ def test_a_reason_ends_with_what_to_do(
     kept = line(*OBJECTS, one("it", **fields))
     assert kept.remedies == (allow,), kept.reasons
     grown = line(*OBJECTS, one("it", action="deny", **fields))
-    less = f"; or accept less: `rules.accept_dropped_{accept}: [it]`" if accept else ""
+    less = f"; {ACCEPTED[accept]} `rules.accept_dropped_{accept}: [it]`" if accept else ""
     assert grown.remedies == (f"{deny or allow}{less}",), grown.reasons
 
 
