@@ -207,6 +207,9 @@ def test_a_custom_region_is_its_addresses() -> None:
 # --- rules without Calico rules -------------------------------------------------------------------
 
 
+NOBODY: dict[str, Sequence[str]] = {"source": ["10.1.0.1"], "destination": ["2001:db8::1"]}
+
+
 def firewalls(*devices: str) -> str:
     return tag("target", text("negate", "no"), tag("devices", *map(entry, devices)))
 
@@ -224,6 +227,9 @@ def firewalls(*devices: str) -> str:
         (one(to=["a"], destination=["192.0.2.1"]), Status.EXACT),
         (one(from_=["b"], to=["b"], rule_type="interzone"), Status.NOT_ENFORCED),
         (one(source_user=["u"]), Status.LEFT_OUT),
+        # What a setting accepts of an App-ID opens nothing where the rule has no ends here.
+        (one(**NOBODY, application=["ssl"], service=["application-default"]), Status.NOT_ENFORCED),
+        (one(**NOBODY, application=["ssl"]), Status.LEFT_OUT),
     ],
 )
 def test_a_rule_without_calico_rules_is_called_what_it_is(word: Word, status: Status) -> None:
