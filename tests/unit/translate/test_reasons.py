@@ -207,7 +207,7 @@ def test_a_custom_region_is_its_addresses() -> None:
 # --- rules without Calico rules -------------------------------------------------------------------
 
 
-NOBODY: dict[str, Sequence[str]] = {"source": ["10.1.0.1"], "destination": ["2001:db8::1"]}
+NOBODY: dict[str, Any] = {"source": ["10.1.0.1"], "destination": ["2001:db8::1"]}
 
 
 def firewalls(*devices: str) -> str:
