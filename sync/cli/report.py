@@ -33,7 +33,7 @@ def report(
     context: Context, *, only: Sequence[str], output: str, rule: str | None, verbose: bool
 ) -> int:
     """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
-    results = reported(context.settings(), only)
+    results = reported(context.settings(), only, shadows=True)
     if rule is not None:
         results = _of_rule(results, rule)
     with until_closed():
@@ -55,10 +55,13 @@ def report(
     return exit_codes.of_looking(results)
 
 
-def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) -> list[Result]:
+def reported(
+    settings: Settings, only: Sequence[str], *, prove: bool = False, shadows: bool = False
+) -> list[Result]:
     """Plan all clusters, with a report of their rules; write nothing.
 
-    `prove` proves every plan, as `plan_cycle` does.
+    `prove` proves every plan, and `shadows` finds rules that earlier ones hide, as `plan_cycle`
+    does.
     """
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
@@ -68,6 +71,7 @@ def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) ->
             store,
             assembly.options(settings, store),
             prove=prove,
+            shadows=shadows,
         )
 
 

@@ -107,10 +107,12 @@ def plan_cycle(
     options: Options,
     *,
     prove: bool = False,
+    shadows: bool = False,
 ) -> list[Result]:
     """Plan what `run_cycle` would do, without writing anything.
 
-    `prove` proves the whole desired state, even if nothing would change.
+    `prove` proves the whole desired state, even if nothing would change. `shadows` adds to the
+    report what earlier rules hide.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -125,7 +127,15 @@ def plan_cycle(
             rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
             planned = plan_for(
-                cluster, read, live, written, options, rewritten=rewritten, prove=prove, asked=asked
+                cluster,
+                read,
+                live,
+                written,
+                options,
+                rewritten=rewritten,
+                prove=prove,
+                asked=asked,
+                shadows=shadows,
             )
             return Result(
                 cluster.name,

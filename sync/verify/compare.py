@@ -28,6 +28,7 @@ from sync.verify.packet_space import (
     common,
     of_family,
     outside,
+    to_itself,
 )
 from sync.verify.profiles import Profiles, UnreadableError
 
@@ -159,11 +160,14 @@ class RuleLists:
         """Neighbours of one rule and action together, each with the fewest boxes that are easy."""
         for hint, some in groupby(entries, key=lambda each: (each.rule, each.action)):
             together = [*some]
-            boxes = tuple(box for family in FAMILIES for box in self._boxes(together, family))
-            if boxes:
+            if boxes := self.boxes(together):
                 yield _Row(hint, together[0], boxes)
             if any(map(self._decides_all, together)):
                 return  # no later rule is ever compared
+
+    def boxes(self, entries: Sequence[Entry]) -> tuple[Box, ...]:
+        """The flows of some entries of one rule, with the fewest boxes that are easy."""
+        return tuple(box for family in FAMILIES for box in self._boxes(entries, family))
 
     def _decides_all(self, entry: Entry) -> bool:
         return (
@@ -240,7 +244,7 @@ class RuleLists:
                         if one is None or other is None:
                             raise UnreadableError("a list ends before every flow is decided")
                         pair = (id(one), id(other))
-                        if one.hint[1] == other.hint[1] or pair in told or _to_itself(deeper):
+                        if one.hint[1] == other.hint[1] or pair in told or to_itself(deeper):
                             continue
                         if not every:
                             told.add(pair)
@@ -294,11 +298,6 @@ class RuleLists:
             (piece.family, there),
             self._space.packet(piece.traffic),
         )
-
-
-def _to_itself(piece: Box) -> bool:
-    """Whether both ends are the same address: nothing filters between a pod and itself."""
-    return piece.local == piece.far == (piece.local[0], piece.local[0] + 1)
 
 
 class Pods:

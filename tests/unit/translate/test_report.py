@@ -8,15 +8,24 @@ from typing import Any
 import pytest
 
 from sync.render.report import (
-    behind_widened,
     document,
     html,
     markdown,
-    summarise,
     text,
 )
+from sync.render.why import headlines, why
 from sync.render.zones import zones_document, zones_text
-from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
+from sync.translate.fidelity import (
+    DeviceGroupFidelity,
+    Extent,
+    GroupFidelity,
+    Report,
+    RuleFidelity,
+    Shadow,
+    Status,
+    Taker,
+    ZoneFidelity,
+)
 
 LABEL = "firewall.tigera.io/zone"
 PODS = "projectcalico.org/orchestrator == 'k8s'"
@@ -71,7 +80,7 @@ FULL = Report(
         rule("out", Status.NARROWED, "half of it", position=3, device_group="eu"),
         rule("gone", Status.LEFT_OUT, "an FQDN", calico=(), position=1, rulebase="post"),
         rule("apps", Status.MORE_PERMISSIVE, "by its ports", position=2, rulebase="post"),
-        rule("old", calico=(), disabled=True, position=3, rulebase="post"),
+        rule("old", Status.DISABLED, calico=(), disabled=True, position=3, rulebase="post"),
     ),
     groups=(
         GroupFidelity("servers", Status.EXACT, ()),
@@ -86,8 +95,8 @@ EMPTY = Report("prod", (), (), (), ())
 def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
     assert text(FULL).splitlines() == [
         (
-            "Cluster prod: 6 rules: 2 exact, 1 narrowed, 1 widened, 1 left-out, 1 more-permissive; "
-            "1 disabled. 2 allow rules come after widened denies."
+            "Cluster prod: 6 rules: 1 exact, 1 narrowed, 1 widened, 1 left-out, 1 more-permissive; "
+            "1 disabled."
         ),
         "",
         "Essentials, before all rules",
@@ -105,7 +114,7 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         "  narrowed        eu pre 3 'out': half of it -> fw.pan-zone-web[egress 0]",
         "  left-out        shared post 1 'gone': an FQDN -> no Calico rules",
         "  more-permissive shared post 2 'apps': by its ports -> fw.pan-zone-web[egress 0]",
-        "  exact           shared post 3 'old' (disabled) -> no Calico rules",
+        "  disabled        shared post 3 'old' -> no Calico rules",
         "",
         "Address groups",
         "  exact           'servers'",
@@ -157,17 +166,87 @@ def test_an_empty_report_says_so() -> None:
     assert zones_text(EMPTY, LABEL) == "Cluster prod: 0 zones.\n"
 
 
-def test_what_comes_after_widened_denies_is_counted_per_device_group() -> None:
-    widened = rule("deny", Status.WIDENED, allow=False)
-    assert behind_widened(replace(EMPTY, rules=(rule(), widened))) == 0
-    assert behind_widened(replace(EMPTY, rules=(widened, rule(), rule(calico=())))) == 1
-    assert behind_widened(replace(EMPTY, rules=(widened, rule(target="us")))) == 0
-    assert behind_widened(replace(EMPTY, rules=(widened, rule(allow=False)))) == 0
-    without_rules = rule("deny", Status.WIDENED, calico=())
-    assert behind_widened(replace(EMPTY, rules=(without_rules, rule()))) == 0
-    assert summarise(replace(EMPTY, rules=(widened, rule()))).endswith(
-        ". 1 allow rule comes after widened denies."
-    )
+HIDDEN = Report(
+    "prod",
+    rules=(
+        rule("no", Status.WIDENED, "users", allow=False, remedies=("nothing: they are users",)),
+        rule(
+            "dead",
+            shadow=Shadow(Extent.WHOLE, (Taker("no", None, allow=False, widened=True),), "a flow"),
+            firewall_shadow=Shadow(Extent.PART, (Taker("no", None, allow=False),), "another"),
+        ),
+        rule("gone", allow=False, shadow=Shadow(Extent.WHOLE, (Taker("dead", None, allow=True),))),
+        rule("part", shadow=Shadow(Extent.PART, (Taker("no", None, allow=False),), "a flow")),
+        rule("same", shadow=Shadow(Extent.PART, (Taker("dead", None, allow=True),), "a flow")),
+        rule("vms", shadow=Shadow(Extent.EMPTY)),
+        rule("hard", shadow=Shadow(Extent.UNKNOWN, because="it is long")),
+        rule(
+            "free",
+            shadow=Shadow(Extent.NONE),
+            firewall_shadow=Shadow(Extent.WHOLE, (Taker("x", None, allow=True, widened=True),)),
+        ),
+    ),
+    groups=(GroupFidelity("open", Status.NARROWED, ("b", "c"), ("do b", "do c")),),
+    zones=(),
+    essentials=(),
+    device_groups=(
+        DeviceGroupFidelity("main", "eu", "fw", "enforced", 2),
+        DeviceGroupFidelity("main", "us", "fw", "staged", 0),
+    ),
+)
+
+
+def test_what_needs_attention_comes_first() -> None:
+    assert headlines(HIDDEN) == [
+        "0 zones: no rule of us is enforced",
+        "us is staged: its policies decide nothing yet",
+        "1 allow rule can never match here: dead",
+        "1 deny rule can never match here: gone",
+        "1 rule has no flow of a pod here: vms",
+    ]
+    assert text(HIDDEN).splitlines()[1] == "  ! 0 zones: no rule of us is enforced."
+    assert "\n**1 allow rule can never match here: dead.**\n" in markdown(HIDDEN)
+    assert "1 allow rule can never match here: dead." in "".join(_page(HIDDEN).said)
+    assert document([HIDDEN])["headlines"][2] == {
+        "cluster": "prod",
+        "headline": "1 allow rule can never match here: dead",
+    }
+    assert not headlines(EMPTY)
+    many = tuple(rule(f"r{number}", shadow=Shadow(Extent.WHOLE)) for number in range(1200))
+    (said,) = headlines(replace(EMPTY, rules=many))
+    assert said == "1,200 allow rules can never match here: r0, r1, r2, r3, r4 and 1,195 more"
+
+
+def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
+    assert [why(each) for each in HIDDEN.rules] == [
+        "users (remedy: nothing: they are users)",
+        "it never matches here: all that it matches is taken by 'no' (widened), such as a flow",
+        "it never matches here: all that it matches is taken by 'dead'",
+        "a part of it is taken by 'no', such as a flow",
+        "",
+        "it never matches here: no pod here is an end of its flows",
+        "whether earlier rules hide it is unknown: it is long",
+        "it never matches on the firewall: all that it matches is taken by 'x'",
+    ]
+    assert "'open': b; c (remedy: do b; do c)" in text(HIDDEN)
+    one = document([HIDDEN])["rules"][1]["shadow"]
+    assert one["firewall"]["extent"] == "part"
+    assert one["calico"] == {
+        "extent": "whole",
+        "by": [
+            {
+                "name": "no",
+                "device_group": None,
+                "rulebase": None,
+                "position": None,
+                "allow": False,
+                "widened": True,
+            }
+        ],
+        "flow": "a flow",
+        "because": "",
+        "more": False,
+    }
 
 
 def test_rules_of_several_device_groups_stand_apart() -> None:
@@ -259,7 +338,7 @@ def test_the_page_has_every_rule_once_with_its_status_as_text() -> None:
     said = "".join(page.said)
     assert said.count("bad users") == 2
     for status in Status:
-        assert str(status) in page.said
+        assert str(status) in said
         assert f"#only-{status}:checked" in said
 
 
@@ -303,7 +382,6 @@ def test_device_groups_of_one_name_from_two_sources_are_told_apart() -> None:
         "Rules of device group main/eu",
         "Rules of device group other/eu",
     ]
-    assert behind_widened(report) == 0
 
 
 def test_the_document_keeps_its_keys() -> None:
@@ -326,6 +404,8 @@ def test_the_document_keeps_its_keys() -> None:
         "reasons": ["users are unsayable", "so are devices"],
         "calico": ["fw.pan-zone-web[egress 0]"],
         "nat": [],
+        "remedies": [],
+        "shadow": {"calico": None, "firewall": None},
     }
     published = replace(EMPTY, rules=(rule(nat=("shop", "mail")),))
     assert document([published])["rules"][0]["nat"] == ["shop", "mail"]
@@ -334,6 +414,7 @@ def test_the_document_keeps_its_keys() -> None:
         "name": "open",
         "status": "narrowed",
         "reasons": ["a member is missing"],
+        "remedies": [],
     }
     assert found["zones"] == zones_document([FULL])
     assert found["zones"][0] == {
@@ -347,6 +428,7 @@ def test_the_document_keeps_its_keys() -> None:
         "origin": "derived from templates",
         "rules": ["web to db"],
         "by_pod_label": True,
+        "remedies": [],
     }
     assert found["zones"][1]["networks"] is None
 

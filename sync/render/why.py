@@ -1,0 +1,127 @@
+"""Why a rule is not what it is on the firewall, in words: reasons, remedies, rules that hide it.
+
+And what a report says first: rules that can never match, and device groups that enforce nothing.
+Names come from configurations that others write: who prints a sentence escapes it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sync.text import counted
+from sync.translate.fidelity import (
+    Extent,
+    GroupFidelity,
+    Report,
+    RuleFidelity,
+    Shadow,
+    Taker,
+)
+
+_NAMED: Final = 5  # rules in one sentence
+
+
+def headlines(report: Report) -> list[str]:
+    """The sentences before everything else, without a full stop; none if there is nothing to say.
+
+    `0 zones: no rule of EMEA-DC-PROD is enforced`; `2 allow rules can never match here: a, b`.
+    """
+    found = [
+        f"0 zones: no rule of {each.target} is enforced"
+        for each in report.device_groups
+        if not each.zones
+    ]
+    found += (
+        f"{each.target} is staged: its policies decide nothing yet"
+        for each in report.device_groups
+        if each.mode == "staged"
+    )
+    for allow, what in ((True, "allow rule"), (False, "deny rule")):
+        names = [each.name for each in _of_extent(report, Extent.WHOLE) if each.allow == allow]
+        if names:
+            found.append(f"{counted(len(names), what)} can never match here: {_some(names)}")
+    if empty := [each.name for each in _of_extent(report, Extent.EMPTY)]:
+        verb = "has" if len(empty) == 1 else "have"
+        found.append(f"{counted(len(empty), 'rule')} {verb} no flow of a pod here: {_some(empty)}")
+    return found
+
+
+def _of_extent(report: Report, extent: Extent) -> Iterator[RuleFidelity]:
+    return (each for each in report.rules if each.shadow and each.shadow.extent is extent)
+
+
+def why(rule: RuleFidelity) -> str:
+    """Every clause about a rule: what it loses and what to do about it, and what hides it."""
+    remedies = rule.remedies or ("",) * len(rule.reasons)
+    reasons = (
+        f"{reason} (remedy: {remedy})" if remedy else reason
+        for reason, remedy in zip(rule.reasons, remedies, strict=True)
+    )
+    return "; ".join([*reasons, *_hidden(rule)])
+
+
+def because(found: GroupFidelity) -> str:
+    """Every clause about an address group, and what to do about them."""
+    said = "; ".join(found.reasons)
+    return f"{said} (remedy: {'; '.join(found.remedies)})" if found.remedies else said
+
+
+def _hidden(rule: RuleFidelity) -> Iterator[str]:
+    for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
+        if shadow and shadow.extent is Extent.WHOLE:
+            taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"
+            yield f"it never matches {where}: {taken}{_such(shadow)}"
+    if rule.shadow and rule.shadow.extent is Extent.EMPTY:
+        yield "it never matches here: no pod here is an end of its flows"
+    if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
+        yield f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+    if rule.shadow and rule.shadow.extent is Extent.PART:
+        # What an earlier rule decides the same way is no loss.
+        others = [each for each in rule.shadow.by if each.allow != rule.allow]
+        if others:
+            yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}"
+
+
+def _such(shadow: Shadow) -> str:
+    return f", such as {shadow.flow}" if shadow.flow else ""
+
+
+def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:
+    """The rules that take flows of a rule, each with what else makes it do so."""
+    return _some([f"{each.name!r}{_larger(rule, each)}" for each in by])
+
+
+def _larger(rule: RuleFidelity, taker: Taker) -> str:
+    # Of two rules that decide the same way it is not told: nothing is lost.
+    if not taker.widened or taker.allow == rule.allow:
+        return ""
+    return " (allows more here)" if taker.allow else " (widened)"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def shadow_document(shadow: Shadow | None) -> dict[str, Any] | None:
+    """A shadow for `--output json`; null where it is None."""
+    if shadow is None:
+        return None
+    return {
+        "extent": str(shadow.extent),
+        "by": [_taker_document(each) for each in shadow.by],
+        "flow": shadow.flow,
+        "because": shadow.because,
+        "more": shadow.more,
+    }
+
+
+def _taker_document(taker: Taker) -> dict[str, Any]:
+    place = taker.place
+    return {
+        "name": taker.name,
+        "device_group": place[2] if place else None,
+        "rulebase": place[3] if place else None,
+        "position": place[4] if place else None,
+        "allow": taker.allow,
+        "widened": taker.widened,
+    }
