@@ -10,7 +10,7 @@ from sync.cli import exit_codes
 from sync.cli.context import Context, checked, print_json, until_closed, use_color
 from sync.cli.results import print_error
 from sync.errors import UsageError
-from sync.reconcile.cycle import plan_cycle
+from sync.reconcile.cycle import report_cycle
 from sync.reconcile.result import Result
 from sync.render.report import document, html, markdown, text
 from sync.settings import Settings
@@ -33,7 +33,7 @@ def report(
     context: Context, *, only: Sequence[str], output: str, rule: str | None, verbose: bool
 ) -> int:
     """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
-    results = reported(context.settings(), only)
+    results = reported(context.settings(), only, reach=output in ("json", "html") and not rule)
     if rule is not None:
         results = _of_rule(results, rule)
     with until_closed():
@@ -55,19 +55,16 @@ def report(
     return exit_codes.of_looking(results)
 
 
-def reported(settings: Settings, only: Sequence[str], *, prove: bool = False) -> list[Result]:
-    """Plan all clusters, with a report of their rules; write nothing.
-
-    `prove` proves every plan, as `plan_cycle` does.
-    """
+def reported(settings: Settings, only: Sequence[str], *, reach: bool) -> list[Result]:
+    """Report on all clusters, with who may `reach` whom on demand; plan, prove and write nothing."""
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
-        return plan_cycle(
+        return report_cycle(
             assembly.sources(settings, store),
             assembly.clusters(settings, store, write=False, only=only),
             store,
             assembly.options(settings, store),
-            prove=prove,
+            reach=reach,
         )
 
 

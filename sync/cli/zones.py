@@ -18,7 +18,7 @@ from sync.render.zones import zones_document, zones_text
 def zones(context: Context, *, only: Sequence[str], output: str) -> int:
     """Show each zone: the label that pods need, its workloads, networks and rules."""
     settings = context.settings()
-    results = reported(settings, only)
+    results = reported(settings, only, reach=True)
     with until_closed():
         found = [result.report for result in results if result.report]
         if output == "json":

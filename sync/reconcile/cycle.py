@@ -28,6 +28,7 @@ from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.planning import if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
 from sync.reconcile.source_status import note_source, origins_of
+from sync.reconcile.verification import matrices_of
 from sync.sources import Source
 from sync.sources.snapshot_cache import keep
 from sync.store import ApprovalError, Lease, Recorder, Store
@@ -126,6 +127,40 @@ def plan_cycle(
                 planned.plan if new else if_approved(planned.plan, store),
                 planned.report,
                 planned.proof,
+            )
+        except _OF_ONE_CLUSTER as error:
+            return Result(cluster.name, error=error)
+
+    return _at_once(become, clusters)
+
+
+def report_cycle(
+    sources: Sequence[Source],
+    clusters: Sequence[Cluster],
+    store: Store,
+    options: Options,
+    *,
+    reach: bool,
+) -> list[Result]:
+    """Report what becomes of every rule, without a plan: nothing is compared, proven or written.
+
+    `reach` adds who may reach whom.
+    """
+    read = read_sources(sources, _used(clusters))
+    uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
+    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True)}
+
+    def become(cluster: Cluster) -> Result:
+        try:
+            written = {} if foreseen(cluster, store, met) else store.written(cluster.name)
+            # Calico's rules are named as they would be written: that depends on what is there.
+            live = read_live(cluster, written, options.owner)
+            wanted = desired(cluster, read, live, written, options, validated=False)
+            return Result(
+                cluster.name,
+                report=wanted.report,
+                origins=tuple(origins_of(wanted.snapshots)),
+                matrices=tuple(matrices_of(wanted)) if reach else (),
             )
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)

@@ -1,0 +1,186 @@
+"""Who may reach whom is what the naive evaluators say of single flows between two zones.
+
+Of what a cell leaves out no flow is allowed, of what it says between all addresses every flow is;
+of what it says between some addresses there is a flow of each kind.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from re import fullmatch
+
+import pytest
+
+from sync.verify.matrix import Cell, Matrix, Reach, matrices
+from tests.naive.calico_verdict import Calico
+from tests.naive.firewall_verdict import Firewall
+from tests.naive.flows import ORACLES, End, Flow
+from tests.naive.rulebases import case
+from tests.property.test_proof_property import documents_of, groups_of, settings_of
+from tests.property.test_translation_property import Judged, translated
+
+SEEDS = range(600, 624)
+MANY_SEEDS = range(6000, 6200, 10)
+_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
+
+
+@cache
+def of_one_group(seed: int, *, tame: bool = False) -> tuple[Judged, Matrix] | None:
+    """A case whose cluster stands for one device group, with its matrix; essentials are aside."""
+    made = case(seed, tame=tame)
+    if len(made.groups) != 1:
+        return None
+    one = translated(replace(made, zones=replace(made.zones, essentials=())))
+    (matrix,) = matrices(groups_of(one), documents_of(one), settings_of(one))
+    return one, matrix
+
+
+def carries(texts: Sequence[str], flow: Flow) -> bool:
+    return any(_carries(text, flow) for text in texts)
+
+
+def _carries(text: str, flow: Flow) -> bool:
+    """Whether a service, as it is said, has a flow; a second reading of the words."""
+    if text == "any traffic":
+        return True
+    name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
+    if text == "other protocols":
+        return False
+    found = fullmatch(r"(icmp6?|tcp|udp|IP protocol \d+)(/\S+)?( from source ports (\S+))?(.*)", text)
+    assert found, text
+    if found[1] != name:
+        return False
+    if flow.icmp:
+        return _icmp(found[5].strip(), text, flow.icmp)
+    ports = found[2][1:] if found[2] else "0-65535"
+    return _holds(ports, flow.port) and _holds(found[4] or "0-65535", flow.source_port)
+
+
+def _icmp(words: str, text: str, icmp: tuple[int, int]) -> bool:
+    kind, code = icmp
+    if not words:
+        return True
+    found = fullmatch(r"(type (\d+)|other types)(.*)", words)
+    assert found, text
+    if found[2] is not None and int(found[2]) != kind:
+        return False
+    # What others there are depends on the rules: such a flow may be of them.
+    codes = [each.strip() for each in found[3].split(",") if each.strip()]
+    return not codes or f"code {code}" in codes or "other codes" in codes
+
+
+def _holds(ports: str, port: int) -> bool:
+    return any(
+        int(first) <= port <= int(last or first)
+        for first, _, last in (part.partition("-") for part in ports.split(","))
+    )
+
+
+def clear(reach: Reach, flow: Flow) -> bool:
+    """Whether the words decide it: which protocols, types and codes are other ones is not said."""
+    said = (*reach.services, *reach.partly, *reach.perhaps)
+    if flow.icmp and any("other" in text for text in said):
+        return False
+    return "other protocols" not in said or any(_of(text, flow) for text in said)
+
+
+def _of(text: str, flow: Flow) -> bool:
+    """Whether a text names the protocol of a flow."""
+    name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
+    return text == name or text.startswith((f"{name}/", f"{name} "))
+
+
+def ends_by_zone(one: Judged) -> dict[str, list[End]]:
+    (firewall,) = one.case.firewalls
+    found: dict[str, list[End]] = {}
+    for end in {each for flow in one.case.flows for each in (flow.source, flow.destination)}:
+        if end.pod:
+            zones = {firewall.zone_of_pod(end)}
+        else:
+            zones = {firewall.zone_of_address(end, oracle) for oracle in ORACLES}
+        if len(zones) == 1 and (zone := zones.pop()):
+            found.setdefault(zone, []).append(end)
+    return {zone: sorted(ends, key=str) for zone, ends in found.items()}
+
+
+def flows_of(one: Judged, most: int) -> Iterator[tuple[str, str, Flow]]:
+    """Flows between ends whose zones are known: what the case has, between all of its ends."""
+    by_zone = ends_by_zone(one)
+    packets = list(dict.fromkeys(replace(each, source=None, destination=None)
+                                 for each in one.case.flows))  # type: ignore[arg-type]  # no ends
+    for source, destination in product(sorted(by_zone), repeat=2):
+        count = 0
+        for near, far in product(by_zone[source], by_zone[destination]):
+            if near == far or near.family != far.family or not (near.pod or far.pod):
+                continue
+            count += 1
+            for packet in packets[count % 23 :: 23]:
+                if packet.protocol != (58 if near.family == 4 else 1):
+                    yield source, destination, replace(packet, source=near, destination=far)
+            if count == most:
+                break
+
+
+def check(one: Judged, matrix: Matrix) -> int:
+    assert not matrix.because
+    cells = {(each.source, each.destination): each for each in matrix.cells}
+    calico = Calico(documents_of(one), one.case.world)
+    (firewall,) = one.case.firewalls
+    held = 0
+    for source, destination, flow in flows_of(one, 5):
+        cell = cells.get((source, destination))
+        if cell is None:
+            continue
+        held += 1
+        allowed = calico.verdict(flow).allow
+        hold(cell.calico, flow, allowed, (one.case.seed, source, destination, str(flow)))
+        hold_firewall(one, cell, firewall, flow, allowed=allowed)
+    return held
+
+
+def hold(reach: Reach, flow: Flow, allowed: bool, told: object) -> None:
+    assert reach.state != "no flows", told
+    if reach.state == "unknown":
+        return
+    if reach.state in ("all", "none"):
+        assert allowed == (reach.state == "all"), (told, reach)
+    if not clear(reach, flow):
+        return
+    if carries(reach.services, flow):
+        assert allowed, (told, reach)
+    elif not carries((*reach.partly, *reach.perhaps), flow):
+        assert not allowed, (told, reach)
+
+
+def hold_firewall(
+    one: Judged, cell: Cell, firewall: Firewall, flow: Flow, *, allowed: bool
+) -> None:
+    told = (one.case.seed, cell.source, cell.destination, str(flow))
+    # Where an App-ID stands for its ports, it is not one that is surely allowed on them.
+    strict = one.case.rules.applications == "strict"
+    for oracle in ORACLES:
+        verdict = firewall.verdict(flow, oracle).allow
+        if strict or not verdict:
+            hold_upper(cell.firewall, flow, verdict, told)
+        if strict:
+            hold(cell.firewall, flow, verdict, told)
+        if cell.unlike in ("", "more"):
+            assert allowed or not verdict, (told, cell)
+        if strict and cell.unlike in ("", "less"):
+            assert verdict or not allowed, (told, cell)
+
+
+def hold_upper(reach: Reach, flow: Flow, allowed: bool, told: object) -> None:
+    if allowed and reach.state != "unknown":
+        assert reach.state != "none", (told, reach)
+        if clear(reach, flow):
+            assert carries((*reach.services, *reach.partly, *reach.perhaps), flow), (told, reach)
+
+
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cell_is_what_single_flows_say(seed: int, tame: bool) -> None:
+    found = of_one_group(seed, tame=tame)
+    if found:
+        check(*found)
