@@ -33,7 +33,8 @@ def report(
     context: Context, *, only: Sequence[str], output: str, rule: str | None, verbose: bool
 ) -> int:
     """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
-    results = reported(context.settings(), only, reach=output in ("json", "html") and not rule)
+    reach = output in ("json", "html") and rule is None
+    results = reported(context.settings(), only, shadows=True, reach=reach)
     if rule is not None:
         results = _of_rule(results, rule)
     with until_closed():
@@ -55,8 +56,13 @@ def report(
     return exit_codes.of_looking(results)
 
 
-def reported(settings: Settings, only: Sequence[str], *, reach: bool) -> list[Result]:
-    """Report on all clusters, with who may `reach` whom on demand; plan, prove and write nothing."""
+def reported(
+    settings: Settings, only: Sequence[str], *, shadows: bool = False, reach: bool = False
+) -> list[Result]:
+    """Report on all clusters; plan, prove and write nothing.
+
+    `shadows` adds what earlier rules hide of each rule, `reach` who may reach whom.
+    """
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
         return report_cycle(
@@ -64,6 +70,7 @@ def reported(settings: Settings, only: Sequence[str], *, reach: bool) -> list[Re
             assembly.clusters(settings, store, write=False, only=only),
             store,
             assembly.options(settings, store),
+            shadows=shadows,
             reach=reach,
         )
 

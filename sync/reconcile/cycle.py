@@ -27,6 +27,7 @@ from sync.reconcile.desired import Cluster, InvalidObjectError, desired, read_li
 from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.planning import if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
+from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
 from sync.reconcile.verification import matrices_of
 from sync.sources import Source
@@ -140,11 +141,12 @@ def report_cycle(
     store: Store,
     options: Options,
     *,
-    reach: bool,
+    shadows: bool = False,
+    reach: bool = False,
 ) -> list[Result]:
     """Report what becomes of every rule, without a plan: nothing is compared, proven or written.
 
-    `reach` adds who may reach whom.
+    `shadows` adds what earlier rules hide of each rule, `reach` who may reach whom.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -158,7 +160,7 @@ def report_cycle(
             wanted = desired(cluster, read, live, written, options, validated=False)
             return Result(
                 cluster.name,
-                report=wanted.report,
+                report=shadowed(wanted) if shadows else wanted.report,
                 origins=tuple(origins_of(wanted.snapshots)),
                 matrices=tuple(matrices_of(wanted)) if reach else (),
             )

@@ -10,6 +10,7 @@ from html import escape
 from itertools import groupby
 from typing import Any, Final
 
+from sync.render.why import because, headlines, shadow_document, why
 from sync.render.zones import BY_POD_LABEL, device_group, listed, zones_document
 from sync.text import counted, markdown_escaped, printable
 from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
@@ -20,6 +21,10 @@ _COLORS: Final = {
     Status.WIDENED: "\x1b[33m",
     Status.LEFT_OUT: "\x1b[31m",
     Status.MORE_PERMISSIVE: "\x1b[31m",
+    Status.NOT_ENFORCED: "\x1b[31m",
+    Status.MATCHES_NOTHING: "\x1b[2m",
+    Status.NOT_TARGETED: "\x1b[2m",
+    Status.DISABLED: "\x1b[2m",
 }
 _RESET: Final = "\x1b[0m"
 _WIDTH: Final = max(len(str(status)) for status in Status)
@@ -32,7 +37,12 @@ _MEANINGS: Final = {
     Status.WIDENED: "a deny that grew",
     Status.LEFT_OUT: "an allow without Calico rules",
     Status.MORE_PERMISSIVE: "a loss that the configuration accepts",
+    Status.NOT_ENFORCED: "a rule of no pod or network here",
+    Status.MATCHES_NOTHING: "on the firewall either",
+    Status.NOT_TARGETED: "a rule of other firewalls",
+    Status.DISABLED: "on the firewall",
 }
+_ALWAYS: Final = tuple(Status)[: Status.MORE_PERMISSIVE + 1]
 _NO_ESSENTIALS: Final = "none: no flow of zoned pods comes before the rules"
 
 
@@ -42,6 +52,7 @@ def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
     With `verbose` a rule's line names every Calico rule; otherwise many are only counted.
     """
     lines = [printable(f"Cluster {report.cluster}: {summarise(report)}")]
+    lines += (printable(f"  ! {each}.") for each in headlines(report))
     lines += ["", "Essentials, before all rules"]
     lines += (printable(f"  {each}") for each in report.essentials or (_NO_ESSENTIALS,))
     for target, rules in _by_target(report.rules):
@@ -59,6 +70,7 @@ def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
 def markdown(report: Report, *, verbose: bool = False) -> str:
     """Render the report as Markdown, one row a rule; ends with a line break."""
     lines = [f"## {markdown_escaped(report.cluster)}", "", f"**{summarise(report)}**"]
+    lines += (f"\n**{markdown_escaped(each)}.**" for each in headlines(report))
     lines += ["", "### Essentials, before all rules", ""]
     lines += (f"- {markdown_escaped(each)}" for each in report.essentials or (_NO_ESSENTIALS,))
     for target, rules in _by_target(report.rules):
@@ -93,6 +105,23 @@ def html(reports: Sequence[Report], *, verbose: bool = False) -> str:
 def document(reports: Sequence[Report]) -> dict[str, Any]:
     """The reports of some clusters for `--output json`; every entry names its cluster."""
     return {
+        "headlines": [
+            {"cluster": report.cluster, "headline": each}
+            for report in reports
+            for each in headlines(report)
+        ],
+        "device_groups": [
+            {
+                "cluster": report.cluster,
+                "source": each.source,
+                "target": each.target,
+                "tier": each.tier,
+                "mode": each.mode,
+                "zones": each.zones,
+            }
+            for report in reports
+            for each in report.device_groups
+        ],
         "essentials": [
             {"cluster": report.cluster, "essential": each}
             for report in reports
@@ -107,6 +136,7 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
                 "name": each.name,
                 "status": str(each.status),
                 "reasons": list(each.reasons),
+                "remedies": list(each.remedies),
             }
             for report in reports
             for each in report.groups
@@ -132,36 +162,22 @@ def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
         "reasons": list(rule.reasons),
         "calico": list(rule.calico),
         "nat": list(rule.nat),
+        "remedies": list(rule.remedies),
+        "shadow": {
+            "calico": shadow_document(rule.shadow),
+            "firewall": shadow_document(rule.firewall_shadow),
+        },
     }
 
 
 def summarise(report: Report) -> str:
-    """The number of rules of each status, and of allows behind widened denies."""
+    """The number of rules of each status."""
     counts = Counter(each.status for each in report.rules)
-    by_status = ", ".join(f"{counts[status]} {status}" for status in Status)
-    parts = [f"{counted(len(report.rules), 'rule')}: {by_status}"]
-    if disabled := sum(each.disabled for each in report.rules):
-        parts.append(f"{disabled} disabled")
-    said = f"{'; '.join(parts)}."
-    if hidden := behind_widened(report):
-        verb = "comes" if hidden == 1 else "come"
-        said += f" {counted(hidden, 'allow rule')} {verb} after widened denies."
-    return said
-
-
-def behind_widened(report: Report) -> int:
-    """Count the allows with Calico rules after a widened deny of their device group.
-
-    Such a deny may hide them, whole or in part.
-    """
-    hidden = 0
-    widened: set[str] = set()
-    for each in report.rules:
-        if each.calico:
-            hidden += each.allow and device_group(each) in widened
-            if each.status is Status.WIDENED:
-                widened.add(device_group(each))
-    return hidden
+    always = ", ".join(f"{counts[status]} {status}" for status in _ALWAYS)
+    # Every report has the words of faithful and unfaithful rules; the others only if it has such.
+    others = [f"{counts[status]} {status}" for status in Status if status not in _ALWAYS]
+    said = "; ".join([always, *(each for each in others if not each.startswith("0 "))])
+    return f"{counted(len(report.rules), 'rule')}: {said}."
 
 
 def _by_target(rules: Sequence[RuleFidelity]) -> Iterator[tuple[str, Iterator[RuleFidelity]]]:
@@ -176,9 +192,9 @@ def _line(status: Status, said: str, *, color: bool) -> str:
 
 
 def _rule(rule: RuleFidelity, *, verbose: bool) -> str:
-    _, place, _, why, calico = _rule_cells(rule, verbose=verbose)
-    because = f": {why}" if why else ""
-    return f"{place} {rule.name!r}{_mark(rule)}{because} -> {calico}"
+    _, place, _, clauses, calico = _rule_cells(rule, verbose=verbose)
+    said = f": {clauses}" if clauses else ""
+    return f"{place} {rule.name!r}{_mark(rule)}{said} -> {calico}"
 
 
 def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
@@ -186,7 +202,7 @@ def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
         str(rule.status),
         f"{rule.device_group} {rule.rulebase} {rule.position}",
         f"{rule.name}{_mark(rule)}",
-        "; ".join(rule.reasons),
+        why(rule),
         _calico(rule, verbose=verbose),
     )
 
@@ -194,7 +210,7 @@ def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
 def _mark(rule: RuleFidelity) -> str:
     """The suffix of a rule's name; NAT translates nothing for a disabled rule."""
     if rule.disabled:
-        return " (disabled)"
+        return ""
     return f" (nat: {listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""
 
 
@@ -207,11 +223,11 @@ def _calico(rule: RuleFidelity, *, verbose: bool) -> str:
 
 
 def _group(group: GroupFidelity) -> str:
-    return f"{group.name!r}: {'; '.join(group.reasons)}" if group.reasons else f"{group.name!r}"
+    return f"{group.name!r}: {because(group)}" if group.reasons else f"{group.name!r}"
 
 
 def _group_cells(group: GroupFidelity) -> tuple[str, ...]:
-    return str(group.status), group.name, "; ".join(group.reasons)
+    return str(group.status), group.name, because(group)
 
 
 _ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note")
@@ -310,6 +326,7 @@ def _section(report: Report, *, verbose: bool) -> str:
         tables.append(_framed("zones", "Zones", _ZONE_HEADS, rows))
     return (
         f"<section>\n<h2>Cluster {_safe(report.cluster)}</h2>\n<p>{_safe(summarise(report))}</p>\n"
+        f"{''.join(f'<p>{_safe(each)}.</p>' for each in headlines(report))}\n"
         f"<h3>Essentials, before all rules</h3>\n<ul>\n{essentials}</ul>\n"
         f"{''.join(tables)}</section>\n"
     )

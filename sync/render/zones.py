@@ -53,6 +53,7 @@ def zones_document(reports: Sequence[Report]) -> list[dict[str, Any]]:
             "origin": each.origin,
             "rules": list(each.rules),
             "by_pod_label": each.by_pod_label,
+            "remedies": list(each.remedies),
         }
         for report in reports
         for some in _known_and_unknown(report)

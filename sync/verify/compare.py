@@ -159,11 +159,14 @@ class RuleLists:
         """Neighbours of one rule and action together, each with the fewest boxes that are easy."""
         for hint, some in groupby(entries, key=lambda each: (each.rule, each.action)):
             together = [*some]
-            boxes = tuple(box for family in FAMILIES for box in self._boxes(together, family))
-            if boxes:
+            if boxes := self.boxes(together):
                 yield _Row(hint, together[0], boxes)
             if any(map(self._decides_all, together)):
                 return  # nothing behind it is ever asked
+
+    def boxes(self, entries: Sequence[Entry]) -> tuple[Box, ...]:
+        """The flows of some entries of one rule, with the fewest boxes that are easy."""
+        return tuple(box for family in FAMILIES for box in self._boxes(entries, family))
 
     def _decides_all(self, entry: Entry) -> bool:
         return (

@@ -320,9 +320,7 @@ class _Icmp:
         # The last piece of a row stands for all others.
         last = self._pieces[-1][0]
         found: dict[int, list[str]] = {}
-        missing = {
-            kind for number, (kind, _) in enumerate(self._pieces) if not bits >> number & 1
-        }
+        missing = {kind for number, (kind, _) in enumerate(self._pieces) if not bits >> number & 1}
         for number, (kind, code) in enumerate(self._pieces):
             if bits >> number & 1:
                 beside = [its for type_, its in self._pieces if type_ == kind]

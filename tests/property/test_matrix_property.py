@@ -47,7 +47,9 @@ def _carries(text: str, flow: Flow) -> bool:
     name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
     if text == "other protocols":
         return False
-    found = fullmatch(r"(icmp6?|tcp|udp|IP protocol \d+)(/\S+)?( from source ports (\S+))?(.*)", text)
+    found = fullmatch(
+        r"(icmp6?|tcp|udp|IP protocol \d+)(/\S+)?( from source ports (\S+))?(.*)", text
+    )
     assert found, text
     if found[1] != name:
         return False
@@ -107,8 +109,9 @@ def ends_by_zone(one: Judged) -> dict[str, list[End]]:
 def flows_of(one: Judged, most: int) -> Iterator[tuple[str, str, Flow]]:
     """Flows between ends whose zones are known: what the case has, between all of its ends."""
     by_zone = ends_by_zone(one)
-    packets = list(dict.fromkeys(replace(each, source=None, destination=None)
-                                 for each in one.case.flows))  # type: ignore[arg-type]  # no ends
+    packets = list(
+        dict.fromkeys(replace(each, source=None, destination=None) for each in one.case.flows)
+    )  # type: ignore[arg-type]  # no ends
     for source, destination in product(sorted(by_zone), repeat=2):
         count = 0
         for near, far in product(by_zone[source], by_zone[destination]):

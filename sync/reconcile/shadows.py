@@ -1,0 +1,57 @@
+"""Add to a report what earlier rules leave of each rule, in Calico and on the firewall.
+
+report, desired objects, device groups  ->  sync.verify.shadows  ->  the report with shadows
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from sync.net.addresses import written
+from sync.reconcile.desired import Desired
+from sync.reconcile.verification import flow_said, judged_groups, settings_of
+from sync.translate.fidelity import Extent, Report, RuleFidelity, Shadow, Taker
+from sync.verify.compare import Witness
+from sync.verify.shadows import Shade, in_calico, on_firewall
+
+_ZONE: Final = "zone "
+
+
+def shadowed(wanted: Desired) -> Report:
+    """Return the report of a desired state with the shadow of each rule."""
+    report = wanted.report
+    groups, settings = judged_groups(wanted.targets), settings_of(wanted.options)
+    places = {where: each.place for each in report.rules for where in each.calico}
+    documents = [each.document() for each in wanted.rollout.manifests.values()]
+    here = in_calico(groups, documents, settings, places)
+    there = {
+        place: shade for group in groups for place, shade in on_firewall(group, settings).items()
+    }
+
+    def with_shadows(rule: RuleFidelity) -> RuleFidelity:
+        calico, firewall = here.get(rule.place), there.get(rule.place)
+        return replace(
+            rule,
+            shadow=_shadow(calico, flow_said) if calico else None,
+            firewall_shadow=_shadow(firewall, _on_firewall) if firewall else None,
+        )
+
+    return replace(report, rules=tuple(map(with_shadows, report.rules)))
+
+
+def _shadow(shade: Shade, said: Callable[[Witness], str]) -> Shadow:
+    return Shadow(
+        Extent(shade.extent),
+        tuple(Taker(each.name, each.place, each.allow, each.larger) for each in shade.by),
+        said(shade.flow) if shade.flow else "",
+        shade.because,
+        shade.more,
+    )
+
+
+def _on_firewall(flow: Witness) -> str:
+    """`zone web (10.0.0.1) to zone db (10.2.0.1), tcp/443 from port 1024`."""
+    # A pod stands for whatever is in a zone, and one of no zone for another zone.
+    far = flow.far if flow.far.startswith(_ZONE) else "another zone"
+    ends = f"{flow.local} ({written(flow.local_address)}) to {far} ({written(flow.far_address)})"
+    return f"{ends}, {flow.packet.said()}"
