@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -12,7 +14,9 @@ from sync.cli.results import print_error
 from sync.errors import UsageError
 from sync.reconcile.cycle import report_cycle
 from sync.reconcile.result import Result
-from sync.render.report import document, html, markdown, text
+from sync.render.matrix import matrix_document
+from sync.render.page import Sheet, html
+from sync.render.report import document, markdown, text
 from sync.settings import Settings
 from sync.settings.problems import nearest
 from sync.translate.fidelity import Report
@@ -40,9 +44,12 @@ def report(
     with until_closed():
         found = [result.report for result in results if result.report]
         if output == "json":
-            print_json({**document(found), "errors": errors(results)})
+            print_json(
+                {**document(found), "matrices": reach_of(results), "errors": errors(results)}
+            )
         elif output == "html":
-            click.echo(html(found, verbose=verbose), nl=False)
+            made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+            click.echo(html(_sheets(results), made=made, verbose=verbose), nl=False)
         else:
             rendered = [
                 markdown(each, verbose=verbose)
@@ -73,6 +80,17 @@ def reported(
             shadows=shadows,
             reach=reach,
         )
+
+
+def reach_of(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return who may reach whom in each cluster, for `--output json`."""
+    return [matrix_document(each.cluster, matrix) for each in results for matrix in each.matrices]
+
+
+def _sheets(results: Sequence[Result]) -> list[Sheet]:
+    return [
+        Sheet(result.report, result.origins, result.matrices) for result in results if result.report
+    ]
 
 
 def _of_rule(results: Sequence[Result], name: str) -> list[Result]:

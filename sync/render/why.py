@@ -44,7 +44,7 @@ def never_matches(rule: RuleFidelity) -> bool:
 
 def why(rule: RuleFidelity) -> str:
     """Every clause about a rule: what it loses and what to do about it, and what hides it."""
-    return "; ".join([*_reasons(rule), *_hidden(rule)])
+    return "; ".join([*_reasons(rule), *hidden(rule)])
 
 
 def because(group: GroupFidelity) -> str:
@@ -58,7 +58,8 @@ def _reasons(found: RuleFidelity | GroupFidelity) -> Iterator[str]:
         yield f"{reason} (remedy: {remedy})" if remedy else reason
 
 
-def _hidden(rule: RuleFidelity) -> Iterator[str]:
+def hidden(rule: RuleFidelity) -> Iterator[str]:
+    """A clause for each way in which earlier rules hide a rule."""
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
             such = f"all that it matches is taken by {_takers(shadow.by)}{_such(shadow)}"

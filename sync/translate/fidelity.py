@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
 
+from sync.firewall.rules import Rule
+
 
 class Status(IntEnum):
     """How faithful Calico rules are to the firewall's rule; the worst status that applies counts.
@@ -100,7 +102,8 @@ class RuleFidelity:
     holds it. `calico` names every rule it became: `policy[egress 3]`, counted from 0. `nat` names
     the NAT rules that translate some of its destinations. `remedies` says what to do about each of
     the `reasons`. `shadow` is what earlier rules leave of it in Calico, `firewall_shadow` on the
-    firewall; None where nobody asked, or without rules that could match.
+    firewall; None where nobody asked, or without rules that could match. `rule` is the rule as
+    Panorama has it.
     """
 
     source: str
@@ -119,6 +122,7 @@ class RuleFidelity:
     remedies: tuple[str, ...] = ()
     shadow: Shadow | None = None
     firewall_shadow: Shadow | None = None
+    rule: Rule | None = None
 
     @property
     def place(self) -> Place:

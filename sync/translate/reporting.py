@@ -27,6 +27,7 @@ def rule_fidelity(target: Target, translated: TranslatedRule, nat: tuple[str, ..
         reasons=tuple(loss.reason for loss in translated.losses),
         calico=(),
         nat=nat,
+        rule=translated.rule,
     )
 
 

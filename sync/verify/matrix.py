@@ -85,6 +85,12 @@ class Reach:
     rules: tuple[DecidingRule, ...] = ()
     because: str = ""
 
+    @property
+    def sign(self) -> str:
+        """The state in a word; `perhaps` where all that may go depends on what Calico cannot see."""
+        sure = self.services or self.partly
+        return "perhaps" if self.state == "some" and not sure else self.state
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -311,9 +317,18 @@ class _Tier:
             state,
             self._space.said(sure.wholly),
             self._space.said(sure.partly),
-            self._space.said(may),
+            self._said_besides(may, sure.wholly | sure.partly, everything),
             rules,
         )
+
+    def _said_besides(
+        self, may: int, sure: int, everything: Mapping[Family, int]
+    ) -> tuple[str, ...]:
+        """What may go besides what surely does."""
+        left = [every & ~(may | sure) for every in everything.values()]
+        if sure and may and not any(left):
+            return ("all other traffic",)
+        return self._space.said(may)
 
 
 class _Firewall:

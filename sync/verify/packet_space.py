@@ -11,6 +11,8 @@ Addresses are boundaries (`sync.net.intervals`); profiles and traffic are bits o
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_
 from typing import Final, Literal, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6, Traffic
@@ -278,10 +280,14 @@ class _Ported:
         return Packet(protocol, self._sources[source], self._ports[port], None)
 
     def said(self, protocol: int, bits: int) -> list[str]:
-        sources: dict[int, int] = {}
-        for number in range(len(self._sources)):
-            if row := bits >> number * len(self._ports) & (1 << len(self._ports)) - 1:
-                sources[row] = sources.get(row, 0) | 1 << number
+        count, whole = len(self._sources), (1 << len(self._ports)) - 1
+        rows = [bits >> number * len(self._ports) & whole for number in range(count)]
+        # What goes from any source port is said once, and then the rest.
+        common = reduce(and_, rows)
+        sources = {common: (1 << count) - 1} if common else {}
+        for number, row in enumerate(rows):
+            if rest := row & ~common:
+                sources[rest] = sources.get(rest, 0) | 1 << number
         return [
             str(Traffic(protocol, _ports_of(self._ports, row), _ports_of(self._sources, some)))
             for row, some in sources.items()

@@ -42,7 +42,7 @@ def carries(texts: Sequence[str], flow: Flow) -> bool:
 
 def _carries(text: str, flow: Flow) -> bool:
     """Whether a service, as it is said, has a flow; a second reading of the words."""
-    if text == "any traffic":
+    if text in ("any traffic", "all other traffic"):
         return True
     name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
     if text == "other protocols":
