@@ -87,7 +87,7 @@ class Reach:
 
     @property
     def sign(self) -> str:
-        """The state in a word; `perhaps` where all that may go depends on what Calico cannot see."""
+        """The state in a word; `perhaps` where all that may go is in `perhaps`."""
         sure = self.services or self.partly
         return "perhaps" if self.state == "some" and not sure else self.state
 
