@@ -31,15 +31,17 @@ def headlines(report: Report) -> list[str]:
         if not each.zones
     ]
     for allow, what in ((True, "allow rule"), (False, "deny rule")):
-        names = [each.name for each in report.rules if each.allow == allow and never_matches(each)]
+        names = [each.name for each in _of_extent(report, Extent.WHOLE) if each.allow == allow]
         if names:
             found.append(f"{counted(len(names), what)} can never match here: {_some(names)}")
+    if empty := [each.name for each in _of_extent(report, Extent.EMPTY)]:
+        verb = "has" if len(empty) == 1 else "have"
+        found.append(f"{counted(len(empty), 'rule')} {verb} no flow of a pod here: {_some(empty)}")
     return found
 
 
-def never_matches(rule: RuleFidelity) -> bool:
-    """Whether no flow reaches the Calico rules of a rule."""
-    return rule.shadow is not None and rule.shadow.extent is Extent.WHOLE
+def _of_extent(report: Report, extent: Extent) -> Iterator[RuleFidelity]:
+    return (each for each in report.rules if each.shadow and each.shadow.extent is extent)
 
 
 def why(rule: RuleFidelity) -> str:
@@ -62,23 +64,33 @@ def hidden(rule: RuleFidelity) -> Iterator[str]:
     """A clause for each way in which earlier rules hide a rule."""
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
-            such = f"all that it matches is taken by {_takers(shadow.by)}{_such(shadow)}"
-            yield f"it never matches {where}: {such if shadow.by else shadow.because}"
+            taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"
+            yield f"it never matches {where}: {taken}{_such(shadow)}"
+    if rule.shadow and rule.shadow.extent is Extent.EMPTY:
+        yield "it never matches here: no pod here is an end of its flows"
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
         yield f"whether earlier rules hide it is unknown: {rule.shadow.because}"
     if rule.shadow and rule.shadow.extent is Extent.PART:
         # What an earlier rule decides the same way is no loss.
         others = [each for each in rule.shadow.by if each.allow != rule.allow]
         if others:
-            yield f"a part of it is taken by {_takers(others)}{_such(rule.shadow)}"
+            yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}"
 
 
 def _such(shadow: Shadow) -> str:
     return f", such as {shadow.flow}" if shadow.flow else ""
 
 
-def _takers(by: Sequence[Taker]) -> str:
-    return _some([f"{each.name!r}{' (widened)' if each.widened else ''}" for each in by])
+def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:
+    """The rules that take flows of a rule, each with what else makes it do so."""
+    return _some([f"{each.name!r}{_larger(rule, each)}" for each in by])
+
+
+def _larger(rule: RuleFidelity, taker: Taker) -> str:
+    # Of two rules that decide the same way it is not told: nothing is lost.
+    if not taker.widened or taker.allow == rule.allow:
+        return ""
+    return " (allows more here)" if taker.allow else " (widened)"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -51,11 +51,16 @@ def worst(losses: "tuple[Loss, ...]") -> Status:
 
 
 class Extent(StrEnum):
-    """How much of a rule never reaches it; `unknown` where that would take too long to find out."""
+    """How much of a rule earlier ones take.
+
+    It is `empty` if no pod here is an end of its flows, and `unknown` where that would take too
+    long to find out.
+    """
 
     NONE = "none"
     PART = "part"
     WHOLE = "whole"
+    EMPTY = "empty"
     UNKNOWN = "unknown"
 
 
@@ -83,8 +88,7 @@ class Shadow:
 
     `by` are those rules, in their order; `more`: there are others, which are not named. `flow` is
     one that the rule loses, if it can be to a rule that decides otherwise; "" if it loses none.
-    `because` says why the extent is unknown, or why nothing is left of a rule that no other one
-    takes from.
+    `because` says why the extent is unknown.
     """
 
     extent: Extent

@@ -28,6 +28,7 @@ from sync.verify.packet_space import (
     common,
     of_family,
     outside,
+    to_itself,
 )
 from sync.verify.profiles import Profiles, UnreadableError
 
@@ -242,7 +243,7 @@ class RuleLists:
                         if one is None or other is None:
                             raise UnreadableError("a list ends before all is decided")
                         pair = (id(one), id(other))
-                        if one.hint[1] == other.hint[1] or pair in told or _to_itself(deeper):
+                        if one.hint[1] == other.hint[1] or pair in told or to_itself(deeper):
                             continue
                         if not every:
                             told.add(pair)
@@ -296,11 +297,6 @@ class RuleLists:
             (piece.family, there),
             self._space.packet(piece.traffic),
         )
-
-
-def _to_itself(piece: Box) -> bool:
-    """Whether both ends are the same address: nothing filters between a pod and itself."""
-    return piece.local == piece.far == (piece.local[0], piece.local[0] + 1)
 
 
 class Pods:

@@ -9,13 +9,13 @@ everything, each of which is the first one to match some of it.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from sync.verify.packet_space import Box, Place, common, without
+from sync.verify.packet_space import Box, Place, common, to_itself, without
 
 LOOKS: Final = 50_000  # at a box beside another one, for one rule of a list; then nothing is said
 MOST: Final = 20  # rules that are named for one
 _PRUNED: Final = 30  # rules of which as few as can be are looked for
 
-Extent = Literal["none", "part", "whole", "unknown"]
+Extent = Literal["none", "part", "whole", "empty", "unknown"]
 
 
 class Layer(NamedTuple):
@@ -188,6 +188,8 @@ class Layers:
             self._look(len(near))
             both = [(each, it) for each in near if (it := common(piece, each[1])) is not None]
             if not both:
+                if to_itself(piece):
+                    continue
                 return piece
             # One that takes all of it leaves nothing to cut.
             whole = next((each for each, it in both if it == piece), None)

@@ -105,6 +105,11 @@ def without(box: Box, taken: Box) -> list[Box]:
     return left
 
 
+def to_itself(box: Box) -> bool:
+    """Whether both ends are the same address: nothing filters between a pod and itself."""
+    return box.local == box.far == (box.local[0], box.local[0] + 1)
+
+
 def outside(box: Box, taken: Iterable[Box]) -> list[Box]:
     """The part of a box outside all of some others, as disjoint boxes."""
     left = [box]

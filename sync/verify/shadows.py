@@ -23,7 +23,7 @@ from sync.verify.compare import Pods, RuleLists, Witness
 from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Bound, Rulebase
 from sync.verify.hiding import MOST, Extent, Hidden, Layer, Layers
-from sync.verify.packet_space import Box, Entry, Place, TrafficSpace
+from sync.verify.packet_space import Box, Entry, Place, TrafficSpace, to_itself
 from sync.verify.profiles import (
     DeviceGroup,
     Networks,
@@ -34,7 +34,6 @@ from sync.verify.profiles import (
 )
 from sync.verify.proof import Settings
 
-NO_FLOW: Final = "no flow of a pod here is one of its flows"
 _TOO_LONG: Final = "it would take too many looks at two rules"
 _ESSENTIAL: Final = "an essential flow"
 
@@ -57,8 +56,8 @@ class Taken:
 class Shade:
     """What earlier rules leave of a rule, over all of its zones; `more`: others than `by` take too.
 
-    `flow` is one that they take, if it can be by one that decides otherwise. `because` says why the
-    extent is unknown, or why nothing is left of a rule that no other takes from.
+    `flow` is one that they take, if it can be by one that decides otherwise. A rule is `empty`
+    where no pod is an end of its flows. `because` says why the extent is unknown.
     """
 
     extent: Extent
@@ -84,7 +83,7 @@ def in_calico(
     except UnreadableError as error:
         return {place: Shade("unknown", because=str(error)) for place in places.values()}
     return {
-        place: _joined(found[place], order) if place in found else Shade("whole", because=NO_FLOW)
+        place: _joined(found[place], order) if place in found else Shade("empty")
         for place in dict.fromkeys(places.values())
     }
 
@@ -166,7 +165,9 @@ def _layer(row: _Row, lists: RuleLists, among: int) -> Layer:
 def _boxes(lists: RuleLists, entries: Sequence[Entry], among: int) -> tuple[Box, ...]:
     found = lists.boxes(entries) if entries else ()
     return tuple(
-        each._replace(profiles=each.profiles & among) for each in found if each.profiles & among
+        each._replace(profiles=each.profiles & among)
+        for each in found
+        if each.profiles & among and not to_itself(each)
     )
 
 
