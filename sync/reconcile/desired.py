@@ -101,7 +101,7 @@ def desired(
 ) -> Desired:
     """Translate the sources for a cluster; raises the error of a source that failed.
 
-    What may be written is `validated`; what is only told of need not be.
+    What may be written is `validated`; what is only reported need not be.
     """
     snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster, options.zones.label)

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from re import compile as pattern
 from re import fullmatch
 
 import pytest
 
 from sync.net.addresses import network
 from sync.verify import single_flow
-from sync.verify.matrix import Cell, Matrix, Reach, matrices
+from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach, matrices
 from sync.verify.packet_space import Packet
 from sync.verify.single_flow import FlowEnd, Flows
 from tests.naive.calico_verdict import Calico, labels_of
@@ -25,7 +26,8 @@ from tests.naive.rulebases import case
 from tests.property.test_proof_property import Document, documents_of, groups_of, settings_of
 from tests.property.test_translation_property import Judged, translated
 
-SEEDS = range(600, 616)
+SEEDS = range(600, 610)
+WHERE = pattern(r"[^\s,]+\[(?:egress|ingress) \d+\]")
 _NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
 
@@ -138,9 +140,13 @@ def check(one: Judged, matrix: Matrix) -> int:
         if cell is None:
             continue
         held += 1
-        allowed = calico.verdict(flow).allow
-        hold(cell.calico, flow, allowed, (one.case.seed, source, destination, str(flow)))
-        hold_firewall(one, cell, firewall, flow, allowed=allowed)
+        verdict = calico.verdict(flow)
+        told = (one.case.seed, source, destination, str(flow))
+        hold(cell.calico, flow, verdict.allow, told)
+        if cell.calico.state != "unknown":
+            places = {place for rule in cell.calico.rules for place in rule.places}
+            assert {*WHERE.findall(verdict.by)} <= places, (told, verdict, cell)
+        hold_firewall(one, cell, firewall, flow, allowed=verdict.allow)
     return held
 
 
@@ -164,8 +170,13 @@ def hold_firewall(
     told = (one.case.seed, cell.source, cell.destination, str(flow))
     # Where an App-ID stands for its ports, it is not one that is surely allowed on them.
     strict = one.case.rules.applications == "strict"
+    deciders = {named(rule) for rule in cell.firewall.rules}
     for oracle in ORACLES:
-        verdict = firewall.verdict(flow, oracle).allow
+        found = firewall.verdict(flow, oracle)
+        verdict = found.allow
+        # Wildcard rules may go before others of their action.
+        if cell.firewall.state != "unknown" and "wildcard" not in found.by:
+            assert found.by in deciders, (told, found, cell)
         if strict or not verdict:
             hold_upper(cell.firewall, flow, verdict, told)
         if strict:
@@ -174,6 +185,16 @@ def hold_firewall(
             assert allowed or not verdict, (told, cell)
         if strict and cell.unlike in ("", "less"):
             assert verdict or not allowed, (told, cell)
+
+
+def named(rule: DecidingRule) -> str:
+    """A rule of the firewall in the words of the naive one."""
+    if rule.place is None:
+        return {"unzoned-pods": "unzoned_pods", "unknown-addresses": "unknown_addresses"}.get(
+            rule.rule, rule.rule
+        )
+    _, _, device_group, rulebase, position = rule.place
+    return f"{device_group}/{rulebase}/{position} {rule.rule!r}"
 
 
 def hold_upper(reach: Reach, flow: Flow, allowed: bool, told: object) -> None:
