@@ -5,11 +5,12 @@ is expected, with everything else on the same ports.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
 from sync.firewall.predefined import DEFAULTS, DENIED_BESIDES
+from sync.firewall.reasons import Reason
 from sync.firewall.services import (
     ANY_TRAFFIC,
     ICMP,
@@ -33,12 +34,13 @@ class Applications:
     `open_because` has a clause for each unknown: an application without known ports, or with
     unknown content. A list that is not open has no other default traffic, except for the
     applications in `bundled`: their ports are only in the bundled table, and a firewall's content
-    may be newer.
+    may be newer. `kinds` are those of the clauses.
     """
 
     traffic: tuple[Traffic, ...]
     open_because: tuple[str, ...] = ()
     bundled: tuple[str, ...] = ()
+    kinds: frozenset[Reason] = field(default=frozenset(), compare=False)
 
 
 def resolve_applications(
@@ -51,6 +53,7 @@ def resolve_applications(
     `denied`, a predefined one includes what a deny has to cover.
     """
     because: set[str] = set()
+    kinds: set[Reason] = set()
 
     def members(name: str) -> Sequence[str] | None:
         found = objects.get(name)
@@ -59,33 +62,42 @@ def resolve_applications(
         kind = "group" if isinstance(found, ApplicationGroup) else "filter"
         if found.problem:
             because.add(f"application {kind} {name!r} {found.problem}")
+            kinds.add(Reason.APP_OBJECT)
             return ()
         if isinstance(found, ApplicationGroup):
             return found.members
         because.add(f"application filter {name!r} asks about App-IDs that are not known here")
+        kinds.add(Reason.APP_FILTER)
         return _chosen(found, objects)
 
     traffic: list[Traffic] = []
     bundled: list[str] = []
-    known: tuple[Traffic, ...]
     ends, circles = expanded(names, members)
     because.update(f"application group {name!r} holds itself" for name in circles)
+    kinds.update(Reason.APP_OBJECT for _ in circles)
     for name in ends:
-        found = objects.get(name)
-        if isinstance(found, Application):
-            if found.problem:
-                because.add(f"App-ID {name} {found.problem}")
-                continue
-            known, problem = _default(_given(found, denied=denied))
-        elif name in DEFAULTS:
-            known, problem = _bundled(name, denied=denied)
+        if not isinstance(objects.get(name), Application) and name in DEFAULTS:
             bundled.append(name)
-        else:
-            known, problem = (), "is not known here, so neither are its ports"
+        known, problem, kind = _of_one(name, objects, denied=denied)
         traffic += known
         if problem:
             because.add(f"App-ID {name} {problem}")
-    return Applications(merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)))
+            kinds.add(kind)
+    return Applications(
+        merged(traffic), tuple(sorted(because)), tuple(sorted(bundled)), frozenset(kinds)
+    )
+
+
+def _of_one(name: str, objects: _Named, *, denied: bool) -> tuple[tuple[Traffic, ...], str, Reason]:
+    """The default traffic of one application, and what is not known of it, with its kind."""
+    found = objects.get(name)
+    if isinstance(found, Application):
+        if found.problem:
+            return (), found.problem, Reason.APP_OBJECT
+        return *_default(_given(found, denied=denied)), Reason.APP_DYNAMIC
+    if name in DEFAULTS:
+        return *_bundled(name, denied=denied), Reason.APP_DYNAMIC
+    return (), "is not known here, so neither are its ports", Reason.APP_UNKNOWN
 
 
 # The attributes of a filter that applications have under the same name.

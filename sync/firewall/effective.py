@@ -23,6 +23,7 @@ from sync.firewall.objects import (
     unusable,
 )
 from sync.firewall.parse.xml import brief
+from sync.firewall.reasons import Reason
 from sync.firewall.rules import NatRule, Rule
 from sync.firewall.runtime import Registrations
 from sync.net.addresses import NOWHERE, AddressSet
@@ -180,7 +181,8 @@ def _fetched(external: ExternalList, content: Estimate) -> ExternalList:
     if not because and excepted & content.surely:
         # Whether an exception takes a part of a network away, no document says.
         because = ("has exceptions",)
-    content = replace(content, surely=content.surely - excepted, because=because)
+    kinds = frozenset({Reason.EXTERNAL_LIST_PROBLEM} if because else ())
+    content = replace(content, surely=content.surely - excepted, because=because, kinds=kinds)
     return replace(external, holds=content)
 
 
@@ -252,10 +254,15 @@ _EXTERNAL: Final = "an external dynamic list"
 # Lists of these types hold no addresses, so no source or destination means one.
 _OTHER_LISTS: Final = frozenset({"domain", "predefined-url", "url"})
 _PREDEFINED: Final[Mapping[str, Address | AddressGroup]] = {
-    name: Address(name, kind, "", None, problem=problem)
-    for kind, problem, names in (
-        ("region", "is a predefined region", regions.COUNTRIES),
-        ("external-list", "is a predefined external dynamic list", regions.LISTS),
+    name: Address(name, kind, "", None, problem=problem, kind_of_problem=reason)
+    for kind, problem, reason, names in (
+        ("region", "is a predefined region", Reason.COUNTRY, regions.COUNTRIES),
+        (
+            "external-list",
+            "is a predefined external dynamic list",
+            Reason.PREDEFINED_LIST,
+            regions.LISTS,
+        ),
     )
     for name in names
 }

@@ -9,6 +9,7 @@ the firewall does rests on keeping the two apart.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sync.firewall.reasons import Reason
 from sync.net.addresses import NOWHERE, AddressSet
 
 
@@ -19,14 +20,15 @@ class Estimate:
     It is *open* while `because` has clauses, one for each thing that is unknown; `at_most` is then
     an upper bound, or None where no bound is known. Without clauses the set is exactly `surely`,
     and `at_most` is the same. `answers` is what DNS answers here for its FQDNs. The firewall may
-    receive other answers, so they are in neither bound. `ValueError` if a set without clauses has
-    another upper bound.
+    receive other answers, so they are in neither bound. `kinds` are those of the clauses.
+    `ValueError` if a set without clauses has another upper bound.
     """
 
     surely: AddressSet
     at_most: AddressSet | None
     answers: AddressSet = NOWHERE
     because: tuple[str, ...] = ()
+    kinds: frozenset[Reason] = frozenset()
 
     def __post_init__(self) -> None:
         if self.because or self.at_most is self.surely:
@@ -50,9 +52,11 @@ class Estimate:
         return cls(addresses, addresses)
 
     @classmethod
-    def unknown(cls, because: str, answers: AddressSet = NOWHERE) -> "Estimate":
+    def unknown(
+        cls, because: str, answers: AddressSet = NOWHERE, *, kind: Reason | None = None
+    ) -> "Estimate":
         """A set of which nothing is known, for one reason."""
-        return cls(NOWHERE, None, answers, (because,))
+        return cls(NOWHERE, None, answers, (because,), frozenset({kind} if kind else ()))
 
     @classmethod
     def union(cls, parts: Iterable["Estimate"]) -> "Estimate":
@@ -72,4 +76,5 @@ class Estimate:
             None if None in bounds else AddressSet.union(bound for bound in bounds if bound),
             AddressSet.union(part.answers for part in every),
             because,
+            frozenset(kind for part in every for kind in part.kinds),
         )

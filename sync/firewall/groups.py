@@ -12,6 +12,7 @@ from sync.firewall import addressing
 from sync.firewall.estimate import Estimate
 from sync.firewall.objects import UNTAGGED, Address, AddressGroup
 from sync.firewall.parse.xml import brief
+from sync.firewall.reasons import Reason
 from sync.firewall.runtime import Registrations
 from sync.net.addresses import AddressSet
 
@@ -54,7 +55,8 @@ def resolve_groups(
         )
         for name in circle:
             because = sorted({clause for part in parts[name] for clause in part.because})
-            resolved[name] = Resolved(replace(whole, because=tuple(because)), dynamic)
+            kinds = frozenset(kind for part in parts[name] for kind in part.kinds)
+            resolved[name] = Resolved(replace(whole, because=tuple(because), kinds=kinds), dynamic)
     return resolved
 
 
@@ -69,11 +71,14 @@ def _parts(
     group = members.groups[name]
     if group.problem:
         # Its filter may be that of another group of its name, or of none.
-        yield Estimate.unknown(f"it {group.problem}")
+        yield Estimate.unknown(f"it {group.problem}", kind=Reason.OBJECT)
         return
     if group.filter is not None:
         if registered is None:
-            yield Estimate.unknown("it is dynamic, and registered addresses are not known here")
+            yield Estimate.unknown(
+                "it is dynamic, and registered addresses are not known here",
+                kind=Reason.REGISTERED,
+            )
         else:
             yield registered.held(group.filter)
     leaves: list[AddressSet] = []
@@ -85,7 +90,8 @@ def _parts(
             reason = f"its member group {brief(member)!r} is not wholly known"
             yield replace(inner, because=(reason,)) if inner.open else inner
         elif member in circle:
-            yield Estimate.unknown(f"it is in a circle of groups with {member!r}")
+            because = f"it is in a circle of groups with {member!r}"
+            yield Estimate.unknown(because, kind=Reason.OBJECT)
         else:
             yield members.without_addresses(member)
     # Nearly all members are objects with addresses, which take one pass together.
@@ -115,10 +121,11 @@ class _Members:
         found = self._objects.get(member)
         if isinstance(found, Address):
             because = found.problem or f"is the FQDN {brief(found.value)}"
-            return Estimate.unknown(f"its member {brief(member)!r} {because}", found.answers)
+            said = f"its member {brief(member)!r} {because}"
+            return Estimate.unknown(said, found.answers, kind=found.unsaid)
         literal = addressing.literal(member)
         if literal is None:
-            return Estimate.unknown(f"its member {member!r} does not exist")
+            return Estimate.unknown(f"its member {member!r} does not exist", kind=Reason.MISSING)
         return Estimate.exactly(literal)
 
     @cached_property

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, TypeVar
 
 from sync.firewall.estimate import Estimate
+from sync.firewall.reasons import Reason
 from sync.firewall.tag_filter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.net.ports import PortSet
@@ -26,6 +27,7 @@ class Address:
     `external-list`.
     `addresses` are its addresses when a rule is matched; None with a problem, and for an FQDN. For
     an FQDN `answers` is what DNS answers here; a firewall may receive other answers.
+    `kind_of_problem` says what can be done about its problem.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Address:
     tags: tuple[str, ...] | None = ()
     problem: str = ""
     answers: AddressSet = NOWHERE
+    kind_of_problem: Reason = Reason.OBJECT
+
+    @property
+    def unsaid(self) -> Reason:
+        """The kind of reason why it has no addresses."""
+        return self.kind_of_problem if self.problem else Reason.FQDN
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,8 @@ _Object = TypeVar("_Object", bound=NamedObject)
 
 def unusable(found: _Object, problem: str) -> _Object:
     """The object with a problem: its contents do not count, its tags are kept."""
-    if isinstance(found, Address | Region):
+    if isinstance(found, Address):
+        return replace(found, addresses=None, problem=problem, kind_of_problem=Reason.OBJECT)
+    if isinstance(found, Region):
         return replace(found, addresses=None, problem=problem)
     return replace(found, problem=problem)

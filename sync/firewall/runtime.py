@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sync.firewall.estimate import Estimate
+from sync.firewall.reasons import Reason
 from sync.firewall.tag_filter import TagFilter
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.text import shortened
@@ -40,7 +41,7 @@ class Registrations:
         if self.missing:
             unknown = shortened(self.missing)
             reason = f"what is registered for it is not known of every firewall: {unknown}"
-            return Estimate.unknown(reason)
+            return Estimate.unknown(reason, kind=Reason.REGISTERED)
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
         because = [f"{each}; what it told last counts" for each in self.late]
         if any(doubtful for _, doubtful in found):
@@ -51,7 +52,8 @@ class Registrations:
         for surely, _ in found:
             common = common & surely
         at_most = AddressSet.union(each for one in found for each in one)
-        return Estimate(common, at_most, because=tuple(because))
+        kinds = frozenset({Reason.REGISTERED_DIFFERS} if because else ())
+        return Estimate(common, at_most, because=tuple(because), kinds=kinds)
 
 
 def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:

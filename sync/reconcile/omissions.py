@@ -15,6 +15,7 @@ from sync.plan.plan import LeftOut, Plan
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target
 
+_FAITHFUL = (Status.EXACT, Status.DISABLED, Status.NOT_TARGETED, Status.MATCHES_NOTHING)
 _LABELLED = "pods labelled "
 _IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
 
@@ -77,7 +78,8 @@ def left_out(
             for rule in report.rules
             if (rule.source, rule.target) == (target.source, name)
         )
-        del counted[Status.EXACT]
+        for faithful in _FAITHFUL:
+            del counted[faithful]
         if counted:
             counts = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
             found.append(

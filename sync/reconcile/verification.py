@@ -80,7 +80,7 @@ def unsaid(proof: Proof, report: Report) -> list[Difference]:
 
     A cluster may deny more where the report calls a deciding rule inexact.
     """
-    inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
+    inexact = {each.place: each.name for each in report.rules if not each.status.without_loss}
     names = frozenset(inexact.values())  # a Calico rule names no more of the firewall's rule
     return [each for each in proof.denied if each.place not in inexact and each.says not in names]
 
@@ -91,7 +91,10 @@ def _overstated(proof: Proof, report: Report) -> list[str]:
         f"the report says that rule {each.name!r} of device group {each.target} is exact, and it "
         f"is not: by the proof {'; '.join(proof.inexact[each.place])}{_as_in(proof, each.place)}"
         for each in report.rules
-        if each.status is Status.EXACT and each.place in proof.inexact
+        # A rule of no zone here has losses too, but decides nothing.
+        if each.status.without_loss
+        and each.status is not Status.NOT_ENFORCED
+        and each.place in proof.inexact
     ]
 
 

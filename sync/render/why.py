@@ -30,6 +30,11 @@ def headlines(report: Report) -> list[str]:
         for each in report.device_groups
         if not each.zones
     ]
+    found += (
+        f"{each.target} is staged: its policies decide nothing yet"
+        for each in report.device_groups
+        if each.mode == "staged"
+    )
     for allow, what in ((True, "allow rule"), (False, "deny rule")):
         names = [each.name for each in _of_extent(report, Extent.WHOLE) if each.allow == allow]
         if names:
@@ -46,18 +51,18 @@ def _of_extent(report: Report, extent: Extent) -> Iterator[RuleFidelity]:
 
 def why(rule: RuleFidelity) -> str:
     """Every clause about a rule: what it loses and what to do about it, and what hides it."""
-    return "; ".join([*_reasons(rule), *hidden(rule)])
+    remedies = rule.remedies or ("",) * len(rule.reasons)
+    reasons = (
+        f"{reason} (remedy: {remedy})" if remedy else reason
+        for reason, remedy in zip(rule.reasons, remedies, strict=True)
+    )
+    return "; ".join([*reasons, *hidden(rule)])
 
 
-def because(group: GroupFidelity) -> str:
-    """Every clause about an address group, each with what to do about it."""
-    return "; ".join(_reasons(group))
-
-
-def _reasons(found: RuleFidelity | GroupFidelity) -> Iterator[str]:
-    remedies = found.remedies or ("",) * len(found.reasons)
-    for reason, remedy in zip(found.reasons, remedies, strict=True):
-        yield f"{reason} (remedy: {remedy})" if remedy else reason
+def because(found: GroupFidelity) -> str:
+    """Every clause about an address group, and what to do about them."""
+    said = "; ".join(found.reasons)
+    return f"{said} (remedy: {'; '.join(found.remedies)})" if found.remedies else said
 
 
 def hidden(rule: RuleFidelity) -> Iterator[str]:

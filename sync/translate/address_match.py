@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from sync.firewall.addressing import literal
 from sync.firewall.estimate import Estimate
 from sync.firewall.groups import WildcardObjects
-from sync.firewall.objects import Address, AddressGroup, Objects
+from sync.firewall.objects import Address, AddressGroup, ExternalList, Objects
+from sync.firewall.reasons import Reason
 from sync.net.addresses import NOWHERE, AddressSet
-from sync.translate.fidelity import Loss, Status
+from sync.translate.fidelity import Loss, Status, loss
 from sync.translate.network_sets import GroupSet, external_name, without_mapped
 
 
@@ -110,6 +111,11 @@ class MemberList:
         return AddressSet.union(each.answers for each in self.members)
 
     @property
+    def kinds(self) -> frozenset[Reason]:
+        """The kinds of the reasons that keep it open."""
+        return frozenset(kind for each in self.members for kind in each.kinds)
+
+    @property
     def holds(self) -> Estimate:
         """The union of its members; few rules need more of it than its reasons."""
         return Estimate.union(self.members)
@@ -129,16 +135,16 @@ def match(
     if not listed.because:
         if listed.registered and allow == negated:
             reason = f"its {end} holds dynamic groups without what is registered at run time"
-            return said, (Loss(Status.MORE_PERMISSIVE, f"{reason} (registered_ips: optional)"),)
+            reason += " (registered_ips: optional)"
+            return said, (loss(Status.MORE_PERMISSIVE, reason, Reason.REGISTERED_OPTIONAL),)
         return said, ()
-    because = "; ".join(listed.because)
+    because, kinds = "; ".join(listed.because), listed.kinds
     if accepted and not allow:
         reason = f"its {end} is taken without what cannot be said (rules.accept_dropped_members)"
-        return said, (Loss(Status.MORE_PERMISSIVE, f"{reason}: {because}"),)
+        return said, (loss(Status.MORE_PERMISSIVE, f"{reason}: {because}", Reason.ACCEPTED),)
     if allow and negated:
-        return NOTHING, (
-            Loss(Status.LEFT_OUT, f"all but an open {end} cannot be allowed: {because}"),
-        )
+        reason = f"all but an open {end} cannot be allowed: {because}"
+        return NOTHING, (loss(Status.LEFT_OUT, reason, *kinds),)
     if allow:
         answers = listed.answers
         if answers:
@@ -146,21 +152,23 @@ def match(
             said = replace(said, rest=said.rest | without_mapped(answers))
         if said.is_empty:
             reason = f"nothing of its {end} can be said: {because}"
-            return NOTHING, (Loss(Status.LEFT_OUT, reason),)
-        narrowed = Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}")
+            return NOTHING, (loss(Status.LEFT_OUT, reason, *kinds),)
+        if answers:
+            kinds = kinds - {Reason.FQDN} | {Reason.FQDN_ANSWERED}
+        said_only = f"its {end} holds only what can be said: {because}"
+        narrowed = loss(Status.NARROWED, said_only, *kinds)
         if answers:
             reason = f"its {end} has FQDNs for what DNS says of them here (fqdn: resolve)"
-            return said, (Loss(Status.MORE_PERMISSIVE, reason), narrowed)
+            return said, (loss(Status.MORE_PERMISSIVE, reason, Reason.ACCEPTED), narrowed)
         return said, (narrowed,)
     if negated:
-        return said, (
-            Loss(Status.WIDENED, f"its negated {end} spares only what can be said: {because}"),
-        )
+        reason = f"its negated {end} spares only what can be said: {because}"
+        return said, (loss(Status.WIDENED, reason, *kinds),)
     at_most = listed.holds.at_most
     if at_most is not None:
         reason = f"its {end} is all that may be in it: {because}"
-        return AddressMatch(at_most), (Loss(Status.WIDENED, reason),)
-    return ANY, (Loss(Status.WIDENED, f"its {end} is any address: {because}"),)
+        return AddressMatch(at_most), (loss(Status.WIDENED, reason, *kinds),)
+    return ANY, (loss(Status.WIDENED, f"its {end} is any address: {because}", *kinds),)
 
 
 class MemberLists:
@@ -206,7 +214,13 @@ class MemberLists:
         rest = without_mapped(others.surely)
         if rest != others.surely:
             reason = "it holds addresses of ::ffff:0:0/96, which Calico reads as IPv4"
-            others = Estimate(rest, None, others.answers, (*others.because, reason))
+            others = Estimate(
+                rest,
+                None,
+                others.answers,
+                (*others.because, reason),
+                others.kinds | {Reason.MAPPED},
+            )
         identities = tuple(sorted(groups))
         held = tuple(groups[identity].holds.surely for identity in identities)
         parts = (others, *of_groups)
@@ -231,13 +245,22 @@ class MemberLists:
             if found.addresses is not None:
                 return Estimate.exactly(found.addresses)
             because = found.problem or f"is the FQDN {found.value}"
-            return Estimate.unknown(f"{member!r} {because}", found.answers)
+            return Estimate.unknown(f"{member!r} {because}", found.answers, kind=found.unsaid)
         if member in self._objects.external_lists:
-            problem = self._objects.external_lists[member].problem
-            unknown = f" that {problem}" if problem else ""
-            return Estimate.unknown(f"{member!r} is an external dynamic list{unknown}")
+            external = self._objects.external_lists[member]
+            unknown = f" that {external.problem}" if external.problem else ""
+            said = f"{member!r} is an external dynamic list{unknown}"
+            return Estimate.unknown(said, kind=_unfetched(external))
         if (addresses := literal(member)) is not None:
             return Estimate.exactly(addresses)
         return Estimate.unknown(
-            f"{member!r} is no address object, group or address that is known here"
+            f"{member!r} is no address object, group or address that is known here",
+            kind=Reason.MISSING,
         )
+
+
+def _unfetched(external: ExternalList) -> Reason:
+    """The kind of reason why the content of a list is unknown."""
+    if external.type == "predefined-ip":
+        return Reason.PREDEFINED_LIST
+    return Reason.EXTERNAL_LIST_PROBLEM if external.problem else Reason.EXTERNAL_LIST

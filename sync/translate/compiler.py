@@ -35,6 +35,7 @@ from sync.translate.chains import Entry, parts_of, places
 from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.essentials import essential_rules
 from sync.translate.fidelity import (
+    DeviceGroupFidelity,
     Report,
     RuleFidelity,
     ZoneFidelity,
@@ -42,7 +43,13 @@ from sync.translate.fidelity import (
 from sync.translate.nat import nat_rules
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets, parts
 from sync.translate.origins import annotations, identity, rule_id
-from sync.translate.reporting import essential_clauses, group_fidelity, rule_fidelity, zone_fidelity
+from sync.translate.reporting import (
+    device_group_fidelity,
+    essential_clauses,
+    group_fidelity,
+    rule_fidelity,
+    zone_fidelity,
+)
 from sync.translate.rules import (
     OVERLAP,
     Action,
@@ -117,6 +124,7 @@ def translate(cluster: str, targets: Sequence[Target], options: Options) -> Tran
     chains: list[ZoneChain] = []
     rules: list[RuleFidelity] = []
     zones: list[ZoneFidelity] = []
+    device_groups: list[DeviceGroupFidelity] = []
     workloads = Workloads(options.zones)
     named = {target.tier: own_zones(target.device_group, target.derived) for target in targets}
     for target in targets:
@@ -127,14 +135,16 @@ def translate(cluster: str, targets: Sequence[Target], options: Options) -> Tran
         by_group = seen[target.source, target.device_group.name]
         tier = _Tier(target, found, workloads, by_group, lists, options)
         objects += tier.objects()
-        chains += tier.chains()
-        rules += tier.fidelity()
+        own = [*tier.chains()]
+        chains += own
+        rules += tier.fidelity(own)
+        device_groups.append(device_group_fidelity(target, found))
         zones += zone_fidelity(target, found, workloads)
     objects += (each.manifest() for _, each in network_sets(sets, options.owner))
     objects += (each.manifest() for each in list_sets(lists, options.owner))
     groups = group_fidelity(sets)
     essentials = essential_clauses(options.zones.essentials)
-    fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials)
+    fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials, tuple(device_groups))
     return Translated(tuple(objects), tuple(chains), fidelity)
 
 
@@ -224,15 +234,22 @@ class _Tier:
                 parts=parts_of([*self._entries(zone), *self._defaults(zone)]),
             )
 
-    def fidelity(self) -> Iterator[RuleFidelity]:
-        """Say what became of each rule, in their order; no policies are named yet."""
+    def fidelity(self, chains: Iterable[ZoneChain]) -> Iterator[RuleFidelity]:
+        """Say what became of each rule in these chains, in order; no policies are named yet."""
+        written = {each.rule for chain in chains for part in chain.parts for each in part.origins}
         nat = nat_rules(
             self._target,
             registered_known=self._options.registered_known,
             registered_accepted=self._options.registered_accepted,
         )
         for translated, translating in zip(self._rules, nat, strict=True):
-            yield rule_fidelity(self._target, translated, translating)
+            yield rule_fidelity(
+                self._target,
+                translated,
+                translating,
+                zones=bool(self._zones.own),
+                written=rule_id(self._target, translated) in written,
+            )
 
     def _entries(self, zone: Zone) -> Iterator[Entry]:
         for each in self._rules:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
 
+from sync.firewall.reasons import Reason
 from sync.firewall.rules import Rule
 
 
@@ -39,15 +40,25 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One difference between Calico and the firewall: a clause for a firewall engineer."""
+    """One difference between Calico and the firewall: a clause for a firewall engineer.
+
+    `kinds` are those of the reason: they say what to do. `about` names what it is about.
+    """
 
     status: Status
     reason: str
+    kinds: frozenset[Reason]
+    about: str = ""
+
+
+def loss(status: Status, reason: str, *kinds: Reason, about: str = "") -> Loss:
+    """A difference, with one kind of reason at least."""
+    return Loss(status, reason, frozenset(kinds), about)
 
 
 def worst(losses: "tuple[Loss, ...]") -> Status:
     """The status that follows from these losses."""
-    return max((loss.status for loss in losses), default=Status.EXACT)
+    return max((each.status for each in losses), default=Status.EXACT)
 
 
 class Extent(StrEnum):
@@ -138,7 +149,7 @@ class RuleFidelity:
 class GroupFidelity:
     """One address group that a cluster gets; `exact`, or `narrowed` where something is missing.
 
-    `remedies` says what to do about each of the `reasons`.
+    `remedies` says what to do about the `reasons` together.
     """
 
     name: str

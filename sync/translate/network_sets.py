@@ -20,6 +20,7 @@ from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved
 from sync.firewall.objects import AddressGroup
+from sync.firewall.reasons import Reason
 from sync.firewall.zone_networks import Derived
 from sync.net import addresses
 from sync.net.addresses import AddressSet
@@ -227,8 +228,10 @@ def _sayable(content: Estimate) -> Estimate:
     surely, at_most = without_mapped(content.surely), content.at_most
     if at_most is not None and without_mapped(at_most) != at_most:
         at_most = None
-    because = content.because if surely == content.surely else (*content.because, _MAPPED_REASON)
-    return Estimate(surely, at_most, without_mapped(content.answers), because)
+    because, kinds = content.because, content.kinds
+    if surely != content.surely:
+        because, kinds = (*because, _MAPPED_REASON), kinds | {Reason.MAPPED}
+    return Estimate(surely, at_most, without_mapped(content.answers), because, kinds)
 
 
 def without_mapped(found: AddressSet) -> AddressSet:

@@ -1,18 +1,63 @@
 """The report on the rules, groups and zones of a device group."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
+from sync.firewall.reasons import Reason
+from sync.net.addresses import EVERYWHERE
 from sync.options import Essential
-from sync.translate.fidelity import GroupFidelity, RuleFidelity, Status, ZoneFidelity, worst
+from sync.translate.fidelity import (
+    DeviceGroupFidelity,
+    GroupFidelity,
+    Loss,
+    RuleFidelity,
+    Status,
+    ZoneFidelity,
+    loss,
+    worst,
+)
 from sync.translate.network_sets import GroupSet, Target
 from sync.translate.origins import rule_id
+from sync.translate.remedies import remedy
 from sync.translate.rules import TranslatedRule
-from sync.translate.zones import Workloads, Zones
+from sync.translate.zones import Workloads, Zone, Zones
+
+_NO_ZONES: Final = loss(
+    Status.NOT_ENFORCED,
+    "its device group names no zone, so there are no pods that it could be for",
+    Reason.NO_ZONES,
+)
+_NOTHING: Final = loss(
+    Status.MATCHES_NOTHING, "it matches no flow on the firewall either", Reason.NO_MATCH
+)
+_NOBODY: Final = loss(
+    Status.NOT_ENFORCED,
+    "no pod and no network of its zones has the addresses of its ends",
+    Reason.NO_ENDS,
+)
+_NOBODY_LEFT: Final = loss(
+    Status.LEFT_OUT,
+    "no pod and no network of its zones has what is left of its addresses",
+    Reason.NO_ENDS,
+)
 
 
-def rule_fidelity(target: Target, translated: TranslatedRule, nat: tuple[str, ...]) -> RuleFidelity:
-    """Report on a rule; its Calico rules are in no policy yet."""
+def rule_fidelity(
+    target: Target,
+    translated: TranslatedRule,
+    nat: tuple[str, ...],
+    *,
+    zones: bool,
+    written: bool,
+) -> RuleFidelity:
+    """Report on a rule; its Calico rules are in no policy yet.
+
+    `zones`: its device group has some. `written`: it has Calico rules in one of them.
+    """
     source, name, device_group, rulebase, position = rule_id(target, translated)
+    losses = translated.losses
+    if not written:
+        losses += _unwritten(translated, zones=zones)
     return RuleFidelity(
         source=source,
         target=name,
@@ -23,11 +68,38 @@ def rule_fidelity(target: Target, translated: TranslatedRule, nat: tuple[str, ..
         uuid=translated.rule.uuid,
         allow=translated.allow,
         disabled=translated.rule.disabled,
-        status=worst(translated.losses),
-        reasons=tuple(loss.reason for loss in translated.losses),
+        status=Status.DISABLED if translated.rule.disabled else worst(losses),
+        reasons=tuple(each.reason for each in losses),
+        remedies=tuple(
+            remedy(each.kinds, about=each.about, rule=translated.rule.name, allow=translated.allow)
+            for each in losses
+        ),
         calico=(),
         nat=nat,
         rule=translated.rule,
+    )
+
+
+def _unwritten(translated: TranslatedRule, *, zones: bool) -> tuple[Loss, ...]:
+    """Why a rule has no Calico rules, where its losses do not say it."""
+    said = {each.status for each in translated.losses}
+    if translated.rule.disabled or Status.NOT_TARGETED in said:
+        return ()
+    if not zones:
+        return (_NO_ZONES,)
+    if said & {Status.LEFT_OUT, Status.MORE_PERMISSIVE} and not translated.traffic:
+        return ()
+    if translated.allow and said:
+        return (_NOBODY_LEFT,)
+    ends = (translated.source, translated.destination)
+    matches = translated.traffic and all(each.among(EVERYWHERE) for each in ends)
+    return (_NOBODY if matches or said else _NOTHING,)
+
+
+def device_group_fidelity(target: Target, zones: Zones) -> DeviceGroupFidelity:
+    """Report on a device group: how many zones it has here."""
+    return DeviceGroupFidelity(
+        target.source, target.device_group.name, target.tier, target.mode, len(zones.own)
     )
 
 
@@ -38,6 +110,7 @@ def group_fidelity(sets: Sequence[GroupSet]) -> tuple[GroupFidelity, ...]:
             each.identity,
             Status.NARROWED if each.holds.open else Status.EXACT,
             each.holds.because,
+            (remedy(each.holds.kinds),) if each.holds.open else (),
         )
         for each in sets
         if not each.external
@@ -70,4 +143,13 @@ def zone_fidelity(target: Target, zones: Zones, workloads: Workloads) -> Iterato
             origin=zone.origin,
             rules=tuple(named.get(zone.name, ())),
             by_pod_label=workloads.rests_on_pod_labels(zone.name),
+            remedies=tuple(_zone_remedies(zone, workloads)),
         )
+
+
+def _zone_remedies(zone: Zone, workloads: Workloads) -> Iterator[str]:
+    about = f"zone {zone.name}"
+    if zone.networks is None:
+        yield remedy([Reason.NETWORKS], about=about)
+    if workloads.rests_on_pod_labels(zone.name):
+        yield remedy([Reason.POD_LABELS], about=about)

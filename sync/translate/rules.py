@@ -19,6 +19,7 @@ from sync.calico.objects import Rule as CalicoRule
 from sync.errors import UsageError
 from sync.firewall import tag_filter
 from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule
+from sync.firewall.reasons import Reason
 from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
@@ -26,7 +27,7 @@ from sync.net.ports import LAST_PORT, PortSet
 from sync.options import RuleOptions
 from sync.translate.address_match import ANY, NOTHING, AddressMatch, MemberLists, match
 from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
-from sync.translate.fidelity import Loss, Status
+from sync.translate.fidelity import Loss, Status, loss
 from sync.translate.traffic import traffic_of
 from sync.translate.wildcards import WildcardRules
 from sync.translate.zones import Zone, Zones
@@ -40,7 +41,14 @@ _UNKNOWN_NETWORKS: Final = {
     Status.NARROWED: "it allows pods only there",
     Status.MORE_PERMISSIVE: "zones.trust_addresses takes its addresses for theirs",
 }
-_DEVICES: Final = "name their serial numbers in rules.devices"
+_CONSTRAINTS: Final = {
+    "source-user": Reason.USERS,
+    "hip-profiles": Reason.HIP,
+    "source-hip": Reason.HIP,
+    "destination-hip": Reason.HIP,
+    "category": Reason.CATEGORY,
+    "schedule": Reason.SCHEDULE,
+}
 OVERLAP: Final = "wildcard-overlap"
 """The name of the rule for addresses in wildcards of two rules, which no default may allow."""
 
@@ -137,32 +145,43 @@ class RuleTranslator:
             return self._nothing(placed)
         there, lost = self._targeted(rule, allow=allow)
         if not there:
-            return self._nothing(placed, *lost)
+            elsewhere = loss(
+                Status.NOT_TARGETED,
+                "its target is none of the firewalls here",
+                Reason.NOT_TARGETED,
+            )
+            return self._nothing(placed, *(lost or [elsewhere]))
         if self._filter and not self._filter.matches(frozenset(rule.tags)):
             if allow:
-                return self._nothing(placed, Loss(Status.LEFT_OUT, "rules.filter leaves it out"))
+                reason = "rules.filter leaves it out"
+                return self._nothing(placed, loss(Status.LEFT_OUT, reason, Reason.FILTER))
             # A rule whose tags are unreadable may have the tag that keeps it.
             if self._options.filter_denies and not rule.unreadable:
                 reason = "rules.filter leaves it out, and rules.filter_denies allows that"
-                return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
+                return self._nothing(placed, loss(Status.MORE_PERMISSIVE, reason, Reason.ACCEPTED))
         constraints = [
-            *(f"<{tag}> is {', '.join(values)}" for tag, values in rule.constraints),
-            *rule.unreadable,
+            *(
+                (f"<{tag}> is {', '.join(values)}", _CONSTRAINTS.get(tag, Reason.CONSTRAINT))
+                for tag, values in rule.constraints
+            ),
+            *((each, Reason.UNREADABLE) for each in rule.unreadable),
         ]
         if constraints and allow:
-            reason = f"Calico cannot see what it asks for: {'; '.join(constraints)}"
-            return self._nothing(placed, Loss(Status.LEFT_OUT, reason))
+            said_by = "; ".join(each for each, _ in constraints)
+            reason = f"Calico cannot see what it asks for: {said_by}"
+            kinds = (kind for _, kind in constraints)
+            return self._nothing(placed, loss(Status.LEFT_OUT, reason, *kinds))
         losses = [
-            Loss(Status.WIDENED, f"it denies everyone: Calico cannot see that {each}")
-            for each in constraints
+            loss(Status.WIDENED, f"it denies everyone: Calico cannot see that {each}", kind)
+            for each, kind in constraints
         ]
         said, unsayable = self._matched(placed, losses, allow=allow)
         if unsayable and not allow and _names(self._options.accept_dropped_denies, rule):
             reason = (
                 "rules.accept_dropped_denies leaves it out: "
-                f"{'; '.join(loss.reason for loss in unsayable)}"
+                f"{'; '.join(each.reason for each in unsayable)}"
             )
-            return self._nothing(placed, Loss(Status.MORE_PERMISSIVE, reason))
+            return self._nothing(placed, loss(Status.MORE_PERMISSIVE, reason, Reason.ACCEPTED))
         return replace(said, losses=(*lost, *said.losses))
 
     def _matched(
@@ -186,9 +205,9 @@ class RuleTranslator:
             if kept != found:
                 found = kept
                 reason = f"its {end} shares addresses with wildcard objects of other rules"
-                losses.append(Loss(Status.NARROWED, reason))
+                losses.append(loss(Status.NARROWED, reason, Reason.WILDCARD))
             ends.append(found.referenced(allow=allow))
-        unsayable = [loss for loss in losses if loss.status is Status.WIDENED]
+        unsayable = [each for each in losses if each.status is Status.WIDENED]
         from_zones, to_zones = _zones(rule.from_zones), _zones(rule.to_zones)
         if rule.rule_type == "intrazone":
             to_zones = from_zones
@@ -234,9 +253,9 @@ class RuleTranslator:
             return surely, ()
         if allow:
             reason = "its target may leave out firewalls that the clusters stand for"
-            return False, (Loss(Status.LEFT_OUT, f"{reason}; {_DEVICES}"),)
+            return False, (loss(Status.LEFT_OUT, reason, Reason.TARGET),)
         reason = "its target may be only some of the firewalls that the clusters stand for"
-        return True, (Loss(Status.WIDENED, f"{reason}; {_DEVICES}"),)
+        return True, (loss(Status.WIDENED, reason, Reason.TARGET),)
 
     def _may_count(self, rule: Rule) -> bool:
         """Whether a firewall that the clusters stand for may have a rule."""
@@ -265,7 +284,9 @@ class RuleTranslator:
         for status, found in sorted(lost.items()):
             many = "s" if len(found) > 1 else ""
             zones_lost = f"the networks of zone{many} {', '.join(map(repr, sorted(found)))}"
-            yield Loss(status, f"{zones_lost} are not known: {_UNKNOWN_NETWORKS[status]}")
+            reason = f"{zones_lost} are not known: {_UNKNOWN_NETWORKS[status]}"
+            about = f"zone{many} {', '.join(sorted(found))}"
+            yield loss(status, reason, Reason.NETWORKS, about=about)
 
 
 def _names(accepted: Sequence[str], rule: Rule) -> bool:

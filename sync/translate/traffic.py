@@ -13,9 +13,11 @@ ports. If those are not all known, or only from the bundled table, it denies any
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sync.firewall.applications import Applications, resolve_applications
 from sync.firewall.objects import Objects
+from sync.firewall.reasons import Reason
 from sync.firewall.rules import Rule
 from sync.firewall.services import (
     ANY_TRAFFIC,
@@ -25,7 +27,7 @@ from sync.firewall.services import (
     shared,
 )
 from sync.options import RuleOptions
-from sync.translate.fidelity import Loss, Status
+from sync.translate.fidelity import Loss, Status, loss
 
 _ANY = "any"
 _BY_DEFAULT = "application-default"
@@ -72,23 +74,33 @@ def _allowed(
         return (), ()
     losses: list[Loss] = []
     if services is not None and services.open_because:
-        losses.append(Loss(Status.NARROWED, _listed(services.open_because)))
+        losses.append(loss(Status.NARROWED, _listed(services.open_because), Reason.SERVICE))
     if applications is None:
         if services is not None:
             return _or_left_out(services.served, losses)
         if _ANY in rule.services:
             return _EVERYTHING, ()
         if options.applications == "strict":
-            return (), (Loss(Status.LEFT_OUT, _ANY_BY_DEFAULT),)
+            return (), (loss(Status.LEFT_OUT, _ANY_BY_DEFAULT, Reason.APP_DEFAULT),)
         return _EVERYTHING, (
-            Loss(Status.MORE_PERMISSIVE, f"{_ANY_BY_DEFAULT}, so any traffic is allowed"),
+            loss(
+                Status.MORE_PERMISSIVE,
+                f"{_ANY_BY_DEFAULT}, so any traffic is allowed",
+                Reason.APP_DEFAULT,
+            ),
         )
     if options.applications == "strict":
         return (), (
-            Loss(Status.LEFT_OUT, f"{_named(rule)} {_is(rule)} more than {_its(rule)} ports"),
+            loss(
+                Status.LEFT_OUT,
+                f"{_named(rule)} {_is(rule)} more than {_its(rule)} ports",
+                Reason.APP_STRICT,
+            ),
         )
     if applications.open_because:
-        losses.append(Loss(Status.NARROWED, _listed(applications.open_because)))
+        losses.append(
+            loss(Status.NARROWED, _listed(applications.open_because), *applications.kinds)
+        )
     if not applications.traffic:
         return _or_left_out((), losses)
     traffic, lost = _on_default_ports(rule, services, applications)
@@ -109,24 +121,27 @@ def _on_default_ports(
         if not traffic:
             ports = _spoken(applications.traffic)
             losses.append(
-                Loss(
+                loss(
                     Status.NARROWED,
                     f"the default ports of {_named(rule)} ({ports}) are not among its services",
+                    Reason.APP_SERVICES,
                 )
             )
         elif traffic != services.served:
             losses.append(
-                Loss(
+                loss(
                     Status.NARROWED,
                     f"of its services only {_spoken(traffic)} {_is(traffic)} among the default "
                     f"ports of {_named(rule)}",
+                    Reason.APP_SERVICES,
                 )
             )
     elif _ANY in rule.services:
         losses.append(
-            Loss(
+            loss(
                 Status.NARROWED,
                 f"{_named(rule)} {_is(rule)} not allowed on other than {_its(rule)} default ports",
+                Reason.APP_SERVICES,
             )
         )
     return traffic, losses
@@ -136,7 +151,7 @@ def _or_left_out(traffic: tuple[Traffic, ...], losses: Sequence[Loss]) -> _Answe
     """Leave out an allow without traffic, with all of its losses as reasons."""
     if traffic:
         return traffic, tuple(losses)
-    return (), tuple(Loss(Status.LEFT_OUT, loss.reason) for loss in losses)
+    return (), tuple(replace(each, status=Status.LEFT_OUT) for each in losses)
 
 
 def _denied(
@@ -153,26 +168,28 @@ def _denied(
     if applications is None:
         if _ANY in rule.services:
             return _EVERYTHING, ()
-        return _EVERYTHING, (Loss(Status.WIDENED, f"{_ANY_BY_DEFAULT}, so any traffic is denied"),)
+        reason = f"{_ANY_BY_DEFAULT}, so any traffic is denied"
+        return _EVERYTHING, (loss(Status.WIDENED, reason, Reason.APP_DEFAULT),)
     unknown = [_listed(applications.open_because)] if applications.open_because else []
+    kinds = {*applications.kinds}
     if _BY_DEFAULT not in rule.services:
         unknown = unknown or [f"{_named(rule)} may be on any port"]
+        kinds = kinds or {Reason.APP_ANY_PORT}
     elif applications.bundled:
         unknown.append(
             f"the ports of {_apps(applications.bundled)} are from a table that zonebridge brings, "
             "which may lack some"
         )
+        kinds.add(Reason.APP_TABLE)
     if not unknown:
         return applications.traffic, (_by_ports(rule, Status.WIDENED, applications.traffic),)
     because = ", ".join(unknown)
     if options.deny_applications == "ports":
         left = _spoken(applications.traffic) or "nothing"
         return applications.traffic, (
-            Loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied"),
+            loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied", Reason.ACCEPTED),
         )
-    if _BY_DEFAULT in rule.services and applications.bundled:
-        because += " (rules.deny_applications: ports accepts it)"
-    return _EVERYTHING, (Loss(Status.WIDENED, f"{because}, so any traffic is denied"),)
+    return _EVERYTHING, (loss(Status.WIDENED, f"{because}, so any traffic is denied", *kinds),)
 
 
 def _denied_services(
@@ -181,16 +198,22 @@ def _denied_services(
     losses: list[Loss] = []
     if applications is not None and (services.served or services.open_because):
         losses.append(
-            Loss(Status.WIDENED, f"{_named(rule)} cannot be told from others on its services")
+            loss(
+                Status.WIDENED,
+                f"{_named(rule)} cannot be told from others on its services",
+                Reason.APP_PORTS,
+            )
         )
     if not services.open_because:
         return services.served, tuple(losses)
     because = _listed(services.open_because)
     if not accepted:
-        losses.append(Loss(Status.WIDENED, f"{because}, so any traffic is denied"))
+        losses.append(loss(Status.WIDENED, f"{because}, so any traffic is denied", Reason.SERVICE))
         return _EVERYTHING, tuple(losses)
     left = _spoken(services.served) or "nothing"
-    losses.append(Loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied"))
+    losses.append(
+        loss(Status.MORE_PERMISSIVE, f"{because}, and only {left} is denied", Reason.ACCEPTED)
+    )
     return services.served, tuple(losses)
 
 
@@ -201,9 +224,10 @@ _LONG = 200
 
 
 def _by_ports(rule: Rule, status: Status, traffic: tuple[Traffic, ...]) -> Loss:
-    return Loss(
+    return loss(
         status,
         f"{_named(rule)} {_is(rule)} taken by {_its(rule)} default ports ({_spoken(traffic)})",
+        Reason.APP_PORTS,
     )
 
 

@@ -196,7 +196,10 @@ def _joined(found: Sequence[_Found], order: Mapping[Place, int]) -> Shade:
             if key not in by or taken.larger:
                 by[key] = taken
     takers = sorted(by.values(), key=lambda each: order[each.place] if each.place else -1)
-    flows = sorted((each for each in found if each.flow), key=lambda each: not each.lost)
+    flows = sorted(
+        ((each.lost, each.flow) for each in found if each.flow),
+        key=lambda each: (not each[0], each[1].direction),
+    )
     extents = {each.hidden.extent for each in found}
     extent: Extent = "whole"
     if extents & {"none", "part"}:
@@ -206,7 +209,7 @@ def _joined(found: Sequence[_Found], order: Mapping[Place, int]) -> Shade:
     return Shade(
         extent,
         tuple(takers[:MOST]),
-        flows[0].flow if flows else None,
+        flows[0][1] if flows else None,
         len(takers) > MOST or any(each.hidden.more for each in found),
         _TOO_LONG if extent == "unknown" else "",
     )

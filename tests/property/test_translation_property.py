@@ -189,7 +189,7 @@ def inexact(one: Judged) -> list[RuleFidelity]:
     return [
         rule
         for target, rule in zip(targets, one.translated.report.rules, strict=True)
-        if rule.status != Status.EXACT
+        if not rule.status.without_loss
         and not (
             rule.status == Status.MORE_PERMISSIVE
             and (target, rule.device_group, rule.rulebase, rule.position, rule.name) in dynamic
@@ -217,6 +217,14 @@ def misformed(one: Judged) -> Iterator[str]:
     ]
     if lines != expected:
         yield f"\nseed {one.case.seed}: the report has {lines} for {expected}"
+    for line in one.translated.report.rules:
+        if len(line.remedies) != len(line.reasons) or not all(line.remedies):
+            yield f"\nseed {one.case.seed}: {line.reasons} have the remedies {line.remedies}"
+        if not line.calico and not (line.reasons or line.disabled):
+            yield f"\nseed {one.case.seed}: {line.name!r} has no Calico rules, and no reason"
+    for held in one.translated.report.groups:
+        if bool(held.reasons) != (held.remedies not in ((), ("",))):
+            yield f"\nseed {one.case.seed}: {held.reasons} have the remedies {held.remedies}"
 
 
 def complaints(one: Judged) -> Iterator[str]:

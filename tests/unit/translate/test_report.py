@@ -12,8 +12,19 @@ from sync.render.report import (
     markdown,
     text,
 )
+from sync.render.why import headlines, why
 from sync.render.zones import zones_document, zones_text
-from sync.translate.fidelity import GroupFidelity, Report, RuleFidelity, Status, ZoneFidelity
+from sync.translate.fidelity import (
+    DeviceGroupFidelity,
+    Extent,
+    GroupFidelity,
+    Report,
+    RuleFidelity,
+    Shadow,
+    Status,
+    Taker,
+    ZoneFidelity,
+)
 
 LABEL = "firewall.tigera.io/zone"
 PODS = "projectcalico.org/orchestrator == 'k8s'"
@@ -165,6 +176,89 @@ def test_an_empty_report_says_so() -> None:
         "  none: no flow of zoned pods comes before the rules",
     ]
     assert zones_text(EMPTY, LABEL) == "Cluster prod: 0 zones.\n"
+
+
+HIDDEN = Report(
+    "prod",
+    rules=(
+        rule("no", Status.WIDENED, "users", allow=False, remedies=("nothing: they are users",)),
+        rule(
+            "dead",
+            shadow=Shadow(Extent.WHOLE, (Taker("no", None, allow=False, widened=True),), "a flow"),
+            firewall_shadow=Shadow(Extent.PART, (Taker("no", None, allow=False),), "another"),
+        ),
+        rule("gone", allow=False, shadow=Shadow(Extent.WHOLE, (Taker("dead", None, allow=True),))),
+        rule("part", shadow=Shadow(Extent.PART, (Taker("no", None, allow=False),), "a flow")),
+        rule("same", shadow=Shadow(Extent.PART, (Taker("dead", None, allow=True),), "a flow")),
+        rule("vms", shadow=Shadow(Extent.EMPTY)),
+        rule("hard", shadow=Shadow(Extent.UNKNOWN, because="it is long")),
+        rule(
+            "free",
+            shadow=Shadow(Extent.NONE),
+            firewall_shadow=Shadow(Extent.WHOLE, (Taker("x", None, allow=True, widened=True),)),
+        ),
+    ),
+    groups=(GroupFidelity("open", Status.NARROWED, ("b", "c"), ("do b", "do c")),),
+    zones=(),
+    essentials=(),
+    device_groups=(
+        DeviceGroupFidelity("main", "eu", "fw", "enforced", 2),
+        DeviceGroupFidelity("main", "us", "fw", "staged", 0),
+    ),
+)
+
+
+def test_what_needs_attention_comes_first() -> None:
+    assert headlines(HIDDEN) == [
+        "0 zones: no rule of us is enforced",
+        "us is staged: its policies decide nothing yet",
+        "1 allow rule can never match here: dead",
+        "1 deny rule can never match here: gone",
+        "1 rule has no flow of a pod here: vms",
+    ]
+    assert text(HIDDEN).splitlines()[1] == "  ! 0 zones: no rule of us is enforced."
+    assert "\n**1 allow rule can never match here: dead.**\n" in markdown(HIDDEN)
+    assert "1 allow rule can never match here: dead." in "".join(_page(HIDDEN).said)
+    assert document([HIDDEN])["headlines"][2] == {
+        "cluster": "prod",
+        "headline": "1 allow rule can never match here: dead",
+    }
+    assert not headlines(EMPTY)
+    many = tuple(rule(f"r{number}", shadow=Shadow(Extent.WHOLE)) for number in range(1200))
+    (said,) = headlines(replace(EMPTY, rules=many))
+    assert said == "1,200 allow rules can never match here: r0, r1, r2, r3, r4 and 1,195 more"
+
+
+def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
+    assert [why(each) for each in HIDDEN.rules] == [
+        "users (remedy: nothing: they are users)",
+        "it never matches here: all that it matches is taken by 'no' (widened), such as a flow",
+        "it never matches here: all that it matches is taken by 'dead'",
+        "a part of it is taken by 'no', such as a flow",
+        "",
+        "it never matches here: no pod here is an end of its flows",
+        "whether earlier rules hide it is unknown: it is long",
+        "it never matches on the firewall: all that it matches is taken by 'x'",
+    ]
+    assert "'open': b; c (remedy: do b; do c)" in text(HIDDEN)
+    one = document([HIDDEN])["rules"][1]["shadow"]
+    assert one["firewall"]["extent"] == "part"
+    assert one["calico"] == {
+        "extent": "whole",
+        "by": [
+            {
+                "name": "no",
+                "device_group": None,
+                "rulebase": None,
+                "position": None,
+                "allow": False,
+                "widened": True,
+            }
+        ],
+        "flow": "a flow",
+        "because": "",
+        "more": False,
+    }
 
 
 def test_rules_of_several_device_groups_stand_apart() -> None:

@@ -259,7 +259,7 @@ def test_addresses_of_any_zone(
     local = [each["destination"] for each in written(found, "trust", "ingress")]
     assert all(each in ends for each in local)
     assert all(each in local for each in ends)
-    assert line(found).status is Status.EXACT
+    assert line(found).status.without_loss
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_addresses_that_are_denied(
     found = translated(one(destination=destination, negate_destination=negated, action="deny"))
     remote = written(found, "trust", "egress")
     assert [each["destination"] for each in remote] == ends
-    assert line(found).status is Status.EXACT
+    assert line(found).status.without_loss
 
 
 @pytest.mark.parametrize(
@@ -651,9 +651,9 @@ def test_a_deny_that_can_be_said_is_not_dropped() -> None:
     assert line(found).status is Status.EXACT
 
 
-def test_a_disabled_rule_is_exact_and_no_rule() -> None:
+def test_a_disabled_rule_is_called_disabled_and_is_no_rule() -> None:
     found = translated(one(disabled="yes"), one("other"))
-    assert line(found).status is Status.EXACT
+    assert line(found).status is Status.DISABLED
     assert (line(found).disabled, line(found).calico, line(found).reasons) == (True, (), ())
 
 
@@ -717,7 +717,7 @@ def test_a_target_that_is_another_firewall_s_alone_is_no_rule(devices: tuple[str
         rules=RuleOptions(devices=devices),
     )
     for name in ("allow", "deny"):
-        assert (line(found, name).status, line(found, name).calico) == (Status.EXACT, ())
+        assert (line(found, name).status, line(found, name).calico) == (Status.NOT_TARGETED, ())
 
 
 def test_an_allow_loses_what_it_shares_with_wildcards() -> None:

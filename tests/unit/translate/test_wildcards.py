@@ -168,7 +168,7 @@ def test_of_two_prefixes_of_one_length_nobody_knows_which_decides(end: str) -> N
     found = translated(one("a", **{end: ["narrow"]}), one("b", **{end: ["narrow"]}))
     for name in ("a", "b"):
         assert not kept(found, name, end)
-        assert status(found, name) is Status.NARROWED
+        assert status(found, name) is Status.LEFT_OUT
 
 
 def test_two_wildcards_of_one_prefix_that_share_nothing_take_nothing() -> None:
@@ -355,7 +355,7 @@ def test_a_name_that_may_be_a_wildcard_takes_what_an_unreadable_one_would(other:
     of = [Target("main", seen, "fw", 100, "enforced", NOTHING)]
     options = Options(("none",), True, (), zones=ZoneOptions(definitions=DEFINED))
     found = translate("cluster", of, options, {})
-    assert [each.status for each in found.report.rules] == [Status.NARROWED, Status.WIDENED]
+    assert [each.status for each in found.report.rules] == [Status.LEFT_OUT, Status.WIDENED]
     assert found.report.rules[0].calico == ()
     proof = proof_of(of, found.manifests, found.report, options, samples=False)
     assert blockers(proof, found.report) == []

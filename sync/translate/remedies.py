@@ -1,0 +1,136 @@
+"""What to do about each kind of reason: one table, for allows and for denies.
+
+kind of a reason, rule  ->  "set `edl: fetch`", "nothing: Calico cannot match users"
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sync.firewall.reasons import Reason
+
+_PLAIN: Final = re.compile(r"[A-Za-z_][\w.-]*( [\w.-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do. A deny may have another remedy, `deny`.
+
+    `accept` names the setting by which a deny may lose what cannot be said instead of growing.
+    """
+
+    fix: str
+    deny: str = ""
+    accept: Literal["", "members", "denies"] = ""
+
+
+_LIVE: Final = "read a live Panorama (a source of kind panorama)"
+_PORTS: Final = "set `rules.deny_applications: ports`"
+
+REMEDIES: Final[Mapping[Reason, Remedy]] = {
+    Reason.EXTERNAL_LIST: Remedy("set `edl: fetch`", accept="members"),
+    Reason.EXTERNAL_LIST_PROBLEM: Remedy(
+        "make the list readable from here, without a login", accept="members"
+    ),
+    Reason.PREDEFINED_LIST: Remedy(
+        "list addresses instead: only firewalls have Palo Alto's lists", accept="members"
+    ),
+    Reason.COUNTRY: Remedy(
+        "use a custom region with addresses: only firewalls know those of countries",
+        accept="members",
+    ),
+    Reason.FQDN: Remedy(
+        "set `fqdn: resolve`", "use addresses instead of FQDNs in Panorama", accept="members"
+    ),
+    Reason.FQDN_ANSWERED: Remedy("nothing: firewalls may receive other answers of DNS"),
+    Reason.REGISTERED: Remedy(
+        f"{_LIVE}; if nothing is registered at run time, set `registered_ips: optional`",
+        accept="members",
+    ),
+    Reason.REGISTERED_DIFFERS: Remedy(
+        "nothing, until its firewalls report the same addresses", accept="members"
+    ),
+    Reason.REGISTERED_OPTIONAL: Remedy(
+        f"nothing: `registered_ips: optional` accepts it; or {_LIVE}"
+    ),
+    Reason.MISSING: Remedy(
+        "create the missing object in Panorama, or take it out of the list", accept="members"
+    ),
+    Reason.OBJECT: Remedy("correct the object in Panorama", accept="members"),
+    Reason.MAPPED: Remedy("write these addresses as IPv4 in Panorama", accept="members"),
+    Reason.WILDCARD: Remedy(
+        "use networks instead of wildcard objects: which of the rules counts is unknown"
+    ),
+    Reason.USERS: Remedy("nothing: Calico cannot match users", accept="denies"),
+    Reason.HIP: Remedy("nothing: Calico cannot match HIP profiles", accept="denies"),
+    Reason.CATEGORY: Remedy("nothing: Calico cannot match URL categories", accept="denies"),
+    Reason.SCHEDULE: Remedy("nothing: Calico cannot match times", accept="denies"),
+    Reason.CONSTRAINT: Remedy("nothing: Calico cannot match that", accept="denies"),
+    Reason.UNREADABLE: Remedy("correct the rule in Panorama", accept="denies"),
+    Reason.SERVICE: Remedy("correct the service in Panorama", accept="members"),
+    Reason.APP_UNKNOWN: Remedy(
+        f"{_LIVE}, or name services instead", f"{_LIVE}, or {_PORTS}", accept="denies"
+    ),
+    Reason.APP_FILTER: Remedy(
+        "name App-IDs or services instead of a filter",
+        f"name App-IDs or services instead of a filter, or {_PORTS}",
+        accept="denies",
+    ),
+    Reason.APP_DYNAMIC: Remedy(
+        "name services beside the App-ID",
+        f"name services beside the App-ID, or {_PORTS}",
+        accept="denies",
+    ),
+    Reason.APP_OBJECT: Remedy("correct the application in Panorama", accept="denies"),
+    Reason.APP_PORTS: Remedy(
+        "nothing: Calico cannot match applications; `rules.applications: strict` leaves it out",
+        "nothing: Calico cannot match applications",
+        accept="denies",
+    ),
+    Reason.APP_STRICT: Remedy("set `rules.applications: ports`, or name services in the rule"),
+    Reason.APP_DEFAULT: Remedy("name services in the rule", accept="denies"),
+    Reason.APP_SERVICES: Remedy("nothing: without an App-ID, all its services would be allowed"),
+    Reason.APP_ANY_PORT: Remedy(
+        f"name services or application-default in the rule, or {_PORTS}", accept="denies"
+    ),
+    Reason.APP_TABLE: Remedy(f"{_LIVE}, or {_PORTS}", accept="denies"),
+    Reason.FILTER: Remedy("give it a tag that `rules.filter` keeps, or change `rules.filter`"),
+    Reason.TARGET: Remedy("name the serial numbers of the firewalls in `rules.devices`"),
+    Reason.NOT_TARGETED: Remedy("nothing: other firewalls have it"),
+    Reason.NETWORKS: Remedy("give {about} networks in `zones.definitions`, [] if pods only"),
+    Reason.NO_ZONES: Remedy(
+        "name zones in its rules, or give the device group the templates of its firewalls"
+    ),
+    Reason.NO_MATCH: Remedy("nothing, or fill its empty list in Panorama"),
+    Reason.NO_ENDS: Remedy(
+        "nothing, or correct the networks of its zones and `clusters[].pod_cidrs`"
+    ),
+    Reason.ACCEPTED: Remedy("nothing: a setting accepts it"),
+    Reason.POD_LABELS: Remedy(
+        "give {about} a `workloads.namespace_selector`, or let only administrators label pods"
+    ),
+}
+
+
+def remedy(
+    kinds: Iterable[Reason], *, about: str = "", rule: str | None = None, allow: bool = True
+) -> str:
+    """Say what to do about a reason of some kinds.
+
+    `rule` is the name of the rule that has it; None: a group or a zone has it. `about` is what the
+    reason is about, as the zones without known networks.
+    """
+    found = [REMEDIES[kind] for kind in sorted(kinds, key=lambda each: each.value)]
+    said = [each.fix if allow or not each.deny else each.deny for each in found]
+    if rule is not None and not allow:
+        settings = dict.fromkeys(each.accept for each in found if each.accept)
+        said += (
+            f"or accept less: `rules.accept_dropped_{each}: [{_name(rule)}]`" for each in settings
+        )
+    return "; ".join(dict.fromkeys(said)).replace("{about}", about)
+
+
+def _name(rule: str) -> str:
+    """A name as YAML takes it in a list."""
+    return rule if _PLAIN.fullmatch(rule) else "'" + rule.replace("'", "''") + "'"
