@@ -88,10 +88,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         # What a terminal or a browser would interpret, or show out of order, is escaped.
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        finalize=_finalized,
     )
     environment.filters["place"] = _place
     return environment
+
+
+def _finalized(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _source(name: str) -> str:
@@ -136,8 +140,8 @@ def _shown(sheet: Sheet) -> dict[str, Any]:
         "essentials": report.essentials or (NO_ESSENTIALS,),
         "matrices": sheet.matrices,
         "groups": [group_cells(each) for each in report.groups],
-        "zone_heads": ZONE_HEADS,
-        "zones": [zone_cells(each) for each in report.zones],
+        "zone_heads": (*ZONE_HEADS, "Remedy"),
+        "zones": [(*zone_cells(each), "; ".join(each.remedies)) for each in report.zones],
     }
 
 
