@@ -4,7 +4,8 @@
 
 A generated rulebase with twenty zones is read and translated, and the objects are proven to give
 the firewall's verdicts; then again with two hundred pairs of neighbouring Calico rules exchanged,
-which the proof has to look into one by one. Each run has a process of its own and times what the
+which the proof has to look into one by one. Between the two, the rules that earlier ones hide are
+found. Each run has a process of its own and times what the
 processor did for it.
 """
 
@@ -44,6 +45,7 @@ def measure_here(path: Path) -> Figures:
     from sync.translate.network_sets import Target
     from sync.verify.profiles import DeviceGroup
     from sync.verify.proof import Settings, prove
+    from sync.verify.shadows import in_calico, on_firewall
 
     definitions = {
         f"zone-{number:02}": ZoneDefinition(networks=(f"10.{number * 8}.0.0/13",))
@@ -55,10 +57,11 @@ def measure_here(path: Path) -> Figures:
     target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
     gc.collect()
     began = time.process_time()
-    manifests = rolled_out("cluster", [target], options, {})[0].manifests
+    rollout, report = rolled_out("cluster", [target], options, {})
+    manifests = rollout.manifests
     translated = time.process_time() - began
     documents = [each.document() for each in manifests.values()]
-    del manifests
+    del manifests, rollout
     before = peak_mib()
     group = DeviceGroup("main", device_group, NOTHING, "firewallpolicy")
     settings = Settings(RuleOptions(), zones, pods)
@@ -68,12 +71,18 @@ def measure_here(path: Path) -> Figures:
     if not proof.holds:
         raise SystemExit(f"the proof does not hold: {proof}")
     after = peak_mib()
+    places = {where: each.place for each in report.rules for where in each.calico}
+    began = time.process_time()
+    in_calico([group], documents, settings, places)
+    on_firewall(group, settings)
+    shadows = time.process_time() - began
     swap(documents)
     began = time.process_time()
     prove([group], documents, settings)
     return {
         "translate": translated,
         "prove": proven,
+        "shadows": shadows,
         "prove swapped": time.process_time() - began,
         "firewall rules": len(device_group.rules),
         "Calico rules": proof.rules,
@@ -124,10 +133,10 @@ def main() -> None:
         for _ in range(options.runs):
             command = [sys.executable, "-m", "benchmarks.proving", "--file", str(path)]
             taken.append(json.loads(subprocess.check_output(command, text=True)))
-    for count in [*taken[0]][3:]:
+    for count in [*taken[0]][4:]:
         print(f"{count:24}{taken[0][count]:14,.0f}")
     print(f"\n{'':24}{'ratio to translating':>32}")
-    for stage in ("prove", "prove swapped"):
+    for stage in ("prove", "shadows", "prove swapped"):
         ratios = [run[stage] / run["translate"] for run in taken]
         print(f"{stage:24}{median(ratios):31.2f}×  ({min(ratios):.2f} to {max(ratios):.2f})")
 
