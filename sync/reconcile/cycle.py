@@ -23,7 +23,7 @@ from sync.plan.rollout import STAGES
 from sync.reconcile.apply import apply
 from sync.reconcile.cluster_identity import first_met, foreseen, identified, meet
 from sync.reconcile.copied_store import unrecorded
-from sync.reconcile.desired import Cluster, InvalidObjectError, desired, read_live
+from sync.reconcile.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.planning import if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
@@ -35,6 +35,7 @@ from sync.sources.snapshot_cache import keep
 from sync.store import ApprovalError, Lease, Recorder, Store
 from sync.tracing import step
 from sync.translate.compiler import Options
+from sync.translate.fidelity import Report
 
 _CLUSTERS = 16  # at a time
 
@@ -160,7 +161,7 @@ def report_cycle(
             wanted = desired(cluster, read, live, written, options, validated=False)
             return Result(
                 cluster.name,
-                report=shadowed(wanted) if shadows else wanted.report,
+                report=_shadowed(wanted) if shadows else wanted.report,
                 origins=tuple(origins_of(wanted.snapshots)),
                 matrices=tuple(matrices_of(wanted)) if reach else (),
             )
@@ -168,6 +169,11 @@ def report_cycle(
             return Result(cluster.name, error=error)
 
     return _at_once(become, clusters)
+
+
+def _shadowed(wanted: Desired) -> Report:
+    manifests = wanted.rollout.manifests
+    return shadowed(wanted.report, wanted.targets, manifests, wanted.options)
 
 
 def compare_cycle(

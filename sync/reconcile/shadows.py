@@ -3,26 +3,32 @@
 report, desired objects, device groups  ->  sync.verify.shadows  ->  the report with shadows
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from sync.calico.manifest import Manifest
 from sync.net.addresses import written
-from sync.reconcile.desired import Desired
 from sync.reconcile.verification import flow_said, judged_groups, settings_of
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Extent, Report, RuleFidelity, Shadow, Taker
+from sync.translate.network_sets import Target
 from sync.verify.compare import Witness
 from sync.verify.shadows import Shade, in_calico, on_firewall
 
 _ZONE: Final = "zone "
 
 
-def shadowed(wanted: Desired) -> Report:
-    """Return the report of a desired state with the shadow of each rule."""
-    report = wanted.report
-    groups, settings = judged_groups(wanted.targets), settings_of(wanted.options)
+def shadowed(
+    report: Report,
+    targets: Sequence[Target],
+    desired: Mapping[tuple[str, str], Manifest],
+    options: Options,
+) -> Report:
+    """Return the report with the shadow of each rule; `desired` are all objects that it is of."""
+    groups, settings = judged_groups(targets), settings_of(options)
     places = {where: each.place for each in report.rules for where in each.calico}
-    documents = [each.document() for each in wanted.rollout.manifests.values()]
+    documents = [each.document() for each in desired.values()]
     here = in_calico(groups, documents, settings, places)
     there = {
         place: shade for group in groups for place, shade in on_firewall(group, settings).items()
