@@ -40,3 +40,11 @@ LISTS: Final = frozenset(
         "Palo Alto Networks - Tor exit IP addresses",
     }
 )
+
+# Content updates bring more of them, under names that begin like these.
+_OF_PALO_ALTO: Final = ("panw-", "Palo Alto Networks - ")
+
+
+def is_list(name: str) -> bool:
+    """Whether Palo Alto keeps a list of this name, as far as names tell."""
+    return name in LISTS or name.startswith(_OF_PALO_ALTO)

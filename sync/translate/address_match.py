@@ -12,15 +12,19 @@ only in a plain allow, since a firewall may receive other answers.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from sync.firewall.addressing import literal
 from sync.firewall.estimate import Estimate
 from sync.firewall.groups import WildcardObjects
 from sync.firewall.objects import Address, AddressGroup, ExternalList, Objects
 from sync.firewall.reasons import Reason
+from sync.firewall.regions import is_list
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.translate.fidelity import Loss, Status, loss
 from sync.translate.network_sets import GroupSet, external_name, without_mapped
+
+_PREDEFINED: Final = "predefined-ip"  # the type of an external list of Palo Alto's
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +253,14 @@ class MemberLists:
         if member in self._objects.external_lists:
             external = self._objects.external_lists[member]
             unknown = f" that {external.problem}" if external.problem else ""
-            said = f"{member!r} is an external dynamic list{unknown}"
+            what = "a predefined" if external.type == _PREDEFINED else "an"
+            said = f"{member!r} is {what} external dynamic list{unknown}"
             return Estimate.unknown(said, kind=_unfetched(external))
         if (addresses := literal(member)) is not None:
             return Estimate.exactly(addresses)
+        if is_list(member):
+            said = f"{member!r} is a predefined external dynamic list"
+            return Estimate.unknown(said, kind=Reason.PREDEFINED_LIST)
         return Estimate.unknown(
             f"{member!r} is no address object, group or address that is known here",
             kind=Reason.MISSING,
@@ -261,6 +269,6 @@ class MemberLists:
 
 def _unfetched(external: ExternalList) -> Reason:
     """The kind of reason why the content of a list is unknown."""
-    if external.type == "predefined-ip":
+    if external.type == _PREDEFINED:
         return Reason.PREDEFINED_LIST
     return Reason.EXTERNAL_LIST_PROBLEM if external.problem else Reason.EXTERNAL_LIST

@@ -25,6 +25,10 @@ class Remedy:
     accept: Literal["", "members", "denies"] = ""
 
 
+_ACCEPTING: Final = {
+    "members": "or let it deny only the rest:",
+    "denies": "or leave it out:",
+}
 _LIVE: Final = "read a live Panorama (a source of kind panorama)"
 _PORTS: Final = "set `rules.deny_applications: ports`"
 
@@ -126,7 +130,8 @@ def remedy(
     if rule is not None and not allow:
         settings = dict.fromkeys(each.accept for each in found if each.accept)
         said += (
-            f"or accept less: `rules.accept_dropped_{each}: [{_name(rule)}]`" for each in settings
+            f"{_ACCEPTING[each]} `rules.accept_dropped_{each}: [{_name(rule)}]`"
+            for each in settings
         )
     return "; ".join(dict.fromkeys(said)).replace("{about}", about)
 

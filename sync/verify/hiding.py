@@ -6,13 +6,17 @@ All of a rule is taken where no flow of it is left; then the rules named are few
 everything, each of which is the first one to match some of it.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, Literal, NamedTuple
 
-from sync.verify.packet_space import Box, Place, common, to_itself, without
+from sync.net.intervals import Bounds
+from sync.verify.packet_space import FAMILIES, Box, Family, Place, common, to_itself, without
 
 LOOKS: Final = 50_000  # at a box beside another one, for one rule of a list; then nothing is said
 MOST: Final = 20  # rules that are named for one
+_NARROW: Final[Mapping[Family, int]] = {4: 1 << 16, 6: 1 << 64}  # addresses of what is few
 _PRUNED: Final = 30  # rules of which as few as can be are looked for
 
 Extent = Literal["none", "part", "whole", "empty", "unknown"]
@@ -56,11 +60,12 @@ class Layers:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = layers
-        self._flat: list[tuple[int, Box]] = []
         self._before: list[int] = []  # how many boxes come before each layer
+        flat: list[tuple[int, Box]] = []
         for number, layer in enumerate(layers):
-            self._before.append(len(self._flat))
-            self._flat += ((number, box) for box in layer.surely)
+            self._before.append(len(flat))
+            flat += ((number, box) for box in layer.surely)
+        self._index = {family: _Index(flat, family) for family in FAMILIES}
         self._looks = 0
 
     def hidden(self, number: int) -> Hidden | None:
@@ -165,20 +170,9 @@ class Layers:
 
     def _over(self, box: Box, before: int) -> _Over:
         """The boxes over one among the first ones of the list; some of these may only be near."""
-        family, local, profiles, far, traffic = box
-        first, past, begin, end = local[0], local[-1], far[0], far[-1]
-        self._look(before // 16)
-        return [
-            each
-            for each in self._flat[:before]
-            if each[1].profiles & profiles
-            and each[1].traffic & traffic
-            and each[1].family == family
-            and each[1].local[0] < past
-            and first < each[1].local[-1]
-            and each[1].far[0] < end
-            and begin < each[1].far[-1]
-        ]
+        near = self._index[box.family].near(box, before)
+        self._look(len(near))
+        return near
 
     def _left(self, box: Box, over: _Over, used: set[int] | None = None) -> Box | None:
         """A part of a box that no other takes; None if they take all, and `used` gets which."""
@@ -205,3 +199,51 @@ class Layers:
         self._looks -= boxes
         if self._looks < 0:
             raise _TooLongError
+
+
+class _Index:
+    """The boxes of one family by where they are: most are a few addresses at one end."""
+
+    def __init__(self, flat: Sequence[tuple[int, Box]], family: Family) -> None:
+        self._span = _NARROW[family]
+        own = [(at, each) for at, each in enumerate(flat) if each[1].family == family]
+        self._local = sorted(
+            (each[1].local[0], at, each) for at, each in own if self._is_narrow(each[1].local)
+        )
+        others = [(at, each) for at, each in own if not self._is_narrow(each[1].local)]
+        self._far = sorted(
+            (each[1].far[0], at, each) for at, each in others if self._is_narrow(each[1].far)
+        )
+        self._wide = [(0, at, each) for at, each in others if not self._is_narrow(each[1].far)]
+
+    def near(self, box: Box, before: int) -> _Over:
+        """The boxes that may share flows with one, of the first ones of the list, in order."""
+        _, local, profiles, far, traffic = box
+        first, past, begin, end = local[0], local[-1], far[0], far[-1]
+        found = [
+            (at, each)
+            for some in (
+                self._around(self._local, first, past),
+                self._around(self._far, begin, end),
+                self._wide,
+            )
+            for _, at, each in some
+            if at < before
+            and each[1].profiles & profiles
+            and each[1].traffic & traffic
+            and each[1].local[0] < past
+            and first < each[1].local[-1]
+            and each[1].far[0] < end
+            and begin < each[1].far[-1]
+        ]
+        return [each for _, each in sorted(found)]
+
+    def _is_narrow(self, bounds: Bounds) -> bool:
+        return bounds[-1] - bounds[0] <= self._span
+
+    def _around(
+        self, some: Sequence[tuple[int, int, tuple[int, Box]]], first: int, past: int
+    ) -> Sequence[tuple[int, int, tuple[int, Box]]]:
+        """Those that begin so near that they may reach some addresses."""
+        start = bisect_left(some, first - self._span, key=itemgetter(0))
+        return some[start : bisect_left(some, past, key=itemgetter(0))]

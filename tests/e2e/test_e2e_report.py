@@ -41,6 +41,19 @@ def test_every_rule_has_one_line_with_what_became_of_it(place: Installation) -> 
     assert "mallory" in found[1]
 
 
+def test_a_rule_that_can_never_match_is_told_first_and_by_which_rule(place: Installation) -> None:
+    lines = place.done("report", "--cluster", "eu").out.splitlines()
+    assert "  ! 1 allow rule can never match here: dns." in lines[:4]
+    (dns,) = (line for line in lines if "'dns'" in line and " pre 3 " in line)
+    assert "it never matches here: all that it matches is taken by 'bad users' (widened)" in dns
+    found = place.done("report", "--cluster", "eu", "--output", "json").json
+    shadows = {each["name"]: each["shadow"] for each in found["rules"]}
+    assert shadows["dns"]["calico"]["extent"] == "whole"
+    assert shadows["dns"]["firewall"]["extent"] == "part"
+    assert [each["name"] for each in shadows["dns"]["firewall"]["by"]] == ["web to db"]
+    assert shadows["web to db"]["calico"]["extent"] == "none"
+
+
 def test_the_document_names_each_calico_rule(place: Installation) -> None:
     found = place.done("report", "--output", "json").json
     assert found["errors"] == []

@@ -97,6 +97,7 @@ OBJECTS = (
 )
 
 
+ACCEPTED = {"members": "or let it deny only the rest:", "denies": "or leave it out:"}
 DYNAMIC = f"{LIVE}; if nothing is registered at run time, set `registered_ips: optional`"
 COUNTRY = "use a custom region with addresses: only firewalls know those of countries"
 BY_PORTS = "set `rules.deny_applications: ports`"
@@ -116,7 +117,10 @@ MISSING = "create the missing object in Panorama, or take it out of the list"
             "members",
         ),
         ({"source": ["theirs"]}, ONLY_THERE, "", "members"),
-        *(({"source": [name]}, ONLY_THERE, "", "members") for name in sorted(LISTS)),
+        *(
+            ({"source": [name]}, ONLY_THERE, "", "members")
+            for name in sorted({*LISTS, "panw-new-ip-list"})
+        ),
         ({"source": ["DE"]}, COUNTRY, "", "members"),
         (
             {"source": ["name"]},
@@ -151,7 +155,7 @@ def test_a_reason_ends_with_what_to_do(
     kept = line(*OBJECTS, one("it", **fields))
     assert kept.remedies == (allow,), kept.reasons
     grown = line(*OBJECTS, one("it", action="deny", **fields))
-    less = f"; or accept less: `rules.accept_dropped_{accept}: [it]`" if accept else ""
+    less = f"; {ACCEPTED[accept]} `rules.accept_dropped_{accept}: [it]`" if accept else ""
     assert grown.remedies == (f"{deny or allow}{less}",), grown.reasons
 
 
@@ -174,6 +178,12 @@ def test_address_groups_and_zones_say_what_to_do_too() -> None:
         "give zone far networks in `zones.definitions`, [] if pods only",
         "give zone far a `workloads.namespace_selector`, or let only administrators label pods",
     )
+
+
+def test_lists_of_palo_alto_are_called_what_they_are() -> None:
+    for name in (*LISTS, "theirs", "panw-new-ip-list"):
+        (reason,) = line(*OBJECTS, one(source=[name])).reasons
+        assert f"{name!r} is a predefined external dynamic list" in reason
 
 
 def test_a_custom_region_is_its_addresses() -> None:
