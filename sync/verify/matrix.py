@@ -316,7 +316,7 @@ class _Tier:
         return Reach(
             state,
             self._space.said(sure.wholly),
-            self._space.said(sure.partly),
+            self._said_besides(sure.partly, sure.wholly, everything),
             self._said_besides(may, sure.wholly | sure.partly, everything),
             rules,
         )

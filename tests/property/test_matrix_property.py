@@ -217,15 +217,20 @@ def check_partly(one: Judged, matrix: Matrix) -> int:
     }
     held = 0
     for cell in matrix.cells:
+        both = (ends[cell.source], ends[cell.destination])
+        if not all(any(end.labels is not None for end in some) for some in both):
+            continue  # the case has no pod of it
         spoken = [
             packet
             for packet, flow in packets.items()
-            if clear(cell.calico, flow) and carries(cell.calico.partly, flow)
+            if clear(cell.calico, flow)
+            and carries(cell.calico.partly, flow)
+            and not carries(cell.calico.services, flow)
         ][:2]
         for packet in spoken:
             found = {
                 written.verdict(single_flow.Flow(near, far, packet)).allowed
-                for near, far in product(ends[cell.source], ends[cell.destination])
+                for near, far in product(*both)
                 if near.address[0] == far.address[0] and near.address != far.address
                 if near.labels is not None or far.labels is not None
             }
@@ -243,6 +248,8 @@ def everywhere(one: Judged, documents: Sequence[Document]) -> dict[str, list[Flo
     """The ends of each zone: a pod and no pod at each address where something begins or ends."""
     (firewall,) = one.case.firewalls
     texts = {net for document in documents for net in nets_of(document)}
+    # A net may be named in one family only: there are pods of the other one too.
+    texts |= {*(one.case.pod_cidrs or ("10.255.0.0/24", "2001:db8:ffff::/64"))}
     places = sorted({place for text in texts for place in edges(text)})
     pods = {
         zone: labels_of(end.pod)
