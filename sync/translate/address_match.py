@@ -39,7 +39,7 @@ class AddressMatch:
     rest: AddressSet
     negated: bool = False
     groups: tuple[str, ...] = ()
-    held: tuple[AddressSet, ...] = field(default=(), hash=False)  # `groups` say it, and shorter
+    held: tuple[AddressSet, ...] = field(default=(), hash=False)  # `groups` has it, and is shorter
     left_over: bool = False
 
     @property
@@ -162,7 +162,7 @@ def match(
         said_only = f"its {end} holds only what can be said: {because}"
         narrowed = loss(Status.NARROWED, said_only, *kinds)
         if answers:
-            reason = f"its {end} has FQDNs for what DNS says of them here (fqdn: resolve)"
+            reason = f"its {end} has FQDNs for the answers of DNS here (fqdn: resolve)"
             return said, (loss(Status.MORE_PERMISSIVE, reason, Reason.ACCEPTED), narrowed)
         return said, (narrowed,)
     if negated:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from sync.firewall.reasons import Reason
 
+_OTHERWISE: Final = frozenset({"yes", "no", "y", "n", "on", "off", "true", "false", "null"})
 _PLAIN: Final = re.compile(r"[A-Za-z_][\w.-]*( [\w.-]+)*")
 
 
@@ -138,4 +139,5 @@ def remedy(
 
 def _name(rule: str) -> str:
     """A name as YAML takes it in a list."""
-    return rule if _PLAIN.fullmatch(rule) else "'" + rule.replace("'", "''") + "'"
+    plain = _PLAIN.fullmatch(rule) and rule.lower() not in _OTHERWISE
+    return rule if plain else "'" + rule.replace("'", "''") + "'"

@@ -68,7 +68,7 @@ def rule_fidelity(
         uuid=translated.rule.uuid,
         allow=translated.allow,
         disabled=translated.rule.disabled,
-        status=Status.DISABLED if translated.rule.disabled else worst(losses),
+        status=_status(translated, losses, written=written),
         reasons=tuple(each.reason for each in losses),
         remedies=tuple(
             remedy(each.kinds, about=each.about, rule=translated.rule.name, allow=translated.allow)
@@ -80,6 +80,17 @@ def rule_fidelity(
     )
 
 
+def _status(translated: TranslatedRule, losses: tuple[Loss, ...], *, written: bool) -> Status:
+    if translated.rule.disabled:
+        return Status.DISABLED
+    found = worst(losses)
+    left_out = any(each.status is Status.LEFT_OUT for each in losses)
+    # What is left out allows nothing, whatever else would have been accepted of it.
+    if found is Status.MORE_PERMISSIVE and translated.allow and left_out and not written:
+        return Status.LEFT_OUT
+    return found
+
+
 def _unwritten(translated: TranslatedRule, *, zones: bool) -> tuple[Loss, ...]:
     """Why a rule has no Calico rules, where its losses do not say it."""
     said = {each.status for each in translated.losses}
@@ -89,7 +100,7 @@ def _unwritten(translated: TranslatedRule, *, zones: bool) -> tuple[Loss, ...]:
         return (_NO_ZONES,)
     if said & {Status.LEFT_OUT, Status.MORE_PERMISSIVE} and not translated.traffic:
         return ()
-    if translated.allow and said:
+    if translated.allow and said - {Status.MORE_PERMISSIVE}:
         return (_NOBODY_LEFT,)
     ends = (translated.source, translated.destination)
     matches = translated.traffic and all(each.among(EVERYWHERE) for each in ends)

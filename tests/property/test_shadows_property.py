@@ -5,26 +5,37 @@ naive evaluators say of single flows which rule decides them, for clusters of se
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from re import compile as pattern
 
 import pytest
 
+from sync.firewall.effective import effective
+from sync.firewall.zone_networks import NOTHING
+from sync.net.addresses import network
 from sync.verify.compare import Witness
 from sync.verify.packet_space import Entry, Place
+from sync.verify.profiles import DeviceGroup
+from sync.verify.proof import Settings
 from sync.verify.shadows import Shade, in_calico, on_firewall
+from tests.firms import drawn
 from tests.naive import calico_verdict
+from tests.naive.calico_verdict import Calico
 from tests.naive.diagrams import Assigned, Diagram, Space
+from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, Flow
 from tests.property.test_proof_by_diagrams import Cluster, hard
 from tests.property.test_proof_of_samples import PANORAMAS, device_groups
 from tests.property.test_proof_of_samples import judged as sampled
-from tests.property.test_proof_property import documents_of, groups_of, settings_of
+from tests.property.test_proof_property import Document, documents_of, groups_of, settings_of
 from tests.property.test_translation_property import Judged, judged
+from tests.transitions import JUDGE, POD_CIDR, WORLD
 
-SEEDS = range(600, 608)
+SEEDS = range(600, 606)
+FIRMS = range(12)
 HARD = [(40, 0), (60, 1)]
 MANY_SEEDS = range(6000, 6400, 20)
 MANY_HARD = [(100, 0), (150, 1), (100, 2)]
@@ -167,12 +178,16 @@ def test_the_same_of_longer_lists(size: int, seed: int) -> None:
 
 @dataclass(frozen=True)
 class Claims:
-    """What is said of a case: of each rule by its place, of each Calico rule by its own."""
+    """What is said of a cluster's rules, and the flows and evaluators to hold it to."""
 
-    one: Judged
+    name: str
+    flows: Sequence[Flow]
+    documents: Sequence[Document]
+    cluster: Calico
     places: Mapping[str, Place]
     calico: Mapping[Place, Shade]
     firewall: Mapping[Place, Shade]
+    firewalls: Sequence[Firewall] = ()
 
 
 def claims_of(one: Judged) -> Claims:
@@ -181,25 +196,59 @@ def claims_of(one: Judged) -> Claims:
     firewall = {
         place: shade for each in groups for place, shade in on_firewall(each, settings).items()
     }
-    return Claims(one, places, in_calico(groups, documents_of(one), settings, places), firewall)
+    documents, case = documents_of(one), one.case
+    return Claims(
+        f"seed {case.seed}",
+        case.flows[:FLOWS],
+        documents,
+        one.calico,
+        places,
+        in_calico(groups, documents, settings, places),
+        firewall,
+        case.firewalls,
+    )
+
+
+def claims_of_firm(seed: int) -> Claims:
+    """Those of a firm whose tiers are all enforced."""
+    firm = drawn(Random(f"hidden {seed}"))
+    firm = replace(firm, here=tuple(replace(each, mode="enforced") for each in firm.here))
+    documents = [each.document() for each in firm.first.end.values()]
+    report = firm.first.result.report
+    assert report
+    places = {where: each.place for each in report.rules for where in each.calico}
+    groups = [
+        DeviceGroup(each.source, effective(firm.configuration, each.name), NOTHING, each.tier)
+        for each in firm.here
+    ]
+    pods = network(POD_CIDR) if firm.pods_known else None
+    settings = Settings(firm.rule_options, firm.zone_options, pods)
+    return Claims(
+        f"firm {seed}",
+        JUDGE.flows,
+        documents,
+        Calico(documents, WORLD),
+        places,
+        in_calico(groups, documents, settings, places),
+        {},
+    )
 
 
 def matching(claims: Claims) -> Iterator[tuple[Flow, str, set[str]]]:
     """Each flow of a pod, its direction, and the Calico rules that match it, decided or not."""
-    one = claims.one
     rules = [
         (
             calico_verdict.selector(document["spec"]["selector"]),
             direction,
             f"{document['metadata']['name']}[{direction} {number}]",
-            calico_verdict.Rule(rule, one.calico),
+            calico_verdict.Rule(rule, claims.cluster),
         )
-        for document in documents_of(one)
+        for document in claims.documents
         if document["kind"].endswith("Policy")
         for direction in ("egress", "ingress")
         for number, rule in enumerate(document["spec"].get(direction, ()))
     ]
-    for flow in one.case.flows[:FLOWS]:
+    for flow in claims.flows:
         for end, direction in ((flow.source, "egress"), (flow.destination, "ingress")):
             if end.pod is not None:
                 labels = calico_verdict.labels_of(end.pod)
@@ -214,14 +263,14 @@ def matching(claims: Claims) -> Iterator[tuple[Flow, str, set[str]]]:
 def untrue_of_calico(claims: Claims, counted: Counter[str]) -> Iterator[str]:
     """What a single flow shows to be wrong."""
     for flow, direction, matched in matching(claims):
-        said = claims.one.calico.verdict(flow).by
+        said = claims.cluster.verdict(flow).by
         if direction not in said:
             continue  # it is denied before it gets there
         ways = {each.partition(":")[0]: each for each in said.split("; ")}
         decided = {*WHERE.findall(ways[direction])}
         for place in {claims.places[each] for each in decided if each in claims.places}:
             if claims.calico[place].extent in ("whole", "empty"):
-                yield f"\n{claims.one.case.seed}: {flow} is decided by {place}"
+                yield f"\n{claims.name}: {flow} is decided by {place}"
         if any("essentials" in each for each in decided):
             continue  # which pods have these flows, labels say that no zone defines
         own = defaultdict(set)
@@ -232,7 +281,7 @@ def untrue_of_calico(claims: Claims, counted: Counter[str]) -> Iterator[str]:
                 continue
             counted[claims.calico[place].extent] += 1
             if claims.calico[place].extent in ("none", "empty"):
-                yield f"\n{claims.one.case.seed}: {place} loses {flow} to {decided}"
+                yield f"\n{claims.name}: {place} loses {flow} to {decided}"
 
 
 def untrue_of_firewalls(claims: Claims, counted: Counter[str]) -> Iterator[str]:
@@ -242,18 +291,18 @@ def untrue_of_firewalls(claims: Claims, counted: Counter[str]) -> Iterator[str]:
         if shade.extent == "whole"
     }
     counted["dead"] += len(said)
-    several = len(claims.one.case.firewalls) > 1
-    for firewall in claims.one.case.firewalls:
+    several = len(claims.firewalls) > 1
+    for firewall in claims.firewalls:
         own = {
             name: shade
             for name, shade in said.items()
             if not several or name.partition("/")[0] == firewall.device_group
         }
-        for flow in claims.one.case.flows[:FLOWS] if own else ():
+        for flow in claims.flows if own else ():
             for oracle in ORACLES:
                 found = firewall.verdict(flow, oracle).by
                 if found.partition(" ")[0] in own:
-                    yield f"\n{claims.one.case.seed}: {flow} is decided by {found}"
+                    yield f"\n{claims.name}: {flow} is decided by {found}"
 
 
 @pytest.mark.parametrize("tame", [True, False])
@@ -265,6 +314,13 @@ def test_no_flow_says_otherwise(tame: bool) -> None:
         assert not "".join(untrue_of_firewalls(claims, counted))
     assert min(counted["part"], counted["whole"]) > 20, counted
     assert counted["dead"] or not tame
+
+
+def test_no_flow_of_a_firm_says_otherwise() -> None:
+    counted: Counter[str] = Counter()
+    for seed in FIRMS:
+        assert not "".join(untrue_of_calico(claims_of_firm(seed), counted))
+    assert min(counted["part"], counted["whole"]) > 20, counted
 
 
 @pytest.mark.parametrize("path", PANORAMAS, ids=lambda path: path.name)

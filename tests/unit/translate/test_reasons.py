@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sync.firewall.reasons import Reason
 from sync.firewall.regions import LISTS
@@ -157,6 +158,18 @@ def test_a_reason_ends_with_what_to_do(
     grown = line(*OBJECTS, one("it", action="deny", **fields))
     less = f"; {ACCEPTED[accept]} `rules.accept_dropped_{accept}: [it]`" if accept else ""
     assert grown.remedies == (f"{deny or allow}{less}",), grown.reasons
+    if accept:
+        options = {f"accept_dropped_{accept}": ("it",)}
+        accepted = line(*OBJECTS, one("it", action="deny", **fields), **options)
+        assert accepted.status is Status.MORE_PERMISSIVE
+        assert accepted.remedies == ("nothing: a setting accepts it",)
+
+
+def test_a_name_in_a_remedy_is_written_as_yaml_reads_it() -> None:
+    for name in ("no", "10", "a: b", "it's", "plain name-1"):
+        said = line(*OBJECTS, one(name, action="deny", source=["feed"])).remedies[0]
+        (listed,) = re.findall(r"`rules\.accept_dropped_members: (\[.*\])`", said)
+        assert yaml.safe_load(listed) == [name]
 
 
 def test_what_a_remedy_says_to_accept_is_accepted() -> None:
@@ -194,6 +207,9 @@ def test_a_custom_region_is_its_addresses() -> None:
 # --- rules without Calico rules -------------------------------------------------------------------
 
 
+NOBODY: dict[str, Any] = {"source": ["10.1.0.1"], "destination": ["2001:db8::1"]}
+
+
 def firewalls(*devices: str) -> str:
     return tag("target", text("negate", "no"), tag("devices", *map(entry, devices)))
 
@@ -211,6 +227,9 @@ def firewalls(*devices: str) -> str:
         (one(to=["a"], destination=["192.0.2.1"]), Status.EXACT),
         (one(from_=["b"], to=["b"], rule_type="interzone"), Status.NOT_ENFORCED),
         (one(source_user=["u"]), Status.LEFT_OUT),
+        # What a setting accepts of an App-ID opens nothing where the rule has no ends here.
+        (one(**NOBODY, application=["ssl"], service=["application-default"]), Status.NOT_ENFORCED),
+        (one(**NOBODY, application=["ssl"]), Status.LEFT_OUT),
     ],
 )
 def test_a_rule_without_calico_rules_is_called_what_it_is(word: Word, status: Status) -> None:
