@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from zonebridge_simulator.authority import Authority
 
 pytest_plugins = [
+    "tests.chromium",
     "tests.data_plane",
     "tests.image.unpacked",
     "tests.kubernetes_cluster",

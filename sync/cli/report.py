@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -10,9 +12,11 @@ from sync.cli import exit_codes
 from sync.cli.context import Context, checked, print_json, until_closed, use_color
 from sync.cli.results import print_error
 from sync.errors import UsageError
-from sync.reconcile.cycle import plan_cycle
+from sync.reconcile.cycle import report_cycle
 from sync.reconcile.result import Result
-from sync.render.report import document, html, markdown, text
+from sync.render.matrix import matrix_document
+from sync.render.page import Sheet, html
+from sync.render.report import document, markdown, text
 from sync.settings import Settings
 from sync.settings.problems import nearest
 from sync.translate.fidelity import Report
@@ -33,15 +37,19 @@ def report(
     context: Context, *, only: Sequence[str], output: str, rule: str | None, verbose: bool
 ) -> int:
     """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
-    results = reported(context.settings(), only, shadows=True)
+    reach = output in ("json", "html") and rule is None
+    results = reported(context.settings(), only, shadows=True, reach=reach)
     if rule is not None:
         results = _of_rule(results, rule)
     with until_closed():
         found = [result.report for result in results if result.report]
         if output == "json":
-            print_json({**document(found), "errors": errors(results)})
+            print_json(
+                {**document(found), "matrices": reach_of(results), "errors": errors(results)}
+            )
         elif output == "html":
-            click.echo(html(found, verbose=verbose), nl=False)
+            made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+            click.echo(html(_sheets(results), made=made, verbose=verbose), nl=False)
         else:
             rendered = [
                 markdown(each, verbose=verbose)
@@ -56,23 +64,33 @@ def report(
 
 
 def reported(
-    settings: Settings, only: Sequence[str], *, prove: bool = False, shadows: bool = False
+    settings: Settings, only: Sequence[str], *, shadows: bool = False, reach: bool = False
 ) -> list[Result]:
-    """Plan all clusters, with a report of their rules; write nothing.
+    """Report on all clusters; plan, prove and write nothing.
 
-    `prove` proves every plan, and `shadows` finds rules that earlier ones hide, as `plan_cycle`
-    does.
+    `shadows` adds what earlier rules hide of each rule, `reach` who may reach whom.
     """
     settings = checked(settings, only)
     with assembly.store_of(settings, write=False) as store:
-        return plan_cycle(
+        return report_cycle(
             assembly.sources(settings, store),
             assembly.clusters(settings, store, write=False, only=only),
             store,
             assembly.options(settings, store),
-            prove=prove,
             shadows=shadows,
+            reach=reach,
         )
+
+
+def reach_of(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return who may reach whom in each cluster, for `--output json`."""
+    return [matrix_document(each.cluster, matrix) for each in results for matrix in each.matrices]
+
+
+def _sheets(results: Sequence[Result]) -> list[Sheet]:
+    return [
+        Sheet(result.report, result.origins, result.matrices) for result in results if result.report
+    ]
 
 
 def _of_rule(results: Sequence[Result], name: str) -> list[Result]:

@@ -8,11 +8,12 @@ import click
 from sync import assembly
 from sync.cli import exit_codes
 from sync.cli.context import Context, checked, print_json, until_closed
-from sync.cli.report import errors, reported
+from sync.cli.report import errors
 from sync.cli.results import print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.observed import ChainState, change_document, clause
 from sync.queries.verification import Verified, verified
+from sync.reconcile.cycle import plan_cycle
 from sync.reconcile.desired import InvalidObjectError
 from sync.reconcile.device_groups import read_sources
 from sync.reconcile.result import Result
@@ -42,7 +43,7 @@ def verify(context: Context, *, only: Sequence[str], live: bool, output: str) ->
     if live:
         results, judged = _live(context.settings(), only)
     else:
-        results = reported(context.settings(), only, prove=True)
+        results = _desired(context.settings(), only)
         judged = [Judged(each.cluster, each.report, each.proof) for each in results if each.report]
     with until_closed():
         if output == "json":
@@ -56,6 +57,19 @@ def verify(context: Context, *, only: Sequence[str], live: bool, output: str) ->
     proven = all(each.holds for each in judged)
     code = exit_codes.DONE if proven else exit_codes.UNPROVEN
     return exit_codes.first_code({exit_codes.of_looking(results), code})
+
+
+def _desired(settings: Settings, only: Sequence[str]) -> list[Result]:
+    """Plan all clusters and prove every plan; write nothing."""
+    settings = checked(settings, only)
+    with assembly.store_of(settings, write=False) as store:
+        return plan_cycle(
+            assembly.sources(settings, store),
+            assembly.clusters(settings, store, write=False, only=only),
+            store,
+            assembly.options(settings, store),
+            prove=True,
+        )
 
 
 def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["JudgedLive"]]:

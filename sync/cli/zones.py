@@ -6,9 +6,12 @@ import click
 
 from sync.cli import exit_codes
 from sync.cli.context import Context, print_json, until_closed
-from sync.cli.report import errors, reported
+from sync.cli.report import errors, reach_of, reported
 from sync.cli.results import print_error
+from sync.reconcile.result import Result
+from sync.render.matrix import matrix_lines
 from sync.render.zones import zones_document, zones_text
+from sync.text import printable
 
 
 @click.command()
@@ -16,16 +19,30 @@ from sync.render.zones import zones_document, zones_text
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def zones(context: Context, *, only: Sequence[str], output: str) -> int:
-    """Show each zone: the label that pods need, its workloads, networks and rules."""
+    """Show each zone: its label, workloads, networks and rules, and which zones it may reach."""
     settings = context.settings()
-    results = reported(settings, only)
+    results = reported(settings, only, reach=True)
     with until_closed():
         found = [result.report for result in results if result.report]
         if output == "json":
-            print_json({"zones": zones_document(found), "errors": errors(results)})
+            print_json(
+                {
+                    "zones": zones_document(found),
+                    "matrices": reach_of(results),
+                    "errors": errors(results),
+                }
+            )
         else:
-            rendered = [zones_text(each, settings.zones.label) for each in found]
+            rendered = [_rendered(each, settings.zones.label) for each in results if each.report]
             click.echo("\n".join(rendered), nl=False)
         for result in results:
             print_error(result)
     return exit_codes.of_looking(results)
+
+
+def _rendered(result: Result, label: str) -> str:
+    """The zones of a cluster, and who may reach whom."""
+    assert result.report
+    lines = (line for matrix in result.matrices for line in ("", *matrix_lines(matrix)))
+    reach = "".join(f"{printable(line)}\n" for line in lines)
+    return f"{zones_text(result.report, label)}{reach}"

@@ -24,16 +24,19 @@ from sync.reconcile.agreement import Agreed, PlanDiffersError, always
 from sync.reconcile.apply import apply
 from sync.reconcile.cluster_identity import first_met, foreseen, identified, meet
 from sync.reconcile.copied_store import unrecorded
-from sync.reconcile.desired import Cluster, InvalidObjectError, desired, read_live
+from sync.reconcile.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.planning import if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
+from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
+from sync.reconcile.verification import matrices_of
 from sync.sources import Source
 from sync.sources.snapshot_cache import keep
 from sync.store import ApprovalError, Lease, Recorder, Store
 from sync.tracing import step
 from sync.translate.compiler import Options
+from sync.translate.fidelity import Report
 
 _CLUSTERS = 16  # at a time
 
@@ -107,12 +110,10 @@ def plan_cycle(
     options: Options,
     *,
     prove: bool = False,
-    shadows: bool = False,
 ) -> list[Result]:
     """Plan what `run_cycle` would do, without writing anything.
 
-    `prove` proves the whole desired state, even if nothing would change. `shadows` adds to the
-    report what earlier rules hide.
+    `prove` proves the whole desired state, even if nothing would change.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -127,15 +128,7 @@ def plan_cycle(
             rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
             planned = plan_for(
-                cluster,
-                read,
-                live,
-                written,
-                options,
-                rewritten=rewritten,
-                prove=prove,
-                asked=asked,
-                shadows=shadows,
+                cluster, read, live, written, options, rewritten=rewritten, prove=prove, asked=asked
             )
             return Result(
                 cluster.name,
@@ -148,6 +141,46 @@ def plan_cycle(
             return Result(cluster.name, error=error)
 
     return _at_once(become, clusters)
+
+
+def report_cycle(
+    sources: Sequence[Source],
+    clusters: Sequence[Cluster],
+    store: Store,
+    options: Options,
+    *,
+    shadows: bool = False,
+    reach: bool = False,
+) -> list[Result]:
+    """Report what becomes of every rule, without a plan: nothing is compared, proven or written.
+
+    `shadows` adds what earlier rules hide of each rule, `reach` who may reach whom.
+    """
+    read = read_sources(sources, _used(clusters))
+    uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
+    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True)}
+
+    def become(cluster: Cluster) -> Result:
+        try:
+            written = {} if foreseen(cluster, store, met) else store.written(cluster.name)
+            # Calico's rules are named as they would be written: that depends on what is there.
+            live = read_live(cluster, written, options.owner)
+            wanted = desired(cluster, read, live, written, options, validated=False)
+            return Result(
+                cluster.name,
+                report=_shadowed(wanted) if shadows else wanted.report,
+                origins=tuple(origins_of(wanted.snapshots)),
+                matrices=tuple(matrices_of(wanted)) if reach else (),
+            )
+        except _OF_ONE_CLUSTER as error:
+            return Result(cluster.name, error=error)
+
+    return _at_once(become, clusters)
+
+
+def _shadowed(wanted: Desired) -> Report:
+    manifests = wanted.rollout.manifests
+    return shadowed(wanted.report, wanted.targets, manifests, wanted.options)
 
 
 def compare_cycle(

@@ -96,8 +96,13 @@ def desired(
     live: Mapping[Key, LiveObject],
     written: Mapping[Key, Manifest],
     options: Options,
+    *,
+    validated: bool = True,
 ) -> Desired:
-    """Translate the sources for a cluster; raises the error of a source that failed."""
+    """Translate the sources for a cluster; raises the error of a source that failed.
+
+    What may be written is `validated`; what is only reported need not be.
+    """
     snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster, options.zones.label)
     targets = [target_of(here, snapshots[here.source]) for here in cluster.device_groups]
@@ -107,7 +112,8 @@ def desired(
     rollout, report = rolled_out(
         cluster.name, targets, options, {} if cluster.directory else standing
     )
-    _require_valid(rollout.manifests)
+    if validated:
+        _require_valid(rollout.manifests)
     return Desired(snapshots, facts, targets, standing, options, rollout, report)
 
 

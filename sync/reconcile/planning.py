@@ -21,7 +21,6 @@ from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
 from sync.reconcile.foreign_selections import Watched, foreign_sets
 from sync.reconcile.omissions import in_no_zone, left_out, not_seen
-from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import not_pushed, origins_of
 from sync.reconcile.tier_order import precedence
 from sync.reconcile.verification import blockers as unproven
@@ -55,12 +54,11 @@ def plan_for(
     rewritten: Collection[Key] = (),
     prove: bool = False,
     asked: Collection[Adoption] = (),
-    shadows: bool = False,
 ) -> Planned:
     """Plan one cluster from what was read: its changes and blockers.
 
-    `prove` proves the whole desired state, even if nothing changes. `shadows` looks for rules that
-    earlier ones hide, for the report. Raises as `desired`; writes nothing.
+    `prove` proves the whole desired state, even if nothing changes. Raises as `desired`; writes
+    nothing.
     """
     # over 50 lines: it names every input of a plan once.
     with step("translate", cluster=cluster.name) as here:
@@ -103,11 +101,7 @@ def plan_for(
         warnings=[*warnings(cluster.name, wanted.facts)],
         directory=cluster.directory,
     )
-    report = wanted.report
-    if shadows:
-        with step("shadows", cluster=cluster.name):
-            report = shadowed(report, wanted.targets, rollout.manifests, wanted.options)
-    return Planned(plan, rollout, report, proof, watched)
+    return Planned(plan, rollout, wanted.report, proof, watched)
 
 
 def _proof(

@@ -5,12 +5,13 @@ from enum import StrEnum
 
 from sync.errors import LeaseError, ZonebridgeError
 from sync.plan.changes import Change
-from sync.plan.plan import Plan
+from sync.plan.plan import Origin, Plan
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
+from sync.verify.matrix import Matrix
 from sync.verify.proof import Proof
 
 
@@ -32,7 +33,8 @@ class Result:
     twice is there twice. `written` are the changes that are whole in the cluster, each once. `left`
     changes were not tried, or not to their end, because of the error or a blocker. The next sync
     finds out about changes whose outcome is `unknown` only after the lease has expired. `watched`
-    are the foreign sets that it saw; None if nothing could be planned.
+    are the foreign sets that it saw; None if nothing could be planned. `origins` are the versions
+    that a report is made from, and `matrices` who may reach whom, where it was asked for.
     """
 
     cluster: str
@@ -46,6 +48,8 @@ class Result:
     error: ZonebridgeError | None = None
     unknown: bool = False
     watched: Watched | None = None
+    origins: tuple[Origin, ...] = ()
+    matrices: tuple[Matrix, ...] = ()
 
     @property
     def state(self) -> ClusterState:

@@ -10,10 +10,12 @@ from sync.calico.manifest import Manifest
 from sync.net.addresses import written
 from sync.plan.guards import Blocker
 from sync.plan.guards.proof import report_mismatch, undecided, verification
+from sync.reconcile.desired import Desired
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target
 from sync.verify.compare import Difference, Witness
+from sync.verify.matrix import Matrix, matrices
 from sync.verify.packet_space import Place
 from sync.verify.profiles import DeviceGroup
 from sync.verify.proof import Proof, Settings, prove
@@ -40,6 +42,12 @@ def proof_of(
     if _overstated(proof, report) and not samples:
         return prove(groups, documents, settings, samples=True)
     return proof
+
+
+def matrices_of(wanted: Desired) -> list[Matrix]:
+    """Who may reach whom in the desired state of a cluster, and on the firewall."""
+    documents = [each.document() for each in wanted.rollout.manifests.values()]
+    return matrices(judged_groups(wanted.targets), documents, settings_of(wanted.options))
 
 
 def judged_groups(targets: Sequence[Target]) -> list[DeviceGroup]:

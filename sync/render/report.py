@@ -1,15 +1,15 @@
-"""Render a report as text, as Markdown for merge requests, as HTML and as JSON.
+"""Render a report as text, as Markdown for merge requests and as JSON.
 
 Numbers first, then every rule on one line, the groups and the zones. Names come from configurations
-that others write: control characters never reach a terminal, nothing in them is Markdown or HTML.
+that others write: control characters never reach a terminal, nothing in them is Markdown.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from itertools import groupby
 from typing import Any, Final
 
+from sync.firewall.rules import Rule
 from sync.render.why import because, headlines, shadow_document, why
 from sync.render.zones import BY_POD_LABEL, device_group, listed, zones_document
 from sync.text import counted, markdown_escaped, printable
@@ -31,7 +31,7 @@ _WIDTH: Final = max(len(str(status)) for status in Status)
 
 _FEW: Final = 3  # Calico rules of a rule that are named
 
-_MEANINGS: Final = {
+MEANINGS: Final = {
     Status.EXACT: "as on the firewall",
     Status.NARROWED: "an allow that shrank",
     Status.WIDENED: "a deny that grew",
@@ -43,7 +43,7 @@ _MEANINGS: Final = {
     Status.DISABLED: "on the firewall",
 }
 _ALWAYS: Final = tuple(Status)[: Status.MORE_PERMISSIVE + 1]
-_NO_ESSENTIALS: Final = "none: no flow of zoned pods comes before the rules"
+NO_ESSENTIALS: Final = "none: no flow of zoned pods comes before the rules"
 
 
 def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
@@ -54,7 +54,7 @@ def text(report: Report, *, verbose: bool = False, color: bool = False) -> str:
     lines = [printable(f"Cluster {report.cluster}: {summarise(report)}")]
     lines += (printable(f"  ! {each}.") for each in headlines(report))
     lines += ["", "Essentials, before all rules"]
-    lines += (printable(f"  {each}") for each in report.essentials or (_NO_ESSENTIALS,))
+    lines += (printable(f"  {each}") for each in report.essentials or (NO_ESSENTIALS,))
     for target, rules in _by_target(report.rules):
         lines += ["", printable(f"Rules of device group {target}")]
         lines += (_line(each.status, _rule(each, verbose=verbose), color=color) for each in rules)
@@ -72,7 +72,7 @@ def markdown(report: Report, *, verbose: bool = False) -> str:
     lines = [f"## {markdown_escaped(report.cluster)}", "", f"**{summarise(report)}**"]
     lines += (f"\n**{markdown_escaped(each)}.**" for each in headlines(report))
     lines += ["", "### Essentials, before all rules", ""]
-    lines += (f"- {markdown_escaped(each)}" for each in report.essentials or (_NO_ESSENTIALS,))
+    lines += (f"- {markdown_escaped(each)}" for each in report.essentials or (NO_ESSENTIALS,))
     for target, rules in _by_target(report.rules):
         lines += ["", f"### Rules of device group {markdown_escaped(target)}", ""]
         lines += _table(
@@ -81,25 +81,11 @@ def markdown(report: Report, *, verbose: bool = False) -> str:
         )
     if report.groups:
         lines += ["", "### Address groups", ""]
-        lines += _table(("Status", "Address group", "Why"), map(_group_cells, report.groups))
+        lines += _table(("Status", "Address group", "Why"), map(group_cells, report.groups))
     if report.zones:
         lines += ["", "### Zones", ""]
-        lines += _table(_ZONE_HEADS, map(_zone_cells, report.zones))
+        lines += _table(ZONE_HEADS, map(zone_cells, report.zones))
     return "\n".join([*lines, ""])
-
-
-def html(reports: Sequence[Report], *, verbose: bool = False) -> str:
-    """Render the reports of several clusters as one self-contained page without scripts."""
-    body = "".join(_section(report, verbose=verbose) for report in reports)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Report of zonebridge</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
-        "<h1>What became of the firewall's rules</h1>\n"
-        f"{_filter()}<main>\n{body}</main>\n</body>\n</html>\n"
-    )
 
 
 def document(reports: Sequence[Report]) -> dict[str, Any]:
@@ -158,6 +144,7 @@ def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
         "uuid": rule.uuid,
         "allow": rule.allow,
         "disabled": rule.disabled,
+        **written_document(rule.rule),
         "status": str(rule.status),
         "reasons": list(rule.reasons),
         "calico": list(rule.calico),
@@ -168,6 +155,26 @@ def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
             "firewall": shadow_document(rule.firewall_shadow),
         },
     }
+
+
+def written_document(rule: Rule | None) -> dict[str, Any]:
+    """The columns of a rule as Panorama has them; empty lists where they are not known."""
+    rule = rule or _UNKNOWN
+    return {
+        "action": rule.action,
+        "from_zones": list(rule.from_zones),
+        "to_zones": list(rule.to_zones),
+        "sources": list(rule.sources),
+        "negate_source": rule.negate_source,
+        "destinations": list(rule.destinations),
+        "negate_destination": rule.negate_destination,
+        "applications": list(rule.applications),
+        "services": list(rule.services),
+        "tags": list(rule.tags),
+    }
+
+
+_UNKNOWN: Final = Rule("", "", (), (), (), (), applications=(), services=(), action="")
 
 
 def summarise(report: Report) -> str:
@@ -203,7 +210,7 @@ def _rule_cells(rule: RuleFidelity, *, verbose: bool) -> tuple[str, ...]:
         f"{rule.device_group} {rule.rulebase} {rule.position}",
         f"{rule.name}{_mark(rule)}",
         why(rule),
-        _calico(rule, verbose=verbose),
+        calico_words(rule, verbose=verbose),
     )
 
 
@@ -214,7 +221,8 @@ def _mark(rule: RuleFidelity) -> str:
     return f" (nat: {listed([f'{each!r}' for each in rule.nat])})" if rule.nat else ""
 
 
-def _calico(rule: RuleFidelity, *, verbose: bool) -> str:
+def calico_words(rule: RuleFidelity, *, verbose: bool) -> str:
+    """The Calico rules of a rule, or how many there are in how many policies."""
     if verbose or len(rule.calico) <= _FEW:
         return ", ".join(rule.calico) or "no Calico rules"
     policies = {each.partition("[")[0] for each in rule.calico}
@@ -226,20 +234,22 @@ def _group(group: GroupFidelity) -> str:
     return f"{group.name!r}: {because(group)}" if group.reasons else f"{group.name!r}"
 
 
-def _group_cells(group: GroupFidelity) -> tuple[str, ...]:
+def group_cells(group: GroupFidelity) -> tuple[str, ...]:
+    """Status, name and reasons of an address group."""
     return str(group.status), group.name, because(group)
 
 
-_ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note")
+ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note")
 
 
 def _zone(zone: ZoneFidelity) -> str:
-    _, target, label, networks, rules, note = _zone_cells(zone)
+    _, target, label, networks, rules, note = zone_cells(zone)
     said = f"{zone.name!r} of {target}: label value {label}; networks {networks}"
     return f"{said}; {rules}{f'; {note}' if note else ''}"
 
 
-def _zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
+def zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
+    """The cells of a zone, as in `ZONE_HEADS`."""
     if zone.networks is None:
         networks = f"unknown: {zone.origin}"
     else:
@@ -254,104 +264,3 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     yield f"|{'---|' * len(heads)}"
     for row in rows:
         yield f"| {' | '.join(map(markdown_escaped, row))} |"
-
-
-# --- the page -------------------------------------------------------------------------------------
-
-_STYLE: Final = (
-    """\
-body { color: #1a1a1a; background: #fff; margin: 2rem auto; max-width: 90rem; padding: 0 1rem;
-  font: 1rem/1.5 system-ui, sans-serif; }
-table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; font-size: 1.2rem; font-weight: bold; margin: 1.5rem 0 .5rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; overflow-wrap: anywhere;
-  border-bottom: 1px solid #767676; }
-thead th { background: #f0f0f0; }
-.table { overflow-x: auto; }
-.status { white-space: nowrap; }
-.status span { border-left: .4rem solid; padding-left: .4rem; }
-.exact .status span { border-color: #1a7f37; }
-.narrowed .status span { border-color: #9a6700; background: #fff8e0; }
-.widened .status span { border-color: #bc4c00; background: #fff1e5; }
-.left-out .status span { border-color: #cf222e; background: #ffebe9; }
-.more-permissive .status span { border-color: #8250df; background: #f6eeff; }
-fieldset { border: 1px solid #767676; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
-@media print {
-  body { margin: 0; max-width: none; padding: 0; font-size: 9pt; }
-  fieldset { display: none; }
-  .table { overflow: visible; }
-  thead { display: table-header-group; }
-  tr { break-inside: avoid; }
-  .status span { print-color-adjust: exact; }
-}
-"""
-    + "\n".join(
-        f"body:has(#only-{status}:checked) .judged tbody tr:not(.{status}) {{ display: none; }}"
-        for status in Status
-    )
-    + "\n"
-)
-
-
-def _filter() -> str:
-    choices = [("all", "all", "checked "), *((f"{each}", _MEANINGS[each], "") for each in Status)]
-    inputs = "".join(
-        f'<label><input type="radio" name="only" id="only-{name}" {checked}autocomplete="off"> '
-        f"{name if name == meaning else f'{name} ({meaning})'}</label>\n"
-        for name, meaning, checked in choices
-    )
-    return f"<fieldset>\n<legend>Show rules and address groups</legend>\n{inputs}</fieldset>\n"
-
-
-def _section(report: Report, *, verbose: bool) -> str:
-    essentials = "".join(
-        f"<li>{_safe(each)}</li>\n" for each in report.essentials or (_NO_ESSENTIALS,)
-    )
-    tables = [
-        _judged(
-            f"Rules of device group {target}",
-            ("Status", "Place", "Rule", "Why", "Calico rules"),
-            (_rule_cells(each, verbose=verbose) for each in rules),
-        )
-        for target, rules in _by_target(report.rules)
-    ]
-    if report.groups:
-        heads = ("Status", "Address group", "Why")
-        tables.append(_judged("Address groups", heads, map(_group_cells, report.groups)))
-    if report.zones:
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{_safe(cell)}</td>' for cell in _zone_cells(each))}</tr>\n"
-            for each in report.zones
-        )
-        tables.append(_framed("zones", "Zones", _ZONE_HEADS, rows))
-    return (
-        f"<section>\n<h2>Cluster {_safe(report.cluster)}</h2>\n<p>{_safe(summarise(report))}</p>\n"
-        f"{''.join(f'<p>{_safe(each)}.</p>' for each in headlines(report))}\n"
-        f"<h3>Essentials, before all rules</h3>\n<ul>\n{essentials}</ul>\n"
-        f"{''.join(tables)}</section>\n"
-    )
-
-
-def _judged(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose rows begin with their status."""
-    body = "".join(
-        f'<tr class="{status}"><td class="status"><span>{status}</span></td>'
-        f"{''.join(f'<td>{_safe(cell)}</td>' for cell in cells)}</tr>\n"
-        for status, *cells in rows
-    )
-    return _framed("judged", title, heads, body)
-
-
-def _framed(kind: str, title: str, heads: Sequence[str], rows: str) -> str:
-    columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    # Without a pointer, a wide table is scrolled by keys.
-    return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{_safe(title)}">\n'
-        f'<table class="{kind}">\n<caption>{_safe(title)}</caption>\n'
-        f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
-    )
-
-
-def _safe(value: str) -> str:
-    """A text that HTML shows as it is, in an element or in quotes."""
-    return escape(printable(value))

@@ -56,7 +56,7 @@ def why(rule: RuleFidelity) -> str:
         f"{reason} (remedy: {remedy})" if remedy else reason
         for reason, remedy in zip(rule.reasons, remedies, strict=True)
     )
-    return "; ".join([*reasons, *_hidden(rule)])
+    return "; ".join([*reasons, *hidden(rule)])
 
 
 def because(found: GroupFidelity) -> str:
@@ -65,7 +65,8 @@ def because(found: GroupFidelity) -> str:
     return f"{said} (remedy: {'; '.join(found.remedies)})" if found.remedies else said
 
 
-def _hidden(rule: RuleFidelity) -> Iterator[str]:
+def hidden(rule: RuleFidelity) -> Iterator[str]:
+    """A clause for each way in which earlier rules hide a rule."""
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
             taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"

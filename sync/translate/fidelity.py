@@ -5,6 +5,7 @@ from enum import IntEnum, StrEnum
 from typing import Literal
 
 from sync.firewall.reasons import Reason
+from sync.firewall.rules import Rule
 
 
 class Status(IntEnum):
@@ -116,7 +117,8 @@ class RuleFidelity:
     holds it. `calico` names every rule it became: `policy[egress 3]`, counted from 0. `nat` names
     the NAT rules that translate some of its destinations. `remedies` says what to do about each of
     the `reasons`. `shadow` is what earlier rules leave of it in Calico, `firewall_shadow` on the
-    firewall; None where nobody asked, or without rules that could match.
+    firewall; None where nobody asked, or without rules that could match. `rule` is the rule as
+    Panorama has it.
     """
 
     source: str
@@ -135,6 +137,7 @@ class RuleFidelity:
     remedies: tuple[str, ...] = ()
     shadow: Shadow | None = None
     firewall_shadow: Shadow | None = None
+    rule: Rule | None = None
 
     @property
     def place(self) -> Place:

@@ -76,6 +76,7 @@ def rule_fidelity(
         ),
         calico=(),
         nat=nat,
+        rule=translated.rule,
     )
 
 

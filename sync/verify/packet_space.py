@@ -11,6 +11,8 @@ Addresses are boundaries (`sync.net.intervals`); profiles and traffic are bits o
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_
 from typing import Final, Literal, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6, Traffic
@@ -213,6 +215,24 @@ class TrafficSpace:
                 return pieces.packet(protocol, lowest - pieces.first)
         raise ValueError(bits)
 
+    def said(self, bits: int) -> tuple[str, ...]:
+        """Some traffic as words for people, a text for each protocol: `tcp/80,443`, `udp`."""
+        found: list[str] = []
+        if bits and any(bits == every for every in (*self.everything.values(), self._both())):
+            return ("any traffic",)
+        for protocol, pieces in self._pieces.items():
+            part = bits >> pieces.first & (1 << pieces.size) - 1
+            if part and protocol == self._other:
+                found.append("other protocols")
+            elif part == (1 << pieces.size) - 1:
+                found.append(str(Traffic(protocol)))
+            elif part:
+                found += pieces.said(protocol, part)
+        return tuple(found)
+
+    def _both(self) -> int:
+        return self.everything[4] | self.everything[6]
+
     def _whole(self, protocol: int) -> int:
         pieces = self._pieces.get(protocol)
         return ((1 << pieces.size) - 1) << pieces.first if pieces else 0
@@ -233,6 +253,10 @@ class _Plain:
     def packet(self, protocol: int, piece: int) -> Packet:
         del piece
         return Packet(protocol, 0, 0, None)
+
+    def said(self, protocol: int, bits: int) -> list[str]:
+        del bits
+        return [str(Traffic(protocol))]
 
 
 class _Ported:
@@ -259,6 +283,20 @@ class _Ported:
     def packet(self, protocol: int, piece: int) -> Packet:
         source, port = divmod(piece, len(self._ports))
         return Packet(protocol, self._sources[source], self._ports[port], None)
+
+    def said(self, protocol: int, bits: int) -> list[str]:
+        count, whole = len(self._sources), (1 << len(self._ports)) - 1
+        rows = [bits >> number * len(self._ports) & whole for number in range(count)]
+        # What goes from any source port is said once, and then the rest.
+        common = reduce(and_, rows)
+        sources = {common: (1 << count) - 1} if common else {}
+        for number, row in enumerate(rows):
+            if rest := row & ~common:
+                sources[rest] = sources.get(rest, 0) | 1 << number
+        return [
+            str(Traffic(protocol, _ports_of(self._ports, row), _ports_of(self._sources, some)))
+            for row, some in sources.items()
+        ]
 
 
 class _Icmp:
@@ -289,6 +327,22 @@ class _Icmp:
     def packet(self, protocol: int, piece: int) -> Packet:
         return Packet(protocol, 0, 0, self._pieces[piece])
 
+    def said(self, protocol: int, bits: int) -> list[str]:
+        # The last piece of a row stands for all others.
+        last = self._pieces[-1][0]
+        found: dict[int, list[str]] = {}
+        missing = {kind for number, (kind, _) in enumerate(self._pieces) if not bits >> number & 1}
+        for number, (kind, code) in enumerate(self._pieces):
+            if bits >> number & 1:
+                beside = [its for type_, its in self._pieces if type_ == kind]
+                said = f"code {code}" if code != beside[-1] else "other codes"
+                found.setdefault(kind, []).append(said)
+        return [
+            f"{Traffic(protocol)} {'other types' if kind == last else f'type {kind}'}"
+            + (f" {', '.join(codes)}" if kind in missing else "")
+            for kind, codes in found.items()
+        ]
+
 
 def _other_than(numbers: set[int]) -> int:
     return next((each for each in range(255, -1, -1) if each not in numbers), 255)
@@ -298,6 +352,18 @@ def _cuts(spoken: Iterable[Bounds]) -> list[int]:
     """Where the pieces of a line of ports begin."""
     found = {0, *(bound for bounds in spoken for bound in bounds)}
     return sorted(found - {_LAST_PORT + 1})
+
+
+def _ports_of(cuts: Sequence[int], bits: int) -> PortSet | None:
+    """The ports of some pieces of a line; None for all of them."""
+    if bits == (1 << len(cuts)) - 1:
+        return None
+    ends = [*cuts[1:], _LAST_PORT + 1]
+    return PortSet(
+        intervals.from_ranges(
+            [(cuts[each], ends[each]) for each in range(len(cuts)) if bits >> each & 1]
+        )
+    )
 
 
 def _bits_of(cuts: Sequence[int], bounds: Bounds | None) -> int:

@@ -65,6 +65,7 @@ def test_the_wheel_syncs_by_itself(installed: Path, tmp_path: Path) -> None:
     command = installed / "zonebridge"
     assert run(command, "--version", cwd=tmp_path).startswith("zonebridge ")
     run(command, "plan", cwd=place.directory)
+    assert run(command, "report", "--output", "html", cwd=place.directory).endswith("</html>\n")
     run(command, "sync", cwd=place.directory)
     assert len(place.written("eu")) == 2
     assert f"no changes; {objects(2)} unchanged" in run(command, "plan", cwd=place.directory)

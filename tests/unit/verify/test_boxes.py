@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from itertools import product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic
 from sync.net.intervals import Bounds, from_ranges, to_ranges
-from sync.net.ports import PortSet
+from sync.net.ports import PortSet, ports
 from sync.verify.packet_space import FAMILIES, Box, Family, Packet, TrafficSpace, common, without
 
 ADDRESSES = range(6)
@@ -168,3 +169,34 @@ def test_a_protocol_that_nobody_speaks_of_stands_for_all_others() -> None:
     left = space.bits([Traffic()]) & ~said
     assert len(pieces(left)) == 1
     assert space.packet(left).protocol not in (254, TCP)
+
+
+HTTPS, DNS = Traffic(TCP, ports("443")), Traffic(TCP, ports("53"))
+
+
+@pytest.mark.parametrize(
+    ("spoken", "some", "words"),
+    [
+        ([HTTPS, Traffic(TCP, ports("8080"))], [HTTPS], ("tcp/443",)),
+        ([HTTPS, Traffic(TCP)], [Traffic(TCP)], ("tcp",)),
+        ([HTTPS, Traffic()], [Traffic()], ("any traffic",)),
+        ([HTTPS], [], ()),
+        ([Traffic(GRE), HTTPS], [Traffic(GRE)], ("IP protocol 47",)),
+        ([Traffic(1, icmp=(8, None))], [Traffic(1, icmp=(8, None))], ("icmp type 8",)),
+        (
+            [Traffic(1, icmp=(3, 1)), Traffic(1, icmp=(3, None))],
+            [Traffic(1, icmp=(3, 1))],
+            ("icmp type 3 code 1",),
+        ),
+        (
+            [DNS, Traffic(TCP, ports("123"), ports("123"))],
+            [DNS, Traffic(TCP, ports("123"), ports("123"))],
+            ("tcp/53", "tcp/123 from source ports 123"),
+        ),
+    ],
+)
+def test_traffic_is_said_in_words(
+    spoken: list[Traffic], some: list[Traffic], words: tuple[str, ...]
+) -> None:
+    space = TrafficSpace(spoken)
+    assert space.said(space.bits(some)) == words
