@@ -13,7 +13,7 @@ import click
 from sync import assembly
 from sync.calico.ownership import owner_labels
 from sync.errors import UsageError
-from sync.reconcile.cycle import compare_cycle
+from sync.reconcile.cycle import FlowsOf, compare_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.result import Result
 from sync.settings import Settings
@@ -24,7 +24,12 @@ from sync.text import printable, shortened
 
 
 def compared(
-    settings: Settings, only: Sequence[str], *, before: Sequence[str], after: Sequence[str]
+    settings: Settings,
+    only: Sequence[str],
+    *,
+    before: Sequence[str],
+    after: Sequence[str],
+    flows_of: FlowsOf | None = None,
 ) -> list[Result]:
     """Plan the changes from the exports `before` to those `after`, both as `exports` takes them.
 
@@ -44,6 +49,7 @@ def compared(
         [ExportSource(name, file) for name, file in new.items()],
         _comparable(settings, only, old.keys()),
         assembly.translation_options(settings, owner_labels(settings.instance, NO_UUID)),
+        flows_of=flows_of,
     )
 
 

@@ -27,8 +27,9 @@ from sync.cli.results import print_results
 from sync.cli.signals import signals
 from sync.cli.unconfigured import unconfigured
 from sync.errors import UsageError
+from sync.queries.flows import flows_of
 from sync.reconcile import cluster_identity
-from sync.reconcile.cycle import Lessor, plan_cycle, run_cycle
+from sync.reconcile.cycle import FlowsOf, Lessor, plan_cycle, run_cycle
 from sync.reconcile.result import Result
 from sync.settings import Settings
 from sync.settings.values import Duration
@@ -58,6 +59,9 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
             show_default=True,
         ),
         click.option("--verbose", is_flag=True, help="Show each member that is added or removed."),
+        click.option(
+            "--flows", is_flag=True, help="Of a plan, show the flows that it allows and denies."
+        ),
         click.option(
             "--detailed-exitcode",
             "detailed",
@@ -91,6 +95,7 @@ def plan(
     before: Sequence[str],
     after: Sequence[str],
     candidate: bool,
+    flows: bool,
     **options: Any,
 ) -> int:
     """Show what a sync would change, and write nothing.
@@ -101,12 +106,14 @@ def plan(
         raise UsageError(
             "--candidate asks a Panorama, and --from and --to compare files; use one or the other"
         )
+    found = flows_of if flows else None
     if candidate:
-        return _show(partial(_planned, candidate=True), context, candidate=True, **options)
+        planned = partial(_planned, candidate=True, flows_of=found)
+        return _show(planned, context, candidate=True, **options)
     if before or after:
-        planned = partial(compared, before=before, after=after)
+        planned = partial(compared, before=before, after=after, flows_of=found)
         return _show(planned, context, stored=False, **options)
-    return _show(_planned, context, **options)
+    return _show(partial(_planned, flows_of=found), context, **options)
 
 
 @click.command()
@@ -138,11 +145,16 @@ def sync(
     lease_timeout: timedelta,
     adopt: bool,
     accept: Sequence[str],
+    flows: bool,
     **options: Any,
 ) -> int:
     """Sync every cluster with its sources, once."""
     if dry_run:
-        return _show(partial(_planned, adopt=adopt, accept=accept), context, **options)
+        found = flows_of if flows else None
+        planned = partial(_planned, adopt=adopt, accept=accept, flows_of=found)
+        return _show(planned, context, **options)
+    if flows:
+        raise UsageError("--flows shows what a plan changes; use it with --dry-run, or with plan")
     return _sync(context, lease_timeout=lease_timeout, adopt=adopt, accept=accept, **options)
 
 
@@ -182,6 +194,7 @@ def _planned(
     adopt: bool = False,
     accept: Sequence[str] = (),
     candidate: bool = False,
+    flows_of: FlowsOf | None = None,
 ) -> list[Result]:
     _require_chosen(settings, only, accept)
     with assembly.store_of(settings, write=False) as store:
@@ -190,6 +203,7 @@ def _planned(
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt, accept=accept),
             store,
             assembly.options(settings, store),
+            flows_of=flows_of,
         )
 
 

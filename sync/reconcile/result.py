@@ -10,6 +10,7 @@ from sync.reconcile.foreign_selections import Watched
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
+from sync.verify.flow_changes import ChangedFlows
 from sync.verify.proof import Proof
 
 
@@ -30,7 +31,8 @@ class Result:
     `proof` is None if nothing had to be proven. A set that was written twice counts twice. `left`
     changes were not tried, because of the error or a blocker. The next sync finds out about
     changes whose outcome is `unknown` only after the lease has expired. `watched` are the foreign
-    sets that it saw; None if nothing could be planned.
+    sets that it saw; None if nothing could be planned. `flows` are those that the plan changes, if
+    they were asked for.
     """
 
     cluster: str
@@ -43,6 +45,7 @@ class Result:
     error: ZonebridgeError | None = None
     unknown: bool = False
     watched: Watched | None = None
+    flows: ChangedFlows | None = None
 
     @property
     def state(self) -> ClusterState:

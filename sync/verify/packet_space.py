@@ -10,7 +10,7 @@ Addresses are boundaries (`sync.net.intervals`); profiles and traffic are bits o
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6, Traffic
@@ -142,6 +142,19 @@ class Packet(NamedTuple):
         return name
 
 
+class Carried(NamedTuple):
+    """Some traffic of one protocol: by ports, None for any, or by types of ICMP.
+
+    `types` are texts, `8` or `3:1` with a code; where `but`, all other types and codes are meant.
+    """
+
+    protocol: int
+    ports: PortSet | None = None
+    source_ports: PortSet | None = None
+    types: tuple[str, ...] = ()
+    but: bool = False
+
+
 def carries(traffic: Sequence[Traffic], packet: Packet) -> bool:
     """Whether a packet is some of this traffic."""
     one = Traffic(packet.protocol, icmp=packet.icmp)
@@ -208,6 +221,19 @@ class TrafficSpace:
                 return pieces.packet(protocol, lowest - pieces.first)
         raise ValueError(bits)
 
+    def spelled(self, bits: int) -> tuple[tuple[Carried, ...], bool]:
+        """These pieces by protocol; True: they are all traffic but what is listed."""
+        rest = self._pieces[self._other].first
+        but = bool(bits >> rest & 1)
+        if but:
+            bits = ~bits & ((1 << self.size) - 1)
+        return tuple(
+            each
+            for protocol, pieces in self._pieces.items()
+            if (held := bits >> pieces.first & (1 << pieces.size) - 1)
+            for each in pieces.spelled(protocol, held)
+        ), but
+
     def _whole(self, protocol: int) -> int:
         pieces = self._pieces.get(protocol)
         return ((1 << pieces.size) - 1) << pieces.first if pieces else 0
@@ -228,6 +254,10 @@ class _Plain:
     def packet(self, protocol: int, piece: int) -> Packet:
         del piece
         return Packet(protocol, 0, 0, None)
+
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
+        del held
+        yield Carried(protocol)
 
 
 class _Ported:
@@ -254,6 +284,15 @@ class _Ported:
     def packet(self, protocol: int, piece: int) -> Packet:
         source, port = divmod(piece, len(self._ports))
         return Packet(protocol, self._sources[source], self._ports[port], None)
+
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
+        width = len(self._ports)
+        by_ports: dict[int, int] = {}
+        for number in range(len(self._sources)):
+            if row := held >> number * width & (1 << width) - 1:
+                by_ports[row] = by_ports.get(row, 0) | 1 << number
+        for row, rows in by_ports.items():
+            yield Carried(protocol, _ports_of(self._ports, row), _ports_of(self._sources, rows))
 
 
 class _Icmp:
@@ -284,6 +323,26 @@ class _Icmp:
     def packet(self, protocol: int, piece: int) -> Packet:
         return Packet(protocol, 0, 0, self._pieces[piece])
 
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
+        # The last type stands for all that are not spoken of.
+        but = bool(held >> self.size - 1 & 1)
+        if but:
+            held = ~held & ((1 << self.size) - 1)
+        types: list[str] = []
+        by_type: dict[int, list[tuple[int, bool]]] = {}
+        for number, (kind, code) in enumerate(self._pieces):
+            by_type.setdefault(kind, []).append((code, bool(held >> number & 1)))
+        for kind, codes in by_type.items():
+            if all(inside for _, inside in codes):
+                types.append(str(kind))
+            elif codes[-1][1]:
+                # The last code stands for all that are not spoken of.
+                without = ",".join(str(code) for code, inside in codes if not inside)
+                types.append(f"{kind} but code {without}")
+            else:
+                types += (f"{kind}:{code}" for code, inside in codes if inside)
+        yield Carried(protocol, types=tuple(types), but=but)
+
 
 def _other_than(numbers: set[int]) -> int:
     return next((each for each in range(255, -1, -1) if each not in numbers), 255)
@@ -293,6 +352,20 @@ def _cuts(spoken: Iterable[Bounds]) -> list[int]:
     """Where the pieces of a line of ports begin."""
     found = {0, *(bound for bounds in spoken for bound in bounds)}
     return sorted(found - {_LAST_PORT + 1})
+
+
+def _ports_of(cuts: Sequence[int], bits: int) -> PortSet | None:
+    """The ports of some pieces of a line; None: all."""
+    if bits == (1 << len(cuts)) - 1:
+        return None
+    ends = [*cuts[1:], _LAST_PORT + 1]
+    return PortSet(
+        intervals.from_ranges(
+            (first, past)
+            for number, (first, past) in enumerate(zip(cuts, ends, strict=True))
+            if bits >> number & 1
+        )
+    )
 
 
 def _bits_of(cuts: Sequence[int], bounds: Bounds | None) -> int:
