@@ -7,6 +7,7 @@ what a cluster holds, and the same with the plan's changes  ->  both as Calico r
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sync.calico.names import label_value
 from sync.calico.objects import POLICIES
 from sync.clusters.cluster import Key, LiveObject
 from sync.plan.plan import Plan
@@ -16,6 +17,7 @@ from sync.reconcile.verification import judged_groups
 from sync.text import counted
 from sync.verify.calico_documents import STAGED
 from sync.verify.flow_changes import ChangedFlows, FlowChanges, changed_flows
+from sync.verify.pod_kinds import Zoning
 from sync.verify.profiles import Profiles, zones_named
 
 _Live = Mapping[Key, LiveObject]
@@ -35,9 +37,11 @@ def flows_of(cluster: Cluster, plan: Plan, live: _Live, wanted: Desired) -> Chan
     before, after = ([*judged(state, tiers, unseen)] for state in (live, then))
     every = {zone for group in judged_groups(wanted.targets) for zone in zones_named(group)}
     zones = Profiles(every | wanted.options.zones.definitions.keys(), wanted.options.zones)
+    by_label = frozenset(label_value(each) for each in zones.every if zones.by_label(each))
+    zoning = Zoning(wanted.options.zones.label, by_label, zones.zone_of)
 
     def changed(one: list[Document], other: list[Document], *, staged: bool) -> FlowChanges:
-        found = changed_flows(one, other, zones.zone_of, wanted.options.pod_cidrs)
+        found = changed_flows(one, other, zoning, wanted.options.pod_cidrs)
         unknown = dict.fromkeys(each.sentence for each in unseen if staged or not each.staged)
         return replace(found, unknown=(*unknown, *found.unknown))
 

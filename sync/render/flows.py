@@ -5,6 +5,7 @@ nothing in them is Markdown.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sync.net.addresses import AddressSet, written
@@ -80,25 +81,26 @@ def _rows(changes: FlowChanges, *, every: bool) -> Iterator[str]:
 def flows_said(flows: Flows) -> str:
     """Some flows in words: `web → db 5432/tcp from 10.3.0.0/16`."""
     source, destination = flows.source, flows.destination
-    apart = []
-    # Where one kind of pods is all there is, its addresses come last, where they are read.
-    if len(source) == 1 and source[0].pods and source[0].addresses is not None:
-        apart.append(f" from {_nets(source[0].addresses)}")
-        source = (Who(source[0].pods),)
-    if len(destination) == 1 and destination[0].pods and destination[0].addresses is not None:
-        apart.append(f" to {_nets(destination[0].addresses)}")
-        destination = (Who(destination[0].pods),)
     versions = "" if len(flows.families) != 1 else f" (IPv{flows.families[0]})"
-    return f"{_ends(source)} → {_ends(destination)} {traffic_said(flows)}{''.join(apart)}{versions}"
+    # Where pods of one name are all there is, their addresses come last.
+    one, apart = _alone(source, "from")
+    other, more = _alone(destination, "to")
+    return f"{one} → {other} {traffic_said(flows)}{apart}{more}{versions}"
 
 
-def _ends(some: Sequence[Who]) -> str:
-    return ", ".join(map(_who, some))
+def _alone(some: Sequence[Who], word: str) -> tuple[str, str]:
+    """Ends, and what is said of their addresses behind the traffic."""
+    first = some[0]
+    if len(some) > 1 or first.outside or first.addresses is None:
+        return "; ".join(map(_who, some)), ""
+    return _who(replace(first, addresses=None)), f" {word} {_nets(first.addresses)}"
 
 
 def _who(who: Who) -> str:
-    if who.pods:
-        return who.pods if who.addresses is None else f"{who.pods} at {_nets(who.addresses)}"
+    if not who.outside:
+        but = (" but " if who.pods else "") if who.but else ""
+        named = f"{'any pod' if who.but else ''}{but}{', '.join(who.pods)}"
+        return named if who.addresses is None else f"{named} at {_nets(who.addresses)}"
     return "any address outside pods" if who.addresses is None else _nets(who.addresses)
 
 
@@ -112,7 +114,12 @@ def _nets(addresses: AddressSet) -> str:
 def _ranges(addresses: AddressSet) -> Iterator[str]:
     for family, bounds in ((4, addresses.v4), (6, addresses.v6)):
         for first, past in to_ranges(bounds):
-            yield f"{written((family, first))}-{written((family, past - 1))}"
+            one = AddressSet((first, past)) if family == 4 else AddressSet((), (first, past))
+            cidrs = one.cidrs() if past - first & past - first - 1 == 0 else ()
+            if len(cidrs) == 1:
+                yield cidrs[0]
+            else:
+                yield f"{written((family, first))}-{written((family, past - 1))}"
 
 
 def traffic_said(flows: Flows) -> str:
@@ -156,7 +163,7 @@ def _flows_document(flows: Flows) -> dict[str, Any]:
 def _who_document(who: Who) -> dict[str, Any]:
     """An end; `addresses` null: any that such ends can have."""
     nets = None if who.addresses is None else who.addresses.cidrs()
-    return {"pods": who.pods or None, "addresses": nets}
+    return {"pods": list(who.pods), "all_pods_but": who.but, "addresses": nets}
 
 
 def _carried_document(each: Carried) -> dict[str, Any]:

@@ -79,7 +79,10 @@ class _TooManyError(Exception):
 
 
 class RuleLists:
-    """Two lists for one profile's pods in one direction: the firewall's and the policies'."""
+    """Two lists for one profile's pods in one direction: the firewall's and the policies'.
+
+    `looks` counts the looks at a box beside another one that were needed.
+    """
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class RuleLists:
         self._direction = direction
         self._profiles = profiles
         self._pods = pods
-        self._looks = 0
+        self.looks = 0
         spoken = (each for entry in (*wanted, *said) for each in entry.traffic)
         self._space = space or TrafficSpace(set(spoken))
         self._wanted = [*self._rows(wanted)]
@@ -269,8 +272,8 @@ class RuleLists:
 
     def _left(self, boxes: Sequence[Box], row: _Row) -> list[Box]:
         """The part of some boxes that a row does not match."""
-        self._looks += len(boxes) * len(row.boxes)
-        if self._looks > LOOKS:
+        self.looks += len(boxes) * len(row.boxes)
+        if self.looks > LOOKS:
             raise _TooManyError
         return [part for box in boxes for part in outside(box, row.boxes)]
 

@@ -9,24 +9,23 @@ A flow has to pass every tier at both of its ends. It is of the first place on i
 its verdict, so no flow is found twice. A staged policy counts as if it were enforced.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.options import ZoneOptions
-from sync.text import counted
 from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods, RuleLists
 from sync.verify.flow_boxes import FlowBox, joined, received, sent, size_of, turned
 from sync.verify.flow_names import FlowNames, Flows
 from sync.verify.packet_space import Box, Entry, Family, TrafficSpace, outside
-from sync.verify.pod_kinds import pod_kinds
+from sync.verify.pod_kinds import Zoning, pod_kinds
 from sync.verify.profiles import Profiles, UnreadableError
-from sync.verify.selectors import Labels
 
 _MOST: Final = 5_000  # boxes of what changes at one place
+_LOOKS: Final = 4_000_000  # at a box beside another one, for all places
 
 Document = Mapping[str, Any]
 
@@ -75,17 +74,17 @@ _Rules = tuple[Entry, ...]
 def changed_flows(
     before: Sequence[Document],
     after: Sequence[Document],
-    zone_of: Callable[[Labels], str | None],
+    zoning: Zoning,
     pods: AddressSet | None,
 ) -> FlowChanges:
     """Compare the verdicts of two states on all flows of pods.
 
     Both have all sets, and the tiers of ours with all policies in them; policies that decide
-    nothing are not among them. `zone_of` names the zone of a pod by its labels, as `PodKind` has
-    it. `pods` hold every pod; None: any address may be one's.
+    nothing are not among them. `zoning` names the zones of pods. `pods` hold every pod; None: any
+    address may be one's.
     """
     try:
-        return _Comparison(before, after, zone_of, pods).changes()
+        return _Comparison(before, after, zoning, pods).changes()
     except UnreadableError as error:
         return FlowChanges(unknown=(str(error),))
 
@@ -97,10 +96,10 @@ class _Comparison:
         self,
         before: Sequence[Document],
         after: Sequence[Document],
-        zone_of: Callable[[Labels], str | None],
+        zoning: Zoning,
         pods: AddressSet | None,
     ) -> None:
-        self._kinds = pod_kinds([*before, *after], zone_of)
+        self._kinds = pod_kinds([*before, *after], zoning)
         labels = [kind.labels[0] for kind in self._kinds.kinds]
         # Zones say nothing here: of every kind of pods all labels are known.
         self._profiles = Profiles((), ZoneOptions(), labels)
@@ -215,6 +214,8 @@ class _Comparison:
 
     def _apart(self, place: _Place) -> dict[bool, list[Box]]:
         """The flows that a place begins to allow (True) and to deny, none of them twice."""
+        if sum(each.looks for each in self._lists.values()) > _LOOKS:
+            raise UnreadableError("there is too much to compare before it")
         found: dict[bool, list[Box]] = {True: [], False: []}
         for piece, _, action in self._list(place).apart():
             some = found[action == "allow"]
@@ -264,15 +265,9 @@ class _Comparison:
         return found
 
 
-def _largest(box: FlowBox) -> tuple[int, int, FlowBox]:
+def _largest(box: FlowBox) -> tuple[object, ...]:
     v4, v6 = size_of(box)
-    return -v4, -v6, box
-
-
-def number_of(changes: FlowChanges) -> str:
-    """How many kinds of flows change: `2 kinds of flows become allowed, 1 becomes denied`."""
-    return ", ".join(
-        f"{counted(len(some), 'kind')} of flows {'becomes' if len(some) == 1 else 'become'} {what}"
-        for some, what in ((changes.allowed, "allowed"), (changes.denied, "denied"))
-        if some
+    ends = (
+        (bits, held.v4, held.v6) for side in (box.source, box.destination) for bits, held in side
     )
+    return -v4, -v6, box.traffic, tuple(ends)

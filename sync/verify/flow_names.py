@@ -1,5 +1,6 @@
 """Flows as people name them: zones, labels and addresses to such, by which traffic."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,21 +12,28 @@ from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Carried, Ends, Traff
 from sync.verify.pod_kinds import PodKind, PodKinds
 from sync.verify.profiles import Profiles
 
-ANY_POD: Final = "any pod"
-_WITHOUT: Final = "pods without a zone"
-_NO_SUCH: Final = "pods whose label names no zone"
+_WITHOUT: Final = "unzoned pods"
+_ZONED: Final = "zoned pods"
+_NO_SUCH: Final = "pods of an unknown zone"
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """One sort of ends: pods that have a name, or, with "", addresses outside pods.
+    """One sort of ends: `pods` with one of these names or, where `but`, with any other one.
 
-    The name is a zone's, with the labels that tell these pods from others of it. `addresses` are
-    None where they have any that such ends can have.
+    A name is a zone's, with the labels that tell these pods from others of it where they are not
+    all. Without names and `but` they are addresses outside pods. `addresses` are None for any that
+    such ends can have.
     """
 
-    pods: str
+    pods: tuple[str, ...]
     addresses: AddressSet | None = None
+    but: bool = False
+
+    @property
+    def outside(self) -> bool:
+        """Whether it is no pods."""
+        return not (self.pods or self.but)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,60 +105,76 @@ class FlowNames:
         for bits, held in ends:
             if pods := bits & ~self._no_pod:
                 addresses = _limited(held, self._anywhere, families)
-                for name in self._names(pods):
-                    yield Who(name, addresses)
+                names, others = ((*self._names(each),) for each in (pods, self._every_pod & ~pods))
+                but = len(others) < len(names)
+                if sorted(others) == sorted((_WITHOUT, _NO_SUCH)):
+                    yield Who((_ZONED,), addresses)
+                else:
+                    yield Who(others if but else names, addresses, but)
             if bits & self._no_pod:
                 outside = {family: of_family(held, family) for family in families}
         if outside:
             held = AddressSet(outside.get(4, ()), outside.get(6, ()))
-            yield Who("", _limited(held, ON_THE_WIRE, families))
+            yield Who((), _limited(held, ON_THE_WIRE, families))
 
     def pods(self, bits: int) -> str:
         """The pods of some profiles, in words."""
         return ", ".join(self._names(bits))
 
     def _names(self, bits: int) -> Iterator[str]:
-        if bits == self._every_pod:
-            yield ANY_POD
-            return
         for zone, kinds in sorted(self._by_zone.items()):
             inside = [kind for bit, kind in kinds if bit & bits]
             if len(inside) == len(kinds):
                 yield zone
             elif inside:
-                yield f"{zone} ({self._told_by(inside, [kind for _, kind in kinds])})"
+                told = self._told_by(inside, [kind for _, kind in kinds])
+                yield from (f"{zone} ({each})" for each in told)
 
-    def _told_by(self, inside: Sequence[PodKind], every: Sequence[PodKind]) -> str:
+    def _told_by(self, inside: Sequence[PodKind], every: Sequence[PodKind]) -> Iterator[str]:
         """What tells some pods of a zone from others of it: labels and their values."""
         some = [labels for kind in inside for labels in kind.labels]
-        others = [labels for kind in every if kind not in inside for labels in kind.labels]
-        told = []
-        for key in self._values:
-            found = {labels.get(key) for labels in some}
-            if found != found | {labels.get(key) for labels in others}:
-                told.append(self._told(key, found))
-        if told and _count(self._values, some) == len(some):
-            return ", ".join(told)
-        keys = sorted({key for each in (*some, *others) for key in each if key in self._values})
-        return f"some, by {', '.join(keys)}"
+        whole = [labels for kind in every for labels in kind.labels]
+        values = {key: {labels.get(key) for labels in whole} for key in self._values}
+        found = {key: {labels.get(key) for labels in some} for key in self._values}
+        alike = [labels for labels in whole if all(labels.get(key) in found[key] for key in found)]
+        if len(alike) == len(some):
+            yield self._said(found, values)
+            return
+        # Single labels are not enough: each combination by itself.
+        for labels in some:
+            yield self._said({key: {labels.get(key)} for key in values}, values)
+
+    def _said(
+        self, found: Mapping[str, set[str | None]], values: Mapping[str, set[str | None]]
+    ) -> str:
+        return ", ".join(
+            self._told(key, some) for key, some in found.items() if some != values[key]
+        )
 
     def _told(self, key: str, found: set[str | None]) -> str:
-        """One label and its values; absent or made ones stand for all that no selector names."""
-        others = self._made | {None}
-        if found <= {None} and self._made & {*self._values[key]}:
-            return f"without {key}"
-        if not found & others:
-            return f"{key} {' or '.join(sorted(map(str, found)))}"
-        without = sorted(str(each) for each in {*self._values[key]} - found - others)
-        return f"{key} other than {' or '.join(without)}" if without else f"with {key}"
+        """One label and its values; where no value is made, an absent one stands for all others."""
+        values = set(self._values[key])
+        made = {each for each in values if each is not None and each in self._made}
+        named = sorted(each for each in found if each is not None and each not in made)
+        missing = sorted(str(each) for each in values - found - made - {None})
+        others = found & ({None} | made)
+        if len(made) > 1:
+            listed = sorted("…" if each is None else _like(each, made) for each in found)
+            return f"{key} {' or '.join(listed)}"
+        if not others:
+            return f"{key} {' or '.join(named)}"
+        if others == values & ({None} | made):
+            return f"{key} other than {' or '.join(missing)}"
+        if None in others:
+            return f"without {key}" + (f" or {key} {' or '.join(named)}" if named else "")
+        return f"with {key}" + (f" other than {' or '.join(missing)}" if missing else "")
 
 
-def _count(values: Mapping[str, Sequence[str | None]], some: Sequence[Mapping[str, str]]) -> int:
-    """The number of combinations of the values that some pods have."""
-    number = 1
-    for key in values:
-        number *= len({labels.get(key) for labels in some})
-    return number
+def _like(value: str, made: set[str]) -> str:
+    """A value; of a made one what it has to contain."""
+    if value not in made:
+        return value
+    return re.sub("[\u2460-\u2fff]+", "…", value)
 
 
 def _zone(kind: PodKind) -> str:

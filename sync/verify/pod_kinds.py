@@ -39,7 +39,7 @@ class PodKind:
 
 @dataclass(frozen=True, slots=True)
 class PodKinds:
-    """All kinds, and the values of each label that are told apart, None where it is absent.
+    """All kinds, and the values of each label that tests tell apart, None where it is absent.
 
     Values that are `made` stand for all that pass the same tests and are in no selector.
     """
@@ -49,10 +49,20 @@ class PodKinds:
     made: frozenset[str]
 
 
-def pod_kinds(
-    documents: Iterable[Mapping[str, Any]], zone_of: Callable[[Labels], str | None]
-) -> PodKinds:
-    """Find the kinds of pods that the policies among documents tell apart.
+@dataclass(frozen=True, slots=True)
+class Zoning:
+    """How a pod's zone follows from its labels: `zone_of` as in `PodKind`.
+
+    `named` are the values of the zone `label` that name a zone.
+    """
+
+    label: str
+    named: frozenset[str]
+    zone_of: Callable[[Labels], str | None]
+
+
+def pod_kinds(documents: Iterable[Mapping[str, Any]], zoning: Zoning) -> PodKinds:
+    """Find the kinds of pods that zones and the policies among documents tell apart.
 
     `UnreadableError` if there are too many, or if a selector cannot be read.
     """
@@ -62,6 +72,10 @@ def pod_kinds(
         for term in _terms(each.tree()):
             if term.kind != "all":
                 terms.setdefault(term.key, set()).add(term)
+    by_label = {Term("in", zoning.label, frozenset({each})) for each in zoning.named}
+    if by_label:
+        by_label.add(Term("has", zoning.label))
+        terms[zoning.label] = terms.get(zoning.label, set()) | by_label
     values = {key: _values(key, tests) for key, tests in sorted(terms.items())}
     count = 1
     for some in values.values():
@@ -74,7 +88,7 @@ def pod_kinds(
         own = zip(values, some, strict=True)
         labels = given | {key: value for key, value in own if value is not None}
         judged = tuple(each.matches(labels) for each in texts.values())
-        found.setdefault((zone_of(labels), judged), []).append(labels)
+        found.setdefault((zoning.zone_of(labels), judged), []).append(labels)
     named = {value for tests in terms.values() for term in tests for value in term.values}
     return PodKinds(
         tuple(PodKind(zone, tuple(labels)) for (zone, _), labels in found.items()),

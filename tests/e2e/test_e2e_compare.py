@@ -200,3 +200,20 @@ def test_a_sync_takes_no_sides(place: Installation) -> None:
     for command in (("sync",), ("sync", "--dry-run")):
         done = place.run(*command, "--from", "panorama.xml", "--to", "panorama.xml")
         assert (done.code, done.out) == (64, "")
+
+
+def test_the_flows_that_change_between_two_exports_are_named(laptop: Installation) -> None:
+    old = (laptop.directory / "old.xml").read_bytes()
+    (laptop.directory / "renamed.xml").write_bytes(old.replace(b"resolve-names", b"find-names"))
+    sides = ("--cluster", "prod-eu", "--from", "old.xml", "--to")
+    renamed = laptop.done("plan", *sides, "renamed.xml", "--flows")
+    assert "~ StagedGlobalNetworkPolicy" in renamed.out
+    assert renamed.out.count("no flow changes") == 2
+    edited = laptop.done("plan", *sides, "new.xml", "--flows", "--output", "json")
+    [cluster] = edited.json["clusters"]
+    assert (cluster["flows"]["allowed"], cluster["flows"]["denied"]) == ([], [])
+    staged = cluster["flows"]["staged"]
+    assert [*staged["allowed"], *staged["denied"]]
+    assert staged["unknown"] == []
+    refused = laptop.run("sync", "--flows")
+    assert (refused.code, refused.out) == (64, "")
