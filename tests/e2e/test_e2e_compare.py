@@ -209,11 +209,14 @@ def test_the_flows_that_change_between_two_exports_are_named(laptop: Installatio
     renamed = laptop.done("plan", *sides, "renamed.xml", "--flows")
     assert "~ StagedGlobalNetworkPolicy" in renamed.out
     assert renamed.out.count("no flow changes") == 2
-    edited = laptop.done("plan", *sides, "new.xml", "--flows", "--output", "json")
+    moved = old.replace(b"<ip-netmask>10.10.1.53/32", b"<ip-netmask>10.10.1.54/32")
+    (laptop.directory / "moved.xml").write_bytes(moved)
+    edited = laptop.done("plan", *sides, "moved.xml", "--flows", "--output", "json")
     [cluster] = edited.json["clusters"]
     assert (cluster["flows"]["allowed"], cluster["flows"]["denied"]) == ([], [])
     staged = cluster["flows"]["staged"]
-    assert [*staged["allowed"], *staged["denied"]]
+    assert any("to 10.10.1.54/32" in each["text"] for each in staged["allowed"])
+    assert any("to 10.10.1.53/32" in each["text"] for each in staged["denied"])
     assert staged["unknown"] == []
     refused = laptop.run("sync", "--flows")
     assert (refused.code, refused.out) == (64, "")
