@@ -4,7 +4,7 @@ what a cluster holds, and the same with the plan's changes  ->  both as Calico r
                                                             ->  sync.verify.flow_changes
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sync.calico.names import label_value
@@ -24,16 +24,21 @@ _Live = Mapping[Key, LiveObject]
 
 
 def flows_of(cluster: Cluster, plan: Plan, live: _Live, wanted: Desired) -> ChangedFlows:
-    """Compare what a cluster holds with what it holds once the plan is written.
+    """Compare what a cluster holds with what it holds once the plan is written."""
+    return flows_between(cluster, live, _written(plan, live), wanted, _notes(plan))
+
+
+def flows_between(
+    cluster: Cluster, live: _Live, then: _Live, wanted: Desired, notes: Sequence[str] = ()
+) -> ChangedFlows:
+    """Compare two states of a cluster, the second one with the inputs of `wanted`.
 
     Our tiers are judged, with every policy in them; what cannot be is named as unknown.
     """
-    standing = {
-        each.contents.position.tier for each in wanted.standing.values() if each.kind in POLICIES
-    }
+    policies = [each for each in wanted.standing.values() if each.kind in POLICIES]
+    standing = {each.contents.position.tier for each in policies}
     tiers = sorted({target.tier for target in wanted.targets} | standing)
     unseen: list[Unseen] = [*namespaced(tiers, wanted.facts, directory=cluster.directory)]
-    then = _written(plan, live)
     before, after = ([*judged(state, tiers, unseen)] for state in (live, then))
     every = {zone for group in judged_groups(wanted.targets) for zone in zones_named(group)}
     zones = Profiles(every | wanted.options.zones.definitions.keys(), wanted.options.zones)
@@ -50,7 +55,7 @@ def flows_of(cluster: Cluster, plan: Plan, live: _Live, wanted: Desired) -> Chan
     staged = None
     if (one, other) != (_enforced(before), _enforced(after)):
         staged = changed(one, other, staged=True)
-    return ChangedFlows(enforced, staged, tuple(_notes(plan)))
+    return ChangedFlows(enforced, staged, tuple(notes))
 
 
 def _written(plan: Plan, live: _Live) -> dict[Key, LiveObject]:

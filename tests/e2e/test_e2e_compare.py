@@ -220,3 +220,19 @@ def test_the_flows_that_change_between_two_exports_are_named(laptop: Installatio
     assert staged["unknown"] == []
     refused = laptop.run("sync", "--flows")
     assert (refused.code, refused.out) == (64, "")
+
+
+def test_what_changed_for_each_rule_between_two_exports_is_reported(laptop: Installation) -> None:
+    sides = ("report", "--cluster", "prod-eu", "--diff", "old.xml", "main=new.xml")
+    done = laptop.done(*sides)
+    assert "rules: 1 added" in done.out
+    assert "'parcels to carriers' (allow, " in done.out
+    assert "\nFlows" in done.out
+    marked = laptop.done(*sides, "--output", "markdown")
+    assert "### Rules of device group main/datacenter" in marked.out
+    [cluster] = laptop.done(*sides, "--output", "json").json["clusters"]
+    assert cluster["rules"][0]["change"] in ("added", "changed")
+    for wrong in (("--output", "html"), ("--rule", "browse")):
+        refused = laptop.run(*sides, *wrong)
+        assert (refused.code, refused.out) == (64, "")
+    assert laptop.run(*sides[:3], "--diff", "old.xml", "none.xml").code == 4
