@@ -101,6 +101,10 @@ def plan(
     """Show what a sync would change, and write nothing.
 
     With --from and --to zonebridge contacts no cluster, no Panorama and no store.
+
+    \b
+    zonebridge plan --flows
+    zonebridge plan --from running-config.xml --to edited.xml --flows
     """
     if candidate and (before or after):
         raise UsageError(

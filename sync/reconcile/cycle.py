@@ -147,8 +147,7 @@ def _flows(
 ) -> ChangedFlows | None:
     if flows_of is None or planned.inputs is None:
         return None
-    with step("flows", cluster=cluster.name):
-        return flows_of(cluster, planned.plan, live, planned.inputs)
+    return flows_of(cluster, planned.plan, live, planned.inputs)
 
 
 def compare_cycle(

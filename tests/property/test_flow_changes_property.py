@@ -8,6 +8,7 @@ box of those that become denied, and any other in none. Who is in a box is read 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -43,8 +44,7 @@ PODS = AddressSet(v4=(0x0AF40000, 0x0AF50000))  # 10.244.0.0/16
 @pytest.mark.parametrize("seed", FIRMS)
 def test_the_flows_of_another_configuration_are_those_that_are_judged_otherwise(seed: int) -> None:
     one, other = firms_of(seed)
-    before, after = enforced(one), enforced(other)
-    found = changed_flows(before, after, ZONING, PODS)
+    found = changes_of(seed)
     assert not found.unknown
     old, new = JUDGE.of(one.first.end.values()), JUDGE.of(other.first.end.values())
     for number, flow in enumerate(JUDGE.flows):
@@ -56,8 +56,7 @@ def test_the_flows_of_another_configuration_are_those_that_are_judged_otherwise(
 def test_so_are_those_of_policies_that_are_changed_at_random(seed: int) -> None:
     case = judged(seed, tame=seed % 2 == 0).case
     before = documents_of(seed)
-    after = mistaken(Random(f"flows {seed}"), before)
-    found = changed_flows(before, after, ZONING, case.pods_in)
+    after, found = mistakes_of(seed)
     assert not found.unknown
     world = case.world
     old, new = Calico(before, world), Calico(after, world)
@@ -69,21 +68,20 @@ def test_so_are_those_of_policies_that_are_changed_at_random(seed: int) -> None:
 def test_the_changes_above_are_many_and_of_both_sorts() -> None:
     seen: Counter[str] = Counter()
     for seed in FIRMS:
-        one, other = firms_of(seed)
-        found = changed_flows(enforced(one), enforced(other), ZONING, PODS)
+        found = changes_of(seed)
         seen["allowed"] += bool(found.allowed)
         seen["denied"] += bool(found.denied)
         seen["nothing"] += found.nothing
     for seed in CASES:
-        documents = documents_of(seed)
-        after = mistaken(Random(f"flows {seed}"), documents)
-        seen["at random"] += bool(changed_flows(documents, after, ZONING, None).allowed)
+        _, found = mistakes_of(seed)
+        seen["at random"] += bool(found.allowed or found.denied)
     assert min(seen.values()) >= 4, seen
 
 
 # --- changes --------------------------------------------------------------------------------------
 
 
+@cache
 def firms_of(seed: int) -> tuple[Firm, Firm]:
     random = Random(f"flows {seed}")
     first = drawn(random)
@@ -92,6 +90,21 @@ def firms_of(seed: int) -> tuple[Firm, Firm]:
         for firm in (first, second):
             assert firm.first.succeeded  # while parts are small
     return first, second
+
+
+@cache
+def changes_of(seed: int) -> FlowChanges:
+    one, other = firms_of(seed)
+    return changed_flows(enforced(one), enforced(other), ZONING, PODS)
+
+
+@cache
+def mistakes_of(seed: int) -> tuple[list[Document], FlowChanges]:
+    """The policies of a case with mistakes, and the flows that these change."""
+    before = documents_of(seed)
+    after = mistaken(Random(f"flows {seed}"), before)
+    pods = judged(seed, tame=seed % 2 == 0).case.pods_in
+    return after, changed_flows(before, after, ZONING, pods)
 
 
 def enforced(firm: Firm) -> list[Document]:

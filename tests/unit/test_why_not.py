@@ -11,7 +11,7 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Workload
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.net.addresses import network
-from sync.options import ZoneDefinition, ZoneOptions
+from sync.options import Essential, ZoneDefinition, ZoneOptions
 from sync.queries.explain import Explained, asked_of, explained
 from sync.queries.why_not import WhyNot, why_not
 from sync.reconcile.desired import Cluster, desired
@@ -53,6 +53,7 @@ class Place:
 
     store: Store
     rules: Sequence[Word] = (WEB_TO_DB, TO_SERVERS)
+    objects: Sequence[Word] = OBJECTS
     zones: ZoneOptions = ZONES
     pods: Sequence[Workload] = (BARE, LOST)
     foreign: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Place:
         memory = MemoryCluster(owner_labels("test", self.store.uuid), pods=self.pods)
         read_: Read = {
             "main": Snapshot(
-                read(document(OBJECTS, {"dg": self.rules})), Provenance("main", "memory", "1")
+                read(document(self.objects, {"dg": self.rules})), Provenance("main", "memory", "1")
             )
         }
         here = (TierBinding("main", "dg", "fw", 1, "enforced"),)
@@ -132,6 +133,8 @@ def test_an_address_joins_a_group_that_a_rule_lists(place: Place) -> None:
         (),
     )
     assert "to zone lan (10.2.0.9), 5432/tcp" in found["rule"][1]
+    more = (*OBJECTS[:2], group("servers", "one", "10.2.0.9"))
+    assert replace(place, objects=more).verdict("web", "10.2.0.9", "5432/tcp") == "allow"
 
 
 def test_no_member_is_offered_that_an_earlier_deny_takes(place: Place) -> None:
@@ -174,6 +177,9 @@ def test_an_essential_is_offered_only_where_no_rule_denies(place: Place) -> None
         f"add to zones.essentials: egress on {LABEL} == 'web': k8s-app == 'kube-dns', 53/udp",
         (),
     )
+    essential = Essential("egress", f"{LABEL} == 'web'", "k8s-app == 'kube-dns'", (), ("53/udp",))
+    zones = replace(ZONES, essentials=(essential,))
+    assert replace(there, zones=zones).verdict("web", "10.244.1.7", "53/udp") == "allow"
     deny = said("no", "deny", to=["any"], service=["any"])
     found = offered(replace(there, rules=(deny, *place.rules)).why("web", "10.244.1.7", "53/udp"))
     assert "essential" not in found
