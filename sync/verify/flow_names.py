@@ -58,7 +58,7 @@ class FlowNames:
         self, kinds: PodKinds, profiles: Profiles, space: TrafficSpace, pods: AddressSet | None
     ) -> None:
         """`pods` hold every pod; None: they may be anywhere."""
-        self._values, self._made = kinds.values, kinds.made
+        self._values, self._made, self._alike = kinds.values, kinds.made, kinds.alike
         self._space = space
         self._no_pod = profiles.no_pod
         self._every_pod = sum(profiles.known)
@@ -151,12 +151,18 @@ class FlowNames:
             self._told(key, some) for key, some in found.items() if some != values[key]
         )
 
+    def _named(self, key: str, some: set[str | None]) -> list[str]:
+        """The values, with all others in selectors that no test tells from them."""
+        return sorted(
+            value for each in some if each is not None for value in self._alike[key, each]
+        )
+
     def _told(self, key: str, found: set[str | None]) -> str:
         """One label and its values; where no value is made, an absent one stands for all others."""
         values = set(self._values[key])
         made = {each for each in values if each is not None and each in self._made}
-        named = sorted(each for each in found if each is not None and each not in made)
-        missing = sorted(str(each) for each in values - found - made - {None})
+        named = self._named(key, found - made)
+        missing = self._named(key, values - found - made)
         others = found & ({None} | made)
         if len(made) > 1:
             listed = sorted("…" if each is None else _like(each, made) for each in found)

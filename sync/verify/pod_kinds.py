@@ -7,7 +7,7 @@
 So a pod's labels are all known here, whatever zones are configured: no selector is left open.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, product
 from typing import Any, Final
@@ -41,12 +41,14 @@ class PodKind:
 class PodKinds:
     """All kinds, and the values of each label that tests tell apart, None where it is absent.
 
-    Values that are `made` stand for all that pass the same tests and are in no selector.
+    Values that are `made` stand for all that pass the same tests and are in no selector; `alike`
+    has the values in selectors that pass the same tests as one of `values`, itself among them.
     """
 
     kinds: tuple[PodKind, ...]
     values: Mapping[str, tuple[str | None, ...]]
     made: frozenset[str]
+    alike: Mapping[tuple[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,27 @@ def pod_kinds(documents: Iterable[Mapping[str, Any]], zoning: Zoning) -> PodKind
         tuple(PodKind(zone, tuple(labels)) for (zone, _), labels in found.items()),
         values,
         frozenset(each for some in values.values() for each in some if each is not None) - named,
+        dict(_alike(terms, values)),
     )
+
+
+def _alike(
+    terms: Mapping[str, Iterable[Term]], values: Mapping[str, Iterable[str | None]]
+) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+    for key, tests in terms.items():
+        for one in values[key]:
+            if one is not None:
+                passed = [each.holds({key: one}) for each in tests]
+                yield (
+                    (key, one),
+                    tuple(
+                        sorted(
+                            value
+                            for value in {value for each in tests for value in each.values}
+                            if [each.holds({key: value}) for each in tests] == passed
+                        )
+                    ),
+                )
 
 
 def _texts(document: Mapping[str, Any]) -> Iterable[str]:
