@@ -50,6 +50,8 @@ def why_not(cluster: Cluster, found: Explained) -> WhyNot:
         return WhyNot(note="neither end is a pod of this cluster, so no policy of ours denies it")
     if found.verdict == "allow" and not denied_by_firewall(found.sides):
         return WhyNot(note="it is allowed: there is nothing to change")
+    if found.unseen:
+        return WhyNot(note="nothing was tried, since something that is not judged may decide it")
     now = Model(inputs.snapshots, inputs.options, found.parties, found.others)
     if found.live and _allows(cluster, now, packet):
         return WhyNot(note="its desired state allows it: `zonebridge sync` writes what is pending")

@@ -17,6 +17,8 @@ from sync.verify.packet_space import Carried
 
 SHOWN: Final = 20  # of one kind of change
 _NETS: Final = 4  # of one end
+_NAMES: Final = 12  # of pods
+_LENGTH: Final = 240  # of the services in a line
 _IN_JSON: Final = 1_000
 _COLORS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "!": "\x1b[33m"}
 _RESET: Final = "\x1b[0m"
@@ -99,7 +101,8 @@ def _alone(some: Sequence[Who], word: str) -> tuple[str, str]:
 def _who(who: Who) -> str:
     if not who.outside:
         but = (" but " if who.pods else "") if who.but else ""
-        named = f"{'any pod' if who.but else ''}{but}{', '.join(who.pods)}"
+        more = f" and {len(who.pods) - _NAMES} more" if len(who.pods) > _NAMES else ""
+        named = f"{'any pod' if who.but else ''}{but}{', '.join(who.pods[:_NAMES])}{more}"
         return named if who.addresses is None else f"{named} at {_nets(who.addresses)}"
     return "any address outside pods" if who.addresses is None else _nets(who.addresses)
 
@@ -127,6 +130,8 @@ def traffic_said(flows: Flows) -> str:
     if not flows.traffic:
         return "any traffic"
     listed = ", ".join(map(_carried, flows.traffic))
+    if len(listed) > _LENGTH:
+        listed = f"{listed[:_LENGTH].rpartition(',')[0]} and more"
     return f"any traffic but {listed}" if flows.but else listed
 
 

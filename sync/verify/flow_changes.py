@@ -25,7 +25,7 @@ from sync.verify.pod_kinds import Zoning, pod_kinds
 from sync.verify.profiles import Profiles, UnreadableError
 
 _MOST: Final = 5_000  # boxes of what changes at one place
-_LOOKS: Final = 4_000_000  # at a box beside another one, for all places
+LOOKS: Final = 4_000_000  # at a box beside another one, for all places
 
 Document = Mapping[str, Any]
 
@@ -124,6 +124,7 @@ class _Comparison:
         }
         self._space = TrafficSpace(spoken)
         self._lists: dict[_Place, RuleLists] = {}
+        self._looks = 0
         self._changed = [place for place, (old, new) in self._rules.items() if old != new]
 
     def _read(
@@ -212,13 +213,18 @@ class _Comparison:
             )
         return self._lists[place]
 
+    def _require_room(self) -> None:
+        """Require that all that is compared together stays within bounds."""
+        if self._looks + sum(each.looks for each in self._lists.values()) > LOOKS:
+            raise UnreadableError(f"it would take more than {LOOKS:,} looks, with all before it")
+
     def _apart(self, place: _Place) -> dict[bool, list[Box]]:
         """The flows that a place begins to allow (True) and to deny, none of them twice."""
-        if sum(each.looks for each in self._lists.values()) > _LOOKS:
-            raise UnreadableError("there is too much to compare before it")
+        self._require_room()
         found: dict[bool, list[Box]] = {True: [], False: []}
         for piece, _, action in self._list(place).apart():
             some = found[action == "allow"]
+            self._looks += len(some)
             some += outside(piece, some)
             if len(some) > _MOST:
                 raise UnreadableError(f"its flows change in more than {_MOST:,} parts")
@@ -258,6 +264,7 @@ class _Comparison:
         """The flows that a place lets through."""
         if not boxes:
             return []
+        self._require_room()
         lists = self._list(place)
         found = lists.allowed(boxes, second=opens)
         if earlier and self._rules[place][0] != self._rules[place][1]:

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import pytest
+
 from sync.calico.manifest import Manifest
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.net.addresses import network
+from sync.net.ports import PortSet
 from sync.options import Essential, ZoneDefinition, ZoneOptions
 from sync.plan.plan import Plan
 from sync.queries.flows import flows_of
@@ -18,6 +21,8 @@ from sync.reconcile.planning import plan_for
 from sync.render import flows as rendered
 from sync.translate.compiler import Options
 from sync.verify.flow_changes import ChangedFlows, FlowChanges
+from sync.verify.flow_names import Flows, Who
+from sync.verify.packet_space import Carried
 from tests.memory import MemoryCluster
 from tests.words import Word, document, read, rule, service
 
@@ -307,3 +312,24 @@ def test_names_with_control_characters_reach_no_terminal() -> None:
     found = ChangedFlows(FlowChanges(unknown=("\x1b[31mred",)))
     assert "\x1b" not in rendered.text(found)
     assert "\x1b" not in rendered.markdown(found)
+
+
+def test_a_line_is_short_however_many_ports_and_zones_it_has() -> None:
+    ports = PortSet.union(PortSet((each, each + 1)) for each in range(1, 9000, 2))
+    who = Who(tuple(f"zone-{number}" for number in range(300)))
+    flows = Flows((who,), (who,), (Carried(6, ports),))
+    said = rendered.flows_said(flows)
+    assert len(said) < 800
+    assert "zone-11 and 288 more → zone-0" in said
+    assert said.endswith(" and more")
+    whole = rendered.document(ChangedFlows(FlowChanges(allowed=(flows,))))["allowed"][0]
+    assert whole["traffic"][0]["ports"] == str(ports)
+    assert len(whole["from"][0]["pods"]) == 300
+
+
+def test_a_comparison_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync.verify.flow_changes.LOOKS", -1)
+    found = Place().hold(*OLD).flows(*OLD, allow("db-web", "db", "web")).enforced
+    assert not found.allowed
+    assert found.unknown
+    assert all("looks, with all before it" in each for each in found.unknown)

@@ -210,6 +210,13 @@ def test_a_policy_of_others_is_exempted_by_those_who_own_it(place: Place) -> Non
     )
 
 
+def test_nothing_is_offered_past_what_is_not_judged(place: Place) -> None:
+    odd = {"fw.odd": {"types": ["Egress"], "applyOnForward": True}}
+    found = replace(place, foreign=odd).why("web", "db", "22/tcp", live=True)
+    assert "not judged may decide it" in found.note
+    assert offered(found) == {}
+
+
 def test_an_allowed_flow_and_one_without_pods_need_nothing(place: Place) -> None:
     assert "it is allowed" in place.why("web", "db", "5432/tcp").note
     assert "neither end is a pod" in place.why("10.2.0.1", "10.9.9.9", "5432/tcp").note
