@@ -13,7 +13,7 @@ import click
 from sync import assembly
 from sync.calico.ownership import owner_labels
 from sync.errors import UsageError
-from sync.reconcile.cycle import compare_cycle
+from sync.reconcile.cycle import FlowsOf, compare_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.result import Result
 from sync.settings import Settings
@@ -24,26 +24,53 @@ from sync.text import printable, shortened
 
 
 def compared(
-    settings: Settings, only: Sequence[str], *, before: Sequence[str], after: Sequence[str]
+    settings: Settings,
+    only: Sequence[str],
+    *,
+    before: Sequence[str],
+    after: Sequence[str],
+    flows_of: FlowsOf | None = None,
 ) -> list[Result]:
     """Plan the changes from the exports `before` to those `after`, both as `exports` takes them.
 
     A cluster in `only`, or any, that has a source without an export is skipped and named on
     stderr. Raises `UsageError` if none remains, or if the two sides have different sources.
     """
+    old, new, clusters = both_sides(settings, only, before=before, after=after)
+    return compare_cycle(
+        old,
+        new,
+        clusters,
+        assembly.translation_options(settings, owner_labels(settings.instance, NO_UUID)),
+        flows_of=flows_of,
+    )
+
+
+def both_sides(
+    settings: Settings,
+    only: Sequence[str],
+    *,
+    before: Sequence[str],
+    after: Sequence[str],
+    options: tuple[str, str] = ("--from", "--to"),
+) -> tuple[list[ExportSource], list[ExportSource], list[Cluster]]:
+    """Return the exports of both sides as sources, and the clusters that they are enough for.
+
+    Raises as `compared`.
+    """
     names = [source.name for source in settings.sources]
-    old, new = exports("--from", before, names), exports("--to", after, names)
-    for option, missing in (("--from", new.keys() - old.keys()), ("--to", old.keys() - new.keys())):
+    one, other = options
+    old, new = exports(one, before, names), exports(other, after, names)
+    for option, missing in ((one, new.keys() - old.keys()), (other, old.keys() - new.keys())):
         if missing:
             raise UsageError(
                 f"{option} has no export of the source {', '.join(sorted(missing))}, and both "
                 "sides must have the same sources; name it too"
             )
-    return compare_cycle(
+    return (
         [ExportSource(name, file) for name, file in old.items()],
         [ExportSource(name, file) for name, file in new.items()],
         _comparable(settings, only, old.keys()),
-        assembly.translation_options(settings, owner_labels(settings.instance, NO_UUID)),
     )
 
 

@@ -11,10 +11,13 @@ from sync.cli.report import errors
 from sync.cli.results import print_error
 from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.explain import Explained, NoSuchZoneError, asked_of, explained
+from sync.queries.why_not import WhyNot, why_not
 from sync.reconcile.desired import InvalidObjectError
 from sync.reconcile.device_groups import read_sources
 from sync.reconcile.result import Result
+from sync.render import why_not as reasons
 from sync.render.explanation import document, text
+from sync.verify.traffic_space import Packet
 
 
 @click.command()
@@ -27,6 +30,12 @@ from sync.render.explanation import document, text
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.option("--live", is_flag=True, help="Use the objects that the cluster holds.")
 @click.option("--verbose", is_flag=True, help="Show the rules that do not match, and why.")
+@click.option(
+    "--why-not",
+    "ask_why",
+    is_flag=True,
+    help="Of a denied flow, show the smallest changes that would allow it, and who can make them.",
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def explain(
@@ -39,16 +48,21 @@ def explain(
     only: Sequence[str],
     live: bool,
     verbose: bool,
+    ask_why: bool,
     output: str,
 ) -> int:
     """Show which rules decide a flow, the firewall's and Calico's side by side.
 
     END is a zone (web: any pod of it), an address (10.1.2.3: the pod that has it, or a host outside
     pods), or a pod of a zone at an address (web@10.244.1.7).
+
+    \b
+    zonebridge explain --from web --to db --port 5432/tcp
+    zonebridge explain --from web --to 10.20.40.10 --port 23/tcp --why-not
     """
     asked = asked_of(source, destination, port, source_port)
     settings = checked(context.settings(), only)
-    found: list[Explained] = []
+    found: list[tuple[Explained, WhyNot | None]] = []
     results: list[Result] = []
     with assembly.store_of(settings, write=False) as store:
         options = assembly.options(settings, store)
@@ -57,9 +71,8 @@ def explain(
         read = read_sources(assembly.sources(settings, store), used)
         for cluster in clusters:
             try:
-                found.append(
-                    explained(cluster, read, store, options, asked, live=live, verbose=verbose)
-                )
+                each = explained(cluster, read, store, options, asked, live=live, verbose=verbose)
+                found.append((each, why_not(cluster, each) if ask_why else None))
             except (SourceError, ClusterError, InvalidObjectError, UsageError) as error:
                 results.append(Result(cluster.name, error=error))
     others = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
@@ -67,11 +80,25 @@ def explain(
         # A zone may exist in one cluster only, perhaps in one that could not be read.
         results = others
     with until_closed():
-        if output == "json":
-            documents = [document(each, asked.packet) for each in found]
-            print_json({"clusters": documents, "errors": errors(results)})
-        else:
-            click.echo("\n".join(text(each, asked.packet) for each in found), nl=False)
-        for result in results:
-            print_error(result)
+        _print(found, results, asked.packet, output)
     return exit_codes.of_looking(results)
+
+
+def _print(
+    found: Sequence[tuple[Explained, WhyNot | None]],
+    results: Sequence[Result],
+    packet: Packet,
+    output: str,
+) -> None:
+    """Print the explained flows, and the clusters without an answer."""
+    if output == "json":
+        documents = [
+            {**document(each, packet), **({"why_not": reasons.document(why)} if why else {})}
+            for each, why in found
+        ]
+        print_json({"clusters": documents, "errors": errors(results)})
+    else:
+        texts = (text(each, packet) + (reasons.text(why) if why else "") for each, why in found)
+        click.echo("\n".join(texts), nl=False)
+    for result in results:
+        print_error(result)

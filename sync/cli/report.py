@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sync import assembly
-from sync.cli import exit_codes
+from sync.cli import exit_codes, report_diff
 from sync.cli.context import Context, checked, print_json, until_closed, use_color
 from sync.cli.results import print_error
 from sync.errors import UsageError
@@ -32,11 +32,33 @@ from sync.translate.fidelity import Report
 )
 @click.option("--rule", help="Only the firewall's rules of this name.")
 @click.option("--verbose", is_flag=True, help="Name every Calico rule that a rule became.")
+@click.option(
+    "--diff",
+    "sides",
+    nargs=2,
+    multiple=True,
+    metavar="FROM TO",
+    help="Show what changed between two exports, [NAME=]FILE each; once for each source.",
+)
 @click.pass_obj
 def report(
-    context: Context, *, only: Sequence[str], output: str, rule: str | None, verbose: bool
+    context: Context,
+    *,
+    only: Sequence[str],
+    output: str,
+    rule: str | None,
+    verbose: bool,
+    sides: Sequence[tuple[str, str]],
 ) -> int:
-    """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
+    """Show what becomes of every rule: exact, narrowed, widened or left out, and why.
+
+    \b
+    zonebridge report --diff running-config.xml edited.xml
+    """
+    if sides:
+        if rule is not None:
+            raise UsageError("--diff shows every rule that changed; omit --rule")
+        return report_diff.show(context.settings(), only, sides, output=output, verbose=verbose)
     reach = output in ("json", "html") and rule is None
     results = reported(context.settings(), only, shadows=True, reach=reach)
     if rule is not None:

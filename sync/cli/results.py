@@ -9,8 +9,10 @@ from sync.cli.context import print_json, use_color
 from sync.cli.unconfigured import sentences
 from sync.plan.plan import Plan
 from sync.reconcile.result import Result
+from sync.render import flows
 from sync.render.plan import markdown, text
 from sync.text import markdown_escaped, printable, shortened
+from sync.verify.flow_changes import ChangedFlows
 
 
 def print_results(
@@ -38,6 +40,8 @@ def print_results(
             click.echo(separator, nl=False)
             separator = "\n"
             click.echo(rendered(result.plan, output, verbose=verbose), nl=False)
+            if result.flows:
+                click.echo(_flows(result.flows, output, verbose=verbose), nl=False)
         print_error(result)
 
 
@@ -92,12 +96,20 @@ def rendered(shown: Plan, output: str, *, verbose: bool) -> str:
     return text(shown, verbose=verbose, color=use_color())
 
 
+def _flows(found: ChangedFlows, output: str, *, verbose: bool) -> str:
+    if output == "markdown":
+        return flows.markdown(found, every=verbose)
+    return flows.text(found, every=verbose, color=use_color())
+
+
 def _document(result: Result, *, written: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "cluster": result.cluster,
         "plan": result.plan.document() if result.plan else None,
         "error": str(result.error) if result.error else None,
     }
+    if result.flows:
+        document["flows"] = flows.document(result.flows)
     if written:
         document["applied"] = len(result.written)
         document["failed"] = [

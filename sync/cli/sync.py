@@ -20,8 +20,9 @@ from sync.cli.screen import Screen
 from sync.cli.unconfigured import unconfigured
 from sync.cli.writing import Writing, Written
 from sync.errors import UsageError
+from sync.queries.flows import flows_of
 from sync.reconcile.agreement import PlanDiffersError
-from sync.reconcile.cycle import plan_cycle
+from sync.reconcile.cycle import FlowsOf, plan_cycle
 from sync.reconcile.result import Result
 from sync.settings import Settings
 from sync.settings.values import Duration
@@ -45,6 +46,9 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
             show_default=True,
         ),
         click.option("--verbose", is_flag=True, help="Show each member that is added or removed."),
+        click.option(
+            "--flows", is_flag=True, help="Of a plan, show the flows that it allows and denies."
+        ),
         click.option(
             "--detailed-exitcode",
             "detailed",
@@ -78,22 +82,29 @@ def plan(
     before: Sequence[str],
     after: Sequence[str],
     candidate: bool,
+    flows: bool,
     **options: Any,
 ) -> int:
     """Show what a sync would change, and write nothing.
 
     With --from and --to zonebridge contacts no cluster, no Panorama and no store.
+
+    \b
+    zonebridge plan --flows
+    zonebridge plan --from running-config.xml --to edited.xml --flows
     """
     if candidate and (before or after):
         raise UsageError(
             "--candidate asks a Panorama, and --from and --to compare files; use one or the other"
         )
+    found = flows_of if flows else None
     if candidate:
-        return _show(partial(_planned, candidate=True), context, candidate=True, **options)
+        planned = partial(_planned, candidate=True, flows_of=found)
+        return _show(planned, context, candidate=True, **options)
     if before or after:
-        planned = partial(compared, before=before, after=after)
+        planned = partial(compared, before=before, after=after, flows_of=found)
         return _show(planned, context, stored=False, **options)
-    return _show(_planned, context, **options)
+    return _show(partial(_planned, flows_of=found), context, **options)
 
 
 @click.command()
@@ -136,6 +147,7 @@ def sync(
     lease_timeout: timedelta,
     adopt: bool,
     accept: Sequence[str],
+    flows: bool,
     **options: Any,
 ) -> int:
     """Sync every cluster with its sources, once.
@@ -152,7 +164,11 @@ def sync(
     if dry_run:
         if plans:
             raise UsageError("--dry-run writes nothing, so it takes no --plan; omit one of the two")
-        return _show(partial(_planned, adopt=adopt, accept=accept), context, **options)
+        found = flows_of if flows else None
+        planned = partial(_planned, adopt=adopt, accept=accept, flows_of=found)
+        return _show(planned, context, **options)
+    if flows:
+        raise UsageError("--flows shows what a plan changes; use it with --dry-run, or with plan")
     return _sync(
         context,
         lease_timeout=lease_timeout,
@@ -199,6 +215,7 @@ def _planned(
     adopt: bool = False,
     accept: Sequence[str] = (),
     candidate: bool = False,
+    flows_of: FlowsOf | None = None,
 ) -> list[Result]:
     _require_chosen(settings, only, accept)
     with assembly.store_of(settings, write=False) as store:
@@ -207,6 +224,7 @@ def _planned(
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt, accept=accept),
             store,
             assembly.options(settings, store),
+            flows_of=flows_of,
         )
 
 

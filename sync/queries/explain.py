@@ -27,8 +27,9 @@ from sync.translate.fidelity import Report
 from sync.verify.calico_documents import PROTOCOLS
 from sync.verify.explain import Party, Side, explain, verdict_of
 from sync.verify.judgement import NoAnswerError, Verdict
-from sync.verify.packet_space import EPHEMERAL, PORTED, Packet, of_family
+from sync.verify.packet_space import of_family
 from sync.verify.profiles import UnreadableError, zones_named
+from sync.verify.traffic_space import EPHEMERAL, PORTED, Packet
 
 _PORT: Final = re.compile(
     r"(?P<port>[0-9]{1,5})/(?P<name>tcp|udp|sctp)"
@@ -67,7 +68,8 @@ class Explained:
     `source` and `destination` describe the ends there; `parties` has all of their possible
     addresses. `live`: the objects are the observed ones. `notes` are sentences; `unseen` is
     what counts too and is not judged here. `pending` are the changes of what decides that are not
-    written yet.
+    written yet. `inputs` are those of the desired state, and `packet` is what was asked about.
+    `others` are the policies and sets of others that are judged, with `live` alone.
     """
 
     cluster: str
@@ -80,6 +82,9 @@ class Explained:
     unseen: tuple[Unseen, ...]
     report: Report
     pending: tuple[Change, ...] = ()
+    inputs: Desired | None = None
+    packet: Packet | None = None
+    others: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -216,7 +221,20 @@ def explained(
         unseen=tuple(unseen),
         report=wanted.report,
         pending=pending,
+        inputs=wanted,
+        packet=asked.packet,
+        others=tuple(_others(documents, wanted, written)) if live else (),
     )
+
+
+def _others(
+    documents: Sequence[Mapping[str, Any]], wanted: Desired, written: Collection[Key]
+) -> Iterator[Mapping[str, Any]]:
+    """The objects that neither are nor were ours."""
+    ours = {*written, *wanted.standing, *wanted.rollout.manifests}
+    for each in documents:
+        if (each["kind"], each["metadata"]["name"]) not in ours:
+            yield each
 
 
 def _observed(

@@ -19,6 +19,7 @@ from sync.clusters.in_memory import GivenReader
 from sync.errors import ClusterError, LeaseError, SourceError, UsageError
 from sync.firewall.configuration import Snapshot
 from sync.plan.changes import Change
+from sync.plan.plan import Plan
 from sync.plan.rollout import STAGES
 from sync.reconcile.agreement import Agreed, PlanDiffersError, always
 from sync.reconcile.apply import apply
@@ -26,7 +27,7 @@ from sync.reconcile.cluster_identity import first_met, foreseen, identified, mee
 from sync.reconcile.copied_store import unrecorded
 from sync.reconcile.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.reconcile.device_groups import Read, read_sources
-from sync.reconcile.planning import if_approved, plan_for
+from sync.reconcile.planning import Planned, if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
 from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
@@ -37,6 +38,7 @@ from sync.store import ApprovalError, Lease, Recorder, Store
 from sync.tracing import step
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
+from sync.verify.flow_changes import ChangedFlows
 
 _CLUSTERS = 16  # at a time
 
@@ -45,6 +47,10 @@ _Became = TypeVar("_Became")
 
 Lessor = Callable[[str], AbstractContextManager[Lease]]
 """Hold the lease of a cluster for as long as the context lasts."""
+
+
+FlowsOf = Callable[[Cluster, Plan, Mapping[Key, LiveObject], Desired], ChangedFlows]
+"""Find the flows that a plan changes in a cluster that holds some objects."""
 
 
 _OF_ONE_CLUSTER = (
@@ -110,10 +116,12 @@ def plan_cycle(
     options: Options,
     *,
     prove: bool = False,
+    flows_of: FlowsOf | None = None,
 ) -> list[Result]:
     """Plan what `run_cycle` would do, without writing anything.
 
-    `prove` proves the whole desired state, even if nothing would change.
+    `prove` proves the whole desired state, even if nothing would change. With `flows_of` the
+    results have the flows that would change.
     """
     read = read_sources(sources, _used(clusters))
     uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
@@ -136,6 +144,7 @@ def plan_cycle(
                 planned.plan if new else if_approved(planned.plan, store),
                 planned.report,
                 planned.proof,
+                flows=_flows(flows_of, cluster, planned, live),
             )
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
@@ -183,15 +192,26 @@ def _shadowed(wanted: Desired) -> Report:
     return shadowed(wanted.report, wanted.targets, manifests, wanted.options)
 
 
+def _flows(
+    flows_of: FlowsOf | None, cluster: Cluster, planned: Planned, live: Mapping[Key, LiveObject]
+) -> ChangedFlows | None:
+    if flows_of is None or planned.inputs is None:
+        return None
+    return flows_of(cluster, planned.plan, live, planned.inputs)
+
+
 def compare_cycle(
     before: Sequence[Source],
     after: Sequence[Source],
     clusters: Sequence[Cluster],
     options: Options,
+    *,
+    flows_of: FlowsOf | None = None,
 ) -> list[Result]:
     """Plan what `run_cycle` would do for sources `after`, in clusters that hold those of `before`.
 
-    This asks no cluster, needs no store, and writes nothing.
+    This asks no cluster, needs no store, and writes nothing. With `flows_of` the results have the
+    flows that would change.
     """
     used = _used(clusters)
     old, new = read_sources(before, used), read_sources(after, used)
@@ -201,9 +221,11 @@ def compare_cycle(
             had = desired(cluster, old, {}, {}, options)
             written = had.rollout.manifests
             there = GivenReader(written)
-            planned = plan_for(replace(cluster, reader=there), new, there.read(), written, options)
+            live = there.read()
+            planned = plan_for(replace(cluster, reader=there), new, live, written, options)
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
-            return Result(cluster.name, plan, planned.report, planned.proof)
+            flows = _flows(flows_of, cluster, planned, live)
+            return Result(cluster.name, plan, planned.report, planned.proof, flows=flows)
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 

@@ -35,13 +35,14 @@ from sync.verify.proof import Proof
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan, its desired state, the proof of that where one was needed, and the foreign sets that
-    it saw."""
+    it saw. `inputs` are what the desired state was made from."""
 
     plan: Plan
     rollout: Rollout
     report: Report
     proof: Proof | None
     watched: Watched = field(default_factory=Watched)
+    inputs: Desired | None = None
 
 
 def plan_for(
@@ -101,7 +102,7 @@ def plan_for(
         warnings=[*warnings(cluster.name, wanted.facts)],
         directory=cluster.directory,
     )
-    return Planned(plan, rollout, wanted.report, proof, watched)
+    return Planned(plan, rollout, wanted.report, proof, watched, wanted)
 
 
 def _proof(

@@ -11,6 +11,7 @@ from sync.reconcile.foreign_selections import Watched
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
+from sync.verify.flow_changes import ChangedFlows
 from sync.verify.matrix import Matrix
 from sync.verify.proof import Proof
 
@@ -35,6 +36,7 @@ class Result:
     finds out about changes whose outcome is `unknown` only after the lease has expired. `watched`
     are the foreign sets that it saw; None if nothing could be planned. `origins` are the versions
     that a report is made from, and `matrices` who may reach whom, where it was asked for.
+    `flows` are those that the plan changes, if they were asked for.
     """
 
     cluster: str
@@ -50,6 +52,7 @@ class Result:
     watched: Watched | None = None
     origins: tuple[Origin, ...] = ()
     matrices: tuple[Matrix, ...] = ()
+    flows: ChangedFlows | None = None
 
     @property
     def state(self) -> ClusterState:

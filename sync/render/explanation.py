@@ -12,7 +12,8 @@ from sync.queries.observed import change_document
 from sync.text import counted, printable, shortened
 from sync.verify.explain import Case, Side
 from sync.verify.judgement import Decider, Judgement, Passed
-from sync.verify.packet_space import Packet, Place
+from sync.verify.packet_space import Place
+from sync.verify.traffic_space import Packet
 
 _CASES: Final = 10  # of one side
 _FLOWS: Final = 3  # pairs of addresses of one case

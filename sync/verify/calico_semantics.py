@@ -30,9 +30,10 @@ from sync.verify.calico_documents import (
     set_of,
     without_ports,
 )
-from sync.verify.packet_space import FAMILIES, PORTED, Ends, Entry, Family
+from sync.verify.packet_space import FAMILIES, Ends, Entry, Family
 from sync.verify.profiles import Profiles, UnreadableError
 from sync.verify.selectors import Term, Tree, selector
+from sync.verify.traffic_space import PORTED
 
 Direction = Literal["egress", "ingress"]
 DIRECTIONS: Final[tuple[Direction, Direction]] = ("egress", "ingress")

@@ -22,15 +22,14 @@ from sync.verify.packet_space import (
     Ends,
     Entry,
     Family,
-    Packet,
     Place,
-    TrafficSpace,
     common,
     of_family,
     outside,
     to_itself,
 )
 from sync.verify.profiles import Profiles, UnreadableError
+from sync.verify.traffic_space import Packet, TrafficSpace
 
 LOOKS: Final = 1_000_000  # at a box beside another one, for one list; past that nothing is said
 _SAMPLE_LOOKS: Final = 100_000  # the same, for the flows that are shown of rules
@@ -80,7 +79,10 @@ class _TooManyError(Exception):
 
 
 class RuleLists:
-    """Two lists for one profile's pods in one direction: the firewall's and the policies'."""
+    """Two lists for one profile's pods in one direction: the firewall's and the policies'.
+
+    `looks` counts the looks at a box beside another one that were needed.
+    """
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class RuleLists:
         self._direction = direction
         self._profiles = profiles
         self._pods = pods
-        self._looks = 0
+        self.looks = 0
         spoken = (each for entry in (*wanted, *said) for each in entry.traffic)
         self._space = space or TrafficSpace(set(spoken))
         self._wanted = [*self._rows(wanted)]
@@ -127,6 +129,14 @@ class RuleLists:
             for wanted, said in self._gaps():
                 for piece, one, other in self._apart(wanted, said, every=True):
                     yield piece, one.hint[1], other.hint[1]
+        except _TooManyError:
+            raise UnreadableError(f"it would take more than {LOOKS:,} looks") from None
+
+    def allowed(self, boxes: Sequence[Box], *, second: bool) -> list[Box]:
+        """The flows of some boxes that the first list allows, or the second; raises as `apart`."""
+        try:
+            found = self._first(self._said if second else self._wanted, boxes)
+            return [piece for piece, row in found if row and row.hint[1] == "allow"]
         except _TooManyError:
             raise UnreadableError(f"it would take more than {LOOKS:,} looks") from None
 
@@ -266,8 +276,8 @@ class RuleLists:
 
     def _left(self, boxes: Sequence[Box], row: _Row) -> list[Box]:
         """The part of some boxes that a row does not match."""
-        self._looks += len(boxes) * len(row.boxes)
-        if self._looks > LOOKS:
+        self.looks += len(boxes) * len(row.boxes)
+        if self.looks > LOOKS:
             raise _TooManyError
         return [part for box in boxes for part in outside(box, row.boxes)]
 

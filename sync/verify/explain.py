@@ -32,18 +32,10 @@ from sync.verify.judgement import (
     together,
     too_many,
 )
-from sync.verify.packet_space import (
-    FAMILIES,
-    Box,
-    Entry,
-    Family,
-    Packet,
-    Place,
-    carries,
-    of_family,
-)
+from sync.verify.packet_space import FAMILIES, Box, Entry, Family, Place, of_family
 from sync.verify.profiles import DeviceGroup, Profiles, networks_of, zones_named
 from sync.verify.proof import Settings
+from sync.verify.traffic_space import Packet, carries
 
 _FAMILIES: Final[dict[int, tuple[Family, ...]]] = {ICMP: (4,), ICMPV6: (6,)}
 _WAYS: Final[tuple[tuple[Direction, int, int], ...]] = (("egress", 0, 1), ("ingress", 1, 0))

@@ -7,8 +7,9 @@ from typing import Final, Literal, NamedTuple
 from sync.net.addresses import AddressSet
 from sync.net.intervals import Bounds, intersection
 from sync.verify.firewall_semantics import Action
-from sync.verify.packet_space import Box, Entry, Packet, Place, carries, common, of_family, outside
+from sync.verify.packet_space import Box, Entry, Place, common, of_family, outside
 from sync.verify.profiles import UnreadableError
+from sync.verify.traffic_space import Packet, carries
 
 MOST_CASES: Final = 5_000  # pieces that the flows of one side may fall into
 

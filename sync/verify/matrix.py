@@ -18,15 +18,7 @@ from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods
 from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Bound, Rulebase
-from sync.verify.packet_space import (
-    FAMILIES,
-    ON_THE_WIRE,
-    Entry,
-    Family,
-    Place,
-    TrafficSpace,
-    of_family,
-)
+from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Entry, Family, Place, of_family
 from sync.verify.profiles import (
     DeviceGroup,
     Networks,
@@ -49,6 +41,7 @@ from sync.verify.reach import (
     permitted,
     turned,
 )
+from sync.verify.traffic_space import TrafficSpace
 
 MOST_ZONES: Final = 100  # a side of a matrix; a larger one says nothing
 

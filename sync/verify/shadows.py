@@ -23,7 +23,7 @@ from sync.verify.compare import Pods, RuleLists, Witness
 from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Bound, Rulebase
 from sync.verify.hiding import MOST, Extent, Hidden, Layer, Layers
-from sync.verify.packet_space import Box, Entry, Place, TrafficSpace, to_itself
+from sync.verify.packet_space import Box, Entry, Place, to_itself
 from sync.verify.profiles import (
     DeviceGroup,
     Networks,
@@ -33,6 +33,7 @@ from sync.verify.profiles import (
     zones_named,
 )
 from sync.verify.proof import Settings
+from sync.verify.traffic_space import TrafficSpace
 
 _TOO_LONG: Final = "it would take too many looks at two rules"
 _ESSENTIAL: Final = "an essential flow"

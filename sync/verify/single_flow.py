@@ -13,9 +13,10 @@ from typing import Any, Final
 from sync.options import ZoneOptions
 from sync.verify.calico_documents import STAGED
 from sync.verify.calico_semantics import Direction, Policies
-from sync.verify.packet_space import Entry, Packet, carries, of_family
+from sync.verify.packet_space import Entry, of_family
 from sync.verify.profiles import Profiles
 from sync.verify.selectors import Labels
+from sync.verify.traffic_space import Packet, carries
 
 
 @dataclass(frozen=True, eq=False)

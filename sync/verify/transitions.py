@@ -20,8 +20,9 @@ from sync.options import ZoneOptions
 from sync.verify.calico_documents import STAGED
 from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods, RuleLists, Witness
-from sync.verify.packet_space import FAMILIES, WHOLE, Box, Entry, TrafficSpace, common, outside
+from sync.verify.packet_space import FAMILIES, WHOLE, Box, Entry, common, outside
 from sync.verify.profiles import Profiles, UnreadableError
+from sync.verify.traffic_space import TrafficSpace
 
 _Place = tuple[str, str, Direction]
 """A tier, a zone, and a direction of its pods' flows."""

@@ -201,3 +201,39 @@ def test_a_sync_takes_no_sides(place: Installation) -> None:
     for command in (("sync",), ("sync", "--dry-run")):
         done = place.run(*command, "--from", "panorama.xml", "--to", "panorama.xml")
         assert (done.code, done.out) == (64, "")
+
+
+def test_the_flows_that_change_between_two_exports_are_named(laptop: Installation) -> None:
+    old = (laptop.directory / "old.xml").read_bytes()
+    (laptop.directory / "renamed.xml").write_bytes(old.replace(b"resolve-names", b"find-names"))
+    sides = ("--cluster", "prod-eu", "--from", "old.xml", "--to")
+    renamed = laptop.done("plan", *sides, "renamed.xml", "--flows")
+    assert "~ StagedGlobalNetworkPolicy" in renamed.out
+    assert renamed.out.count("no flow changes") == 2
+    moved = old.replace(b"<ip-netmask>10.10.1.53/32", b"<ip-netmask>10.10.1.54/32")
+    (laptop.directory / "moved.xml").write_bytes(moved)
+    edited = laptop.done("plan", *sides, "moved.xml", "--flows", "--output", "json")
+    [cluster] = edited.json["clusters"]
+    assert (cluster["flows"]["allowed"], cluster["flows"]["denied"]) == ([], [])
+    staged = cluster["flows"]["staged"]
+    assert any("to 10.10.1.54/32" in each["text"] for each in staged["allowed"])
+    assert any("to 10.10.1.53/32" in each["text"] for each in staged["denied"])
+    assert staged["unknown"] == []
+    refused = laptop.run("sync", "--flows")
+    assert (refused.code, refused.out) == (64, "")
+
+
+def test_what_changed_for_each_rule_between_two_exports_is_reported(laptop: Installation) -> None:
+    sides = ("report", "--cluster", "prod-eu", "--diff", "old.xml", "main=new.xml")
+    done = laptop.done(*sides)
+    assert "rules: 1 added" in done.out
+    assert "'parcels to carriers' (allow, " in done.out
+    assert "\nFlows" in done.out
+    marked = laptop.done(*sides, "--output", "markdown")
+    assert "### Rules of device group main/datacenter" in marked.out
+    [cluster] = laptop.done(*sides, "--output", "json").json["clusters"]
+    assert cluster["rules"][0]["change"] in ("added", "changed")
+    for wrong in (("--output", "html"), ("--rule", "browse")):
+        refused = laptop.run(*sides, *wrong)
+        assert (refused.code, refused.out) == (64, "")
+    assert laptop.run(*sides[:3], "--diff", "old.xml", "none.xml").code == 4

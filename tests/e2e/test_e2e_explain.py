@@ -762,3 +762,15 @@ def test_no_question_says_anything_to_a_terminal(
     assert harmless(done)
     (error,) = sentences(done)
     assert r"\x1b[2J\x9b31m\u202e\r\nCluster eu: allowed" in error
+
+
+def test_why_not_says_what_would_allow_it_and_who_can_change_that(place: Installation) -> None:
+    asked = ("explain", "--from", "web", "--to", "10.2.0.9", "--port", "443/tcp", "--why-not")
+    done = place.done(*asked)
+    assert "firewall team: a rule at the end of the pre-rules of dg-eu" in done.out
+    [found] = place.done(*asked, "--output", "json").json["clusters"]
+    assert [(each["kind"], each["owner"]) for each in found["why_not"]["changes"]] == [
+        ("rule", "firewall team")
+    ]
+    allowed = place.done(*asked[:4], "10.2.0.1", *asked[5:])
+    assert "Why not: it is allowed: there is nothing to change" in allowed.out

@@ -12,7 +12,7 @@ import pytest
 from sync.net.addresses import EVERYWHERE, network, written
 from sync.verify.explain import Case, Party, Side, explain, verdict_of
 from sync.verify.judgement import Decider
-from sync.verify.packet_space import Packet
+from sync.verify.traffic_space import Packet
 from tests.naive import calico_verdict
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall

@@ -16,8 +16,8 @@ import pytest
 from sync.net.addresses import network
 from sync.verify import single_flow
 from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach, matrices
-from sync.verify.packet_space import Packet
 from sync.verify.single_flow import FlowEnd, Flows
+from sync.verify.traffic_space import Packet
 from tests.naive.calico_verdict import Calico, labels_of
 from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, End, Flow, edges

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from sync.calico.selectors import problem
 from sync.verify import single_flow
-from sync.verify.packet_space import Packet
 from sync.verify.selectors import selector
 from sync.verify.single_flow import Flows
+from sync.verify.traffic_space import Packet
 from tests.naive import calico_verdict
 from tests.naive.flows import End
 from tests.property.test_translation_property import judged

@@ -15,7 +15,7 @@ from sync.reconcile.desired import Cluster, desired
 from sync.reconcile.device_groups import Read, TierBinding
 from sync.store import Store
 from sync.translate.compiler import Options
-from sync.verify.packet_space import Packet
+from sync.verify.traffic_space import Packet
 from tests.memory import MemoryCluster
 from tests.unit.store.words import new_store
 from tests.words import document, read, rule

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic
 from sync.net.intervals import Bounds, from_ranges, to_ranges
 from sync.net.ports import PortSet, ports
-from sync.verify.packet_space import FAMILIES, Box, Family, Packet, TrafficSpace, common, without
+from sync.verify.packet_space import FAMILIES, Box, Family, common, without
+from sync.verify.traffic_space import Packet, TrafficSpace
 
 ADDRESSES = range(6)
 BITS = range(3)

@@ -1,0 +1,325 @@
+"""Traffic by protocol, ports and ICMP type, cut into pieces; some traffic is bits of a number."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from operator import and_
+from typing import Final, NamedTuple
+
+from sync.firewall.services import ICMP, ICMPV6, Traffic
+from sync.net import intervals
+from sync.net.intervals import Bounds
+from sync.net.ports import PortSet
+from sync.verify.packet_space import Family
+
+_LAST_PORT: Final = 65535
+PORTED: Final = (6, 17, 132)
+
+EPHEMERAL: Final = 50_000
+"""A source port as clients use them, where none is named."""
+
+_NAMES: Final = {ICMP: "icmp", 6: "tcp", 17: "udp", ICMPV6: "icmp6", 132: "sctp"}
+
+
+class Packet(NamedTuple):
+    """One packet's protocol and ports, or the type and code of its ICMP."""
+
+    protocol: int
+    source_port: int
+    port: int
+    icmp: tuple[int, int] | None
+
+    def said(self) -> str:
+        """`tcp/443 from port 1024`, `icmp type 8 code 0`, `IP protocol 47`."""
+        name = _NAMES.get(self.protocol, f"IP protocol {self.protocol}")
+        if self.icmp is not None:
+            return f"{name} type {self.icmp[0]} code {self.icmp[1]}"
+        if self.protocol in PORTED:
+            return f"{name}/{self.port} from port {self.source_port}"
+        return name
+
+
+class Carried(NamedTuple):
+    """Some traffic of one protocol: by ports, None for any, or by types of ICMP.
+
+    `types` are texts, `8` or `3:1` with a code; where `but`, all other types and codes are meant.
+    """
+
+    protocol: int
+    ports: PortSet | None = None
+    source_ports: PortSet | None = None
+    types: tuple[str, ...] = ()
+    but: bool = False
+
+
+def carries(traffic: Sequence[Traffic], packet: Packet) -> bool:
+    """Whether a packet is some of this traffic."""
+    one = Traffic(packet.protocol, icmp=packet.icmp)
+    if packet.protocol in PORTED:
+        ports, sources = ((each, each + 1) for each in (packet.port, packet.source_port))
+        one = Traffic(packet.protocol, PortSet(ports), PortSet(sources))
+    return any(each & one is not None for each in traffic)
+
+
+class TrafficSpace:
+    """All traffic, cut at the boundaries of some traffic: every piece is a bit.
+
+    Two packets of one piece are alike to all of it.
+    """
+
+    def __init__(self, spoken: Iterable[Traffic]) -> None:
+        """`spoken` is all traffic that will be asked about."""
+        by_protocol: dict[int, list[Traffic]] = {}
+        for each in spoken:
+            if each.protocol is not None:
+                by_protocol.setdefault(each.protocol, []).append(each)
+        self._pieces: dict[int, _Ported | _Icmp | _Plain] = {}
+        self.size = 0
+        for protocol, found in sorted(by_protocol.items()):
+            pieces: _Ported | _Icmp | _Plain
+            if protocol in PORTED:
+                pieces = _Ported(self.size, found)
+            elif protocol in (ICMP, ICMPV6):
+                pieces = _Icmp(self.size, found)
+            else:
+                pieces = _Plain(self.size)
+            self._pieces[protocol] = pieces
+            self.size += pieces.size
+        # Protocols that no rule names are all alike.
+        self._other = next(each for each in range(254, -1, -1) if each not in self._pieces)
+        self._pieces[self._other] = _Plain(self.size)
+        self.size += 1
+        everything = (1 << self.size) - 1
+        # No IPv6 packet holds ICMP, and no IPv4 packet ICMPv6.
+        self.everything: dict[Family, int] = {
+            4: everything & ~self._whole(ICMPV6),
+            6: everything & ~self._whole(ICMP),
+        }
+        self._known: dict[Traffic, int] = {}
+
+    def bits(self, traffic: Iterable[Traffic]) -> int:
+        """The pieces that make up some of the traffic spoken of."""
+        found = 0
+        for each in traffic:
+            if each not in self._known:
+                if each.protocol is None:
+                    self._known[each] = (1 << self.size) - 1
+                else:
+                    pieces = self._pieces[each.protocol]
+                    self._known[each] = pieces.bits(each) << pieces.first
+            found |= self._known[each]
+        return found
+
+    def packet(self, bits: int) -> Packet:
+        """A packet of one of these pieces."""
+        lowest = (bits & -bits).bit_length() - 1
+        for protocol, pieces in self._pieces.items():
+            if pieces.first <= lowest < pieces.first + pieces.size:
+                return pieces.packet(protocol, lowest - pieces.first)
+        raise ValueError(bits)
+
+    def said(self, bits: int) -> tuple[str, ...]:
+        """Some traffic as words for people, a text for each protocol: `tcp/80,443`, `udp`."""
+        found: list[str] = []
+        if bits and any(bits == every for every in (*self.everything.values(), self._both())):
+            return ("any traffic",)
+        for protocol, pieces in self._pieces.items():
+            part = bits >> pieces.first & (1 << pieces.size) - 1
+            if part and protocol == self._other:
+                found.append("other protocols")
+            elif part == (1 << pieces.size) - 1:
+                found.append(str(Traffic(protocol)))
+            elif part:
+                found += pieces.said(protocol, part)
+        return tuple(found)
+
+    def _both(self) -> int:
+        return self.everything[4] | self.everything[6]
+
+    def spelled(self, bits: int) -> tuple[tuple[Carried, ...], bool]:
+        """These pieces by protocol; True: they are all traffic but what is listed."""
+        rest = self._pieces[self._other].first
+        but = bool(bits >> rest & 1)
+        if but:
+            bits = ~bits & ((1 << self.size) - 1)
+        return tuple(
+            each
+            for protocol, pieces in self._pieces.items()
+            if (held := bits >> pieces.first & (1 << pieces.size) - 1)
+            for each in pieces.spelled(protocol, held)
+        ), but
+
+    def _whole(self, protocol: int) -> int:
+        pieces = self._pieces.get(protocol)
+        return ((1 << pieces.size) - 1) << pieces.first if pieces else 0
+
+
+class _Plain:
+    """A protocol without ports or types."""
+
+    size = 1
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def bits(self, traffic: Traffic) -> int:
+        del traffic
+        return 1
+
+    def packet(self, protocol: int, piece: int) -> Packet:
+        del piece
+        return Packet(protocol, 0, 0, None)
+
+    def said(self, protocol: int, bits: int) -> list[str]:
+        del bits
+        return [str(Traffic(protocol))]
+
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
+        del held
+        yield Carried(protocol)
+
+
+class _Ported:
+    """A protocol with ports: pieces of source ports by pieces of ports."""
+
+    def __init__(self, first: int, spoken: Sequence[Traffic]) -> None:
+        self.first = first
+        ports = {each.ports.bounds for each in spoken if each.ports is not None}
+        sources = {each.source_ports.bounds for each in spoken if each.source_ports is not None}
+        self._ports, self._sources = _cuts(ports), _cuts(sources)
+        self.size = len(self._ports) * len(self._sources)
+
+    def bits(self, traffic: Traffic) -> int:
+        row = _bits_of(self._ports, None if traffic.ports is None else traffic.ports.bounds)
+        rows = _bits_of(
+            self._sources, None if traffic.source_ports is None else traffic.source_ports.bounds
+        )
+        found = 0
+        for number in range(len(self._sources)):
+            if rows >> number & 1:
+                found |= row << number * len(self._ports)
+        return found
+
+    def packet(self, protocol: int, piece: int) -> Packet:
+        source, port = divmod(piece, len(self._ports))
+        return Packet(protocol, self._sources[source], self._ports[port], None)
+
+    def said(self, protocol: int, bits: int) -> list[str]:
+        count, whole = len(self._sources), (1 << len(self._ports)) - 1
+        rows = [bits >> number * len(self._ports) & whole for number in range(count)]
+        # What goes from any source port is said once, and then the rest.
+        common = reduce(and_, rows)
+        sources = {common: (1 << count) - 1} if common else {}
+        for number, row in enumerate(rows):
+            if rest := row & ~common:
+                sources[rest] = sources.get(rest, 0) | 1 << number
+        return [
+            str(Traffic(protocol, _ports_of(self._ports, row), _ports_of(self._sources, some)))
+            for row, some in sources.items()
+        ]
+
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
+        width = len(self._ports)
+        by_ports: dict[int, int] = {}
+        for number in range(len(self._sources)):
+            if row := held >> number * width & (1 << width) - 1:
+                by_ports[row] = by_ports.get(row, 0) | 1 << number
+        for row, rows in by_ports.items():
+            yield Carried(protocol, _ports_of(self._ports, row), _ports_of(self._sources, rows))
+
+
+class _Icmp:
+    """ICMP by the types and codes that are spoken of; one of each kind stands for all others."""
+
+    def __init__(self, first: int, spoken: Sequence[Traffic]) -> None:
+        self.first = first
+        said = [each.icmp for each in spoken if each.icmp is not None]
+        types = {kind for kind, _ in said}
+        self._pieces = [
+            (kind, code)
+            for kind in (*sorted(types), _other_than(types))
+            for codes in ({code for each, code in said if each == kind and code is not None},)
+            for code in (*sorted(codes), _other_than(codes))
+        ]
+        self.size = len(self._pieces)
+
+    def bits(self, traffic: Traffic) -> int:
+        if traffic.icmp is None:
+            return (1 << self.size) - 1
+        kind, code = traffic.icmp
+        return sum(
+            1 << number
+            for number, (type_, its) in enumerate(self._pieces)
+            if type_ == kind and code in (None, its)
+        )
+
+    def packet(self, protocol: int, piece: int) -> Packet:
+        return Packet(protocol, 0, 0, self._pieces[piece])
+
+    def said(self, protocol: int, bits: int) -> list[str]:
+        # The last piece of a row stands for all others.
+        last = self._pieces[-1][0]
+        found: dict[int, list[str]] = {}
+        missing = {kind for number, (kind, _) in enumerate(self._pieces) if not bits >> number & 1}
+        for number, (kind, code) in enumerate(self._pieces):
+            if bits >> number & 1:
+                beside = [its for type_, its in self._pieces if type_ == kind]
+                said = f"code {code}" if code != beside[-1] else "other codes"
+                found.setdefault(kind, []).append(said)
+        return [
+            f"{Traffic(protocol)} {'other types' if kind == last else f'type {kind}'}"
+            + (f" {', '.join(codes)}" if kind in missing else "")
+            for kind, codes in found.items()
+        ]
+
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
+        # The last type stands for all that are not spoken of.
+        but = bool(held >> self.size - 1 & 1)
+        if but:
+            held = ~held & ((1 << self.size) - 1)
+        types: list[str] = []
+        by_type: dict[int, list[tuple[int, bool]]] = {}
+        for number, (kind, code) in enumerate(self._pieces):
+            by_type.setdefault(kind, []).append((code, bool(held >> number & 1)))
+        for kind, codes in by_type.items():
+            if all(inside for _, inside in codes):
+                types.append(str(kind))
+            elif codes[-1][1]:
+                # The last code stands for all that are not spoken of.
+                without = ",".join(str(code) for code, inside in codes if not inside)
+                types.append(f"{kind} but code {without}")
+            else:
+                types += (f"{kind}:{code}" for code, inside in codes if inside)
+        yield Carried(protocol, types=tuple(types), but=but)
+
+
+def _other_than(numbers: set[int]) -> int:
+    return next((each for each in range(255, -1, -1) if each not in numbers), 255)
+
+
+def _cuts(spoken: Iterable[Bounds]) -> list[int]:
+    """Where the pieces of a line of ports begin."""
+    found = {0, *(bound for bounds in spoken for bound in bounds)}
+    return sorted(found - {_LAST_PORT + 1})
+
+
+def _ports_of(cuts: Sequence[int], bits: int) -> PortSet | None:
+    """The ports of some pieces of a line; None for all of them."""
+    if bits == (1 << len(cuts)) - 1:
+        return None
+    ends = [*cuts[1:], _LAST_PORT + 1]
+    return PortSet(
+        intervals.from_ranges(
+            [(cuts[each], ends[each]) for each in range(len(cuts)) if bits >> each & 1]
+        )
+    )
+
+
+def _bits_of(cuts: Sequence[int], bounds: Bounds | None) -> int:
+    if bounds is None:
+        return (1 << len(cuts)) - 1
+    found = 0
+    for first, past in intervals.to_ranges(bounds):
+        start, end = bisect_right(cuts, first) - 1, bisect_left(cuts, past)
+        found |= (1 << end) - (1 << start)
+    return found

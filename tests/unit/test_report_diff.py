@@ -1,0 +1,191 @@
+"""`report --diff`: what changed for every rule between two configurations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sync.calico.ownership import owner_labels
+from sync.firewall.configuration import Provenance, Snapshot
+from sync.net.addresses import network
+from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.queries.report_diff import ReportDiff, report_diff
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import Read, TierBinding
+from sync.render import report_diff as rendered
+from sync.translate.compiler import Options
+from tests.memory import MemoryCluster
+from tests.words import Word, address, default_rule, document, group, read, rule, service, text
+
+OWNER = owner_labels("test", "uuid")
+ZONES = ZoneOptions(
+    definitions={
+        "web": ZoneDefinition(networks=()),
+        "db": ZoneDefinition(networks=()),
+        "lan": ZoneDefinition(networks=("10.2.0.0/16",)),
+    }
+)
+
+
+def said(name: str, action: str = "allow", **lists: Sequence[str] | str) -> Word:
+    usual: dict[str, Sequence[str] | str] = {"from_": ["web"], "to": ["db"], "service": ["pg"]}
+    return rule(name, action=action, **{**usual, **lists})
+
+
+ONE, TWO, THREE = (said(name, source=[f"10.244.{name}.0/24"]) for name in ("1", "2", "3"))
+OBJECTS = (service("pg", "5432"), service("ssh", "22"), address("h1", "10.2.0.1"))
+
+
+def diff(
+    old: Sequence[Word],
+    new: Sequence[Word],
+    objects: tuple[Sequence[Word], Sequence[Word]] = ((), ()),
+    shared: tuple[Sequence[Word], Sequence[Word]] = ((), ()),
+) -> ReportDiff:
+    def side(version: str, rules: Sequence[Word], more: Sequence[Word]) -> Read:
+        found = read(document((*OBJECTS, *more), {"dg": rules}))
+        return {"main": Snapshot(found, Provenance("main", "memory", version))}
+
+    cluster = Cluster(
+        "prod",
+        (TierBinding("main", "dg", "fw", 101, "enforced"),),
+        MemoryCluster(OWNER),
+        None,
+        None,
+        repair_drift=True,
+        pod_cidrs=network("10.244.0.0/16"),
+    )
+    options = Options((), True, OWNER, rules=RuleOptions(), zones=ZONES)
+    one, other = (
+        side("1", old, (*objects[0], *shared[0])),
+        side("2", new, (*objects[1], *shared[1])),
+    )
+    return report_diff(cluster, one, other, options)
+
+
+def lines(found: ReportDiff) -> list[str]:
+    return [line.strip() for line in rendered.text(found).splitlines() if line]
+
+
+def test_what_is_the_same_is_counted_alone() -> None:
+    assert lines(diff([ONE, TWO], [ONE, TWO])) == [
+        "Cluster prod: rules: no change; 2 unchanged.",
+        "From source main, version 1, to version 2.",
+        "Flows",
+        "no flow changes",
+    ]
+
+
+def test_added_and_removed_rules_say_what_became_of_them_and_which_flows_change() -> None:
+    assert lines(diff([ONE, TWO], [ONE, THREE])) == [
+        "Cluster prod: rules: 1 added, 1 removed; 1 unchanged.",
+        "From source main, version 1, to version 2.",
+        "Rules of device group main/dg",
+        "+ dg pre 2 '3' (allow, exact, 2 Calico rules)",
+        "- dg pre 2 '2' (allow, exact, 2 Calico rules)",
+        "Flows",
+        "+ web → db 5432/tcp from 10.244.3.0/24 becomes allowed",
+        "- web → db 5432/tcp from 10.244.2.0/24 becomes denied",
+        "nothing else changes",
+    ]
+
+
+def test_a_rule_that_changes_places_is_moved_and_those_around_it_are_not() -> None:
+    found = diff([ONE, TWO, THREE], [THREE, ONE, TWO])
+    assert lines(found)[3:] == [
+        "~ dg pre 1 '3'",
+        "moved from dg pre 3",
+        "Flows",
+        "no flow changes",
+    ]
+    # One more above all is no move of those below it.
+    assert [each.change for each in diff([TWO, THREE], [ONE, TWO, THREE]).rules] == ["added"]
+
+
+def test_changed_fields_are_named_with_what_came_and_went() -> None:
+    new = said("1", source=["10.244.1.0/24"], service=["ssh"], description="now by ssh")
+    assert lines(diff([ONE], [new]))[3:] == [
+        "~ dg pre 1 '1'",
+        "services: +ssh −pg",
+        "description: none → now by ssh",
+        "Calico rules: 2, changed",
+        "Flows",
+        "+ web → db 22/tcp from 10.244.1.0/24 becomes allowed",
+        "- web → db 5432/tcp from 10.244.1.0/24 becomes denied",
+        "nothing else changes",
+    ]
+
+
+def test_a_renamed_rule_is_known_by_its_uuid() -> None:
+    old, new = (
+        Word(ONE.place, ONE.xml.replace('name="1"', f'name="{name}" uuid="u-1"'))
+        for name in ("1", "first")
+    )
+    assert lines(diff([old], [new]))[3:] == [
+        "~ dg pre 1 'first'",
+        "name: 1 → first",
+        "Flows",
+        "no flow changes",
+    ]
+
+
+def test_a_group_that_holds_more_changes_the_rules_that_name_it() -> None:
+    old = said("to-lan", to=["lan"], destination=["servers"])
+    found = diff([old], [old], (([group("servers", "h1")]), [group("servers", "h1", "10.2.0.9")]))
+    assert lines(found)[3:] == [
+        "~ dg pre 1 'to-lan'",
+        "'servers' holds +10.2.0.9/32",
+        "Flows",
+        "+ web → 10.2.0.9/32 5432/tcp becomes allowed",
+        "nothing else changes",
+    ]
+
+
+def test_another_status_comes_with_its_reason() -> None:
+    old, new = said("1"), said("1", source_user=["corp\\ext"])
+    found = lines(diff([old], [new]))
+    assert (
+        "exact → left-out: Calico cannot see what it asks for: <source-user> is corp\\ext" in found
+    )
+    assert "Calico rules: 2 → 0" in found
+
+
+def test_rules_of_one_name_in_two_scopes_are_two() -> None:
+    found = diff([ONE], [ONE], shared=((), [said("1", source=["10.244.9.0/24"])]))
+    assert [(each.change, each.after and each.after.device_group) for each in found.rules] == [
+        ("added", "shared")
+    ]
+
+
+def test_another_default_is_named() -> None:
+    allowed = default_rule("interzone-default", text("action", "allow"))
+    found = diff([ONE], [ONE, allowed])
+    assert "~ main/dg interzone-default: deny → allow" in lines(found)
+    assert found.flows.enforced.allowed
+
+
+def test_the_document_has_both_sides_of_each_rule() -> None:
+    found = rendered.document(diff([ONE, TWO], [TWO]))
+    [removed] = found["rules"]
+    assert (removed["change"], removed["after"], removed["before"]["name"]) == (
+        "removed",
+        None,
+        "1",
+    )
+    assert found["unchanged"] == 1
+    assert [each["text"] for each in found["flows"]["denied"]] == [
+        "web → db 5432/tcp from 10.244.1.0/24"
+    ]
+
+
+def test_names_from_configurations_reach_no_terminal_and_are_no_markdown() -> None:
+    odd = said("odd `x` \u202e")
+    for out in (rendered.text(diff([], [odd])), rendered.markdown(diff([], [odd]))):
+        assert "\u202e" not in out
+    assert "```diff" in rendered.markdown(diff([], [odd]))
+
+
+def test_in_a_longer_rulebase_one_move_is_one() -> None:
+    many: list[Any] = [said(f"r{number}", source=[f"10.244.{number}.0/24"]) for number in range(20)]
+    moved = [many[-1], *many[:-1]]
+    found = diff(many, moved)
+    assert [each.moved for each in found.rules] == [True]
+    assert found.flows.enforced.nothing
