@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from sync.cli import exit_codes
-from sync.cli.context import Context, print_json, until_closed
+from sync.cli.context import Context, fitted, print_json, until_closed
 from sync.cli.report import errors, reported
 from sync.cli.results import print_error
 from sync.render.zones import zones_document, zones_text
@@ -25,7 +25,7 @@ def zones(context: Context, *, only: Sequence[str], output: str) -> int:
             print_json({"zones": zones_document(found), "errors": errors(results)})
         else:
             rendered = [zones_text(each, settings.zones.label) for each in found]
-            click.echo("\n".join(rendered), nl=False)
+            click.echo(fitted("\n".join(rendered)), nl=False)
         for result in results:
             print_error(result)
     return exit_codes.of_looking(results)
