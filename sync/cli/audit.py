@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from sync.cli import exit_codes
 from sync.cli.completion import Name, address_groups, clusters, rules
 from sync.cli.context import Context, print_json
 from sync.cli.times import Time
@@ -20,6 +21,13 @@ from sync.store.head_file import read_heads
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
 from sync.text import printable
+
+OUTCOMES: Final = (
+    *(each.value for each in Outcome),
+    *("done", "drift left", "blocked", "held elsewhere"),
+    *(f"exit {code}" for code in exit_codes.FAILURES),
+)
+"""The outcomes of intents, and those of runs: of a service, and of a command."""
 
 _MOST = 2**63 - 1  # a database's largest integer
 
@@ -62,9 +70,10 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--outcome",
-            type=Known([each.value for each in Outcome]),
+            type=Known(OUTCOMES),
             default="",
-            help="With this outcome.",
+            metavar="OUTCOME",
+            help="With this outcome: applied, failed, blocked, …",
         ),
     ):
         command = option(command)

@@ -49,6 +49,9 @@ def migrated(seed: int) -> Iterator[tuple[Trace, str]]:
     for stands in random.sample(states, min(2, len(states))):
         # Killed; the next sync may have another aim, and may no longer be asked to take over.
         aim = random.choice((firm, firm, changed(firm, random)))
+        if tier not in [each.tier for each in aim.here]:
+            # What others have in a tier that is no longer ours is theirs alone.
+            aim = firm
         ours, theirs = apart(stands)
         asked = theirs if random.random() < 0.7 else {}
         again = taken(aim, ours, theirs, asked)

@@ -9,9 +9,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from sync.cli.audit import OUTCOMES
 from sync.cli.context import fitted
 from sync.cli.main import COMMANDS, zonebridge
 from sync.cli.times import Time
+from sync.reconcile.result import ClusterState
 
 
 def commands() -> Iterator[tuple[str, ...]]:
@@ -39,6 +41,12 @@ def test_the_help_of_every_command_has_examples_that_it_accepts(path: tuple[str,
         # Options that a command lacks are refused before its help is shown.
         done = CliRunner().invoke(zonebridge, [*words[1:], "--help"])
         assert done.exit_code == 0, done.output
+
+
+def test_a_filter_takes_every_outcome_that_a_run_can_have() -> None:
+    assert {each.value for each in ClusterState} - {ClusterState.IN_SYNC} <= {*OUTCOMES}
+    assert {"done", "exit 3", "applied", "not-applied"} <= {*OUTCOMES}
+    assert len({*OUTCOMES}) == len(OUTCOMES)
 
 
 class Terminal(StringIO):
