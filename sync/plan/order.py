@@ -35,7 +35,7 @@ Step = tuple[Chain, ...]
 
 _MANAGED: Label = (MANAGED_BY, MANAGED_BY_VALUE)
 # A reason in the JSON of plans.
-_AROUND = "what stands around the chains of its tier is not ours or was not written"  # words kept
+_AROUND = "objects around the chains of its tier are foreign or were not written"  # words kept
 
 
 @dataclass(frozen=True, slots=True)

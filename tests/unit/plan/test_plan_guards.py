@@ -308,8 +308,8 @@ def test_a_scope_that_holds_nothing_any_more_is_told_and_one_that_is_elsewhere()
         "longer in it or below it; see that it was moved on purpose"
     )
     assert leaf == (
-        "device group leaf held rules or addresses for the tier fw and holds none any more; see "
-        "that Panorama shows it whole to whoever reads it"
+        "device group leaf held rules or addresses for the tier fw and holds none any more; "
+        "check that the API key's user may read all of it"
     )
     assert shared.startswith("Shared held rules or addresses for the tier fw and holds none ")
 
