@@ -1,6 +1,7 @@
 """Escape text from configurations that others write, for terminals, JSON and Markdown."""
 
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Final
 
@@ -29,6 +30,31 @@ def _escaped(letter: str) -> str:
         return letter
     units = letter.encode("utf-16-be").hex()
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break long lines between words; a word, and so a name, is never cut.
+
+    What follows is indented by two more than its line.
+    """
+    lines = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip(" "))]
+        lines += (
+            [line]
+            if len(line) <= width
+            else textwrap.wrap(
+                line,
+                width,
+                initial_indent="",
+                subsequent_indent=f"{indent}  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+                replace_whitespace=False,
+                expand_tabs=False,
+            )
+        )
+    return "\n".join(lines)
 
 
 def counted(number: int, what: str) -> str:

@@ -363,9 +363,12 @@ class _Trail:
     holder = "a test"
     id = "a run"
 
-    def __init__(self, standing: Objects, asked: Objects = _NO_OBJECTS) -> None:
+    def __init__(
+        self, standing: Objects, asked: Objects = _NO_OBJECTS, *, approves: bool = True
+    ) -> None:
         self.believed = dict(standing)
         self.asked = asked
+        self.approves = approves
         self.writes: list[Write] = []
         self._now = count()
 
@@ -381,7 +384,7 @@ class _Trail:
         return []
 
     def approved(self, _cluster: str, _digest: str) -> bool:
-        return True
+        return self.approves
 
     def lacking(self, _heads: Iterable[object]) -> frozenset[Any]:
         return frozenset()
@@ -444,6 +447,7 @@ def synced(
     *,
     asked: Objects = _NO_OBJECTS,
     proven: bool = True,
+    approves: bool = True,
 ) -> Trace:
     """One sync of a cluster in which this stands, of which it refuses some writes.
 
@@ -463,7 +467,7 @@ def synced(
             raise NotWrittenError(f"{name} was refused")
 
     cluster.before_write = before_write
-    trail: Any = _Trail(believed, asked)
+    trail: Any = _Trail(believed, asked, approves=approves)
     with pytest.MonkeyPatch.context() as patch:
         # A few writes that go first are not all that may be under way at once.
         patch.setattr("sync.reconcile.apply.FIRST_BATCH", 1000, raising=False)

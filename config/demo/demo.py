@@ -11,6 +11,18 @@ BUILD = HERE.parent.parent / "build" / "demo"
 COMMAND = Path(sys.executable).with_name("zonebridge")
 
 
+NEXT = (
+    "report --cluster prod-eu",
+    "zones --cluster prod-eu",
+    "explain --from web --to db --port 5432/tcp --cluster prod-eu",
+    "which 10.20.40.10 --cluster prod-eu",
+    "verify --cluster prod-eu",
+    "audit list --since 1h --limit 5",
+    "report --output html --cluster prod-eu > report.html",
+)
+"""What to look at next, as a shell reads it."""
+
+
 def zonebridge(*arguments: str) -> None:
     """Run one command as a user would, and stop if it fails."""
     print(f"\n$ zonebridge {' '.join(arguments)}", flush=True)
@@ -32,6 +44,10 @@ def main() -> None:
     policies = len(list(BUILD.glob("*/stagedglobalnetworkpolicy/*.yaml")))
     where = os.path.relpath(BUILD)
     print(f"\n{sets} sets and {policies} policies stand in {where}; nothing is left to change.")
+    print("\nTry next:")
+    print(f"  export ZONEBRIDGE_CONFIG={os.path.relpath(HERE)}/zonebridge.yaml")
+    for line in NEXT:
+        print(f"  {os.path.relpath(COMMAND)} {line}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from sync.calico.names import (
     WRITER_ANNOTATION,
 )
 from sync.calico.objects import Pairs
+from sync.calico.tigera import written_by
 
 _OUR_PREFIXES: Final = (f"{FIREWALL_PREFIX}/", "zonebridge.io/")
 _OUR_KEYS: Final = frozenset({MANAGED_BY, TIER_LABEL, NAMESPACE_LABEL, ORCHESTRATOR_LABEL})
@@ -49,7 +50,10 @@ def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
             f"was written with another store ({labels[STORE]}); if that was moved or restored, "
             "name it in store.url"
         )
-    return "does not carry the labels of this installation" if differ else ""
+    if not differ:
+        return ""
+    theirs = "" if INSTANCE in labels else written_by(document)
+    return theirs or "does not carry the labels of this installation"
 
 
 def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:

@@ -68,19 +68,29 @@ def named(document: Mapping[str, Any]) -> frozenset[Label]:
 
 def allowed_by(document: Mapping[str, Any]) -> frozenset[Label]:
     """The labels that a policy names by which it allows more when sets grow."""
+    return _named_where(document, denies=False)
+
+
+def denied_by(document: Mapping[str, Any]) -> frozenset[Label]:
+    """The labels that a policy names by which it allows more when sets shrink."""
+    return _named_where(document, denies=True)
+
+
+def _named_where(document: Mapping[str, Any], *, denies: bool) -> frozenset[Label]:
+    """The labels by which it denies more when sets grow, or allows more."""
     return frozenset(
         label
         for direction in DIRECTIONS
         for rule in rules(document, direction)
         for end in ("source", "destination")
-        if isinstance(selector := mapping(rule, end).get(_allowing(rule)), str)
+        if isinstance(selector := mapping(rule, end).get(_growing(rule, denies=denies)), str)
         for label in _labels_named(selector)
     )
 
 
-def _allowing(rule: Any) -> str:
+def _growing(rule: Any, *, denies: bool) -> str:
     action = mapping({"rule": rule}, "rule").get("action")
-    return "notSelector" if action == "Deny" else "selector"
+    return "selector" if (action == "Deny") is denies else "notSelector"
 
 
 def _selectors(document: Mapping[str, Any]) -> Iterator[str]:

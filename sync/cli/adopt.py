@@ -6,6 +6,7 @@ import click
 
 from sync import assembly
 from sync.calico.objects import POLICIES
+from sync.calico.tigera import written_by
 from sync.cli.context import Context, checked, trigger
 from sync.cli.results import print_error
 from sync.errors import UsageError
@@ -75,6 +76,13 @@ def adopt(  # over 50 lines: each refusal has its sentence
                         "is changed before; this holds once, and for 24 hours."
                     )
                 )
+                if change.before and (theirs := written_by(change.before.document())):
+                    click.echo(
+                        printable(
+                            f"It {theirs}: stop its controller first, which would write it again "
+                            "(docs/migration.md)."
+                        )
+                    )
             run.finish("done", {})
         finally:
             if run.begun:

@@ -3,62 +3,56 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from sync.cli import exit_codes
+from sync.cli.completion import Name, address_groups, clusters, rules
 from sync.cli.context import Context, print_json
+from sync.cli.times import Time
 from sync.errors import UsageError
 from sync.settings.problems import did_you_mean
-from sync.store import Head, Kind, Record, Store
+from sync.store import Head, Kind, Outcome, Record, Store
 from sync.store import audit as trail
 from sync.store.head_file import read_heads
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
 from sync.text import printable
 
+OUTCOMES: Final = (
+    *(each.value for each in Outcome),
+    *("done", "drift left", "blocked", "held elsewhere"),
+    *(f"exit {code}" for code in exit_codes.FAILURES),
+)
+"""The outcomes of intents, and those of runs: of a service, and of a command."""
+
 _MOST = 2**63 - 1  # a database's largest integer
 
 _Found = TypeVar("_Found")
 
 
-class Name(click.ParamType[str]):
-    """A name as records have it; a terminal that is not UTF-8 sends invalid text."""
-
-    name = "name"
+class Known(click.Choice[str]):
+    """One of some values; the error names the nearest one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if any("\ud800" <= each <= "\udfff" for each in value):
-            self.fail(f"{value!r} is not UTF-8; type it on a terminal that is", param, ctx)
+        if value and value not in self.choices:
+            self.fail(f"{value!r} is unknown; {did_you_mean(value, self.choices)}", param, ctx)
         return str(value)
-
-
-class Time(click.ParamType[datetime]):
-    """A date or a time, ISO 8601; without an offset it is UTC."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        try:
-            time = datetime.fromisoformat(value)
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is not a time; write 2026-03-03 or 2026-03-03T14:00:00Z", param, ctx
-            )
 
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--since", type=Time(), help="Not before this time."),
+        click.option("--since", type=Time(), help="Not before this time: 2026-03-03, 1h."),
         click.option("--until", type=Time(), help="Before this time."),
-        click.option("--cluster", type=Name(), default="", help="Of this cluster."),
+        click.option("--cluster", type=Name(clusters), default="", help="Of this cluster."),
         click.option(
-            "--kind", type=click.Choice([kind.value for kind in Kind]), help="Records of this kind."
+            "--kind",
+            type=Known([each.value for each in Kind]),
+            metavar="KIND",
+            help=f"Records of this kind: {', '.join(Kind)}.",
         ),
         click.option(
             "--object",
@@ -67,13 +61,19 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
             default="",
             help="About the object of this name.",
         ),
-        click.option("--rule", type=Name(), default="", help="Made by this firewall rule."),
-        click.option("--group", type=Name(), default="", help="Made by this address group."),
+        click.option("--rule", type=Name(rules), default="", help="Made by this firewall rule."),
+        click.option(
+            "--group", type=Name(address_groups), default="", help="Made by this address group."
+        ),
         click.option(
             "--administrator", type=Name(), default="", help="From a commit of this administrator."
         ),
         click.option(
-            "--outcome", type=Name(), default="", help="With this outcome: applied, failed, …"
+            "--outcome",
+            type=Known(OUTCOMES),
+            default="",
+            metavar="OUTCOME",
+            help="With this outcome: applied, failed, blocked, …",
         ),
     ):
         command = option(command)
@@ -109,7 +109,7 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
 @audit.command()
 @click.argument("record", required=False, type=Name())
 @click.option("--at", "time", type=Time(), help="Show every object as it was at this time.")
-@click.option("--cluster", type=Name(), default="", help="With --at: of this cluster only.")
+@click.option("--cluster", type=Name(clusters), default="", help="With --at: of this cluster only.")
 @click.pass_obj
 def show(context: Context, record: str | None, time: datetime | None, cluster: str) -> None:
     """Show one RECORD (CHAIN:SEQUENCE) with its bodies, or all objects --at a time."""

@@ -58,11 +58,11 @@ def zones_seen(
     settings: Settings,
     file: Path,
     configurations: "Mapping[str, Configuration]",
-    warnings: list[str],
+    unusable: list[str],
 ) -> ZonesSeen:
     """Return the zones of every device group whose configuration is known.
 
-    `configurations` are by source. A missing device group is added to `warnings`. Raises
+    `configurations` are by source. A missing device group is added to `unusable`. Raises
     `UsageError` if the settings in `file` do not fit the configurations.
     """
     from sync.assembly import translation_options
@@ -83,7 +83,7 @@ def zones_seen(
             try:
                 seen[j] = effective(configuration, group.name), derived(configuration, group.name)
             except SourceError as error:
-                warnings.append(f"clusters[{i}].device_groups[{j}]: {error}")
+                unusable.append(f"clusters[{i}].device_groups[{j}]: {error}")
         try:
             workloads = Workloads(options)
             for j, (device_group, networks) in seen.items():
@@ -118,6 +118,28 @@ def _answer_warnings(settings: Settings) -> Iterator[str]:
         )
 
 
+def unusable_clusters(settings: Settings) -> list[str]:
+    """Say of each cluster whose kubeconfig cannot be used why; no cluster is contacted."""
+    from sync.clusters.kubernetes.auth.kubeconfig import contexts
+    from sync.settings.problems import did_you_mean
+
+    found = []
+    for i, cluster in enumerate(settings.clusters):
+        if cluster.kubeconfig is None:
+            continue
+        try:
+            _, known = contexts(cluster.kubeconfig)
+        except ClusterError as error:
+            found.append(f"clusters[{i}].kubeconfig: {error}")
+            continue
+        if cluster.context and cluster.context not in known:
+            found.append(
+                f"clusters[{i}].context: {cluster.kubeconfig} has no context {cluster.context}; "
+                f"{did_you_mean(cluster.context, known)}"
+            )
+    return found
+
+
 def _context_warnings(settings: Settings) -> Iterator[str]:
     """Warn of clusters that use the current context of a kubeconfig with several."""
     from sync.clusters.kubernetes.auth.kubeconfig import contexts
@@ -128,7 +150,7 @@ def _context_warnings(settings: Settings) -> Iterator[str]:
         try:
             current, known = contexts(cluster.kubeconfig)
         except ClusterError:
-            continue  # reported when the cluster is contacted
+            continue  # an error of its own
         if len(known) > 1:
             yield (
                 f"clusters[{i}].context: is not given, and {cluster.kubeconfig} has several "

@@ -5,14 +5,23 @@ Other packages are imported where they are used: the schema needs none of them.
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync.cli.checking import ZonesSeen, checked, further_warnings, zones_seen
-from sync.errors import SourceError, UsageError
+from sync.cli.checking import (
+    ZonesSeen,
+    checked,
+    further_warnings,
+    unusable_clusters,
+    zones_seen,
+)
+from sync.cli.context import fitted, print_json
+from sync.cli.exit_codes import first_code
+from sync.errors import ClusterError, SourceError, UsageError
 from sync.settings import Settings, configuration_file
 from sync.settings import schema as settings_schema
 from sync.settings.problems import did_you_mean
@@ -80,22 +89,36 @@ def init(
 @config.command()
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
-def check(context: click.Context, output: str) -> None:
+def check(context: click.Context, output: str) -> int:
     """Check the configuration and the files it names.
 
-    Prints a summary, with the selector of each zone where the source can be read. Errors are listed
-    on stderr, with exit code 64; warnings go to stderr too and do not change the exit code.
+    Prints a summary, with the selector of each zone where the source can be read. Errors are
+    listed on stderr: exit code 64 for the configuration itself, 4 for a source that cannot be
+    read or lacks a device group, 5 for a cluster whose kubeconfig cannot be used. Warnings go to
+    stderr too and do not change the exit code. No cluster is contacted.
     """
     settings = context.obj.settings()
     file = context.obj.file
     warnings = checked(settings, file)
-    zones = zones_seen(settings, file, _configurations(settings, warnings), warnings)
+    unusable: list[str] = []
+    zones = zones_seen(settings, file, _configurations(settings, unusable), unusable)
+    code = SourceError.exit_code if unusable else 0
+    clusters = unusable_clusters(settings)
+    code = first_code({code, ClusterError.exit_code if clusters else 0})
+    unusable += clusters
     named = {zone.name for found in zones.values() for zone in found or ()}
     warnings += further_warnings(settings, named, whole=None not in zones.values())
+    for sentence in unusable:
+        click.echo(fitted(f"error: {_printable(sentence)}", sys.stderr), err=True)
     for warning in warnings:
-        click.echo(f"warning: {_printable(warning)}", err=True)
-    summary = _summary(settings, file, zones, warnings)
-    click.echo(json.dumps(summary, indent=2) if output == "json" else "\n".join(_lines(summary)))
+        click.echo(fitted(f"warning: {_printable(warning)}", sys.stderr), err=True)
+    summary = _summary(settings, file, zones, [*unusable, *warnings])
+    summary["unusable"] = unusable
+    if output == "json":
+        print_json(summary)
+    else:
+        click.echo(fitted("\n".join(_lines(summary))))
+    return code
 
 
 @config.command()
@@ -104,11 +127,8 @@ def schema() -> None:
     click.echo(json.dumps(settings_schema(), indent=2))
 
 
-def _configurations(settings: Settings, warnings: list[str]) -> "dict[str, Configuration]":
-    """Read the configurations of the sources in use.
-
-    An unreadable one is added to `warnings` only, since another machine may be able to read it.
-    """
+def _configurations(settings: Settings, unusable: list[str]) -> "dict[str, Configuration]":
+    """Read the configurations of the sources in use; add those that cannot be to `unusable`."""
     from sync.assembly import sources
 
     used = {
@@ -122,7 +142,7 @@ def _configurations(settings: Settings, warnings: list[str]) -> "dict[str, Confi
             try:
                 found[source.name] = source.read().configuration
             except SourceError as error:
-                warnings.append(f"sources[{i}]: {error}")
+                unusable.append(f"sources[{i}]: {error}")
     return found
 
 
@@ -238,12 +258,10 @@ def _zone_document(zones: "Sequence[Zone] | None") -> list[dict[str, Any]] | Non
 
 
 def _lines(summary: dict[str, Any]) -> Iterator[str]:
-    groups = [group for cluster in summary["clusters"] for group in cluster["device_groups"]]
-    if any(group["zones"] is None for group in groups):
-        yield (
-            f"{summary['file']} is valid by itself, but not every device group was found in its "
-            "source: see the warnings"
-        )
+    if summary["unusable"]:
+        number = len(summary["unusable"])
+        many = "a source or cluster" if number == 1 else f"{number} sources or clusters"
+        yield f"{summary['file']} can be read, but {many} cannot be used: see the errors"
     else:
         yield f"{summary['file']} is valid"
     yield f"instance {summary['instance']}, store {summary['store']}"

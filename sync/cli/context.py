@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import pwd
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ import orjson
 
 from sync.errors import StoreError, UsageError
 from sync.redaction import redact_lines
-from sync.text import printable, printable_json
+from sync.text import printable, printable_json, wrapped
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The options before the command's name."""
+    """The options of every command."""
 
     config: Path | None
     debug: bool
@@ -85,8 +86,17 @@ def holder(command: str) -> str:
     return f"{trigger(command)}, process {os.getpid()}"
 
 
+_PRINTED: list[bool] = []
+
+
+def printed_json() -> bool:
+    """Whether this process has printed a JSON document: a result has no second one after it."""
+    return bool(_PRINTED)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document to stdout."""
+    _PRINTED.append(True)
     # As bytes: JSON is UTF-8, in any locale.
     click.echo(printable_json(orjson.dumps(document, option=orjson.OPT_INDENT_2)))
 
@@ -118,6 +128,16 @@ def drop_output() -> None:
 def use_color() -> bool:
     """Return whether to use colours: only on a terminal, and never if `NO_COLOR` is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def fitted(text: str, stream: TextIO | None = None) -> str:
+    """Break the lines of a text at the width of the terminal, if it is printed to one.
+
+    `stream` is stdout unless given.
+    """
+    if not (stream or sys.stdout).isatty():
+        return text
+    return wrapped(text, shutil.get_terminal_size().columns)
 
 
 def log_as(settings: "Settings") -> None:

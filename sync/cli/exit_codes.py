@@ -20,7 +20,7 @@ UNPROVEN = 6
 INTERRUPTED = 130
 
 # Where several apply, the first wins.
-_PRECEDENCE = (8, 64, 4, 6, 3, 5, 7, 1, 2)
+FAILURES = (8, 64, 4, 6, 3, 5, 7, 1, 2)
 
 
 def of_sync(results: Sequence["Result"], *, detailed: bool) -> int:
@@ -41,7 +41,7 @@ def of_sync(results: Sequence["Result"], *, detailed: bool) -> int:
 
 def first_code(codes: Collection[int]) -> int:
     """Return the exit code where several apply."""
-    return next((code for code in _PRECEDENCE if code in codes), DONE)
+    return next((code for code in FAILURES if code in codes), DONE)
 
 
 def of_looking(results: Sequence["Result"]) -> int:

@@ -6,7 +6,7 @@ import click
 
 from sync import assembly
 from sync.cli import exit_codes
-from sync.cli.context import Context, checked, print_json, until_closed
+from sync.cli.context import Context, checked, fitted, print_json, until_closed
 from sync.cli.report import errors
 from sync.cli.results import print_error
 from sync.errors import ClusterError, SourceError, UsageError
@@ -99,6 +99,6 @@ def _print(
         print_json({"clusters": documents, "errors": errors(results)})
     else:
         texts = (text(each, packet) + (reasons.text(why) if why else "") for each, why in found)
-        click.echo("\n".join(texts), nl=False)
+        click.echo(fitted("\n".join(texts)), nl=False)
     for result in results:
         print_error(result)

@@ -6,14 +6,22 @@ import signal
 import sys
 import traceback
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from sync import __version__
 from sync.cli import exit_codes
-from sync.cli.context import Context, drop_output, prepare_streams, until_closed
+from sync.cli.context import (
+    Context,
+    drop_output,
+    fitted,
+    prepare_streams,
+    print_json,
+    printed_json,
+    until_closed,
+)
+from sync.cli.everywhere import asks_for_json, completed, error_document
 from sync.errors import UsageError, ZonebridgeError
 from sync.text import printable
 
@@ -57,7 +65,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
-        return command
+        return completed(command, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         # click itself would exit with 1.
@@ -67,20 +75,17 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path),
-    help="The configuration; default: $ZONEBRIDGE_CONFIG, else zonebridge.yaml.",
-)
-@click.option("--debug", is_flag=True, help="Show a traceback with every error.")
 @click.version_option(__version__, prog_name="zonebridge", message="%(prog)s %(version)s")
 @click.pass_context
-def zonebridge(context: click.Context, *, file: Path | None, debug: bool) -> None:
+def zonebridge(context: click.Context) -> None:
     """Panorama's address groups and rules in Kubernetes, as Calico network sets and policies."""
-    context.obj = Context(file, debug)
+    if context.obj is None:
+        context.obj = Context(None, debug=False)
+
+
+completed(zonebridge)
 
 
 def collect_seldom() -> None:
@@ -134,9 +139,12 @@ def main() -> NoReturn:
 def _fail(message: str, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
+    if asks_for_json(sys.argv[1:]) and not printed_json():
+        with until_closed():
+            print_json(error_document(message, code))
     # Several problems are several lines; other control characters are escaped.
     lines = "\n".join(map(printable, message.splitlines()))
-    click.echo(f"error: {lines}", err=True)
+    click.echo(fitted(f"error: {lines}", sys.stderr), err=True)
     return code
 
 

@@ -9,7 +9,7 @@ import click
 
 from sync import assembly
 from sync.cli import exit_codes, report_diff
-from sync.cli.context import Context, checked, print_json, until_closed, use_color
+from sync.cli.context import Context, checked, fitted, print_json, until_closed, use_color
 from sync.cli.results import print_error
 from sync.errors import UsageError
 from sync.reconcile.cycle import report_cycle
@@ -79,7 +79,8 @@ def report(
                 else text(each, verbose=verbose, color=use_color())
                 for each in found
             ]
-            click.echo("\n".join(rendered), nl=False)
+            shown = "\n".join(rendered)
+            click.echo(shown if output == "markdown" else fitted(shown), nl=False)
         for result in results:
             print_error(result)
     return exit_codes.of_looking(results)

@@ -1,11 +1,12 @@
 """Print the results of clusters: plans, failures, and clusters no longer configured."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from sync.cli.context import print_json, use_color
+from sync.cli.context import fitted, print_json, use_color
 from sync.cli.unconfigured import sentences
 from sync.plan.plan import Plan
 from sync.reconcile.result import Result
@@ -86,14 +87,14 @@ def print_error(result: Result) -> None:
         whose = f"cluster {result.cluster}"
         said = str(result.error)
         said = said if said.startswith(whose) else f"{whose}: {said}"
-        click.echo(printable(f"error: {said}"), err=True)
+        click.echo(fitted(printable(f"error: {said}"), sys.stderr), err=True)
 
 
 def rendered(shown: Plan, output: str, *, verbose: bool) -> str:
     """Render a plan as text or Markdown, for stdout."""
     if output == "markdown":
         return markdown(shown, verbose=verbose)
-    return text(shown, verbose=verbose, color=use_color())
+    return fitted(text(shown, verbose=verbose, color=use_color()))
 
 
 def _flows(found: ChangedFlows, output: str, *, verbose: bool) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from sync.cli.context import Context, print_json, until_closed
+from sync.cli.context import Context, fitted, print_json, until_closed
 from sync.cli.unconfigured import sentences, unconfigured
 from sync.store import Approval, HalfWritten, Holding, Store, StoredStatus
 from sync.text import counted, printable, shortened
@@ -195,4 +195,4 @@ def _kept_since(cluster: dict[str, Any]) -> str:
 
 
 def _say(what: str, value: str) -> None:
-    click.echo(printable(f"{what}: {value}" if value else what))
+    click.echo(fitted(printable(f"{what}: {value}" if value else what)))

@@ -7,7 +7,7 @@ import click
 
 from sync import assembly
 from sync.cli import exit_codes
-from sync.cli.context import Context, checked, print_json, until_closed
+from sync.cli.context import Context, checked, fitted, print_json, until_closed
 from sync.cli.report import errors
 from sync.cli.results import print_error
 from sync.errors import SourceError, UsageError
@@ -50,7 +50,7 @@ def which(context: Context, *, address: str, only: Sequence[str], output: str) -
         if output == "json":
             print_json({**document(found, asked), "errors": errors(results)})
         else:
-            click.echo("\n".join(text(each, asked) for each in found), nl=False)
+            click.echo(fitted("\n".join(text(each, asked) for each in found)), nl=False)
         for result in results:
             print_error(result)
     return exit_codes.of_looking(results)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from sync.cli import exit_codes
-from sync.cli.context import Context, print_json, until_closed
+from sync.cli.context import Context, fitted, print_json, until_closed
 from sync.cli.report import errors, reach_of, reported
 from sync.cli.results import print_error
 from sync.reconcile.result import Result
@@ -34,7 +34,7 @@ def zones(context: Context, *, only: Sequence[str], output: str) -> int:
             )
         else:
             rendered = [_rendered(each, settings.zones.label) for each in results if each.report]
-            click.echo("\n".join(rendered), nl=False)
+            click.echo(fitted("\n".join(rendered)), nl=False)
         for result in results:
             print_error(result)
     return exit_codes.of_looking(results)

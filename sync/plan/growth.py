@@ -99,7 +99,7 @@ def only_loses(change: Change) -> bool:
     """Whether a set stays without gaining an address, under the same label."""
     if change.before is None or change.after is None:
         return False
-    return not _addresses(change.after) - _held(_group(change.after), [change])
+    return not addresses(change.after) - _held(_group(change.after), [change])
 
 
 def _at_once(by_group: dict[Group, list[Change]]) -> Group | None:
@@ -218,7 +218,7 @@ def _group(manifest: Manifest) -> Group:
 def _held(group: Group, members: Iterable[Change]) -> AddressSet:
     """The addresses that a group's selector selects in some sets before they change."""
     return AddressSet.union(
-        _addresses(change.before)
+        addresses(change.before)
         for change in members
         # A set without the label, removed by someone else or never there, is not selected.
         if change.before and _group(change.before) == group
@@ -226,10 +226,10 @@ def _held(group: Group, members: Iterable[Change]) -> AddressSet:
 
 
 def _wanted(members: Iterable[Change]) -> AddressSet:
-    return AddressSet.union(_addresses(change.after) for change in members)
+    return AddressSet.union(addresses(change.after) for change in members)
 
 
-def _addresses(manifest: Manifest | None) -> AddressSet:
+def addresses(manifest: Manifest | None) -> AddressSet:
     """The addresses of a set; other text that someone else wrote there does not count."""
     found = []
     for net in manifest.contents.nets if manifest else ():

@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sync.calico.names import LIST_LABEL
+from sync.calico.names import LIST_LABEL, MANAGED_BY, MANAGED_BY_VALUE
 from sync.calico.objects import POLICIES
 from sync.calico.references import Label
 from sync.plan.changes import Action, Cause, Change
@@ -33,6 +33,7 @@ Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]
 
 
+_MANAGED: Label = (MANAGED_BY, MANAGED_BY_VALUE)
 # A reason in the JSON of plans.
 _AROUND = "objects around the chains of its tier are foreign or were not written"  # words kept
 
@@ -58,18 +59,7 @@ def order(
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections, directory=directory)
     front, chains, behind = _around_chains(stay)
-    # Policies behind all chains that someone else removed are restored before chains change, even
-    # if the configuration changed them too: a missing policy denies nothing.
-    chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
-    repaired = [
-        each
-        for each in behind
-        if not _passes(each)
-        and (
-            each.cause is Cause.DRIFT
-            or (each.before is None and (each.kind, each.place.tier) in chained)
-        )
-    ]
+    repaired = _repaired(behind, stay, selections)
     behind = [each for each in behind if each not in repaired]
     gone_front, gone_chains, gone_behind = _around_chains(go)
     written, removed = _by_chain(chains), _by_chain(gone_chains)
@@ -99,6 +89,32 @@ def order(
         _alone(change for change in go if change.kind == "Tier"),
     )
     return Order(tuple(each for each in made if each), unordered)
+
+
+def _repaired(
+    behind: Sequence[Change], stay: Sequence[Change], selections: Selections
+) -> list[Change]:
+    """The policies behind all chains that are written before chains change.
+
+    That is where someone else removed them, even if the configuration changed them too: a missing
+    policy denies nothing. And where policies of others are taken over: these come before what those
+    denied begins to pass.
+    """
+    chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
+    chained |= {
+        (each.kind, each.place.tier)
+        for each in stay
+        if each.kind in POLICIES and each.before and _MANAGED not in each.before.contents.labels
+    }
+    return [
+        each
+        for each in behind
+        if not _passes(each)
+        and (
+            each.cause is Cause.DRIFT
+            or (each.before is None and (each.kind, each.place.tier) in chained)
+        )
+    ]
 
 
 def chain_of(change: Change) -> ChainKey:

@@ -6,7 +6,7 @@ Nothing here compares, and nothing writes.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
@@ -24,8 +24,10 @@ from sync.clusters.cluster import (
 from sync.errors import ClusterError, ZonebridgeError
 from sync.firewall.configuration import Snapshot
 from sync.net.addresses import AddressSet
+from sync.plan.guards.live_tier import DENY, closed_tiers
 from sync.plan.rollout import Rollout, roll_out
 from sync.reconcile.device_groups import Read, TierBinding, target_of, whole
+from sync.store import Adoption
 from sync.translate.compiler import Options, translate
 from sync.translate.fidelity import Report
 from sync.translate.network_sets import Target
@@ -68,7 +70,7 @@ class Desired:
     """The desired state of a cluster, and its inputs.
 
     `standing` are our objects that the cluster holds; `options` are those of this cluster, with its
-    pod CIDRs.
+    pod CIDRs. `closed` are sentences about tiers that keep their end Deny, by tier.
     """
 
     snapshots: Mapping[str, Snapshot]
@@ -78,6 +80,7 @@ class Desired:
     options: Options
     rollout: Rollout
     report: Report
+    closed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mapping[Key, LiveObject]:
@@ -96,12 +99,14 @@ def desired(
     live: Mapping[Key, LiveObject],
     written: Mapping[Key, Manifest],
     options: Options,
+    asked: Collection[Adoption] = (),
     *,
     validated: bool = True,
 ) -> Desired:
     """Translate the sources for a cluster; raises the error of a source that failed.
 
-    What may be written is `validated`; what is only reported need not be.
+    `asked` names foreign objects that are taken over, as for `differences`. What may be written is
+    `validated`; what is only reported need not be.
     """
     snapshots = {here.source: whole(read[here.source]) for here in cluster.device_groups}
     facts = _facts(cluster, options.zones.label)
@@ -112,9 +117,11 @@ def desired(
     rollout, report = rolled_out(
         cluster.name, targets, options, {} if cluster.directory else standing
     )
+    closed = _closed(cluster, rollout, live, facts, asked)
+    rollout = replace(rollout, manifests=_ended_with_deny(rollout.manifests, closed))
     if validated:
         _require_valid(rollout.manifests)
-    return Desired(snapshots, facts, targets, standing, options, rollout, report)
+    return Desired(snapshots, facts, targets, standing, options, rollout, report, closed)
 
 
 def rolled_out(
@@ -124,6 +131,36 @@ def rolled_out(
     translated = translate(cluster, targets, options)
     rollout = roll_out(translated.objects, translated.chains, standing)
     return rollout, translated.report(rollout.policies)
+
+
+def _closed(
+    cluster: Cluster,
+    rollout: Rollout,
+    live: Mapping[Key, LiveObject],
+    facts: ClusterFacts,
+    asked: Collection[Adoption],
+) -> dict[str, str]:
+    """Find the tiers that keep their end Deny, since policies of others stay in them."""
+    taken = {
+        key
+        for key in rollout.manifests.keys() & live.keys()
+        if (theirs := live[key].stands) and (cluster.adopt or (*key, theirs.digest) in asked)
+    }
+    others = {key: each for key, each in live.items() if key not in taken}
+    unknown = "" if cluster.directory else facts.foreign_policies_because
+    return closed_tiers(rollout.manifests.values(), live, others, facts.foreign_policies, unknown)
+
+
+def _ended_with_deny(
+    manifests: Mapping[Key, Manifest], tiers: Collection[str]
+) -> dict[Key, Manifest]:
+    """The same objects, in which these tiers end with Deny."""
+    found = dict(manifests)
+    for name in tiers:
+        document = found["Tier", name].document()
+        document["spec"]["defaultAction"] = DENY
+        found["Tier", name] = Manifest.of(document)
+    return found
 
 
 def _standing(

@@ -13,6 +13,7 @@ from sync.plan.guards import Blocker
 from sync.plan.guards.empty_source import empty_sources
 from sync.plan.guards.foreign import foreign_policies
 from sync.plan.guards.live_tier import live_tiers
+from sync.plan.guards.taken_over import taken_over
 from sync.plan.plan import Plan, make_plan
 from sync.plan.precedence import Precedence
 from sync.plan.rollout import Rollout
@@ -22,7 +23,7 @@ from sync.reconcile.device_groups import Read
 from sync.reconcile.foreign_selections import Watched, foreign_sets
 from sync.reconcile.omissions import in_no_zone, left_out, not_seen
 from sync.reconcile.source_status import not_pushed, origins_of
-from sync.reconcile.tier_order import precedence
+from sync.reconcile.tier_order import after_other_tiers, precedence
 from sync.reconcile.verification import blockers as unproven
 from sync.reconcile.verification import proof_of
 from sync.store import Adoption, Store
@@ -63,7 +64,7 @@ def plan_for(
     """
     # over 50 lines: it names every input of a plan once.
     with step("translate", cluster=cluster.name) as here:
-        wanted = desired(cluster, read, live, written, options)
+        wanted = desired(cluster, read, live, written, options, asked)
         for name, snapshot in sorted(wanted.snapshots.items()):
             here.set(f"source.{name}", snapshot.provenance.version)
     rollout = wanted.rollout
@@ -89,7 +90,7 @@ def plan_for(
         repair_drift=cluster.repair_drift,
         live=live,
         blockers=[
-            *_foreign_policies(cluster, wanted, found, live, ours, facts, selected),
+            *_foreign_policies(cluster, wanted, found, live, ours, selected),
             *_own_blockers(cluster, wanted, found.changes),
             *(unproven(proof, wanted.report) if proof else ()),
         ],
@@ -99,7 +100,7 @@ def plan_for(
             for each in not_pushed(wanted.snapshots[here.source], [here.name])
         ],
         precedence=_precedence(cluster, found.changes, live, wanted),
-        warnings=[*warnings(cluster.name, wanted.facts)],
+        warnings=[*wanted.closed.values(), *warnings(cluster.name, wanted.facts)],
         directory=cluster.directory,
     )
     return Planned(plan, rollout, wanted.report, proof, watched, wanted)
@@ -128,7 +129,6 @@ def _foreign_policies(
     found: Differences,
     live: Mapping[Key, LiveObject],
     ours: Collection[Key],
-    facts: ClusterFacts,
     selected: Sequence[Blocker],
 ) -> list[Blocker]:
     """The blockers of policies of others in our tiers, around those of what ours select."""
@@ -143,7 +143,8 @@ def _foreign_policies(
     return [
         *foreign_policies(others, tiers, namespaced),
         *selected,
-        *live_tiers(written, others, namespaced, facts.foreign_policies_because),
+        *live_tiers(written, others, namespaced),
+        *taken_over(found.changes, live, tiers),
     ]
 
 
@@ -167,7 +168,10 @@ def _precedence(
     if cluster.directory or not any(change.kind in POLICIES for change in changes):
         return []
     standing = {key: found.manifest for key, found in live.items() if found.manifest}
-    return precedence(standing, wanted.rollout.manifests, wanted.options)
+    return [
+        *precedence(standing, wanted.rollout.manifests, wanted.options),
+        *after_other_tiers(changes, live),
+    ]
 
 
 def if_approved(plan: Plan, store: Store) -> Plan:

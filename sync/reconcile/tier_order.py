@@ -3,14 +3,16 @@
 observed, desired  ->  flows whose deny moves from one tier to another  ->  precedence
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
 from sync.calico.objects import POLICIES
 from sync.calico.references import mapping
+from sync.clusters.cluster import LiveObject
+from sync.plan.changes import Change
 from sync.plan.precedence import Precedence
-from sync.plan.selections import ChainKey
+from sync.plan.selections import ChainKey, chain_key
 from sync.reconcile.verification import flow_said
 from sync.translate.compiler import Options
 from sync.verify.transitions import meetings
@@ -51,6 +53,28 @@ def precedence(
             options.zones,
             options.pod_cidrs,
         )
+    ]
+
+
+def after_other_tiers(
+    changes: Sequence[Change], live: Mapping[tuple[str, str], LiveObject]
+) -> list[Precedence]:
+    """Write the chains of tiers with policies of others after those of all other tiers.
+
+    What the others deny is unknown, and another tier may have to deny it from now on.
+    """
+    written = {chain_key(each.after) for each in changes if each.kind == _ENFORCED and each.after}
+    shared = {
+        mapping(each.document, "spec").get("tier")
+        for (kind, _), each in live.items()
+        if kind == _ENFORCED and each.foreign_because
+    }
+    return [
+        Precedence(other, chain, 0, _ANY_FLOW)
+        for chain in sorted(written)
+        if chain[1] in shared
+        for other in sorted(written)
+        if other[1] not in shared
     ]
 
 

@@ -6,7 +6,13 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.e2e.installation import Installation, everything, sentences, without_rights
+from tests.e2e.installation import (
+    Installation,
+    everything,
+    kubernetes,
+    sentences,
+    without_rights,
+)
 
 
 def test_check_says_what_the_configuration_means_and_writes_nothing(place: Installation) -> None:
@@ -29,11 +35,21 @@ def test_check_says_what_the_configuration_means_and_writes_nothing(place: Insta
 
 
 def test_check_does_not_call_right_what_its_source_does_not_hold(place: Installation) -> None:
-    done = place.done("config", "check", ZONEBRIDGE_CLUSTERS__0__DEVICE_GROUPS__0__NAME="dg-uk")
+    done = place.run("config", "check", ZONEBRIDGE_CLUSTERS__0__DEVICE_GROUPS__0__NAME="dg-uk")
+    assert done.code == 4
     assert "is valid" not in done.out
-    assert "not every device group was found" in done.out.splitlines()[0]
-    [warning] = done.errors
-    assert "clusters[0].device_groups[0]: the configuration has no device group 'dg-uk'" in warning
+    assert "a source or cluster cannot be used: see the errors" in done.out.splitlines()[0]
+    [error] = done.errors
+    assert "clusters[0].device_groups[0]: the configuration has no device group 'dg-uk'" in error
+
+
+def test_check_finds_a_cluster_that_cannot_be_reached_as_configured(place: Installation) -> None:
+    (place.directory / "empty.kubeconfig").write_text("{}")
+    place.configure(kubernetes("eu", "empty.kubeconfig", context="prod"))
+    done = place.run("config", "check")
+    assert done.code == 5
+    assert "is valid" not in done.out
+    assert "clusters[0]." in done.errors[0]
 
 
 def test_a_first_configuration_is_written_once_and_can_be_used(place: Installation) -> None:

@@ -385,10 +385,11 @@ def test_a_ca_file_without_certificates_is_a_mistake(
         assert "The ca_file of source main holds no certificate in PEM" in sentence
 
 
-def test_check_warns_where_it_is_down(place: Installation, authority: Authority) -> None:
+def test_check_fails_where_it_is_down(place: Installation, authority: Authority) -> None:
     panorama = Panorama((place.directory / "panorama.xml").read_bytes(), authority)
     with panorama:
         ask(place, panorama, authority)
-    done = place.done("config", "check")
+    done = place.run("config", "check")
+    assert done.code == 4
     assert "is valid" not in done.out
-    assert "warning: sources[0]: source main: Panorama 127.0.0.1:" in done.err
+    assert "error: sources[0]: source main: Panorama 127.0.0.1:" in done.err

@@ -1700,6 +1700,9 @@ def test_a_tier_of_an_older_version_guards_nothing_and_learns(world: World) -> N
 # --- what others left behind ----------------------------------------------------------------------
 
 
+THEIR_WEB = "firewall.tigera.io/zone == 'web'"
+
+
 def left_behind(mode: str = "staged") -> list[Manifest]:
     """What stands where a set and a chain of ours shall stand."""
     kind = StagedGlobalNetworkPolicy if mode == "staged" else GlobalNetworkPolicy
@@ -1707,7 +1710,7 @@ def left_behind(mode: str = "staged") -> list[Manifest]:
         GlobalNetworkSet(
             "pan.web", ("192.0.2.0/24",), annotations=((names.NAME_ANNOTATION, "old"),)
         ).manifest(),
-        kind(WEB_CHAIN, TIER, 7, "all()", egress=(CalicoRule("Allow"),)).manifest(),
+        kind(WEB_CHAIN, TIER, 7, THEIR_WEB, egress=(CalicoRule("Allow"),)).manifest(),
     ]
 
 
@@ -1737,8 +1740,9 @@ def test_adoption_takes_over_what_stands_in_our_place_and_says_what_it_was(
     assert changed(result) == [
         *([] if partial else [(Action.CREATE, TIER)]),
         (Action.UPDATE, "pan.web"),
-        (Action.UPDATE, WEB_CHAIN),
+        # What it denies for others comes before what a policy of theirs denied begins to pass.
         (Action.CREATE, UNKNOWN),
+        (Action.UPDATE, WEB_CHAIN),
     ]
     intents = [each for each in world.trail() if each.kind == Kind.INTENT]
     assert {each.cause for each in intents} == {Cause.CONFIGURATION}
@@ -1776,13 +1780,22 @@ def test_a_tier_in_which_policies_of_others_stay_is_not_opened_as_it_is_taken_ov
     assert [each.guard for each in result.plan.blockers] == ["foreign-policy", "live-tier"]
     assert result.plan.approvable
     message = result.plan.blockers[1].message
-    assert "would end with Pass instead of Deny and move from order 7 to 101" in message
+    assert "would move from order 7 to 101" in message
     assert f"({TIER}.stays" not in message
     assert f"1 foreign policy is in it (GlobalNetworkPolicy {TIER}.stays)" in message
     assert cluster.documents == before
+    # With an approval it is taken over, and denies at its end as before.
+    world.store.run("alice").approve(result.plan.digest)
+    approved = world.only()
+    assert approved.state == "in sync"
+    assert cluster.documents["Tier", TIER]["spec"] == {"order": 101, "defaultAction": "Deny"}
+    assert approved.plan is not None
+    [warning] = approved.plan.warnings
+    assert f"tier {TIER} keeps its default action Deny while 1 enforced policy" in warning
+    assert changed(world.only()) == []
     # Nothing holds it back once they are gone: what is taken over itself is nobody else's.
     del cluster.documents["GlobalNetworkPolicy", f"{TIER}.stays"]
-    assert world.only().state == "in sync"
+    assert changed(world.only()) == [(Action.UPDATE, TIER)]
     assert cluster.documents["Tier", TIER]["spec"] == {"order": 101, "defaultAction": "Pass"}
 
 
@@ -1796,10 +1809,9 @@ def test_a_tier_that_another_hand_shut_is_opened_only_while_nothing_of_others_st
     put(cluster, theirs(f"{TIER}.theirs"))
     result = world.only()
     assert result.plan is not None
-    assert [each.guard for each in result.plan.blockers] == ["foreign-policy", "live-tier"]
-    world.repair_drift = False
-    assert world.only().state == "drift left"
-    world.repair_drift = True
+    assert result.plan.changes == ()
+    [warning] = result.plan.warnings
+    assert "keeps its default action Deny" in warning
     del cluster.documents["GlobalNetworkPolicy", f"{TIER}.theirs"]
     assert world.only().state == "in sync"
     assert cluster.documents["Tier", TIER]["spec"]["defaultAction"] == "Pass"

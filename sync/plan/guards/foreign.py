@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from sync.calico.references import mapping
+from sync.calico.tigera import is_tigeras
 from sync.plan.guards import Blocker, ObservedObject, counted, listed
 
 FOREIGN_OBJECT = "foreign-object"
@@ -33,12 +34,25 @@ def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True
     )
 
 
-def foreign_policy(tier: str, policies: Sequence[str], covers: str = "") -> Blocker:
-    """Block a plan: foreign policies (`kind name`) in our tier can allow before ours deny."""
+def foreign_policy(
+    tier: str, policies: Sequence[str], covers: str = "", *, tigeras: int = 0
+) -> Blocker:
+    """Block a plan: foreign policies (`kind name`) in our tier can allow before ours deny.
+
+    `tigeras` of them were written by Tigera's integration.
+    """
+    named = listed(policies)
+    way_out = "move them to a tier of their own"
+    if tigeras:
+        named += f"; {tigeras} of them by Tigera's Panorama integration"
+        way_out = (
+            "name a tier of its own in device_groups[].tier until they are removed, as "
+            "docs/migration.md describes"
+        )
     return Blocker(
         "foreign-policy",
         f"{counted(policies, 'policy', 'policies')} of others in the tier {tier} "
-        f"({listed(policies)}) can decide before ours; move them to a tier of their own",
+        f"({named}) can decide before ours; {way_out}",
         approvable=True,
         covers=covers,
     )
@@ -68,10 +82,16 @@ def foreign_policies(
     `namespaced` are the namespaced ones, by tier. Staged policies decide nothing and do not count.
     """
     return [
-        foreign_policy(tier, [*policies], covering(policies))
+        foreign_policy(tier, [*policies], covering(policies), tigeras=_tigeras(policies, live))
         for tier, policies in enforced_in(live, tiers, namespaced).items()
         if policies
     ]
+
+
+def _tigeras(policies: Iterable[str], live: Mapping[tuple[str, str], ObservedObject]) -> int:
+    """How many of these policies, as `kind name`, Tigera's integration wrote."""
+    found = (live.get((kind, name)) for kind, _, name in (each.partition(" ") for each in policies))
+    return sum(each is not None and is_tigeras(each.document) for each in found)
 
 
 def enforced_in(

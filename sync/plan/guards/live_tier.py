@@ -1,12 +1,20 @@
-"""Guard: the end or the order of a tier would change while foreign policies are in it."""
+"""Foreign policies in a tier of ours: its default action is kept, and its order is guarded.
+
+The end of a tier decides flows that match none of its policies. Ours say all that they deny, so a
+tier of ours ends with Pass; but what foreign policies leave to a tier that ends with Deny would
+pass. The order of a tier decides which other tiers come first.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from sync.calico.manifest import Manifest
 from sync.calico.references import mapping
 from sync.plan.changes import Change
 from sync.plan.guards import Blocker, ObservedObject, counted, listed
 from sync.plan.guards.foreign import covering, enforced_in
+
+DENY: Final = "Deny"
 
 
 def live_tier(tier: str, change: str, policies: Sequence[str], covers: str = "") -> Blocker:
@@ -26,14 +34,10 @@ def live_tiers(
     changes: Iterable[Change],
     live: Mapping[tuple[str, str], ObservedObject],
     namespaced: Mapping[str, Sequence[str]],
-    unknown_because: str = "",
 ) -> list[Blocker]:
-    """Make a blocker for each tier with foreign policies whose end or order would change.
+    """Make a blocker for each tier with foreign policies whose order would change.
 
-    The end of a tier decides flows that match none of its policies: denied ones would pass. The
-    order of a tier decides which other tiers come first. `live` and `namespaced` are as for
-    `foreign_policies`. If `unknown_because` gives a reason, not all policies are known, and a tier
-    that would no longer deny may hold some.
+    `live` and `namespaced` are as for `foreign_policies`.
     """
     tiers = [each for each in changes if each.kind == "Tier" and each.before and each.after]
     standing = enforced_in(live, (change.name for change in tiers), namespaced)
@@ -43,40 +47,56 @@ def live_tiers(
         if said and policies:
             covers = covering({**policies, "": said})
             blockers.append(live_tier(change.name, said, [*policies], covers))
-        elif unknown_because and _opens(change):
-            blockers.append(
-                Blocker(
-                    "live-tier",
-                    f"the tier {change.name} {said}, and whether foreign policies are in it is "
-                    f"unknown: {unknown_because}",
-                    approvable=True,
-                    covers=f"{change.name} {unknown_because}",
-                )
-            )
     return blockers
 
 
+def closed_tiers(
+    desired: Iterable[Manifest],
+    live: Mapping[tuple[str, str], ObservedObject],
+    others: Mapping[tuple[str, str], ObservedObject],
+    namespaced: Mapping[str, Sequence[str]],
+    unknown_because: str = "",
+) -> dict[str, str]:
+    """Find the tiers that keep their end Deny, each with the sentence that says why.
+
+    These are tiers that deny now, and in which one of `others`, the foreign objects that stay, is
+    an enforced policy. `namespaced` are the namespaced policies by tier; if `unknown_because` gives
+    a reason, not all of them are known, and any tier may hold some.
+    """
+    denying = [
+        each.name
+        for each in desired
+        if each.kind == "Tier"
+        and (held := live.get((each.kind, each.name)))
+        and default_action(held.document) == DENY
+    ]
+    standing = enforced_in(others, denying, namespaced)
+    found = {}
+    for tier in denying:
+        policies = [*standing[tier]]
+        if policies:
+            many = counted(policies, "enforced policy", "enforced policies")
+            why = f"while {many} of others in it ({listed(policies)}) may leave flows to its end"
+            until = "these are gone" if len(policies) > 1 else "this is gone"
+        elif unknown_because:
+            why = f"while it is unknown whether others have policies in it: {unknown_because}"
+            until = "it is known that they have none"
+        else:
+            continue
+        found[tier] = (
+            f"tier {tier} keeps its default action Deny {why}; it becomes Pass once {until}"
+        )
+    return found
+
+
+def default_action(tier: Mapping[str, Any]) -> str:
+    """The default action of a tier's document; Calico's own default is Deny."""
+    return str(mapping(tier, "spec").get("defaultAction") or DENY)
+
+
 def _moves(tier: Change) -> str:
-    """The effect of a change on the policies in a tier, as a clause; "" if there is none."""
-    old, new = _specs(tier)
-    found = []
-    if _opens(tier):
-        found.append("end with Pass instead of Deny")
-    if old.get("order") != new.get("order"):
-        found.append(f"move from order {old.get('order')} to {new.get('order')}")
-    return f"would {' and '.join(found)}" if found else ""
-
-
-def _opens(tier: Change) -> bool:
-    """Whether the tier no longer denies flows that match none of its policies."""
-    return [*map(_end, _specs(tier))] == ["Deny", "Pass"]
-
-
-def _specs(tier: Change) -> list[Mapping[str, Any]]:
-    """The specs of a tier before and after."""
-    return [mapping(side.document(), "spec") for side in (tier.before, tier.after) if side]
-
-
-def _end(tier: Mapping[str, Any]) -> str:
-    """The default action of a tier; Calico's own default is Deny."""
-    return str(tier.get("defaultAction") or "Deny")
+    """Say as a clause that the order of a tier changes; "" if it does not."""
+    old, new = (mapping(side.document(), "spec") for side in (tier.before, tier.after) if side)
+    if old.get("order") == new.get("order"):
+        return ""
+    return f"would move from order {old.get('order')} to {new.get('order')}"

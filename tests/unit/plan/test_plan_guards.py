@@ -15,7 +15,7 @@ from sync.plan.differences import Differences
 from sync.plan.guards import Blocker
 from sync.plan.guards.empty_source import empty_sources
 from sync.plan.guards.foreign import foreign_object, foreign_policies, foreign_policy
-from sync.plan.guards.live_tier import live_tiers
+from sync.plan.guards.live_tier import closed_tiers, live_tiers
 from sync.plan.guards.referenced_set import referenced_sets
 from sync.plan.plan import Plan, make_plan
 from tests.unit.plan.words import a_set, create, delete, policy, tier, update
@@ -129,24 +129,37 @@ def test_a_message_names_a_few_only() -> None:
 DENIES = Tier("fw", 101, "Deny").manifest()
 
 
-def test_a_tier_that_denied_at_its_end_is_kept_while_policies_of_others_stand_in_it() -> None:
-    theirs = (policy("a"), policy("b", staged=True), policy("c", tier="other"))
-    [blocker] = live_tiers([update(DENIES, tier())], live(foreign=theirs), {})
-    assert (blocker.guard, blocker.approvable) == ("live-tier", True)
-    assert blocker.message == (
-        "the tier fw would end with Pass instead of Deny while 1 foreign policy is in it "
-        "(GlobalNetworkPolicy fw.a): flows that the tier stops now may pass; name a tier of its "
-        "own in device_groups[].tier, or remove them first"
-    )
-
-
-def test_a_tier_that_says_nothing_denies_at_its_end() -> None:
+def says_nothing() -> Manifest:
     document = DENIES.document()
     del document["spec"]["defaultAction"]
-    [blocker] = live_tiers(
-        [update(Manifest.of(document), tier())], {}, {"fw": ["NetworkPolicy a/b"]}
-    )
-    assert "Pass instead of Deny while 1 foreign policy is in it" in blocker.message
+    return Manifest.of(document)
+
+
+@pytest.mark.parametrize("standing", [DENIES, says_nothing()], ids=["Deny", "nothing"])
+def test_a_tier_that_denies_at_its_end_does_so_while_enforced_policies_of_others_are_in_it(
+    standing: Manifest,
+) -> None:
+    theirs = (policy("a"), policy("b", staged=True), policy("c", tier="other"))
+    held = live(standing, foreign=theirs)
+    found = closed_tiers([tier()], held, held, {})
+    assert found == {
+        "fw": "tier fw keeps its default action Deny while 1 enforced policy of others in it "
+        "(GlobalNetworkPolicy fw.a) may leave flows to its end; it becomes Pass once this is gone"
+    }
+    held = live(foreign=(standing, *theirs[1:]))
+    assert closed_tiers([tier()], held, held, {}) == {}
+    [said] = closed_tiers([tier()], held, held, {"fw": ["NetworkPolicy a/b"]}).values()
+    assert "1 enforced policy of others in it (NetworkPolicy a/b)" in said
+
+
+def test_a_tier_that_passes_at_its_end_or_is_new_is_not_closed() -> None:
+    for held in (live(tier(), foreign=(policy("a"),)), live(foreign=(policy("a"),))):
+        assert closed_tiers([tier()], held, held, {}, "the right is missing") == {}
+
+
+def test_a_tier_that_denies_is_kept_where_it_is_unknown_whose_policies_are_in_it() -> None:
+    [said] = closed_tiers([tier()], live(DENIES), {}, {}, "the right is missing").values()
+    assert "while it is unknown whether others have policies in it: the right is missing" in said
 
 
 def test_a_tier_does_not_move_under_policies_of_others() -> None:
@@ -157,12 +170,13 @@ def test_a_tier_does_not_move_under_policies_of_others() -> None:
 @pytest.mark.parametrize(
     ("change", "foreign"),
     [
-        (update(DENIES, tier()), (policy("a", staged=True), policy("b", tier="other"))),
+        (update(tier(order=7), tier()), (policy("a", staged=True), policy("b", tier="other"))),
+        (update(DENIES, tier()), (policy("a"),)),
         (update(tier(), tier(owner=(("a", "b"),))), (policy("a"),)),
         (create(tier()), (policy("a"),)),
         (delete(DENIES), (policy("a"),)),
     ],
-    ids=["nobody's", "labels", "new", "gone"],
+    ids=["nobody's", "its end", "labels", "new", "gone"],
 )
 def test_a_tier_that_changes_nothing_for_others_is_free(
     change: Change, foreign: tuple[Manifest, ...]
@@ -170,15 +184,8 @@ def test_a_tier_that_changes_nothing_for_others_is_free(
     assert live_tiers([change], live(policy("ours"), foreign=foreign), {}) == []
 
 
-def test_a_tier_that_denied_is_kept_where_nobody_knows_whose_policies_stand_in_it() -> None:
-    [blocker] = live_tiers([update(DENIES, tier())], {}, {}, "the right is missing")
-    assert (blocker.guard, blocker.approvable) == ("live-tier", True)
-    assert "is unknown: the right is missing" in blocker.message
-    assert live_tiers([update(tier(order=7), tier())], {}, {}, "the right is missing") == []
-
-
 def test_an_approval_of_a_tier_covers_what_stood_in_it() -> None:
-    change = update(DENIES, tier())
+    change = update(tier(order=7), tier())
     [one] = live_tiers([change], live(foreign=(policy("a"),)), {})
     [same] = live_tiers([change], live(foreign=(policy("a"),)), {})
     [other] = live_tiers([change], live(foreign=(policy("a", 5),)), {})

@@ -87,6 +87,7 @@ def test_check_prints_json(directory: Path) -> None:
             }
         ],
         "warnings": [],
+        "unusable": [],
     }
 
 
@@ -310,23 +311,26 @@ def test_check_refuses_what_does_not_fit_the_zones_that_there_are(directory: Pat
 
 
 @pytest.mark.parametrize(
-    ("data", "warning"),
+    ("data", "error"),
     [
         (b"<config>", "sources[0]: "),
         (document(groups={"dg-us": ()}), "clusters[0].device_groups[0]: the configuration has no"),
     ],
 )
-def test_check_warns_of_sources_that_do_not_hold_what_is_wanted(
-    data: bytes, warning: str, directory: Path
+def test_check_names_sources_that_do_not_hold_what_is_wanted(
+    data: bytes, error: str, directory: Path
 ) -> None:
     (directory / "export.xml").write_bytes(data)
     result = run(directory, "check", "--output", "json")
-    assert result.exit_code == 0
-    assert result.stderr.startswith(f"warning: {warning}")
-    assert json.loads(result.stdout)["clusters"][0]["device_groups"][0]["zones"] is None
+    assert result.stderr.startswith(f"error: {error}")
+    summary = json.loads(result.stdout)
+    assert summary["clusters"][0]["device_groups"][0]["zones"] is None
+    [sentence] = summary["unusable"]
+    assert sentence.startswith(error)
+    assert sentence in summary["warnings"]
     assert run(directory, "check").stdout.splitlines()[0] == (
-        f"{directory}/zonebridge.yaml is valid by itself, but not every device group was "
-        "found in its source: see the warnings"
+        f"{directory}/zonebridge.yaml can be read, but a source or cluster cannot be used: see the "
+        "errors"
     )
 
 

@@ -1,0 +1,135 @@
+"""Taking over what Tigera's integration left opens nothing, in any state between two writes.
+
+A cluster holds what that integration and its users may have left in a tier (`tests.tigera`), and
+the real sync takes it over. Each state between two writes is judged flow by flow, theirs and ours
+together: what the firewall denies and the cluster denied before stays denied.
+
+To look further than the tests do:
+
+    python -c 'from tests.property.test_migration_transitions import search; search(range(900))'
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from random import Random
+
+import pytest
+
+from sync.calico.manifest import Manifest
+from tests import tigera
+from tests.firms import changed, drawn
+from tests.transitions import JUDGE, OWNER, Firm, Objects, Trace, small_parts, synced
+
+SEEDS = range(12)
+NETS = ("10.9.0.0/16", "10.8.0.0/24", "10.9.0.2/31", "10.244.0.0/24", "203.0.113.9/32")
+
+
+@pytest.fixture(autouse=True)
+def _small_parts() -> Iterator[None]:
+    with small_parts(2):
+        yield
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_taking_over_what_tigera_left_opens_nothing(seed: int) -> None:
+    for _, complaint in migrated(seed):
+        assert not complaint
+
+
+def migrated(seed: int) -> Iterator[tuple[Trace, str]]:
+    """Syncs that take over all that was left, go on after a kill, and end once theirs are gone."""
+    random = Random(seed)
+    firm = drawn(random, long=random.random() < 0.5)
+    tier = firm.here[0].tier
+    zones = sorted({*firm.zone_options.definitions, "web", "db", "users"})
+    left = tigera.left_behind(random, tier, zones, sorted(firm.groups), NETS)
+    trace = taken(firm, {}, left.objects, left.objects)
+    yield trace, opened(trace, firm, random)
+    states = [stands for _, stands in trace.states(random, 1)]
+    for stands in random.sample(states, min(2, len(states))):
+        # Killed; the next sync may have another aim, and may no longer be asked to take over.
+        aim = random.choice((firm, firm, changed(firm, random)))
+        if tier not in [each.tier for each in aim.here]:
+            # What others have in a tier that is no longer ours is theirs alone.
+            aim = firm
+        ours, theirs = apart(stands)
+        asked = theirs if random.random() < 0.7 else {}
+        again = taken(aim, ours, theirs, asked)
+        yield again, opened(again, aim, random)
+    ours, theirs = apart(trace.end)
+    kept = {key: each for key, each in theirs.items() if key[0] == "Tier"}
+    last = taken(firm, ours, kept, kept)
+    yield last, opened(last, firm, random)
+
+
+def taken(firm: Firm, ours: Objects, theirs: Objects, asked: Objects) -> Trace:
+    """One sync; an operator approves policies of others that stay, if these only deny.
+
+    Others decide flows before ours, as their guard says.
+    """
+    trace = synced(firm, ours, foreign=theirs, asked=asked, proven=False, approves=False)
+    plan = trace.result.plan
+    guards = {each.guard for each in plan.blockers} if plan else set()
+    going = {(each.kind, each.name) for each in plan.changes} if plan else set()
+    staying = [each for key, each in theirs.items() if key not in going]
+    denying = not any(
+        each.contents.passes for each in staying if each.kind == "GlobalNetworkPolicy"
+    )
+    if guards and guards <= {"foreign-policy", "live-tier"} and denying:
+        trace = synced(firm, ours, foreign=theirs, asked=asked, proven=False)
+    return trace
+
+
+def apart(
+    objects: Objects,
+) -> tuple[dict[tuple[str, str], Manifest], dict[tuple[str, str], Manifest]]:
+    """Ours, and those of others."""
+    ours: dict[tuple[str, str], Manifest] = {}
+    theirs: dict[tuple[str, str], Manifest] = {}
+    for key, each in objects.items():
+        labels = each.document()["metadata"].get("labels", {})
+        (ours if all(labels.get(k) == v for k, v in OWNER) else theirs)[key] = each
+    return ours, theirs
+
+
+def opened(trace: Trace, firm: Firm, random: Random) -> str:
+    """A flow that some state allows, and the firewall denies, and the cluster denied before."""
+    before = JUDGE.of(trace.start.values())
+    denied = firm.denied & before.denied
+    tier = firm.here[0].tier
+    within = _within(firm.whole.by_tier, tier) & _within(before.by_tier, tier)
+    for done, stands in trace.states(random, 2):
+        state = JUDGE.of(stands.values())
+        for what, mask, now in (
+            ("the cluster", denied, state.denied),
+            (f"the tier {tier}", within, _within(state.by_tier, tier)),
+        ):
+            if lost := mask & ~now:
+                written = "\n".join(f"  {each}" for each in done)
+                left = "\n".join(f"  {each}" for each in trace.writes if each not in done)
+                stood = "\n".join(f"  {each.document()}" for each in trace.start.values())
+                return (
+                    f"\n{what} opens {JUDGE.shown(lost)}\n{firm}\nstood:\n{stood}\n"
+                    f"written:\n{written}\nnot yet:\n{left}\n{trace.why}"
+                )
+    return ""
+
+
+def _within(by_tier: Mapping[tuple[str, str], int], tier: str) -> int:
+    return by_tier.get((tier, "egress"), 0) | by_tier.get((tier, "ingress"), 0)
+
+
+def search(seeds: Iterable[int]) -> None:
+    """Look for an opening, and count what the syncs did."""
+    found: Counter[str] = Counter()
+    with small_parts(2):
+        for seed in seeds:
+            for trace, complaint in migrated(seed):
+                found[f"{trace.result.state}, {'wrote' if trace.writes else 'wrote nothing'}"] += 1
+                if complaint:
+                    found["opened"] += 1
+                    print(seed, complaint[:6000])
+                    if found["opened"] >= 3:
+                        print(found)
+                        return
+    print(found)
