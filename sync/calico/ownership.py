@@ -54,7 +54,7 @@ def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
 
 def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:
     """Whether a foreign object has kept a label of this installation or of its store, and has no
-    other value for any label of `owner`: no one else claims it, and someone took some off.
+    other value for any label of `owner`: no one else claims it, and only some labels were removed.
     """
     labels = _mapping(_mapping(document, "metadata"), "labels")
     kept = {key for key, value in owner if labels.get(key) == value}
@@ -78,7 +78,7 @@ def ours_of(document: Mapping[str, Any], *, just_sent: bool = False) -> Manifest
         }
         if found:
             kept[part] = found
-    # An unknown part beside the spec shows as a difference, and is written over.
+    # An unknown part beside the spec shows as a difference, and is overwritten.
     rest = {key: value for key, value in document.items() if key not in ("metadata", "status")}
     if "spec" in rest:
         rest["spec"] = without_added(document, just_sent=just_sent)

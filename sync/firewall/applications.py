@@ -66,7 +66,7 @@ def resolve_applications(
             return ()
         if isinstance(found, ApplicationGroup):
             return found.members
-        because.add(f"application filter {name!r} asks about App-IDs that are not known here")
+        because.add(f"application filter {name!r} selects by App-IDs that are not known here")
         kinds.add(Reason.APP_FILTER)
         return _chosen(found, objects)
 

@@ -211,7 +211,7 @@ def _route(
     if kind == "discard":
         return prefix, _NO_ZONE, problem
     if kind not in _BY_INTERFACE:
-        return prefix, None, f"leads on by {kind} {hop}".rstrip()
+        return prefix, None, f"continues by {kind} {hop}".rstrip()
     if route.interface:
         if route.interface not in ends_of:
             return prefix, None, f"leads to {route.interface!r}, which is not an interface of it"

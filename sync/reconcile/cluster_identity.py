@@ -136,9 +136,9 @@ def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity])
     if known != uid:
         raise ForeignClusterError(
             f"cluster {name} was {_named(known)} and is {_named(uid)} now; nothing is written to "
-            "it: correct kubeconfig or context if they lead astray; if it was rebuilt, or is "
-            f"meant to be another one, run `zonebridge sync --cluster {name} --accept-new-cluster "
-            f"{name}`"
+            "it: correct kubeconfig or context if they name the wrong cluster; if it was rebuilt, "
+            f"or is meant to be another one, run `zonebridge sync --cluster {name} "
+            f"--accept-new-cluster {name}`"
         )
 
 

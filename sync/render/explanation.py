@@ -85,7 +85,7 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
             yield f"{indent}the firewall: no zone of this device group"
         yield from _judgement("Calico", case.calico, reasons, indent)
         if case.enforced.decider != case.calico.decider:
-            yield from _judgement("Calico without what is staged", case.enforced, reasons, indent)
+            yield from _judgement("Calico without staged policies", case.enforced, reasons, indent)
     if len(cases) > _CASES:
         more = counted(len(cases) - _CASES, "more case")
         yield f"  all but {more}: give an address at both ends, or --output json"

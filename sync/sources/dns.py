@@ -69,7 +69,7 @@ _FAILED: Final[_Reply] = (None, 0.0)
 class _Answer:
     """The addresses of the last answer, and when it expires (Unix time).
 
-    `gone` are those of earlier answers, and when the last answer with each of them expired.
+    `gone` has the addresses of earlier answers, and when the last answer with each expired.
     """
 
     current: frozenset[str]

@@ -262,7 +262,7 @@ class MemberLists:
             said = f"{member!r} is a predefined external dynamic list"
             return Estimate.unknown(said, kind=Reason.PREDEFINED_LIST)
         return Estimate.unknown(
-            f"{member!r} is no address object, group or address that is known here",
+            f"{member!r} is not an address object, group or address that is known here",
             kind=Reason.MISSING,
         )
 

@@ -113,7 +113,7 @@ _call: Final[ContextVar[Call | None]] = ContextVar("call", default=None)
 
 @contextmanager
 def cut_after(seconds: float, stopping: Stopping | None = None) -> Iterator[Call]:
-    """Cut what this thread hears an answer by if the block takes longer, or once `stopping`."""
+    """Cut this thread's connection if the block takes longer, or once `stopping`."""
     call = Call()
     before = _call.set(call)
     try:

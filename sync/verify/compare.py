@@ -163,7 +163,7 @@ class RuleLists:
             if boxes := self.boxes(together):
                 yield _Row(hint, together[0], boxes)
             if any(map(self._decides_all, together)):
-                return  # nothing behind it is ever asked
+                return  # no later rule is ever compared
 
     def boxes(self, entries: Sequence[Entry]) -> tuple[Box, ...]:
         """The flows of some entries of one rule, with the fewest boxes that are easy."""

@@ -115,5 +115,5 @@ class Flows:
 
 
 def _holds(bounds: Sequence[int], number: int) -> bool:
-    # Odd is inside: the place is between stepping in and stepping out.
+    # An odd index is inside: between the first address of a range and the one after its end.
     return bisect_right(bounds, number) % 2 == 1

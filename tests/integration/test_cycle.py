@@ -994,7 +994,7 @@ def test_what_a_move_is_brought_back_to_is_not_proven_again(world: World) -> Non
     judged = Judged(result.cluster, result.report, result.proof)
     assert not judged.holds
     assert "is not decided" in next(judged.lines())
-    assert "the next sync moves it back first" in judged.document()["undecided"][0]
+    assert "the next sync rolls it back first" in judged.document()["undecided"][0]
 
 
 def test_a_failed_proof_goes_before_a_cluster_that_cannot_be_reached() -> None:

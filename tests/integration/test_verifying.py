@@ -422,7 +422,7 @@ def test_a_tier_whose_order_cannot_be_read_is_not_decided(place: Place) -> None:
     place.say(between("no", "deny"))
     place.sync()
     place.spec(TIER, "Tier")["order"] = "first"
-    assert place.verified().undecided[0].startswith(f"Tier {TIER} is not judged: its order is no")
+    assert place.verified().undecided[0].startswith(f"Tier {TIER} is not judged: its order is not")
 
 
 def test_a_selector_that_cannot_be_judged_is_not_decided_and_never_equal(place: Place) -> None:
@@ -471,7 +471,7 @@ def test_namespaced_policies_in_our_tier_leave_it_undecided(place: Place) -> Non
     place.sync()
     place.memory.known = ClusterFacts(foreign_policies={TIER: ("NetworkPolicy shop/a",)})
     assert place.verified().undecided == (
-        f"NetworkPolicy shop/a stands in tier {TIER} too, and is not judged",
+        f"NetworkPolicy shop/a is in tier {TIER} too, and is not judged",
     )
     place.memory.known = ClusterFacts(foreign_policies={TIER: ("StagedNetworkPolicy shop/a",)})
     assert place.verified().holds

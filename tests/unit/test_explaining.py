@@ -77,7 +77,7 @@ def test_a_packet_is_a_port_with_its_protocol_or_icmp_or_a_protocol(
     ],
 )
 def test_what_says_no_traffic_is_refused(port: str) -> None:
-    with pytest.raises(UsageError, match="says no traffic"):
+    with pytest.raises(UsageError, match="is not valid traffic"):
         packet_of(port, None)
 
 
@@ -91,7 +91,7 @@ def test_a_source_port_goes_with_ports_alone() -> None:
     ("source", "destination", "port", "because"),
     [
         ("10.0.0.1", "::1", "80/tcp", "of two IP versions"),
-        ("web@10.0.0.1", "db@10.0.0.1", "80/tcp", "is both ends"),
+        ("web@10.0.0.1", "db@10.0.0.1", "80/tcp", "is at both ends"),
         ("10.0.0.1", "web", "icmp6", "is of IPv6"),
         ("web", "2001:db8::1", "icmp", "is of IPv4"),
     ],
@@ -181,7 +181,7 @@ def test_a_policy_that_is_not_judged_is_named_and_leaves_it_open(place: Place) -
     found = place.explained()
     (sentence,) = sentences(found)
     assert sentence.startswith(
-        "GlobalNetworkPolicy fw1.odd is not judged: fw1.odd says applyOnForward, which is not"
+        "GlobalNetworkPolicy fw1.odd is not judged: fw1.odd holds applyOnForward, which is not"
     )
     assert (found.verdict, found.now) == ("unknown", "unknown")
     assert place.explained(live=False).verdict == "allow"
@@ -219,7 +219,7 @@ def test_a_policy_without_an_order_is_asked_last(place: Place) -> None:
 def test_namespaced_policies_in_our_tiers_leave_it_open(place: Place) -> None:
     place.memory.known = ClusterFacts(foreign_policies={"fw1": ("NetworkPolicy shop/stop",)})
     found = place.explained()
-    assert sentences(found) == ["NetworkPolicy shop/stop stands in tier fw1 too, and is not judged"]
+    assert sentences(found) == ["NetworkPolicy shop/stop is in tier fw1 too, and is not judged"]
     assert found.verdict == "unknown"
     place.memory.known = ClusterFacts(foreign_policies_because="cluster c refuses to list them")
     assert "cluster c refuses to list them" in sentences(place.explained())[0]

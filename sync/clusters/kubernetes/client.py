@@ -130,7 +130,7 @@ class Api:
         if not isinstance(found, dict):
             raise UnansweredError(
                 f"cluster {self.name} answers {method} {path} with something that is not a JSON "
-                "object; check that the kubeconfig names an API server and no proxy's page"
+                "object; check that the kubeconfig names an API server and not a proxy"
             )
         if method == "GET" and "continue" not in (query or {}):
             self.ages.require_new(path, found)

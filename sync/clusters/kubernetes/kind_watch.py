@@ -288,7 +288,7 @@ class KindWatch:
             code = int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
             raise self._broken(f"ended: {redact(document.get('message'))}", code)
         if not is_of_kind(document, API_VERSION, self._kind):
-            raise self._broken(f"sends something that is not a {self._kind}")
+            raise self._broken(f"sends something that is not of kind {self._kind}")
         version = _version(document)
         earlier = _earlier(version, self._version)
         # A server that was restored from a backup reports nothing up to the version asked for. An

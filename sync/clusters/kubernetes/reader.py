@@ -142,8 +142,8 @@ def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
 
 def _another(api: Api, path: str, kind: str) -> ClusterError:
     return ClusterError(
-        f"cluster {api.name} answers GET {path} with something that is not a {kind}; check which "
-        "server is at its address"
+        f"cluster {api.name} answers GET {path} with something that is not of kind {kind}; check "
+        "which server is at its address"
     )
 
 

@@ -136,11 +136,11 @@ def _parents(
             place = "the hierarchy (/config/readonly)"
             unknown = f"{place} does not list it" if listed else f"{place} is missing"
         elif len(ways) > 1:
-            unknown = f"it is said to be {' and '.join(map(repr, sorted(ways)))}"
+            unknown = f"the document names both {' and '.join(map(repr, sorted(ways)))}"
         elif "" in ways:
-            unknown = "it is said to be nothing"
+            unknown = "the document names none"
         if unknown:
-            remark = f"has a parent that nobody knows: {unknown}"  # words kept
+            remark = f"has an unknown parent: {unknown}"
             remarks.add(elements[0], remark)
         (parent,) = ways if len(ways) == 1 else (SHARED,)
         parents[name] = ("" if unknown or parent == SHARED else parent, unknown)

@@ -94,7 +94,7 @@ def _by_name(
         for name, entry in named(containers, remarks):
             read = reader(name, entry, remarks)
             if entry.tag != "entry":
-                # Left out, it would uncover an object of that name further away.
+                # Without it, an object of that name in an ancestor would count.
                 remarks.add(entry, "is not an entry; anything that uses it is treated as unknown")
                 read = _unusable(read, "is not written as an entry")
             if name not in found:

@@ -1,4 +1,4 @@
-r"""Bytes that are not UTF-8, and characters that XML has none of, kept apart in what is read.
+r"""Bytes that are not UTF-8, and characters that XML does not allow, marked in what is read.
 
 PAN-OS lets both into its answers: descriptions cut in the middle of a character, among others
 (PaloAltoNetworks/pan-os-ansible, issue 578). Each such byte is read as four characters, `\xe9`, and

@@ -234,7 +234,7 @@ def test_any_other_failure_is_an_error(status: int) -> None:
 
 @pytest.mark.parametrize("nonsense", [{}, {"items": 1}, {"items": [1], "metadata": {}}])
 def test_an_answer_that_is_no_list_is_an_error(nonsense: dict[str, Any]) -> None:
-    with pytest.raises(ClusterError, match="no list of Kubernetes objects"):
+    with pytest.raises(ClusterError, match="not a list of Kubernetes objects"):
         KubernetesReader(Told(nodes=lambda query: nonsense), ()).facts(LABEL)
 
 

@@ -85,10 +85,10 @@ def test_a_cluster_is_read_kind_by_kind_and_nothing_is_written(scripted: Scripte
             [given({"kind": "APIGroupList", "groups": [{"name": "crd.projectcalico.org"}]})],
             "only as crd.projectcalico.org/v1",
         ),
-        ([given({"kind": "Status"})], "something that is no APIGroupList"),
-        ([given(GROUPS), given({**RESOURCES, "groupVersion": "v1"})], "no APIResourceList"),
+        ([given({"kind": "Status"})], "something that is not of kind APIGroupList"),
+        ([given(GROUPS), given({**RESOURCES, "groupVersion": "v1"})], "kind APIResourceList"),
         ([given(GROUPS), given({**RESOURCES, "resources": []})], "does not serve Tier"),
-        ([given({"kind": "APIGroupList", "groups": [{}]})], "no list of Kubernetes objects"),
+        ([given({"kind": "APIGroupList", "groups": [{}]})], "not a list of Kubernetes objects"),
     ],
 )
 def test_a_cluster_that_serves_something_else_is_not_taken_for_an_empty_one(
@@ -146,7 +146,7 @@ def test_a_cluster_is_known_by_the_uid_of_kube_system(scripted: Scripted) -> Non
     ("answer", "words"),
     [
         (status(404, "not found"), "has no namespace kube-system"),
-        (given({"metadata": {}}), "no list of Kubernetes objects"),
+        (given({"metadata": {}}), "not a list of Kubernetes objects"),
         (given({"metadata": {"uid": "a b"}}), "the uid of kube-system"),
         (status(403, "no"), "get on namespaces kube-system"),
     ],

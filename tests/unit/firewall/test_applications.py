@@ -269,7 +269,7 @@ def test_an_empty_group_is_nothing_and_not_open() -> None:
     assert resolved(["g"], ApplicationGroup("g")) == Applications(())
 
 
-OPEN_FILTER = "application filter 'f' asks about App-IDs that are not known here"
+OPEN_FILTER = "application filter 'f' selects by App-IDs that are not known here"
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ def test_what_is_unsayable_keeps_a_group_open_and_the_rest_in_it(
             "/static",
             "has <static> more than once",
         ),
-        (tag("static", "a"), "/static", "holds text where members should stand"),
+        (tag("static", "a"), "/static", "holds text where members are expected"),
         (
             tag("static", "<entry name='a'/>"),
             "/static/entry[@name='a']",

@@ -143,8 +143,8 @@ def test_where_no_other_parent_can_be_it_is_shared(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("parents", "said"),
     [
-        ({"leaf": "aside"}, "it is said to be 'aside' and 'middle'"),
-        ({"top": "aside"}, "it is said to be 'aside' and 'shared'"),
+        ({"leaf": "aside"}, "the document names both 'aside' and 'middle'"),
+        ({"top": "aside"}, "the document names both 'aside' and 'shared'"),
     ],
 )
 def test_places_that_disagree_are_an_error(parents: dict[str, str], said: str) -> None:
@@ -239,7 +239,7 @@ def test_two_parents_are_none() -> None:
     configuration = read(document((), LINE, readonly=both_places))
     assert remarked(configuration) == {
         f"{PANORAMA}/device-group/entry[@name='leaf']": (
-            "has a parent that nobody knows: it is said to be 'middle' and 'top'"
+            "has an unknown parent: the document names both 'middle' and 'top'"
         )
     }
 

@@ -290,7 +290,7 @@ def test_only_routes_for_unicast_are_read(table: str, installed: bool) -> None:
     ("inner", "problem"),
     [
         (tag("through", "x"), "<through> is not known"),
-        (text("destination", "10.1.0.0/16"), "<destination> stands more than once"),
+        (text("destination", "10.1.0.0/16"), "<destination> occurs more than once"),
         (tag("route-table", tag("other")), "<route-table> is not known"),
         (tag("nexthop", tag("discard"), tag("receive")), "<nexthop> has more than one"),
     ],

@@ -290,9 +290,9 @@ def test_monitored_routes_within_one_another_all_fall_back() -> None:
 @pytest.mark.parametrize(
     ("bad", "because"),
     [
-        (route("10.9.0.0/16", hop="next-vr=other"), "leads on by next-vr other"),
-        (route("10.9.0.0/16", hop="next-lr=other"), "leads on by next-lr other"),
-        (route("10.9.0.0/16", "e1", "receive="), "leads on by receive"),
+        (route("10.9.0.0/16", hop="next-vr=other"), "continues by next-vr other"),
+        (route("10.9.0.0/16", hop="next-lr=other"), "continues by next-lr other"),
+        (route("10.9.0.0/16", "e1", "receive="), "continues by receive"),
         (
             route("10.9.0.0/16", "e9"),
             "leads to 'e9', which is not an interface of it",
@@ -601,7 +601,7 @@ def test_layers_that_say_different_things_leave_zones_unknown(upper: str, zones:
     lower = BOTH + router("vr", ["e1", "e2"], route("9.0.0.0/8", "e2"))
     found = layered(lower, own=upper)
     assert sorted(found.unknown_because) == zones
-    assert all("say" in each for each in found.unknown_because.values())
+    assert all("define" in each for each in found.unknown_because.values())
 
 
 def test_a_zone_of_two_kinds_in_two_layers_may_forward_without_a_router() -> None:

@@ -173,7 +173,7 @@ def test_a_tier_that_changes_nothing_for_others_is_free(
 def test_a_tier_that_denied_is_kept_where_nobody_knows_whose_policies_stand_in_it() -> None:
     [blocker] = live_tiers([update(DENIES, tier())], {}, {}, "the right is missing")
     assert (blocker.guard, blocker.approvable) == ("live-tier", True)
-    assert "is not known: the right is missing" in blocker.message
+    assert "is unknown: the right is missing" in blocker.message
     assert live_tiers([update(tier(order=7), tier())], {}, {}, "the right is missing") == []
 
 

@@ -477,7 +477,7 @@ def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
 def test_only_zones_by_label_ask_for_the_label(selector: str, labelled: bool) -> None:
     report = replace(EMPTY, zones=(zone(workloads=f"{PODS} && {selector}"),))
     assert ("kubectl label" in zones_text(report, LABEL)) is labelled
-    assert ("zones.definitions says" in zones_text(report, LABEL)) is not labelled
+    assert ("zones.definitions selects" in zones_text(report, LABEL)) is not labelled
 
 
 def test_a_zone_says_that_it_has_no_networks_and_that_no_rule_names_it() -> None:

@@ -147,8 +147,8 @@ def _credentials(plugin: Plugin, output: bytes) -> Credentials:
     status = answer.status
     if answer.api_version != plugin.api_version:
         raise ClusterError(
-            f"exec plugin {plugin.command} does not answer in the asked {plugin.api_version}; "
-            "set apiVersion in the kubeconfig to what it speaks"
+            f"exec plugin {plugin.command} does not answer in the requested {plugin.api_version}; "
+            "set apiVersion in the kubeconfig to a version that it supports"
         )
     if bool(status.client_certificate_data) != bool(status.client_key_data):
         raise ClusterError(
