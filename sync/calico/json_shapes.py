@@ -9,7 +9,7 @@ Refuse: TypeAlias = Callable[[str, str], None]
 
 
 def within(value: object, least: int, most: int) -> bool:
-    # Not isinstance: a boolean is no number in JSON.
+    # Not isinstance: a boolean is not a number in JSON.
     return type(value) is int and least <= value <= most
 
 
@@ -29,7 +29,7 @@ def members(
     if not isinstance(value, dict):
         refuse(path, "must be an object")
         return {}
-    # By far the most are as they should be, and there are several in each of very many rules.
+    # Nearly all of them are valid, and very many rules have several.
     if (
         all(map(value.__contains__, required))
         and value.keys() <= _known_keys(required, optional)

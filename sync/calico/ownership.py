@@ -3,11 +3,12 @@
 An object is ours if it carries all three labels of this installation; any other is foreign and is
 never changed. On an object of ours, the spec and the labels and annotations under our prefixes
 are ours; all other labels, annotations and finalizers are foreign and are kept. Ours is also that
-an object has none of the labels by which selectors tell pods from sets: with one of them a set of
-ours would count as a pod, or no longer as a set.
+an object has none of the labels by which selectors distinguish pods from sets: with one of them a
+set of ours would count as a pod, or no longer as a set.
 
-Each write stamps the object with annotations that say under which record it was made, and by whom.
-They change with every write and decide nothing in a data plane, so a `Manifest` is without them.
+Each write stamps the object with annotations that name the record under which it was made, and by
+whom. They change with every write and decide nothing in a data plane, so a `Manifest` is without
+them.
 """
 
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
 
 def lost_labels_alone(document: Mapping[str, Any], owner: Pairs) -> bool:
     """Whether a foreign object has kept a label of this installation or of its store, and has no
-    other value for any label of `owner`: no one else claims it, and someone took some off.
+    other value for any label of `owner`: no one else claims it, and only some labels were removed.
     """
     labels = _mapping(_mapping(document, "metadata"), "labels")
     kept = {key for key, value in owner if labels.get(key) == value}
@@ -77,7 +78,7 @@ def ours_of(document: Mapping[str, Any], *, just_sent: bool = False) -> Manifest
         }
         if found:
             kept[part] = found
-    # An unknown part beside the spec shows as a difference, and is written over.
+    # An unknown part beside the spec shows as a difference, and is overwritten.
     rest = {key: value for key, value in document.items() if key not in ("metadata", "status")}
     if "spec" in rest:
         rest["spec"] = without_added(document, just_sent=just_sent)

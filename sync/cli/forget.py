@@ -27,7 +27,7 @@ def forget(context: Context, cluster: str, *, yes: bool) -> int:
     if cluster in [each.name for each in settings.clusters]:
         raise UsageError(
             f"cluster {cluster} is configured; remove its entry from the configuration, also "
-            "that of a running service, and forget it then"
+            "that of a running service, and then forget it"
         )
     # Creates no store: without one there is nothing to forget.
     context.recorded().close()

@@ -72,7 +72,7 @@ class Plan:
     `partial`, what depends on the `held` objects, which have a foreign object in their place.
     `let_through` are guards that were approved, or that have nothing to block. `not_pushed` are the
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
-    the sources that the cluster was assumed to hold, if it was not asked. `precedence` says which
+    the sources that the cluster was assumed to hold, if it was not asked. `precedence` tells which
     chains of several tiers are written before which, and `beside` are our policies that do not
     change. In a `directory`, states between two writes do not count. The same inputs give the same
     plan.
@@ -341,7 +341,7 @@ def make_plan(
         precedence=tuple(precedence),
         held=found.held,
         directory=directory,
-        # What drifted and is left is there too, as it is.
+        # This includes drift that is left, as it is.
         beside=(
             *beside,
             *(each.before for each in reported if each.kind in POLICIES and each.before),

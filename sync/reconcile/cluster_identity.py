@@ -93,8 +93,8 @@ def accept(cluster: Cluster, store: Store, run: Recorder) -> str:
     uid = cluster.reader.identity()
     if not uid:
         raise UsageError(
-            f"cluster {cluster.name} is a directory, which nothing tells from others; leave "
-            "--accept-new-cluster away"
+            f"cluster {cluster.name} is a directory, which has no identity; omit "
+            "--accept-new-cluster"
         )
     identities = store.identities()
     known = identities.get(cluster.name)
@@ -136,11 +136,11 @@ def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity])
     if known != uid:
         raise ForeignClusterError(
             f"cluster {name} was {_named(known)} and is {_named(uid)} now; nothing is written to "
-            "it: correct kubeconfig or context if they lead astray; if it was rebuilt, or is "
-            f"meant to be another one, run `zonebridge sync --cluster {name} --accept-new-cluster "
-            f"{name}`"
+            "it: correct kubeconfig or context if they name the wrong cluster; if it was rebuilt, "
+            f"or is meant to be another one, run `zonebridge sync --cluster {name} "
+            f"--accept-new-cluster {name}`"
         )
 
 
 def _named(uid: str) -> str:
-    return f"the cluster whose kube-system has the UID {uid}" if uid else "one that does not say"
+    return f"the cluster whose kube-system has the UID {uid}" if uid else "one that reports no UID"

@@ -85,7 +85,7 @@ def _side(side: Side, found: Explained) -> Iterator[str]:
             yield f"{indent}the firewall: no zone of this device group"
         yield from _judgement("Calico", case.calico, reasons, indent)
         if case.enforced.decider != case.calico.decider:
-            yield from _judgement("Calico without what is staged", case.enforced, reasons, indent)
+            yield from _judgement("Calico without staged policies", case.enforced, reasons, indent)
     if len(cases) > _CASES:
         more = counted(len(cases) - _CASES, "more case")
         yield f"  all but {more}: give an address at both ends, or --output json"
@@ -148,7 +148,7 @@ def _judgement(who: str, judgement: Judgement, reasons: _Reasons, indent: str) -
     for each in judgement.perhaps:
         why = shortened(reasons.get(each.place, ())) if each.place else ""
         if each.where:
-            why = "labels count that the zone does not say"
+            why = "policies use labels that the zone does not have"
         because = f": {why}" if why else ""
         yield f"{indent}{who} perhaps {_VERBS[each.action]} it: {_rule(each)}{because}"
     perhaps = ", if none of these does" if judgement.perhaps else ""

@@ -131,7 +131,7 @@ def _waiting(waits: tuple[Change, str]) -> str:
 def _blocked(plan: Plan) -> Iterator[str]:
     for each in plan.blockers:
         yield printable(f"! {each.guard}: {each.message}")
-    # A comparison is no plan that a sync could write.
+    # A comparison is not a plan that a sync could write.
     if plan.approvable and not plan.compared_with:
         yield (
             f"! `zonebridge approve {plan.digest[:_DIGEST]}` lets exactly this plan through, once "

@@ -242,7 +242,7 @@ class Worker:
             error = failed
             self._failed(failed)
         except Exception:
-            log.exception("task ended by a bug")
+            log.exception("task failed because of a bug")
         finally:
             self._metrics.handed_on(cluster)
         if result and result.succeeded:

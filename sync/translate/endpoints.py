@@ -136,7 +136,7 @@ class Endpoints:
         if groups and place.without_pods and self.pod_cidrs is not None:
             held = match.among(place.networks)
             if held and not held & self.pod_cidrs:
-                # Whatever the set will hold: no pod's address lies in the zones' networks.
+                # Independently of the set's content: no pod's address is in the zones' networks.
                 for selector, end in product(self._group_selectors(groups), place.without_pods):
                     entity = replace(end.entity, selector=selector, namespace_selector=_SETS_ONLY)
                     yield Endpoint(entity, end.family)

@@ -257,6 +257,6 @@ def parts(nets: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _fits(nets: Sequence[str]) -> bool:
-    # In JSON each net stands in quotes, with a comma.
+    # JSON puts each net into quotes, with a comma.
     size = sum(map(len, nets)) + 3 * len(nets)
     return len(nets) <= limits.NETS_PER_SET and size <= limits.SET_BYTES

@@ -113,7 +113,7 @@ _call: Final[ContextVar[Call | None]] = ContextVar("call", default=None)
 
 @contextmanager
 def cut_after(seconds: float, stopping: Stopping | None = None) -> Iterator[Call]:
-    """Cut what this thread hears an answer by if the block takes longer, or once `stopping`."""
+    """Cut this thread's connection if the block takes longer, or once `stopping`."""
     call = Call()
     before = _call.set(call)
     try:
@@ -136,7 +136,7 @@ class WatchedPlainConnection(HTTPConnection):
     """A connection without TLS that is cut when its `cut_after` ends."""
 
     def _new_conn(self) -> socket:
-        # Now: a proxy or a handshake may be what trickles.
+        # At once: a proxy or a handshake may be slow too.
         found = super()._new_conn()
         _hear(found)
         return found

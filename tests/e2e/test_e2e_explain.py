@@ -309,7 +309,8 @@ def test_a_staged_policy_is_said_to_be_none_that_is_enforced(place: Installation
     staged = [{"name": "dg-eu", "mode": "staged"}]
     place.configure(cluster("eu", device_groups=staged), zones=ZONES)
     where = "firewallpolicy.pan-zone-web[egress 1], as 'web to db', staged: not enforced\n"
-    now = "  Calico without what is staged allows it: no policy of tier firewallpolicy selects it\n"
+    now = "  Calico without staged policies allows it: "
+    now += "no policy of tier firewallpolicy selects it\n"
     assert explained(place, "web", "10.2.0.1").endswith(where + now)
     found = of_one(place, "web", "10.2.0.1")
     assert found["sides"][0]["cases"][0]["calico"]["decider"]["staged"] is True
@@ -391,7 +392,7 @@ write ZONE@ADDRESS for a pod of a zone
 def test_an_address_where_pods_are_that_no_cluster_tells_of_is_noted(place: Installation) -> None:
     place.configure(cluster("eu", pod_cidrs=["10.244.0.0/16"]), zones=ZONES)
     (note,) = of_one(place, "web", "10.244.9.9")["notes"]
-    assert note.startswith("10.244.9.9 lies in the networks of pods, but no pod is known")
+    assert note.startswith("10.244.9.9 is in the networks of pods, but no known pod")
     assert note.endswith("write ZONE@10.244.9.9 for a pod of a zone")
     assert of_one(place, "web", "db@10.244.9.9")["notes"] == []
     assert of_one(place, "web", "10.2.0.1")["notes"] == []
@@ -494,7 +495,7 @@ def test_live_says_which_object_it_cannot_judge(place: Installation) -> None:
     assert verdict.endswith(": it depends")
     assert note == (
         "  GlobalNetworkPolicy firewallpolicy.pan-zone-web is not judged: "
-        "firewallpolicy.pan-zone-web[egress 0] says something, which is not judged"
+        "firewallpolicy.pan-zone-web[egress 0] holds something, which is not judged"
     )
     assert ": our tiers allow it\n" in explained(place, "web", "10.2.0.1")
 
@@ -639,20 +640,20 @@ def test_a_port_that_says_no_traffic_is_a_usage_error(place: Installation, port:
     done = explain(place, "web", "db", port)
     assert (done.code, done.out) == (64, "")
     (error,) = sentences(done)
-    assert error.startswith(f"{port!r} says no traffic; write 443/tcp, ")
+    assert error.startswith(f"{port!r} is not valid traffic; write 443/tcp, ")
 
 
 @pytest.mark.parametrize(
     ("source", "destination", "words"),
     [
         ("10.0.0.1", "2001:db8::1", "'10.0.0.1' and '2001:db8::1' are of two IP versions"),
-        ("10.0.0.1", "10.0.0.1", "'10.0.0.1' is both ends"),
-        ("web@2001:db8::1", "2001:DB8:0::1", "'web@2001:db8::1' is both ends"),
-        ("10.0.0.0/8", "db", "'10.0.0.0/8' is no end of a flow"),
-        ("web", "10.2.0.1/32", "'10.2.0.1/32' is no end of a flow"),
-        ("web@host", "db", "'web@host' is no end of a flow"),
+        ("10.0.0.1", "10.0.0.1", "'10.0.0.1' is at both ends"),
+        ("web@2001:db8::1", "2001:DB8:0::1", "'web@2001:db8::1' is at both ends"),
+        ("10.0.0.0/8", "db", "'10.0.0.0/8' is not an end of a flow"),
+        ("web", "10.2.0.1/32", "'10.2.0.1/32' is not an end of a flow"),
+        ("web@host", "db", "'web@host' is not an end of a flow"),
         ("@10.0.0.1", "db", "'@10.0.0.1' names no zone before the @"),
-        ("", "db", "'' is no end of a flow"),
+        ("", "db", "'' is not an end of a flow"),
         ("web", "lan@10.0.0.1", "cluster eu has no zone 'lan'"),
         ("any", "db", "cluster eu has no zone 'any'"),
     ],

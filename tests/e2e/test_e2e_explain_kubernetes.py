@@ -176,7 +176,7 @@ def test_an_address_that_no_pod_has_is_no_pod(place: Installation) -> None:
     (cluster,) = explain(place, WEB, "10.244.9.99", "--output", "json").json["clusters"]
     assert cluster["to"] == "10.244.9.99"
     (note,) = cluster["notes"]
-    assert note.startswith("10.244.9.99 lies in the networks of pods, but no pod is known")
+    assert note.startswith("10.244.9.99 is in the networks of pods, but no known pod")
     # A pod on its node's network is its node; policies of pods are not for it.
     (cluster,) = explain(place, ON_NODE, DB, "--output", "json").json["clusters"]
     assert (cluster["from"], cluster["notes"]) == (ON_NODE, [])

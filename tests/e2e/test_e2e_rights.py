@@ -607,7 +607,7 @@ def test_a_right_that_is_missing_is_named_with_what_prints_it(
     until(asked, "the right is gone")
     (error,) = sentences(guarded.place.run(command))
     assert f"(list on datastoremigrations.{MIGRATION}): `zonebridge rbac --cluster eu`" in error
-    assert "nothing tells whether Calico is moving its objects" in error
+    assert "it is unknown whether Calico is moving its objects" in error
     assert nets(guarded.plane) == {} or command == "sync"
 
 

@@ -377,7 +377,7 @@ def test_a_key_of_another_certificate_is_refused(authority: Authority, tmp_path:
         "client-key": str(folder / "server.key"),
     }
     file = written(tmp_path / "k", Server("https://127.0.0.1:1"), authority, user)
-    with pytest.raises(ClusterError, match="are no pair"), connected(file):
+    with pytest.raises(ClusterError, match="are not a PEM pair"), connected(file):
         pass
 
 

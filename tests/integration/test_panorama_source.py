@@ -338,7 +338,7 @@ def test_a_commit_whose_description_is_cut_inside_a_character_is_read_as_any(
     with structlog.testing.capture_logs() as logged:
         assert source.read().provenance.description == r"to caf\xc3"
         source.revision()
-    (told,) = (each for each in logged if "bytes that are no UTF-8" in each["event"])
+    (told,) = (each for each in logged if "bytes that are not UTF-8" in each["event"])
     assert ("jobs" if shape == "unsupported" else "<audit>") in told["call"]
     assert told["path"].startswith("/response/result/")
 
@@ -349,7 +349,7 @@ def test_odd_bytes_of_the_configuration_are_remarked_on_with_their_path(
     panorama.fail(reads("/config/shared"), Replaced(b"10.0.0.53", b"10.0.0.53\xff"))
     found = source.read().configuration
     assert found.shared.objects.addresses["dns"].problem
-    told = [each.path for each in found.remarks if "bytes that are no UTF-8" in each.message]
+    told = [each.path for each in found.remarks if "bytes that are not UTF-8" in each.message]
     assert told == ["/config/shared/address/entry[@name='dns']/ip-netmask"]
 
 

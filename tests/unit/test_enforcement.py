@@ -182,7 +182,7 @@ def test_a_lifeline_that_is_nowhere_to_be_found_is_not_known(cluster: Cluster) -
     cluster.found = CriticalEndpoints(PODS, (API,), (missing,))
     lost, unknown = guarded(cluster, desired())
     assert "1 workload would lose the API server" in lost.message
-    assert f"is not known: {missing}; see that zones.essentials has" in unknown.message
+    assert f"is unknown: {missing}; see that zones.essentials has" in unknown.message
     assert unknown.approvable
     # Where no pod is in a zone yet, none can lose it.
     cluster.found = CriticalEndpoints((PODS[0],), (API,), (missing,))
@@ -202,4 +202,4 @@ def test_what_cannot_be_judged_is_not_known(cluster: Cluster) -> None:
     wanted["GlobalNetworkPolicy", "fw.pan-zone-web"] = Manifest.of(document)
     (blocker,) = guarded(cluster, wanted)
     assert (blocker.guard, blocker.approvable) == ("essentials", True)
-    assert "cannot be judged: fw.pan-zone-web[egress 0] says something" in blocker.message
+    assert "cannot be judged: fw.pan-zone-web[egress 0] holds something" in blocker.message

@@ -13,10 +13,11 @@ from sync.firewall.configuration import Provenance, Snapshot
 from sync.queries.explain import AskedEnd, Explained, asked_of, end_of, explained, packet_of
 from sync.reconcile.desired import Cluster, desired
 from sync.reconcile.device_groups import Read, TierBinding
-from sync.store import Store, open_store
+from sync.store import Store
 from sync.translate.compiler import Options
 from sync.verify.packet_space import Packet
 from tests.memory import MemoryCluster
+from tests.unit.store.words import new_store
 from tests.words import document, read, rule
 
 LABEL = "firewall.tigera.io/zone"
@@ -42,7 +43,7 @@ def test_an_end_is_a_zone_an_address_or_both(text: str, end: AskedEnd) -> None:
 
 @pytest.mark.parametrize("text", ["", "web@", "web@db", "10.0.0.0/8", "a@10.0.0.0/8", "web@10.1"])
 def test_what_is_no_end_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no end of a flow"):
+    with pytest.raises(UsageError, match="is not an end of a flow"):
         end_of(text)
 
 
@@ -76,7 +77,7 @@ def test_a_packet_is_a_port_with_its_protocol_or_icmp_or_a_protocol(
     ],
 )
 def test_what_says_no_traffic_is_refused(port: str) -> None:
-    with pytest.raises(UsageError, match="says no traffic"):
+    with pytest.raises(UsageError, match="is not valid traffic"):
         packet_of(port, None)
 
 
@@ -90,7 +91,7 @@ def test_a_source_port_goes_with_ports_alone() -> None:
     ("source", "destination", "port", "because"),
     [
         ("10.0.0.1", "::1", "80/tcp", "of two IP versions"),
-        ("web@10.0.0.1", "db@10.0.0.1", "80/tcp", "is both ends"),
+        ("web@10.0.0.1", "db@10.0.0.1", "80/tcp", "is at both ends"),
         ("10.0.0.1", "web", "icmp6", "is of IPv6"),
         ("web", "2001:db8::1", "icmp", "is of IPv4"),
     ],
@@ -161,7 +162,7 @@ class Known(MemoryCluster):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         yield Place(store)
 
 
@@ -180,7 +181,7 @@ def test_a_policy_that_is_not_judged_is_named_and_leaves_it_open(place: Place) -
     found = place.explained()
     (sentence,) = sentences(found)
     assert sentence.startswith(
-        "GlobalNetworkPolicy fw1.odd is not judged: fw1.odd says applyOnForward, which is not"
+        "GlobalNetworkPolicy fw1.odd is not judged: fw1.odd holds applyOnForward, which is not"
     )
     assert (found.verdict, found.now) == ("unknown", "unknown")
     assert place.explained(live=False).verdict == "allow"
@@ -218,7 +219,7 @@ def test_a_policy_without_an_order_is_asked_last(place: Place) -> None:
 def test_namespaced_policies_in_our_tiers_leave_it_open(place: Place) -> None:
     place.memory.known = ClusterFacts(foreign_policies={"fw1": ("NetworkPolicy shop/stop",)})
     found = place.explained()
-    assert sentences(found) == ["NetworkPolicy shop/stop stands in tier fw1 too, and is not judged"]
+    assert sentences(found) == ["NetworkPolicy shop/stop is in tier fw1 too, and is not judged"]
     assert found.verdict == "unknown"
     place.memory.known = ClusterFacts(foreign_policies_because="cluster c refuses to list them")
     assert "cluster c refuses to list them" in sentences(place.explained())[0]
@@ -229,7 +230,7 @@ def test_a_tier_that_does_not_stand_is_said_to(place: Place) -> None:
     found = place.explained()
     *missing, pending = sentences(found)
     assert missing == [
-        f"tier fw{number} does not stand in cluster c; a sync has to write it" for number in (1, 2)
+        f"tier fw{number} does not exist in cluster c; a sync has to write it" for number in (1, 2)
     ]
     assert pending.startswith("not written yet: 8 changes pending, and of what decides here: ")
     assert ("create", "Tier", "fw1") in [(it.action, it.kind, it.name) for it in found.pending]

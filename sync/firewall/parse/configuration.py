@@ -25,7 +25,10 @@ _FORWARDING = tuple(
     for rulebase in ("pre", "post")
     for kind in ("pbf", "sdwan")
 )
-_ODD = r"holds bytes that are no UTF-8, or characters that XML has none of; they are read as \x.."
+_ODD = (
+    r"holds bytes that are not UTF-8, or characters that XML does not allow; they are read as "
+    r"\x.."
+)
 _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objects-take-precedence"
 
 
@@ -95,7 +98,7 @@ def _entries_by_name(
     found: dict[str, list[_Element]] = {}
     for name, entry in entries(containers, remarks):
         if name in found:
-            remarks.add(entry, "stands more than once; its parts are read as one")
+            remarks.add(entry, "occurs more than once; its parts are read as one")
         found.setdefault(name, []).append(entry)
     return found
 
@@ -133,11 +136,11 @@ def _parents(
             place = "the hierarchy (/config/readonly)"
             unknown = f"{place} does not list it" if listed else f"{place} is missing"
         elif len(ways) > 1:
-            unknown = f"it is said to be {' and '.join(map(repr, sorted(ways)))}"
+            unknown = f"the document names both {' and '.join(map(repr, sorted(ways)))}"
         elif "" in ways:
-            unknown = "it is said to be nothing"
+            unknown = "the document names none"
         if unknown:
-            remark = f"has a parent that nobody knows: {unknown}"  # words kept
+            remark = f"has an unknown parent: {unknown}"
             remarks.add(elements[0], remark)
         (parent,) = ways if len(ways) == 1 else (SHARED,)
         parents[name] = ("" if unknown or parent == SHARED else parent, unknown)

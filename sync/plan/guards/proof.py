@@ -22,8 +22,8 @@ def report_mismatch(disagreement: str, covers: Sequence[str]) -> Blocker:
     """
     return Blocker(
         "report-mismatch",
-        f"{disagreement}; the proof found no flow that would be judged otherwise than by the "
-        "firewall, so nothing is opened, and the report alone is wrong: please report this",
+        f"{disagreement}; the proof found no flow that Calico would judge differently, "
+        "so nothing is opened, and the report alone is wrong: please report this",
         approvable=True,
         covers=hashlib.sha256(repr(sorted(covers)).encode()).hexdigest(),
     )

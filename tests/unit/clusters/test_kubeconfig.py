@@ -173,8 +173,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ("a: &x 1\nb: *x", "is not one YAML document (line 2): aliases"),
         ("a: {}\na: {}", "is not one YAML document (line 2): this key is given twice"),
         ("[" * 100, "64 levels"),
-        (f"a: !!int {SECRET}", "not what its tag says"),
-        ("a: " + ":".join("1" * 400) + ".5", "not what its tag says"),
+        (f"a: !!int {SECRET}", "not of its tag's type"),
+        ("a: " + ":".join("1" * 400) + ".5", "not of its tag's type"),
         ("#" * 1_048_577, "larger than 1048576 bytes"),
         ("a: b", "has no current-context; set clusters[].context to one of its contexts: none"),
         ("current-context: 3", "current-context: Input should be a valid string"),
@@ -287,7 +287,7 @@ def test_leave_alone_switches_no_verification_off(file: Path) -> None:
         ({"client-key": "missing"}, "correct client-key"),
         (
             {"client-certificate-data": "YQ==", "client-key-data": "YQ=="},
-            "no pair in PEM without a password",
+            "not a PEM pair without a password",
         ),
         ({"as-groups": ["x"]}, "need as; add it"),
         ({"as": "me", "as-groups": ["x", "y"]}, "may have one value here"),
@@ -349,7 +349,7 @@ def test_a_proxy_of_the_environment_is_used_unless_no_proxy_says_otherwise(
     assert not isinstance(manager, urllib3.ProxyManager)
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy.example")
-    assert "HTTPS_PROXY or ALL_PROXY is no proxy" in refused(file, document())
+    assert "HTTPS_PROXY or ALL_PROXY is not a usable proxy" in refused(file, document())
 
 
 def test_outside_a_pod_the_message_says_what_to_name(

@@ -226,7 +226,7 @@ def test_what_a_plugin_says_when_it_fails_is_logged_and_in_no_error(home: Path) 
     install(home, "sys.exit(1)")
     with capture_logs() as logs:
         refused(home)
-    assert [each["said"] for each in logs] == ["it says nothing"]
+    assert [each["said"] for each in logs] == ["it writes nothing"]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_what_a_plugin_says_when_it_fails_is_logged_and_in_no_error(home: Path) 
         (f"print('\"{SECRET}\"')", "did not answer with an ExecCredential"),
         ("print('{}')", "apiVersion: Field required"),
         (answer(kind="TokenReview"), "kind: Input should be 'ExecCredential'"),
-        (answer(apiVersion=V1BETA1), "does not answer in the asked"),
+        (answer(apiVersion=V1BETA1), "does not answer in the requested"),
         (answer({}), "answered without credentials"),
         (answer({"token": ""}), "answered without credentials"),
         (answer({"token": [SECRET]}), "status.token: Input should be a valid string"),
@@ -246,7 +246,7 @@ def test_what_a_plugin_says_when_it_fails_is_logged_and_in_no_error(home: Path) 
         (answer({"token": "x", "clientKeyData": SECRET}), "only one of clientCertificateData"),
         (
             answer({"clientCertificateData": SECRET, "clientKeyData": SECRET}),
-            "no pair in PEM without a password",
+            "not a PEM pair without a password",
         ),
         (
             answer({"token": "x", "expirationTimestamp": SECRET}),

@@ -143,8 +143,8 @@ def test_where_no_other_parent_can_be_it_is_shared(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("parents", "said"),
     [
-        ({"leaf": "aside"}, "it is said to be 'aside' and 'middle'"),
-        ({"top": "aside"}, "it is said to be 'aside' and 'shared'"),
+        ({"leaf": "aside"}, "the document names both 'aside' and 'middle'"),
+        ({"top": "aside"}, "the document names both 'aside' and 'shared'"),
     ],
 )
 def test_places_that_disagree_are_an_error(parents: dict[str, str], said: str) -> None:
@@ -225,7 +225,7 @@ def test_a_parent_that_is_missing_is_told_with_what_to_do() -> None:
 )
 def test_parents_in_a_circle_are_told_with_the_circle(parents: dict[str, str], circle: str) -> None:
     message = refusal(hierarchy({**PARENTS, **parents}))
-    assert f"go round in a circle ({circle})" in message
+    assert f"form a cycle ({circle})" in message
     assert "correct the hierarchy in Panorama" in message
 
 
@@ -239,7 +239,7 @@ def test_two_parents_are_none() -> None:
     configuration = read(document((), LINE, readonly=both_places))
     assert remarked(configuration) == {
         f"{PANORAMA}/device-group/entry[@name='leaf']": (
-            "has a parent that nobody knows: it is said to be 'middle' and 'top'"
+            "has an unknown parent: the document names both 'middle' and 'top'"
         )
     }
 
@@ -514,7 +514,7 @@ def test_a_device_group_that_stands_twice_is_read_as_one() -> None:
     assert list(configuration.device_groups["dg"].scope.objects.addresses) == ["a", "b"]
     assert (
         remarked(configuration)[f"{PANORAMA}/device-group/entry[@name='dg']"]
-        == "stands more than once; its parts are read as one"
+        == "occurs more than once; its parts are read as one"
     )
 
 

@@ -150,7 +150,7 @@ def test_constraints_have_one_order() -> None:
     ("inner", "problem"),
     [
         (text("source-posture", "x"), "<source-posture> is not known"),
-        (members("source", "a") + members("source", "b"), "<source> stands more than once"),
+        (members("source", "a") + members("source", "b"), "<source> occurs more than once"),
         (text("action", "permit"), "<action> is 'permit', which is not known"),
         (text("action", "Allow"), "<action> is 'Allow', which is not known"),
         (tag("action"), "<action> is '', which is not known"),
@@ -165,7 +165,7 @@ def test_constraints_have_one_order() -> None:
 def test_a_rule_is_unsayable_with_its_reason(inner: str, problem: str) -> None:
     found, remarks = spoiled(inner)
     assert found.unreadable == (problem,)
-    assert remarks == {RULE: f"{problem}; the rule counts as unsayable"}
+    assert remarks == {RULE: f"{problem}; the rule is treated as unknown"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_list_that_cannot_be_read_makes_a_rule_unsayable(
     found, remarks = spoiled(inner)
     assert found.unreadable == (problem,)
     assert remarks.keys() == {RULE, f"{RULE}{where}"}
-    assert remarks[RULE] == f"{problem}; the rule counts as unsayable"
+    assert remarks[RULE] == f"{problem}; the rule is treated as unknown"
 
 
 @pytest.mark.parametrize(
@@ -247,14 +247,14 @@ def test_every_reason_is_kept_sorted() -> None:
 def test_a_rule_that_is_and_is_not_disabled_stays(order: tuple[str, str]) -> None:
     found, _ = spoiled(*(text("disabled", each) for each in order))
     assert not found.disabled
-    assert found.unreadable == ("<disabled> stands more than once",)
+    assert found.unreadable == ("<disabled> occurs more than once",)
 
 
 @pytest.mark.parametrize("order", [("allow", "deny"), ("deny", "allow")])
 def test_a_rule_that_allows_and_denies_does_not_allow(order: tuple[str, str]) -> None:
     found, _ = spoiled(*(text("action", each) for each in order))
     assert found.action == "deny"
-    assert found.unreadable == ("<action> stands more than once",)
+    assert found.unreadable == ("<action> occurs more than once",)
 
 
 def test_rules_keep_their_order_and_repeated_names_are_both_kept() -> None:
@@ -375,7 +375,7 @@ def test_a_rule_that_may_be_disabled_stays() -> None:
 def test_a_switch_that_says_the_same_twice_is_believed(name: str) -> None:
     found, _ = spoiled(2 * text(name, "yes" if name == "disabled" else "allow"))
     assert (found.disabled, found.action) == (name == "disabled", "allow")
-    assert found.unreadable == (f"<{name}> stands more than once",)
+    assert found.unreadable == (f"<{name}> occurs more than once",)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_an_action_that_is_not_surely_allow_is_a_deny(action: str) -> None:
 @pytest.mark.parametrize("name", ["category", "source-user"])
 def test_a_constraint_that_is_repeated_keeps_no_part_of_it(name: str) -> None:
     found, _ = spoiled(members(name, ["a"]), members(name, ["b"]))
-    assert found == Rule("r", unreadable=(f"<{name}> stands more than once",))
+    assert found == Rule("r", unreadable=(f"<{name}> occurs more than once",))
 
 
 # --- what is not written as a rule with a name ----------------------------------------------------
@@ -418,7 +418,7 @@ def test_a_rule_without_a_name_is_unsayable_in_its_place() -> None:
         Rule("<entry>", unreadable=because),
     )
     path = "/config/shared/pre-rulebase/security/rules/entry"
-    message = "it has no name; the rule counts as unsayable"
+    message = "it has no name; the rule is treated as unknown"
     assert remarks == {path: message, f"{path}[@name=' ']": message}
 
 
@@ -442,7 +442,7 @@ def test_an_element_that_is_no_entry_is_an_unsayable_rule(xml: str, name: str, a
         action=action,
         unreadable=("it is written as <rule>, not as an entry",),
     )
-    assert list(remarks.values()) == ["is not an entry; it counts as a rule that is unsayable"]
+    assert list(remarks.values()) == ["is not an entry; it counts as a rule that is unknown"]
 
 
 # --- targets --------------------------------------------------------------------------------------

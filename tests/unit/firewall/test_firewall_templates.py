@@ -290,7 +290,7 @@ def test_only_routes_for_unicast_are_read(table: str, installed: bool) -> None:
     ("inner", "problem"),
     [
         (tag("through", "x"), "<through> is not known"),
-        (text("destination", "10.1.0.0/16"), "<destination> stands more than once"),
+        (text("destination", "10.1.0.0/16"), "<destination> occurs more than once"),
         (tag("route-table", tag("other")), "<route-table> is not known"),
         (tag("nexthop", tag("discard"), tag("receive")), "<nexthop> has more than one"),
     ],
@@ -379,5 +379,5 @@ def test_a_template_that_stands_twice_is_read_as_one() -> None:
     configuration = read(document(devices=tag("template", *parts)))
     assert [zone.name for zone in configuration.templates["t"].network.zones] == ["a", "b"]
     assert remarked(configuration) == {
-        f"{PANORAMA}/template/entry[@name='t']": "stands more than once; its parts are read as one"
+        f"{PANORAMA}/template/entry[@name='t']": "occurs more than once; its parts are read as one"
     }

@@ -141,7 +141,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"ZONEBRIDGE_CLUSTERS__2__PATH": "x"},
         "the list has 1 items; the next position is 1",
     ),
-    "below a value": ({"ZONEBRIDGE_FQDN__X": "x"}, "ZONEBRIDGE_FQDN is a single value; nothing"),
+    "below a value": ({"ZONEBRIDGE_FQDN__X": "x"}, "ZONEBRIDGE_FQDN is a single value; it has"),
     "no JSON": ({"ZONEBRIDGE_SOURCES": SECRET}, "ZONEBRIDGE_SOURCES: must be JSON"),
     "deep JSON": ({"ZONEBRIDGE_SOURCES": "[" * 100_000}, "ZONEBRIDGE_SOURCES: must be JSON"),
     "unknown key in JSON": ({"ZONEBRIDGE_LOG": '{"levle": 1}'}, "log.levle: unknown key; did you"),

@@ -248,9 +248,9 @@ ZONES: dict[str, tuple[dict[str, Any], str]] = {
         an_essential(ports=[f"{port}/tcp" for port in range(1, 52)]),
         "essentials[0].ports: has 51 items; name at most 50",
     ),
-    "any": (definitions(any={}), "definitions.any: is PAN-OS's own word and no zone of yours"),
-    "multicast": (definitions(multicast={}), "definitions.multicast: is PAN-OS's own word"),
-    "no name": (definitions(**{"": {}}), "is no name of a zone; give it one"),
+    "any": (definitions(any={}), "definitions.any: is a word of PAN-OS and cannot be a zone"),
+    "multicast": (definitions(multicast={}), "definitions.multicast: is a word of PAN-OS"),
+    "no name": (definitions(**{"": {}}), "cannot be the name of a zone; give it one"),
     "no selector": (
         definitions(web={"workloads": {}}),
         "web.workloads: is empty; give it selector",
@@ -280,7 +280,7 @@ def test_allow_is_refused_where_a_later_tier_is_to_be_heard(tmp_path: Path) -> N
     cluster = a_cluster(device_groups=[a_device_group(), second])
     document = a_document(clusters=[cluster], rules={"allow_as": "Allow"})
     assert refusal_of(document, tmp_path) == (
-        "DIR/zonebridge.yaml: rules.allow_as: Allow in tier before would end the judgement before "
+        "DIR/zonebridge.yaml: rules.allow_as: Allow in tier before would decide flows before "
         "tier firewallpolicy in cluster gitops; use Pass."
     )
     (tmp_path / "zonebridge.yaml").write_text(
@@ -405,7 +405,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (_missing, "There is no configuration file FILE; write one"),
     "directory": (Path.mkdir, "FILE is a directory; name the configuration file in it."),
     "not UTF-8": (_not_utf8, "FILE, line 2, is not UTF-8; save the file as UTF-8."),
-    "a gigabyte": (_huge, "FILE is larger than 1 MiB; it is no configuration."),
+    "a gigabyte": (_huge, "FILE is larger than 1 MiB; it is not a configuration."),
     "loop": (lambda file: file.symlink_to(file), "FILE cannot be read: Too many levels"),
 }
 

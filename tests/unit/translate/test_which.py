@@ -280,7 +280,7 @@ def test_an_open_list_may_hold_it_unless_it_does() -> None:
                 Holds.MAYBE,
                 False,
                 (),
-                ("'nowhere' is no address object, group or address that is known here",),
+                ("'nowhere' is not an address object, group or address that is known here",),
             )
         ],
     }
@@ -322,7 +322,7 @@ def test_a_rule_that_could_not_be_read_is_not_taken_for_any() -> None:
         ("source", Holds.MAYBE),
         ("destination", Holds.ALL),
     ]
-    assert only.ends[0].reasons == ("<source> stands more than once",)
+    assert only.ends[0].reasons == ("<source> occurs more than once",)
     assert (found.any_source, found.any_destination) == (0, 0)
 
 

@@ -46,7 +46,7 @@ def test_what_the_translation_makes_of_essentials_is_known_for_it() -> None:
 
 def test_what_the_settings_do_not_list_is_none() -> None:
     for left in (ESSENTIALS[1:], ESSENTIALS[:2], ()):
-        with pytest.raises(UnreadableError, match="is none of"):
+        with pytest.raises(UnreadableError, match="is not one of"):
             essential_policies("fw", written(*ESSENTIALS), left)
 
 

@@ -381,9 +381,9 @@ def test_rules_that_say_something_else_are_refused(more: Document) -> None:
 @pytest.mark.parametrize("own", [PODS, WEB, DB])
 def test_labels_of_the_pods_that_a_policy_is_about_are_refused_in_its_rules(own: str) -> None:
     for near in ({"selector": own}, {"notSelector": own}):
-        with pytest.raises(UnreadableError, match="labels of the pods"):
+        with pytest.raises(UnreadableError, match="labels of its own pods"):
             said(policy(rule(source=near)))
-        with pytest.raises(UnreadableError, match="labels of the pods"):
+        with pytest.raises(UnreadableError, match="labels of its own pods"):
             said(policy(ingress=[rule(destination=near)]), direction="ingress")
 
 
@@ -424,5 +424,5 @@ def test_policies_that_say_something_else_are_refused(more: Document) -> None:
 def test_policies_that_do_not_say_enough_are_refused(key: str) -> None:
     one = policy(rule("Deny"))
     del one["spec"][key]
-    with pytest.raises(UnreadableError, match="or not enough"):
+    with pytest.raises(UnreadableError, match="or lacks something"):
         said(one)
