@@ -125,7 +125,7 @@ class Plan:
         changes = f"{create} to create, {update} to update, {delete} to delete"
         parts = [changes if self.changes else "no changes", f"{self.unchanged} unchanged"]
         if self.adopted:
-            parts.append(f"{len(self.adopted)} of them made by someone else")
+            parts.append(f"{len(self.adopted)} of them recorded as they are")
         if self.drift:
             parts.append(f"{len(self.drift)} changed by someone else and left as they are")
         if self.left_out:

@@ -210,6 +210,7 @@ def _synced(
                 here.set("plan", plan.digest)
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
+            result = _indexed(cluster, result, live, lease, read_again)
             if not (planned.rollout.returning and result.succeeded):
                 break
         return replace(
@@ -221,6 +222,26 @@ def _synced(
         )
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
+
+
+def _indexed(
+    cluster: Cluster,
+    result: Result,
+    live: Mapping[Key, LiveObject],
+    lease: Lease,
+    read_again: Callable[[], Mapping[Key, LiveObject]],
+) -> Result:
+    """Keep the list of a directory's files in step with them; a blocked plan touches nothing."""
+    blocked = result.plan and result.plan.blockers and not result.plan.partial
+    if cluster.index is None or blocked or result.error:
+        return result
+    try:
+        now = read_again() if result.applied or result.failed else live
+        ours = [key for key, each in now.items() if each.manifest]
+        cluster.index.keep(ours, lease.remaining)
+    except ClusterError as error:
+        return replace(result, error=error)
+    return result
 
 
 def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:

@@ -74,6 +74,7 @@ def plan_for(
     selected, watched = foreign_sets((wanted.standing, rollout.manifests), live, ours, wanted.facts)
     # A directory reports nothing of a cluster, and never will.
     facts = ClusterFacts() if cluster.directory else wanted.facts
+    index_warnings = cluster.index.warnings() if cluster.index else ()
     proof = _proof(cluster.name, wanted, found.changes, prove=prove)
     plan = make_plan(
         cluster.name,
@@ -98,7 +99,7 @@ def plan_for(
             for each in not_pushed(wanted.snapshots[here.source], [here.name])
         ],
         precedence=_precedence(cluster, found.changes, live, wanted),
-        warnings=[*warnings(cluster.name, wanted.facts)],
+        warnings=[*warnings(cluster.name, wanted.facts), *index_warnings],
     )
     return Planned(plan, rollout, wanted.report, proof, watched)
 

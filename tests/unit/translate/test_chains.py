@@ -113,15 +113,12 @@ def test_a_rule_says_what_it_came_from_and_its_rank_in_its_policy() -> None:
 
 
 @pytest.mark.parametrize("direction", ["egress", "ingress"])
-def test_no_policy_has_more_than_1024_rules_a_direction(
-    direction: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_policy_has_more_than_1024_rules_a_direction(direction: str) -> None:
     # Bytes are estimated, rather too many, so that small rules come to their limit first.
-    monkeypatch.setattr(limits, "POLICY_BYTES", 2 * limits.POLICY_BYTES)
     many = [tcp(port) for port in range(1, 2500)]
     # One rule of the firewall, so that nothing but the limit ends a part.
     only = entry(0, many) if direction == "egress" else entry(0, (), many)
-    parts = parts_of([only])
+    parts = parts_of([only], 2 * limits.POLICY_BYTES)
     assert [len(getattr(part, direction)) for part in parts] == [1024, 1024, 451]
     for part, held in zip(parts, (1024, 1024, 451), strict=True):
         assert part.origins == tuple(Origin(numbered(0), direction, n) for n in range(held))
