@@ -11,6 +11,7 @@ from sync.calico.names import INSTANCE, STORE
 from tests.e2e.installation import TIER, Installation, cluster, kubernetes
 from tests.kubernetes_cluster import ControlPlane
 from tests.kubernetes_words import nets
+from tests.words import address, document, group
 
 WEB = {"web": ["10.1.0.1/32", "10.1.0.2/32"]}
 EU = {**WEB, "db": ["10.2.0.0/24"]}
@@ -57,13 +58,13 @@ def test_an_empty_place_gets_the_same_files_from_any_machine(place: Installation
     place.done("sync")
     second = {file: yaml.safe_load(data) for file, data in contents(place).items()}
     assert first.keys() == second.keys()
-    for file, document in first.items():
+    for file, one in first.items():
         # The stamps name the record, and each store has records of its own.
-        for each in (document, second[file]):
+        for each in (one, second[file]):
             stamps = each["metadata"]["annotations"]
             for key in [key for key in stamps if key.startswith("zonebridge.io/")]:
                 del stamps[key]
-        assert document == second[file]
+        assert one == second[file]
 
 
 def test_another_machine_removes_what_is_no_longer_wanted(place: Installation) -> None:
@@ -217,3 +218,16 @@ def test_no_file_is_larger_than_kubectl_apply_takes(place: Installation) -> None
     place.panorama(eu={"web": large["web"][1:]})
     planned = place.done("plan", "--output", "json").json["clusters"][0]["plan"]
     assert planned["summary"]["update"] == 1
+
+
+def test_what_cannot_be_cut_is_refused_with_a_remedy(place: Installation) -> None:
+    tags = tuple(f"a tag of many {number:05}" for number in range(4_000))
+    place.export(
+        document(groups={"dg-eu": [address("a", "10.1.0.1/32"), group("web", "a", tags=tags)]})
+    )
+    of_eu(place)
+    refused = place.run("sync")
+    assert refused.code == 1
+    assert "GlobalNetworkSet pan.web has" in refused.err
+    assert "take tags off the address group" in refused.err
+    assert contents(place) == {}

@@ -140,6 +140,20 @@ def test_no_policy_is_larger_than_512_kib() -> None:
     assert not [problem for each in made for problem in validate(each)]
 
 
+def test_the_policies_of_a_directory_fit_what_kubectl_apply_takes() -> None:
+    nets = [f"10.{number // 256}.{number % 256}.0/24" for number in range(256)]
+    many = [entry(number, [tcp(1, *nets)], [tcp(2, *nets)]) for number in range(200)]
+    parts = parts_of(many, limits.APPLIED.policy_bytes)
+    made = replace(chain(), parts=parts).laid("a")
+    sizes = [len(each.body) for each in made]
+    assert max(sizes) < limits.APPLIED_BYTES
+    assert min(sizes[:-1]) > limits.APPLIED_BYTES * 3 // 4
+    # A copy in an annotation, beside the others that the objects have.
+    assert limits.APPLIED_BYTES < limits.ANNOTATION_BYTES * 4 // 5
+    assert [rule for part in parts for rule in part.egress] != []
+    assert sum(len(part.egress) + len(part.ingress) for part in parts) == 400
+
+
 def rules_of(entries: Sequence[Entry]) -> list[Part]:
     """Their parts, wherever the rules came from."""
     return [replace(part, origins=()) for part in parts_of(entries)]
