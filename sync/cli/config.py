@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sync.cli.checking import ZonesSeen, checked, further_warnings, zones_seen
+from sync.cli.checking import (
+    ZonesSeen,
+    checked,
+    essential_warnings,
+    further_warnings,
+    zones_seen,
+)
 from sync.errors import SourceError, UsageError
 from sync.settings import Settings, configuration_file
 from sync.settings import schema as settings_schema
@@ -92,6 +98,7 @@ def check(context: click.Context, output: str) -> None:
     zones = zones_seen(settings, file, _configurations(settings, warnings), warnings)
     named = {zone.name for found in zones.values() for zone in found or ()}
     warnings += further_warnings(settings, named, whole=None not in zones.values())
+    warnings += essential_warnings(settings, zones)
     for warning in warnings:
         click.echo(f"warning: {_printable(warning)}", err=True)
     summary = _summary(settings, file, zones, warnings)

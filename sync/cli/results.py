@@ -7,10 +7,10 @@ import click
 
 from sync.cli.context import print_json, use_color
 from sync.cli.unconfigured import sentences
-from sync.plan.plan import Plan
 from sync.reconcile.result import Result
-from sync.render.plan import markdown, text
-from sync.text import markdown_escaped, printable, shortened
+from sync.render.markdown import Shown, document
+from sync.render.plan import text
+from sync.text import printable, shortened
 
 
 def print_results(
@@ -30,24 +30,50 @@ def print_results(
         click.echo(printable(f"warning: {sentence}"), err=True)
     if output == "json":
         clusters = [_document(result, written=written) for result in results]
-        document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
-        print_json({**document, **({"unconfigured": left} if left else {})})
+        found = {**({"candidate": True} if candidates else {}), "clusters": clusters}
+        print_json({**found, **({"unconfigured": left} if left else {})})
+        return
+    if output == "markdown":
+        _print_markdown(results, [*_pending(results, candidates)], verbose=verbose, written=written)
         return
     separator = ""
     for line in _pending(results, candidates):
-        click.echo(markdown_escaped(line) if output == "markdown" else printable(line))
+        click.echo(printable(line))
         separator = "\n"
     for result in results:
         if result.plan:
             click.echo(separator, nl=False)
             separator = "\n"
-            click.echo(_rendered(result.plan, output, verbose=verbose), nl=False)
-        if written and result.plan and (result.applied or result.failed):
-            click.echo(f"Written: {len(result.applied)}; failed: {len(result.failed)}.")
-        for change, why in result.failed:
-            what = f"cluster {result.cluster}: {change.kind} {change.name}"
-            click.echo(printable(f"error: {what}: {why}"), err=True)
-        print_error(result)
+            click.echo(text(result.plan, verbose=verbose, color=use_color()), nl=False)
+        for line in _became(result) if written else ():
+            click.echo(line)
+        _print_failures(result)
+
+
+def _print_markdown(
+    results: Sequence[Result], pending: Sequence[str], *, verbose: bool, written: bool
+) -> None:
+    shown = [
+        Shown(result.plan, tuple(_became(result) if written else ()))
+        for result in results
+        if result.plan
+    ]
+    click.echo(document(shown, before=pending, verbose=verbose), nl=False)
+    for result in results:
+        _print_failures(result)
+
+
+def _became(result: Result) -> Iterator[str]:
+    """Yield what was written, if anything was tried."""
+    if result.plan and (result.applied or result.failed):
+        yield f"Written: {len(result.applied)}; failed: {len(result.failed)}."
+
+
+def _print_failures(result: Result) -> None:
+    for change, why in result.failed:
+        what = f"cluster {result.cluster}: {change.kind} {change.name}"
+        click.echo(printable(f"error: {what}: {why}"), err=True)
+    print_error(result)
 
 
 def _pending(results: Sequence[Result], candidates: Sequence[str]) -> Iterator[str]:
@@ -74,22 +100,16 @@ def print_error(result: Result) -> None:
         click.echo(printable(f"error: {said}"), err=True)
 
 
-def _rendered(shown: Plan, output: str, *, verbose: bool) -> str:
-    if output == "markdown":
-        return markdown(shown, verbose=verbose)
-    return text(shown, verbose=verbose, color=use_color())
-
-
 def _document(result: Result, *, written: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
+    found: dict[str, Any] = {
         "cluster": result.cluster,
         "plan": result.plan.document() if result.plan else None,
         "error": str(result.error) if result.error else None,
     }
     if written:
-        document["applied"] = len(result.applied)
-        document["failed"] = [
+        found["applied"] = len(result.applied)
+        found["failed"] = [
             {"kind": change.kind, "name": change.name, "error": why}
             for change, why in result.failed
         ]
-    return document
+    return found

@@ -23,6 +23,7 @@ from sync.cli.context import (
     trigger,
     until_closed,
 )
+from sync.cli.earlier_plan import Known, compared_with, known_of
 from sync.cli.results import print_results
 from sync.cli.signals import signals
 from sync.cli.unconfigured import unconfigured
@@ -76,7 +77,8 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
     "before",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="With --to: show what would change between two exports; once for each source NAME.",
+    help="With --to: show what would change between two exports; once for each source NAME. Alone: "
+    "an earlier plan as JSON, to say what is newly left out.",
 )
 @click.option("--to", "after", multiple=True, metavar="[NAME=]FILE", help="See --from.")
 @click.option(
@@ -103,6 +105,9 @@ def plan(
         )
     if candidate:
         return _show(partial(_planned, candidate=True), context, candidate=True, **options)
+    known = known_of(before) if before and not after else None
+    if known is not None:
+        return _show(partial(_planned, known=known), context, **options)
     if before or after:
         planned = partial(compared, before=before, after=after)
         return _show(planned, context, stored=False, **options)
@@ -182,15 +187,17 @@ def _planned(
     adopt: bool = False,
     accept: Sequence[str] = (),
     candidate: bool = False,
+    known: Known | None = None,
 ) -> list[Result]:
     _require_chosen(settings, only, accept)
     with assembly.store_of(settings, write=False) as store:
-        return plan_cycle(
+        results = plan_cycle(
             assembly.sources(settings, store, candidate=candidate),
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt, accept=accept),
             store,
             assembly.options(settings, store),
         )
+    return results if known is None else compared_with(results, known)
 
 
 def _candidates(settings: Settings, only: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from sync.reconcile.cluster_identity import first_met, foreseen, identified, mee
 from sync.reconcile.copied_store import unrecorded
 from sync.reconcile.desired import Cluster, InvalidObjectError, desired, read_live
 from sync.reconcile.device_groups import Read, read_sources
+from sync.reconcile.omissions import inexact_rules, left_out, recalled
 from sync.reconcile.planning import if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
 from sync.reconcile.source_status import note_source, origins_of
@@ -117,8 +118,17 @@ def plan_cycle(
             live = read_live(cluster, written, options.owner)
             rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
+            known = None if new else recalled(store, cluster.name)
             planned = plan_for(
-                cluster, read, live, written, options, rewritten=rewritten, prove=prove, asked=asked
+                cluster,
+                read,
+                live,
+                written,
+                options,
+                rewritten=rewritten,
+                prove=prove,
+                asked=asked,
+                known=known,
             )
             return Result(
                 cluster.name,
@@ -151,7 +161,15 @@ def compare_cycle(
             had = desired(cluster, old, {}, {}, options)
             written = had.rollout.manifests
             there = GivenReader(written)
-            planned = plan_for(replace(cluster, reader=there), new, there.read(), written, options)
+            before = [*left_out(had.report, had.targets, had.snapshots), *inexact_rules(had.report)]
+            planned = plan_for(
+                replace(cluster, reader=there),
+                new,
+                there.read(),
+                written,
+                options,
+                known=frozenset(each.digest for each in before),
+            )
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
             return Result(cluster.name, plan, planned.report, planned.proof)
         except _OF_ONE_CLUSTER as error:
@@ -204,7 +222,14 @@ def _synced(
             written = store.written(cluster.name)
             with step("plan", cluster=cluster.name) as here:
                 planned = plan_for(
-                    cluster, read, live, written, options, rewritten=rewritten, asked=asked
+                    cluster,
+                    read,
+                    live,
+                    written,
+                    options,
+                    rewritten=rewritten,
+                    asked=asked,
+                    known=recalled(store, cluster.name),
                 )
                 plan = if_approved(planned.plan, store)
                 here.set("plan", plan.digest)
