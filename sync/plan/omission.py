@@ -36,7 +36,7 @@ class Omission(StrEnum):
 
     @property
     def lasting(self) -> bool:
-        """Whether it stays until the firewall's configuration changes: no sync can mend it."""
+        """Whether it stays until the firewall's configuration changes: no sync can repair it."""
         return self not in (Omission.UNKNOWN_ZONE, Omission.UNSEEN, Omission.LATER)
 
 

@@ -24,7 +24,7 @@ _LISTED = 10  # lines of one kind, unless all are asked for
 
 
 def sections(plan: Plan, *, every: bool) -> Iterator[tuple[str, list[str]]]:
-    """Yield a title and lines for each kind of which something is new, or can be mended now.
+    """Yield a title and lines for each kind of which something is new, or can be repaired now.
 
     With `every` all lines are there. Rules are listed only if they are new since a state that is
     known: at first the report is the place to read them.
