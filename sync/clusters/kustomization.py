@@ -48,7 +48,12 @@ class Kustomization:
 
     def keep(self, ours: Iterable[Key], remaining: Remaining) -> None:
         file = self._path / NAME
-        standing = _content(file)
+        try:
+            standing = _content(file)
+        except ClusterError:
+            if not self._wanted:
+                return  # it cannot be ours
+            raise
         if standing is not None and not standing.startswith(self._mark):
             return
         listed = sorted(ours, key=lambda key: (_ORDER.index(key[0]), key[1]))
@@ -96,5 +101,7 @@ def _content(file: Path) -> bytes | None:
             return opened.read(_MOST)
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        return b""
     except OSError as error:
         raise ClusterError(f"cannot read {file}: {error.strerror}; make it readable") from error

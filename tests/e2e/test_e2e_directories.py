@@ -191,6 +191,17 @@ def test_a_kustomization_of_others_stays_and_the_plan_says_so(
     assert found == [name]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_folder_in_the_place_of_the_kustomization_is_left(
+    place: Installation, wanted: bool
+) -> None:
+    place.configure(cluster("eu", kustomization=wanted))
+    folder = place.directory / "eu" / "kustomization.yaml"
+    folder.mkdir(parents=True)
+    assert ("is not ours" in place.done("sync").out) == wanted
+    assert folder.is_dir()
+
+
 def test_a_blocked_sync_leaves_the_kustomization(place: Installation) -> None:
     place.configure(cluster("eu", kustomization=True))
     place.done("sync")
