@@ -49,7 +49,9 @@ LABEL org.opencontainers.image.title="zonebridge" \
 COPY --from=build /opt/zonebridge /opt/zonebridge
 # The store of the default configuration lies here; nothing else is ever written.
 COPY --from=build --chown=65532:65532 /build/store /var/lib/zonebridge
+# Python runs one thread at a time, so a heap for each thread of glibc's would only hold memory.
 ENV PATH=/opt/zonebridge/bin:$PATH \
+    MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # A number, so that Kubernetes can see that it is not root (runAsNonRoot).

@@ -18,8 +18,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
-# One more than there are processors: some of these tests wait for a moment.
-UNIT_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+# No more than there are processors: each takes six seconds to find the tests.
+UNIT_WORKERS ?= auto
 DOCUMENTS ?= 100000
 SEED ?= 1
 TARGET ?= configuration

@@ -50,7 +50,7 @@ def load(text: str | bytes, schema: Schema) -> Any:
         raise RefusedYamlError("holds a control character; remove it") from None
     # PyYAML's errors for scalars that do not fit their type: `!!int ''`, `1:1:…:1.5`.
     except (ValueError, LookupError, AttributeError, ArithmeticError):
-        raise RefusedYamlError("holds a value that is not what its tag says; correct it") from None
+        raise RefusedYamlError("holds a value that is not of its tag's type; correct it") from None
 
 
 def _require_plain(text: str | bytes, loader: "_Loader") -> None:

@@ -1,5 +1,6 @@
 """What all tests share: where the samples are, and hypothesis profiles that never flake on time."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -32,6 +33,12 @@ settings.register_profile(
 # `make unit` asks for this one: what comes back within a minute, `make test` searches further.
 settings.register_profile("quick", settings.get_profile("zonebridge"), max_examples=20)
 settings.load_profile("zonebridge")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all modules stay until the end: no collection looks at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 def samples() -> list[Path]:

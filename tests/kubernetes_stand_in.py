@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import orjson
 
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import error_of
 
 _PAGE = 500
 
@@ -55,7 +55,7 @@ class StandIn(Api):
         if method == "GET" and path in _LISTS:
             return self._list(path, query)
         if method == "GET":
-            raise ApiError(f"no {path}", 404)
+            raise error_of(404, f"no {path}")
         if method == "DELETE":
             gone = orjson.loads(self.kept[collection].pop(unquote(name)))
             details = {"uid": gone["metadata"]["uid"]}

@@ -23,7 +23,7 @@ from panos.policies import PostRulebase, PreRulebase, SecurityRule
 
 from sync.sources.panorama import devices
 from sync.sources.panorama.connection import PanoramaConnection
-from sync.sources.panorama.response import NoSuchNodeError
+from sync.sources.panorama.errors import NoSuchNodeError
 
 
 class _Xapi(PanDevice.XapiWrapper):  # type: ignore[misc]  # pan-os-python has no types

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import error_of
 
 KINDS = {
     "pods": "Pod",
@@ -49,7 +49,7 @@ def begun_anew(first: list[dict[str, Any]], rest: list[dict[str, Any]], asked: l
     def answer(query: dict[str, Any]) -> dict[str, Any]:
         asked.append(token := str(query.get("continue", "")))
         if token and len(asked) == 2:
-            raise ApiError("the continue token is too old", 410)
+            raise error_of(410, "the continue token is too old")
         return {
             "items": rest if token else first,
             "metadata": {} if token else {"continue": "more"},

@@ -561,7 +561,7 @@ def ended(trace: Trace, firm: Firm) -> Iterator[str]:
         wrong = JUDGE.shown(state.denied ^ firm.whole.denied)
         yield f"\nin the end {wrong} is not as a cluster that was empty would have it\n{firm}"
     if again := synced(firm, trace.end).writes:
-        yield f"\nthe next sync goes on and writes {', '.join(map(str, again))}\n{firm}"
+        yield f"\nthe next sync continues and writes {', '.join(map(str, again))}\n{firm}"
 
 
 def _excused(traces: Sequence[Trace], aims: Sequence[Firm]) -> int:

@@ -61,7 +61,8 @@ def expression_problems(settings: Settings) -> list[Problem]:
     for place, selector in _selectors(settings.zones):
         found = selectors.problem(selector)
         if found:
-            text = f"is no selector: {found.message} at character {found.position + 1}; correct it"
+            where = f"{found.message} at character {found.position + 1}"
+            text = f"is not a selector: {where}; correct it"
             problems.append(Problem(("zones", *place), text))
         elif "global(" in selector:
             problems.append(Problem(("zones", *place), "selects no pods: remove global()"))

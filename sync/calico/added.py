@@ -2,9 +2,9 @@
 nothing.
 
 A field that decides what a policy does and that was not sent is someone else's work, and drift. Two
-kinds of fields are not: one that says what its absence says, and one that this version of ours
-does not know and that no one else has written, for a newer Calico's definition fills it in. Who
-wrote a field, its managed fields tell
+kinds of fields are not: one whose value means the same as its absence, and one that this version of
+ours does not know and that no one else has written, for a newer Calico's definition fills it in.
+Who wrote a field, its managed fields show
 (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
 
 The fields are those of `api/pkg/apis/projectcalico/v3` up to v3.32.
@@ -18,8 +18,8 @@ FIELD_MANAGER: Final = "zonebridge"
 
 _Path: TypeAlias = tuple[str | int, ...]
 
-# What a field says that is as good as absent; `_NOTHING` for one that we always state, and for one
-# of which no value is.
+# The value of a field that means the same as its absence; `_NOTHING` for one that we always state,
+# and for one of which no value is.
 _NOTHING: Final[tuple[Any, ...]] = (None,)
 _STATED: Final[tuple[Any, ...]] = ()
 _LIST: Final[tuple[Any, ...]] = (None, [])

@@ -21,7 +21,7 @@ def of_set(addresses: AddressSet) -> list[str]:
     """The nets of a GlobalNetworkSet for these addresses: disjoint, sorted, none of them a /0.
 
     An ipset takes no /0 (ipset(8), `hash:net`), and one in a set is reported to stop Felix in
-    nftables mode (projectcalico/calico issue 13477). Two /1 say the same.
+    nftables mode (projectcalico/calico issue 13477). Two /1 are the same.
     """
     nets = addresses.cidrs()
     if _HALVES.keys().isdisjoint(nets):
@@ -29,12 +29,12 @@ def of_set(addresses: AddressSet) -> list[str]:
     return [half for net in nets for half in _HALVES.get(net, (net,))]
 
 
-# The same addresses stand in many groups and rules.
+# Many groups and rules hold the same addresses.
 @lru_cache(1 << 17)
 def sort_key(cidr: str) -> tuple[int, int, int]:
     """Family (4 or 6), address and prefix length of a canonical CIDR; the order of nets in a set.
 
-    `ValueError` says why `cidr` is not canonical: no mask, host bits, a leading zero, a longer
+    `ValueError` explains why `cidr` is not canonical: no mask, host bits, a leading zero, a longer
     spelling of an IPv6 address, or inside ::ffff:0:0/96, which Go's `net.IP` takes for IPv4.
     """
     text, slash, mask = cidr.partition("/")

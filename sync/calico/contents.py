@@ -36,7 +36,7 @@ class PolicyPosition:
 class Contents:
     """The content of an object of any kind.
 
-    `labels` are those that it carries, `group` the address group that it says it is made of, `nets`
+    `labels` are those that it carries, `group` the address group that its annotations name, `nets`
     those of a set. `position` and `selector` are a policy's; `named` are the labels that its rules
     compare, `allowed` those of them by which it allows more, the more sets hold. It `passes` where
     a rule has another action than Deny. `default_action` is a tier's.

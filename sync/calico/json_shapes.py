@@ -9,7 +9,7 @@ Refuse: TypeAlias = Callable[[str, str], None]
 
 
 def within(value: object, least: int, most: int) -> bool:
-    # Not isinstance: a boolean is no number in JSON.
+    # Not isinstance: a boolean is not a number in JSON.
     return type(value) is int and least <= value <= most
 
 

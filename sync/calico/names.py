@@ -22,7 +22,7 @@ MANAGED_BY_VALUE: Final = "zonebridge"
 INSTANCE: Final = "zonebridge.io/instance"
 STORE: Final = "zonebridge.io/store"
 
-# Annotations that say under which record of the trail an object was written, and by whom.
+# Annotations that name the record of the trail an object was written under, and the writer.
 RECORD_ANNOTATION: Final = "zonebridge.io/record"
 WRITER_ANNOTATION: Final = "zonebridge.io/writer"
 
@@ -30,7 +30,7 @@ WRITER_ANNOTATION: Final = "zonebridge.io/writer"
 TIER_LABEL: Final = "projectcalico.org/tier"
 
 # Labels that Calico gives to pods (both) and to what else has a namespace (the first), and that its
-# selectors tell pods and sets apart by. On a set only its author puts them.
+# selectors distinguish pods and sets by. On a set only its author puts them.
 NAMESPACE_LABEL: Final = "projectcalico.org/namespace"
 ORCHESTRATOR_LABEL: Final = "projectcalico.org/orchestrator"
 

@@ -39,7 +39,7 @@ Direction: TypeAlias = Literal["Ingress", "Egress"]
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A tier. Lower orders come first; a chain of ours says all that it denies, so it passes."""
+    """A tier. Lower orders come first; a chain of ours holds all that it denies, so it passes."""
 
     name: str
     order: int

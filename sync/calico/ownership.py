@@ -3,11 +3,12 @@
 An object is ours if it carries all three labels of this installation; any other is foreign and is
 never changed. On an object of ours, the spec and the labels and annotations under our prefixes
 are ours; all other labels, annotations and finalizers are foreign and are kept. Ours is also that
-an object has none of the labels by which selectors tell pods from sets: with one of them a set of
-ours would count as a pod, or no longer as a set.
+an object has none of the labels by which selectors distinguish pods from sets: with one of them a
+set of ours would count as a pod, or no longer as a set.
 
-Each write stamps the object with annotations that say under which record it was made, and by whom.
-They change with every write and decide nothing in a data plane, so a `Manifest` is without them.
+Each write stamps the object with annotations that name the record under which it was made, and by
+whom. They change with every write and decide nothing in a data plane, so a `Manifest` is without
+them.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@
 
 Spaces and tabs may be between parts, but not before the `(` of a function; there are no escapes
 and no line breaks outside strings. Source: `libcalico-go/lib/selector` (tokenizer and parser), in
-the strictest reading of its releases: a word operator stands apart from the key before it.
+the strictest reading of its releases: a word operator is separated from the key before it.
 
 The recogniser keeps a depth instead of a stack: precedence decides what a selector means, never
 whether it is one. So its cost is linear, and no nesting is too deep for it.
@@ -69,7 +69,7 @@ _STATES: Final = {
 }
 
 
-@lru_cache(maxsize=4096)  # the same few selectors stand in thousands of rules
+@lru_cache(maxsize=4096)  # thousands of rules have the same few selectors
 def problem(selector: str) -> SelectorProblem | None:
     """The problem that makes `selector` invalid for Calico, or None.
 
@@ -115,7 +115,7 @@ def one_of(key: str, values: Sequence[str]) -> str:
 
 
 def some_of(key: str, values: Sequence[str], room: int) -> list[str]:
-    """Selectors that together say `one_of`, as many values in each as `room` bytes hold."""
+    """Selectors that together mean `one_of`, as many values in each as `room` bytes hold."""
     packed: list[list[str]] = []
     for value in values:
         if packed and len(one_of(key, [*packed[-1], value]).encode()) <= room:
@@ -128,7 +128,7 @@ def some_of(key: str, values: Sequence[str], room: int) -> list[str]:
 def any_of(terms: Iterable[str], room: int) -> list[str]:
     """Selectors that together select what any of the terms does, as many in each as `room` holds.
 
-    A term longer than that stands alone.
+    A longer term gets a selector of its own.
     """
     packed: list[list[str]] = []
     for term in terms:

@@ -243,7 +243,7 @@ def _icmp(refuse: Refuse, path: str, value: object) -> None:
             refuse(f"{path}.{key}", f"must be 0 to {largest}")
 
 
-@lru_cache(1 << 14)  # the same ends stand in many rules
+@lru_cache(1 << 14)  # many rules have the same ends
 def _entity(
     end: str, written: bytes, *, ported: bool
 ) -> tuple[frozenset[int], tuple[tuple[str, str], ...]]:

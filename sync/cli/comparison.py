@@ -65,7 +65,7 @@ def exports(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str
                 )
             if file and Path(file).exists() and not Path(text).exists():
                 raise UsageError(
-                    f"{option} {text!r} is no file, and no source is called {name!r}; "
+                    f"{option} {text!r} is not a file, and no source is called {name!r}; "
                     f"{did_you_mean(name, names)}"
                 )
             name, file = names[0], text

@@ -46,7 +46,7 @@ def _duration(_context: click.Context, _option: click.Parameter, value: str | No
     try:
         return TypeAdapter(Duration).validate_python(value) if value else timedelta()
     except ValidationError as error:
-        raise click.BadParameter(f"{value!r} is no duration; write 30s, 15m or 1h") from error
+        raise click.BadParameter(f"{value!r} is not a duration; write 30s, 15m or 1h") from error
 
 
 def _options(command: Callable[..., int]) -> Callable[..., int]:

@@ -25,7 +25,7 @@ from sync.verify.compare import Difference
 from sync.verify.proof import Proof
 
 _ON_THE_WAY = (
-    "a chain's move was left half-way and overtaken; the next sync moves it back first, so "
+    "a chain's move was overtaken by a newer change; the next sync rolls it back first, so "
     "verify after that"
 )
 
@@ -147,7 +147,7 @@ class JudgedLive:
             verdict = "FAILS"
         proof = found.proof
         yield (
-            f"Cluster {found.cluster}, as its objects stand: the proof {verdict}: "
+            f"Cluster {found.cluster}, as the cluster holds it: the proof {verdict}: "
             f"{proof.rules:,} Calico rules in {proof.lists:,} lists, every flow of each."
         )
         yield from (f"  ! opened: {self._said(each)}" for each in found.opened)

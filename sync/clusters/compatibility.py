@@ -41,7 +41,7 @@ def warnings(cluster: str, facts: ClusterFacts) -> Iterator[str]:
     """Known failures of a cluster's version of Calico and what to do, a sentence each."""
     if facts.calico_because:
         yield (
-            f"cluster {cluster} does not say which Calico it runs, so versions that are known to "
+            f"cluster {cluster} does not report its version of Calico, so versions known to "
             f"fail are not warned of: {facts.calico_because}"
         )
     found = _RELEASE.fullmatch(facts.calico_version)

@@ -80,13 +80,13 @@ class ManifestsReader:
             _ = found.stands
         except TypeError:
             # It holds a value without JSON form (a date, a set), which we never write.
-            return LiveObject(None, document, f"is a file that no API server would take ({file})")
+            return LiveObject(None, document, f"is a file that an API server would reject ({file})")
         return found
 
     def facts(self, zone_label: str) -> ClusterFacts:
         """Unknown: the cluster to which the directory is applied is not known."""
         del zone_label
-        because = f"a directory of manifests ({self._path}) tells nothing about the cluster"
+        because = f"a directory of manifests ({self._path}) reports nothing about the cluster"
         return ClusterFacts(
             pod_networks_because=because,
             nodes_because=because,
@@ -283,7 +283,7 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _document(file: Path) -> Mapping[str, Any]:
-    """The only document in a file; empty if the file holds anything else, or is no file."""
+    """The only document in a file; empty if the file holds anything else, or is not a file."""
     try:
         if not file.is_file():
             return {}
@@ -317,5 +317,5 @@ def _holds(file: Path, manifest: Manifest) -> bool:
 
 def _unconfirmed(error: UnconfirmedError) -> ClusterError:
     return ClusterError(
-        f"{error.filename} was changed, but the disk does not confirm it: {error.strerror}"
+        f"{error.filename} was changed, but the disk does not confirm the write: {error.strerror}"
     )

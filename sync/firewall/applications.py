@@ -185,7 +185,7 @@ def _of_protocols(value: str) -> tuple[Sequence[Traffic], str]:
     if numbers == _ALL:
         return [ANY_TRAFFIC], ""
     # Calico's protocols begin with 1; IPv6 has hop-by-hop options at 0.
-    missing = "has IP protocol 0, which Calico cannot tell" if 0 in _each(numbers) else ""
+    missing = "has IP protocol 0, which Calico cannot match" if 0 in _each(numbers) else ""
     return [Traffic(each) for each in _each(numbers) if each], missing
 
 
@@ -205,7 +205,7 @@ def _of_icmp(protocol: int, value: str) -> tuple[Sequence[Traffic], str]:
     ]
     if len(found) > _MOST_ICMP:
         return [], f"has more than {_MOST_ICMP} pairs of ICMP types and codes"
-    missing = f"has ICMP type {_RESERVED}, which Calico cannot tell"
+    missing = f"has ICMP type {_RESERVED}, which Calico cannot match"
     return found, missing if _RESERVED in _each(kinds) else ""
 
 

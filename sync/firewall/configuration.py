@@ -17,7 +17,7 @@ SHARED = "shared"
 class Remark:
     """Something in the document that could not be read as it is.
 
-    `path` is an XPath from `/config`; `message` says what is wrong and what was made of it.
+    `path` is an XPath from `/config`; `message` names the fault and how it was treated.
     """
 
     path: str
@@ -28,7 +28,7 @@ class Remark:
 class Scope:
     """The content of Shared, or of one device group itself.
 
-    `forwards_by_policy` says that a rule of it sends packets another way than routes do
+    `forwards_by_policy`: a rule of it sends packets another way than routes do
     (policy-based forwarding, SD-WAN).
     """
 
@@ -60,7 +60,7 @@ class Configuration:
     """The content of one document, and every remark made while reading it.
 
     `ancestors_take_precedence` is the Panorama setting "Objects defined in ancestors will take
-    higher precedence"; None if the document does not say.
+    higher precedence"; None if the document has no setting.
     """
 
     version: str
@@ -90,7 +90,7 @@ def family_of(configuration: Configuration, device_group: str) -> list[DeviceGro
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a snapshot comes from, as far as its source can tell.
+    """Where a snapshot comes from, as far as its source reports it.
 
     `origin` is a file's path or a host; `version` names the configuration version, else the
     content's digest; `administrators` and `description` are those of the commit, where known. Where

@@ -110,7 +110,7 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
         configuration.shared if name == SHARED else configuration.device_groups[name].scope
         for name in lineage
     ]
-    # The nearest definition wins, unless Panorama says that ancestors take precedence.
+    # The nearest definition wins, unless a setting gives ancestors precedence.
     by_precedence = scopes if configuration.ancestors_take_precedence else scopes[::-1]
     defaults = {"intrazone-default": "allow", "interzone-default": "deny"}
     for scope in scopes[::-1]:
@@ -178,7 +178,7 @@ def _fetched(external: ExternalList, content: Estimate) -> ExternalList:
     excepted = AddressSet.union(addresses for addresses in exceptions if addresses)
     because = content.because
     if not because and excepted & content.surely:
-        # Whether an exception takes a part of a network away, no document says.
+        # Whether an exception removes a part of a network is documented nowhere.
         because = ("has exceptions",)
     content = replace(content, surely=content.surely - excepted, because=because)
     return replace(external, holds=content)
@@ -204,7 +204,7 @@ def _lineage(configuration: Configuration, device_group: str) -> tuple[str, ...]
             )
         if name in lineage:
             raise SourceError(
-                f"the parents of device group {device_group!r} go round in a circle "
+                f"the parents of device group {device_group!r} form a cycle "
                 f"({brief(' > '.join([*lineage, name]))}); correct the hierarchy in Panorama"
             )
         if groups[name].parent_unknown:
@@ -222,7 +222,7 @@ def _merged(scopes: Iterable[Scope]) -> Objects:
     """One object a name; later scopes win among objects of one kind.
 
     If objects of several kinds have one name, in one scope or in several, the vendor documents
-    nowhere which of them counts. A maintainer of its own tool says that a region goes
+    nowhere which of them counts. A maintainer of the vendor's tool says that a region goes
     before an external list, that before an address group and that before an address, at whatever
     level, and a service group before a service (PaloAltoNetworks/pan-os-php, issue 279). None of
     them is believed here: what uses such a name is unsayable, whichever counts.

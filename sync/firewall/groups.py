@@ -32,8 +32,8 @@ def resolve_groups(
     """Every address group among `objects`, by name.
 
     `objects` are what one device group sees (`sync.firewall.effective`), and `registered` is what
-    its firewalls have registered at run time. Where that is None, or one of them never told it, a
-    dynamic group is open, unless `registered_known` says that it is known, or accepted, to be
+    its firewalls have registered at run time. Where that is None, or one of them never reported it,
+    a dynamic group is open, unless `registered_known` says that it is known, or accepted, to be
     nothing.
 
     Members are looked up by name first and read as literals second, since an object's name may
@@ -160,7 +160,7 @@ class _Members:
 class WildcardObjects:
     """The wildcard objects that lists of members hold, also in groups of any depth.
 
-    PAN-OS takes none into a group, but a file may say so.
+    PAN-OS takes none into a group, but a file may have one there.
     """
 
     def __init__(self, objects: _Named) -> None:

@@ -1,7 +1,7 @@
 """The named objects of a scope (Shared or a device group).
 
-Every object carries a `problem`: empty when it was read whole, else one clause that says why it
-cannot be used. An object with a problem keeps its name, and counts as unsayable wherever it is
+Every object carries a `problem`: empty when it was read whole, else one clause with the reason why
+it cannot be used. An object with a problem keeps its name, and counts as unsayable wherever it is
 used: it is never taken for empty and never for any. `tags` are None where they are unreadable.
 """
 

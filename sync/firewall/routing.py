@@ -38,7 +38,7 @@ _BRIDGING: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RouterView:
-    """What a virtual router of a virtual system says: the zones each prefix may lead to.
+    """The view of a virtual router of a virtual system: the zones each prefix may lead to.
 
     None stands for no zone: what leads there is dropped. `name` is the router's, for messages.
     """
@@ -96,7 +96,7 @@ def router_views(
 def _views_of_system(
     firewall: StackedFirewall, system: str, routers_of: Mapping[str, list[VirtualRouter]]
 ) -> tuple[list[RouterView], list[str]]:
-    """What each router says by which packets of a virtual system come in, and of each why not."""
+    """The view of each router that packets of a virtual system enter by, or why it is unknown."""
     zones = [zone for zone in firewall.zones if zone.vsys == system]
     alone = len(zones) == len(firewall.zones)
     place = f"of {firewall.name}" + ("" if alone else f" ({system})")
@@ -133,7 +133,7 @@ def _zone_problem(
     firewall: StackedFirewall, zone: Zone, routers_of: Mapping[str, list[VirtualRouter]]
 ) -> str:
     if zone.name in firewall.contested:
-        return "templates say different things of it"
+        return "templates define it differently"
     if zone.kind != "layer3":
         return f"it is a {zone.kind} zone, not a layer3 zone" if zone.kind else "it is of no kind"
     if not zone.interfaces:
@@ -157,7 +157,7 @@ _Claim = tuple[Prefix, frozenset[str | None], bool]
 def _claims(
     firewall: StackedFirewall, router: VirtualRouter, ends_of: Mapping[str, frozenset[str | None]]
 ) -> tuple[list[_Claim], list[str]]:
-    """What the interfaces and static routes of a router say, and why that is not all.
+    """The view by a router's interfaces and static routes, and why that is not all.
 
     Names of address objects are not resolved: which of the objects of a name a template means is
     the firewall's to know.

@@ -66,7 +66,7 @@ class Rulebases:
     """The rules of one scope: before and after those of the scopes below it, and its defaults.
 
     `defaults` maps `intrazone-default` and `interzone-default` to the override's action. Of the
-    NAT rules only those stand here that translate destinations and are not disabled.
+    NAT rules, it has those that translate destinations and are not disabled.
     """
 
     pre: tuple[Rule, ...] = ()

@@ -16,7 +16,7 @@ _NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmp6"}
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a packet says beside its addresses; whatever is None may be anything.
+    """The header of a packet without its addresses; None may be anything.
 
     `protocol` is an IP protocol's number. `ports` and `source_ports` go with TCP and UDP, `icmp`,
     a type and a code of it or None for any, with ICMP and ICMPv6.
@@ -140,7 +140,7 @@ def resolve_services(
 ) -> Services:
     """The services of these names, groups at any depth, as one device group sees them.
 
-    `any` and `application-default` are no services: a rule has them instead of services.
+    `any` and `application-default` are not services: a rule has them instead of services.
     """
     because: set[str] = set()
 
@@ -172,8 +172,8 @@ def expanded(
 ) -> tuple[list[str], list[str]]:
     """The names at the ends of groups nested to any depth, each once, and groups in circles.
 
-    `members` are a group's, None for what is no group. Of a circle the group is named that closes
-    it; whatever its groups hold is still found.
+    `members` are a group's, None for anything else. A circle is reported by the group that closes
+    it; what its groups hold is still found.
     """
     ends: list[str] = []
     circles: set[str] = set()

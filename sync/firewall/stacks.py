@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sync.firewall.configuration import Configuration, DeviceGroup
 from sync.firewall.templates import Interface, Network, TemplateStack, VirtualRouter, Zone
 
-_OTHERWISE = "another template that says otherwise"
+_OTHERWISE = "another template that defines it differently"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class StackedFirewall:
     """The layers of a stack laid over one another, as every firewall of the stack has them.
 
     `zones` are those of the virtual systems that the device group has, `contested` the names of
-    those of which two layers say different things.
+    those that two layers define differently.
     """
 
     name: str
@@ -111,9 +111,9 @@ def _layers(configuration: Configuration, stack: TemplateStack) -> tuple[list[Ne
 
 
 def _lay(name: str, layers: list[Network], systems: _Systems) -> StackedFirewall:
-    """Layers over one another: an earlier definition counts if it says all that later ones say.
+    """Layers over one another: an earlier definition counts if it holds all that later ones hold.
 
-    Where a later one says more, it is unknown which of the two the firewall gets.
+    Where a later one holds more, it is unknown which of the two the firewall gets.
     """
     zones: dict[tuple[str, str], Zone] = {}
     interfaces: dict[str, Interface] = {}
@@ -166,5 +166,5 @@ def _routers_laid(first: VirtualRouter, second: VirtualRouter) -> VirtualRouter:
     )
     if both == first:
         return first
-    otherwise = "templates say different things of it"
+    otherwise = "templates define it differently"
     return replace(both, unreadable=tuple(dict.fromkeys([*both.unreadable, otherwise])))

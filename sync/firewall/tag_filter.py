@@ -46,7 +46,7 @@ class TagFilter:
 
 
 def parse(text: str) -> TagFilter:
-    """Read a filter; `ValueError` says what is wrong and at which character (from 1)."""
+    """Read a filter; `ValueError` names the mistake and its character (from 1)."""
     steps: list[tuple[str, str]] = []
     waiting: list[tuple[str, int]] = []
     operand_next = True

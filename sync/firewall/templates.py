@@ -1,4 +1,4 @@
-"""Zones, interfaces and routes: what templates and template stacks say of the network."""
+"""Zones, interfaces and routes: what templates and template stacks define of the network."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class StaticRoute:
     """A static route; `next_hop` is its kind and value: (`ip-address`, `10.0.0.1`), say.
 
     A `monitored` one is withdrawn while a path monitor or BFD finds its way closed. `unreadable`
-    says what of it is not known.
+    names what of it is unknown.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Network:
     """The `config` part of a template or a stack.
 
     `learning` names the tunnel interfaces behind which addresses come and go by themselves, those
-    of GlobalProtect clients and satellites. `unreadable` says that something was left out.
+    of GlobalProtect clients and satellites. `unreadable`: something was left out.
     """
 
     zones: tuple[Zone, ...] = ()
@@ -86,7 +86,7 @@ class Template:
 class TemplateStack:
     """A stack: its own settings first, then its templates, of which earlier ones win.
 
-    `unreadable` says that templates or devices of it were left out.
+    `unreadable`: templates or devices of it were left out.
     """
 
     name: str

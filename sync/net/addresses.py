@@ -97,7 +97,7 @@ class AddressSet:
             yield from _blocks(first, past, V4_END)
 
 
-# The same ranges stand in many groups and rules.
+# Many groups and rules hold the same ranges.
 @lru_cache(1 << 16)
 def _cidrs_v4(first: int, past: int) -> tuple[str, ...]:
     return tuple(

@@ -31,14 +31,14 @@ def from_ranges(ranges: Iterable[tuple[int, int]]) -> Bounds:
     return tuple(bounds)
 
 
-# What XML calls white space; any other stands in no number.
+# What XML calls white space; any other makes it no number.
 _SPACE = " \t\r\n"
 
 
 def listed(text: str, last: int, what: str = "number") -> Bounds:
     """Numbers from 0 to `last` and ranges of them, separated by commas: `80`, `13,14,30-40`.
 
-    White space around a number says nothing. `ValueError` names the item that is not a number, or a
+    White space around a number is ignored. `ValueError` names the item that is not a number, or a
     rising range of two, in plain decimal: a leading zero might mean an octal number.
     """
     ranges: list[tuple[int, int]] = []
@@ -90,7 +90,7 @@ def intersection(left: Bounds, right: Bounds) -> Bounds:
         return ()
     bounds: list[int] = []
     for first, past in to_ranges(left):
-        # The other's boundaries strictly inside; the parity of an index says inside or outside.
+        # The other's boundaries strictly inside; the parity of an index means inside or outside.
         begin, end = bisect_right(right, first), bisect_left(right, past)
         if begin & 1:
             bounds.append(first)

@@ -112,7 +112,7 @@ def differences(
             if wrote != wanted:
                 adopted.append(change_between(wrote, wanted, Cause.DRIFT))
         else:
-            # As above: what was asked for is no drift.
+            # As above: what was asked for is not drift.
             drifted = wrote == wanted and key not in rewritten
             cause = Cause.DRIFT if drifted else Cause.CONFIGURATION
             hand = found.changed_by if found and cause is Cause.DRIFT else ""
@@ -162,7 +162,7 @@ def _by_rule(policy: Manifest | None) -> dict[str, list[tuple[str, Any]]]:
         for rule in rules(document, direction):
             annotations = mapping(rule, "metadata", "annotations")
             name = annotations.get(RULE_ANNOTATION)
-            # Defaults carry neither end: they are no rules of the firewall's rulebase.
+            # Defaults carry neither end: they are not rules of the firewall's rulebase.
             if isinstance(name, str) and SOURCE_ANNOTATION in annotations:
                 found.setdefault(name, []).append((direction, rule))
     return found

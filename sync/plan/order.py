@@ -34,7 +34,7 @@ Step = tuple[Chain, ...]
 
 
 # A reason in the JSON of plans.
-_AROUND = "what stands around the chains of its tier is not ours or was not written"  # words kept
+_AROUND = "objects around the chains of its tier are foreign or were not written"  # words kept
 
 
 @dataclass(frozen=True, slots=True)

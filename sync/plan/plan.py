@@ -65,7 +65,7 @@ class Plan:
     `partial`, what depends on the `held` objects, which have a foreign object in their place.
     `let_through` are guards that were approved, or that have nothing to block. `not_pushed` are the
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
-    the sources that the cluster was assumed to hold, if it was not asked. `precedence` says which
+    the sources that the cluster was assumed to hold, if it was not asked. `precedence` tells which
     chains of several tiers are written before which, and `beside` are our policies that do not
     change. `rules` are those that are not exact. `known` has the digests of what the
     last sync, or the state that is compared with, left out; None: there is none. `modes` has the
@@ -332,7 +332,7 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
-        # What drifted and is left is there too, as it is.
+        # This includes drift that is left, as it is.
         beside=(
             *beside,
             *(each.before for each in reported if each.kind in POLICIES and each.before),

@@ -49,7 +49,7 @@ class Rollout:
         return [
             LeftOut(
                 "all changes but these",
-                "a chain's move was left half-way and overtaken; it is brought back first, and the "
+                "a chain's move was overtaken by a newer change; it is rolled back first, and the "
                 "next plan has the rest",
                 Omission.LATER,
             )

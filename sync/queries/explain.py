@@ -106,12 +106,12 @@ def end_of(text: str) -> AskedEnd:
     except ValueError:
         if at or not text or "/" in text or _LIKE_AN_ADDRESS.fullmatch(text):
             raise UsageError(
-                f"{text!r} is no end of a flow; write a zone (web), an address (10.1.2.3, "
+                f"{text!r} is not an end of a flow; write a zone (web), an address (10.1.2.3, "
                 "2001:db8::1), or both for a pod that no cluster reports (web@10.1.2.3)"
             ) from None
         return AskedEnd(text, None, text)
     if at and not zone:
-        raise UsageError(f"{text!r} names no zone before the @; leave that away, or name one")
+        raise UsageError(f"{text!r} names no zone before the @; omit it, or name one")
     return AskedEnd(zone, found, text)
 
 
@@ -124,11 +124,11 @@ def packet_of(port: str, source_port: int | None) -> Packet:
     found = _packet(said, EPHEMERAL if source_port is None else source_port) if said else None
     if found is None:
         raise UsageError(
-            f"{port!r} says no traffic; write 443/tcp, 53/udp, 5000/sctp, icmp (an echo request), "
-            "3:1/icmp (type and code), 128/icmp6, or ip/47 for another IP protocol"
+            f"{port!r} is not valid traffic; write 443/tcp, 53/udp, 5000/sctp, icmp (an echo "
+            "request), 3:1/icmp (type and code), 128/icmp6, or ip/47 for another IP protocol"
         )
     if source_port is not None and found.protocol not in PORTED:
-        raise UsageError(f"{found.said()} has no source port; leave --source-port away")
+        raise UsageError(f"{found.said()} has no source port; omit --source-port")
     return found
 
 
@@ -150,9 +150,11 @@ def asked_of(source: str, destination: str, port: str, source_port: int | None) 
     asked = Asked(end_of(source), end_of(destination), packet_of(port, source_port))
     one, other = asked.source.address, asked.destination.address
     if one and other and one[0] != other[0]:
-        raise UsageError(f"{source!r} and {destination!r} are of two IP versions; no flow is")
+        raise UsageError(
+            f"{source!r} and {destination!r} are of two IP versions, and a flow has one"
+        )
     if one and one == other:
-        raise UsageError(f"{source!r} is both ends; nothing stands between a pod and itself")
+        raise UsageError(f"{source!r} is at both ends; no policy applies between a pod and itself")
     family = {ICMP: 4, ICMPV6: 6}.get(asked.packet.protocol)
     for end in (asked.source, asked.destination):
         if family and end.address and end.address[0] != family:
@@ -229,7 +231,7 @@ def _observed(
     documents = [*judged(live, tiers, unseen)]
     unseen += namespaced(tiers, wanted.facts, directory=cluster.directory)
     notes += (
-        f"tier {tier} does not stand in cluster {cluster.name}; a sync has to write it"
+        f"tier {tier} does not exist in cluster {cluster.name}; a sync has to write it"
         for tier in tiers
         if ("Tier", tier) not in live
     )
@@ -355,11 +357,11 @@ def _notes(
     for end, party in zip(ends, parties, strict=True):
         if cidrs and not party.is_pod and party.addresses & cidrs:
             yield (
-                f"{end.text} lies in the networks of pods, but no pod is known to have it: it is "
-                f"taken for no pod; write ZONE@{end.text} for a pod of a zone"
+                f"{end.text} is in the networks of pods, but no known pod has it, so it "
+                f"counts as outside pods; write ZONE@{end.text} for a pod of a zone"
             )
         if cidrs and end.zone and end.address and not party.addresses & cidrs:
-            yield f"{end.text} lies in none of the networks of pods"
+            yield f"{end.text} is in none of the networks of pods"
     if not any(party.is_pod for party in parties):
         yield (
             "neither end is a pod of this cluster, so none of its policies decides the flow; write "

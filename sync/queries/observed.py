@@ -71,7 +71,7 @@ def judged(
 
 def _read(document: Document, name: object, last: str) -> Document:
     if document["kind"] not in KINDS or not isinstance(name, str):
-        raise UnreadableError("it is no object that stands in a cluster by itself")
+        raise UnreadableError("it is not an object that a cluster holds by itself")
     return as_read(document, last)
 
 
@@ -82,11 +82,11 @@ def namespaced(tiers: Iterable[str], facts: ClusterFacts, *, directory: bool) ->
     """
     for tier in tiers:
         for each in facts.foreign_policies.get(tier, ()):
-            sentence = f"{each} stands in tier {tier} too, and is not judged"
+            sentence = f"{each} is in tier {tier} too, and is not judged"
             yield Unseen(sentence, staged=each.startswith(_STAGED))
     if facts.foreign_policies_because and not directory:
         yield Unseen(
-            "whether namespaced policies stand in our tiers is not known: "
+            "whether our tiers hold namespaced policies is unknown: "
             f"{facts.foreign_policies_because}"
         )
 

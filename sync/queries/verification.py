@@ -176,9 +176,9 @@ class _Stands:
             if self._ours(kind, name) or kind == "Tier" or (kind, name) in self._taken:
                 continue
             if kind == "GlobalNetworkPolicy":
-                yield f"{kind} {name} of others stands in tier {_tier(each)} and counts as it is"
+                yield f"{kind} {name} of others is in tier {_tier(each)} and counts as it is"
             elif kind == STAGED:
-                yield f"{kind} {name} of others stands in tier {_tier(each)} and decides nothing"
+                yield f"{kind} {name} of others is in tier {_tier(each)} and decides nothing"
             elif kind == "GlobalNetworkSet" and not carried(each).isdisjoint(asked):
                 yield (
                     f"{kind} {name} of others carries labels that policies in our tiers select by; "

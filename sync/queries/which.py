@@ -85,7 +85,7 @@ class HeldRule:
 class DeviceGroupHolders:
     """What holds it in one device group of a cluster; rules in order.
 
-    `in_no_zone` says how much of it no zone is known to hold, None for nothing. `any_source` and
+    `in_no_zone` is how much of it is in no known zone, None for nothing. `any_source` and
     `any_destination` count the rules for any address at that end, without disabled ones.
     """
 
@@ -104,7 +104,7 @@ class DeviceGroupHolders:
 class Holders:
     """Everything of one cluster that holds an address or a network.
 
-    `among_pods` says how much of it lies in the configured networks of pods, None for nothing;
+    `among_pods` is how much of it lies in the configured networks of pods, None for nothing;
     where none are configured `pods_known` is false.
     """
 
@@ -299,7 +299,8 @@ class _Ends:
         for _, members, negated in _lists(placed.rule):
             if "any" not in members and self._said(members).held:
                 return True
-            # What wildcard objects take of any address, or of a negated list, leaves a list.
+            # Without the addresses of wildcard objects, any address or a negated list becomes a
+            # list.
             if self._wildcards and ("any" in members or negated):
                 return True
         return False
@@ -357,7 +358,7 @@ class _Ends:
 
 
 def _without_object(member: str, objects: Objects) -> AddressSet | None:
-    """The content of a member that is no address object or group; None if it is unknown."""
+    """The content of a member that is not an address object or group; None if it is unknown."""
     if member in objects.external_lists:
         content = objects.external_lists[member].holds
         return content.surely if content else None

@@ -156,7 +156,7 @@ class _Write:
     def __call__(self, change: Change, stamp: Pairs) -> None:
         # A change may have waited for its turn: a batch has more changes than there are writers.
         if self.stopping():
-            raise NotBegunError("zonebridge was asked to end before this was begun")
+            raise NotBegunError("not begun: zonebridge is shutting down")
         found = self.live.get((change.kind, change.name))
         stands = found.stands if found else None
         # An object that is already gone only needs the record of its deletion. One to be updated
@@ -238,15 +238,17 @@ class _Written:
         error: ZonebridgeError | None = None
         if left and self.out_of_reach:
             error = ClusterError(
-                f"{self.out_of_reach}; {left} more changes were not tried, the next sync goes on"
+                f"{self.out_of_reach}; {left} more changes were not tried, the next sync continues"
             )
         elif left > len(self.stopped):
-            error = StoppedError(f"stopped before {left} of {total} changes; the next sync goes on")
+            error = StoppedError(
+                f"stopped before {left} of {total} changes; the next sync continues"
+            )
         elif left and (self.failed or not plan.held):
             change, why = self.stopped[0]
             error = ClusterError(
                 f"{left} of {total} changes were left, since others failed that must come first "
-                f"({change.kind} {change.name}: {why}); the next sync goes on"
+                f"({change.kind} {change.name}: {why}); the next sync continues"
             )
         return Result(
             cluster=plan.cluster,

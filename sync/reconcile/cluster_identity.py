@@ -93,8 +93,8 @@ def accept(cluster: Cluster, store: Store, run: Recorder) -> str:
     uid = cluster.reader.identity()
     if not uid:
         raise UsageError(
-            f"cluster {cluster.name} is a directory, which nothing tells from others; leave "
-            "--accept-new-cluster away"
+            f"cluster {cluster.name} is a directory, which has no identity; omit "
+            "--accept-new-cluster"
         )
     identities = store.identities()
     known = identities.get(cluster.name)
@@ -143,4 +143,4 @@ def _require_own(cluster: Cluster, uid: str, identities: Mapping[str, Identity])
 
 
 def _named(uid: str) -> str:
-    return f"the cluster whose kube-system has the UID {uid}" if uid else "one that does not say"
+    return f"the cluster whose kube-system has the UID {uid}" if uid else "one that reports no UID"

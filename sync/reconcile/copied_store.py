@@ -57,7 +57,7 @@ def unrecorded(
     found = live[kind, name]
     more = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
     _, writer = stamp_of(found.document)
-    writer = redact(writer) or "somebody who does not say"
+    writer = redact(writer) or "an unknown process"
     hand = f", and last changed by {found.changed_by}" if found.changed_by else ""
     record = f"{named[kind, name].sequence}:{named[kind, name].hash}"
     raise CopiedStoreError(

@@ -169,8 +169,8 @@ def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
     for manifest in manifests.values():
         for violation in validate(manifest):
             raise InvalidObjectError(
-                f"{manifest.kind} {manifest.name} would be refused or misread by Calico: "
-                f"{violation}; nothing was written: correct what is out of all measure there in "
+                f"{manifest.kind} {manifest.name} would be rejected or misread by Calico: "
+                f"{violation}; nothing was written: correct what exceeds Calico's limits in "
                 "Panorama, or report this"
             )
 

@@ -16,7 +16,7 @@ from sync.translate.compiler import Options
 from sync.verify.transitions import meetings
 
 _ENFORCED = "GlobalNetworkPolicy"
-_ANY_FLOW = "any flow: what stands cannot be judged"  # words kept
+_ANY_FLOW = "any flow: the current policies cannot be judged"  # words kept
 
 
 def precedence(

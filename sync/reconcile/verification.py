@@ -73,7 +73,7 @@ def unsaid(proof: Proof, report: Report) -> list[Difference]:
     A cluster may deny more where the report calls a deciding rule inexact.
     """
     inexact = {each.place: each.name for each in report.rules if each.status is not Status.EXACT}
-    names = frozenset(inexact.values())  # a Calico rule names no more of the firewall's rule
+    names = frozenset(inexact.values())  # a Calico rule has only this of the firewall's rule
     return [each for each in proof.denied if each.place not in inexact and each.says not in names]
 
 

@@ -148,7 +148,7 @@ def _judgement(who: str, judgement: Judgement, reasons: _Reasons, indent: str) -
     for each in judgement.perhaps:
         why = shortened(reasons.get(each.place, ())) if each.place else ""
         if each.where:
-            why = "labels count that the zone does not say"
+            why = "policies use labels that the zone does not have"
         because = f": {why}" if why else ""
         yield f"{indent}{who} perhaps {_VERBS[each.action]} it: {_rule(each)}{because}"
     perhaps = ", if none of these does" if judgement.perhaps else ""

@@ -105,7 +105,7 @@ def _waiting(waits: tuple[Change, str]) -> str:
 
 def _blocked(plan: Plan) -> Iterator[str]:
     yield from blockers.rows(plan.blockers)
-    # A comparison is no plan that a sync could write.
+    # A comparison is not a plan that a sync could write.
     if plan.approvable and not plan.compared_with:
         yield (
             f"! `zonebridge approve {plan.digest[:_DIGEST]}` lets exactly this plan through, once "

@@ -27,7 +27,7 @@ _FILTER: Final = 200  # characters
 
 
 def text(found: Holders, asked: AddressSet) -> str:
-    """What of one cluster holds it, for a terminal; ends with a line break."""
+    """Render what holds it in one cluster, for a terminal; ends with a line break."""
     in_ = "in" if asked.size == 1 else "wholly or partly in"
     sets = counted(len(found.sets), "set")
     lines = [f"Cluster {found.cluster}: {written(asked)} is {in_} {sets}"]
@@ -41,7 +41,7 @@ def text(found: Holders, asked: AddressSet) -> str:
 
 
 def document(found: Sequence[Holders], asked: AddressSet) -> dict[str, Any]:
-    """What of some clusters holds it, for `--output json`; everything says of which it is."""
+    """Render what holds it in some clusters, for `--output json`; each entry names its cluster."""
     of_groups = [(holders, each) for holders in found for each in holders.device_groups]
     return {
         "address": written(asked),

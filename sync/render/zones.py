@@ -13,7 +13,7 @@ from sync.translate.zones import PODS
 
 _ITEMS: Final = 10  # networks and rules of a zone that are named
 
-BY_POD_LABEL: Final = "rests on pod labels alone: anyone who can create a pod can put it there"
+BY_POD_LABEL: Final = "depends on pod labels alone: anyone who can create a pod can put it there"
 _UNKNOWN_NETWORKS: Final = (
     "Which addresses outside pods are in these zones is unknown: no rule that names one is exact.",
     "If a zone is pods only, set `networks: []` for it under zones.definitions, else its networks.",
@@ -72,7 +72,7 @@ def _zone_lines(zone: ZoneFidelity, label: str) -> Iterator[str]:
     if zone.workloads.startswith(f"{PODS} && ({chosen}"):
         yield f"  label      kubectl label pod POD {label}={zone.label_value}"
     else:
-        yield "  label      none is needed: zones.definitions says which pods are in it"
+        yield "  label      none is needed: zones.definitions selects its pods"
     yield f"  workloads  {zone.workloads} ({len(zone.workloads.encode()):,} bytes)"
     if zone.by_pod_label:
         yield f"             {BY_POD_LABEL}"

@@ -24,7 +24,7 @@ LOOK_SECONDS = 2.0
 """Interval of checks; the file must stay unchanged for one interval before it is read."""
 
 _RETRY_SECONDS = 30.0  # after a refusal: a Secret may be updated after its ConfigMap
-_LONGEST = 2 * 1024 * 1024  # bytes; a longer file is no configuration
+_LONGEST = 2 * 1024 * 1024  # bytes; a longer file is not a configuration
 
 
 class ConfigurationFile:
@@ -99,7 +99,7 @@ class ConfigurationFile:
         self._metrics.configured(taken_up=False)
         if told or reason != self._refused:
             structlog.get_logger().error(
-                "configuration refused, the one before stays", error=reason
+                "configuration rejected; the previous one stays in use", error=reason
             )
         self._refused = reason
 

@@ -81,7 +81,7 @@ class Events:
         """Take a notice."""
         if self._cluster and (notice.about, notice.name) != ("cluster", self._cluster):
             return
-        # A cluster that is well at the start is no news.
+        # A cluster that is well at the start is not news.
         if notice.kind is NoticeKind.RECOVERED and notice.first:
             return
         with self._moved:

@@ -24,7 +24,7 @@ class Metrics:
     """Counters and gauges in their own registry; any thread may update them."""
 
     def __init__(self) -> None:  # over 50 lines: a table, a line for each metric
-        # Without the series that tells when each counter was created: it is of no use here.
+        # Without the series for when each counter was created, which is of no use here.
         disable_created_metrics()
         self.registry = CollectorRegistry()
         self._labelled: list[tuple[Counter | Gauge | Histogram, tuple[str, ...]]] = []

@@ -3,7 +3,7 @@
 results, polls -> news in them -> each channel: the webhook, Events of a cluster, Events of our pod
 
 A state is announced once, when it changes. A channel accepts a notice without waiting, and its
-failure is no error of a sync.
+failure is not an error of a sync.
 """
 
 import hashlib

@@ -219,7 +219,7 @@ class Service:
                 max_instances=1,
                 misfire_grace_time=None,
             )
-        # Its own log lines are not JSON, and a poll longer than its interval is no news.
+        # Its own log lines are not JSON, and a poll longer than its interval is not news.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler.add_listener(_tell_failure, EVENT_JOB_ERROR)
         self._scheduler.start()

@@ -70,7 +70,7 @@ class ClusterStep:
         run.finish(outcome, counts, str(result.error or ""))
         note_cluster(self.store, result)
         self.metrics.synced(result, self.clock() - started)
-        # A failure because the shutdown cut it is no news.
+        # A failure because the shutdown cut it is not news.
         if result.succeeded or not self.stopping.is_set():
             self.announcer.synced(result)
         self._tell(result, reasons)

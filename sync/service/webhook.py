@@ -24,7 +24,7 @@ from sync.errors import StoreError
 from sync.redaction import redact
 from sync.service.metrics import Metrics
 from sync.service.notices import STATES, Notice, NoticeKind
-from sync.service.webhook_call import LAST_RETRY, Call, CallError
+from sync.service.webhook_call import LAST_RETRY, Call, CallError, RefusedError
 from sync.sources import Memory
 from sync.transport.backoff import grown, jittered
 
@@ -231,7 +231,7 @@ class Webhook:
         except CallError as error:
             return self._fail(subject, error)
         except Exception as error:  # noqa: BLE001 - a bug here must not stop later notices
-            return self._fail(subject, CallError(redact(repr(error)), refused=True))
+            return self._fail(subject, RefusedError(redact(repr(error))))
         self._remember(key, notice)
         self._metrics.webhook_called(delivered=True)
         if self._error:
@@ -262,8 +262,8 @@ class Webhook:
             structlog.get_logger().error("webhook failed", error=str(error))
         with self._moved:
             self._error = str(error)
-            if error.refused:
-                pause = jittered(subject.retry_seconds, error.retry_after)
+            if isinstance(error, RefusedError):
+                pause = jittered(subject.retry_seconds, error.after)
                 subject.retry_at = self._clock() + pause
                 subject.retry_seconds = grown(subject.retry_seconds, LAST_RETRY)
                 # A notice that the receiver refuses must not delay the shutdown.
@@ -271,7 +271,7 @@ class Webhook:
                     self._waiting = {k: v for k, v in self._waiting.items() if v is not subject}
                 return True
             subject.in_doubt = True
-            pause = jittered(self._retry_seconds, error.retry_after)
+            pause = jittered(self._retry_seconds, error.after)
             self._retry_at = self._clock() + pause
             self._retry_seconds = grown(self._retry_seconds, LAST_RETRY)
             if self._ends is not None:

@@ -15,6 +15,7 @@ import urllib3
 from sync.errors import UsageError
 from sync.redaction import redact
 from sync.transport.deadline import WatchedPlainConnection, cut_after
+from sync.transport.errors import Refused, Retryable, may_pass
 from sync.transport.failures import certificate_refusal, deepest, own_words, retry_after, silent
 from sync.transport.https import pool, request_target, tls_context
 
@@ -22,20 +23,14 @@ LAST_RETRY: Final = 300.0
 """The longest pause between two calls, in seconds, also if Retry-After asks for more."""
 
 _READ: Final = 2000  # bytes of an answer that are read
-_PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
-class CallError(Exception):
-    """A call failed: a clause that says why, without the URL.
+class CallError(Retryable):
+    """A call failed: a clause that says why, without the URL."""
 
-    It is retried after `retry_after` seconds at the earliest. `refused`: the receiver answered and
-    surely did not accept this message; it may accept others.
-    """
 
-    def __init__(self, clause: str, retry_after: float = 0, *, refused: bool = False) -> None:
-        super().__init__(clause)
-        self.retry_after = retry_after
-        self.refused = refused
+class RefusedError(CallError, Refused):
+    """The receiver does not accept this message; it may accept others, and this one later."""
 
 
 class Call(Protocol):
@@ -133,10 +128,10 @@ def _post(
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         words = redact(said, secrets)
         moved = "; it redirects, which is not followed" if response.status < 400 else ""
-        raise CallError(
+        refused = response.status >= HTTPStatus.BAD_REQUEST and not may_pass(response.status)
+        raise (RefusedError if refused else CallError)(
             f"it answers with HTTP {response.status}{f': {words}' if words else ''}{moved}",
             retry_after(response.headers.get("Retry-After", ""), LAST_RETRY),
-            refused=400 <= response.status < 500 and response.status not in _PASSING,
         )
 
 

@@ -41,7 +41,7 @@ def _read_text(file: Path) -> str:
         reason = getattr(error, "strerror", None) or "its name is not a path"
         raise UsageError(f"The configuration file {file} cannot be read: {reason}.") from None
     if len(content) > _LONGEST:
-        raise UsageError(f"{file} is larger than 1 MiB; it is no configuration.")
+        raise UsageError(f"{file} is larger than 1 MiB; it is not a configuration.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -101,7 +101,7 @@ def _misfit(annotation: Any, place: Place, segment: str) -> str:
         return f"unknown key; {did_you_mean(_variable((*place, segment)), known)}"
     if is_list(annotation):
         return f"{_variable(place)} is a list; give the position of an item, from 0"
-    return f"{_variable(place)} is a single value; nothing lies under it"
+    return f"{_variable(place)} is a single value; it has no parts"
 
 
 def _refuse_misspelt(name: str, model: type[BaseModel]) -> None:

@@ -30,7 +30,7 @@ def read_secret(file: Path) -> SecretStr:
     except OSError as error:
         raise UsageError(f"The secret file {file} cannot be read: {error.strerror}.") from None
     if len(content) > _LONGEST_SECRET:
-        raise UsageError(f"The secret file {file} is larger than 64 KiB; it is no secret.")
+        raise UsageError(f"The secret file {file} is larger than 64 KiB; it is not a secret.")
     try:
         secret = content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -137,7 +137,7 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
             if os.access(cluster.kubeconfig, os.R_OK) and cluster.kubeconfig.is_file():
                 warnings += _open_to_all(f"clusters[{i}].kubeconfig", cluster.kubeconfig)
             else:
-                text = f"{cluster.kubeconfig} is no readable file; correct the path"
+                text = f"{cluster.kubeconfig} is not a readable file; correct the path"
                 problems.append(Problem(("clusters", i, "kubeconfig"), text))
         if cluster.insecure_skip_tls_verify:
             warnings.append(
@@ -149,7 +149,7 @@ def check_files(settings: Settings) -> tuple[list[Problem], list[str]]:
         while path and not _exists(path):
             path = path.parent
         if path and not _writable_directory(path):
-            text = f"{path} is no writable directory; create it or correct the path"
+            text = f"{path} is not a writable directory; create it or correct the path"
             problems.append(Problem(("clusters", i, "path"), text))
     url = make_url(settings.store.url)
     if url.drivername == "sqlite" and not _writable_file(Path(url.database or "")):
@@ -188,7 +188,7 @@ def _check_webhook(settings: Settings, problems: list[Problem], warnings: list[s
 
 def _check_source(i: int, source: Source, problems: list[Problem], warnings: list[str]) -> None:
     if source.path and not (os.access(source.path, os.R_OK) and source.path.is_file()):
-        text = f"{source.path} is no readable file; correct the path"
+        text = f"{source.path} is not a readable file; correct the path"
         problems.append(Problem(("sources", i, "path"), text))
     if source.ca_file:
         try:

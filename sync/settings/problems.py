@@ -100,6 +100,6 @@ def problems_of(error: ValidationError) -> list[Problem]:
         elif finding["input"] is None and kind != "missing":
             problems.append(Problem(place, "has no value; give it one or remove the key"))
         else:
-            text = _TEXTS.get(kind, "cannot be read; docs/configuration.md says what it may be")
+            text = _TEXTS.get(kind, "cannot be read; docs/configuration.md describes it")
             problems.append(Problem(place, text.format(**context).replace("'", "")))
     return problems

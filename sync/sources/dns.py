@@ -39,7 +39,7 @@ NEVER: Final = AddressSet.union(
 )
 """Networks that no answer of DNS can open: no name has a server there.
 
-"This network", loopback, link-local (where clouds tell credentials), multicast, reserved and
+"This network", loopback, link-local (where clouds offer credentials), multicast, reserved and
 broadcast, and IPv4 written as IPv6. Private networks are not in it: internal names resolve to them.
 """
 
@@ -143,7 +143,7 @@ class DnsCache:
     def answers(self, texts: Collection[str]) -> dict[str, AddressSet]:
         """Return the addresses of names, by the text that was given, after asking for those due.
 
-        One that is no name of DNS, or was never answered, is not in it.
+        One that is not a name of DNS, or was never answered, is not in it.
         """
         names = {text: name for text in texts if (name := absolute(text))}
         self._ask([(name, family) for name in sorted({*names.values()}) for family in _FAMILIES])

@@ -40,7 +40,7 @@ class ExportSource:
 
 def _bytes(path: Path) -> bytes:
     try:
-        # Opened without waiting: a named pipe nobody writes to must not hold up a sync.
+        # Opened without waiting: a named pipe without a writer must not hold up a sync.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):

@@ -38,7 +38,9 @@ class Trust:
                 self._context = self._make()
             except UsageError as error:
                 if str(error) != self._warned:
-                    self._log.warning("authorities kept, new ones cannot be used", error=str(error))
+                    self._log.warning(
+                        "new authorities cannot be used; keeping the old ones", error=str(error)
+                    )
                 self._warned = str(error)
             else:
                 self._known, self._warned = found, ""

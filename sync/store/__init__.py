@@ -7,6 +7,7 @@
              bodies                   every body once, by its digest
                ▲
     objects ───┘  open_intents        projections of the trail, for speed; `verify` replays them
+    names                             digests of the names in records: a projection too
     approvals                         blocked plans: a projection too
     identities                        the UID of each entry's cluster: a projection too
 

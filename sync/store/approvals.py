@@ -40,7 +40,7 @@ class ApprovalError(ZonebridgeError):
 class Approval:
     """A plan that waits for an approval, or for the sync that uses its approval.
 
-    `guards` and `because` say what blocks it; times are UTC as in a record, and `approved`,
+    `guards` and `because` are what blocks it; times are UTC as in a record, and `approved`,
     `approved_by` and `expires` are "" until it is approved. `document` is the plan.
     """
 

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
-from sqlalchemy import ColumnElement, Text, func, literal, select, type_coerce
+from sqlalchemy import ColumnElement, select
 
 from sync.calico.manifest import Manifest
 from sync.errors import StoreError
-from sync.store import bodies
+from sync.store import bodies, names
 from sync.store.models import Records
 from sync.store.records import Record, canonical, effect, stamp
 from sync.store.store import Store
@@ -51,19 +50,11 @@ class Filter:
         if self.until is not None:
             conditions.append(Records.time < stamp(self.until))
         listed = (
-            (Records.rules, self.rule),
-            (Records.groups, self.group),
-            (Records.administrators, self.administrator),
+            (names.RULE, self.rule),
+            (names.GROUP, self.group),
+            (names.ADMINISTRATOR, self.administrator),
         )
-        for column, name in listed:
-            if name:
-                # The list is JSON text without spaces, `["a","b"]`. A name in it follows `[` or
-                # `,` and is quoted; a quote inside a name is escaped by a backslash. So this text
-                # occurs exactly where an element is that name, on every database.
-                element = f",{orjson.dumps(name).decode()}"
-                text = literal(",") + func.substr(type_coerce(column, Text), 2, type_=Text)
-                conditions.append(func.replace(text, element, "") != text)
-        return conditions
+        return conditions + [names.naming(kind, name) for kind, name in listed if name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from sync.errors import UsageError
+from sync.store import names
 from sync.store.models import Heads, Records
 from sync.store.records import FIRST_PREVIOUS_HASH, Clock, Record, seal, stamp, values
 
@@ -108,6 +109,7 @@ def append(
         records.append(record)
         previous_hash = record.hash
     connection.execute(_APPEND, [values(record) for record in records])
+    names.add(connection, chain, records)
     moved = {"of": chain, "sequence": records[-1].sequence, "hash": previous_hash, "time": time}
     connection.execute(_MOVE, moved)
     return records

@@ -120,6 +120,25 @@ class Records(Base):
     hash: Mapped[str] = mapped_column(Word)
 
 
+class Names(Base):
+    """Projection: the SHA-256 of each name in a record's lists, to find records by a name.
+
+    `kind` is `rule`, `group` or `administrator`.
+    """
+
+    __tablename__ = "names"
+    __table_args__ = (
+        ForeignKeyConstraint(["chain", "sequence"], [Records.chain, Records.sequence]),
+        Index(None, "kind", "digest", "chain", "sequence"),
+        {"sqlite_with_rowid": False},
+    )
+
+    chain: Mapped[str] = mapped_column(Word, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(Word, primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+
+
 class Objects(Base):
     """Projection: the objects of ours that each cluster holds, with the record of each."""
 

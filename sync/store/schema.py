@@ -15,7 +15,7 @@ from sync.store.records import Clock, now, stamp
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration. Revisions are numbers, which shows which one is newer."""
 
 QUEUE_SCHEMA = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"

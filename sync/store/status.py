@@ -1,7 +1,7 @@
 """Standings: the status of each cluster and source, for `zonebridge status`, never for decisions.
 
 They are not part of the trail: each is overwritten by the next, and nothing verifies them. Whether
-a cluster is half-written comes from the trail, since a killed sync leaves no standing.
+a cluster is half-written comes from the trail, since a killed sync leaves no status.
 """
 
 from dataclasses import dataclass

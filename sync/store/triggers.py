@@ -5,9 +5,9 @@ triggers with the table. Triggers prevent mistakes; the hashes and the published
 against the database's owner.
 """
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
-APPEND_ONLY = ("bodies", "records", "store")
+APPEND_ONLY = ("bodies", "names", "records", "store")
 
 _POSTGRESQL_FUNCTION = """
 CREATE OR REPLACE FUNCTION zonebridge_append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -16,15 +16,17 @@ $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$
 
 
 def create(connection: Connection) -> None:
-    """Create the triggers that are missing or disabled."""
+    """Create the triggers that are missing or disabled, of the tables that exist."""
     present = _present(connection)
+    tables = inspect(connection).get_table_names()
     if connection.dialect.name == "postgresql":
         connection.execute(text(_POSTGRESQL_FUNCTION))
     for name, statement in _statements(connection.dialect.name).items():
-        if name not in present:
+        table = name.split("_")[0]
+        # Migrations create the tables one after another.
+        if name not in present and table in tables:
             if connection.dialect.name == "postgresql":
                 # A disabled trigger exists, and has no effect.
-                table = name.split("_")[0]
                 connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
             connection.execute(text(statement))
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     union,
 )
 
-from sync.store import bodies, identities
+from sync.store import bodies, identities, names
 from sync.store.chain import Head, heads
 from sync.store.errors import BrokenRecordError
 from sync.store.identities import Identity
@@ -26,6 +26,7 @@ from sync.store.models import (
     Bodies,
     Heads,
     Identities,
+    Names,
     Objects,
     OpenIntents,
     Records,
@@ -66,7 +67,7 @@ class Verification:
             return f"{whole}, and every chain reaches its published head"
         return (
             f"{whole}; whether newer records of {', '.join(self.without_head)} were cut off only a "
-            "published head can tell, with --head"
+            "published head shows, with --head"
         )
 
 
@@ -123,7 +124,7 @@ class _Chain:
         """Verify the next record; `kept` are the digests of the stored bodies."""
         expected = self.sequence + 1
         if record.sequence != expected:
-            raise self._broken(expected, f"it is missing, what follows is {record.sequence}")
+            raise self._broken(expected, f"it is missing, the next one is {record.sequence}")
         if record.hash != hash_of(record):
             raise self._broken(expected, "it was changed, its hash is not that of its fields")
         if record.previous_hash != self.hash:
@@ -233,7 +234,7 @@ def _require_kinds(connection: Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         return
-    for table in (Heads, Records, Objects, OpenIntents, Approvals, Identities, Bodies):
+    for table in (Heads, Records, Names, Objects, OpenIntents, Approvals, Identities, Bodies):
         hashed = table in (Records, Bodies)
         columns = table.__table__.primary_key if hashed else table.__table__.columns
         wrong = or_(*(func.typeof(column) != _kind(column) for column in columns))
@@ -266,6 +267,7 @@ def _chains(connection: Connection) -> list[str]:
     named = (
         Heads.chain,
         Records.chain,
+        Names.chain,
         Objects.cluster,
         OpenIntents.chain,
         Approvals.cluster,
@@ -285,10 +287,19 @@ def _walk(connection: Connection, chain: _Chain) -> None:
             kept = set(connection.scalars(select(Bodies.sha256).where(Bodies.sha256.in_(digests))))
             for record in records:
                 chain.add(record, kept)
+            first, last = records[0].sequence, records[-1].sequence
+            indexed = names.rows_between(connection, chain.name, first, last)
+            for sequence, kind, _ in sorted(indexed ^ names.rows_of(records)):
+                reason = f"the table of names differs from the trail in a {kind}"
+                raise BrokenRecordError(chain.name, sequence, reason)
 
 
 def _compare(connection: Connection, chain: _Chain) -> None:
     """Compare the projections with the replay of the trail."""
+    stray = names.stray(connection, chain.name, chain.sequence)
+    if stray is not None:
+        reason = "the table of names has it, and the trail does not"
+        raise BrokenRecordError(chain.name, stray, reason)
     query = select(Objects.kind, Objects.name, Objects.digest, Objects.sequence)
     held = {
         (kind, name): (digest, sequence)

@@ -34,7 +34,7 @@ class AddressMatch:
     rest: AddressSet
     negated: bool = False
     groups: tuple[str, ...] = ()
-    held: tuple[AddressSet, ...] = field(default=(), hash=False)  # `groups` say it, and shorter
+    held: tuple[AddressSet, ...] = field(default=(), hash=False)  # `groups` has it, and is shorter
     left_over: bool = False
 
     @property
@@ -149,7 +149,7 @@ def match(
             return NOTHING, (Loss(Status.LEFT_OUT, reason),)
         narrowed = Loss(Status.NARROWED, f"its {end} holds only what can be said: {because}")
         if answers:
-            reason = f"its {end} has FQDNs for what DNS says of them here (fqdn: resolve)"
+            reason = f"its {end} has FQDNs for the answers of DNS here (fqdn: resolve)"
             return said, (Loss(Status.MORE_PERMISSIVE, reason), narrowed)
         return said, (narrowed,)
     if negated:

@@ -258,6 +258,6 @@ def parts(nets: Sequence[str], sizes: Sizes = WRITTEN) -> list[tuple[str, ...]]:
 
 
 def _fits(nets: Sequence[str], sizes: Sizes) -> bool:
-    # In JSON each net stands in quotes, with a comma.
+    # JSON puts each net into quotes, with a comma.
     size = sum(map(len, nets)) + 3 * len(nets)
     return len(nets) <= limits.NETS_PER_SET and size <= sizes.set_bytes

@@ -98,7 +98,7 @@ class _End:
         }
 
     def _shared(self, length: int) -> list[AddressSet]:
-        """Twice each wildcard of more than one rule."""
+        """Each wildcard of more than one rule, twice."""
         return [
             wild.addresses()
             for wild, times in self._users.items()

@@ -32,7 +32,7 @@ MULTICAST = "multicast"
 _MULTICAST = AddressSet.union(map(addresses.network, ("224.0.0.0/4", "ff00::/8")))
 _DERIVED = "derived from templates"
 _STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
-# A key is in `has(key)` or before an operator, which is matched too: `not` is no key.
+# A key is in `has(key)` or before an operator, which is matched too: `not` is not a key.
 _KEY = re.compile(
     r"(?P<has>has\(\s*)?(?P<key>[A-Za-z0-9_./-]+)"
     r"(?(has)|(?P<operator>\s*(?:[!=]=|\b(?:not\s*in|in|contains|starts\s*with|ends\s*with)\b)))"
@@ -337,7 +337,7 @@ def _own_selector(name: str, definition: ZoneDefinition) -> str:
                 f"{problem.message} at character {problem.position + 1}" if problem else "global()"
             )
             raise UsageError(
-                f"zones.definitions.{name}.workloads.{key} is no selector of pods: {why}; "
+                f"zones.definitions.{name}.workloads.{key} is not a selector of pods: {why}; "
                 "correct it"
             )
         parts.append(f"({in_namespace(text) if key == 'namespace_selector' else text})")

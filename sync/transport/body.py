@@ -19,7 +19,8 @@ def read_body(
 ) -> bytes | None:
     """A body as it came, None if it has more than `most` bytes, of which no more are read then.
 
-    The answer is one that is not decoded: `is_compressed` was asked, or `urlopen` told so.
+    The answer is one that is not decoded: `is_compressed` was asked, or `urlopen` was called
+    without decoding.
 
     `require_whole` raises if the call was cut. It is asked first, since a head that was cut looks
     like a whole one, and after the end, since a chunk's length that was cut may look like the last

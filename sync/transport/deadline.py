@@ -136,7 +136,7 @@ class WatchedPlainConnection(HTTPConnection):
     """A connection without TLS that is cut when its `cut_after` ends."""
 
     def _new_conn(self) -> socket:
-        # Now: a proxy or a handshake may be what trickles.
+        # At once: a proxy or a handshake may be slow too.
         found = super()._new_conn()
         _hear(found)
         return found

@@ -59,7 +59,7 @@ def _proxied(
         )
     except LocationValueError:
         # It may hold a password.
-        raise UsageError("HTTPS_PROXY is no URL of an HTTP proxy; correct it.") from None
+        raise UsageError("HTTPS_PROXY is not the URL of an HTTP proxy; correct it.") from None
     return manager.connection_from_host(host, port, "https")
 
 

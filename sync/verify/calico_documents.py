@@ -28,7 +28,7 @@ def require_judged(document: Mapping[str, Any]) -> None:
     more = spec.keys() - _POLICY_KEYS - {"ingress", "egress", "stagedAction"}
     if more:
         name = document["metadata"]["name"]
-        raise UnreadableError(f"{name} says {', '.join(sorted(more))}, which is not judged")
+        raise UnreadableError(f"{name} holds {', '.join(sorted(more))}, which is not judged")
     if (
         not spec.keys() >= _POLICY_KEYS
         or spec.get("stagedAction", "Set") != "Set"
@@ -36,7 +36,7 @@ def require_judged(document: Mapping[str, Any]) -> None:
         or not isinstance(spec["selector"], str)
     ):
         name = document["metadata"]["name"]
-        raise UnreadableError(f"{name} says something that is not judged, or not enough")
+        raise UnreadableError(f"{name} holds something that is not judged, or lacks something")
 
 
 def require_readable(document: Mapping[str, Any], order: object) -> None:
@@ -44,9 +44,9 @@ def require_readable(document: Mapping[str, Any], order: object) -> None:
     if document["kind"] == "GlobalNetworkSet":
         labels, _ = set_of(document)
         if not all(isinstance(each, str) for pair in labels.items() for each in pair):
-            raise UnreadableError("its labels are no texts")
+            raise UnreadableError("its labels are not texts")
     elif not isinstance(order, int | float):
-        raise UnreadableError("its order is no number")
+        raise UnreadableError("its order is not a number")
 
 
 def set_of(document: Mapping[str, Any]) -> tuple[Mapping[str, str], AddressSet]:

@@ -135,7 +135,7 @@ class Policies:
     ) -> Iterator[tuple[Entry | None, Entry | None]]:
         """What each rule of a policy surely matches, and what it may match; None for nothing.
 
-        The two differ where labels count that no zone says.
+        The two differ where a selector uses labels that no zone has.
         """
         for index, rule in enumerate(policy.document["spec"].get(direction, ())):
             where = f"{policy.name}[{direction} {index}]"
@@ -229,7 +229,7 @@ class Policies:
             or (ported and protocol not in PORTED)
         ):
             said = ", ".join(sorted(unjudged)) or "something"
-            raise UnreadableError(f"{where} says {said}, which is not judged")
+            raise UnreadableError(f"{where} holds {said}, which is not judged")
 
     def _near_end(self, entity: Mapping[str, Any]) -> AddressSet:
         """The addresses of the selected pods that the near side of a rule matches."""
@@ -239,7 +239,7 @@ class Policies:
             if any(name.endswith("elector") for name in entity):
                 (surely, maybe), sets, negated = self._objects(entity)
                 if surely or maybe:
-                    raise UnreadableError("a rule asks for labels of the pods it is about")
+                    raise UnreadableError("a rule selects by labels of its own pods")
                 found = found - sets if negated else found & sets
             self._near[key] = found
         return self._near[key]
@@ -247,7 +247,7 @@ class Policies:
     def _far_end(self, entity: Mapping[str, Any], *, at_most: bool) -> tuple[Ends, bool]:
         """The far ends that a rule may match at most, or surely matches.
 
-        True beside it where the two are not the same: then labels count that no zone says.
+        True beside it where the two are not the same: then a selector uses labels that no zone has.
         """
         key = (without_ports(entity), at_most)
         if key not in self._ends:
@@ -280,7 +280,7 @@ class Policies:
         if bool(positive) == bool(negative) or (namespaces and not positive):
             raise UnreadableError("a rule does not have one selector, or one negated selector")
         text = positive or negative
-        # What is in no namespace is no pod.
+        # What is in no namespace is not a pod.
         pods = (0, 0) if namespaces else self._profiles.asked(text)
         return pods, self._addresses(text), bool(negative)
 
@@ -320,7 +320,7 @@ def as_read(document: Mapping[str, Any], last_tier: str) -> Mapping[str, Any]:
 
     A policy or a tier without an order is the last one, a policy without a selector is for all, and
     one without types for the directions of its rules (`libcalico-go/lib/apis/v3`,
-    `globalnetworkpolicy.go`). `UnreadableError` for what is no object that can be judged, where
+    `globalnetworkpolicy.go`). `UnreadableError` for what is not an object that can be judged, where
     `last_tier` is the last one of ours.
     """
     if not isinstance(document.get("spec"), Mapping):

@@ -53,8 +53,8 @@ class Difference:
     """A flow that the firewall and the cluster judge differently, and the rules that decide it.
 
     `firewall` and `calico` are `allow` or `deny`; `rule` is the firewall's rule or default, `place`
-    where it stands, None for a default, and `where` the Calico rule, which `says` the firewall's.
-    What the cluster allows and the firewall denies breaks the first promise.
+    where it stands, None for a default, and `where` the Calico rule, which names the firewall's
+    rule `says`. What the cluster allows and the firewall denies breaks the first promise.
     """
 
     firewall: str
@@ -91,7 +91,7 @@ class RuleLists:
         pods: "Pods",
         space: TrafficSpace | None = None,
     ) -> None:
-        """`space` tells traffic apart as other lists do that are to be compared with these."""
+        """`space` divides traffic as in the lists that are compared with these."""
         self._who = who
         self._direction = direction
         self._profiles = profiles
@@ -233,11 +233,12 @@ class RuleLists:
                     continue
                 if first is None and second is None:
                     continue
-                # What an earlier rule decides never comes here: the whole lists say who does.
+                # Flows that an earlier rule decides are not here: only the whole lists have that
+                # rule.
                 for deep, one in self._first(self._wanted, [part]):
                     for deeper, other in self._first(self._said, [deep]):
                         if one is None or other is None:
-                            raise UnreadableError("a list ends before all is decided")
+                            raise UnreadableError("a list ends before every flow is decided")
                         pair = (id(one), id(other))
                         if one.hint[1] == other.hint[1] or pair in told or _to_itself(deeper):
                             continue

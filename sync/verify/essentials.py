@@ -39,7 +39,7 @@ def essential_policies(
             for index, rule in enumerate(spec.get(direction, ())):
                 if not any(_says(rule, far, each) for each in listed):
                     raise UnreadableError(
-                        f"{name}[{direction} {index}] is none of zones.essentials"
+                        f"{name}[{direction} {index}] is not one of zones.essentials"
                     )
     return frozenset(document["metadata"]["name"] for document in found)
 

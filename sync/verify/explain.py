@@ -101,7 +101,7 @@ def explain(
 ) -> list[Side]:
     """Find the rules that decide the flow from the first end to the second one.
 
-    `groups` are a cluster's; `documents` are all sets, tiers and policies, and say in which order
+    `groups` are a cluster's; `documents` are all sets, tiers and policies, and show in which order
     the tiers are asked. `verbose` adds what was passed over. Raises `UnreadableError` for what
     cannot be judged, and `NoAnswerError` for a zone that can have no pods and flows in too many
     cases.

@@ -17,7 +17,7 @@ Verdict = Literal["allow", "deny", "unknown"]
 
 
 class NoAnswerError(Exception):
-    """The question has no answer; the message is a clause that says why."""
+    """The question has no answer; the message is a clause with the reason."""
 
 
 class Decider(NamedTuple):
@@ -32,7 +32,7 @@ class Decider(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """An earlier rule, and a clause that says why it does not match."""
+    """An earlier rule, and a clause with the reason why it does not match."""
 
     rule: str
     place: Place | None
@@ -81,7 +81,7 @@ def decided(rules: Sequence[RuleBoxes], start: Box) -> Iterator[tuple[Box, Judge
         if len(left) > MOST_CASES:
             raise too_many()
     if left:
-        raise UnreadableError("a list ends before all is decided")
+        raise UnreadableError("a list ends before every flow is decided")
 
 
 def _both(piece: Box, boxes: Sequence[Box]) -> Iterator[Box]:
@@ -96,7 +96,7 @@ def boxes_of(entry: Entry, start: Box, packet: Packet) -> tuple[Box, ...]:
     local = intersection(of_family(entry.local, start.family), start.local)
     if not local:
         return ()
-    # A profile stands in one end at most.
+    # A profile is in one end at most.
     fars: Iterator[Bounds] = (
         intersection(of_family(addresses, start.family), start.far)
         for bits, addresses in entry.far

@@ -2,7 +2,7 @@
 
 A flow between a pod of one zone and its far end, in one direction, is a point with six
 coordinates: the address family, the pod's address, who is at the far end, the address there, and
-what the packet says besides. A box is a product of a set of each:
+the rest of the packet's header. A box is a product of a set of each:
 
     family  x  local addresses  x  profiles of the far end  x  far addresses  x  traffic
 
@@ -39,7 +39,7 @@ Place = tuple[str, str, str, str, int]
 """A rule: source and device group of its target, the scope that holds it, rulebase, position."""
 
 Ends = tuple[tuple[int, AddressSet], ...]
-"""Who and where an end may be: profiles, each with its addresses; no profile stands twice."""
+"""Who and where an end may be: profiles, each with its addresses; each profile once."""
 
 
 class Entry(NamedTuple):
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
     `action` is "" where it is unknown. `rule` is the firewall's rule, or the one that a Calico rule
     says it is; `where` the place of a Calico rule, as in `policy[egress 3]`, `place` that of a
-    firewall's rule, `exact` whether Calico can say that as it is. `rough`: an allow may be less
+    firewall's rule, `exact` whether Calico can express that exactly. `rough`: an allow may be less
     than it seems here, and a deny more.
     """
 

@@ -1,6 +1,6 @@
 """The possible ends of a flow, as the proof reads them: profiles of pods, and zones.
 
-A second reading of the settings, the rules and what templates say. Each end of a flow has one
+A second reading of the settings, the rules and the templates. Each end of a flow has one
 profile: a pod of one zone, a pod whose label names no zone, a pod without a zone, or no pod.
 Selectors are evaluated on profiles, whose labels are not all known: an open result is refused and
 never guessed.
@@ -115,7 +115,7 @@ class Profiles:
     def asked(self, text: str) -> tuple[int, int]:
         """The profiles of pods that a selector surely and that it may select.
 
-        `UnreadableError` for what is no selector.
+        `UnreadableError` for what is not a selector.
         """
         if text not in self._asked:
             try:
@@ -257,7 +257,8 @@ def networks_of(group: DeviceGroup, options: ZoneOptions, elsewhere: Iterable[st
     by_length: dict[tuple[int, int], list[tuple[AddressSet, str]]] = {}
     for text, name, rank in claims:
         _, _, length = text.partition("/")
-        # IPv4 and IPv6 never meet, so their lengths may stand in one row; without one it is a host.
+        # IPv4 and IPv6 never meet, so one row may hold the lengths of both; without one it is a
+        # host.
         by_length.setdefault((-int(length or 128), rank), []).append((network(text), name))
     held: dict[str, AddressSet] = dict.fromkeys((*configured, *known), NOWHERE)
     claimed = NOWHERE

@@ -40,7 +40,7 @@ class Proof:
     `allowed` are flows that the cluster allows and the firewall denies, `denied` those that the
     cluster denies though the firewall's list allows them. `undecided` has a clause for each part
     that was not proven; `lists` counts those that were, `rules` the Calico rules in them. `inexact`
-    are the rules that Calico cannot say as they are on the firewall, each with clauses that say
+    are the rules that Calico cannot express as the firewall has them, each with clauses that say
     why; `samples` has a flow that
     it decides of each that is an allow, as far as there is one that is found soon.
     """
@@ -180,7 +180,7 @@ class _Tier:
         tier = self._group.tier
         if found and any(each.rough for each in said):
             # What seems to differ need not, and nothing else was found out.
-            because, found = "selectors ask for labels that no zone says", []
+            because, found = "selectors use labels that no zone has", []
         undecided = [f"{direction} of {who}: {because}"] if because else []
         undecided += (f"{each.where} cannot be judged" for each in found if not each.calico)
         return Proof(

@@ -68,7 +68,7 @@ class Selector:
     """A selector as a question about labels. Its depth costs no recursion, so none is too deep."""
 
     def __init__(self, text: str) -> None:
-        """`ValueError` for what is no selector, or has a meaning of its own (`global()`)."""
+        """`ValueError` for what is not a selector, or has a meaning of its own (`global()`)."""
         self._steps: list[_Step] = []  # in reverse Polish notation
         waiting: list[str] = []
         position = 0
@@ -111,7 +111,7 @@ class Selector:
                     stack.append((left and right) if step == "&&" else (left or right))
             (found,) = stack
         except (IndexError, ValueError) as error:
-            raise ValueError("not a selector: something stands out of its place") from error
+            raise ValueError("not a selector: something is out of place") from error
         return found
 
     def keys(self) -> frozenset[str]:

@@ -22,8 +22,8 @@ from sync.verify.selectors import Labels
 class FlowEnd:
     """One end of a flow: an address as (family, number), and the labels of the pod that has it.
 
-    `labels` are None for what is no pod, else all that selectors see: the pod's own and those that
-    Calico gives it. `name` is for people.
+    `labels` are None for anything but a pod, else all that selectors see: the pod's own and those
+    that Calico gives it. `name` is for people.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Flow:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What becomes of a flow, and the rule that denies it: `where` as in `policy[egress 3]`, and
-    the firewall's `rule` that it says it is. Both "" where the flow is allowed."""
+    the firewall's `rule` that it names. Both "" where the flow is allowed."""
 
     allowed: bool
     where: str = ""
@@ -64,7 +64,7 @@ class Flows:
         enforced = [each for each in documents if each["kind"] != STAGED]
         tiers = [each for each in enforced if each["kind"] == "Tier"]
         tiers.sort(key=lambda each: (each["spec"]["order"], each["metadata"]["name"]))
-        # Zones say nothing here: of every pod all labels are known.
+        # Zones do not matter here: all labels of every pod are known.
         pods = {end: end.labels for end in ends if end.labels is not None}
         self._profiles = Profiles((), ZoneOptions(), [*pods.values()])
         self._bits = dict(zip(pods, self._profiles.known, strict=True))

@@ -1,6 +1,6 @@
 """Find which tier has to change first when a deny moves from one tier of a cluster to another.
 
-policies that stand, policies to come  ->  what each tier newly denies, what it newly passes
+current policies, desired policies  ->  what each tier newly denies, what it newly passes
                                        ->  the flows that one newly denies and another newly passes
 
 A flow has to pass every tier at both of its ends. If a tier that denies it goes on to do so, or two

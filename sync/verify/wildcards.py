@@ -1,9 +1,9 @@
 """What rules surely match if wildcard objects overlap, read bit by bit.
 
-Unless its wildcard top-down match mode is on, which a Panorama does not say, a firewall looks for
-the longest prefix around an address, of all wildcards of its rules at that end, and judges by the
-wildcards of that prefix alone. What is not surely judged by a rule counts as not matched by it, and
-how rules without wildcards relate to those with some is not documented.
+Unless its wildcard top-down match mode is on, which a Panorama does not report, a firewall looks
+for the longest prefix around an address, of all wildcards of its rules at that end, and judges by
+the wildcards of that prefix alone. What is not surely judged by a rule counts as not matched by it,
+and how rules without wildcards relate to those with some is not documented.
 
 The lengths of prefixes cut the addresses into regions, each where one of them is the longest.
 """

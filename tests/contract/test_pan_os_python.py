@@ -19,7 +19,7 @@ from panos.firewall import Firewall as PanosFirewall
 from sync.sources.panorama.client import ApiKey, PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection
 from sync.sources.panorama.devices import Firewall, Panorama
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 
 SYSTEM = "<show><system><info></info></system></show>"
 KEY = "a+key/of=the&API"

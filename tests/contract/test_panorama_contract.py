@@ -11,7 +11,8 @@ import pytest
 from lxml import etree
 
 from sync.sources.panorama.client import ApiKey
-from sync.sources.panorama.response import PanoramaError, RefusedError
+from sync.sources.panorama.errors import PanoramaError, RefusedError
+from sync.transport.errors import Retryable, Unauthenticated
 from tests.contract.conversation import SYSTEM, Conversation
 
 SHARED = "/config/shared"
@@ -63,8 +64,8 @@ def test_a_key_is_made_for_a_user_and_then_taken(panorama: Conversation) -> None
 def test_a_wrong_key_is_refused(panorama: Conversation) -> None:
     with pytest.raises(PanoramaError) as raised:
         panorama.member(lambda: ApiKey("wrong")).show(SHARED)
-    assert raised.value.unauthorized
-    assert not raised.value.passing
+    assert isinstance(raised.value, Unauthenticated)
+    assert not isinstance(raised.value, Retryable)
     assert "renew the API key" in str(raised.value)
 
 

@@ -8,7 +8,7 @@ import yaml
 from vcr.errors import CannotOverwriteExistingCassetteException
 
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 from tests.contract.conversation import (
     SYSTEM,
     Conversation,

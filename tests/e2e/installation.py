@@ -90,7 +90,7 @@ class Running:
         return sum(value for each, value in self.metrics().items() if f"{each} ".startswith(wanted))
 
     def logged(self) -> list[dict[str, Any]]:
-        """Every line of the log; anything that is no JSON object fails."""
+        """Every line of the log; anything that is not a JSON object fails."""
         return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
 
     def stop(self) -> int:

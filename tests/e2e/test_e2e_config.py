@@ -56,7 +56,7 @@ def test_check_refuses_a_selector_before_anything_is_read(place: Installation) -
     for command in ("config check", "plan"):
         done = place.run(*command.split())
         assert (done.code, done.out) == (64, "")
-        where = "zones.definitions.web.workloads.selector: is no selector: expected an operator"
+        where = "zones.definitions.web.workloads.selector: is not a selector: expected an operator"
         assert where in done.err
 
 
@@ -179,8 +179,8 @@ def test_check_looks_at_the_files_that_are_named(place: Installation) -> None:
     remedy = "cannot be written; create its directory or make it writable"
     assert done.err.splitlines() == [
         "error: zonebridge.yaml names files that cannot be used:",
-        f"  sources[0].path: {here}/panorama.xml is no readable file; correct the path",
-        f"  clusters[0].path: {here}/eu is no writable directory; create it or correct the path",
+        f"  sources[0].path: {here}/panorama.xml is not a readable file; correct the path",
+        f"  clusters[0].path: {here}/eu is not a writable directory; create it or correct the path",
         f"  store.url: {here}/none/z.db {remedy}",
         f"  audit.head_file: {here}/none/heads {remedy}",
     ]

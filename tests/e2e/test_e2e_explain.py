@@ -639,7 +639,7 @@ def test_a_port_that_says_no_traffic_is_a_usage_error(place: Installation, port:
     done = explain(place, "web", "db", port)
     assert (done.code, done.out) == (64, "")
     (error,) = sentences(done)
-    assert error.startswith(f"{port!r} says no traffic; write 443/tcp, ")
+    assert error.startswith(f"{port!r} is not valid traffic; write 443/tcp, ")
 
 
 @pytest.mark.parametrize(
@@ -648,11 +648,11 @@ def test_a_port_that_says_no_traffic_is_a_usage_error(place: Installation, port:
         ("10.0.0.1", "2001:db8::1", "'10.0.0.1' and '2001:db8::1' are of two IP versions"),
         ("10.0.0.1", "10.0.0.1", "'10.0.0.1' is both ends"),
         ("web@2001:db8::1", "2001:DB8:0::1", "'web@2001:db8::1' is both ends"),
-        ("10.0.0.0/8", "db", "'10.0.0.0/8' is no end of a flow"),
-        ("web", "10.2.0.1/32", "'10.2.0.1/32' is no end of a flow"),
-        ("web@host", "db", "'web@host' is no end of a flow"),
+        ("10.0.0.0/8", "db", "'10.0.0.0/8' is not an end of a flow"),
+        ("web", "10.2.0.1/32", "'10.2.0.1/32' is not an end of a flow"),
+        ("web@host", "db", "'web@host' is not an end of a flow"),
         ("@10.0.0.1", "db", "'@10.0.0.1' names no zone before the @"),
-        ("", "db", "'' is no end of a flow"),
+        ("", "db", "'' is not an end of a flow"),
         ("web", "lan@10.0.0.1", "cluster eu has no zone 'lan'"),
         ("any", "db", "cluster eu has no zone 'any'"),
     ],

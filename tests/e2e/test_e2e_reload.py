@@ -21,7 +21,8 @@ def told(service: Running, event: str) -> list[dict[str, object]]:
 
 
 def refused(service: Running) -> list[object]:
-    return [each["error"] for each in told(service, "configuration refused, the one before stays")]
+    event = "configuration rejected; the previous one stays in use"
+    return [each["error"] for each in told(service, event)]
 
 
 def test_a_changed_configuration_is_taken_up_and_a_bad_one_changes_nothing(

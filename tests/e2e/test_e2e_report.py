@@ -101,7 +101,7 @@ def test_zones_say_which_label_pods_need(place: Installation) -> None:
     assert "kubectl label pod POD firewall.tigera.io/zone=web" in shown
     assert "firewall.tigera.io/zone=db" not in shown
     assert "10.2.0.0/16 (configured)" in shown
-    assert shown.count("rests on pod labels alone") == 1
+    assert shown.count("depends on pod labels alone") == 1
     found = place.done("zones", "--cluster", "eu", "--output", "json").json
     assert {each["name"]: each["by_pod_label"] for each in found["zones"]} == {
         "web": True,

@@ -102,7 +102,7 @@ def test_live_proves_the_files_as_they_stand(place: Installation) -> None:
     before = everything(place.directory)
     done = place.done("verify", "--live")
     first, *accepted = done.out.splitlines()
-    assert first.startswith("Cluster eu, as its objects stand: the proof holds: ")
+    assert first.startswith("Cluster eu, as the cluster holds it: the proof holds: ")
     assert accepted == place.done("verify").out.splitlines()[1:]
     assert everything(place.directory) == before
 

@@ -23,7 +23,7 @@ def eu(place: Installation, calico: ControlPlane) -> ControlPlane:
 def test_what_stands_is_proven_with_what_other_hands_did(
     place: Installation, eu: ControlPlane
 ) -> None:
-    assert "as its objects stand: the proof holds: " in place.done("verify", "--live").out
+    assert "as the cluster holds it: the proof holds: " in place.done("verify", "--live").out
     edited(eu, "pan-zone-db", lambda it: it["spec"]["ingress"].insert(0, {"action": "Pass"}))
     done = place.run("verify", "--live")
     assert done.code == 6

@@ -323,7 +323,7 @@ def faults(prod: Api, fault: Callable[[str], str]) -> Iterator[None]:
     """Let requests meet faults: `fault` is asked for each method.
 
     `before`: the connection breaks and nothing arrives. `after`: it arrives and the answer is
-    lost. `other`: the server tells that it holds something else than was sent; `disowned`: that
+    lost. `other`: the server tells that it holds something other than was sent; `disowned`: that
     it is not ours. A number: it answers with that and does nothing. `nonsense`: it answers 200
     and does nothing. "": all is well.
     """
@@ -491,10 +491,10 @@ def test_a_cluster_that_holds_something_else_than_was_sent_is_not_believed(
     prod: Api, fault: str
 ) -> None:
     with faults(prod, lambda method: fault if method in ("POST", "PUT") else ""):
-        with pytest.raises(ClusterError, match="holds something else than was sent") as raised:
+        with pytest.raises(ClusterError, match="holds something other than was sent") as raised:
             writer(prod).create(WEB)
         assert not isinstance(raised.value, NotWrittenError)
-        with pytest.raises(ClusterError, match="holds something else than was sent"):
+        with pytest.raises(ClusterError, match="holds something other than was sent"):
             writer(prod).replace(WIDER, live(prod))
 
 

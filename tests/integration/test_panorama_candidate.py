@@ -66,7 +66,7 @@ def test_what_is_pending_is_read_and_whose_it_is(
     panorama.candidate = company("10.0.0.9")
     found = source.read()
     assert found.configuration == read(company("10.0.0.9"))
-    assert found.provenance.version == "52 and what is pending"
+    assert found.provenance.version == "52 with pending changes"
     assert found.provenance.administrators == ("admin",)
     assert (found.provenance.origin, found.provenance.description) == ("Panorama 127.0.0.1", "")
 
@@ -126,7 +126,7 @@ def test_a_new_entry_and_one_that_is_gone_are_pending(
     panorama.candidate = gone
     found = source.read()
     assert sorted(found.configuration.device_groups) == ["asia", "berlin", "eu"]
-    assert found.provenance.version == "52 and what is pending"
+    assert found.provenance.version == "52 with pending changes"
 
 
 def test_the_hierarchy_of_the_candidate_is_its_own(

@@ -23,8 +23,9 @@ from sync.errors import SourceError, UsageError
 from sync.sources.panorama import connection
 from sync.sources.panorama.client import ApiKey, PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection, tls_context
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 from sync.sources.trust import Trust
+from sync.transport.errors import Retryable, TimedOut, Unauthenticated
 from sync.transport.failures import own_words
 from tests.object_tree import Verified
 from tests.words import PANORAMA, address, document
@@ -113,7 +114,7 @@ def answer_at_last(client: Client) -> str | None:
         try:
             return client.dns
         except PanoramaError as error:
-            if not error.passing:
+            if not isinstance(error, Retryable):
                 raise
 
 
@@ -301,7 +302,7 @@ def test_a_secret_is_in_no_log_and_no_text(
 
 def test_a_key_with_a_line_break_is_not_sent(panorama: Panorama, authority: Authority) -> None:
     client = Client(panorama, authority.ca_file, lambda: ApiKey("abc\r\nX-Other: def"))
-    assert "look at the API key's file" in str(error_of(lambda: client.show(SHARED)))
+    assert "check the API key's file" in str(error_of(lambda: client.show(SHARED)))
     assert panorama.requests == []
 
 
@@ -353,7 +354,8 @@ def test_a_wrong_key_or_password_is_tried_once(
         panorama.requests.clear()
         client = Client(panorama, authority.ca_file, credentials)
         error = error_of(partial(getattr, client, "dns"))
-        assert error.unauthorized
+        assert isinstance(error, Unauthenticated)
+        assert not isinstance(error, Retryable)
         assert "Invalid Credential" in str(error)
         assert "renew the API key or the password" in str(error)
         assert len(panorama.requests) == 1
@@ -452,7 +454,7 @@ def test_what_may_pass_is_tried_three_times(
     panorama.requests.clear()
     client = Client(panorama, authority.ca_file, login)
     panorama.fail(when, fault, times=None)
-    assert error_of(lambda: client.dns).passing
+    assert isinstance(error_of(lambda: client.dns), Retryable)
     assert sum(when(each) for each in panorama.requests) == 3
     assert len(client.slept) == 2
 
@@ -529,7 +531,7 @@ def test_what_does_not_pass_is_tried_once(
     error = error_of(lambda: client.dns)
     assert said in str(error)
     assert len(str(error)) < 1000
-    assert not error.passing
+    assert not isinstance(error, Retryable)
     assert len(panorama.requests) == 1
     assert client.dns == "10.0.0.53"
 
@@ -580,7 +582,7 @@ def test_no_call_lasts_for_ever(panorama: Panorama, authority: Authority, fault:
     for seconds in PATIENCE:
         client = Client(panorama, authority.ca_file, whole_seconds=seconds)
         error = error_of(partial(getattr, client, "dns"))
-        assert error.passing
+        assert isinstance(error, TimedOut)
         assert f"takes more than {seconds:g} seconds for one answer" in str(error)
         if panorama.requests:
             break
@@ -598,9 +600,9 @@ def test_who_is_asked_to_end_waits_for_no_answer_that_drips(
 
     panorama.fail(dripping, Drip(0.02), times=3)
     error = error_of(lambda: client.dns)
-    assert "asked to end" in str(error)
-    assert not error.passing
-    assert "asked to end" in str(error_of(lambda: client.dns))
+    assert "is shutting down" in str(error)
+    assert not isinstance(error, Retryable)
+    assert "is shutting down" in str(error_of(lambda: client.dns))
     assert len(panorama.requests) == 1
     assert client.slept == []
 
@@ -625,7 +627,7 @@ def test_silence_ends_a_call(panorama: Panorama, authority: Authority) -> None:
     for fault in (Silence(600), Drip(600)):
         panorama.fail(every, fault, times=None)
         error = error_of(lambda: client.dns)
-        assert error.passing
+        assert isinstance(error, TimedOut)
         assert "does not answer" in str(error)
         assert "timed out" in str(error)
         panorama.recover()
@@ -664,7 +666,7 @@ def test_a_host_that_is_down_is_named(authority: Authority) -> None:
     with panorama:
         pass
     error = error_of(lambda: Client(panorama, authority.ca_file).dns)
-    assert error.passing
+    assert isinstance(error, Retryable)
     assert "does not answer (Connection refused); check that it is up" in str(error)
 
 
@@ -817,7 +819,7 @@ def test_what_is_no_proxy_is_refused(
     panorama: Panorama, authority: Authority, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", url)
-    with pytest.raises(UsageError, match="HTTPS_PROXY is no URL of an HTTP proxy") as raised:
+    with pytest.raises(UsageError, match="HTTPS_PROXY is not the URL of an HTTP proxy") as raised:
         Client(panorama, authority.ca_file)
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
@@ -879,7 +881,8 @@ def test_authorities_that_are_renewed_count_for_the_next_call(
             unusable()
             client.require_up()
             client.require_up()
-    assert [each["event"] for each in log] == ["authorities kept, new ones cannot be used"]
+    events = [each["event"] for each in log]
+    assert events == ["new authorities cannot be used; keeping the old ones"]
     holds(other.ca_file.read_bytes())
     error_of(client.require_up)
 

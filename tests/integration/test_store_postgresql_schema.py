@@ -15,7 +15,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
 
 from sync.errors import StoreError
-from sync.store import check, open_store, open_store_read_only, schema, triggers, upgrade
+from sync.store import (
+    BATCH,
+    audit,
+    check,
+    open_store,
+    open_store_read_only,
+    schema,
+    triggers,
+    upgrade,
+)
+from sync.store.audit import Filter
 from sync.store.database import Database, open_database
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
@@ -39,7 +49,10 @@ def database(place: tuple[str, str | None]) -> Iterator[Database]:
     """A database with a store that has records."""
     url, password = place
     with open_store(url, password=password) as store:
-        apply(store.run("test"), "eu", create(group("web")))
+        changes = [create(group("web"), rules=("allow web", "a\x00b", "a,b"), groups=("web",))]
+        changes += [create(group(f"web-{number}"), rules=("allow web",)) for number in range(300)]
+        for start in range(0, len(changes), BATCH):
+            apply(store.run("test"), "eu", *changes[start : start + BATCH])
     opened = open_database(url, password)
     yield opened
     opened.close()
@@ -92,7 +105,7 @@ def test_a_trigger_that_does_not_fire_is_missing(database: Database, how: str) -
         assert triggers.missing(connection) == ["records_keep"]
 
 
-@pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004", "0005"])
+@pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004", "0005", "0006"])
 def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
     database: Database, place: tuple[str, str | None], older: str
 ) -> None:
@@ -110,6 +123,9 @@ def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
         assert older != "0001" or store.leases() == ()
         assert store.approvals() == []
         assert store.identities() == {}
+        assert len(list(audit.records(store, Filter(rule="allow web")))) == 2 * 301
+        for wanted in (Filter(rule="a,b"), Filter(rule="a\u2400b"), Filter(group="web")):
+            assert len(list(audit.records(store, wanted))) == 2
         assert store.memory("main").recall("list", "one") is None
         apply(store.run("test"), "eu", create(group("db")))
 
@@ -130,7 +146,7 @@ def test_a_store_that_was_taken_down_is_made_again(
 def test_the_database_itself_refuses_to_change_what_was_written(
     database: Database, table: str, statement: str
 ) -> None:
-    column = {"store": "uuid", "bodies": "zlib", "records": "error"}[table]
+    column = {"store": "uuid", "bodies": "zlib", "names": "digest", "records": "error"}[table]
     with pytest.raises(StoreError, match=f"{table} is append-only"), database.writing() as writer:
         writer.execute(text(statement.format(table, column, column)))
 

@@ -21,9 +21,9 @@ from sync.clusters.cluster import Key, LiveObject
 from sync.reconcile.copied_store import CopiedStoreError
 from sync.store import Store, open_store
 from sync.store.verification import verify
+from tests.integration.test_copies import copy
+from tests.integration.test_cycle import A, B, C, Killed, KnownCluster, World
 from tests.unit.store.words import ticking
-from tests.unit.test_copies import copy
-from tests.unit.test_cycle import A, B, C, Killed, KnownCluster, World
 from tests.words import Word, group
 
 CONFIGURATIONS: Sequence[tuple[Word, ...]] = (

@@ -4,14 +4,19 @@ import hashlib
 import tempfile
 from pathlib import Path
 
+import orjson
 import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import ColumnElement, Text, func, literal, select, type_coerce
+from sqlalchemy.orm import InstrumentedAttribute
 
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
+from sync.plan.plan import Origin
 from sync.store import Conclusion, Outcome, Record, open_store
-from sync.store.audit import at
+from sync.store.audit import Filter, at, records
+from sync.store.models import Records
 from sync.store.records import FIRST_PREVIOUS_HASH, canonical, hash_of, now, seal, values
 from sync.store.verification import verify
 from tests.unit.store.words import exported, intend, recover
@@ -84,3 +89,47 @@ def test_the_projection_is_the_replay_of_the_trail(
         assert at(store, "eu", now()) == store.written("eu")
         assert store.open_intents("eu") == []
         verify(store, store.heads())
+
+
+# Few letters, so that names hold one another; and what JSON, SQL and the store treat in a way of
+# its own.
+names = st.text(st.sampled_from('ab",\\[]\0\n%_é\u2028'), max_size=4)
+named = st.lists(names, max_size=3).map(tuple)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(named, named, named), min_size=1, max_size=4), names.filter(bool))
+def test_a_record_is_found_by_the_names_in_its_lists(
+    written: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]], wanted: str
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        open_store(f"sqlite:///{Path(directory)}/store.db") as store,
+    ):
+        run = store.run("test")
+        for number, (rules, groups, administrators) in enumerate(written):
+            change = Change(None, body(f"o{number}", 1), Cause.CONFIGURATION, rules, groups)
+            intend(run, "eu", [change], [Origin("main", "1", administrators, "")])
+        trail = list(records(store, Filter()))
+        some = {each for lists in written for few in lists for each in few}
+        for name in sorted({wanted, *some} - {""}):
+            for found, column, field in (
+                (Filter(rule=name), Records.rules, "rules"),
+                (Filter(group=name), Records.groups, "groups"),
+                (Filter(administrator=name), Records.administrators, "administrators"),
+            ):
+                expected = [each for each in trail if name in getattr(each, field)]
+                assert list(records(store, found)) == expected
+                # In the text, such a name is also between one that ends in a comma and the next.
+                if name.startswith(","):
+                    continue
+                with store.database.reading() as connection:
+                    query = select(Records).where(_holds(column, name)).order_by(Records.sequence)
+                    assert [Record._make(row) for row in connection.execute(query)] == expected
+        verify(store)
+
+
+def _holds(column: InstrumentedAttribute[tuple[str, ...]], name: str) -> ColumnElement[bool]:
+    """Whether the JSON text of a list, without spaces, holds a name: `,"name"` after `[` or `,`."""
+    text = literal(",") + func.substr(type_coerce(column, Text), 2, type_=Text)
+    return func.replace(text, f",{orjson.dumps(name).decode()}", "") != text

@@ -184,7 +184,8 @@ class Slot:
             self.process = subprocess.Popen(
                 [COMMAND, "run"],
                 cwd=self.place.directory,
-                env=environment(**self.variables, **bound),
+                # As the image sets it.
+                env=environment(**self.variables, **bound, MALLOC_ARENA_MAX="2"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=opened,

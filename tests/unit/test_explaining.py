@@ -13,10 +13,11 @@ from sync.firewall.configuration import Provenance, Snapshot
 from sync.queries.explain import AskedEnd, Explained, asked_of, end_of, explained, packet_of
 from sync.reconcile.desired import Cluster, desired
 from sync.reconcile.device_groups import Read, TierBinding
-from sync.store import Store, open_store
+from sync.store import Store
 from sync.translate.compiler import Options
 from sync.verify.packet_space import Packet
 from tests.memory import MemoryCluster
+from tests.unit.store.words import new_store
 from tests.words import document, read, rule
 
 LABEL = "firewall.tigera.io/zone"
@@ -42,7 +43,7 @@ def test_an_end_is_a_zone_an_address_or_both(text: str, end: AskedEnd) -> None:
 
 @pytest.mark.parametrize("text", ["", "web@", "web@db", "10.0.0.0/8", "a@10.0.0.0/8", "web@10.1"])
 def test_what_is_no_end_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no end of a flow"):
+    with pytest.raises(UsageError, match="is not an end of a flow"):
         end_of(text)
 
 
@@ -161,7 +162,7 @@ class Known(MemoryCluster):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         yield Place(store)
 
 
@@ -229,7 +230,7 @@ def test_a_tier_that_does_not_stand_is_said_to(place: Place) -> None:
     found = place.explained()
     *missing, pending = sentences(found)
     assert missing == [
-        f"tier fw{number} does not stand in cluster c; a sync has to write it" for number in (1, 2)
+        f"tier fw{number} does not exist in cluster c; a sync has to write it" for number in (1, 2)
     ]
     assert pending.startswith("not written yet: 8 changes pending, and of what decides here: ")
     assert ("create", "Tier", "fw1") in [(it.action, it.kind, it.name) for it in found.pending]

@@ -2,18 +2,34 @@
 
 import gc
 import sys
+import time
 from collections.abc import Callable, Sequence
+from weakref import WeakSet
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.memo import remembered
+from sync.memo import GENERATION_SECONDS, remembered
 
 ENTRY = 512
 
 
-def counted(most: int) -> tuple[Callable[[bytes], bytes], list[bytes]]:
+class Result:
+    """A result that tells whether it is still held."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def counted(
+    most: int, clock: Callable[[], float] = time.monotonic
+) -> tuple[Callable[[bytes], bytes], list[bytes]]:
     """A function that turns bytes round and is remembered, and what it was really called for."""
     called: list[bytes] = []
 
@@ -21,7 +37,7 @@ def counted(most: int) -> tuple[Callable[[bytes], bytes], list[bytes]]:
         called.append(of)
         return of[::-1]
 
-    return remembered(most)(turned), called
+    return remembered(most, clock)(turned), called
 
 
 @given(st.lists(st.binary(max_size=4)), st.sampled_from((0, ENTRY, 3 * ENTRY, 1 << 20)))
@@ -37,33 +53,54 @@ def test_what_was_asked_before_is_not_worked_out_again() -> None:
     assert called == [b"one", b"other"]
 
 
-def test_what_was_used_longest_ago_is_forgotten_first() -> None:
+def test_a_full_generation_makes_room_for_the_next_and_what_is_used_moves_there() -> None:
     function, called = counted(2 * ENTRY + 8)
-    for each in (b"a", b"b", b"a", b"c", b"a", b"b"):
+    for each in (b"a", b"b", b"c", b"a", b"d", b"e", b"a"):
         function(each)
-    assert called == [b"a", b"b", b"c", b"b"]
+    # Generations: a b | c a | d e, and a moves there once more; b was dropped with the first.
+    assert called == [b"a", b"b", b"c", b"d", b"e"]
+    function(b"b")
+    assert called[5:] == [b"b"]
 
 
-def test_what_is_asked_for_no_longer_is_let_go_and_the_rest_is_kept() -> None:
-    function, called = counted(1 << 30)
+def test_what_every_sync_uses_is_kept_however_long_a_service_is_idle() -> None:
+    clock = Clock()
+    function, called = counted(1 << 30, clock)
     live = [b"live %d" % number for number in range(100)]
-    versions = [b"version %d" % number for number in range(200)]
-    for version in versions:
-        for each in (*live, version):
+    for version in range(20):
+        for each in (*live, b"version %d" % version):
             function(each)
-    # Each live one was worked out once, however many versions came and went.
-    assert called == [*live, *versions]
-    function(versions[-2])
-    assert len(called) == 300
-    function(versions[0])
-    assert called[300:] == [versions[0]]
+        clock.now += 7200
+    assert called == [*live, *(b"version %d" % version for version in range(20))]
 
 
-def test_what_is_larger_than_all_that_is_remembered_pushes_out_itself() -> None:
-    function, called = counted(ENTRY)
-    function(b"large")
-    assert function(b"large") == b"egral"
-    assert called == [b"large", b"large"]
+@given(st.lists(st.tuples(st.floats(0, 900), st.binary(max_size=1)), max_size=200))
+def test_what_was_used_within_a_generation_is_kept_and_older_results_are_dropped(
+    asked: Sequence[tuple[float, bytes]],
+) -> None:
+    clock = Clock()
+    results: WeakSet[Result] = WeakSet()
+    called: list[bytes] = []
+
+    def make(of: bytes) -> Result:
+        called.append(of)
+        results.add(made := Result())
+        return made
+
+    made = remembered(1 << 30, clock)(make)
+    used: dict[bytes, float] = {}
+    began, new, old = 0.0, set[bytes](), set[bytes]()
+    for pause, each in asked:
+        clock.now += pause
+        if clock.now - began >= GENERATION_SECONDS:
+            began, new, old = clock.now, set(), new
+        before = len(called)
+        made(each)
+        if clock.now - used.get(each, -1e9) < GENERATION_SECONDS:
+            assert len(called) == before
+        used[each] = clock.now
+        new.add(each)
+        assert len(results) == len(new | old)
 
 
 def test_what_is_raised_is_raised_anew() -> None:

@@ -14,10 +14,18 @@ OURS: Final = ("sync", "tests", "benchmarks", "helm", "zonebridge_simulator")
 PATCHES: Final = frozenset({"setattr", "delattr", "setitem", "delitem", "patch", "object"})
 # A private part of a dotted name; one with two underscores is Python's own.
 PRIVATE: Final = re.compile(r"(?:^|\.)_(?!_)")
+# A module without any of these has no private name of others, and need not be parsed: a part of a
+# dotted name that is not `self`'s or `cls`'s, a text that begins with one, an import of one.
+SUSPECT: Final = re.compile(
+    r"(?<!\bself)(?<!\bcls)\._(?!_)|[\"']_(?!_)|^ *(?:from|import) .*[ .(]_(?!_)|^ +_(?!_)\w+,?$",
+    re.MULTILINE,
+)
 
 
 def found_in(source: str) -> Iterator[tuple[int, str]]:
     """The lines of a module that import or patch a private name, with the name."""
+    if not SUSPECT.search(source):
+        return
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.ImportFrom(module=str(module), names=names, level=0):
@@ -80,12 +88,14 @@ def test_no_test_patches_or_imports_a_private_name() -> None:
     [
         ("from sync.plan.differences import _change", "sync.plan.differences._change"),
         ("from sync import _version", "sync._version"),
+        ("from sync import (\n    _version,\n)", "sync._version"),
         ("import sync._version", "sync._version"),
         ('monkeypatch.setattr(webhook, "_LAST", 1)', "webhook._LAST"),
         ('monkeypatch.setattr("sync.store.leases._take", take)', "sync.store.leases._take"),
         ('monkeypatch.setattr(health._Handler, "timeout", 1)', "health._Handler.timeout"),
         ('patch.object(api._line, "send", send)', "api._line.send"),
         ("api._line = line", "api._line"),
+        ("self.api._line = line", "self.api._line"),
     ],
 )
 def test_each_way_to_a_private_name_is_found(line: str, name: str) -> None:

@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -22,11 +23,9 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 def said(file: Path) -> Iterator[str]:
     """Every text of a module, whole as it is shown; what is put in at run time is `X`."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    parts = {
-        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
-    }
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    parts = {part for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values
@@ -66,6 +65,13 @@ def unknown(told: str) -> str:
     return ""
 
 
+@cache
+def known() -> frozenset[str]:
+    """The options of all commands."""
+    of_commands = (options(command) for _, command in commands())
+    return frozenset({"--version"}).union(options(zonebridge), *of_commands)
+
+
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command by its name, those of groups too."""
     context = click.Context(zonebridge)
@@ -77,15 +83,17 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {each}", one) for each, one in command.commands.items())
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_every_command_and_option_that_a_message_names_is_there(file: Path) -> None:
-    known = set().union({"--version"}, *(options(command) for _, command in commands()))
-    known |= options(zonebridge)
-    for text in said(file):
-        for told in QUOTED.findall(text):
-            assert not unknown(told), text
-        for option in OPTION.findall(text):
-            assert option in known, text
+def test_every_command_and_option_that_a_message_names_is_there() -> None:
+    found: list[str] = []
+    for file in SOURCES:
+        for text in said(file):
+            for told in QUOTED.findall(text):
+                assert not unknown(told), f"{file}: {text}"
+                found.append(told)
+            for option in OPTION.findall(text):
+                assert option in known(), f"{file}: {text}"
+    # They are found in messages at all.
+    assert {"approve X", "forget X", "sync --cluster X --accept-new-cluster X"} <= set(found)
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
@@ -93,11 +101,6 @@ def test_every_command_and_option_that_a_document_names_is_there(file: Path) -> 
     text = file.read_text(encoding="utf-8")
     for told in (*QUOTED.findall(text), *SHELL.findall(text)):
         assert not unknown(told.replace("\n", " ")), told
-
-
-def test_the_commands_that_are_told_of_are_found_in_messages_at_all() -> None:
-    told = [each for file in SOURCES for text in said(file) for each in QUOTED.findall(text)]
-    assert {"approve X", "forget X", "sync --cluster X --accept-new-cluster X"} <= set(told)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from sync.cli import status
-from sync.store import BATCH, Store, open_store
-from tests.unit.store.words import create, group, intend
+from sync.store import BATCH, Store
+from tests.unit.store.words import create, group, intend, new_store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as opened:
+    with new_store(tmp_path / "store.db") as opened:
         yield opened
 
 

@@ -1,8 +1,8 @@
 """The seam of the cycle's steps: spans where they are asked for, and nothing else where not."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -16,10 +16,11 @@ from sync.calico.ownership import owner_labels
 from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
-from sync.store import Store, open_store
+from sync.store import Store
 from sync.tracing import observed, step, tracing
 from sync.translate.compiler import Options
 from tests.unit.service.words import SaidSource, WatchedCluster
+from tests.unit.store.words import new_store
 from tests.words import address, group
 
 SECRET = "S3cret-of-a-server"
@@ -44,8 +45,8 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 
 @pytest.fixture
-def store(tmp_path: object) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as opened:
+def store(tmp_path: Path) -> Iterator[Store]:
+    with new_store(tmp_path / "store.db") as opened:
         yield opened
 
 
@@ -154,13 +155,3 @@ def test_the_environment_alone_configures_it(monkeypatch: pytest.MonkeyPatch) ->
     assert other.resource.attributes["service.name"] == "zonebridge"
     provider.shutdown()
     other.shutdown()
-
-
-def test_nothing_of_opentelemetry_is_imported_unless_it_is_asked_for() -> None:
-    code = (
-        "import sys, sync.reconcile.cycle, sync.cli.run, sync.service.service\n"
-        "from sync.tracing import step, tracing\n"
-        "with tracing({}, '1'), step('plan'): pass\n"
-        "sys.exit(any(each.startswith('opentelemetry') for each in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

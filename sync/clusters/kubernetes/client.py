@@ -28,11 +28,21 @@ from sync.clusters.kubernetes.connection import (
     fenced,
     meant_for,
 )
-from sync.clusters.kubernetes.errors import LONGEST_WAIT, ApiError, TooLargeError, refusal
+from sync.clusters.kubernetes.errors import (
+    LONGEST_WAIT,
+    ApiError,
+    GoneError,
+    LateError,
+    NotSentError,
+    TooLargeError,
+    UnansweredError,
+    refusal,
+)
 from sync.clusters.kubernetes.lists import ListAges, pages
 from sync.transport.backoff import Backoff
 from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
+from sync.transport.errors import Retryable
 from sync.transport.failures import deepest, own_words, silent
 from sync.transport.stopping import Stopping
 
@@ -118,25 +128,24 @@ class Api:
         except orjson.JSONDecodeError:
             found = None
         if not isinstance(found, dict):
-            raise ApiError(
-                f"cluster {self.name} answers {method} {path} with something that is no JSON "
-                "object; check that the kubeconfig names an API server and no proxy's page",
-                0,
+            raise UnansweredError(
+                f"cluster {self.name} answers {method} {path} with something that is not a JSON "
+                "object; check that the kubeconfig names an API server and no proxy's page"
             )
         if method == "GET" and "continue" not in (query or {}):
             self.ages.require_new(path, found)
         return found
 
     def patiently(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """Send a request that is safe to repeat: retried after passing failures."""
+        """Send a request that is safe to repeat: retried after failures that may pass."""
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         for tries_left in reversed(range(_TRIES)):
             try:
                 return self.request(method, path, **options)
             except ApiError as error:
-                if not error.passing or not tries_left:
+                if not isinstance(error, Retryable) or not tries_left:
                     raise
-                self.sleep(backoff.wait(error.retry_after))
+                self.sleep(backoff.wait(error.after))
         raise AssertionError("unreachable")
 
     def collected(
@@ -162,9 +171,9 @@ class Api:
                 for page_of_it in pages(ask, self.name, path, kind, first, page=page):
                     for each in page_of_it.objects:
                         kept += keep(each)
-            except ApiError as error:
+            except GoneError:
                 # The server has forgotten the resource version of the list: begin again, from now.
-                if error.status != HTTPStatus.GONE or not starts_left:
+                if not starts_left:
                     raise
             else:
                 return kept
@@ -205,8 +214,7 @@ class Api:
         if body is None:
             raise TooLargeError(
                 f"cluster {self.name} answers {asked.method} {asked.path} with more than "
-                f"{MAX_BYTES:,} bytes; check which server is at its address",
-                0,
+                f"{MAX_BYTES:,} bytes; check which server is at its address"
             )
         return body
 
@@ -295,10 +303,9 @@ class Api:
     def _require_plain(self, begun: "_Begun") -> None:
         if is_compressed(begun.answer):
             begun.answer.close()
-            raise ApiError(
+            raise UnansweredError(
                 f"cluster {self.name} answers {begun.asked.method} {begun.asked.path} compressed "
-                "although nobody asked for that; find the proxy that compresses, and stop it",
-                0,
+                "although that was not requested; find the proxy that compresses, and stop it"
             )
 
     def _failed(
@@ -318,28 +325,23 @@ class Api:
         else:
             said = own_words(reason)
             remedy = "check that it is up and can be reached from here"
-        return ApiError(
+        return (NotSentError if isinstance(error, NEVER_SENT) else UnansweredError)(
             f"the API server of cluster {self.name} at "
-            f"{line.connection.client.configuration.host} does not answer ({said}); {remedy}",
-            0,
-            sent=not isinstance(error, NEVER_SENT),
+            f"{line.connection.client.configuration.host} does not answer ({said}); {remedy}"
         )
 
     def _late(self, asked: "_Request") -> ApiError:
         if asked.method == "GET" and self._stopping.is_set():
             return self._stopped(asked)
-        return ApiError(
+        return LateError(
             f"the API server of cluster {self.name} takes more than {asked.seconds:g} s to answer "
-            f"{asked.method} {asked.path}; check that it is up, and any proxy before it",
-            0,
+            f"{asked.method} {asked.path}; check that it is up, and any proxy before it"
         )
 
     def _stopped(self, asked: "_Request", *, sent: bool = True) -> ApiError:
-        return ApiError(
-            f"cluster {self.name} was not waited for ({asked.method} {asked.path}): zonebridge was "
-            "asked to end",
-            0,
-            sent=sent,
+        return (UnansweredError if sent else NotSentError)(
+            f"cluster {self.name}: {asked.method} {asked.path} was cut off, since zonebridge is "
+            "shutting down"
         )
 
     def _current(self, instead_of: ApiConnection | None = None) -> ApiConnection:

@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from sync.clusters.cluster import OutOfReachError
 from sync.clusters.kubernetes.auth.kubeconfig import Connection
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import NotSentError, error_of
 from sync.transport.deadline import WatchedConnection, WatchedPlainConnection
 
 MAX_ERROR_BYTES = 1024 * 1024
@@ -105,13 +105,13 @@ class _InOnePiece(WatchedConnection):
         try:
             self._reaches = str(orjson.loads(body)["metadata"]["uid"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            status = answer.status if answer.status >= HTTPStatus.BAD_REQUEST else 0
-            raise ApiError(
+            message = (
                 f"cluster {meant.cluster} does not report over a new connection which one it is, "
-                "so nothing was sent over it; check which server is at its address",
-                status,
-                sent=False,
-            ) from None
+                "so nothing was sent over it; check which server is at its address"
+            )
+            if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise error_of(answer.status, message) from None
+            raise NotSentError(message) from None
         if self._reaches != meant.uid:
             raise OutOfReachError(
                 f"a new connection to cluster {meant.cluster} reaches another cluster than the one "

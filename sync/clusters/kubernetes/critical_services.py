@@ -6,12 +6,11 @@ prefixes (`libcalico-go/lib/backend/k8s/conversion`).
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from sync.clusters.cluster import CriticalEndpoint, CriticalEndpoints, Workload
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ForbiddenError
 from sync.clusters.kubernetes.inventory import RUNNING
 from sync.net.addresses import address
 
@@ -50,9 +49,7 @@ def read_lifelines(api: Api, *, page: int) -> CriticalEndpoints:
     """
     try:
         return _read(api, page)
-    except ApiError as error:
-        if error.status != HTTPStatus.FORBIDDEN:
-            raise
+    except ForbiddenError as error:
         return CriticalEndpoints(unknown_because=str(error))
 
 

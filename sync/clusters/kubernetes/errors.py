@@ -1,8 +1,9 @@
 """Errors of a Kubernetes API server, by how to react to them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import unquote
 
 import orjson
@@ -10,12 +11,14 @@ import urllib3
 
 from sync.errors import ClusterError
 from sync.redaction import redact
+from sync.transport.errors import Refused, Retryable, TimedOut, Unauthenticated, may_pass
 from sync.transport.failures import retry_after
 
 LONGEST_WAIT = 10.0
 """Seconds between two tries at most, whatever a server asks for."""
 
 _UNPREPARED = "failed to configure policy"
+_NOT_EMPTY = "Cannot delete a non-empty tier"
 # `k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go`
 _DENIED = re.compile(
     r"ValidatingAdmissionPolicy '([^']*)' with binding '[^']*' denied request: (.*)"
@@ -23,46 +26,89 @@ _DENIED = re.compile(
 
 
 class ApiError(ClusterError):
-    """The API server answered with an error; `status` is its HTTP status, 0 where none came.
+    """A request to an API server failed, or has no valid answer.
 
-    `retry_after` are the seconds of its Retry-After, 0 without one; `sent` is False if it surely
-    never received the request. `words` are the server's own text: for checks, never shown.
+    Only after a `RefusedError` or a `NotSentError` it surely had no effect.
     """
 
-    def __init__(
-        self,
-        message: str,
-        status: int,
-        retry_after: float = 0,
-        *,
-        sent: bool = True,
-        words: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-        self.sent = sent
-        self.words = words or message
 
-    @property
-    def may_arrive(self) -> bool:
-        """Whether the request may have taken effect despite this answer, or still may."""
-        return self.sent and (self.status == 0 or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+class UnansweredError(ApiError, Retryable):
+    """No answer came, or none that an API server gives."""
 
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may succeed later."""
-        # A server that has just started may not know yet what admission policies refer to.
-        unprepared = self.status == HTTPStatus.FORBIDDEN and _UNPREPARED in self.words
-        return unprepared or self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
+
+class LateError(UnansweredError, TimedOut):
+    """The answer took too long."""
+
+
+class NotSentError(UnansweredError):
+    """The API server surely never received the request."""
 
 
 class TooLargeError(ApiError):
     """The API server's answer is larger than any valid one."""
 
-    @property
-    def passing(self) -> bool:
-        return False
+
+class ServerError(ApiError, Retryable):
+    """The API server failed (5xx); what it was asked for may have happened, or still may."""
+
+
+class RefusedError(ApiError, Refused):
+    """The API server refuses the request."""
+
+
+class UnauthenticatedError(RefusedError, Unauthenticated):
+    """The API server does not accept the credentials (401)."""
+
+
+class ForbiddenError(RefusedError):
+    """The user lacks a right, or an admission policy denies the request (403)."""
+
+
+class NotFoundError(RefusedError):
+    """There is no such object, or no such kind is served (404)."""
+
+
+class ConflictError(RefusedError):
+    """The object was changed or created meanwhile (409)."""
+
+
+class GoneError(RefusedError):
+    """The API server no longer has the requested resource version (410)."""
+
+
+class NotEmptyError(RefusedError):
+    """Calico's API server deletes no tier that still holds policies."""
+
+
+class RefusedNowError(RefusedError, Retryable):
+    """The API server refuses the request now: it has too many, or is not prepared yet."""
+
+
+_BY_STATUS: Final[Mapping[int, type[RefusedError]]] = {
+    HTTPStatus.UNAUTHORIZED: UnauthenticatedError,
+    HTTPStatus.FORBIDDEN: ForbiddenError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.CONFLICT: ConflictError,
+    HTTPStatus.GONE: GoneError,
+}
+
+
+def error_of(status: int, message: str, after: float = 0.0, words: str = "") -> ApiError:
+    """Return the error of an HTTP status, 0 without an answer; `words` are the server's own text.
+
+    `after` are the seconds of its Retry-After, 0 without one.
+    """
+    if not status:
+        return UnansweredError(message)
+    # Calico's status for it varies (`libcalico-go/lib/clientv3/tier.go`).
+    if _NOT_EMPTY in words:
+        return NotEmptyError(message)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError(message, after)
+    # A server that has just started may not know yet what admission policies refer to.
+    if may_pass(status) or (status == HTTPStatus.FORBIDDEN and _UNPREPARED in words):
+        return RefusedNowError(message, after)
+    return _BY_STATUS.get(status, RefusedError)(message)
 
 
 def refusal(
@@ -86,18 +132,18 @@ def refusal(
     else:
         said = redact(words, secrets)
         remedy = {
-            401: "; renew the credentials that it is reached with",
+            401: "; renew the credentials for it",
             403: (
                 f"; grant the user this in the cluster ({missing_right(method, path, query)}): "
                 f"`zonebridge rbac --cluster {cluster}` prints all that is needed there"
             ),
         }.get(status, "")
-    return ApiError(
+    return error_of(
+        status,
         f"cluster {cluster} refuses {method} {path} with {status}"
         f"{': ' if said else ''}{said}{remedy}",
-        status,
         retry_after(answer.headers.get("Retry-After", ""), LONGEST_WAIT),
-        words=words,
+        words,
     )
 
 

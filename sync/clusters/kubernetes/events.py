@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 from sync.calico.objects import API_VERSION, KINDS
 from sync.clusters.cluster import EventText
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ConflictError, NotFoundError
 
 LONGEST_NOTE: Final = 1024
 """Characters (`pkg/apis/core/validation/events.go` of Kubernetes)."""
@@ -63,10 +62,8 @@ class KubernetesEvents:
         path = f"/apis/{API_VERSION}/{KINDS[kind]}/{quote(name, safe='')}"
         try:
             found = self._api.request("GET", path, seconds=_SECONDS)
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        except NotFoundError:
+            return None
         metadata = found.get("metadata")
         uid = metadata.get("uid") if isinstance(metadata, dict) else None
         # `kubectl describe` asks for Events by it.
@@ -116,10 +113,8 @@ class KubernetesEvents:
         path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events/{name}"
         try:
             known.document = self._api.request("PUT", path, body=document, seconds=_SECONDS)
-        except ApiError as error:
-            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-                return False
-            raise
+        except (NotFoundError, ConflictError):
+            return False
         known.count, known.at = known.count + 1, now
         return True
 

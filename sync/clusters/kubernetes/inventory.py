@@ -8,13 +8,12 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from sync.calico.objects import API_VERSION
 from sync.clusters.cluster import ClusterFacts, FelixSettings
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ForbiddenError, NotFoundError
 from sync.net.addresses import AddressSet, address, network
 from sync.redaction import redact
 
@@ -50,7 +49,7 @@ def read_facts(api: Api, zone_label: str, *, page: int) -> ClusterFacts:
             # Plans and reports hold this text.
             f"cluster {api.name} has pods with addresses outside its "  # words kept
             f"IPPools ({outside[0]}{more}), "
-            "so its IPPools do not tell where pods' addresses lie; give its pod_cidrs"
+            "so its IPPools do not cover all pods' addresses; give its pod_cidrs"
         )
     networks_because = networks_because or pods_because
     nodes, nodes_because = _known(partial(_nodes, api, page))
@@ -83,11 +82,7 @@ def _known(read: Callable[[], _Found]) -> tuple[_Found | None, str]:
     """The result of a read, or why it is unknown."""
     try:
         return read(), ""
-    except _UnknownError as error:
-        return None, str(error)
-    except ApiError as error:
-        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            raise
+    except (_UnknownError, ForbiddenError, NotFoundError) as error:
         return None, str(error)
 
 
@@ -96,7 +91,7 @@ def _pools(api: Api, page: int) -> AddressSet:
     found = api.collected(f"/apis/{API_VERSION}/ippools", "IPPool", _pool, page=page)
     if not found:
         raise _UnknownError(
-            f"cluster {api.name} has no IPPools, so nothing tells where its pods' addresses lie; "
+            f"cluster {api.name} has no IPPools, so its pods' addresses are unknown; "
             "give its pod_cidrs"
         )
     return AddressSet.union(found)

@@ -26,17 +26,18 @@ import urllib3
 from sync.calico.objects import API_VERSION
 from sync.clusters.cluster import Noticed, WatchNotice
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ApiError, GoneError, UnansweredError, error_of
 from sync.clusters.kubernetes.lists import is_of_kind, pages
 from sync.clusters.kubernetes.objects import MALFORMED
 from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.errors import ClusterError
 from sync.redaction import redact
 from sync.transport.backoff import Backoff
+from sync.transport.errors import Refused, Retryable
 from sync.transport.failures import deepest, own_words
 
 _NEWS = 3  # failures in a row before the log has a warning
-_SEEN_LATE = "cluster not watched, what other hands do is seen late"  # words kept
+_SEEN_LATE = "cluster not watched; changes made outside zonebridge are seen late"  # words kept
 _PAGE = 500
 _LEAST_SECONDS = 0.1  # for which a watch is read, at least
 _PART_BYTES = 64 * 1024
@@ -132,11 +133,11 @@ class KindWatch:
                     self._take(event)
             except ApiError as error:
                 failed = error
-                if error.status == HTTPStatus.GONE:
+                if isinstance(error, GoneError):
                     self._version = ""
             except (ClusterError, *MALFORMED) as error:
                 # No credentials, or an answer that is none: what happened since is unknown.
-                failed = ApiError(str(error), 0)
+                failed = UnansweredError(str(error))
                 self._version = ""
             if not self._stopping.is_set():
                 self._rest(failed)
@@ -153,7 +154,7 @@ class KindWatch:
         """Wait after a watch that did not last, longer each time until one does."""
         now = self._clock()
         opened = self._opened_at
-        self._away = opened is None and failed is not None and failed.passing
+        self._away = opened is None and isinstance(failed, Retryable)
         lived = 0.0 if opened is None else now - opened
         silent = opened is not None and now - self._heard_at >= self._pace.silence
         lasted = lived >= self._pace.lived and not silent
@@ -172,7 +173,8 @@ class KindWatch:
         if self._failures == _NEWS:
             error = str(failed or f"the server ended the watch after {lived:.1f} s")
             self._log.warning(_SEEN_LATE, error=error)
-        self._stopping.wait(self._backoff.wait(failed.retry_after if failed else 0))
+        after = failed.after if isinstance(failed, Retryable) else 0.0
+        self._stopping.wait(self._backoff.wait(after))
 
     def _reached(self) -> None:
         if self._away:
@@ -210,10 +212,10 @@ class KindWatch:
                     except MALFORMED:
                         strange = True
         if not version:
-            raise ValueError("a list of no version, after which nothing can be watched")
+            raise ValueError("a list without a resource version, so it cannot be watched")
         if self._silent and before is not None and listed != before and not self._deaf:
             self._deaf = True
-            self._log.warning(_SEEN_LATE, error="the watch tells nothing of what happens")
+            self._log.warning(_SEEN_LATE, error="the watch does not report changes")
         self._silent = False
         for namespace, gone in (before or {}).keys() - listed.keys():
             metadata = {"namespace": namespace, "name": gone}
@@ -276,17 +278,17 @@ class KindWatch:
         if self._clock() - self._heard_at >= self._pace.silence:
             raise self._broken("sends no events and no bookmarks")
         if unfinished > self._pace.longest_event:
-            raise self._broken("sends what is too long for an event")
+            raise self._broken("sends an event that is too long")
 
     def _take(self, event: Any) -> None:
         if not (isinstance(event, dict) and event.get("type") in _TYPES and "object" in event):
-            raise self._broken("gives something that is no event")
+            raise self._broken("sends something that is not an event")
         what, document = event["type"], event["object"]
         if what == _FAILED:
             code = int(document.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
             raise self._broken(f"ended: {redact(document.get('message'))}", code)
         if not is_of_kind(document, API_VERSION, self._kind):
-            raise self._broken(f"gives something that is no {self._kind}")
+            raise self._broken(f"sends something that is not a {self._kind}")
         version = _version(document)
         earlier = _earlier(version, self._version)
         # A server that was restored from a backup reports nothing up to the version asked for. An
@@ -314,21 +316,21 @@ class KindWatch:
             self._told[name] = version
 
     def _broken(self, how: str, status: int = 0) -> ApiError:
-        return ApiError(f"the watch of cluster {self._api.name} {how}", status)
+        return error_of(status, f"the watch of cluster {self._api.name} {how}")
 
 
 def _identity(document: dict[str, Any]) -> tuple[_Name, str]:
     metadata = document["metadata"]
     name = metadata.get("namespace") or "", metadata["name"]
     if not all(isinstance(each, str) for each in name):
-        raise ValueError("a name that is no text")
+        raise ValueError("a name that is not text")
     return name, _version(document)
 
 
 def _version(document: dict[str, Any]) -> str:
     version = document["metadata"]["resourceVersion"]
     if not (isinstance(version, str) and version):
-        raise ValueError("a version that is none")
+        raise ValueError("a version that is not valid")
     return version
 
 
@@ -342,7 +344,6 @@ def _ended(failed: ApiError | None, *, lasted: bool, silent: bool) -> WatchNotic
         return WatchNotice.SILENT
     if failed is None:
         return WatchNotice.LASTED if lasted else WatchNotice.SHORT
-    if failed.status == HTTPStatus.GONE:
+    if isinstance(failed, GoneError):
         return WatchNotice.GONE
-    refused = HTTPStatus.BAD_REQUEST <= failed.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return WatchNotice.REFUSED if refused else WatchNotice.BROKEN
+    return WatchNotice.REFUSED if isinstance(failed, Refused) else WatchNotice.BROKEN

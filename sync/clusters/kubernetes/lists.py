@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync.clusters.kubernetes.errors import ApiError, TooLargeError
+from sync.clusters.kubernetes.errors import TooLargeError, UnansweredError
 from sync.redaction import redact
 
 # More than any cluster is designed for (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
@@ -36,7 +36,7 @@ def pages(
 
     Each request has the query `first`. Pages that are too large are requested in smaller ones.
     Raises `ApiError` for an answer that is no such list, for a list without an end, and as `ask`:
-    with 410 if the server no longer has the resource version of the list.
+    `GoneError` if the server no longer has the resource version of the list.
     """
     query = {**first, "limit": page}
     tokens: set[str] = set()
@@ -59,18 +59,17 @@ def pages(
         token = metadata.get("continue")
         if not token:
             if metadata.get("remainingItemCount"):
-                raise ApiError(
-                    f"cluster {cluster} ends a list of {path} and says that more is in it; check "
-                    "which server is at its address",
-                    0,
+                raise UnansweredError(
+                    f"cluster {cluster} ends a list of {path} and reports that more is in it; "
+                    "check which server is at its address"
                 )
             return
         if token in tokens:
             break
         tokens.add(token)
         query = {**first, "limit": page, "continue": token}
-    raise ApiError(
-        f"cluster {cluster} lists {path} without an end; check which server is at its address", 0
+    raise UnansweredError(
+        f"cluster {cluster} lists {path} without an end; check which server is at its address"
     )
 
 
@@ -97,10 +96,9 @@ def _listed(
     )
     if not sound:
         told = redact(f"{found.get('apiVersion')} {found.get('kind')}")
-        raise ApiError(
-            f"cluster {cluster} answers GET {path} with something that is no list of Kubernetes "
-            f"objects of kind {kind} in {version} ({told}); check which server is at its address",
-            0,
+        raise UnansweredError(
+            f"cluster {cluster} answers GET {path} with something that is not a list of Kubernetes "
+            f"objects of kind {kind} in {version} ({told}); check which server is at its address"
         )
     return objects
 
@@ -160,11 +158,10 @@ class ListAges:
         version, now = version_number(metadata), time.monotonic()
         if version and version < self._newest.get(path, 0):
             if now - self._lags.setdefault(path, now) < LAG_SECONDS:
-                raise ApiError(
+                raise UnansweredError(
                     f"cluster {self._cluster} lists {path} in an older state than it "
                     "reported before; look for a member of its control plane, or a cache before "
-                    "it, that lags",
-                    0,
+                    "it, that lags"
                 )
             # That holds for all kinds, so the others need no wait of their own.
             self._newest.clear()

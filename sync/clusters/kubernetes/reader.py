@@ -4,14 +4,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from http import HTTPStatus
 from typing import Any
 
 from sync.calico.objects import API_VERSION, KINDS, Pairs
 from sync.clusters.cluster import ClusterFacts, CriticalEndpoints, Key, LiveObject, Workload
 from sync.clusters.kubernetes.client import KUBE_SYSTEM, Api
 from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ForbiddenError, NotFoundError
 from sync.clusters.kubernetes.inventory import read_facts
 from sync.clusters.kubernetes.objects import GROUP, MALFORMED, live_object, object_path
 from sync.clusters.kubernetes.selectable import read_selectable
@@ -44,16 +43,14 @@ class KubernetesReader:
         with self._sensible():
             try:
                 namespace = self._api.patiently("GET", KUBE_SYSTEM)
-            except ApiError as error:
-                if error.status != HTTPStatus.NOT_FOUND:
-                    raise
+            except NotFoundError as error:
                 raise ClusterError(
                     f"cluster {self._api.name} has no namespace kube-system, whose UID tells it "
                     "from other clusters; check which server is at its address"
                 ) from error
             uid = namespace["metadata"]["uid"]
             if not _UID.fullmatch(uid):
-                raise ValueError("the uid of kube-system is none")
+                raise ValueError("the uid of kube-system is not a UID")
             self.uid = str(uid)
             return self.uid
 
@@ -96,7 +93,7 @@ class KubernetesReader:
             yield
         except MALFORMED as error:
             raise ClusterError(
-                f"cluster {self._api.name} answers with something that is no list of Kubernetes "
+                f"cluster {self._api.name} answers with something that is not a list of Kubernetes "
                 f"objects ({type(error).__name__}: {redact(error)}); check which server is at "
                 "its address"
             ) from error
@@ -145,7 +142,7 @@ def _told(api: Api, path: str, kind: str) -> dict[str, Any]:
 
 def _another(api: Api, path: str, kind: str) -> ClusterError:
     return ClusterError(
-        f"cluster {api.name} answers GET {path} with something that is no {kind}; check which "
+        f"cluster {api.name} answers GET {path} with something that is not a {kind}; check which "
         "server is at its address"
     )
 
@@ -159,12 +156,10 @@ def _refuse_migration(api: Api, version: str) -> None:
     path = f"/apis/{version}/datastoremigrations"
     try:
         found = api.collected(path, "DatastoreMigration", _whole, page=PAGE)
-    except ApiError as error:
-        if error.status != HTTPStatus.FORBIDDEN:
-            raise
+    except ForbiddenError as error:
         raise ClusterError(
-            f"{error}; without it nothing tells whether Calico is moving its objects to its native "
-            "definitions (DatastoreMigration), so nothing is written"
+            f"{error}; without it, it is unknown whether Calico is moving its objects to its "
+            "native definitions (DatastoreMigration), so nothing is written"
         ) from error
     for each in found:
         phase = (each.get("status") or {}).get("phase")

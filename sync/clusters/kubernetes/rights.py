@@ -5,7 +5,7 @@
                                               two ValidatingAdmissionPolicies and their bindings
 
 RBAC knows neither labels nor the names of objects to be created. The admission policies do: the
-account writes only in its tiers, and only objects with its labels; nobody else may give sets the
+account writes only in its tiers, and only objects with its labels; no one else may give sets the
 labels that our selectors use. They apply in Kubernetes 1.30 and later, to Calico's native
 definitions and in its API server unless configured otherwise
 (`apiserver/cmd/apiserver/server/server.go`, EnableValidatingAdmissionPolicy).

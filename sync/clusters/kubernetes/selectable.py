@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -18,7 +17,7 @@ from sync.calico.objects import API_VERSION
 from sync.clusters.cluster import Selectable
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.critical_services import labelled, namespace_labels
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ForbiddenError, NotFoundError
 
 _Kept = TypeVar("_Kept")
 
@@ -83,8 +82,6 @@ def _known(
     """The result of a read; or nothing, and one more reason."""
     try:
         return api.collected(path, kind, keep, page=page)
-    except ApiError as error:
-        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            raise
+    except (ForbiddenError, NotFoundError) as error:
         reasons.append(str(error))
         return []

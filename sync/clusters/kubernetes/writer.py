@@ -6,7 +6,6 @@ and only the observed object decides whether it was written.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any
 
 from sync.calico.added import FIELD_MANAGER
@@ -15,20 +14,25 @@ from sync.calico.objects import Pairs
 from sync.calico.ownership import merged, ours_of, stamped
 from sync.clusters.cluster import LiveObject, NotWrittenError, OutOfReachError, Remaining
 from sync.clusters.kubernetes.client import FIRST_WAIT, Api
-from sync.clusters.kubernetes.errors import LONGEST_WAIT, ApiError
+from sync.clusters.kubernetes.errors import (
+    LONGEST_WAIT,
+    ApiError,
+    ConflictError,
+    NotFoundError,
+    NotSentError,
+    RefusedError,
+    UnansweredError,
+)
 from sync.clusters.kubernetes.objects import MALFORMED, live_object, object_path
 from sync.errors import ClusterError
 from sync.redaction import redact
 from sync.transport.backoff import Backoff
+from sync.transport.errors import Retryable
 
 _TRIES = 6
 # A field that this version of Calico does not know would otherwise be dropped silently, and a rule
 # without it allows more.
 _STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-# The server understood the request and will refuse it each time.
-_FINAL = frozenset({400, 401, 403, 405, 413, 415, 422})
-# So does Calico's API server, with varying status (`libcalico-go/lib/clientv3/tier.go`).
-_NOT_EMPTY = "Cannot delete a non-empty tier"
 
 
 class KubernetesWriter:
@@ -92,20 +96,20 @@ class KubernetesWriter:
                 failed = error
             else:
                 return
-            if (failed.status in _FINAL and not failed.passing) or _NOT_EMPTY in failed.words:
+            if _is_final(failed):
                 raise _verdict(NotWrittenError(str(failed)), unknown=unknown) from failed
-            unknown = unknown or failed.may_arrive
+            unknown = unknown or not isinstance(failed, RefusedError | NotSentError)
             if self._stopping():
                 self._out_of_reach = True
                 break
-            if failed.passing and tries_left:
-                self._api.sleep(backoff.wait(failed.retry_after))
+            if isinstance(failed, Retryable) and tries_left:
+                self._api.sleep(backoff.wait(failed.after))
             try:
                 live = self._read(named)
             except ApiError as error:
-                if error.passing and tries_left and not self._stopping():
+                if isinstance(error, Retryable) and tries_left and not self._stopping():
                     continue
-                self._out_of_reach = self._out_of_reach or error.status == 0
+                self._out_of_reach = self._out_of_reach or isinstance(error, UnansweredError)
                 raise _verdict(OutOfReachError(str(failed)), unknown=unknown) from error
             holds = live.stands if live else None
             if holds == after and (live is None) == (after is None):
@@ -122,7 +126,7 @@ class KubernetesWriter:
         if self._out_of_reach:
             raise OutOfReachError(
                 f"{manifest.kind} {manifest.name} was not tried: the API server of cluster "
-                f"{self._api.name} did not answer; the next sync goes on"
+                f"{self._api.name} did not answer; the next sync continues"
             )
 
     def _send(
@@ -147,7 +151,7 @@ class KubernetesWriter:
             place = redact(first_difference(after.document(), held.document()))
             raise ClusterError(
                 f"cluster {self._api.name} accepted {after.kind} {after.name} and holds "
-                f"something else than was sent ({place}); find what changes it, perhaps a webhook "
+                f"something other than was sent ({place}); find what changes it, perhaps a webhook "
                 "or an older Calico"
             )
 
@@ -179,10 +183,8 @@ class KubernetesWriter:
         path = object_path(manifest.kind, manifest.name)
         try:
             document = self._api.request("GET", path, seconds=self._seconds)
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        except NotFoundError:
+            return None
         with _understood(manifest.kind):
             found = live_object(manifest.kind, document, self._owner)
             if document["metadata"]["name"] != manifest.name:
@@ -190,11 +192,17 @@ class KubernetesWriter:
             return found
 
 
+def _is_final(failed: ApiError) -> bool:
+    """Whether the server will refuse the same write each time, whatever the cluster holds."""
+    depends = isinstance(failed, Retryable | NotFoundError | ConflictError)
+    return isinstance(failed, RefusedError) and not depends
+
+
 def _verdict(error: NotWrittenError, *, unknown: bool) -> ClusterError:
     """The error itself, if no earlier request can have taken effect."""
     if unknown:
         return ClusterError(
-            f"{error}; what was sent may have arrived or still may, the next sync looks"
+            f"{error}; the request may have taken effect, or still may; the next sync checks"
         )
     return error
 
@@ -208,7 +216,7 @@ def _require_deleted(answer: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         return
     left = answer.get("metadata")
     if not isinstance(left, Mapping) or left.get("uid") != metadata["uid"]:
-        raise ApiError("a deletion was answered with something that says nothing about it", 0)
+        raise UnansweredError("a deletion was answered with something else than its result")
     if left.get("deletionTimestamp") and left.get("finalizers"):
         raise NotWrittenError(
             f"{metadata['name']} is marked for deletion, but stays until its finalizers "
@@ -221,6 +229,6 @@ def _understood(kind: str) -> Iterator[None]:
     try:
         yield
     except MALFORMED as error:
-        raise ApiError(
-            f"{kind} was asked for and something else came ({redact(error)})", 0
+        raise UnansweredError(
+            f"{kind} was requested and something else came ({redact(error)})"
         ) from error

@@ -28,7 +28,7 @@ def read_application(name: str, entry: _Element, remarks: Remarks) -> Applicatio
     problem = ""
     if len(list(entry.iterchildren("default"))) > 1:
         problem = "has <default> more than once"
-        remarks.add(entry, f"{problem}; whatever uses it is taken as unsayable")
+        remarks.add(entry, f"{problem}; anything that uses it is treated as unknown")
     for child in entry:
         if child.tag != "default":
             if not len(child) and child.tag not in SILENT:
@@ -46,7 +46,7 @@ def read_application(name: str, entry: _Element, remarks: Remarks) -> Applicatio
             (tag, _identity(fields, tag, remarks)) for tag in _IDENTIFIED_BY if tag in fields.found
         ]
         problem = problem or fields.problem
-    # Of two values of one attribute nothing says which a filter would find.
+    # Which of two values of one attribute a filter would find is unknown.
     tags = Counter(tag for tag, _ in attributes)
     single = sorted(each for each in attributes if tags[each[0]] == 1)
     return Application(name, tuple(default), tuple(single), problem)
@@ -88,7 +88,7 @@ def read_container(name: str, entry: _Element, remarks: Remarks) -> ApplicationG
     problem = ""
     if not listed:
         problem = "does not tell what it holds"  # words kept
-        remarks.add(entry, f"{problem}; whatever uses it is taken as unsayable")
+        remarks.add(entry, f"{problem}; anything that uses it is treated as unknown")
     return ApplicationGroup(name, tuple(sorted(set(listed or ()))), problem)
 
 

@@ -25,7 +25,10 @@ _FORWARDING = tuple(
     for rulebase in ("pre", "post")
     for kind in ("pbf", "sdwan")
 )
-_ODD = r"holds bytes that are no UTF-8, or characters that XML has none of; they are read as \x.."
+_ODD = (
+    r"holds bytes that are not UTF-8, or characters that XML does not allow; they are read as "
+    r"\x.."
+)
 _ANCESTORS_FIRST = "devices/entry/deviceconfig/setting/management/ancestor-objects-take-precedence"
 
 
@@ -95,7 +98,7 @@ def _entries_by_name(
     found: dict[str, list[_Element]] = {}
     for name, entry in entries(containers, remarks):
         if name in found:
-            remarks.add(entry, "stands more than once; its parts are read as one")
+            remarks.add(entry, "occurs more than once; its parts are read as one")
         found.setdefault(name, []).append(entry)
     return found
 

@@ -16,7 +16,7 @@ MAX_BYTES = 512 * 1024 * 1024
 def parse(data: bytes, origin: str) -> etree._Element:
     """The `<config>` element of a Panorama document, bare or inside an API response.
 
-    `origin` names the document in messages. `SourceError` if this is no XML, an API error, a
+    `origin` names the document in messages. `SourceError` if this is not XML, an API error, a
     firewall's configuration, or not a configuration at all.
     """
     return panorama(_config(xml_of(data, origin), origin), origin)
@@ -26,8 +26,8 @@ def xml_of(data: bytes, origin: str) -> etree._Element:
     """The root of an XML document; `SourceError` if this is none, or one that PAN-OS never writes.
 
     Entities, external references and texts past libxml2's limits are refused, so a hostile
-    document costs no more memory than its size accounts for. Bytes that are no UTF-8, and
-    characters that XML has none of, are read as `sync.firewall.parse.odd_bytes` says.
+    document costs no more memory than its size accounts for. Bytes that are not UTF-8, and
+    characters that XML has none of, are read as in `sync.firewall.parse.odd_bytes`.
     """
     if not data.strip():
         raise SourceError(f"{origin} is empty; export the configuration again")

@@ -58,7 +58,7 @@ class Fields:
 
     def fail(self, element: _Element, problem: str) -> None:
         """Remark on an element; the first problem is the object's."""
-        self._remarks.add(element, f"{problem}; whatever uses it is taken as unsayable")
+        self._remarks.add(element, f"{problem}; anything that uses it is treated as unknown")
         # Every group that holds the object repeats it in a clause.
         self.problem = self.problem or brief(problem)
 
@@ -68,7 +68,7 @@ class Fields:
             return ""
         child = self.found[tag]
         if len(child):
-            self.fail(child, "holds elements where text should stand")
+            self.fail(child, "holds elements where text is expected")
         return text(child)
 
     def members(self, tag: str) -> tuple[str, ...] | None:

@@ -1,6 +1,6 @@
 """The NAT rules of one scope that translate destinations, from its XML.
 
-They allow and deny nothing: they say which security rules name addresses that no server has. So
+They allow and deny nothing: they show which security rules name addresses that no server has. So
 what cannot be read of one counts as any destination, and nothing else of it is looked at.
 
 Source of the elements and their defaults: the PAN-OS configuration schema

@@ -85,7 +85,7 @@ def _by_name(
 ) -> dict[str, _Object]:
     """One name space. Of two different objects with one name neither is believed.
 
-    PAN-OS refuses such a document, so nothing says which one it would mean; the order in the
+    PAN-OS refuses such a document, so it is unknown which one it would mean; the order in the
     document must not decide it.
     """
     found: dict[str, _Object] = {}
@@ -95,15 +95,15 @@ def _by_name(
             read = reader(name, entry, remarks)
             if entry.tag != "entry":
                 # Left out, it would uncover an object of that name further away.
-                remarks.add(entry, "is not an entry; whatever uses it is taken as unsayable")
+                remarks.add(entry, "is not an entry; anything that uses it is treated as unknown")
                 read = _unusable(read, "is not written as an entry")
             if name not in found:
                 found[name] = read
             elif found[name] != read:
-                remarks.add(entry, "stands more than once with different contents; none counts")
+                remarks.add(entry, "occurs more than once with different contents; none counts")
                 found[name] = _ambiguous(found[name], read)
             else:
-                remarks.add(entry, "stands more than once")
+                remarks.add(entry, "occurs more than once")
     return found
 
 
@@ -216,11 +216,11 @@ def _external_list(name: str, entry: _Element, remarks: Remarks) -> ExternalList
     kinds = list(entry.iterchildren("type"))
     chosen = list(kinds[0]) if len(kinds) == 1 else []
     if len(chosen) != 1:
-        remarks.add(entry, "has no single type; whatever uses it is taken as unsayable")
+        remarks.add(entry, "has no single type; anything that uses it is treated as unknown")
         return ExternalList(name, "", problem="has no single type")
     kind = chosen[0].tag
     if kind != "ip":
-        # Nothing but its kind counts: no other list is of addresses that its source tells.
+        # Nothing but its kind counts: no other list holds addresses of its source.
         url = chosen[0].find("url")
         return ExternalList(name, kind, "" if url is None else text(url))
     fields = Fields(chosen[0], _ADDRESS_LIST, remarks)

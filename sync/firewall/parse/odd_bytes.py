@@ -1,10 +1,10 @@
-r"""Bytes that are no UTF-8, and characters that XML has none of, kept apart in what is read.
+r"""Bytes that are not UTF-8, and characters that XML has none of, kept apart in what is read.
 
 PAN-OS lets both into its answers: descriptions cut in the middle of a character, among others
 (PaloAltoNetworks/pan-os-ansible, issue 578). Each such byte is read as four characters, `\xe9`, and
 a character as its bytes in UTF-8. Where a document has those four characters itself, their
 backslash is read as `\x5c`, in every document. So two texts are read alike only if they are alike,
-wherever they stand:
+wherever they are:
 
     what a document holds      what is read
     a byte 0xE9                `\xe9`
@@ -21,7 +21,7 @@ from typing import Final, cast
 from lxml import etree
 from lxml.etree import _Element, _ElementUnicodeResult
 
-_MOST: Final = 1_000_000  # more than that is no text
+_MOST: Final = 1_000_000  # more than that is not text
 # Stands before two digits while the document is parsed; one that it holds itself counts as odd.
 _MARK: Final = "\U0010fffd"
 _MARK_BYTES: Final = _MARK.encode()

@@ -1,7 +1,7 @@
 """The rules of one scope, from its XML.
 
 Nothing in a security rulebase is dropped: what the program does not know is named in
-`Rule.unreadable`, and the rule counts as unsayable. Then an allow is left out later and a deny is
+`Rule.unreadable`, and the rule is treated as unknown. Then an allow is left out later and a deny is
 kept by its fields, so a field that cannot be read keeps no part of its value: it says what matches
 most.
 
@@ -60,8 +60,8 @@ _CONSTRAINTS = frozenset(
         "schedule",
     }
 )
-# What a list says instead of members. Older versions of PAN-OS accepted it beside others, and which
-# of both counts no document says (PaloAltoNetworks/pan-os-php, issue 619).
+# What a list holds instead of members. Older versions of PAN-OS accepted it beside others, and
+# which of both counts is documented nowhere (PaloAltoNetworks/pan-os-php, issue 619).
 _ALONE = {"service": frozenset({"any", "application-default"})}
 _ANY_ALONE = frozenset(ANY)
 _FLAGS = {
@@ -127,9 +127,9 @@ def _name(element: _Element) -> str:
 
 
 def _foreign(name: str, element: _Element, remarks: Remarks) -> Rule:
-    """A rule for an element that is no entry, of which nothing but an allow is believed."""
+    """A rule for an element that is not an entry, of which nothing but an allow is believed."""
     problem = f"it is written as <{element.tag}>, not as an entry"
-    remarks.add(element, "is not an entry; it counts as a rule that is unsayable")
+    remarks.add(element, "is not an entry; it counts as a rule that is unknown")
     actions = list(element.iterchildren("action"))
     allows = len(actions) == 1 and text(actions[0]) == "allow" and not len(actions[0])
     return Rule(
@@ -159,7 +159,7 @@ def _rule(name: str, entry: _Element, remarks: Remarks) -> Rule:
         elif listed:
             if tag != "tag":
                 problems += _not_alone(tag, listed)
-            # One tuple for the many lists that say any.
+            # One tuple for the many lists that hold any.
             fields[_LISTS[tag]] = ANY if {*listed} == _ANY_ALONE else listed
     _read_switches(found, fields, problems)
     constraints = _constraints(found, problems, remarks)
@@ -169,7 +169,7 @@ def _rule(name: str, entry: _Element, remarks: Remarks) -> Rule:
         fields["description"] = text(found["description"])
     for tag, problem in problems:
         fields.update(_WIDEST.get(tag, {}))
-        remarks.add(entry, f"{problem}; the rule counts as unsayable")
+        remarks.add(entry, f"{problem}; the rule is treated as unknown")
     return Rule(
         name=name or f"<{entry.tag}>",
         uuid=entry.get("uuid", ""),
@@ -192,7 +192,7 @@ def _sort_out_repeated(entry: _Element, found: dict[str, _Element]) -> _Problems
         counts = tag in ("disabled", "action") and len(said) == 1
         if not counts:
             del found[tag]
-        problems.append(("" if counts else tag, f"<{tag}> stands more than once"))
+        problems.append(("" if counts else tag, f"<{tag}> occurs more than once"))
     return problems
 
 
@@ -252,7 +252,7 @@ def _target(element: _Element, remarks: Remarks, problems: _Problems) -> Target:
     negate = False
     seen: set[str] = set()
     if text(element):
-        problems.append(("target", "<target> holds text where elements should stand"))
+        problems.append(("target", "<target> holds text where elements are expected"))
     for child in element:
         if child.tag in seen:
             problems.append(("target", f"<target> has <{child.tag}> more than once"))

@@ -19,9 +19,9 @@ _ADDRESS_SOURCES = ("dhcp-client", "pppoe", "dynamic-ipv6", "inherited")
 _INTERFACE_KINDS = frozenset({"ethernet", "aggregate-ethernet", "vlan", "loopback", "tunnel"})
 _ZONE_KINDS = frozenset({"layer3", "layer2", "virtual-wire", "tap", "external", "tunnel"})
 _PROTOCOLS = ("bgp", "ospf", "ospfv3", "rip")
-# They stand among the protocols and bring no routes.
+# They are listed with the protocols and bring no routes.
 _REDISTRIBUTION = frozenset({"redist-profile", "redist-profile-ipv6"})
-# Tunnels that lead where routes say and nowhere else.
+# Tunnels that lead only where routes lead.
 _ROUTED_TUNNELS = frozenset({"ipsec", "gre"})
 _ROUTE_PARTS = frozenset(
     {
@@ -167,7 +167,7 @@ def _router(name: str, parts: Sequence[_Element], remarks: Remarks) -> VirtualRo
 
 
 def _runs(protocol: _Element) -> bool:
-    """Whether a protocol has settings, and does not say that it is off."""
+    """Whether a protocol has settings, and is not switched off by them."""
     enabled = [text(each) for each in protocol.iterfind("enable")]
     return enabled != ["no"] and len(protocol) > 0
 
@@ -180,7 +180,7 @@ def _for_unicast(route: _Element) -> bool:
 def _route(name: str, entry: _Element) -> StaticRoute:
     tags = [str(child.tag) for child in entry]
     unreadable = [f"<{tag}> is not known" for tag in {*tags} - _ROUTE_PARTS]
-    unreadable += [f"<{tag}> stands more than once" for tag in {*tags} if tags.count(tag) > 1]
+    unreadable += [f"<{tag}> occurs more than once" for tag in {*tags} if tags.count(tag) > 1]
     if any(child.tag not in ("unicast", "both") for child in entry.iterfind("route-table/*")):
         unreadable.append("<route-table> is not known")
     hops = [(str(child.tag), text(child)) for child in entry.iterfind("nexthop/*")]

@@ -45,7 +45,7 @@ _LONGEST = 300
 def brief(text: str) -> str:
     """The beginning of what is longer than anything that PAN-OS writes, for a message.
 
-    A name may be as long as a document, and stand in a message for each element under it.
+    A name may be as long as a document, and be in a message for each element under it.
     """
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -72,7 +72,7 @@ def members(element: _Element, remarks: Remarks) -> tuple[str, ...] | None:
         if child.tail:
             beside = beside or child.tail.strip(_SPACE)
     if beside:
-        remarks.add(element, "holds text where members should stand; the list counts as unreadable")
+        remarks.add(element, "holds text where members are expected; the list counts as unreadable")
         return None
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""What can stop a plan. Each guard has a name, and its message says what to do.
+"""What can stop a plan. Each guard has a name, and its message names the remedy.
 
     foreign-object     an object of someone else is in the place of a desired one         never
     referenced-set     a policy would still select a set that is removed                  never

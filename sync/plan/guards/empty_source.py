@@ -18,8 +18,7 @@ def empty_source(scope: str, tiers: Sequence[str], *, above: bool) -> Blocker:
     one = len(tiers) == 1
     name = "Shared" if scope == "shared" else f"device group {scope}"
     now = (
-        " and holds none any more; see that "  # words kept
-        "Panorama shows it whole to whoever reads it"
+        " and holds none any more; check that the API key's user may read all of it"
         if above
         else f", and {'its device group is' if one else 'their device groups are'} no longer in it "
         "or below it; see that it was moved on purpose"

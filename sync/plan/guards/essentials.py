@@ -24,7 +24,7 @@ def essentials(cut_off: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> 
     return lost + [
         Blocker(
             "essentials",
-            f"whether zoned pods would keep DNS and the API server is not known: {each}; see that "
+            f"whether zoned pods would keep DNS and the API server is unknown: {each}; see that "
             "zones.essentials has what they need",
             approvable=True,
             covers=each,

@@ -16,14 +16,14 @@ _RENAMED = "the address group is renamed or left out (address_groups.tags)"
 def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True) -> Blocker:
     """Block a desired object with a foreign one in its place; `because` says why it is foreign.
 
-    What another installation claims, or what is no object at all, is not `adoptable`.
+    What another installation claims, or what is not an object at all, is not `adoptable`.
     """
     elsewhere = _RENAMED if kind == "GlobalNetworkSet" else _ELSEWHERE
     way_out = (
         f"until it is removed, taken over with `zonebridge adopt {kind} {name}`, which a running "
         f"service follows, or {elsewhere}"
         if adoptable
-        else f"until {elsewhere}, or its owner gives it up"
+        else f"until {elsewhere}, or its owner removes it"
     )
     return Blocker(
         FOREIGN_OBJECT,

@@ -13,8 +13,8 @@ def live_tier(tier: str, change: str, policies: Sequence[str], covers: str = "")
     """Block a change to a tier with foreign policies (`kind name`); `change` is a clause."""
     return Blocker(
         "live-tier",
-        f"the tier {tier} {change} while {counted(policies, 'policy', 'policies')} of others "
-        f"{'stands' if len(policies) == 1 else 'stand'} in it ({listed(policies)}): flows "
+        f"the tier {tier} {change} while {counted(policies, 'foreign policy', 'foreign policies')} "
+        f"{'is' if len(policies) == 1 else 'are'} in it ({listed(policies)}): flows "
         "that the tier stops now may pass; name a tier of its own in device_groups[].tier, or "
         "remove them first",
         approvable=True,
@@ -47,8 +47,8 @@ def live_tiers(
             blockers.append(
                 Blocker(
                     "live-tier",
-                    f"the tier {change.name} {said}, and whether policies of others stand in it "
-                    f"is not known: {unknown_because}",
+                    f"the tier {change.name} {said}, and whether foreign policies are in it is "
+                    f"unknown: {unknown_because}",
                     approvable=True,
                     covers=f"{change.name} {unknown_because}",
                 )

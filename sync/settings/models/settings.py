@@ -165,7 +165,7 @@ class Settings(BaseSettings):
             first, later = ordered[:1], ordered[1:]
             if later and self.rules.allow_as == "Allow":
                 text = (
-                    f"Allow in tier {first[0].tier} would end the judgement before tier "
+                    f"Allow in tier {first[0].tier} would decide flows before tier "
                     f"{later[0].tier} in cluster {cluster.name}; use Pass"
                 )
                 problems.append(Problem(("rules", "allow_as"), text))

@@ -19,7 +19,7 @@ class AddressGroups(Section):
 
 
 class Rules(Section):
-    """Which rules become policies, and what is done with what Calico cannot say."""
+    """Which rules become policies, and what is done with what Calico cannot express."""
 
     filter: str = ""
     """Expression over rule tags, as in "(k8s OR shared) AND NOT legacy"; empty: every rule."""
@@ -108,12 +108,12 @@ class Zones(Section):
     @classmethod
     def _definitions_differ(cls, definitions: dict[str, Zone]) -> dict[str, Zone]:
         problems = [
-            Problem((name,), "is PAN-OS's own word and no zone of yours; remove it")
+            Problem((name,), "is a word of PAN-OS and cannot be a zone; remove it")
             for name in definitions
             if name in ("any", "multicast")
         ]
         if "" in definitions:
-            problems.append(Problem(("",), "is no name of a zone; give it one"))
+            problems.append(Problem(("",), "cannot be the name of a zone; give it one"))
         holders: dict[Network, str] = {}
         for name, zone in definitions.items():
             for i, network in enumerate(zone.networks or ()):

@@ -23,7 +23,13 @@ from sync.firewall.objects import ExternalList
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.sources import Memory
 from sync.sources.answer_cache import AnswerCache
-from sync.sources.edl.fetch import Fetched, FetchError, fetch
+from sync.sources.edl.fetch import (
+    Fetched,
+    FetchError,
+    TooLargeError,
+    UnauthenticatedError,
+    fetch,
+)
 from sync.sources.edl.parse import BYTE_ORDER_MARK, ContentError, entries
 from sync.transport.stopping import Stopping
 
@@ -176,14 +182,16 @@ class EdlClient:
         except ContentError as error:
             clause = f"cannot be used: {error}"
             self._may_have_changed(url, clause)
+        except UnauthenticatedError as error:
+            clause = str(error)
+            state.copy = None
+            self._memory.remember(_KIND, _key(url), b"")
+            self._doubt(url, None)
+        except TooLargeError as error:
+            clause = str(error)
+            self._may_have_changed(url, clause)
         except FetchError as error:
             clause = str(error)
-            if error.refused:
-                state.copy = None
-                self._memory.remember(_KIND, _key(url), b"")
-                self._doubt(url, None)
-            elif error.exists:
-                self._may_have_changed(url, clause)
         state.due_at = state.asked_at + (min(seconds, _FIVE_MINUTES) if clause else seconds)
         state.clause = clause
         if clause and clause != before:
@@ -262,7 +270,7 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "no URL"
-    # Where the host is missing, a user and a password may stand anywhere.
+    # Where the host is missing, a user and a password may be anywhere.
     if not parts.netloc or "@" in parts.path:
         return "no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, ProxyError
 from sync.errors import UsageError
 from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
+from sync.transport.errors import Unauthenticated
 from sync.transport.failures import certificate_refusal, deepest, own_words, silent
 from sync.transport.https import pool, request_target
 from sync.transport.stopping import Stopping
@@ -28,16 +29,19 @@ _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class FetchError(Exception):
-    """A list could not be fetched: a clause that says why.
+    """A list could not be fetched: a clause that says why."""
 
-    `refused`: its server asks for credentials. Firewalls stop using such a list, the entries
-    that they had of it included ("External Dynamic List", PAN-OS administrator's guide).
-    `exists`: the list is there, and firewalls may use it.
+
+class UnauthenticatedError(FetchError, Unauthenticated):
+    """The list's server asks for credentials.
+
+    Firewalls stop using such a list, the entries that they had of it included ("External Dynamic
+    List", PAN-OS administrator's guide).
     """
 
-    def __init__(self, clause: str, *, refused: bool = False, exists: bool = False) -> None:
-        super().__init__(clause)
-        self.refused, self.exists = refused, exists
+
+class TooLargeError(FetchError):
+    """The list has more bytes than are accepted here; firewalls may use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +153,16 @@ def _taken(
     if response.status == HTTPStatus.NOT_MODIFIED and known:
         return Fetched(None)
     if response.status != HTTPStatus.OK:
-        refused = response.status == HTTPStatus.UNAUTHORIZED
-        raise FetchError(f"could not be fetched (HTTP {response.status})", refused=refused)
+        denied = response.status == HTTPStatus.UNAUTHORIZED
+        kind = UnauthenticatedError if denied else FetchError
+        raise kind(f"could not be fetched (HTTP {response.status})")
     if is_compressed(response):
         raise _failed("its server compresses it although asked not to")
     if response.length_remaining is None and not response.chunked:
         raise _failed("its server does not say how long it is, and it may be cut")
     body = read_body(response, max_bytes, lambda: _require_whole(call))
     if body is None:
-        more = f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)"
-        raise FetchError(more, exists=True)
+        raise TooLargeError(f"could not be fetched (more than edl_max_bytes, {max_bytes:,} bytes)")
     return Fetched(body, _etag(response))
 
 

@@ -8,7 +8,7 @@ from sync.firewall.objects import Application, ApplicationGroup
 from sync.firewall.parse.objects import read_predefined
 from sync.firewall.parse.xml import Remarks
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.response import PanoramaError, RefusedError
+from sync.sources.panorama.errors import PanoramaError, RefusedError
 
 
 def predefined(member: PanoramaHost) -> Mapping[str, Application | ApplicationGroup]:

@@ -10,8 +10,9 @@ from lxml import etree
 
 from sync.sources.panorama.connection import PanoramaConnection
 from sync.sources.panorama.devices import Firewall, Panorama, Xapi
-from sync.sources.panorama.response import NoSuchNodeError, PanoramaError
+from sync.sources.panorama.errors import NoSuchNodeError, PanoramaError
 from sync.transport.backoff import Backoff
+from sync.transport.errors import Retryable, TimedOut, Unauthenticated
 
 _TRIES: Final = 3
 _FIRST_WAIT: Final = 0.5
@@ -104,15 +105,16 @@ class PanoramaHost:
                 key = xapi.api_key
                 return call(xapi)
             except PanoramaError as error:
-                if key and error.unauthorized and not renewed and self._renewable(key):
+                unauthenticated = isinstance(error, Unauthenticated)
+                if key and unauthenticated and not renewed and self._renewable(key):
                     renewed = True
                     continue
                 tries += 1
                 # One firewall that hangs must not delay the answers of all the others.
-                hangs = error.late and device is not self._panorama
-                if not error.passing or tries == _TRIES or hangs:
+                hangs = isinstance(error, TimedOut) and device is not self._panorama
+                if not isinstance(error, Retryable) or tries == _TRIES or hangs:
                     raise
-                self._sleep(backoff.wait(error.retry_after))
+                self._sleep(backoff.wait(error.after))
 
     # --- keys -------------------------------------------------------------------------------------
 

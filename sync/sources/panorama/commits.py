@@ -7,7 +7,8 @@ from typing import Final
 from lxml import etree
 
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.response import PanoramaError, RefusedError
+from sync.sources.panorama.errors import PanoramaError, PassiveError, RefusedError
+from sync.transport.errors import Retryable, Unauthenticated
 
 _AUDIT: Final = "<show><config><audit><info></info></audit></config></show>"
 _JOBS: Final = "<show><jobs><all></all></jobs></show>"
@@ -51,13 +52,14 @@ def newest_commit(member: PanoramaHost) -> Commit:
     try:
         found = _newest_version(member.op(_AUDIT))
     except RefusedError as error:
-        if error.passing or error.unauthorized or error.passive:
+        # Only a call that it does not know has another answer.
+        if isinstance(error, Retryable | Unauthenticated | PassiveError):
             raise
         found = None
     if found is None:
         # A passive member reports jobs too.
         if not leads(state := state_of(member)):
-            raise PanoramaError(f"{member.line.where} is {state}", passive=True)
+            raise PassiveError(f"{member.line.where} is {state}")
         found = _newest_job(member.op(_JOBS))
     if found is None:
         raise PanoramaError(

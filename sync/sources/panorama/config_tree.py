@@ -12,7 +12,7 @@ from typing import Final
 from lxml import etree
 
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 
 _DEVICE: Final = "/config/devices/entry[@name='localhost.localdomain']"
 _SHARED: Final = "/config/shared"

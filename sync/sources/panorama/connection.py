@@ -19,7 +19,8 @@ from sync.errors import UsageError
 from sync.firewall.parse.document import MAX_BYTES
 from sync.firewall.parse.odd_bytes import odd_elements
 from sync.firewall.parse.xml import brief, path
-from sync.sources.panorama.response import PanoramaError, require_ok, success
+from sync.sources.panorama.errors import LateError, PanoramaError, UnavailableError
+from sync.sources.panorama.response import require_ok, success
 from sync.transport import https
 from sync.transport.body import is_compressed, read_body
 from sync.transport.deadline import Call, cut_after
@@ -35,7 +36,7 @@ _READ_SECONDS: Final = 60.0
 _WHOLE_SECONDS: Final = 600.0
 _WHICH_SERVER: Final = "check which server is at that address"
 MAX_TAGS = 20_000_000
-"""The most `<` in an answer: an element of four bytes takes over a hundred bytes of memory."""
+"""The most `<` that an answer may hold: an element of four bytes takes 100 bytes of memory."""
 
 
 class PanoramaConnection:
@@ -85,8 +86,8 @@ class PanoramaConnection:
             return
         self._odd.add(call)
         structlog.get_logger().warning(
-            r"an answer holds bytes that are no UTF-8, or characters that XML has none of; they "
-            r"are read as \x..",
+            r"an answer holds bytes that are not UTF-8, or characters that XML does not allow; "
+            r"they are read as \x..",
             panorama=f"{self.host}:{self.port}",
             call=call,
             path=path(odd[0]),
@@ -140,7 +141,7 @@ class PanoramaConnection:
         except ValueError:
             # A key with a line break, for example: neither this error nor its cause may quote it.
             raise PanoramaError(
-                f"{self.where}: the request cannot be sent; look at the API key's file"
+                f"{self.where}: the request cannot be sent; check the API key's file"
             ) from None
         require_ok(response, body, self.where, _secrets(form, key))
         return body
@@ -169,15 +170,13 @@ class PanoramaConnection:
         if call.cut and self.stopping.is_set():
             raise self._stopped()
         if call.cut or self._now() > deadline:
-            raise PanoramaError(
+            raise LateError(
                 f"{self.where} takes more than {self._whole:g} seconds for one answer; the next "
-                "poll tries again",
-                passing=True,
-                late=True,
+                "poll tries again"
             )
 
     def _stopped(self) -> PanoramaError:
-        return PanoramaError(f"{self.where} was not waited for: zonebridge was asked to end")
+        return PanoramaError(f"{self.where}: call cut off, since zonebridge is shutting down")
 
     def _failed(self, error: urllib3.exceptions.HTTPError) -> PanoramaError:
         reason = deepest(error)
@@ -189,11 +188,10 @@ class PanoramaConnection:
             )
         said = own_words(reason)
         proxy = " through the proxy of HTTPS_PROXY" if isinstance(error, ProxyError) else ""
-        return PanoramaError(
+        late = isinstance(error, urllib3.exceptions.TimeoutError)
+        return (LateError if late else UnavailableError)(
             f"{self.where} does not answer{proxy} ({said}); check that it is up and can be reached "
-            "from here",
-            passing=True,
-            late=isinstance(error, urllib3.exceptions.TimeoutError),
+            "from here"
         )
 
 

@@ -17,7 +17,7 @@ from panos import firewall, panorama
 from panos.base import PanDevice
 
 from sync.sources.panorama.connection import PanoramaConnection
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 
 _PARAMETERS: Final = ("type", "action", "user", "password", "cmd", "xpath", "target", "vsys")
 """All that a request may hold besides the key, in the order in which it is sent."""

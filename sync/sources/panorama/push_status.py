@@ -5,7 +5,7 @@ from typing import Final
 
 from sync.firewall.configuration import Configuration, family_of
 from sync.sources.panorama.client import PanoramaHost
-from sync.sources.panorama.response import PanoramaError
+from sync.sources.panorama.errors import PanoramaError
 
 _DEVICE_GROUPS: Final = "<show><devicegroups></devicegroups></show>"
 _STATUS: Final = "shared-policy-status"

@@ -24,7 +24,7 @@ from sync.net.addresses import AddressSet
 from sync.sources import Memory
 from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE
-from sync.sources.panorama.response import PanoramaError, RefusedError
+from sync.sources.panorama.errors import PanoramaError, RefusedError
 
 PAGE: Final = 500
 """The most rows in one answer."""
@@ -180,7 +180,7 @@ def _places(
 
 
 def _told(member: PanoramaHost, place: _Place) -> Tagged | str:
-    """The addresses registered there, or a clause that says why they are unknown."""
+    """The addresses registered there, or a clause with the reason why they are unknown."""
     serial, vsys = place
     name = f"firewall {serial}" if serial else "the Panorama"
     if vsys:
@@ -254,7 +254,7 @@ def _page(result: etree._Element, count: int) -> list[_Row]:
             rows.append(_row(child))
         elif child.tag != "count":
             raise _unknown_shape()
-    # Of this page, or of all: no document says which.
+    # Of this page, or of all: this is documented nowhere.
     if result.find("count") is not None and _count(result) not in (len(rows), count):
         raise _unknown_shape()
     return rows

@@ -14,6 +14,18 @@ from lxml import etree
 from sync.errors import SourceError
 from sync.firewall.parse.document import xml_of
 from sync.redaction import redact
+from sync.sources.panorama.errors import (
+    NoSuchNodeError,
+    PanoramaError,
+    PassiveError,
+    RefusedError,
+    RefusedKeyError,
+    RefusedNowError,
+    StartingError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from sync.transport.errors import may_pass
 from sync.transport.failures import retry_after
 
 _LONGEST_WAIT: Final = 60.0
@@ -22,6 +34,8 @@ _LONGEST_WAIT: Final = 60.0
 _INTERNAL: Final = frozenset({"2", "3", "4", "5", "11", "21"})
 _UNAUTHORIZED: Final = frozenset({"16", "22", "403"})
 _NO_RIGHT: Final = "16"
+_NO_SUCH_USER: Final = ("unauth", "noauth")  # statuses instead of "error"
+_DENIED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 # Messages about a key or a password that it does not know.
 _BAD_KEY: Final = ("invalid credential", "session timed out", "invalid api key")
 _RENEW: Final = "renew the API key or the password"
@@ -35,51 +49,15 @@ _STARTS: Final = re.compile(
     r"|\bnot\s+(?:yet\s+)?ready\b",
     re.IGNORECASE,
 )
-_TITLE: Final = 4_000  # bytes of a page that are searched for that
+_TITLE: Final = 4_000  # the first bytes of a page, which are searched for such texts
 _PASSIVE: Final = "passive"
 _MISSING: Final = "no such node"
-
-
-class PanoramaError(SourceError):
-    """A Panorama did not answer, or answered with an error.
-
-    `passing`: the same call may succeed later, after `retry_after` seconds at least.
-    `unauthorized`: it does not accept the key. `passive`: it is the passive member of a pair.
-    `late`: it took too long. `said` is its own message, empty if it gave none.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        passing: bool = False,
-        unauthorized: bool = False,
-        passive: bool = False,
-        late: bool = False,
-        retry_after: float = 0,
-        said: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.passing = passing
-        self.unauthorized = unauthorized
-        self.passive = passive
-        self.late = late
-        self.retry_after = retry_after
-        self.said = said
-
-
-class RefusedError(PanoramaError):
-    """A Panorama understood a call and refused it."""
-
-
-class NoSuchNodeError(RefusedError):
-    """The configuration has nothing at an xpath."""
 
 
 def require_ok(
     response: urllib3.BaseHTTPResponse, body: bytes, where: str, secrets: Sequence[str]
 ) -> None:
-    """Raise the error of a response whose HTTP status is no success."""
+    """Raise the error of a response whose HTTP status is not a success."""
     status = response.status
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return
@@ -88,80 +66,85 @@ def require_ok(
             f"{where} redirects its callers (HTTP {status}), which no Panorama's API does; "
             "correct hosts and port"
         )
-    unauthorized = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     wait = retry_after(response.headers.get("Retry-After", ""), _LONGEST_WAIT)
     try:
-        success(body, where, secrets, unauthorized=unauthorized)
-    except RefusedError as error:
+        success(body, where, secrets, status, wait)
+    except (RefusedError, StartingError):
         # Panorama's own message is better than a number.
-        error.passing |= passing
-        error.retry_after = wait
         raise
-    except PanoramaError as error:
-        # A page for people, unless it announces a start.
-        if error.passing and _starts(body):
-            raise _not_ready(where, wait) from None
-    remedy = f"{_RENEW}, or {_ROLE}" if unauthorized else "look at its state"
-    raise PanoramaError(
-        f"{where} answers with HTTP {status}; {'the next poll tries again' if passing else remedy}",
-        passing=passing,
-        unauthorized=unauthorized,
-        retry_after=wait,
-    )
+    except PanoramaError:
+        pass  # a page for people
+    answer = f"{where} answers with HTTP {status}"
+    if status in _DENIED:
+        raise UnauthenticatedError(f"{answer}; {_RENEW}, or {_ROLE}")
+    if may_pass(status):
+        raise UnavailableError(f"{answer}; the next poll tries again", wait)
+    raise PanoramaError(f"{answer}; look at its state")
 
 
 def success(
-    body: bytes, where: str, secrets: Sequence[str], *, unauthorized: bool = False
+    body: bytes,
+    where: str,
+    secrets: Sequence[str],
+    http_status: int = HTTPStatus.OK,
+    after: float = 0.0,
 ) -> etree._Element:
     """Return the `<response>` of a success; raises the error that it reports otherwise.
 
-    `where` names the Panorama for messages, in which `secrets` are hidden.
+    `where` names the Panorama for messages, in which `secrets` are hidden. `after` are the seconds
+    after which the call may be repeated, if the error is a `Retryable`.
     """
     try:
         root = xml_of(body, f"the answer of {where}")
     except SourceError as error:
         if _starts(body):
-            raise _not_ready(where) from None
+            raise _starting(where, after) from None
         # Cut off, or a page of something in between.
-        raise PanoramaError(
-            f"{where} answers with something that is no XML of PAN-OS; check which server is "
-            "at that address, the next poll tries again",
-            passing=True,
+        raise UnavailableError(
+            f"{where} answers with something that is not XML of PAN-OS; check which server is "
+            "at that address, the next poll tries again"
         ) from error
     if root.tag != "response":
         if _starts(body):
-            raise _not_ready(where)
+            raise _starting(where, after)
         raise PanoramaError(
-            f"{where} answers with <{redact(root.tag, secrets)}>, which is no response of "
+            f"{where} answers with <{redact(root.tag, secrets)}>, which is not a response of "
             "its API; correct hosts and port"
         )
-    status = (root.get("status") or "").strip()
-    if status == "success":
+    if (root.get("status") or "").strip() == "success":
         return root
+    raise _refusal(root, where, secrets, http_status, after)
+
+
+def _refusal(
+    root: etree._Element, where: str, secrets: Sequence[str], http_status: int, after: float
+) -> RefusedError:
+    """Return the error that an answer reports, by its kind."""
     words = " ".join(word for text in root.itertext() for word in str(text).split()).lower()
     said = redact(" ".join(map(str, root.itertext())), secrets)
-    code = redact(root.get("code") or "", secrets)
+    status, code = (root.get("status") or "").strip(), redact(root.get("code") or "", secrets)
     if not code and words == _MISSING:
-        raise NoSuchNodeError(f"{where}: {said}")
-    unauthorized = unauthorized or code in _UNAUTHORIZED or status in ("unauth", "noauth")
+        return NoSuchNodeError(f"{where}: {said}")
+    unauthorized = http_status in _DENIED or code in _UNAUTHORIZED or status in _NO_SUCH_USER
     named = f"code {code}: " if code else ""
     said_or_status = said or f"status {redact(status, secrets)!r}"
     remedy = f"; {_remedy(code, said)}" if unauthorized else ""
-    raise RefusedError(
-        f"{where} refuses a call ({named}{said_or_status}){remedy}",
-        passing=code in _INTERNAL or _STARTS.search(said) is not None,
-        unauthorized=unauthorized,
-        passive=_PASSIVE in words,
-        said=said,
-    )
+    message = f"{where} refuses a call ({named}{said_or_status}){remedy}"
+    # While it starts, it refuses valid keys too.
+    if _STARTS.search(said):
+        return RefusedNowError(message, said, after)
+    if unauthorized:
+        return RefusedKeyError(message, said)
+    if _PASSIVE in words:
+        return PassiveError(message, said)
+    if code in _INTERNAL or may_pass(http_status):
+        return RefusedNowError(message, said, after)
+    return RefusedError(message, said)
 
 
-def _not_ready(where: str, retry_after: float = 0) -> PanoramaError:
-    return PanoramaError(
-        f"{where} is not ready yet: it is starting; the next poll tries again",
-        passing=True,
-        retry_after=retry_after,
+def _starting(where: str, after: float) -> StartingError:
+    return StartingError(
+        f"{where} is not ready yet: it is starting; the next poll tries again", after
     )
 
 

@@ -25,9 +25,9 @@ from sync.sources.panorama.app_ids import predefined
 from sync.sources.panorama.client import PanoramaHost
 from sync.sources.panorama.commits import Commit, leads, newest_commit, state_of
 from sync.sources.panorama.config_tree import Read, candidate, running
+from sync.sources.panorama.errors import PanoramaError, PassiveError, RefusedError
 from sync.sources.panorama.push_status import not_pushed
 from sync.sources.panorama.registered_ips import RegistrationCache, registrations
-from sync.sources.panorama.response import PanoramaError, RefusedError
 from sync.transport.spreading import sooner
 
 _SYSTEM: Final = "<show><system><info></info></system></show>"
@@ -152,7 +152,7 @@ class PanoramaSource:
     def _provenance(self, member: PanoramaHost, commit: Commit, read: Read) -> Provenance:
         origin = f"Panorama {member.host}"
         if read.pending:
-            version = f"{commit.version} and what is pending"
+            version = f"{commit.version} with pending changes"
             return Provenance(self.name, origin, version, read.administrators, pending=True)
         return Provenance(
             self.name, origin, commit.version, commit.administrators, commit.description
@@ -210,7 +210,7 @@ class PanoramaSource:
                 return known, self._noted(newest_commit(known))
             except PanoramaError as error:
                 if len(self._members) == 1:
-                    if error.passive:
+                    if isinstance(error, PassiveError):
                         raise self._passive_only([known.host]) from error
                     raise
         self._active = self._find_active()

@@ -11,7 +11,7 @@ from sync.calico.objects import GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import LiveObject, NotWrittenError
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import error_of
 from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.clusters.manifests import ManifestsReader, ManifestsWriter
 
@@ -141,7 +141,7 @@ class Held(Api):
         if method != "GET":
             self.sent.append(method)
             if self.faults:
-                raise ApiError(self.message, self.faults.pop(0))
+                raise error_of(self.faults.pop(0), self.message, words=self.message)
             self.document = {**options["body"]}
         return self.document
 

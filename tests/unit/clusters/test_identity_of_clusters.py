@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ApiError, error_of
 from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.errors import ClusterError
 
@@ -45,9 +45,9 @@ def test_what_is_no_uid_is_refused(answer: Any) -> None:
 
 def test_a_server_without_that_namespace_is_no_cluster() -> None:
     with pytest.raises(ClusterError, match="has no namespace kube-system"):
-        identity(ApiError("cluster prod refuses it", 404))
+        identity(error_of(404, "cluster prod refuses it"))
 
 
 def test_a_missing_right_is_told_as_it_was() -> None:
     with pytest.raises(ApiError, match="grant"):
-        identity(ApiError("cluster prod refuses it; grant the user this", 403))
+        identity(error_of(403, "cluster prod refuses it; grant the user this"))

@@ -226,7 +226,7 @@ def test_what_a_plugin_says_when_it_fails_is_logged_and_in_no_error(home: Path) 
     install(home, "sys.exit(1)")
     with capture_logs() as logs:
         refused(home)
-    assert [each["said"] for each in logs] == ["it says nothing"]
+    assert [each["said"] for each in logs] == ["it writes nothing"]
 
 
 @pytest.mark.parametrize(

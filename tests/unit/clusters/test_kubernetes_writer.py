@@ -245,7 +245,7 @@ def test_a_server_that_holds_something_else_than_was_sent_is_not_asked_again(
     scripted: Scripted,
 ) -> None:
     scripted.script.plays(given(held(MORE), 201))
-    with pytest.raises(ClusterError, match="holds something else than was sent") as raised:
+    with pytest.raises(ClusterError, match="holds something other than was sent") as raised:
         writer(scripted).create(WEB)
     assert unsure(raised)
 

@@ -7,7 +7,7 @@ import pytest
 from sync.clusters.cluster import CriticalEndpoints, Workload
 from sync.clusters.kubernetes.client import Api
 from sync.clusters.kubernetes.critical_services import read_lifelines, read_pods_at
-from sync.clusters.kubernetes.errors import ApiError
+from sync.clusters.kubernetes.errors import ApiError, error_of
 from sync.net.addresses import address
 from tests.told import Told, begun_anew
 
@@ -87,7 +87,7 @@ def test_a_lifeline_without_slices_is_missing_and_says_where_it_was_looked_for()
 
 def test_a_failure_that_is_no_missing_right_is_one() -> None:
     def answer(query: dict[str, Any]) -> dict[str, Any]:
-        raise ApiError("the server is on fire", 500)
+        raise error_of(500, "the server is on fire")
 
     with pytest.raises(ApiError, match="on fire"):
         lifelines(Told(namespaces=answer))
@@ -168,7 +168,7 @@ def test_the_labels_of_namespaces_are_asked_for_only_where_a_pod_is_found() -> N
 
 def test_a_missing_right_is_an_error_and_not_an_address_without_a_pod() -> None:
     def answer(query: dict[str, Any]) -> dict[str, Any]:
-        raise ApiError("pods is forbidden", 403)
+        raise error_of(403, "pods is forbidden")
 
     with pytest.raises(ApiError, match="forbidden"):
         pods_at(Told(pods=answer), "10.0.0.1")

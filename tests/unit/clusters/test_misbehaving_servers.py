@@ -17,11 +17,12 @@ from sync.clusters.cluster import NotWrittenError, OutOfReachError
 from sync.clusters.kubernetes import client, lists
 from sync.clusters.kubernetes.auth.kubeconfig import connect
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError, TooLargeError
+from sync.clusters.kubernetes.errors import ApiError, GoneError, TooLargeError
 from sync.clusters.kubernetes.reader import KubernetesReader
 from sync.clusters.kubernetes.writer import KubernetesWriter
 from sync.errors import ClusterError
 from sync.transport.deadline import cut_after
+from sync.transport.errors import TimedOut
 from sync.transport.stopping import Stopping
 from tests.kubernetes_words import OWNER, made
 from tests.scripted_api import TOKEN, access_to, serving
@@ -131,7 +132,7 @@ def test_an_answer_that_trickles_ends_with_the_time_of_its_request(
         if told.asked:
             break
     assert f"takes more than {seconds:g} s to answer GET" in str(raised.value)
-    assert raised.value.may_arrive
+    assert isinstance(raised.value, TimedOut)
 
 
 def test_a_write_that_is_answered_by_a_trickle_may_have_arrived(server: Given) -> None:
@@ -161,9 +162,9 @@ def test_who_is_asked_to_end_waits_for_no_answer_and_asks_nothing_more(server: G
 
     told.answer = answer
     prod = api(seconds=600, stopping=stopping)
-    with pytest.raises(ApiError, match="asked to end"):
+    with pytest.raises(ApiError, match="is shutting down"):
         prod.patiently("GET", SETS)
-    with pytest.raises(ApiError, match="asked to end"):
+    with pytest.raises(ApiError, match="is shutting down"):
         prod.collected(SETS, "GlobalNetworkSet", lambda each: [each], page=500)
     assert told.asked == ["GET"]
 
@@ -179,7 +180,7 @@ def test_who_is_asked_to_end_does_not_sit_out_a_wait(server: Given) -> None:
         stopping.set()
 
     told.answer = answer
-    with pytest.raises(ApiError, match="asked to end"):
+    with pytest.raises(ApiError, match="is shutting down"):
         api(stopping=stopping).patiently("GET", SETS)
     assert told.asked == ["GET"]
 
@@ -205,7 +206,7 @@ def test_an_answer_without_an_end_is_read_up_to_a_limit(
 def test_what_is_compressed_is_not_unpacked(server: Given, coding: str) -> None:
     told, api = server
     told.json(gzip.compress(b" " * 1_000_000), Content_Encoding=coding)
-    with pytest.raises(ApiError, match="compressed although nobody asked for that"):
+    with pytest.raises(ApiError, match="compressed although that was not requested"):
         api().request("GET", SETS)
 
 
@@ -216,7 +217,6 @@ def test_a_compressed_refusal_is_not_unpacked_either(server: Given) -> None:
     with pytest.raises(ApiError, match="with 422") as raised:
         api().request("GET", SETS)
     assert "unpacked" not in str(raised.value)
-    assert "unpacked" not in raised.value.words
 
 
 def listing(kind: str = "GlobalNetworkSetList", version: str = "v3", **changes: Any) -> Any:
@@ -360,9 +360,8 @@ def test_a_list_whose_moment_is_forgotten_in_the_middle_begins_anew(server: Give
     assert names(api(), page=2) == numbered(5)
     paged.limits.clear()
     paged.spoil = lambda time, found: (gone, 410) if time % 2 == 0 else (found, 200)
-    with pytest.raises(ApiError, match="410") as raised:
+    with pytest.raises(GoneError, match="410"):
         names(api(), page=2)
-    assert raised.value.status == 410
     assert len(paged.limits) == 2 * 6
 
 
@@ -485,7 +484,7 @@ def test_a_default_of_the_definition_is_no_failure_and_what_is_changed_is_named(
     writer.create(WEB)
     document["spec"]["nets"] = ["0.0.0.0/0"]
     told.json(document)
-    with pytest.raises(ClusterError, match=r"something else than was sent \(spec\.nets\[0\]\)"):
+    with pytest.raises(ClusterError, match=r"something other than was sent \(spec\.nets\[0\]\)"):
         writer.create(WEB)
 
 

@@ -156,13 +156,13 @@ def test_what_cannot_be_used_is_told_once_and_the_old_connection_kept(
     with capture_logs() as log:
         assert place.after(5 * MINUTE) is before
         [warned] = log
-        assert warned["event"] == "credentials kept, new ones cannot be used"
+        assert warned["event"] == "new credentials cannot be used; keeping the old ones"
         assert "cluster prod" in warned["error"]
         place.write("https://two.example")
         (place.folder / "token").write_text("other")
         (place.folder / "ca.pem").write_bytes(place.authority)
         assert token(place.after(MINUTE)) == "Bearer other"
-        assert [each["event"] for each in log[1:]] == ["credentials followed again"]
+        assert [each["event"] for each in log[1:]] == ["new credentials in use"]
 
 
 def test_a_file_that_is_being_written_is_not_used_before_it_stays_as_it_is(place: Place) -> None:
@@ -205,7 +205,8 @@ def test_a_plugin_that_tells_no_expiry_is_asked_each_minute_and_kept_to_while_it
     (tmp_path / "plugin").write_text("#!/bin/false\n")
     with capture_logs() as log:
         assert token(place.after(2 * MINUTE)) == "Bearer other"
-    assert [each["event"] for each in log].count("credentials kept, new ones cannot be used") == 1
+    event = "new credentials cannot be used; keeping the old ones"
+    assert [each["event"] for each in log].count(event) == 1
     assert place.connects < 20
 
 

@@ -17,7 +17,7 @@ from sync.calico.objects import API_VERSION, GlobalNetworkSet
 from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Key, WatchNotice
 from sync.clusters.kubernetes.client import Api
-from sync.clusters.kubernetes.errors import ApiError, TooLargeError
+from sync.clusters.kubernetes.errors import TooLargeError, UnansweredError, error_of
 from sync.clusters.kubernetes.kind_watch import Pace
 from sync.clusters.kubernetes.watcher import KubernetesWatcher
 from sync.errors import ClusterError
@@ -200,13 +200,13 @@ SICK: dict[str, Callable[[], _Watch]] = {
     "it ends at once": lambda: (),
     "it ends in a moment": lambda: (5.0,),
     "it ends after an event": lambda: (event("ADDED", an_object("pan.a", 8)),),
-    "it is refused": lambda: ApiError("refused", 403),
-    "it is unauthenticated": lambda: ApiError("refused", 401),
-    "it is not there": lambda: ApiError("not found", 404),
-    "it is broken": lambda: ApiError("bad gateway", 502),
-    "nobody answers": lambda: ApiError("no route", 0),
+    "it is refused": lambda: error_of(403, "refused"),
+    "it is unauthenticated": lambda: error_of(401, "refused"),
+    "it is not there": lambda: error_of(404, "not found"),
+    "it is broken": lambda: error_of(502, "bad gateway"),
+    "nobody answers": lambda: UnansweredError("no route"),
     "there are no credentials": lambda: ClusterError("the plugin failed"),
-    "its version is forgotten": lambda: ApiError("too old", 410),
+    "its version is forgotten": lambda: error_of(410, "too old"),
     "its version is forgotten at once": lambda: (event("ERROR", GONE),),
     "it fails inside": lambda: (event("ERROR", {"message": "etcd is slow"}),),
     "it breaks off": lambda: (urllib3.exceptions.ProtocolError("reset"),),
@@ -241,7 +241,7 @@ def test_whatever_a_watch_does_it_is_asked_for_ever_less_often_and_told_once(how
 
 
 def test_pauses_grow_and_no_two_are_alike() -> None:
-    api = Scripted(Clock(120), watches=lambda: ApiError("bad gateway", 502)).watched()
+    api = Scripted(Clock(120), watches=lambda: error_of(502, "bad gateway")).watched()
     pauses = api.clock.pauses
     longest = [min(PACE.first_pause * 2**number, PACE.longest_pause) for number in range(60)]
     assert all(most / 2 <= paused <= most for paused, most in zip(pauses, longest, strict=False))
@@ -249,14 +249,14 @@ def test_pauses_grow_and_no_two_are_alike() -> None:
 
 
 def test_a_server_that_asks_to_be_left_alone_is() -> None:
-    busy = ApiError("busy", 429, retry_after=9)
+    busy = error_of(429, "busy", 9)
     api = Scripted(Clock(60), watches=lambda: busy).watched()
     assert min(api.clock.pauses) >= 9
 
 
 @pytest.mark.parametrize("status", [0, 403, 429, 502])
 def test_lists_that_fail_are_tried_ever_less_often(status: int) -> None:
-    api = Scripted(Clock(HOUR), lists=lambda: ApiError("no list", status)).watched()
+    api = Scripted(Clock(HOUR), lists=lambda: error_of(status, "no list")).watched()
     assert len(api.listed_at) <= MOST_REQUESTS
     assert (api.opened, api.missed) == ([], 0)
 
@@ -295,7 +295,7 @@ def test_a_watch_that_lives_again_is_told_and_its_pauses_begin_anew() -> None:
     with capture_logs() as log:
         api = Scripted(Clock(300), watches=lambda: next(left, ())).watched()
     assert [each["event"] for each in log][:2] == [
-        "cluster not watched, what other hands do is seen late",
+        "cluster not watched; changes made outside zonebridge are seen late",
         "cluster watched again",
     ]
     # It fell silent in the end, and that counts as well.
@@ -318,7 +318,7 @@ def test_what_happened_in_silence_is_told_by_a_list_and_nothing_else() -> None:
     with capture_logs() as log:
         api = Scripted(Clock(100), lambda: next(lists), lambda: next(watches, (50.0,))).watched()
     [warned] = log
-    assert warned["error"] == "the watch tells nothing of what happens"
+    assert warned["error"] == "the watch does not report changes"
     told = dict(api.changes[1:])
     assert {name: manifest is not None for (_, name), manifest in told.items()} == {
         "pan.a": True,
@@ -340,12 +340,12 @@ def test_lists_come_in_pages_and_are_believed_whole() -> None:
             listing(an_object("pan.a", 1), more="next"),
             listing(an_object("pan.b", 2), version=7),
             listing(an_object("pan.a", 1), more="again", version=9),
-            ApiError("too old", 410),
+            error_of(410, "too old"),
             listing(an_object("pan.b", 2), more="once more", version=11),
             listing(an_object("pan.c", 10), version=11),
         ]
     )
-    watches: Iterator[_Watch] = iter([ApiError("too old", 410)])
+    watches: Iterator[_Watch] = iter([error_of(410, "too old")])
     api = Scripted(Clock(150), lambda: next(pages), lambda: next(watches, (90.0,))).watched()
     assert [each.get("continue") for each in api.queries] == [
         None,
@@ -366,7 +366,7 @@ def test_an_object_that_nobody_understands_is_told_as_missed_and_does_not_end_th
     strange = an_object("pan.a", 8)
     strange["metadata"]["managedFields"] = "none"
     lists = iter([listing(), listing(strange, an_object("pan.b", 9), version=9)])
-    watches: Iterator[_Watch] = iter([ApiError("too old", 410)])
+    watches: Iterator[_Watch] = iter([error_of(410, "too old")])
     api = Scripted(Clock(80), lambda: next(lists), lambda: next(watches, (90.0,))).watched()
     assert [name for (_, name), _ in api.changes] == ["pan.b"]
     assert api.missed == 2
@@ -374,17 +374,17 @@ def test_an_object_that_nobody_understands_is_told_as_missed_and_does_not_end_th
 
 @pytest.mark.parametrize("status", [0, 502])
 def test_a_server_that_answers_again_is_told_once(status: int) -> None:
-    away = [ApiError("away", status)] * 5
+    away = [error_of(status, "away")] * 5
     left: Iterator[_Watch] = iter([*away, (90.0,)])
     api = Scripted(Clock(60), watches=lambda: next(left, ())).watched()
     assert api.notices.count(WatchNotice.BACK) == 1
-    refused = Scripted(Clock(HOUR), watches=lambda: ApiError("refused", 403)).watched()
+    refused = Scripted(Clock(HOUR), watches=lambda: error_of(403, "refused")).watched()
     assert WatchNotice.BACK not in refused.notices
 
 
 def test_a_server_whose_lists_answer_again_is_told_where_watches_are_refused() -> None:
-    lists: Iterator[_List] = iter([ApiError("away", 0), ApiError("away", 502), listing()])
-    api = Scripted(Clock(20), lambda: next(lists), lambda: ApiError("refused", 403)).watched()
+    lists: Iterator[_List] = iter([UnansweredError("away"), error_of(502, "away"), listing()])
+    api = Scripted(Clock(20), lambda: next(lists), lambda: error_of(403, "refused")).watched()
     assert api.notices.count(WatchNotice.BACK) == 1
 
 
@@ -495,7 +495,7 @@ def test_what_is_gone_may_be_told_of_as_it_was_and_the_version_does_not_go_back(
 )
 def test_a_list_of_something_else_or_without_an_end_tells_nothing(wrong: dict[str, Any]) -> None:
     lists = iter([listing(an_object("pan.a", 1))])
-    watches: Iterator[_Watch] = iter([ApiError("too old", 410)])
+    watches: Iterator[_Watch] = iter([error_of(410, "too old")])
     broken = listing(version=9) | wrong
     api = Scripted(Clock(HOUR), lambda: next(lists, broken), lambda: next(watches, ())).watched()
     assert api.changes == []
@@ -544,7 +544,7 @@ def test_clusters_that_take_turns_at_an_address_are_asked_ever_less_often() -> N
     assert min(between) >= PACE.between_lists
 
 
-@pytest.mark.parametrize("error", [ApiError("refused", 403), ClusterError("no kube-system")])
+@pytest.mark.parametrize("error", [error_of(403, "refused"), ClusterError("no kube-system")])
 def test_what_a_cluster_tells_that_does_not_say_which_one_it_is_counts_for_nothing(
     error: ClusterError,
 ) -> None:

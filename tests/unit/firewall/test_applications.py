@@ -202,14 +202,14 @@ def test_a_default_that_cannot_be_read_keeps_the_list_open(item: tuple[str, str]
         (
             ("ident-by-icmp-type", "254-255"),
             [Traffic(ICMP, icmp=(254, None))],
-            "has ICMP type 255, which Calico cannot tell",
+            "has ICMP type 255, which Calico cannot match",
         ),
-        (("ident-by-icmp6-type", "255/0"), [], "has ICMP type 255, which Calico cannot tell"),
-        (("ident-by-ip-protocol", "0"), [], "has IP protocol 0, which Calico cannot tell"),
+        (("ident-by-icmp6-type", "255/0"), [], "has ICMP type 255, which Calico cannot match"),
+        (("ident-by-ip-protocol", "0"), [], "has IP protocol 0, which Calico cannot match"),
         (
             ("ident-by-ip-protocol", "0,47"),
             [Traffic(47)],
-            "has IP protocol 0, which Calico cannot tell",
+            "has IP protocol 0, which Calico cannot match",
         ),
         (
             ("ident-by-icmp-type", "0-100/0-100"),

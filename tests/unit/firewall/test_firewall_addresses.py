@@ -24,7 +24,7 @@ from tests.words import (
 )
 
 SHARED = "/config/shared"
-UNSAYABLE = "; whatever uses it is taken as unsayable"
+UNSAYABLE = "; anything that uses it is treated as unknown"
 
 
 def one(word: Word) -> Address:
@@ -147,7 +147,7 @@ def test_an_empty_fqdn_has_a_problem() -> None:
         (
             (tag("ip-netmask", "10.0.0.1", tag("except")),),
             "/ip-netmask",
-            "holds elements where text should stand",
+            "holds elements where text is expected",
         ),
         (
             (text("ip-netmask", "10.0.0.1"), tag("tag", "<member>a</member><x/>")),
@@ -157,7 +157,7 @@ def test_an_empty_fqdn_has_a_problem() -> None:
         (
             (text("ip-netmask", "10.0.0.1"), tag("tag", "web")),
             "/tag",
-            "holds text where members should stand; the list counts as unreadable",
+            "holds text where members are expected; the list counts as unreadable",
         ),
     ],
 )
@@ -202,7 +202,7 @@ def test_what_is_no_entry_is_left_out_and_remarked(inner: str) -> None:
 def test_an_object_that_stands_twice_alike_is_one() -> None:
     configuration = shared(address("a", "10.0.0.1"), address("a", "10.0.0.1"))
     assert remarked(configuration) == {
-        f"{SHARED}/address/entry[@name='a']": "stands more than once"
+        f"{SHARED}/address/entry[@name='a']": "occurs more than once"
     }
     assert configuration.shared.objects == shared(address("a", "10.0.0.1")).shared.objects
 
@@ -224,7 +224,7 @@ def test_of_two_that_differ_neither_counts_whatever_their_order(others: list[Wor
     assert held.problem == "is defined more than once, differently"
     assert held.tags is None
     messages = " ".join(remarked(there).values())
-    assert "stands more than once with different contents; none counts" in messages
+    assert "occurs more than once with different contents; none counts" in messages
 
 
 # --- groups ---------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_a_parent_that_is_missing_is_told_with_what_to_do() -> None:
 )
 def test_parents_in_a_circle_are_told_with_the_circle(parents: dict[str, str], circle: str) -> None:
     message = refusal(hierarchy({**PARENTS, **parents}))
-    assert f"go round in a circle ({circle})" in message
+    assert f"form a cycle ({circle})" in message
     assert "correct the hierarchy in Panorama" in message
 
 
@@ -514,7 +514,7 @@ def test_a_device_group_that_stands_twice_is_read_as_one() -> None:
     assert list(configuration.device_groups["dg"].scope.objects.addresses) == ["a", "b"]
     assert (
         remarked(configuration)[f"{PANORAMA}/device-group/entry[@name='dg']"]
-        == "stands more than once; its parts are read as one"
+        == "occurs more than once; its parts are read as one"
     )
 
 

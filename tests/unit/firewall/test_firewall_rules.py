@@ -165,7 +165,7 @@ def test_constraints_have_one_order() -> None:
 def test_a_rule_is_unsayable_with_its_reason(inner: str, problem: str) -> None:
     found, remarks = spoiled(inner)
     assert found.unreadable == (problem,)
-    assert remarks == {RULE: f"{problem}; the rule counts as unsayable"}
+    assert remarks == {RULE: f"{problem}; the rule is treated as unknown"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_list_that_cannot_be_read_makes_a_rule_unsayable(
     found, remarks = spoiled(inner)
     assert found.unreadable == (problem,)
     assert remarks.keys() == {RULE, f"{RULE}{where}"}
-    assert remarks[RULE] == f"{problem}; the rule counts as unsayable"
+    assert remarks[RULE] == f"{problem}; the rule is treated as unknown"
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_a_rule_without_a_name_is_unsayable_in_its_place() -> None:
         Rule("<entry>", unreadable=because),
     )
     path = "/config/shared/pre-rulebase/security/rules/entry"
-    message = "it has no name; the rule counts as unsayable"
+    message = "it has no name; the rule is treated as unknown"
     assert remarks == {path: message, f"{path}[@name=' ']": message}
 
 
@@ -442,7 +442,7 @@ def test_an_element_that_is_no_entry_is_an_unsayable_rule(xml: str, name: str, a
         action=action,
         unreadable=("it is written as <rule>, not as an entry",),
     )
-    assert list(remarks.values()) == ["is not an entry; it counts as a rule that is unsayable"]
+    assert list(remarks.values()) == ["is not an entry; it counts as a rule that is unknown"]
 
 
 # --- targets --------------------------------------------------------------------------------------

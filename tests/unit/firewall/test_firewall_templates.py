@@ -379,5 +379,5 @@ def test_a_template_that_stands_twice_is_read_as_one() -> None:
     configuration = read(document(devices=tag("template", *parts)))
     assert [zone.name for zone in configuration.templates["t"].network.zones] == ["a", "b"]
     assert remarked(configuration) == {
-        f"{PANORAMA}/template/entry[@name='t']": "stands more than once; its parts are read as one"
+        f"{PANORAMA}/template/entry[@name='t']": "occurs more than once; its parts are read as one"
     }

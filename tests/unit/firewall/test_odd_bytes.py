@@ -11,7 +11,10 @@ from sync.firewall.groups import resolve_groups
 from sync.firewall.parse.document import parse, xml_of
 from tests.words import PANORAMA, address, document, group, read, rule, text
 
-REMARK = r"holds bytes that are no UTF-8, or characters that XML has none of; they are read as \x.."
+REMARK = (
+    r"holds bytes that are not UTF-8, or characters that XML does not allow; they are read as "
+    r"\x.."
+)
 
 
 def odd(data: bytes, **bytes_by_word: bytes) -> bytes:

@@ -134,7 +134,7 @@ def test_a_tier_that_denied_at_its_end_is_kept_while_policies_of_others_stand_in
     [blocker] = live_tiers([update(DENIES, tier())], live(foreign=theirs), {})
     assert (blocker.guard, blocker.approvable) == ("live-tier", True)
     assert blocker.message == (
-        "the tier fw would end with Pass instead of Deny while 1 policy of others stands in it "
+        "the tier fw would end with Pass instead of Deny while 1 foreign policy is in it "
         "(GlobalNetworkPolicy fw.a): flows that the tier stops now may pass; name a tier of its "
         "own in device_groups[].tier, or remove them first"
     )
@@ -146,7 +146,7 @@ def test_a_tier_that_says_nothing_denies_at_its_end() -> None:
     [blocker] = live_tiers(
         [update(Manifest.of(document), tier())], {}, {"fw": ["NetworkPolicy a/b"]}
     )
-    assert "Pass instead of Deny while 1 policy of others stands" in blocker.message
+    assert "Pass instead of Deny while 1 foreign policy is in it" in blocker.message
 
 
 def test_a_tier_does_not_move_under_policies_of_others() -> None:
@@ -301,8 +301,8 @@ def test_a_scope_that_holds_nothing_any_more_is_told_and_one_that_is_elsewhere()
         "longer in it or below it; see that it was moved on purpose"
     )
     assert leaf == (
-        "device group leaf held rules or addresses for the tier fw and holds none any more; see "
-        "that Panorama shows it whole to whoever reads it"
+        "device group leaf held rules or addresses for the tier fw and holds none any more; "
+        "check that the API key's user may read all of it"
     )
     assert shared.startswith("Shared held rules or addresses for the tier fw and holds none ")
 

@@ -159,11 +159,11 @@ def test_what_is_only_compared_can_be_approved_by_nobody() -> None:
 
 
 def test_a_candidate_is_committed_by_nobody() -> None:
-    candidate = Origin("main", "413 and what is pending", ("alice",), pending=True)
+    candidate = Origin("main", "413 with pending changes", ("alice",), pending=True)
     both = plan(origins=(Origin("lab", "7", ("bob",)), candidate))
     assert text(both).splitlines()[1:] == [
         "From source lab, version 7, committed by bob.",
-        "From source main, version 413 and what is pending, changed by alice.",
+        "From source main, version 413 with pending changes, changed by alice.",
     ]
     assert [each["pending"] for each in both.document()["origins"]] == [False, True]
 

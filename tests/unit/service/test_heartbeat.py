@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from sync.errors import StoreError
 from sync.service.heartbeat import Heartbeat
-from sync.store import Store, open_store
+from sync.store import Store
+from tests.unit.store.words import new_store
 
 
 class Clock:
@@ -22,7 +23,7 @@ def test_a_write_that_worked_lately_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         heartbeat = Heartbeat(store, "me", clock)
         before = heartbeat.check
         heartbeat.beat()
@@ -45,7 +46,7 @@ def test_a_write_that_worked_lately_is_asked_for(
 
 
 def test_a_store_that_can_only_be_read_is_told(tmp_path: Path) -> None:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         heartbeat = Heartbeat(store, "me")
         heartbeat.beat()
         with store.database.engine.connect() as connection:
@@ -56,7 +57,7 @@ def test_a_store_that_can_only_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_a_service_is_told_from_one_that_ended_and_one_that_is_silent(tmp_path: Path) -> None:
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         assert store.service() is None
         store.beat("me", timedelta(hours=1))
         runs = store.service()

@@ -19,9 +19,9 @@ from sync.service import caller as module
 from sync.service.caller import ClusterCaller
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
-from sync.store import Conclusion, Outcome, Store, open_store
+from sync.store import Conclusion, Outcome, Store
 from tests.unit.service.words import SaidSource, WatchedCluster, until
-from tests.unit.store.words import ORIGINS, create, group
+from tests.unit.store.words import ORIGINS, create, group, new_store
 
 TTL = timedelta(minutes=10)
 WEB = ("GlobalNetworkSet", "pan.web")
@@ -89,7 +89,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name in ("SETTLE_SECONDS", "LOOK_SECONDS", "STORE_SECONDS"):
         monkeypatch.setattr(module, name, 0.02)
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         yield World(store, WatchedCluster(owner_labels("test", store.uuid)))
 
 

@@ -118,7 +118,7 @@ def test_what_is_refused_stays_out_and_is_told_once(world: World) -> None:
     world.path.write_text("bad")
     world.result = UsageError("zonebridge.yaml has 2 problems:\n  a\n  b")
     world.look(60)
-    assert world.told() == ["configuration refused, the one before stays"]
+    assert world.told() == ["configuration rejected; the previous one stays in use"]
     assert world.log[0]["error"] == "zonebridge.yaml has 2 problems:\n  a\n  b"
     assert world.successful() == 0
     check = world.file.check
@@ -128,7 +128,7 @@ def test_what_is_refused_stays_out_and_is_told_once(world: World) -> None:
     world.result = UsageError("another")
     world.look(20)
     world.look(asked=True)
-    assert world.told() == ["configuration refused, the one before stays"] * 3
+    assert world.told() == ["configuration rejected; the previous one stays in use"] * 3
     # As it was before.
     world.path.write_text("one")
     world.result = None

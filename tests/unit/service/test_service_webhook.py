@@ -22,7 +22,7 @@ from sync.service import webhook, webhook_call
 from sync.service.metrics import Metrics
 from sync.service.notices import Notice, NoticeKind
 from sync.service.webhook import Webhook, body_of
-from sync.service.webhook_call import Call, CallError, caller, trust
+from sync.service.webhook_call import Call, CallError, RefusedError, caller, trust
 from sync.transport.deadline import cut_after
 from tests.memory import HeldMemory
 from tests.unit.service.words import until
@@ -174,7 +174,7 @@ def test_a_message_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyP
 
     class Picky(Calls):
         def __call__(self, identity: str, body: bytes, seconds: float) -> None:
-            self.error = CallError("HTTP 400", 3600, refused=True) if b"prod" in body else None
+            self.error = RefusedError("HTTP 400", 3600) if b"prod" in body else None
             super().__call__(identity, body, seconds)
 
     calls = Picky()
@@ -194,7 +194,7 @@ def test_a_message_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyP
 
 
 def test_what_asks_to_be_left_alone_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = Calls(error=CallError("too many", retry_after=3600))
+    calls = Calls(error=CallError("too many", 3600))
     with capture_logs(), told(calls) as made:
         made.tell(FAILED)
         until(lambda: made._retry_at > 0)
@@ -430,7 +430,8 @@ def test_what_a_server_asks_for_is_told_and_what_it_echoes_is_not() -> None:
         server.said = f"slow down, {server.url}".encode()
         with pytest.raises(CallError, match=r"HTTP 429: slow down") as refused:
             call(server)("msg_1", b"{}", 60)
-    assert refused.value.retry_after == 0.01
+    assert refused.value.after == 0.01
+    assert not isinstance(refused.value, RefusedError)
     assert "T0KEN" not in str(refused.value)
 
 

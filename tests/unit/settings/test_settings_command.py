@@ -158,9 +158,9 @@ def test_check_refuses_what_cannot_be_used(directory: Path) -> None:
     )
     assert refusal_of(directory).replace(str(directory), "DIR").splitlines() == [
         "DIR/zonebridge.yaml names files that cannot be used:",
-        "  sources[0].path: DIR/export.xml is no readable file; correct the path",
+        "  sources[0].path: DIR/export.xml is not a readable file; correct the path",
         (
-            "  clusters[0].path: DIR/export.yaml is no writable directory; create it or correct "
+            "  clusters[0].path: DIR/export.yaml is not a writable directory; create it or correct "
             "the path"
         ),
         "  store.url: DIR/no/z.db cannot be written; create its directory or make it writable",
@@ -289,7 +289,7 @@ def test_check_refuses_expressions_that_cannot_be_read(directory: Path) -> None:
         'zones.definitions."w b".workloads.selector',
         'zones.definitions."w b".workloads.namespace_selector',
     ]
-    assert "is no selector: expected an operator" in problems[2]
+    assert "is not a selector: expected an operator" in problems[2]
     assert "at character 3; correct it" in problems[2]
 
 

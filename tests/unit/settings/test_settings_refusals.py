@@ -248,7 +248,7 @@ ZONES: dict[str, tuple[dict[str, Any], str]] = {
         an_essential(ports=[f"{port}/tcp" for port in range(1, 52)]),
         "essentials[0].ports: has 51 items; name at most 50",
     ),
-    "any": (definitions(any={}), "definitions.any: is PAN-OS's own word and no zone of yours"),
+    "any": (definitions(any={}), "definitions.any: is a word of PAN-OS and cannot be a zone"),
     "multicast": (definitions(multicast={}), "definitions.multicast: is PAN-OS's own word"),
     "no name": (definitions(**{"": {}}), "is no name of a zone; give it one"),
     "no selector": (
@@ -405,7 +405,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (_missing, "There is no configuration file FILE; write one"),
     "directory": (Path.mkdir, "FILE is a directory; name the configuration file in it."),
     "not UTF-8": (_not_utf8, "FILE, line 2, is not UTF-8; save the file as UTF-8."),
-    "a gigabyte": (_huge, "FILE is larger than 1 MiB; it is no configuration."),
+    "a gigabyte": (_huge, "FILE is larger than 1 MiB; it is not a configuration."),
     "loop": (lambda file: file.symlink_to(file), "FILE cannot be read: Too many levels"),
 }
 

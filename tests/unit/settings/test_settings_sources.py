@@ -56,7 +56,7 @@ def test_settings_without_arguments_are_refused_with_every_problem(
         Settings()
     expected = (
         "zonebridge.yaml has 4 problems:\n"
-        "  ZONEBRIDGE_FQDN__X: ZONEBRIDGE_FQDN is a single value; nothing lies under it\n"
+        "  ZONEBRIDGE_FQDN__X: ZONEBRIDGE_FQDN is a single value; it has no parts\n"
         "  web.auth: this version has no dashboard yet; remove the key (set by "
         "ZONEBRIDGE_WEB__AUTH)\n"
         "  instanc: unknown key; did you mean instance?\n"

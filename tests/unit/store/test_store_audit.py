@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from sync.errors import StoreError
 from sync.store import (
@@ -12,10 +14,12 @@ from sync.store import (
     Recorder,
     Store,
     audit,
+    open_store,
     open_store_read_only,
 )
 from sync.store.audit import Filter
 from sync.store.bodies import CHUNK
+from sync.store.models import Records
 from sync.store.records import hash_of
 from sync.store.verification import verify
 from tests.unit.store.words import (
@@ -68,6 +72,20 @@ def test_the_trail_is_filtered_by_what_a_record_is_about(store: Store, run: Reco
     assert found(Filter(outcome="applied")) == ["web", "db"]
     assert found(Filter(since=START + timedelta(seconds=4))) == ["db"]
     assert found(Filter(until=START + timedelta(seconds=4))) == ["web"]
+
+
+def test_a_name_is_searched_in_an_index(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+        apply(store.run("alice"), "eu", create(WEB, rules=("allow web",)))
+        query = select(Records).where(*Filter(rule="allow web").conditions())
+        with store.database.reading() as connection:
+            written = query.order_by(Records.time).compile(connection.engine)
+            rows = connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {written}", tuple(written.params.values())
+            )
+            steps = [step for *_, step in rows]
+    assert any("SEARCH names USING" in step for step in steps), steps
+    assert any("SEARCH records USING INDEX" in step for step in steps), steps
 
 
 def test_the_trail_is_listed_oldest_or_newest_first(store: Store, run: Recorder) -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from sync.errors import AuditBrokenError, StoreError, UsageError
 from sync.store import Store, open_store
 from sync.store.head_file import hold_to_heads, publish_heads, read_heads
-from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group
+from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group, new_store
 
 WEB = group("web", "10.0.0.0/8")
 DATABASE = group("db", "10.1.0.0/16")
@@ -109,7 +109,7 @@ def test_a_standby_knows_by_its_sign_of_life_what_others_recorded(
 
 def test_of_two_copies_with_one_head_file_the_second_to_write_is_stopped(tmp_path: Path) -> None:
     heads = tmp_path / "heads.txt"
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         apply(store.run("test"), "eu", create(WEB))
         publish_heads(store, heads)
     shutil.copy(tmp_path / "store.db", tmp_path / "copy.db")
@@ -235,7 +235,7 @@ def test_a_file_that_is_no_longer_at_its_path_is_not_written_on(
 ) -> None:
     path = tmp_path / "store.db"
     heads = tmp_path / "heads.txt"
-    with open_store(f"sqlite:///{path}") as store:
+    with new_store(path) as store:
         apply(store.run("test"), "eu", create(WEB))
         publish_heads(store, heads)
         lose(path)
@@ -287,7 +287,7 @@ def test_a_log_that_is_written_over_in_place_is_not_written_behind(
     tmp_path: Path, restore: Callable[[Path, Path], None]
 ) -> None:
     path, copy = tmp_path / "store.db", tmp_path / "copy.db"
-    with open_store(f"sqlite:///{path}") as store:
+    with new_store(path) as store:
         apply(store.run("test"), "eu", create(WEB))
         for suffix in ("", "-wal"):
             shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
@@ -298,7 +298,7 @@ def test_a_log_that_is_written_over_in_place_is_not_written_behind(
 
 def test_a_log_that_others_have_brought_into_the_file_is_written_on(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    with open_store(f"sqlite:///{path}") as store:
+    with new_store(path) as store:
         for how in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
             apply(store.run(how), how, create(WEB))
             with closing(sqlite3.connect(path)) as other:
@@ -310,7 +310,7 @@ def test_a_file_that_goes_while_a_batch_is_committed_lets_nothing_be_written(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "store.db"
-    with open_store(f"sqlite:///{path}") as store:
+    with new_store(path) as store:
         begins = store.database.writing()
         connection = begins.__enter__()
         connection.execute(text("INSERT INTO bodies (sha256, zlib) VALUES ('a', 'b')"))

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sync.store import open_store
 from sync.store.head_file import publish_heads
 from tests.disk import recorded, require_lasting
-from tests.unit.store.words import apply, create, group, ticking
+from tests.unit.store.words import apply, create, group, new_store, ticking
 
 
 def test_published_heads_outlast_a_power_cut(
@@ -15,7 +14,7 @@ def test_published_heads_outlast_a_power_cut(
 ) -> None:
     """An older file would let a store go that has lost what was published."""
     file = tmp_path / "heads"
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+    with new_store(tmp_path / "store.db", clock=ticking()) as store:
         for name in ("web", "db"):
             apply(store.run("test"), "eu", create(group(name, "10.0.0.0/8")))
             with monkeypatch.context() as patched:

@@ -221,7 +221,9 @@ def test_nothing_is_recorded_under_a_lease_that_went_to_somebody_else(
             lambda: late.adopt(lease, [create(group("new"))], ORIGINS),
             lambda: late.recover(lease, [(intent, group("new"))]),
         ):
-            with pytest.raises(LeaseLostError, match="bob on b has taken the lease of cluster eu") as caught:
+            with pytest.raises(
+                LeaseLostError, match="bob on b has taken the lease of cluster eu"
+            ) as caught:
                 attempt()
             assert caught.value.exit_code == 7
         late.finish("exit 7", {})

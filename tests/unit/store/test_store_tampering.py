@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sync.errors import UsageError
-from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store, open_store
+from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store
 from sync.store.recorder import Conclusion
 from sync.store.records import FIELDS, Record, hash_of, values
 from sync.store.verification import verify
@@ -22,6 +22,7 @@ from tests.unit.store.words import (
     delete,
     group,
     intend,
+    new_store,
     recover,
     tampering,
     ticking,
@@ -42,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Chain `eu`: 1-4 web and db created; 5-6 web wider; 7-8 db deleted; 9 still open."""
     path = tmp_path_factory.mktemp("written") / "store.db"
-    with open_store(f"sqlite:///{path}", clock=ticking()) as opened:
+    with new_store(path, clock=ticking()) as opened:
         run = opened.run("test")
         apply(run, "eu", create(WEB, rules=("allow web",)), create(DATABASE))
         apply(run, "eu", update(WEB, WIDER))
@@ -57,7 +58,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def store(path: Path, written: bytes) -> Iterator[Store]:
     """What was written, in a file of the test's own."""
     path.write_bytes(written)
-    with open_store(f"sqlite:///{path}", clock=ticking(START + timedelta(hours=1))) as opened:
+    with new_store(path, clock=ticking(START + timedelta(hours=1))) as opened:
         yield opened
 
 
@@ -202,6 +203,8 @@ def test_a_changed_head_is_found(store: Store, path: Path, column: str) -> None:
         ("open_intents", "sequence", "2026-03-03T12:00:01.000000Z"),
         ("identities", "cluster", b"bytes"),
         ("bodies", "sha256", b"bytes"),
+        ("names", "digest", "text"),
+        ("names", "sequence", b"bytes"),
     ],
 )
 def test_another_kind_of_value_than_was_written_is_found(
@@ -210,9 +213,12 @@ def test_another_kind_of_value_than_was_written_is_found(
     with store.lease("eu", "me", LONG) as lease:
         store.run("test").identify(lease, "uid")
     with tampering(path) as connection:
+        first = "rowid = (SELECT min(rowid) FROM {table})"
+        if table == "names":  # without rowids
+            key = "chain, sequence, kind, digest"
+            first = f"({key}) = (SELECT {key} FROM names LIMIT 1)"
         connection.execute(
-            f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})",
-            (forged,),
+            f"UPDATE {table} SET {column} = ? WHERE {first.format(table=table)}", (forged,)
         )
     with pytest.raises(BrokenRecordError, match=f"the table of {table}, which holds"):
         verify(store)
@@ -254,6 +260,14 @@ def test_a_damaged_body_that_no_record_has_is_found(store: Store, path: Path) ->
         (f"INSERT INTO objects VALUES ('eu', 'K', 'n', '{WEB.digest}', 3)", 3),
         ("DELETE FROM open_intents", 9),
         ("INSERT INTO open_intents VALUES ('eu', 1)", 1),
+        ("DELETE FROM names", 1),
+        ("DELETE FROM names WHERE sequence = 4 AND kind = 'administrator'", 4),
+        ("DELETE FROM names WHERE kind = 'rule' AND sequence = 3", 3),
+        ("UPDATE names SET digest = x'00' WHERE sequence = 3 AND kind = 'rule'", 3),
+        ("UPDATE names SET kind = 'group' WHERE sequence = 1 AND kind = 'rule'", 1),
+        ("INSERT INTO names VALUES ('eu', 7, 'rule', x'00')", 7),
+        ("INSERT INTO names VALUES ('eu', 10, 'rule', x'00')", 10),
+        ("INSERT INTO names VALUES ('eu', 0, 'rule', x'00')", 0),
     ],
 )
 def test_a_changed_projection_is_found(
@@ -398,6 +412,7 @@ def _cut_last(path: Path, chain: str) -> None:
     last = "chain = ?1 AND sequence = (SELECT MAX(sequence) FROM records WHERE chain = ?1)"
     with tampering(path) as connection:
         connection.execute(f"DELETE FROM open_intents WHERE {last}", (chain,))
+        connection.execute(f"DELETE FROM names WHERE {last}", (chain,))
         connection.execute(f"DELETE FROM records WHERE {last}", (chain,))
         connection.execute(
             "UPDATE heads SET (sequence, hash, time) ="

@@ -20,7 +20,7 @@ from sync.plan.changes import Cause, Change
 from sync.plan.plan import Origin
 from sync.store import Clock, Conclusion, Outcome, Record, Recorder, Store, open_store
 from sync.store.leases import taken
-from sync.store.records import FIELDS
+from sync.store.records import FIELDS, now
 
 START = datetime(2026, 3, 3, 12, tzinfo=UTC)
 LONG = timedelta(hours=1)
@@ -125,6 +125,16 @@ def empty_store() -> bytes:
         path = Path(directory) / "store.db"
         open_store(f"sqlite:///{path}").close()
         return path.read_bytes()
+
+
+def new_store(path: Path, clock: Clock = now) -> Store:
+    """Open the store of a file; one that is not there yet is a copy of `empty_store`.
+
+    So all of them have one UUID: what is about two stores opens them by `open_store`.
+    """
+    if not path.exists():
+        path.write_bytes(empty_store())
+    return open_store(f"sqlite:///{path}", clock=clock)
 
 
 @contextmanager

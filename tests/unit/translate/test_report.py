@@ -115,11 +115,11 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         (
             "  'untrust' of main/eu: label value untrust; "
             "networks unknown: no networks are configured for it; 1 rule by name; "
-            "rests on pod labels alone: anyone who can create a pod can put it there"
+            "depends on pod labels alone: anyone who can create a pod can put it there"
         ),
         (
             "  'web' of main/eu: label value web; networks 2 CIDRs, derived from templates; "
-            "1 rule by name; rests on pod labels alone: anyone who can create a pod can put it "
+            "1 rule by name; depends on pod labels alone: anyone who can create a pod can put it "
             "there"
         ),
     ]
@@ -353,7 +353,7 @@ def test_the_document_keeps_its_keys() -> None:
 
 def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
     size = len(zone().workloads)
-    note = "             rests on pod labels alone: anyone who can create a pod can put it there"
+    note = "             depends on pod labels alone: anyone who can create a pod can put it there"
     assert zones_text(FULL, LABEL).splitlines() == [
         "Cluster prod: 2 zones, 1 without known networks.",
         "",

@@ -95,7 +95,7 @@ def test_a_label_that_no_zone_says_leaves_a_difference_undecided() -> None:
     assert (found.allowed, found.denied) == ((), ())
     (undecided,) = found.undecided
     assert undecided == (
-        "tier fw1: egress of a pod of zone web: selectors ask for labels that no zone says"
+        "tier fw1: egress of a pod of zone web: selectors use labels that no zone has"
     )
 
 

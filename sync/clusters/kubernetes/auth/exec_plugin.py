@@ -142,7 +142,7 @@ def _credentials(plugin: Plugin, output: bytes) -> Credentials:
     except ValidationError as error:
         raise ClusterError(
             f"exec plugin {plugin.command} did not answer with an ExecCredential "
-            f"({first_problem(error)}); run it by hand to see what it says"
+            f"({first_problem(error)}); run it by hand to see its output"
         ) from None
     status = answer.status
     if answer.api_version != plugin.api_version:
@@ -201,7 +201,7 @@ def _run(named: str, command: list[str], environment: Mapping[str, str], seconds
             _kill(process)
             raise
     if process.returncode:
-        lines = errors.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        lines = errors.decode(errors="replace").strip().splitlines() or ["it writes nothing"]
         said = redact(lines[-1])
         # Not in the error, which the audit trail keeps permanently: some plugins print a password.
         structlog.get_logger().warning("exec plugin failed", plugin=named, said=said)

@@ -3,8 +3,8 @@
 A kubeconfig is read as `kubectl` reads it (`kubeconfig_file`).
 
 The client is the official one, but not its kubeconfig loader. That runs any program that the file
-names, without a time limit, and only logs a failure; it skips TLS verification if the file says so;
-it treats a missing user as anonymous; it raises TypeError on odd input; and it leaves keys in
+names, without a time limit, and only logs a failure; it skips TLS verification if the file asks for
+it; it treats a missing user as anonymous; it raises TypeError on odd input; and it leaves keys in
 temporary files until the process ends.
 """
 
@@ -195,7 +195,7 @@ def _check_server(cluster: Cluster, access: Access) -> None:
     """Refuse a URL of no API server, and one without verified TLS unless a setting accepts that."""
     if not _can_be_asked(cluster):
         raise ClusterError(
-            "server or tls-server-name of the cluster is none; write them as in "
+            "server or tls-server-name of the cluster is not valid; write them as in "
             "https://api.example.com:6443 and api.example.com"
         )
     if access.insecure_skip_tls_verify:
@@ -333,7 +333,7 @@ def _client(cluster: Cluster, authority: bytes | None, credentials: Credentials)
     except (ValueError, ImportError):
         source = "proxy-url of the cluster" if proxy else "HTTPS_PROXY or ALL_PROXY"
         raise ClusterError(
-            f"{source} is no proxy that can be used; write it as in http://proxy.example.com:3128"
+            f"{source} is not a usable proxy; write it as in http://proxy.example.com:3128"
         ) from None
     # The client itself accepts a key only from a file that stays.
     client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context

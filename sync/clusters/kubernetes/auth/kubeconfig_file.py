@@ -167,7 +167,7 @@ def read_file(path: Path, key: str) -> bytes:
             f"cannot read {path}: {error.strerror}; make it readable, or correct {key}"
         ) from error
     except ValueError:
-        raise ClusterError(f"{key} is no name that a file can have; correct it") from None
+        raise ClusterError(f"{key} is not a valid file name; correct it") from None
     if len(data) > _MAX_BYTES:
         raise ClusterError(f"{path} is larger than {_MAX_BYTES} bytes; correct {key}")
     return data

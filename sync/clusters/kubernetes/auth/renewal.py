@@ -41,7 +41,7 @@ class Renewal:
         self._changed = {}
         self._look_at = self._clock() + LOOK_SECONDS
         if self._warned:
-            self._log.info("credentials followed again")
+            self._log.info("new credentials in use")
         self._warned = ""
         return found
 
@@ -67,6 +67,8 @@ class Renewal:
             # A file may be half written or missing, a plugin may fail for a while: the server
             # refuses the old credentials when they no longer count.
             if str(error) != self._warned:
-                self._log.warning("credentials kept, new ones cannot be used", error=str(error))
+                self._log.warning(
+                    "new credentials cannot be used; keeping the old ones", error=str(error)
+                )
             self._warned = str(error)
             return known

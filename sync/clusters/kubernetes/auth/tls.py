@@ -48,7 +48,7 @@ def tls_context(
                 context.load_cert_chain(name, password="")
         except ssl.SSLError:
             raise ClusterError(
-                "client certificate and key are no pair in PEM without a password; renew them"
+                "client certificate and key are not a PEM pair without a password; renew them"
             ) from None
         except OSError as error:
             raise ClusterError(

@@ -14,11 +14,11 @@ from sync.plan.changes import Action
 from sync.reconcile import cluster_identity
 from sync.reconcile.cluster_identity import ForeignClusterError
 from sync.reconcile.result import Result
-from sync.store import BATCH, BrokenRecordError, Identity, Kind, open_store
+from sync.store import BATCH, BrokenRecordError, Identity, Kind
 from sync.store.audit import at
 from sync.store.verification import verify
-from tests.unit.store.words import ticking
-from tests.unit.test_cycle import TIER, TTL, WEB, A, B, KnownCluster, World, changed
+from tests.integration.test_cycle import TIER, TTL, WEB, A, B, KnownCluster, World, changed
+from tests.unit.store.words import new_store, ticking
 from tests.words import group
 
 ONE, TWO = "11111111-0000-4000-8000-000000000001", "22222222-0000-4000-8000-000000000002"
@@ -27,7 +27,7 @@ ONE, TWO = "11111111-0000-4000-8000-000000000001", "22222222-0000-4000-8000-0000
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Two entries, `eu` and `us`, whose clusters are `ONE` and `TWO`."""
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+    with new_store(tmp_path / "store.db", clock=ticking()) as store:
         found = World(tmp_path, store, {"eu": (("main", "dg"),), "us": (("main", "dg"),)})
         found.export(A, B, WEB)
         for name, uid in (("eu", ONE), ("us", TWO)):

@@ -7,15 +7,13 @@ import pytest
 from sqlalchemy import event
 
 from sync.errors import StoreError
-from sync.store import open_store
-from tests.unit.store.words import empty_store
-from tests.unit.test_cycle import WEB, A, B, World
+from tests.integration.test_cycle import WEB, A, B, World
+from tests.unit.store.words import new_store
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "store.db").write_bytes(empty_store())
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         yield World(tmp_path, store)
 
 

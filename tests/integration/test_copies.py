@@ -14,9 +14,9 @@ from sync.calico.names import RECORD_ANNOTATION, WRITER_ANNOTATION
 from sync.cli.exit_codes import of_sync
 from sync.reconcile.copied_store import CopiedStoreError
 from sync.reconcile.result import Result
-from sync.store import Head, Kind, Store, open_store
-from tests.unit.store.words import ticking
-from tests.unit.test_cycle import DB, KIND, WEB, A, B, C, KnownCluster, World, changed
+from sync.store import Head, Kind, Store
+from tests.integration.test_cycle import DB, KIND, WEB, A, B, C, KnownCluster, World, changed
+from tests.unit.store.words import new_store, ticking
 from tests.words import address, group
 
 MOVED = address("b", "10.0.0.4")
@@ -41,7 +41,7 @@ def other(world: World) -> Iterator[World]:
 
 
 def opened(path: Path, name: str) -> Store:
-    return open_store(f"sqlite:///{path}/{name}.db", clock=ticking())
+    return new_store(path / f"{name}.db", clock=ticking())
 
 
 def copy(path: Path, name: str, to: str) -> None:

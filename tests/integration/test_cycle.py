@@ -59,7 +59,7 @@ from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Status
 from sync.verify.proof import Proof
 from tests.memory import MemoryCluster
-from tests.unit.store.words import ticking
+from tests.unit.store.words import new_store, ticking
 from tests.words import Word, address, document, dynamic, group, rule
 
 KIND = "GlobalNetworkSet"
@@ -215,7 +215,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+    with new_store(tmp_path / "store.db", clock=ticking()) as store:
         yield World(tmp_path, store)
 
 
@@ -1779,7 +1779,7 @@ def test_a_tier_in_which_policies_of_others_stay_is_not_opened_as_it_is_taken_ov
     message = result.plan.blockers[1].message
     assert "would end with Pass instead of Deny and move from order 7 to 101" in message
     assert f"({TIER}.stays" not in message
-    assert f"1 policy of others stands in it (GlobalNetworkPolicy {TIER}.stays)" in message
+    assert f"1 foreign policy is in it (GlobalNetworkPolicy {TIER}.stays)" in message
     assert cluster.documents == before
     # Nothing holds it back once they are gone: what is taken over itself is nobody else's.
     del cluster.documents["GlobalNetworkPolicy", f"{TIER}.stays"]

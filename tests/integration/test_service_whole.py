@@ -25,13 +25,14 @@ from sync.service.host import Host
 from sync.service.metrics import Metrics
 from sync.service.service import Service, Timing
 from sync.sources.snapshot_cache import keep, kept
-from sync.store import Recorder, Store, open_store
+from sync.store import Recorder, Store
 from sync.store.audit import Filter, records
 from sync.store.source_cache import StoredMemory
 from sync.store.verification import verify
 from sync.translate.compiler import Options
 from sync.transport.stopping import Stopping
 from tests.unit.service.words import SaidSource, WatchedCluster, until
+from tests.unit.store.words import new_store
 from tests.words import address, group
 
 TIMING = Timing(
@@ -115,7 +116,7 @@ def host_of(world: World, head_file: Path | None = None) -> Host:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(worker, "SETTLE_SECONDS", 0.02)
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store, capture_logs() as log:
+    with new_store(tmp_path / "store.db") as store, capture_logs() as log:
         source = Standing()
         source.says(address("a", "10.0.0.1"), group("web", "a"), version="1")
         cluster = WatchedCluster(owner_labels("test", store.uuid))

@@ -26,7 +26,7 @@ from sync.reconcile.cycle import plan_cycle, sync_cluster
 from sync.reconcile.desired import Cluster
 from sync.reconcile.planning import Planned
 from sync.reconcile.result import Result
-from sync.store import ApprovalError, Kind, Outcome, Store, audit, open_store
+from sync.store import ApprovalError, Kind, Outcome, Store, audit
 from sync.store.approvals import LIFETIME
 from sync.store.audit import Filter
 from sync.store.verification import verify
@@ -34,6 +34,7 @@ from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
 from tests.memory import MemoryCluster
 from tests.unit.plan import words
+from tests.unit.store.words import new_store
 
 TTL = timedelta(minutes=1)
 
@@ -130,7 +131,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     clock = Watch()
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=clock) as store:
+    with new_store(tmp_path / "store.db", clock=clock) as store:
         made = World(store, clock, MemoryCluster(owner_labels("test", store.uuid)))
         monkeypatch.setattr("sync.reconcile.cycle.plan_for", made.planned)
         yield made
@@ -298,7 +299,7 @@ def test_a_failed_policy_stops_its_chain_and_no_other(world: World) -> None:
     assert isinstance(result.error, ClusterError)
     assert str(result.error) == (
         "2 of 6 changes were left, since others failed that must come first "
-        "(GlobalNetworkPolicy fw.c: what comes before it was not written); the next sync goes on"
+        "(GlobalNetworkPolicy fw.c: what comes before it was not written); the next sync continues"
     )
     assert ("GlobalNetworkPolicy", "fw.old") in world.cluster.documents
     world.fail()
@@ -406,7 +407,7 @@ def test_writes_that_wait_for_their_turn_are_left_and_recorded_when_the_end_come
     assert outcomes.keys() == intents
     left = [each for each in outcomes.values() if each.outcome == Outcome.NOT_APPLIED]
     assert len(left) == len(intents) - full
-    assert {"asked to end" in each.error for each in left} == {True}
+    assert {"is shutting down" in each.error for each in left} == {True}
     assert not {each.object_name for each in left} & set(begun)
 
     world.cluster.before_write = lambda name: None

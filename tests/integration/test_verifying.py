@@ -20,10 +20,10 @@ from sync.reconcile.cycle import run_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import Read, TierBinding
 from sync.reconcile.result import Result
-from sync.store import Lease, Store, open_store
+from sync.store import Lease, Store
 from sync.translate.compiler import Options
 from tests.memory import MemoryCluster
-from tests.unit.store.words import ticking
+from tests.unit.store.words import new_store, ticking
 from tests.words import Word, address, document, group, read, rule
 
 TIER = "firewallpolicy"
@@ -148,7 +148,7 @@ class Source:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with open_store(f"sqlite:///{tmp_path}/store.db", clock=ticking()) as store:
+    with new_store(tmp_path / "store.db", clock=ticking()) as store:
         yield Place(store)
 
 
@@ -182,7 +182,7 @@ def test_what_a_sync_has_written_holds_as_it_stands(
     found = place.verified()
     assert (found.holds, found.unlike.pending, found.unlike.drift) == (True, (), ())
     assert {each.state for each in found.chains} == {"new"}
-    assert text(found).startswith("Cluster c, as its objects stand: the proof holds: ")
+    assert text(found).startswith("Cluster c, as the cluster holds it: the proof holds: ")
     assert ("is staged: its policies are judged as if" in text(found)) is (mode == "staged")
 
 
@@ -354,7 +354,7 @@ def test_a_foreign_policy_in_our_tier_is_named_and_counts(place: Place) -> None:
     first: dict[str, Any] = {"tier": TIER, "order": -1_000_000, "selector": "all()"}
     place.put(f"{TIER}.theirs", **first, types=["Ingress"], ingress=[{"action": "Deny"}])
     found = place.verified()
-    assert f"{POLICY} {TIER}.theirs of others stands in tier {TIER} and counts as it is" in (
+    assert f"{POLICY} {TIER}.theirs of others is in tier {TIER} and counts as it is" in (
         found.notes
     )
     assert not found.opened
@@ -372,7 +372,7 @@ def test_what_others_stage_hides_nothing(place: Place) -> None:
         place.put(f"{TIER}.theirs", "StagedGlobalNetworkPolicy", **deny)
         found = place.verified()
         assert found.opened, mode
-        told = f"StagedGlobalNetworkPolicy {TIER}.theirs of others stands in tier {TIER} and"
+        told = f"StagedGlobalNetworkPolicy {TIER}.theirs of others is in tier {TIER} and"
         assert f"{told} decides nothing" in found.notes
         place.put(f"{TIER}.odd", "StagedGlobalNetworkPolicy", **deny, applyOnForward=True)
         assert not place.verified().undecided
@@ -431,7 +431,7 @@ def test_a_selector_that_cannot_be_judged_is_not_decided_and_never_equal(place: 
     place.spec(DB)["ingress"].insert(0, {"action": "Pass", "source": {"selector": "app == 'x'"}})
     found = place.verified()
     assert not found.holds
-    assert any("selectors ask for labels that no zone says" in each for each in found.undecided)
+    assert any("selectors use labels that no zone has" in each for each in found.undecided)
 
 
 @pytest.mark.parametrize(

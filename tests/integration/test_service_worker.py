@@ -30,11 +30,12 @@ from sync.service import worker as module
 from sync.service.metrics import Metrics
 from sync.service.sources import PolledSource
 from sync.service.worker import ClusterWorker
-from sync.store import Kind, Lease, LeaseHeldError, Record, Store, open_store
+from sync.store import Kind, Lease, LeaseHeldError, Record, Store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
 from sync.translate.compiler import Options
 from tests.unit.service.words import SaidSource, WatchedCluster, until
+from tests.unit.store.words import new_store
 from tests.words import address, group, rule
 
 TTL = timedelta(minutes=10)  # none runs out because a machine is slow
@@ -169,7 +170,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(module, "SETTLE_SECONDS", 0.02)
     monkeypatch.setattr(module, "FIRST_RETRY", 0.02)
     monkeypatch.setattr(module, "LAST_RETRY", 0.05)
-    with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+    with new_store(tmp_path / "store.db") as store:
         made = World(store, Failing(store), WatchedCluster(owner_labels("test", store.uuid)))
         made.hurry()
         yield made
