@@ -405,14 +405,6 @@ def test_a_foreign_object_in_the_way_is_3_and_stays(place: Installation) -> None
     assert (blocked["cluster"], blocked["detail"]) == ("eu", "foreign-object")
 
 
-def test_the_objects_of_another_store_are_foreign(place: Installation) -> None:
-    place.done("sync")
-    before = everything(place.directory / "eu")
-    for command in ("plan", "sync"):
-        assert place.run(command, ZONEBRIDGE_STORE__URL="sqlite:///second.db").code == 3
-    assert everything(place.directory / "eu") == before
-
-
 def test_a_cluster_that_is_a_file_is_5_and_holds_up_no_other(place: Installation) -> None:
     (place.directory / "eu").write_text("in the way")
     done = place.run("sync")
