@@ -143,7 +143,7 @@ def test_json_says_what_is_documented(place: Installation) -> None:
 def test_markdown_is_fit_for_a_merge_request(place: Installation) -> None:
     shown = place.done("plan", "--cluster", "eu", "--output", "markdown").out.splitlines()
     assert shown[:3] == [
-        "## eu",
+        r"## eu \(ENFORCED\)",
         "",
         f"**{objects(2)} to create, 0 to update, 0 to delete; 0 unchanged.**",
     ]
