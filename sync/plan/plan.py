@@ -342,6 +342,8 @@ def make_plan(
     changes = tuple(change for change in found.changes if change not in reported)
     guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)
     held = {each for each in guards if changes or not each.approvable}
+    # Drift that is left stays as it is.
+    left = (each.before for each in reported if each.kind in POLICIES and each.before)
     return Plan(
         cluster=cluster,
         origins=tuple(origins),
@@ -357,11 +359,7 @@ def make_plan(
         precedence=tuple(precedence),
         held=found.held,
         directory=directory,
-        # This includes drift that is left, as it is.
-        beside=(
-            *beside,
-            *(each.before for each in reported if each.kind in POLICIES and each.before),
-        ),
+        beside=(*beside, *left),
         rules=tuple(rules),
         known=known,
         modes=tuple(modes),

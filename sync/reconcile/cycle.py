@@ -7,7 +7,7 @@ writers, so it cannot write.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -288,21 +288,8 @@ def _synced(
                 live = read_again()
             rewritten = unrecorded(cluster, live, store, lease.holder)
             _recover(lease, live, store, run)
-            asked = store.adoptions(cluster.name)
-            written = store.written(cluster.name)
-            with step("plan", cluster=cluster.name) as here:
-                planned = plan_for(
-                    cluster,
-                    read,
-                    live,
-                    written,
-                    options,
-                    rewritten=rewritten,
-                    asked=asked,
-                    known=recalled(store, cluster.name),
-                )
-                plan = if_approved(planned.plan, store)
-                here.set("plan", plan.digest)
+            planned = _next(cluster, read, live, store, options, rewritten)
+            plan = planned.plan
             try:
                 agreed(plan)
             except PlanDiffersError as error:
@@ -324,6 +311,31 @@ def _synced(
         )
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
+
+
+def _next(
+    cluster: Cluster,
+    read: Read,
+    live: Mapping[Key, LiveObject],
+    store: Store,
+    options: Options,
+    rewritten: Collection[Key],
+) -> Planned:
+    """Plan what a sync writes next, let through if that is approved."""
+    with step("plan", cluster=cluster.name) as here:
+        planned = plan_for(
+            cluster,
+            read,
+            live,
+            store.written(cluster.name),
+            options,
+            rewritten=rewritten,
+            asked=store.adoptions(cluster.name),
+            known=recalled(store, cluster.name),
+        )
+        planned = replace(planned, plan=if_approved(planned.plan, store))
+        here.set("plan", planned.plan.digest)
+    return planned
 
 
 def _indexed(
