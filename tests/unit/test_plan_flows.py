@@ -19,6 +19,7 @@ from sync.reconcile.desired import Cluster, Desired
 from sync.reconcile.device_groups import TierBinding
 from sync.reconcile.planning import plan_for
 from sync.render import flows as rendered
+from sync.render import markdown
 from sync.translate.compiler import Options
 from sync.verify.flow_changes import ChangedFlows, FlowChanges
 from sync.verify.flow_names import Flows, Who
@@ -325,6 +326,27 @@ def test_a_line_is_short_however_many_ports_and_zones_it_has() -> None:
     whole = rendered.document(ChangedFlows(FlowChanges(allowed=(flows,))))["allowed"][0]
     assert whole["traffic"][0]["ports"] == str(ports)
     assert len(whole["from"][0]["pods"]) == 300
+
+
+def test_markdown_has_flows_below_their_plan_and_room_for_both() -> None:
+    who = (Who(("web",)),)
+    ports = [PortSet((port, port + 1)) for port in range(3000)]
+    many = FlowChanges(allowed=tuple(Flows(who, who, (Carried(6, each),)) for each in ports))
+    plan = Plan("prod", (), (), (), (), (), (), unchanged=1)
+    few = markdown.document(
+        [markdown.Shown(plan, flows=ChangedFlows(many, notes=("pods are as they are now",)))]
+    )
+    assert "<b>Flows</b>: 23 lines" in few
+    assert "+ web → web 19/tcp becomes allowed\n" in few
+    assert "+ and 2,980 more kinds of flows: --verbose\n" in few
+    assert "pods are as they are now\n```" in few
+    assert few.index("no changes; 1 unchanged") < few.index("Flows")
+    shown = [
+        markdown.Shown(replace(plan, cluster=f"c{n}"), flows=ChangedFlows(many)) for n in range(9)
+    ]
+    whole = markdown.document(shown, verbose=True)
+    assert 55_000 < len(whole) <= markdown.LIMIT
+    assert whole.count("<b>Flows</b>: 3,001 lines") == 9
 
 
 def test_a_comparison_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
