@@ -105,7 +105,7 @@ def written(place: Installation) -> bool:
 def test_the_plan_is_shown_then_asked_for_and_then_written(place: Installation) -> None:
     with terminal(place, "sync") as at:
         shown = at.until(QUESTION)
-        assert shown.index("Cluster eu: ") < shown.index("Cluster us: ")
+        assert shown.index("Cluster eu (ENFORCED): ") < shown.index("Cluster us (ENFORCED): ")
         assert "+ GlobalNetworkSet pan.web (2 nets)" in shown
         assert not written(place)
         at.type("y\n")
@@ -143,10 +143,20 @@ def test_yes_is_no_question_and_neither_is_a_plan_without_changes(place: Install
     assert (code, "?" in shown) == (0, False)
     for name in ("eu", "us"):
         # What is written was shown before: the outcomes come last.
-        assert shown.index(f"Cluster {name}: ") < shown.index(f"Written to {name}: ")
+        assert shown.index(f"Cluster {name} (ENFORCED): ") < shown.index(f"Written to {name}: ")
     with terminal(place, "sync") as at:
         code, shown = at.ended()
     assert (code, "?" in shown, "Written" in shown) == (0, False, False)
+
+
+def test_markdown_is_one_document_with_what_was_written(place: Installation) -> None:
+    """A comment has room for each plan once."""
+    shown = place.done("sync", "--output", "markdown").out
+    for name in ("eu", "us"):
+        _, head, block = shown.partition(rf"## {name} \(ENFORCED\)")
+        assert head
+        assert f"\nWritten: {objects(2)}; failed: 0\\.\n" in block.partition("\n## ")[0]
+    assert shown.count("### Changes") == 2
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
