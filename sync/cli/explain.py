@@ -55,10 +55,6 @@ def explain(
 
     END is a zone (web: any pod of it), an address (10.1.2.3: the pod that has it, or a host outside
     pods), or a pod of a zone at an address (web@10.244.1.7).
-
-    \b
-    zonebridge explain --from web --to db --port 5432/tcp
-    zonebridge explain --from web --to 10.20.40.10 --port 23/tcp --why-not
     """
     asked = asked_of(source, destination, port, source_port)
     settings = checked(context.settings(), only)

@@ -50,11 +50,7 @@ def report(
     verbose: bool,
     sides: Sequence[tuple[str, str]],
 ) -> int:
-    """Show what becomes of every rule: exact, narrowed, widened or left out, and why.
-
-    \b
-    zonebridge report --diff running-config.xml edited.xml
-    """
+    """Show what becomes of every rule: exact, narrowed, widened or left out, and why."""
     if sides:
         if rule is not None:
             raise UsageError("--diff shows every rule that changed; omit --rule")

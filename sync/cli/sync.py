@@ -88,10 +88,6 @@ def plan(
     """Show what a sync would change, and write nothing.
 
     With --from and --to zonebridge contacts no cluster, no Panorama and no store.
-
-    \b
-    zonebridge plan --flows
-    zonebridge plan --from running-config.xml --to edited.xml --flows
     """
     if candidate and (before or after):
         raise UsageError(
@@ -153,13 +149,6 @@ def sync(
     """Sync every cluster with its sources, once.
 
     The plan is shown before it is written. On a terminal zonebridge asks first.
-
-    \b
-    Examples:
-      zonebridge sync                         show, ask, write
-      zonebridge sync --yes                   show, write
-      zonebridge plan --output json > plan.json
-      zonebridge sync --plan plan.json        write what was reviewed, or exit with 3
     """
     if dry_run:
         if plans:
