@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sync.calico.objects import Pairs
-from sync.calico.ownership import owner_labels
+from sync.calico.ownership import Owner, directory_owner, owner_labels
 from sync.clusters.cluster import (
     ClusterReader,
     ClusterWatcher,
@@ -20,6 +20,7 @@ from sync.clusters.cluster import (
     Remaining,
 )
 from sync.clusters.in_memory import GivenReader
+from sync.clusters.kustomization import Kustomization
 from sync.clusters.manifests import ManifestsReader, ManifestsWatcher, ManifestsWriter
 from sync.errors import ClusterError
 from sync.net.addresses import AddressSet, network
@@ -63,9 +64,9 @@ def clusters(
                 cluster, owner, settings.lease_ttl, stopping
             )
         else:
-            reader, writer, watcher = _manifests(cluster, owner)
+            reader, writer, watcher = _manifests(cluster, _directory_owner(settings))
         made = _cluster(settings, cluster, reader, writer if write else None, watcher)
-        made = replace(made, events=events if write else None)
+        made = replace(made, events=events if write else None, index=_index(settings, cluster))
         found.append(replace(made, adopt=adopt, accept=cluster.name in accept))
     return found
 
@@ -95,6 +96,7 @@ def _cluster(
     writer: Callable[[Remaining, Callable[[], bool]], ClusterWriter] | None,
     watcher: ClusterWatcher | None,
 ) -> Cluster:
+    directory = cluster.kind == "manifests"
     return Cluster(
         name=cluster.name,
         device_groups=device_groups(settings, cluster),
@@ -104,9 +106,17 @@ def _cluster(
         repair_drift=settings.drift == "repair",
         pod_cidrs=pod_cidrs(cluster),
         refuse_windows=cluster.windows == "refuse",
-        directory=cluster.kind == "manifests",
+        directory=directory,
+        owner=_directory_owner(settings) if directory else None,
         others=tuple(each.name for each in settings.clusters if each.name != cluster.name),
     )
+
+
+def _index(settings: Settings, cluster: ClusterSettings) -> Kustomization | None:
+    if cluster.path is None:
+        return None
+    required = _directory_owner(settings).required
+    return Kustomization(cluster.path, required, wanted=cluster.kustomization)
 
 
 _Ends = tuple[
@@ -183,11 +193,15 @@ def _pin(connector: "Connector", cluster: str) -> None:
         )
 
 
-def _manifests(cluster: ClusterSettings, owner: Pairs) -> _Ends:
+def _directory_owner(settings: Settings) -> Owner:
+    return directory_owner(settings.instance, settings.store.id)
+
+
+def _manifests(cluster: ClusterSettings, owner: Owner) -> _Ends:
     assert cluster.path is not None, "the settings require a path of every manifests cluster"
     path = cluster.path
 
     def writer(remaining: Remaining, _stopping: Callable[[], bool]) -> ClusterWriter:
         return ManifestsWriter(path, remaining=remaining)
 
-    return ManifestsReader(path, owner), writer, ManifestsWatcher(path)
+    return ManifestsReader(path, owner.required), writer, ManifestsWatcher(path)

@@ -3,6 +3,7 @@
 Where versions of Calico differ, the strictest limit counts, so that what fits here fits everywhere.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 # The v3 definitions in `api/config/crd` (maxItems, maxLength) of Calico's main branch; releases up
@@ -17,6 +18,27 @@ SELECTOR_BYTES: Final = 1024
 NETS_PER_SET: Final = 10_000
 SET_BYTES: Final = 512 * 1024
 POLICY_BYTES: Final = 512 * 1024
+
+# Ours, for files that others apply: `kubectl apply` keeps a copy of each object in one of its
+# annotations, and all of these together have at most ANNOTATION_BYTES.
+APPLIED_BYTES: Final = 200 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large the nets of a set and the whole of a policy may become, in bytes of JSON."""
+
+    set_bytes: int = SET_BYTES
+    policy_bytes: int = POLICY_BYTES
+
+
+WRITTEN: Final = Sizes()
+"""For an API server that we write to."""
+
+# A set has labels and annotations beside its nets: up to 4 KiB of reasons, and a label for each
+# tag. Any object has stamps, and metadata of others.
+APPLIED: Final = Sizes(APPLIED_BYTES - 40 * 1024, APPLIED_BYTES - 8 * 1024)
+"""For files that `kubectl apply` takes."""
 
 # Kubernetes, `apimachinery/pkg/api/validation/objectmeta.go`; `libcalico-go/lib/validator/v3`
 # holds the annotations of a rule to the same total: keys and values in bytes.

@@ -12,6 +12,7 @@ them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sync.calico.added import without_added
@@ -35,10 +36,31 @@ _OUR_PREFIXES: Final = (f"{FIREWALL_PREFIX}/", "zonebridge.io/")
 _OUR_KEYS: Final = frozenset({MANAGED_BY, TIER_LABEL, NAMESPACE_LABEL, ORCHESTRATOR_LABEL})
 _STAMPS: Final = frozenset({RECORD_ANNOTATION, WRITER_ANNOTATION})
 
+_OF_DIRECTORIES: Final = "manifests"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What an installation owns: `labels` are on all of it; `required` make an object ours."""
+
+    labels: Pairs
+    required: Pairs
+
 
 def owner_labels(instance: str, store: str) -> Pairs:
     """The labels of what one installation with one store owns."""
     return ((MANAGED_BY, MANAGED_BY_VALUE), (INSTANCE, instance), (STORE, store))
+
+
+def directory_owner(instance: str, store: str | None) -> Owner:
+    """The owner of a directory's files: an installation, with any store, or with the one named.
+
+    Pipelines write directories on machines that begin with an empty store each time. What two
+    installations of one instance would do to each other there, a version control system shows
+    before a cluster sees it. No live cluster takes such labels for its store's own.
+    """
+    labels = owner_labels(instance, store or _OF_DIRECTORIES)
+    return Owner(labels, labels if store else tuple(each for each in labels if each[0] != STORE))
 
 
 def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
@@ -48,7 +70,7 @@ def foreign_because(document: Mapping[str, Any], owner: Pairs) -> str:
     if differ == [STORE] and STORE in labels:
         return (
             f"was written with another store ({labels[STORE]}); if that was moved or restored, "
-            "name it in store.url"
+            "name it in store.url (for a directory, in store.id)"
         )
     if not differ:
         return ""

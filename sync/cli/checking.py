@@ -39,6 +39,24 @@ def checked(settings: Settings, file: Path, known: Collection[Problem] = ()) -> 
     return warnings
 
 
+def essential_warnings(settings: Settings, seen: ZonesSeen) -> list[str]:
+    """Return warnings about enforced device groups without essentials.
+
+    Without zones a device group has no policies for pods; one whose zones are unknown here has a
+    warning of its own, and the plan has this one.
+    """
+    from sync.assembly import device_groups, translation_options
+    from sync.reconcile.missing_essentials import missing_essentials
+
+    zones = translation_options(settings, ()).zones
+    found = []
+    for i, cluster in enumerate(settings.clusters):
+        groups = device_groups(settings, cluster)
+        zoned = [group for j, group in enumerate(groups) if seen.get((i, j))]
+        found += missing_essentials(cluster.name, zoned, zones)
+    return found
+
+
 def further_warnings(
     settings: Settings, zones: Collection[str] = (), *, whole: bool = False
 ) -> list[str]:

@@ -15,6 +15,7 @@ import click
 from sync.cli.checking import (
     ZonesSeen,
     checked,
+    essential_warnings,
     further_warnings,
     unusable_clusters,
     zones_seen,
@@ -108,6 +109,7 @@ def check(context: click.Context, output: str) -> int:
     unusable += clusters
     named = {zone.name for found in zones.values() for zone in found or ()}
     warnings += further_warnings(settings, named, whole=None not in zones.values())
+    warnings += essential_warnings(settings, zones)
     for sentence in unusable:
         click.echo(fitted(f"error: {_printable(sentence)}", sys.stderr), err=True)
     for warning in warnings:

@@ -26,15 +26,16 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "db check": ("zonebridge db check",),
     "db upgrade": ("zonebridge db upgrade",),
     "explain": (
-        "zonebridge explain --from web --to 10.20.40.10 --port 23/tcp --why-not",
         "zonebridge explain --from web --to db --port 5432/tcp",
         "zonebridge explain --from web@10.244.1.7 --to 10.3.0.9 --port 443/tcp --live",
+        "zonebridge explain --from web --to 10.20.40.10 --port 23/tcp --why-not",
     ),
     "forget": ("zonebridge forget old-cluster",),
     "plan": (
         "zonebridge plan --cluster prod-eu --verbose",
         "zonebridge plan --from running-config.xml --to edited.xml --flows",
-        "zonebridge plan --output json --detailed-exitcode",
+        "zonebridge plan --output json > plan.json",
+        "zonebridge plan --from plan.json --output markdown --detailed-exitcode",
     ),
     "rbac": ("zonebridge rbac --cluster prod-eu | kubectl apply -f -",),
     "report": (
@@ -45,10 +46,9 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "run": ("zonebridge run --config /etc/zonebridge/zonebridge.yaml",),
     "status": ("zonebridge status --output json",),
     "sync": (
-        "zonebridge sync --dry-run",
-        "zonebridge sync --cluster prod-eu --lease-timeout 1m",
         "zonebridge sync --yes",
         "zonebridge sync --plan plan.json",
+        "zonebridge sync --cluster prod-eu --lease-timeout 1m",
     ),
     "verify": ("zonebridge verify --cluster prod-eu", "zonebridge verify --live"),
     "which": ("zonebridge which 10.1.2.3", "zonebridge which 10.1.0.0/16 --cluster prod-eu"),

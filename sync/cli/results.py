@@ -11,9 +11,9 @@ from sync.cli.unconfigured import sentences
 from sync.plan.plan import Plan
 from sync.reconcile.result import Result
 from sync.render import flows
-from sync.render.plan import markdown, text
-from sync.text import markdown_escaped, printable, shortened
-from sync.verify.flow_changes import ChangedFlows
+from sync.render.markdown import Shown, document
+from sync.render.plan import text
+from sync.text import printable, shortened
 
 
 def print_results(
@@ -32,18 +32,44 @@ def print_results(
         print_documents(results, written=False, candidates=candidates, left=left)
         return
     print_unconfigured(left)
+    pending = [*_pending(results, candidates)]
+    if output == "markdown":
+        print_markdown(results, verbose=verbose, before=pending)
+        for result in results:
+            print_error(result)
+        return
     separator = ""
-    for line in _pending(results, candidates):
-        click.echo(markdown_escaped(line) if output == "markdown" else printable(line))
+    for line in pending:
+        click.echo(printable(line))
         separator = "\n"
     for result in results:
         if result.plan:
             click.echo(separator, nl=False)
             separator = "\n"
-            click.echo(rendered(result.plan, output, verbose=verbose), nl=False)
+            click.echo(plan_text(result.plan, verbose=verbose), nl=False)
             if result.flows:
-                click.echo(_flows(result.flows, output, verbose=verbose), nl=False)
+                said = flows.text(result.flows, every=verbose, color=use_color())
+                click.echo(fitted(said), nl=False)
         print_error(result)
+
+
+def print_markdown(
+    results: Sequence[Result], *, verbose: bool, before: Sequence[str] = (), written: bool = False
+) -> None:
+    """Print the plans of clusters as one document, with what was `written` of them by a sync."""
+    shown = [
+        Shown(result.plan, (became(result),) if written and became(result) else (), result.flows)
+        for result in results
+        if result.plan
+    ]
+    click.echo(document(shown, before=before, verbose=verbose), nl=False)
+
+
+def became(result: Result, where: str = "") -> str:
+    """Say how much of a plan was written, if anything was tried; "" else."""
+    if not (result.plan and (result.written or result.failed)):
+        return ""
+    return f"Written{where}: {len(result.written)}; failed: {len(result.failed)}."
 
 
 def print_documents(
@@ -56,8 +82,8 @@ def print_documents(
     """Print the results of clusters as one JSON document; `written` by a sync, or only planned."""
     print_unconfigured(left)
     clusters = [_document(result, written=written) for result in results]
-    document = {**({"candidate": True} if candidates else {}), "clusters": clusters}
-    print_json({**document, **({"unconfigured": left} if left else {})})
+    found = {**({"candidate": True} if candidates else {}), "clusters": clusters}
+    print_json({**found, **({"unconfigured": left} if left else {})})
 
 
 def print_unconfigured(left: Sequence[dict[str, Any]]) -> None:
@@ -90,31 +116,23 @@ def print_error(result: Result) -> None:
         click.echo(fitted(printable(f"error: {said}"), sys.stderr), err=True)
 
 
-def rendered(shown: Plan, output: str, *, verbose: bool) -> str:
-    """Render a plan as text or Markdown, for stdout."""
-    if output == "markdown":
-        return markdown(shown, verbose=verbose)
-    return fitted(text(shown, verbose=verbose, color=use_color()))
-
-
-def _flows(found: ChangedFlows, output: str, *, verbose: bool) -> str:
-    if output == "markdown":
-        return flows.markdown(found, every=verbose)
-    return flows.text(found, every=verbose, color=use_color())
+def plan_text(plan: Plan, *, verbose: bool) -> str:
+    """Render a plan as text, for stdout."""
+    return fitted(text(plan, verbose=verbose, color=use_color()))
 
 
 def _document(result: Result, *, written: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
+    found: dict[str, Any] = {
         "cluster": result.cluster,
         "plan": result.plan.document() if result.plan else None,
         "error": str(result.error) if result.error else None,
     }
     if result.flows:
-        document["flows"] = flows.document(result.flows)
+        found["flows"] = flows.document(result.flows)
     if written:
-        document["applied"] = len(result.written)
-        document["failed"] = [
+        found["applied"] = len(result.written)
+        found["failed"] = [
             {"kind": change.kind, "name": change.name, "error": why}
             for change, why in result.failed
         ]
-    return document
+    return found

@@ -16,14 +16,25 @@ from typing import Any
 import click
 
 from sync.cli.context import clear_line, drop_output, until_closed
-from sync.cli.results import print_documents, print_error, print_unconfigured, rendered
+from sync.cli.results import (
+    became,
+    plan_text,
+    print_documents,
+    print_error,
+    print_markdown,
+    print_unconfigured,
+)
 from sync.plan.plan import Plan
 from sync.reconcile.result import Result
+from sync.render.markdown import markdown
 from sync.text import printable
 
 
 class Screen:
-    """What a sync prints, in text or Markdown; JSON is one document at the end. Thread-safe.
+    """What a sync prints; JSON and Markdown are one document at the end. Thread-safe.
+
+    Only plans that someone is asked about are shown in Markdown before: a comment on a pull request
+    has room for all plans together, and for each once.
 
     `patience` is how many seconds a reader of a plan has, before it is written.
     """
@@ -45,7 +56,9 @@ class Screen:
 
     def before_writing(self, plan: Plan) -> None:
         """Print a plan that is about to be written; others wait for the end, and their turn."""
-        if plan.writes and (not plan.blockers or plan.partial) and (printed := self._put(plan)):
+        if self._output != "text" or not plan.writes or (plan.blockers and not plan.partial):
+            return
+        if printed := self._put(plan):
             printed.wait(self._patience)
 
     def error(self, result: Result) -> None:
@@ -57,25 +70,28 @@ class Screen:
 
     def end(self, results: Sequence[Result], left: Sequence[dict[str, Any]]) -> None:
         """Print what became of all plans; `left` are the clusters no longer configured."""
-        if self._output != "json":
+        if self._output == "text":
             for result in results:
                 if result.plan:
                     self.show(result.plan)
-            self._drain()
+        self._drain()
         with until_closed():
             if self._output == "json":
                 print_documents(results, written=True, left=left)
                 return
             print_unconfigured(left)
+            if self._output == "markdown":
+                click.echo(self._separator, nl=False)
+                print_markdown(results, verbose=self._verbose, written=True)
             for result in results:
                 self._written(result, of_several=len(results) > 1)
         if self._failure:
             raise self._failure
 
     def _written(self, result: Result, *, of_several: bool) -> None:
-        if result.plan and (result.written or result.failed):
-            where = printable(f" to {result.cluster}") if of_several else ""
-            click.echo(f"Written{where}: {len(result.written)}; failed: {len(result.failed)}.")
+        where = printable(f" to {result.cluster}") if of_several else ""
+        if self._output == "text" and (said := became(result, where)):
+            click.echo(said)
         for change, why in result.failed:
             what = f"cluster {result.cluster}: {change.kind} {change.name}"
             click.echo(printable(f"error: {what}: {why}"), err=True)
@@ -88,7 +104,8 @@ class Screen:
             if self._output == "json" or key in self._shown:
                 return None
             self._shown.add(key)
-            text = self._separator + rendered(plan, self._output, verbose=self._verbose)
+            render = markdown if self._output == "markdown" else plan_text
+            text = self._separator + render(plan, verbose=self._verbose)
             self._separator = "\n"
             if self._printer is None:
                 self._printer = Thread(target=self._print, name="printer", daemon=True)

@@ -14,6 +14,7 @@ from sync.cli import exit_codes
 from sync.cli.agreed import NotConfirmedError, Shown, asks, confirm, reviewed
 from sync.cli.comparison import compared
 from sync.cli.context import Context, checked, until_closed
+from sync.cli.earlier_plan import Known, compared_with, known_of
 from sync.cli.progress import progress
 from sync.cli.results import print_results
 from sync.cli.screen import Screen
@@ -67,7 +68,8 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
     "before",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="With --to: show what would change between two exports; once for each source NAME.",
+    help="With --to: show what would change between two exports; once for each source NAME. Alone: "
+    "an earlier plan as JSON, to say what is newly left out.",
 )
 @click.option("--to", "after", multiple=True, metavar="[NAME=]FILE", help="See --from.")
 @click.option(
@@ -97,6 +99,9 @@ def plan(
     if candidate:
         planned = partial(_planned, candidate=True, flows_of=found)
         return _show(planned, context, candidate=True, **options)
+    known = known_of(before) if before and not after else None
+    if known is not None:
+        return _show(partial(_planned, known=known, flows_of=found), context, **options)
     if before or after:
         planned = partial(compared, before=before, after=after, flows_of=found)
         return _show(planned, context, stored=False, **options)
@@ -148,7 +153,8 @@ def sync(
 ) -> int:
     """Sync every cluster with its sources, once.
 
-    The plan is shown before it is written. On a terminal zonebridge asks first.
+    The plan is shown before it is written. On a terminal zonebridge asks first. With --plan it
+    writes what was reviewed, or exits with 3.
     """
     if dry_run:
         if plans:
@@ -205,16 +211,18 @@ def _planned(
     accept: Sequence[str] = (),
     candidate: bool = False,
     flows_of: FlowsOf | None = None,
+    known: Known | None = None,
 ) -> list[Result]:
     _require_chosen(settings, only, accept)
     with assembly.store_of(settings, write=False) as store:
-        return plan_cycle(
+        results = plan_cycle(
             assembly.sources(settings, store, candidate=candidate),
             assembly.clusters(settings, store, write=False, only=only, adopt=adopt, accept=accept),
             store,
             assembly.options(settings, store),
             flows_of=flows_of,
         )
+    return results if known is None else compared_with(results, known)
 
 
 def _candidates(settings: Settings, only: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 A dry run is built without a writer, so it cannot write.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
@@ -284,6 +284,16 @@ class ClusterWatcher(Protocol):
         `missed` is called when the watch begins, and whenever changes may have gone unseen: then
         the cluster must be read. `noticed` receives the state of the watch itself.
         """
+
+
+class FileIndex(Protocol):
+    """Keeps a list of our files in a directory, for the tool that applies them."""
+
+    def warnings(self) -> Sequence[str]:
+        """Say why the list cannot be kept, if so; raises `ClusterError`."""
+
+    def keep(self, ours: Iterable[Key], remaining: Remaining) -> None:
+        """Write the list if it changed, while the lease lasts; raises `ClusterError`."""
 
 
 @dataclass(frozen=True, slots=True)

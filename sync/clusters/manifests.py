@@ -37,8 +37,8 @@ from sync.errors import ClusterError
 from sync.files import UnconfirmedError, confirm, remove_left, write_whole
 
 _SUFFIX = ".yaml"
-# No .yaml: a tool that applies the directory must not read a half-written file.
-_TEMPORARY = ".zonebridge-"
+TEMPORARY = ".zonebridge-"
+"""The beginning of temporary names; no .yaml, so that no tool applies a half-written file."""
 _CHANGED = "{} was changed by someone else meanwhile; the next sync plans it again"
 LOOK_SECONDS = 2.0
 """Seconds between two looks at a directory that is watched."""
@@ -156,7 +156,7 @@ class ManifestsWriter:
         self._require_lease(file)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, render(document), temporary=_TEMPORARY, new=new)
+            write_whole(file, render(document), temporary=TEMPORARY, new=new)
         except UnconfirmedError as error:
             raise _unconfirmed(error) from error
         except FileExistsError as error:
@@ -167,7 +167,7 @@ class ManifestsWriter:
             ) from error
 
     def _file(self, manifest: Manifest) -> Path:
-        return self._path / manifest.kind.lower() / f"{manifest.name}{_SUFFIX}"
+        return self._path / place(manifest.kind, manifest.name)
 
 
 class ManifestsWatcher:
@@ -210,6 +210,11 @@ class ManifestsWatcher:
             return {file: _mark(file.stat()) for _, file in _object_files(self._path)}
         except (ClusterError, OSError) as error:
             return str(error)
+
+
+def place(kind: str, name: str) -> Path:
+    """The file of an object within its directory."""
+    return Path(kind.lower(), f"{name}{_SUFFIX}")
 
 
 def _mark(status: os.stat_result) -> tuple[int, ...]:
@@ -297,9 +302,9 @@ def _document(file: Path) -> Mapping[str, Any]:
 
 def _remove_left(path: Path) -> None:
     """Remove temporary files of killed writers; the holder of the lease is the only writer."""
-    for kind in KINDS:
+    for folder in (path, *(path / kind.lower() for kind in KINDS)):
         with contextlib.suppress(OSError):
-            remove_left(path / kind.lower(), temporary=_TEMPORARY)
+            remove_left(folder, temporary=TEMPORARY)
 
 
 def _holds(file: Path, manifest: Manifest) -> bool:

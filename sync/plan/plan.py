@@ -16,20 +16,14 @@ from sync.plan.differences import Differences, Key, Live
 from sync.plan.guards import Blocker, ObservedObject
 from sync.plan.guards.foreign import FOREIGN_OBJECT
 from sync.plan.guards.referenced_set import referenced_sets
+from sync.plan.omission import LeftOut as LeftOut  # part of a plan
+from sync.plan.omission import counted, counts, is_new, mode_of, omission_document
 from sync.plan.order import Order, Step, Unwritten, order, rounds
 from sync.plan.precedence import Precedence
 from sync.plan.reported_drift import reported_drift
 from sync.plan.selections import ChainKey, Selections
 
 _SHOWN = 5  # firewalls that are named, at most
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A part of the configuration that does not reach the cluster whole, and why."""
-
-    subject: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +68,8 @@ class Plan:
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
     the sources that the cluster was assumed to hold, if it was not asked. `precedence` tells which
     chains of several tiers are written before which, and `beside` are our policies that do not
-    change. In a `directory`, states between two writes do not count. The same inputs give the same
-    plan.
+    change. In a `directory`, states between two writes do not count. `rules` are the inexact ones.
+    `known` are the digests of what was left out before, if that is known; `modes` those of tiers.
     """
 
     cluster: str
@@ -94,6 +88,9 @@ class Plan:
     held: tuple[Change, ...] = ()
     directory: bool = False
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
+    rules: tuple[LeftOut, ...] = ()
+    known: frozenset[str] | None = None
+    modes: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -138,17 +135,31 @@ class Plan:
         changes = f"{create} to create, {update} to update, {delete} to delete"
         parts = [changes if self.changes else "no changes", f"{self.unchanged} unchanged"]
         if self.adopted:
-            parts.append(f"{len(self.adopted)} of them made by someone else")
+            parts.append(f"{len(self.adopted)} of them recorded as they are")
         if self.drift:
             parts.append(f"{len(self.drift)} changed by someone else and left as they are")
-        if self.left_out:
-            parts.append(f"{len(self.left_out)} left out")
+        if self.omissions:
+            parts.append(counted(self.omissions, self.known))
         if self.blockers:
             waits = f", {len(self.waiting)} writes wait for that" if self.partial else ""
             parts.append(f"BLOCKED by {len(self.blockers)}{waits}")
         if self.let_through and self.changes:
             parts.append("let through by an approval")
         return "; ".join(parts) + "."
+
+    @property
+    def mode(self) -> str:
+        """Whether its policies take effect: `ENFORCED`, `staged`, or which tiers are which."""
+        return mode_of(self.modes)
+
+    @property
+    def omissions(self) -> tuple[LeftOut, ...]:
+        """Everything that does not reach the cluster as the firewall has it, each rule too."""
+        return (*self.left_out, *self.rules)
+
+    def is_new(self, part: LeftOut) -> bool:
+        """Whether it was not left out before; so is everything where nothing before is known."""
+        return is_new(part, self.known)
 
     @property
     def approvable(self) -> bool:
@@ -262,6 +273,7 @@ class Plan:
                 "drift": len(self.drift),
                 "blocked": bool(self.blockers),
                 "left_out": len(self.left_out),
+                "omissions": {kind.value: n for kind, n in counts(self.omissions).items()},
             },
             "origins": [_origin_document(origin) for origin in self.origins],
             "compared_with": [_origin_document(origin) for origin in self.compared_with],
@@ -285,9 +297,10 @@ class Plan:
                 }
                 for each in self.unordered
             ],
-            "left_out": [
-                {"subject": left.subject, "reason": left.reason} for left in self.left_out
-            ],
+            "left_out": [omission_document(each, self.known) for each in self.left_out],
+            "rules": [omission_document(each, self.known) for each in self.rules],
+            "mode": self.mode,
+            "tiers": [{"tier": tier, "mode": mode} for tier, mode in self.modes],
             "warnings": list(self.warnings),
             "partial": self.partial,
             "held": [change_document(change) for change in self.held],
@@ -315,6 +328,9 @@ def make_plan(
     precedence: Sequence[Precedence] = (),
     warnings: Sequence[str] = (),
     directory: bool = False,
+    rules: Sequence[LeftOut] = (),
+    known: frozenset[str] | None = None,
+    modes: Sequence[tuple[str, str]] = (),
 ) -> Plan:
     """Freeze the differences into a plan; drift that is only reported is set apart.
 
@@ -326,6 +342,8 @@ def make_plan(
     changes = tuple(change for change in found.changes if change not in reported)
     guards = (*found.blockers, *referenced_sets(changes, live or {}), *blockers)
     held = {each for each in guards if changes or not each.approvable}
+    # Drift that is left stays as it is.
+    left = (each.before for each in reported if each.kind in POLICIES and each.before)
     return Plan(
         cluster=cluster,
         origins=tuple(origins),
@@ -341,11 +359,10 @@ def make_plan(
         precedence=tuple(precedence),
         held=found.held,
         directory=directory,
-        # This includes drift that is left, as it is.
-        beside=(
-            *beside,
-            *(each.before for each in reported if each.kind in POLICIES and each.before),
-        ),
+        beside=(*beside, *left),
+        rules=tuple(rules),
+        known=known,
+        modes=tuple(modes),
     )
 
 

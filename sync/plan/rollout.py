@@ -19,7 +19,7 @@ from sync.calico.chains import GAP, LAST_DEFAULT, Generation, ZoneChain
 from sync.calico.manifest import Manifest
 from sync.calico.references import DIRECTIONS, mapping, rules
 from sync.errors import SourceError
-from sync.plan.plan import LeftOut
+from sync.plan.omission import LeftOut, Omission
 
 Key = tuple[str, str]
 
@@ -51,6 +51,7 @@ class Rollout:
                 "all changes but these",
                 "a chain's move was overtaken by a newer change; it is rolled back first, and the "
                 "next plan has the rest",
+                Omission.LATER,
             )
         ]
 

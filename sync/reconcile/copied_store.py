@@ -20,7 +20,7 @@ database looks like a copy.
 
 A copy that only deletes is not recognised: no object is left to name its records. The other service
 writes the deleted objects again, and then the copy sees those. An object without annotations, or
-one that an older version wrote, shows nothing either.
+one that an older version wrote, shows nothing either. Directories of manifests are not checked.
 """
 
 from collections.abc import Mapping
@@ -43,8 +43,11 @@ def unrecorded(
     """Find our objects that name a record which our trail lacks; they are written again.
 
     Raises `CopiedStoreError` if there are any, unless the cluster is set to `adopt`. `holder` names
-    this process. `live` was read earlier, so every write of ours in it is recorded by now.
+    this process. `live` was read earlier, so every write of ours in it is recorded by now. Files of
+    a directory may come from any store of the installation: version control tells their history.
     """
+    if cluster.directory:
+        return frozenset()
     named = {key: head for key, found in sorted(live.items()) if (head := _record(found))}
     lacking = store.lacking(named.values())
     strange = [key for key, head in named.items() if head in lacking]

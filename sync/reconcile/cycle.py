@@ -7,7 +7,7 @@ writers, so it cannot write.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -27,6 +27,7 @@ from sync.reconcile.cluster_identity import first_met, foreseen, identified, mee
 from sync.reconcile.copied_store import unrecorded
 from sync.reconcile.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.reconcile.device_groups import Read, read_sources
+from sync.reconcile.omissions import inexact_rules, left_out, recalled
 from sync.reconcile.planning import Planned, if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
 from sync.reconcile.shadows import shadowed
@@ -135,8 +136,17 @@ def plan_cycle(
                 live = read_live(cluster, written, options.owner)
             rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
+            known = None if new else recalled(store, cluster.name)
             planned = plan_for(
-                cluster, read, live, written, options, rewritten=rewritten, prove=prove, asked=asked
+                cluster,
+                read,
+                live,
+                written,
+                options,
+                rewritten=rewritten,
+                prove=prove,
+                asked=asked,
+                known=known,
             )
             return Result(
                 cluster.name,
@@ -222,7 +232,10 @@ def compare_cycle(
             written = had.rollout.manifests
             there = GivenReader(written)
             live = there.read()
-            planned = plan_for(replace(cluster, reader=there), new, live, written, options)
+            before = [*left_out(had.report, had.targets, had.snapshots), *inexact_rules(had.report)]
+            known = frozenset(each.digest for each in before)
+            there_now = replace(cluster, reader=there)
+            planned = plan_for(there_now, new, live, written, options, known=known)
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
             flows = _flows(flows_of, cluster, planned, live)
             return Result(cluster.name, plan, planned.report, planned.proof, flows=flows)
@@ -275,14 +288,8 @@ def _synced(
                 live = read_again()
             rewritten = unrecorded(cluster, live, store, lease.holder)
             _recover(lease, live, store, run)
-            asked = store.adoptions(cluster.name)
-            written = store.written(cluster.name)
-            with step("plan", cluster=cluster.name) as here:
-                planned = plan_for(
-                    cluster, read, live, written, options, rewritten=rewritten, asked=asked
-                )
-                plan = if_approved(planned.plan, store)
-                here.set("plan", plan.digest)
+            planned = _next(cluster, read, live, store, options, rewritten)
+            plan = planned.plan
             try:
                 agreed(plan)
             except PlanDiffersError as error:
@@ -291,6 +298,7 @@ def _synced(
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
             whole |= {(each.kind, each.name): each for each in result.written}
+            result = _indexed(cluster, result, live, lease, read_again)
             if not (planned.rollout.returning and result.succeeded):
                 break
         return replace(
@@ -303,6 +311,51 @@ def _synced(
         )
     except _OF_ONE_CLUSTER as error:
         return Result(cluster.name, error=error)
+
+
+def _next(
+    cluster: Cluster,
+    read: Read,
+    live: Mapping[Key, LiveObject],
+    store: Store,
+    options: Options,
+    rewritten: Collection[Key],
+) -> Planned:
+    """Plan what a sync writes next, let through if that is approved."""
+    with step("plan", cluster=cluster.name) as here:
+        planned = plan_for(
+            cluster,
+            read,
+            live,
+            store.written(cluster.name),
+            options,
+            rewritten=rewritten,
+            asked=store.adoptions(cluster.name),
+            known=recalled(store, cluster.name),
+        )
+        planned = replace(planned, plan=if_approved(planned.plan, store))
+        here.set("plan", planned.plan.digest)
+    return planned
+
+
+def _indexed(
+    cluster: Cluster,
+    result: Result,
+    live: Mapping[Key, LiveObject],
+    lease: Lease,
+    read_again: Callable[[], Mapping[Key, LiveObject]],
+) -> Result:
+    """Keep the list of a directory's files in step with them; a blocked plan touches nothing."""
+    blocked = result.plan and result.plan.blockers and not result.plan.partial
+    if cluster.index is None or blocked or result.error:
+        return result
+    try:
+        now = read_again() if result.applied or result.failed else live
+        ours = [key for key, each in now.items() if each.manifest]
+        cluster.index.keep(ours, lease.remaining)
+    except ClusterError as error:
+        return replace(result, error=error)
+    return result
 
 
 def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:

@@ -8,8 +8,10 @@ Nothing here compares, and nothing writes.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sync.calico import limits
 from sync.calico.manifest import Manifest
 from sync.calico.objects import Pairs
+from sync.calico.ownership import Owner
 from sync.calico.validator import validate
 from sync.clusters.cluster import (
     ClusterFacts,
@@ -17,6 +19,7 @@ from sync.clusters.cluster import (
     ClusterWatcher,
     ClusterWriter,
     EventRecorder,
+    FileIndex,
     Key,
     LiveObject,
     Remaining,
@@ -43,7 +46,8 @@ class Cluster:
     writes do not count, and nothing is known of a cluster that applies it. `others` are the other
     entries of the configuration, none of which may be the same cluster. With `accept` it may be
     another cluster than before, as if an operator had accepted it (in a dry run only). `events`
-    writes Kubernetes Events there; None: there are none.
+    writes Kubernetes Events there; None: there are none. `owner` is whose the files of a directory
+    are; None: the options tell. `index` keeps the list of these files; None: there is none.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Cluster:
     others: tuple[str, ...] = ()
     accept: bool = False
     events: EventRecorder | None = None
+    owner: Owner | None = None
+    index: FileIndex | None = None
 
 
 class InvalidObjectError(ZonebridgeError):
@@ -89,6 +95,7 @@ def read_live(cluster: Cluster, written: Collection[Key], owner: Pairs) -> Mappi
     An object that the trail has as `written` stays ours if someone removed some labels of `owner`:
     taken for foreign, it would stay permanently and block the whole plan.
     """
+    owner = cluster.owner.required if cluster.owner else owner
     found = cluster.reader.read()
     return {key: each.recognised(owner) if key in written else each for key, each in found.items()}
 
@@ -113,7 +120,7 @@ def desired(
     targets = [target_of(here, snapshots[here.source]) for here in cluster.device_groups]
     pods = cluster.pod_cidrs if cluster.pod_cidrs is not None else facts.pod_networks
     standing = _standing(live, written)
-    options = replace(options, pod_cidrs=pods)
+    options = replace(_options_of(cluster, options), pod_cidrs=pods)
     rollout, report = rolled_out(
         cluster.name, targets, options, {} if cluster.directory else standing
     )
@@ -121,6 +128,8 @@ def desired(
     rollout = replace(rollout, manifests=_ended_with_deny(rollout.manifests, closed))
     if validated:
         _require_valid(rollout.manifests)
+        if cluster.directory:
+            _require_applicable(rollout.manifests)
     return Desired(snapshots, facts, targets, standing, options, rollout, report, closed)
 
 
@@ -131,6 +140,13 @@ def rolled_out(
     translated = translate(cluster, targets, options)
     rollout = roll_out(translated.objects, translated.chains, standing)
     return rollout, translated.report(rollout.policies)
+
+
+def _options_of(cluster: Cluster, options: Options) -> Options:
+    """The options of a cluster: a directory's files have an owner and sizes of their own."""
+    if cluster.owner:
+        options = replace(options, owner=cluster.owner.labels)
+    return replace(options, sizes=limits.APPLIED) if cluster.directory else options
 
 
 def _closed(
@@ -199,4 +215,19 @@ def _require_valid(manifests: Mapping[Key, Manifest]) -> None:
                 f"{manifest.kind} {manifest.name} would be rejected or misread by Calico: "
                 f"{violation}; nothing was written: correct what exceeds Calico's limits in "
                 "Panorama, or report this"
+            )
+
+
+def _require_applicable(manifests: Mapping[Key, Manifest]) -> None:
+    """Require that `kubectl apply` takes each object; raises `InvalidObjectError`.
+
+    Sets and chains were cut to fit; what is too large even so cannot be cut.
+    """
+    for manifest in manifests.values():
+        if (size := len(manifest.body)) > limits.APPLIED_BYTES:
+            raise InvalidObjectError(
+                f"{manifest.kind} {manifest.name} has {size:,} bytes, and `kubectl apply` takes no "
+                f"object that is much larger than {limits.APPLIED_BYTES:,}; nothing was written: "
+                "take tags off the address group, or shorten the names there in Panorama, or write "
+                "to the cluster itself (clusters[].kind: kubernetes)"
             )

@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from sync.clusters.cluster import ClusterFacts
 from sync.firewall.configuration import Snapshot
 from sync.options import ZoneOptions
-from sync.plan.plan import LeftOut, Plan
+from sync.plan.omission import LeftOut, Omission
+from sync.plan.plan import Plan
+from sync.store import Store
+from sync.store.source_cache import StoredMemory
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target
 
 _FAITHFUL = (Status.EXACT, Status.DISABLED, Status.NOT_TARGETED, Status.MATCHES_NOTHING)
+_KIND = "left-out"
 _LABELLED = "pods labelled "
 _IN_DEVICE_GROUP = re.compile(r"/device-group/entry\[@name='(.*?)'\]")
 
@@ -38,6 +42,7 @@ def in_no_zone(
             f"{_LABELLED}{zones.label}: {value!r}",
             "no zone has its pods by that label; unless a definition has them, they are to be "
             f"denied everything ({', '.join(pods[value])}); correct the label",
+            Omission.UNKNOWN_ZONE,
         )
 
 
@@ -53,7 +58,8 @@ def not_seen(facts: ClusterFacts) -> Iterator[LeftOut]:
         ("sets and host endpoints of others", "foreign-set", facts.selectable_because),
     ):
         if because:
-            yield LeftOut(subject, f"the guard {guard} does not see them all: {because}")
+            seen = f"the guard {guard} does not see them all: {because}"
+            yield LeftOut(subject, seen, Omission.UNSEEN)
 
 
 def left_out(
@@ -61,14 +67,14 @@ def left_out(
 ) -> list[LeftOut]:
     """List the parts of a configuration that do not reach the cluster as they are."""
     found = [
-        LeftOut(f"address group {group.name!r}", reason)
+        LeftOut(f"address group {group.name!r}", reason, Omission.SMALLER)
         for group in report.groups
         for reason in group.reasons
     ]
     for target in targets:
         name = target.device_group.name
         found += (
-            LeftOut(remark.path, remark.message)
+            LeftOut(remark.path, remark.message, Omission.UNREADABLE)
             for remark in snapshots[target.source].configuration.remarks
             for group in [_IN_DEVICE_GROUP.search(remark.path)]
             if group is None or group[1] in target.device_group.lineage
@@ -82,7 +88,49 @@ def left_out(
             del counted[faithful]
         if counted:
             counts = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
-            found.append(
-                LeftOut(f"rules of device group {name!r}", f"{counts}; see `zonebridge report`")
-            )
+            subject = f"rules of device group {name!r}"
+            found.append(LeftOut(subject, f"{counts}; see `zonebridge report`", Omission.RULES))
     return found
+
+
+_OF_STATUS = {
+    "narrowed": Omission.SMALLER,
+    "widened": Omission.WIDER,
+    "more-permissive": Omission.MORE_PERMISSIVE,
+}
+
+
+def inexact_rules(report: Report) -> list[LeftOut]:
+    """List the rules that are not written as the firewall has them, in their order."""
+    return [
+        LeftOut(
+            f"rule {rule.name!r} of device group {rule.target!r}",
+            "; ".join(rule.reasons),
+            _OF_STATUS.get(str(rule.status), Omission.LEFT_OUT),
+        )
+        for rule in report.rules
+        if rule.status not in _FAITHFUL
+    ]
+
+
+def known_after(plan: Plan) -> frozenset[str]:
+    """The digests of what is left out for as long as the firewall's configuration stays."""
+    return frozenset(each.digest for each in plan.omissions if each.kind.lasting)
+
+
+def recalled(store: Store, cluster: str) -> frozenset[str] | None:
+    """The same of the last sync of a cluster that succeeded; None if none is stored."""
+    kept = _memory(store, cluster).recall(_KIND, "")
+    return None if kept is None else frozenset(kept.decode(errors="replace").split())
+
+
+def remember(store: Store, plan: Plan) -> None:
+    """Store what a sync left out, for the next plans; only where it changed."""
+    known = known_after(plan)
+    if known != recalled(store, plan.cluster):
+        _memory(store, plan.cluster).remember(_KIND, "", " ".join(sorted(known)).encode())
+
+
+def _memory(store: Store, cluster: str) -> StoredMemory:
+    # No source has a name with a slash.
+    return store.memory(f"cluster/{cluster}")

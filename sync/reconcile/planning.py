@@ -21,7 +21,8 @@ from sync.reconcile.cut_off import cut_off
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
 from sync.reconcile.foreign_selections import Watched, foreign_sets
-from sync.reconcile.omissions import in_no_zone, left_out, not_seen
+from sync.reconcile.missing_essentials import missing_essentials
+from sync.reconcile.omissions import in_no_zone, inexact_rules, left_out, not_seen
 from sync.reconcile.source_status import not_pushed, origins_of
 from sync.reconcile.tier_order import after_other_tiers, precedence
 from sync.reconcile.verification import blockers as unproven
@@ -56,10 +57,12 @@ def plan_for(
     rewritten: Collection[Key] = (),
     prove: bool = False,
     asked: Collection[Adoption] = (),
+    known: frozenset[str] | None = None,
 ) -> Planned:
     """Plan one cluster from what was read: its changes and blockers.
 
-    `prove` proves the whole desired state, even if nothing changes. Raises as `desired`; writes
+    `prove` proves the whole desired state, even if nothing changes. `known` is what was left out
+    before, as `omissions.recalled` has it. Raises as `desired`; writes
     nothing.
     """
     # over 50 lines: it names every input of a plan once.
@@ -76,6 +79,10 @@ def plan_for(
     selected, watched = foreign_sets((wanted.standing, rollout.manifests), live, ours, wanted.facts)
     # A directory reports nothing of a cluster, and never will.
     facts = ClusterFacts() if cluster.directory else wanted.facts
+    index_warnings = cluster.index.warnings() if cluster.index else ()
+    zoned = {(zone.source, zone.target) for zone in wanted.report.zones}
+    binding = [here for here in cluster.device_groups if (here.source, here.name) in zoned]
+    essential_warnings = missing_essentials(cluster.name, binding, options.zones)
     proof = _proof(cluster.name, wanted, found.changes, prove=prove)
     plan = make_plan(
         cluster.name,
@@ -100,8 +107,16 @@ def plan_for(
             for each in not_pushed(wanted.snapshots[here.source], [here.name])
         ],
         precedence=_precedence(cluster, found.changes, live, wanted),
-        warnings=[*wanted.closed.values(), *warnings(cluster.name, wanted.facts)],
+        warnings=[
+            *wanted.closed.values(),
+            *warnings(cluster.name, wanted.facts),
+            *index_warnings,
+            *essential_warnings,
+        ],
         directory=cluster.directory,
+        rules=inexact_rules(wanted.report),
+        known=known,
+        modes=[(here.tier, here.mode) for here in cluster.device_groups],
     )
     return Planned(plan, rollout, wanted.report, proof, watched, wanted)
 

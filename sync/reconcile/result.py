@@ -8,6 +8,7 @@ from sync.plan.changes import Change
 from sync.plan.plan import Origin, Plan
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
+from sync.reconcile.omissions import remember
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
@@ -112,3 +113,5 @@ def note_cluster(store: Store, result: Result) -> None:
         detail=result.detail,
         succeeded=result.succeeded,
     )
+    if result.plan and result.succeeded:
+        remember(store, result.plan)

@@ -28,21 +28,25 @@ _PROTOCOLS: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
 def text(found: ChangedFlows, *, every: bool = False, color: bool = False) -> str:
     """Render for a terminal, all of them or the first; ends with a line break."""
     lines = []
-    for title, changes in _parts(found):
-        lines += ["", title, *(f"  {row}" for row in _rows(changes, every=every))]
-    lines += [f"  {printable(each)}" for each in found.notes]
+    for title, rows in sections(found, every=every):
+        lines += ["", title, *(f"  {row}" for row in rows)]
     return "".join(f"{_colored(line) if color else line}\n" for line in lines)
 
 
 def markdown(found: ChangedFlows, *, every: bool = False) -> str:
     """Render as Markdown; ends with a line break."""
     lines = []
-    for title, changes in _parts(found):
-        rows = [*_rows(changes, every=every)]
+    for title, rows in sections(found, every=every):
         fence = "`" * max(3, 1 + max(row.count("`") for row in rows))
         lines += ["", f"### {title}", "", f"{fence}diff", *rows, fence]
-    lines += [f"\n{printable(each)}" for each in found.notes]
     return "\n".join([*lines, ""])
+
+
+def sections(found: ChangedFlows, *, every: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """Yield a title and lines for each kind of policies, and all notes at the end of the last."""
+    parts = [(title, [*_rows(changes, every=every)]) for title, changes in _parts(found)]
+    parts[-1][1].extend(map(printable, found.notes))
+    yield from parts
 
 
 def document(found: ChangedFlows) -> dict[str, Any]:

@@ -1,18 +1,19 @@
-"""Render a plan as text, and as Markdown for merge requests.
+"""Render a plan as text, and the lines that Markdown shows too (`sync.render.markdown`).
 
-Summary first and last, one line an object (`sync.render.changes`). Names come from configurations
-that others write: control characters never reach a terminal, and nothing in them is Markdown.
+Summary first, then one line an object (`sync.render.changes`). Names come from configurations that
+others write: control characters never reach a terminal, and nothing in them is Markdown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from sync.calico.names import STORE
 from sync.plan.changes import Change
 from sync.plan.plan import Origin, Plan
 from sync.plan.precedence import Precedence
+from sync.render import blockers, left_out
 from sync.render.changes import change_rows, zone_rows
-from sync.text import markdown_escaped, printable, shortened
+from sync.text import printable, shortened
 
 _COLORS = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m", "!": "\x1b[31m"}
 _RESET = "\x1b[0m"
@@ -23,32 +24,21 @@ _DIGEST = 12  # digits: enough to be unique, few enough to type
 
 def text(plan: Plan, *, verbose: bool = False, color: bool = False) -> str:
     """Render the plan for a terminal; ends with a line break."""
-    summary = f"Cluster {printable(plan.cluster)}: {plan.summary}"
-    lines = [summary, *map(printable, (*_origins(plan), *_not_pushed(plan)))]
-    for title, rows in _sections(plan, verbose=verbose):
+    summary = f"Cluster {printable(heading(plan))}: {plan.summary}"
+    lines = [summary, *map(printable, (*origins(plan), *not_pushed(plan)))]
+    for title, rows in sections(plan, verbose=verbose, every=verbose):
         lines += ["", title, *(f"  {row}" for row in rows)]
     if digest := _digest(plan):
         lines += ["", digest]
-    if plan.changes or plan.blockers or plan.left_out or plan.drift or plan.warnings:
-        lines += ["", summary]
     return "".join(f"{_colored(line) if color else line}\n" for line in lines)
 
 
-def markdown(plan: Plan, *, verbose: bool = False) -> str:
-    """Render the plan as Markdown; ends with a line break."""
-    lines = [f"## {markdown_escaped(plan.cluster)}", "", f"**{plan.summary}**"]
-    for line in (*_origins(plan), *_not_pushed(plan)):
-        lines += ["", markdown_escaped(line)]
-    for title, rows in _sections(plan, verbose=verbose):
-        # Lines that begin with a sign are coloured as a diff; a fence longer than any in the rows
-        # cannot be closed from within.
-        shown = list(rows)
-        fence = "`" * max(3, 1 + max(row.count("`") for row in shown))
-        lines += ["", f"### {title}", "", f"{fence}diff", *shown, fence]
-    return "\n".join([*lines, "", f"Plan digest `{plan.digest}`", ""])
+def heading(plan: Plan) -> str:
+    """The cluster, and whether its policies take effect."""
+    return f"{plan.cluster} ({plan.mode})" if plan.mode else plan.cluster
 
 
-def _origins(plan: Plan) -> Iterator[str]:
+def origins(plan: Plan) -> Iterator[str]:
     """A sentence for each source that the plan is made from."""
     before = {origin.source: origin for origin in plan.compared_with}
     for origin in plan.origins:
@@ -78,12 +68,14 @@ def _digest(plan: Plan) -> str:
     return f"Plan digest {plan.digest}: `zonebridge sync --plan` with it writes exactly this plan."
 
 
-def _not_pushed(plan: Plan) -> Iterator[str]:
+def not_pushed(plan: Plan) -> Iterator[str]:
+    """A sentence for each device group that firewalls do not enforce yet."""
     for each in plan.not_pushed:
         yield f"Not enforced by every firewall yet: {each.clause}."
 
 
-def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]]]:
+def sections(plan: Plan, *, verbose: bool, every: bool) -> Iterator[tuple[str, Iterable[str]]]:
+    """The titles of a plan with their lines; with `every` also those beyond the first ones."""
     if plan.changes:
         yield "Changes", change_rows(plan.changes, plan, verbose=verbose)
         if zones := [*zone_rows(plan.changes, verbose=verbose)]:
@@ -103,13 +95,9 @@ def _sections(plan: Plan, *, verbose: bool) -> Iterator[tuple[str, Iterator[str]
     if plan.let_through:
         yield (
             "Let through by an approval" if plan.changes else "Stands in spite of a guard",
-            (printable(f"! {each.guard}: {each.message}") for each in plan.let_through),
+            blockers.rows(plan.let_through),
         )
-    if plan.left_out:
-        yield (
-            "Left out",
-            (printable(f"! {each.subject}: {each.reason}") for each in plan.left_out),
-        )
+    yield from left_out.sections(plan, every=every)
     if plan.warnings:
         yield "Warnings", (printable(f"! {each}") for each in plan.warnings)
 
@@ -129,8 +117,7 @@ def _waiting(waits: tuple[Change, str]) -> str:
 
 
 def _blocked(plan: Plan) -> Iterator[str]:
-    for each in plan.blockers:
-        yield printable(f"! {each.guard}: {each.message}")
+    yield from blockers.rows(plan.blockers)
     # A comparison is not a plan that a sync could write.
     if plan.approvable and not plan.compared_with:
         yield (

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, delete, or_, select, text
 
-from sync.store.models import Heads, Records, StatusRow
+from sync.store.models import Heads, Memories, Records, StatusRow
 from sync.store.records import FORGET, Kind, Outcome, storable
 
 _OPEN: Final = "its outcome is not known yet"
@@ -87,10 +87,11 @@ def stand(
 
 
 def forget(connection: Connection, cluster: str) -> None:
-    """Remove the status of a cluster, as if no sync had tried it."""
+    """Remove the status of a cluster and what is kept about it, as if no sync had tried it."""
     connection.execute(
         delete(StatusRow).where(StatusRow.kind == "cluster", StatusRow.name == storable(cluster))
     )
+    connection.execute(delete(Memories).where(Memories.source == storable(f"cluster/{cluster}")))
 
 
 def standings(connection: Connection) -> list[StoredStatus]:

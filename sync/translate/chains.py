@@ -62,10 +62,10 @@ def places(zones: Sequence[str]) -> dict[str, int]:
     return {zone: place for place, zone in taken.items()}
 
 
-def parts_of(entries: Sequence[Entry]) -> tuple[Part, ...]:
-    """Cut entries into parts, each with the origins of its rules."""
+def parts_of(entries: Sequence[Entry], most: int = limits.POLICY_BYTES) -> tuple[Part, ...]:
+    """Cut entries into parts of up to `most` bytes, each with the origins of its rules."""
     parts: list[Part] = []
-    open_part = _Open()
+    open_part = _Open(most)
     for entry in entries:
         annotated = sum(len(key) + len(value.encode()) + 6 for key, value in entry.annotations)
         for direction, rules in (("egress", entry.egress), ("ingress", entry.ingress)):
@@ -73,11 +73,11 @@ def parts_of(entries: Sequence[Entry]) -> tuple[Part, ...]:
                 size = _size(rule.source) + _size(rule.destination) + annotated + _RULE
                 if open_part.is_full(direction, size):
                     parts.append(open_part.part())
-                    open_part = _Open()
+                    open_part = _Open(most)
                 open_part.add(direction, rule, entry, size)
         if open_part.ends_with(entry.identity):
             parts.append(open_part.part())
-            open_part = _Open()
+            open_part = _Open(most)
     if open_part.rules or not parts:
         parts.append(open_part.part())
     return tuple(parts)
@@ -95,7 +95,8 @@ def _size(entity: EntityRule) -> int:
 class _Open:
     """A part that still takes rules."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._rules: dict[str, list[CalicoRule]] = {"egress": [], "ingress": []}
         self._bytes = _OVERHEAD
         self._origins: list[Origin] = []
@@ -104,7 +105,7 @@ class _Open:
     def is_full(self, direction: str, size: int) -> bool:
         return (
             len(self._rules[direction]) == limits.RULES_PER_DIRECTION
-            or self._bytes + size > limits.POLICY_BYTES
+            or self._bytes + size > self._most
         )
 
     def add(self, direction: str, rule: CalicoRule, entry: Entry, size: int) -> None:

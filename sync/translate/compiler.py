@@ -70,7 +70,7 @@ class Options:
 
     `registered_known`: if no source reports the registered addresses of dynamic groups, there are
     none; with `registered_accepted` that is assumed. `owner` are the labels of our objects.
-    `pod_cidrs` hold every pod of the cluster; None: they are unknown.
+    `pod_cidrs` hold every pod of the cluster; None: they are unknown. `sizes` bound its objects.
     """
 
     tags: tuple[str, ...]
@@ -80,6 +80,7 @@ class Options:
     zones: ZoneOptions = field(default_factory=ZoneOptions)
     pod_cidrs: AddressSet | None = None
     registered_accepted: bool = False
+    sizes: limits.Sizes = limits.WRITTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +141,22 @@ def translate(cluster: str, targets: Sequence[Target], options: Options) -> Tran
         rules += tier.fidelity(own)
         device_groups.append(device_group_fidelity(target, found))
         zones += zone_fidelity(target, found, workloads)
-    objects += (each.manifest() for _, each in network_sets(sets, options.owner))
-    objects += (each.manifest() for each in list_sets(lists, options.owner))
+    objects += (each.manifest() for _, each in network_sets(sets, options.owner, options.sizes))
+    objects += (each.manifest() for each in list_sets(lists, options.owner, options.sizes))
     groups = group_fidelity(sets)
     essentials = essential_clauses(options.zones.essentials)
     fidelity = Report(cluster, tuple(rules), groups, tuple(zones), essentials, tuple(device_groups))
     return Translated(tuple(objects), tuple(chains), fidelity)
 
 
-def list_sets(lists: Mapping[str, tuple[str, ...]], owner: Pairs) -> Iterator[GlobalNetworkSet]:
+def list_sets(
+    lists: Mapping[str, tuple[str, ...]], owner: Pairs, sizes: limits.Sizes = limits.WRITTEN
+) -> Iterator[GlobalNetworkSet]:
     """Make the sets for the lists of single rules; `lists` are their nets by label value."""
     for label, nets in sorted(lists.items()):
         first = names.list_name(nets)
         labels = tuple(sorted({names.LIST_LABEL: label, **dict(owner)}.items()))
-        for number, part in enumerate(parts(nets), 1):
+        for number, part in enumerate(parts(nets, sizes), 1):
             if part or number == 1:
                 name = first if number == 1 else names.set_part_name(first, number)
                 yield GlobalNetworkSet(name, part, labels)
@@ -231,7 +234,9 @@ class _Tier:
                 staged=self._target.mode == "staged",
                 place=place[zone.name],
                 labels=self._options.owner,
-                parts=parts_of([*self._entries(zone), *self._defaults(zone)]),
+                parts=parts_of(
+                    [*self._entries(zone), *self._defaults(zone)], self._options.sizes.policy_bytes
+                ),
             )
 
     def fidelity(self, chains: Iterable[ZoneChain]) -> Iterator[RuleFidelity]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sync.calico import cidrs, limits, names
+from sync.calico.limits import WRITTEN, Sizes
 from sync.calico.objects import GlobalNetworkSet, Pairs
 from sync.errors import SourceError
 from sync.firewall.effective import EffectiveDeviceGroup
@@ -78,7 +79,7 @@ class GroupSet:
     def _own(self) -> bool:
         return self.identity == (external_name(self.group) if self.external else self.group)
 
-    def objects(self, owner: Pairs) -> list[GlobalNetworkSet]:
+    def objects(self, owner: Pairs, sizes: Sizes = WRITTEN) -> list[GlobalNetworkSet]:
         """Its sets, all with the same labels and annotations; `owner` are our own labels."""
         # An identity with a prefix holds a `/`, so its name is always mapped.
         plain = self.group if self._own else self.identity
@@ -105,7 +106,7 @@ class GroupSet:
                 tuple(sorted(labels.items())),
                 tuple(sorted(annotations.items())),
             )
-            for number, part in enumerate(parts(cidrs.of_set(self.holds.surely)), 1)
+            for number, part in enumerate(parts(cidrs.of_set(self.holds.surely), sizes), 1)
             if part or number == 1
         ]
 
@@ -163,12 +164,12 @@ def group_sets(
 
 
 def network_sets(
-    sets: Iterable[GroupSet], owner: Pairs
+    sets: Iterable[GroupSet], owner: Pairs, sizes: Sizes = WRITTEN
 ) -> Iterator[tuple[GroupSet, GlobalNetworkSet]]:
     """The objects of all groups; `SourceError` if two groups would get one name or label."""
     taken: dict[str, str] = {}
     for each in sets:
-        objects = each.objects(owner)
+        objects = each.objects(owner, sizes)
         label = f"label {each.key}: {each.label}"
         for name in (label, *(network_set.name for network_set in objects)):
             other = taken.setdefault(name, each.identity)
@@ -242,24 +243,24 @@ def without_mapped(found: AddressSet) -> AddressSet:
     return AddressSet.union(net for net in nets if net - _MAPPED_V4)
 
 
-def parts(nets: Sequence[str]) -> list[tuple[str, ...]]:
+def parts(nets: Sequence[str], sizes: Sizes = WRITTEN) -> list[tuple[str, ...]]:
     """Split nets into as few parts as fit, a power of two; a net's hash names its part.
 
     So adding or removing a net changes one part only, and nets hardly ever move between parts.
     """
-    if _fits(nets):
+    if _fits(nets, sizes):
         return [tuple(nets)]
     number = 2
     while True:
         found: list[list[str]] = [[] for _ in range(number)]
         for net in nets:
             found[zlib.crc32(net.encode()) % number].append(net)
-        if all(_fits(part) for part in found):
+        if all(_fits(part, sizes) for part in found):
             return [tuple(part) for part in found]
         number *= 2
 
 
-def _fits(nets: Sequence[str]) -> bool:
+def _fits(nets: Sequence[str], sizes: Sizes) -> bool:
     # JSON puts each net into quotes, with a comma.
     size = sum(map(len, nets)) + 3 * len(nets)
-    return len(nets) <= limits.NETS_PER_SET and size <= limits.SET_BYTES
+    return len(nets) <= limits.NETS_PER_SET and size <= sizes.set_bytes

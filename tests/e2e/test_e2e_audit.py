@@ -349,7 +349,9 @@ def test_everything_works_on_postgresql(place: Installation, postgresql_database
     between, time = twice(place)
     assert not (place.directory / "zonebridge.db").exists()
     assert place.done("db", "check").err == ""
-    assert place.done("plan", "--detailed-exitcode").out.startswith("Cluster eu: no changes")
+    assert place.done("plan", "--detailed-exitcode").out.startswith(
+        "Cluster eu (ENFORCED): no changes"
+    )
     assert recomputed(place.done("audit", "export").out.splitlines()) == RECORDS
     assert [each["action"] for each in place.records("--group", "db")] == [
         *("create", "create", "delete", "delete")

@@ -105,7 +105,9 @@ def test_a_second_holder_of_a_store_is_stopped_and_the_one_that_is_to_go_on_adop
     place = pair.place
     pair.done(place, "sync")
     other = pair.copy()
-    assert pair.done(other, "plan", "--detailed-exitcode").out.startswith("Cluster eu: no changes")
+    assert pair.done(other, "plan", "--detailed-exitcode").out.startswith(
+        "Cluster eu (ENFORCED): no changes"
+    )
     place.panorama(eu=GROWN)
     pair.done(place, "sync")
     web = sets(pair.cluster)["pan.web"]["metadata"]["annotations"]

@@ -165,7 +165,7 @@ assert ssl.create_default_context().cert_store_stats()["x509_ca"] > 50
 def test_a_dry_run_needs_no_place_to_write(image: Image, place: Installation) -> None:
     done = image.run("sync", "--dry-run", readable={PLACE: place.directory})
     assert done.returncode == 0, done.stderr
-    assert "Cluster eu: 4 to create" in done.stdout
+    assert "Cluster eu (ENFORCED): 4 to create" in done.stdout
     assert not (place.directory / "zonebridge.db").exists()
 
 

@@ -10,7 +10,8 @@ from sync.firewall.effective import effective
 from sync.firewall.runtime import Registrations
 from sync.firewall.tag_filter import parse
 from sync.plan.plan import Origin, Plan
-from sync.render.plan import markdown, text
+from sync.render.markdown import markdown
+from sync.render.plan import text
 from sync.settings.problems import did_you_mean
 from tests.words import document, read
 

@@ -26,13 +26,15 @@ _SHOWN = 5  # names in one message
 class Blocker:
     """A guard that blocks a plan; an approval can let it through if it is `approvable`.
 
-    `covers` names what the approval is about: it lets nothing else through.
+    `covers` names what the approval is about: it lets nothing else through. `subject` is the object
+    that the message names, if it is about a single one.
     """
 
     guard: str
     message: str
     approvable: bool
     covers: str = ""
+    subject: str = ""
 
 
 class ObservedObject(Protocol):

@@ -31,6 +31,7 @@ def foreign_object(kind: str, name: str, because: str, *, adoptable: bool = True
         f"{kind} {name} {because}; it is left as it is, and what depends on it is not written "
         f"{way_out}",
         approvable=False,
+        subject=f"{kind} {name}",
     )
 
 

@@ -95,6 +95,8 @@ class Cluster(Section):
     """kubernetes: written over its API. manifests: one YAML file for each object in a directory."""
     path: FilePath | None = None
     """Directory of the manifests. Kind manifests only, and required there; no two share one."""
+    kustomization: bool = False
+    """true: a kustomization.yaml in path lists our files. Kind manifests only."""
     kubeconfig: FilePath | None = None
     """Kubeconfig file; null: the pod's own cluster. Kind kubernetes only."""
     context: Text | None = None
@@ -129,7 +131,7 @@ class Cluster(Section):
 
 
 _CLUSTER_KEYS = {
-    "manifests": ("path",),
+    "manifests": ("path", "kustomization"),
     "kubernetes": (
         "kubeconfig",
         "context",

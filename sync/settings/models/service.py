@@ -7,7 +7,15 @@ from pydantic import Field, model_validator
 
 from sync.settings.models.section import Section, valid
 from sync.settings.problems import Problem
-from sync.settings.values import Bind, Duration, EnvironmentSecret, FilePath, StoreUrl, is_loopback
+from sync.settings.values import (
+    Bind,
+    Duration,
+    EnvironmentSecret,
+    FilePath,
+    LabelValue,
+    StoreUrl,
+    is_loopback,
+)
 
 
 class Store(Section):
@@ -20,6 +28,9 @@ class Store(Section):
     """File that holds the password of a PostgreSQL url."""
     password: EnvironmentSecret | None = None
     """The password itself, from the environment only; takes precedence over password_file."""
+    id: LabelValue | None = None
+    """Label value that the files of manifests carry as their store; null: a directory belongs to
+    the instance, whatever its store."""
 
     @model_validator(mode="after")
     def _fits_url(self) -> Self:

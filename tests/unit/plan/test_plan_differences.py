@@ -273,6 +273,7 @@ def test_the_document_counts_and_shows_both_sides() -> None:
         "adopted": 0,
         "blocked": True,
         "left_out": 0,
+        "omissions": {},
     }
     (change,) = document["changes"]
     assert (change["before"], change["after"]) == (X.document(), D.document())

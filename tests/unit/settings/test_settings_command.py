@@ -228,10 +228,12 @@ def test_check_warns_of_zones_that_rest_on_pod_labels(directory: Path) -> None:
     namespaces = {"workloads": {"namespace_selector": "env == 'prod'"}}
     pods = {"workloads": {"selector": "app == 'db'"}}
     result = zoned(directory, definitions={"web": namespaces, "db": pods})
-    assert result.stderr == (
+    [by_label, essentials] = result.stderr.splitlines()
+    assert by_label == (
         "warning: zones: anyone who creates a pod can put it into 'db', 'desk zone' by its labels; "
-        "give zones a namespace_selector under zones.definitions\n"
+        "give zones a namespace_selector under zones.definitions"
     )
+    assert "are ENFORCED, and no essential" in essentials
 
 
 def test_check_warns_of_definitions_that_nobody_names(directory: Path) -> None:

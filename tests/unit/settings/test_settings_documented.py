@@ -25,7 +25,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 DEFAULTS = yaml.safe_load("""
 instance: zonebridge
 poll_interval: 10s
-store: {url: "sqlite:///zonebridge.db", password_file: null, password: null}
+store: {url: "sqlite:///zonebridge.db", password_file: null, password: null, id: null}
 lease_ttl: 30s
 resync_interval: 15m
 address_groups: {tags: []}
@@ -92,6 +92,7 @@ CLUSTER = yaml.safe_load("""
 name: prod-eu
 kind: kubernetes
 path: null
+kustomization: false
 kubeconfig: null
 context: null
 exec_plugins: []

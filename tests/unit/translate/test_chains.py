@@ -110,15 +110,12 @@ def test_a_rule_says_what_it_came_from_and_its_rank_in_its_policy() -> None:
 
 
 @pytest.mark.parametrize("direction", ["egress", "ingress"])
-def test_no_policy_has_more_than_1024_rules_a_direction(
-    direction: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_policy_has_more_than_1024_rules_a_direction(direction: str) -> None:
     # Bytes are estimated, rather too many, so that small rules come to their limit first.
-    monkeypatch.setattr(limits, "POLICY_BYTES", 2 * limits.POLICY_BYTES)
     many = [tcp(port) for port in range(1, 2500)]
     # One rule of the firewall, so that nothing but the limit ends a part.
     only = entry(0, many) if direction == "egress" else entry(0, (), many)
-    parts = parts_of([only])
+    parts = parts_of([only], 2 * limits.POLICY_BYTES)
     assert [len(getattr(part, direction)) for part in parts] == [1024, 1024, 451]
     for part, held in zip(parts, (1024, 1024, 451), strict=True):
         assert part.origins == tuple(Origin(numbered(0), direction, n) for n in range(held))
@@ -138,6 +135,20 @@ def test_no_policy_is_larger_than_512_kib() -> None:
     assert min(sizes[:-1]) > limits.POLICY_BYTES * 3 // 4
     assert sum(len(part.origins) for part in parts) == 800
     assert not [problem for each in made for problem in validate(each)]
+
+
+def test_the_policies_of_a_directory_fit_what_kubectl_apply_takes() -> None:
+    nets = [f"10.{number // 256}.{number % 256}.0/24" for number in range(256)]
+    many = [entry(number, [tcp(1, *nets)], [tcp(2, *nets)]) for number in range(200)]
+    parts = parts_of(many, limits.APPLIED.policy_bytes)
+    made = replace(chain(), parts=parts).laid("a")
+    sizes = [len(each.body) for each in made]
+    assert max(sizes) < limits.APPLIED_BYTES
+    assert min(sizes[:-1]) > limits.APPLIED_BYTES * 3 // 4
+    # A copy in an annotation, beside the others that the objects have.
+    assert limits.APPLIED_BYTES < limits.ANNOTATION_BYTES * 4 // 5
+    assert [rule for part in parts for rule in part.egress] != []
+    assert sum(len(part.egress) + len(part.ingress) for part in parts) == 400
 
 
 def rules_of(entries: Sequence[Entry]) -> list[Part]:

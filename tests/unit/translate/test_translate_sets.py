@@ -238,6 +238,20 @@ def test_long_nets_are_cut_by_their_bytes() -> None:
         assert len(part.manifest().body) < limits.SET_BYTES + 2_000
 
 
+def test_a_set_is_cut_further_where_its_files_are_applied_and_as_stably() -> None:
+    parts, fewer, more = (
+        large(hosts).objects(OWNER, limits.APPLIED) for hosts in (HOSTS, HOSTS[1:], [*HOSTS, 1])
+    )
+    assert len(parts) == 4
+    assert len(large(HOSTS[:12_000]).objects(OWNER, limits.Sizes(50_000))) == 8
+    assert sorted(net for part in parts for net in part.nets) == sorted(
+        large(HOSTS).holds.surely.cidrs()
+    )
+    assert all(len(part.manifest().body) < limits.APPLIED_BYTES for part in parts)
+    for changed in (fewer, more):
+        assert sum(old != new for old, new in zip(parts, changed, strict=True)) == 1
+
+
 # --- which groups ---------------------------------------------------------------------------------
 
 
