@@ -161,7 +161,7 @@ def test_a_candidate_is_planned_with_whose_it_is(place: Installation, panorama: 
     assert marked.splitlines()[:3] == [
         r"Candidate of source main: changes by admin are pending\.",
         "",
-        "## eu",
+        r"## eu \(ENFORCED\)",
     ]
     # What was pending is committed, and then it is the plan.
     panorama.commit()
