@@ -41,7 +41,7 @@ from sync.store import Outcome
 from sync.translate import chains
 from sync.translate.compiler import Options
 from tests import words
-from tests.memory import MemoryCluster
+from tests.memory import HeldMemory, MemoryCluster
 from tests.naive.calico_verdict import Calico, Verdict
 from tests.naive.firewall_verdict import Firewall, cluster_verdict, zone_names
 from tests.naive.flows import TCP, UDP, End, Flow, Oracle, Pod, span
@@ -393,6 +393,9 @@ class _Trail:
         return frozenset(
             (*key, ours_of(each.document()).digest) for key, each in self.asked.items()
         )
+
+    def memory(self, _whose: str) -> HeldMemory:
+        return HeldMemory()
 
     # Of a lease.
 

@@ -299,7 +299,10 @@ def test_a_terminal_gets_colours(place: Installation) -> None:
 
 
 def test_no_color_is_respected(place: Installation) -> None:
-    assert ESCAPE not in terminal(place, "sync", NO_COLOR="1")
+    shown = terminal(place, "sync", NO_COLOR="1")
+    assert "pan.web" in shown
+    # The line of what is under way is cleared, which is no colour.
+    assert ESCAPE not in shown.replace("\r\x1b[K", "")
 
 
 def test_whoever_reads_one_line_sees_no_traceback(place: Installation) -> None:
@@ -774,7 +777,7 @@ def test_a_cluster_that_is_gone_for_good_is_forgotten_and_the_trail_keeps_it(
     before = place.done("audit", "export", "--cluster", "us").out
     unasked = place.run("forget", "us")
     assert unasked.code == 64
-    assert "say --yes" in unasked.err
+    assert "add --yes" in unasked.err
     unheard = place.run("forget", "su", "--yes")
     assert unheard.code == 64
     assert "known here: eu, us" in unheard.err

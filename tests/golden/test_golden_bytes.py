@@ -115,10 +115,9 @@ class Demo:
         self._options = assembly.translation_options(settings, OWNER)
         self._clusters = []
         for each in settings.clusters:
-            memory = MemoryCluster(OWNER)
-            cluster = replace(
-                assembly.unreached_cluster(settings, each), reader=memory, writer=memory.writer
-            )
+            cluster = assembly.unreached_cluster(settings, each)
+            memory = MemoryCluster(cluster.owner.required if cluster.owner else OWNER)
+            cluster = replace(cluster, reader=memory, writer=memory.writer)
             if enforced:
                 here = [replace(each, mode="enforced") for each in cluster.device_groups]
                 cluster = replace(cluster, device_groups=tuple(here))
