@@ -37,7 +37,7 @@ BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUIL
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz soak chart metrics record lock clean
+.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz soak chart demo-page metrics record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -106,6 +106,9 @@ soak: $(READY) controlplane
 
 chart: $(READY)
 	$(BIN)/python helm/generate.py
+
+demo-page: $(READY)
+	$(BIN)/python docs/generate_demo.py
 
 metrics: $(READY)
 	$(BIN)/python docs/generate_metrics.py

@@ -1,5 +1,6 @@
 """`make demo` on a copy, so that it writes into no checkout."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -7,6 +8,17 @@ import sys
 from pathlib import Path
 
 from tests.e2e.installation import SECONDS, environment
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_documents_show_what_the_commands_print_about_the_demo() -> None:
+    spec = importlib.util.spec_from_file_location("generated", DOCS / "generate_demo.py")
+    assert spec
+    assert spec.loader
+    generated = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generated)
+    assert generated.FILE.read_text(encoding="utf-8") == generated.reference()
 
 
 def test_the_demo_ends_with_nothing_left_to_change(demo: Path, tmp_path: Path) -> None:
