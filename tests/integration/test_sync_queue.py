@@ -251,5 +251,5 @@ def test_a_library_with_other_tables_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_SCHEMA", "another")
-    with pytest.raises(StoreError, match="install the one that"):
+    with pytest.raises(StoreError, match="install the one in"):
         SyncQueue(world.store.database)
