@@ -37,29 +37,41 @@ def test_taking_over_what_tigera_left_opens_nothing(seed: int) -> None:
 
 
 def migrated(seed: int) -> Iterator[tuple[Trace, str]]:
-    """Syncs that take over all that was left, go on after a kill, and end once theirs are gone."""
+    """Syncs that take over what was left, go on after each kill, and end once theirs are gone."""
     random = Random(seed)
     firm = drawn(random, long=random.random() < 0.5)
     tier = firm.here[0].tier
     zones = sorted({*firm.zone_options.definitions, "web", "db", "users"})
     left = tigera.left_behind(random, tier, zones, sorted(firm.groups), NETS)
-    trace = taken(firm, {}, left.objects, left.objects)
+    trace = _continued(firm, left.objects, random)
     yield trace, opened(trace, firm, random)
-    states = [stands for _, stands in trace.states(random, 1)]
-    for stands in random.sample(states, min(2, len(states))):
-        # Killed; the next sync may have another aim, and may no longer be asked to take over.
+    for stands in _killed(trace, random):
+        # The next sync may have another aim, in another tier too, and is asked for less.
         aim = random.choice((firm, firm, changed(firm, random)))
-        if tier not in [each.tier for each in aim.here]:
-            # What others have in a tier that is no longer ours is theirs alone.
-            aim = firm
-        ours, theirs = apart(stands)
-        asked = theirs if random.random() < 0.7 else {}
-        again = taken(aim, ours, theirs, asked)
+        again = _continued(aim, stands, random)
         yield again, opened(again, aim, random)
+        for later in _killed(again, random, 1):
+            aim = random.choice((firm, aim, changed(aim, random)))
+            last = _continued(aim, later, random)
+            yield last, opened(last, aim, random)
     ours, theirs = apart(trace.end)
     kept = {key: each for key, each in theirs.items() if key[0] == "Tier"}
     last = taken(firm, ours, kept, kept)
     yield last, opened(last, firm, random)
+
+
+def _killed(trace: Trace, random: Random, most: int = 2) -> list[Objects]:
+    """What stands where a sync was killed between two of its writes."""
+    states = [stands for _, stands in trace.states(random, 1)]
+    return random.sample(states, min(most, len(states)))
+
+
+def _continued(aim: Firm, stands: Objects, random: Random) -> Trace:
+    """The next sync of what stands; it is asked for all of theirs, most, some, or none."""
+    ours, theirs = apart(stands)
+    share = random.choice((1.0, 1.0, 1.0, 0.8, 0.5, 0.0))
+    asked = {key: each for key, each in theirs.items() if random.random() < share}
+    return taken(aim, ours, theirs, asked)
 
 
 def taken(firm: Firm, ours: Objects, theirs: Objects, asked: Objects) -> Trace:
