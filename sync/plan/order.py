@@ -27,7 +27,7 @@ from sync.calico.references import Label
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.growth import only_loses, set_writes
 from sync.plan.precedence import Event, Precedence, arranged
-from sync.plan.selections import ChainKey, Selections
+from sync.plan.selections import ChainKey, Selections, chain_key
 
 Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]
@@ -100,12 +100,7 @@ def _repaired(
     policy denies nothing. And where policies of others are taken over: these come before what those
     denied begins to pass.
     """
-    chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
-    chained |= {
-        (each.kind, each.place.tier)
-        for each in stay
-        if each.kind in POLICIES and each.before and _MANAGED not in each.before.contents.labels
-    }
+    chained = {(kind, tier) for kind, tier, zone in selections.before if zone} | _taken_over(stay)
     return [
         each
         for each in behind
@@ -115,6 +110,18 @@ def _repaired(
             or (each.before is None and (each.kind, each.place.tier) in chained)
         )
     ]
+
+
+def _taken_over(changes: Iterable[Change]) -> set[tuple[str, str]]:
+    """Kind and tier of the policies of others that are taken over."""
+    return {
+        (each.kind, each.place.tier)
+        for each in changes
+        if each.kind in POLICIES
+        and each.before
+        and each.after
+        and _MANAGED not in each.before.contents.labels
+    }
 
 
 def chain_of(change: Change) -> ChainKey:
@@ -137,6 +144,7 @@ class Unwritten:
 
     def __init__(self, selections: Selections, precedence: Sequence[Precedence] = ()) -> None:
         self._selections = selections
+        self._taken = _taken_over(selections.changes)
         self._first: defaultdict[ChainKey, set[ChainKey]] = defaultdict(set)
         for each in precedence:
             self._first[each.then].add(each.first)
@@ -165,7 +173,9 @@ class Unwritten:
         chains = {chain_of(change)}
         if change.kind in POLICIES:
             self._chains.add(chain_of(change))
-            self._keep(chain_of(change))
+            # A policy of others that stays selects what it did, in a chain or not.
+            for side in change.sides:
+                self._keep(chain_key(side))
             if change.after:
                 self._zones |= {change.place.chain} - {""}
                 self._broken_tiers.add(change.place.tier)
@@ -182,7 +192,10 @@ class Unwritten:
             self._chains |= chains
             for key in chains - self._late:
                 self._keep(key)
-        if change.cause is Cause.DRIFT and change.kind != "Tier":
+        # What others left has no policies around chains: ours begin to pass what its tier denied.
+        around = change.before is None and not change.place.chain
+        taken = around and (change.kind, change.place.tier) in self._taken
+        if taken or (change.cause is Cause.DRIFT and change.kind != "Tier"):
             self.open_up(chains)
 
     def open_up(self, chains: Iterable[ChainKey]) -> None:

@@ -11,6 +11,7 @@ To look further than the tests do:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from random import Random
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from sync.calico.manifest import Manifest
 from tests import tigera
 from tests.firms import changed, drawn
-from tests.transitions import JUDGE, OWNER, Firm, Objects, Trace, small_parts, synced
+from tests.transitions import JUDGE, OWNER, Firm, Objects, Refuses, Trace, small_parts, synced
 
 SEEDS = range(12)
 NETS = ("10.9.0.0/16", "10.8.0.0/24", "10.9.0.2/31", "10.244.0.0/24", "203.0.113.9/32")
@@ -71,15 +72,22 @@ def _continued(aim: Firm, stands: Objects, random: Random) -> Trace:
     ours, theirs = apart(stands)
     share = random.choice((1.0, 1.0, 1.0, 0.8, 0.5, 0.0))
     asked = {key: each for key, each in theirs.items() if random.random() < share}
-    return taken(aim, ours, theirs, asked)
+    return taken(aim, ours, theirs, asked, _refusing(random))
 
 
-def taken(firm: Firm, ours: Objects, theirs: Objects, asked: Objects) -> Trace:
+def _nothing(_name: str, _time: int) -> bool:
+    return False
+
+
+def taken(
+    firm: Firm, ours: Objects, theirs: Objects, asked: Objects, refuses: Refuses = _nothing
+) -> Trace:
     """One sync; an operator approves policies of others that stay, if these only deny.
 
     Others decide flows before ours, as their guard says.
     """
-    trace = synced(firm, ours, foreign=theirs, asked=asked, proven=False, approves=False)
+    once = partial(synced, firm, ours, refuses, theirs, asked=asked, proven=False)
+    trace = once(approves=False)
     plan = trace.result.plan
     guards = {each.guard for each in plan.blockers} if plan else set()
     going = {(each.kind, each.name) for each in plan.changes} if plan else set()
@@ -88,8 +96,16 @@ def taken(firm: Firm, ours: Objects, theirs: Objects, asked: Objects) -> Trace:
         each.contents.passes for each in staying if each.kind == "GlobalNetworkPolicy"
     )
     if guards and guards <= {"foreign-policy", "live-tier"} and denying:
-        trace = synced(firm, ours, foreign=theirs, asked=asked, proven=False)
+        trace = once()
     return trace
+
+
+def _refusing(random: Random) -> Refuses:
+    """A cluster that refuses some objects, as one with an admission policy does; most do not."""
+    if random.random() < 0.6:
+        return _nothing
+    salt, share = random.random(), random.choice((0.1, 0.3))
+    return lambda name, _: Random(f"{name} {salt}").random() < share
 
 
 def apart(
