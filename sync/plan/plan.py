@@ -1,7 +1,7 @@
 """The Plan: shown, stored, applied and audited as one frozen value."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -74,8 +74,8 @@ class Plan:
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
     the sources that the cluster was assumed to hold, if it was not asked. `precedence` tells which
     chains of several tiers are written before which, and `beside` are our policies that do not
-    change. In a `directory`, states between two writes do not count. The same inputs give the same
-    plan.
+    change. Tiers that are `closed` end with Deny under policies of others. In a `directory`, states
+    between two writes do not count. The same inputs give the same plan.
     """
 
     cluster: str
@@ -92,6 +92,7 @@ class Plan:
     compared_with: tuple[Origin, ...] = ()
     precedence: tuple[Precedence, ...] = ()
     held: tuple[Change, ...] = ()
+    closed: frozenset[str] = frozenset()
     directory: bool = False
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
 
@@ -233,7 +234,7 @@ class Plan:
     def _unwritten(self, waiting: Iterable[Change]) -> Unwritten:
         unordered = frozenset(() if self.held else self.unordered)
         kept = tuple(each for each in self.precedence if each not in unordered)
-        unwritten = Unwritten(self._selections, kept)
+        unwritten = Unwritten(self._selections, kept, self.closed)
         for change in self.held:
             unwritten.add(change)
         for change in waiting:
@@ -242,7 +243,13 @@ class Plan:
 
     @cached_property
     def _order(self) -> Order:
-        return order(self.changes, self._selections, self.precedence, directory=self.directory)
+        return order(
+            self.changes,
+            self._selections,
+            self.precedence,
+            closed=self.closed,
+            directory=self.directory,
+        )
 
     @cached_property
     def _selections(self) -> Selections:
@@ -314,6 +321,7 @@ def make_plan(
     not_pushed: Sequence[NotPushed] = (),
     precedence: Sequence[Precedence] = (),
     warnings: Sequence[str] = (),
+    closed: Collection[str] = (),
     directory: bool = False,
 ) -> Plan:
     """Freeze the differences into a plan; drift that is only reported is set apart.
@@ -340,6 +348,7 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
+        closed=frozenset(closed),
         directory=directory,
         # This includes drift that is left, as it is.
         beside=(

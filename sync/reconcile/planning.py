@@ -101,6 +101,7 @@ def plan_for(
         ],
         precedence=_precedence(cluster, found.changes, live, wanted),
         warnings=[*wanted.closed.values(), *warnings(cluster.name, wanted.facts)],
+        closed=wanted.closed,
         directory=cluster.directory,
     )
     return Planned(plan, rollout, wanted.report, proof, watched, wanted)

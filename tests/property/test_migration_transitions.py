@@ -11,6 +11,7 @@ To look further than the tests do:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -19,9 +20,10 @@ import pytest
 from sync.calico.manifest import Manifest
 from tests import tigera
 from tests.firms import changed, drawn
-from tests.transitions import JUDGE, OWNER, Firm, Objects, Refuses, Trace, small_parts, synced
+from tests.transitions import JUDGE, OWNER, Firm, Objects, Refuses, Says, Trace, small_parts, synced
 
 SEEDS = range(12)
+GROUP = f"{tigera.PREFIX}/address-group"
 NETS = ("10.9.0.0/16", "10.8.0.0/24", "10.9.0.2/31", "10.244.0.0/24", "203.0.113.9/32")
 
 
@@ -35,6 +37,71 @@ def _small_parts() -> Iterator[None]:
 def test_taking_over_what_tigera_left_opens_nothing(seed: int) -> None:
     for _, complaint in migrated(seed):
         assert not complaint
+
+
+FIRM = Firm(
+    {"a": (Says("in", "allow", ("users",), ("web",), ("g0",)), Says("out", "allow", ("db",)))},
+    {"g0": ("h1", "h2")},
+    zones={"a": ("web", "db", "users")},
+)
+
+
+def test_what_was_taken_over_does_not_grow_under_policies_that_are_left_behind() -> None:
+    """Their Allow stands in a tier that is no longer ours, before the new one."""
+    allows = tigera.rule("Allow", "source", {"selector": f"{GROUP} == 'g0'"})
+    denies = tigera.rule("Deny", "source", {"nets": ["10.9.0.3/32"]})
+    theirs = _keyed(
+        tigera.tier("tier-a", labels={}),
+        tigera.network_set("g0", "10.9.0.1/32", "10.9.0.7/32"),
+        tigera.policy("web", ingress=(allows,), tier="tier-a"),
+        tigera.policy("web", ingress=(denies,), tier="tier-a", name="tier-a.stays"),
+    )
+    trace = taken(FIRM, {}, theirs, theirs)
+    assert trace.succeeded, trace.why
+    no = Says("in", "deny", ("users",), ("web",))
+    aim = replace(FIRM, rules={"a": (no,)}, here=(replace(FIRM.here[0], tier="tier-x"),))
+    found = []
+    for _, stands in trace.states(Random(0)):
+        again = taken(aim, *apart(stands), {})
+        assert not opened(again, aim, Random(0))
+        found.append(again.why)
+    assert any("tier tier-a would be left to others while 1 foreign policy" in why for why in found)
+
+
+@pytest.mark.parametrize("name", ["pan-zone-db", "pan-zone-db-a1b2c"], ids=["replaced", "stays"])
+def test_what_the_end_of_their_tier_denies_at_the_other_end_is_denied_before_it_passes(
+    name: str,
+) -> None:
+    """Pods with the label of no zone have no policy there until ours is written, if it can be."""
+    denies = tigera.rule("Deny", "destination", {"nets": ["10.9.0.2/32"]})
+    theirs = _keyed(
+        tigera.tier("tier-a", labels={}),
+        tigera.policy("db", egress=(denies,), tier="tier-a", name=f"tier-a.{name}"),
+    )
+    firm = replace(FIRM, zone_options=replace(FIRM.zone_options, unzoned_pods="deny"))
+    for refuses in (_nothing, lambda name, _: name == "tier-a.pan-unknown-zone"):
+        trace = taken(firm, {}, theirs, theirs, refuses)
+        assert trace.writes
+        assert not opened(trace, firm, Random(0))
+
+
+def test_a_set_does_not_grow_under_a_policy_that_could_not_be_replaced() -> None:
+    allows = tigera.rule("Allow", "source", {"selector": f"{GROUP} == 'g0'"})
+    theirs = _keyed(
+        tigera.tier("tier-a", labels={}),
+        tigera.network_set("g0", "10.9.0.7/32"),
+        tigera.policy("web", ingress=(allows,), tier="tier-a"),
+    )
+    denies = Says("in", "deny", ("users",), ("web",))
+    uses = Says("out", "allow", ("users",), ("db",), ("g0",))
+    firm = replace(FIRM, rules={"a": (denies, uses)})
+    trace = taken(firm, {}, theirs, theirs, lambda name, _: name == "tier-a.pan-zone-web")
+    assert trace.writes
+    assert not opened(trace, firm, Random(0))
+
+
+def _keyed(*objects: Manifest) -> Objects:
+    return {(each.kind, each.name): each for each in objects}
 
 
 def migrated(seed: int) -> Iterator[tuple[Trace, str]]:
