@@ -18,6 +18,7 @@ from random import Random
 import pytest
 
 from sync.calico.manifest import Manifest
+from sync.calico.objects import POLICIES
 from tests import tigera
 from tests.firms import changed, drawn
 from tests.transitions import JUDGE, OWNER, Firm, Objects, Refuses, Says, Trace, small_parts, synced
@@ -190,7 +191,8 @@ def apart(
 def opened(trace: Trace, firm: Firm, random: Random) -> str:
     """A flow that some state allows, and the firewall denies, and the cluster denied before."""
     before = JUDGE.of(trace.start.values())
-    denied = firm.denied & before.denied
+    # Where nothing is ours, others allow by the addresses that the firewall's groups have.
+    denied = 0 if _elsewhere(trace.start, firm) else firm.denied & before.denied
     tier = firm.here[0].tier
     within = _within(firm.whole.by_tier, tier) & _within(before.by_tier, tier)
     for done, stands in trace.states(random, 2):
@@ -208,6 +210,15 @@ def opened(trace: Trace, firm: Firm, random: Random) -> str:
                     f"written:\n{written}\nnot yet:\n{left}\n{trace.why}"
                 )
     return ""
+
+
+def _elsewhere(stands: Objects, firm: Firm) -> set[str]:
+    """The tiers in which others have enforced policies, and that neither are nor were ours."""
+    ours, theirs = apart(stands)
+    were = {each.contents.position.tier for each in ours.values() if each.kind in POLICIES}
+    were |= {name for kind, name in ours if kind == "Tier"} | {each.tier for each in firm.here}
+    enforced = [each for each in theirs.values() if each.kind == "GlobalNetworkPolicy"]
+    return {each.contents.position.tier for each in enforced} - were
 
 
 def _within(by_tier: Mapping[tuple[str, str], int], tier: str) -> int:

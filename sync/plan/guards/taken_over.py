@@ -42,9 +42,12 @@ def taken_over(changes: Sequence[Change], live: Live, tiers: Collection[str]) ->
         return []
     replaced = [each for each in theirs if each.kind == _ENFORCED]
     sets = [each for each in theirs if each.kind == "GlobalNetworkSet"]
-    found = [*_policies(replaced, changes, live), *_sets(sets, replaced, live, tiers)]
-    if not found:
+    lost = _sets(sets, replaced, live, tiers)
+    # An approval covers a policy as it is: one that stays is in no change.
+    specs = {**dict.fromkeys(_policies(replaced, changes, live), ""), **dict(lost)}
+    if not specs:
         return []
+    found = [*specs]
     return [
         Blocker(
             "taken-over",
@@ -52,7 +55,7 @@ def taken_over(changes: Sequence[Change], live: Live, tiers: Collection[str]) ->
             "name a tier of its own in device_groups[].tier and remove theirs once ours are "
             "enforced, or change theirs first",
             approvable=True,
-            covers=covering(dict.fromkeys(found, "")),
+            covers=covering(specs),
         )
     ]
 
@@ -103,9 +106,10 @@ def _several(change: Change, changes: Sequence[Change], live: Live) -> bool:
 
 def _sets(
     sets: Iterable[Change], replaced: Sequence[Change], live: Live, tiers: Collection[str]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     """Say which sets lose addresses that policies of others deny, or gain some that they allow.
 
+    Each comes with the spec of the policy.
     Only policies in a tier of ours count, and those of Tigera's integration elsewhere: all others
     select a set for what the firewall says.
     """
@@ -120,10 +124,11 @@ def _sets(
         lost, gained = old - new, new - old
         labels = frozenset().union(*(side.contents.labels for side in change.sides))
         for policy in policies:
+            spec = repr(sorted(mapping(policy.document(), "spec").items(), key=str))
             inside = policy.contents.position.tier in tiers
             loses = lost and (inside or is_tigeras(policy.document()))
             if loses and labels & denied_by(policy.document()):
-                yield f"{change.kind} {change.name} loses addresses that {policy.name} denies"
+                yield f"{change.kind} {change.name} loses addresses that {policy.name} denies", spec
             gains = gained and inside and policy.name not in going
             if gains and labels & policy.contents.allowed:
-                yield f"{change.kind} {change.name} gains addresses that {policy.name} allows"
+                yield f"{change.kind} {change.name} gains addresses that {policy.name} allows", spec

@@ -8,6 +8,7 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet, Rule, Tier
 from sync.plan.changes import Cause, Change
+from sync.plan.guards import Blocker
 from sync.plan.guards.taken_over import taken_over
 from tests import tigera
 
@@ -45,12 +46,12 @@ def theirs(
     return Manifest.of(made)
 
 
-def said(
+def blockers(
     changes: Sequence[tuple[Manifest | None, Manifest]],
     *foreign: Manifest,
     end: str = "Deny",
     standing: Sequence[Manifest] = (),
-) -> str:
+) -> list[Blocker]:
     live = {("Tier", "fw"): Held(Tier("fw", 101, "Pass" if end == "Pass" else "Deny").manifest())}
     live |= {(each.kind, each.name): Held(each) for each in standing}
     live |= {(each.kind, each.name): Held(each, "is foreign") for each in foreign}
@@ -58,7 +59,13 @@ def said(
     made = [Change(before, after, Cause.CONFIGURATION) for before, after in changes]
     found = taken_over(made, live, ["fw"])
     assert len(found) <= 1
-    return found[0].message if found else ""
+    return found
+
+
+def said(
+    changes: Sequence[tuple[Manifest | None, Manifest]], *foreign: Manifest, **more: Any
+) -> str:
+    return "".join(each.message for each in blockers(changes, *foreign, **more))
 
 
 def test_a_policy_of_the_same_pods_is_replaced_where_the_tier_denies_at_its_end() -> None:
@@ -111,3 +118,11 @@ def test_a_set_that_policies_of_others_select_changes_only_where_they_open_nothi
 
 def test_a_set_may_gain_what_only_a_replaced_policy_allows() -> None:
     assert said([*LARGER, (theirs(ALLOWS), ours())]) == ""
+
+
+def test_an_approval_covers_a_policy_that_stays_as_it_is() -> None:
+    one, same, other = (
+        blockers(SMALLER, theirs(*rules, tier="other"))[0].covers
+        for rules in ([DENIES], [DENIES], [DENIES, DENIES | {"protocol": "TCP"}])
+    )
+    assert one == same != other
