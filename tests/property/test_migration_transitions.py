@@ -101,6 +101,21 @@ def test_a_set_does_not_grow_under_a_policy_that_could_not_be_replaced() -> None
     assert not opened(trace, firm, Random(0))
 
 
+def test_a_set_that_was_taken_over_does_not_lose_what_a_policy_still_denies_by_it() -> None:
+    """A sync was killed after it took the set over; then the firewall's group lost a host."""
+    denies = tigera.rule("Deny", "source", {"selector": f"{GROUP} == 'g0'"})
+    theirs = _keyed(
+        tigera.tier("tier-a", default_action="Pass", labels={}),
+        tigera.policy("web", ingress=(denies,), tier="tier-a"),
+    )
+    few = replace(FIRM, rules={"a": FIRM.rules["a"][:1]}, zones={})
+    aim = replace(few, groups={"g0": ("h1",)})
+    sets = {key: each for key, each in few.first.end.items() if key[0] == "GlobalNetworkSet"}
+    trace = taken(aim, sets, theirs, theirs)
+    assert not opened(trace, aim, Random(0))
+    assert "pan.g0 loses addresses that tier-a.pan-zone-web denies" in trace.why
+
+
 def _keyed(*objects: Manifest) -> Objects:
     return {(each.kind, each.name): each for each in objects}
 

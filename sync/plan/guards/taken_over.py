@@ -41,7 +41,7 @@ def taken_over(changes: Sequence[Change], live: Live, tiers: Collection[str]) ->
     if not theirs:
         return []
     replaced = [each for each in theirs if each.kind == _ENFORCED]
-    sets = [each for each in theirs if each.kind == "GlobalNetworkSet"]
+    sets = [each for each in changes if each.kind == "GlobalNetworkSet" and each.before]
     lost = _sets(sets, replaced, live, tiers)
     # An approval covers a policy as it is: one that stays is in no change.
     specs = {**dict.fromkeys(_policies(replaced, changes, live), ""), **dict(lost)}
@@ -109,9 +109,9 @@ def _sets(
 ) -> Iterator[tuple[str, str]]:
     """Say which sets lose addresses that policies of others deny, or gain some that they allow.
 
-    Each comes with the spec of the policy.
-    Only policies in a tier of ours count, and those of Tigera's integration elsewhere: all others
-    select a set for what the firewall says.
+    Each comes with the spec of the policy. Only policies in a tier of ours count, and those of
+    Tigera's integration elsewhere: all others select a set for what the firewall says. Of sets that
+    are ours already, as after a sync that was killed, what those lose that are replaced counts too.
     """
     going = {each.name for each in replaced}
     policies = [
@@ -120,15 +120,18 @@ def _sets(
         if kind == _ENFORCED and each.foreign_because
     ]
     for change in sets:
-        old, new = (addresses(side) for side in change.sides)
+        held = live.get((change.kind, change.name))
+        taken = bool(change.after and held and held.foreign_because)
+        old, new = addresses(change.before), addresses(change.after)
         lost, gained = old - new, new - old
         labels = frozenset().union(*(side.contents.labels for side in change.sides))
         for policy in policies:
             spec = repr(sorted(mapping(policy.document(), "spec").items(), key=str))
             inside = policy.contents.position.tier in tiers
-            loses = lost and (inside or is_tigeras(policy.document()))
+            counts = taken or (inside and policy.name in going)
+            loses = lost and counts and (inside or is_tigeras(policy.document()))
             if loses and labels & denied_by(policy.document()):
                 yield f"{change.kind} {change.name} loses addresses that {policy.name} denies", spec
-            gains = gained and inside and policy.name not in going
+            gains = gained and taken and inside and policy.name not in going
             if gains and labels & policy.contents.allowed:
                 yield f"{change.kind} {change.name} gains addresses that {policy.name} allows", spec

@@ -1,6 +1,7 @@
 """The guard of what is taken over: what would open flows while it is written is blocked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,6 +119,23 @@ def test_a_set_that_policies_of_others_select_changes_only_where_they_open_nothi
 
 def test_a_set_may_gain_what_only_a_replaced_policy_allows() -> None:
     assert said([*LARGER, (theirs(ALLOWS), ours())]) == ""
+
+
+def test_a_set_of_ours_loses_nothing_by_which_a_policy_that_is_replaced_denies() -> None:
+    """It is ours since a sync that was killed; it loses before policies change."""
+    [(before, after)] = SMALLER
+    live = {
+        (each.kind, each.name): Held(each, because)
+        for each, because in ((before, ""), (theirs(DENIES), "is foreign"))
+    }
+    loses = Change(before, after, Cause.CONFIGURATION)
+    replaced = Change(theirs(DENIES), ours(), Cause.CONFIGURATION)
+    [blocker] = taken_over([loses, replaced], live, ["fw"])
+    assert "pan.web loses addresses that fw.pan-zone-web denies" in blocker.message
+    [blocker] = taken_over([replace(loses, after=None), replaced], live, ["fw"])
+    assert "pan.web loses addresses that fw.pan-zone-web denies" in blocker.message
+    assert taken_over([loses], live, ["fw"]) == []
+    assert taken_over([Change(after, before, Cause.CONFIGURATION), replaced], live, ["fw"]) == []
 
 
 def test_an_approval_covers_a_policy_that_stays_as_it_is() -> None:
