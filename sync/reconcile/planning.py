@@ -147,7 +147,7 @@ def _foreign_policies(
         *foreign_policies(others, tiers, namespaced),
         *selected,
         *live_tiers(written, others, namespaced, left),
-        *taken_over(found.changes, live, {*tiers, *left}),
+        *taken_over(written, live, {*tiers, *left}),
     ]
 
 

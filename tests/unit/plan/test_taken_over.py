@@ -121,7 +121,7 @@ def test_a_set_may_gain_what_only_a_replaced_policy_allows() -> None:
     assert said([*LARGER, (theirs(ALLOWS), ours())]) == ""
 
 
-def test_a_set_of_ours_loses_nothing_by_which_a_policy_that_is_replaced_denies() -> None:
+def test_a_set_of_ours_loses_nothing_by_which_a_policy_of_others_denies_in_a_tier_of_ours() -> None:
     """It is ours since a sync that was killed; it loses before policies change."""
     [(before, after)] = SMALLER
     live = {
@@ -134,7 +134,9 @@ def test_a_set_of_ours_loses_nothing_by_which_a_policy_that_is_replaced_denies()
     assert "pan.web loses addresses that fw.pan-zone-web denies" in blocker.message
     [blocker] = taken_over([replace(loses, after=None), replaced], live, ["fw"])
     assert "pan.web loses addresses that fw.pan-zone-web denies" in blocker.message
-    assert taken_over([loses], live, ["fw"]) == []
+    [blocker] = taken_over([loses], live, ["fw"])
+    assert blocker.message.startswith("what changes beside policies of others may let flows pass")
+    assert taken_over([loses], live, ["other"]) == []
     assert taken_over([Change(after, before, Cause.CONFIGURATION), replaced], live, ["fw"]) == []
 
 
