@@ -147,7 +147,8 @@ def _foreign_policies(
         *foreign_policies(others, tiers, namespaced),
         *selected,
         *live_tiers(written, others, namespaced, left),
-        *taken_over(written, live, {*tiers, *left}),
+        # A tier that is not taken over yet is to be ours.
+        *taken_over(written, live, configured | left),
     ]
 
 

@@ -101,6 +101,20 @@ def test_a_set_does_not_grow_under_a_policy_that_could_not_be_replaced() -> None
     assert not opened(trace, firm, Random(0))
 
 
+def test_a_set_that_is_taken_over_before_its_tier_does_not_grow_there() -> None:
+    allows = tigera.rule("Allow", "source", {"selector": f"{GROUP} == 'g0'"})
+    theirs = _keyed(
+        tigera.tier("tier-a", labels={}),
+        tigera.network_set("g0", "10.9.0.7/32"),
+        tigera.policy("web", ingress=(allows,), tier="tier-a", name="tier-a.stays"),
+    )
+    firm = replace(FIRM, rules={"a": (Says("in", "deny", ("users",), ("web",)),)})
+    sets = {key: each for key, each in theirs.items() if key[0] == "GlobalNetworkSet"}
+    trace = taken(firm, {}, theirs, sets)
+    assert not opened(trace, firm, Random(0))
+    assert "pan.g0 gains addresses that tier-a.stays allows" in trace.why
+
+
 def test_a_set_that_was_taken_over_does_not_lose_what_a_policy_still_denies_by_it() -> None:
     """A sync was killed after it took the set over; then the firewall's group lost a host."""
     denies = tigera.rule("Deny", "source", {"selector": f"{GROUP} == 'g0'"})
