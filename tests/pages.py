@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from sync.firewall.rules import Rule
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.render.page import Sheet
 from sync.translate.fidelity import (
     DeviceGroupFidelity,

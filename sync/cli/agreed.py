@@ -90,7 +90,7 @@ class Reviewed:
         known = self.known.get(plan.cluster)
         what = f": {differing(known, plan)}" if known is not None else ""
         raise PlanDiffersError(
-            f"cluster {plan.cluster}: {was}; nothing was written to it{what}; review the plan that "
+            f"cluster {plan.cluster}: {was}; nothing of it was written{what}; review the plan that "
             "is shown, and name its digest"
         )
 

@@ -149,7 +149,7 @@ def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> No
 
     announcer = assembly.announcer(settings, store, None, Metrics())
     for result in results:
-        if not isinstance(result.error, PlanDiffersError):
+        if result.applied or not isinstance(result.error, PlanDiffersError):
             announcer.synced(result)
     announcer.close(_NOTICES_SECONDS)
 

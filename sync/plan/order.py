@@ -18,7 +18,7 @@ its own. Chains of several tiers may have to wait for one another (`sync.plan.pr
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.calico.names import LIST_LABEL, MANAGED_BY, MANAGED_BY_VALUE
@@ -27,7 +27,7 @@ from sync.calico.references import Label
 from sync.plan.changes import Action, Cause, Change
 from sync.plan.growth import only_loses, set_writes
 from sync.plan.precedence import Event, Precedence, arranged
-from sync.plan.selections import ChainKey, Selections
+from sync.plan.selections import ChainKey, Selections, chain_key
 
 Chain = tuple[Change, ...]
 Step = tuple[Chain, ...]
@@ -51,15 +51,19 @@ def order(
     selections: Selections,
     precedence: Sequence[Precedence] = (),
     *,
+    closed: Collection[str] = (),
     directory: bool = False,
 ) -> Order:
-    """Order the changes of a plan as they are written, to a cluster or a `directory`."""
+    """Order the changes of a plan as they are written, to a cluster or a `directory`.
+
+    `closed` are tiers that end with Deny, which may decide flows of others' policies there.
+    """
     # over 50 lines: it has each step of the drawing above, once.
     stay = [change for change in changes if change.action is not Action.DELETE]
     go = [change for change in changes if change.action is Action.DELETE]
     sets = set_writes(changes, selections, directory=directory)
     front, chains, behind = _around_chains(stay)
-    repaired = _repaired(behind, stay, selections)
+    repaired = _repaired(behind, stay, selections, closed)
     behind = [each for each in behind if each not in repaired]
     gone_front, gone_chains, gone_behind = _around_chains(go)
     written, removed = _by_chain(chains), _by_chain(gone_chains)
@@ -92,20 +96,19 @@ def order(
 
 
 def _repaired(
-    behind: Sequence[Change], stay: Sequence[Change], selections: Selections
+    behind: Sequence[Change],
+    stay: Sequence[Change],
+    selections: Selections,
+    closed: Collection[str],
 ) -> list[Change]:
     """The policies behind all chains that are written before chains change.
 
     That is where someone else removed them, even if the configuration changed them too: a missing
-    policy denies nothing. And where policies of others are taken over: these come before what those
-    denied begins to pass.
+    policy denies nothing. And where policies of others are taken over, or stay in a `closed` tier:
+    these come before what the end of the tier denied begins to pass.
     """
     chained = {(kind, tier) for kind, tier, zone in selections.before if zone}
-    chained |= {
-        (each.kind, each.place.tier)
-        for each in stay
-        if each.kind in POLICIES and each.before and _MANAGED not in each.before.contents.labels
-    }
+    chained |= _decided_before(stay, closed)
     return [
         each
         for each in behind
@@ -115,6 +118,19 @@ def _repaired(
             or (each.before is None and (each.kind, each.place.tier) in chained)
         )
     ]
+
+
+def _decided_before(changes: Iterable[Change], closed: Collection[str]) -> set[tuple[str, str]]:
+    """Kind and tier of policies of others that are taken over, or that are in `closed` tiers."""
+    taken = {
+        (each.kind, each.place.tier)
+        for each in changes
+        if each.kind in POLICIES
+        and each.before
+        and each.after
+        and _MANAGED not in each.before.contents.labels
+    }
+    return taken | {("GlobalNetworkPolicy", tier) for tier in closed}
 
 
 def chain_of(change: Change) -> ChainKey:
@@ -135,8 +151,14 @@ def rounds(steps: Iterable[Step]) -> Iterator[list[Change]]:
 class Unwritten:
     """The changes of a plan that failed or were left, and those that wait for them."""
 
-    def __init__(self, selections: Selections, precedence: Sequence[Precedence] = ()) -> None:
+    def __init__(
+        self,
+        selections: Selections,
+        precedence: Sequence[Precedence] = (),
+        closed: Collection[str] = (),
+    ) -> None:
         self._selections = selections
+        self._decided = _decided_before(selections.changes, closed)
         self._first: defaultdict[ChainKey, set[ChainKey]] = defaultdict(set)
         for each in precedence:
             self._first[each.then].add(each.first)
@@ -165,7 +187,9 @@ class Unwritten:
         chains = {chain_of(change)}
         if change.kind in POLICIES:
             self._chains.add(chain_of(change))
-            self._keep(chain_of(change))
+            # A policy of others that stays selects what it did, in a chain or not.
+            for side in change.sides:
+                self._keep(chain_key(side))
             if change.after:
                 self._zones |= {change.place.chain} - {""}
                 self._broken_tiers.add(change.place.tier)
@@ -182,7 +206,10 @@ class Unwritten:
             self._chains |= chains
             for key in chains - self._late:
                 self._keep(key)
-        if change.cause is Cause.DRIFT and change.kind != "Tier":
+        # What others left has no policies around chains: ours begin to pass what its tier denied.
+        around = change.before is None and not change.place.chain
+        decided = (change.kind, change.place.tier) in self._decided
+        if (around and decided) or (change.cause is Cause.DRIFT and change.kind != "Tier"):
             self.open_up(chains)
 
     def open_up(self, chains: Iterable[ChainKey]) -> None:

@@ -1,7 +1,7 @@
 """The Plan: shown, stored, applied and audited as one frozen value."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -19,41 +19,10 @@ from sync.plan.guards.referenced_set import referenced_sets
 from sync.plan.omission import LeftOut as LeftOut  # part of a plan
 from sync.plan.omission import counted, counts, is_new, mode_of, omission_document
 from sync.plan.order import Order, Step, Unwritten, order, rounds
+from sync.plan.origin import NotPushed, Origin
 from sync.plan.precedence import Precedence
 from sync.plan.reported_drift import reported_drift
 from sync.plan.selections import ChainKey, Selections
-
-_SHOWN = 5  # firewalls that are named, at most
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Which version of which source a plan is made from, and who committed it, where known.
-
-    Where changes are `pending`, they are not committed, and `administrators` made them.
-    """
-
-    source: str
-    version: str
-    administrators: tuple[str, ...] = ()
-    description: str = ""
-    pending: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NotPushed:
-    """The firewalls of a device group that are out of sync with Panorama, by serial number."""
-
-    source: str
-    device_group: str
-    devices: tuple[str, ...]
-
-    @property
-    def clause(self) -> str:
-        """Name the firewalls in a clause: the first few, and how many more."""
-        more = len(self.devices) - _SHOWN
-        listed = ", ".join(self.devices[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        return f"device group {self.device_group} of {self.source} is not pushed to {listed}"
 
 
 @dataclass(frozen=True)
@@ -68,8 +37,9 @@ class Plan:
     device groups of firewalls that are out of sync. `warnings` block nothing. `compared_with` names
     the sources that the cluster was assumed to hold, if it was not asked. `precedence` tells which
     chains of several tiers are written before which, and `beside` are our policies that do not
-    change. In a `directory`, states between two writes do not count. `rules` are the inexact ones.
-    `known` are the digests of what was left out before, if that is known; `modes` those of tiers.
+    change. Tiers that are `closed` end with Deny under policies of others. In a `directory`, states
+    between two writes do not count. `rules` are the inexact ones. `known` are the digests of what
+    was left out before, if that is known; `modes` those of tiers.
     """
 
     cluster: str
@@ -86,6 +56,7 @@ class Plan:
     compared_with: tuple[Origin, ...] = ()
     precedence: tuple[Precedence, ...] = ()
     held: tuple[Change, ...] = ()
+    closed: frozenset[str] = frozenset()
     directory: bool = False
     beside: tuple[Manifest, ...] = field(default=(), compare=False, repr=False)
     rules: tuple[LeftOut, ...] = ()
@@ -244,7 +215,7 @@ class Plan:
     def _unwritten(self, waiting: Iterable[Change]) -> Unwritten:
         unordered = frozenset(() if self.held else self.unordered)
         kept = tuple(each for each in self.precedence if each not in unordered)
-        unwritten = Unwritten(self._selections, kept)
+        unwritten = Unwritten(self._selections, kept, self.closed)
         for change in self.held:
             unwritten.add(change)
         for change in waiting:
@@ -253,7 +224,13 @@ class Plan:
 
     @cached_property
     def _order(self) -> Order:
-        return order(self.changes, self._selections, self.precedence, directory=self.directory)
+        return order(
+            self.changes,
+            self._selections,
+            self.precedence,
+            closed=self.closed,
+            directory=self.directory,
+        )
 
     @cached_property
     def _selections(self) -> Selections:
@@ -327,6 +304,7 @@ def make_plan(
     not_pushed: Sequence[NotPushed] = (),
     precedence: Sequence[Precedence] = (),
     warnings: Sequence[str] = (),
+    closed: Collection[str] = (),
     directory: bool = False,
     rules: Sequence[LeftOut] = (),
     known: frozenset[str] | None = None,
@@ -358,6 +336,7 @@ def make_plan(
         warnings=tuple(warnings),
         precedence=tuple(precedence),
         held=found.held,
+        closed=frozenset(closed),
         directory=directory,
         beside=(*beside, *left),
         rules=tuple(rules),

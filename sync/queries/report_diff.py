@@ -20,7 +20,7 @@ from sync.firewall.effective import EffectiveDeviceGroup
 from sync.firewall.objects import Address, AddressGroup
 from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.queries.flows import flows_between
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read

@@ -77,7 +77,8 @@ def run_cycle(
 ) -> list[Result]:
     """Sync every cluster with its sources, each on its own, and store its state.
 
-    A plan that is not `agreed` is not written; nothing became of its cluster.
+    A plan that is not `agreed` is not written; nothing became of its cluster, unless an earlier one
+    was, as when it returns to what a move left first.
     """
     with ExitStack() as kept:
         # The lease comes before any read: a read without it may be outdated by another writer.
@@ -101,7 +102,7 @@ def run_cycle(
             if isinstance(lease, LeaseError):
                 return Result(cluster.name, error=lease)
             result = sync_cluster(cluster, read, store, options, run, lease, stopping, agreed)
-            if not isinstance(result.error, PlanDiffersError):
+            if result.applied or not isinstance(result.error, PlanDiffersError):
                 note_cluster(store, result)
             return result
 

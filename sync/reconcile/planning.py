@@ -12,7 +12,7 @@ from sync.plan.differences import Differences, differences
 from sync.plan.guards import Blocker
 from sync.plan.guards.empty_source import empty_sources
 from sync.plan.guards.foreign import foreign_policies
-from sync.plan.guards.live_tier import live_tiers
+from sync.plan.guards.live_tier import left_tiers, live_tiers
 from sync.plan.guards.taken_over import taken_over
 from sync.plan.plan import Plan, make_plan
 from sync.plan.precedence import Precedence
@@ -113,6 +113,7 @@ def plan_for(
             *index_warnings,
             *essential_warnings,
         ],
+        closed=wanted.closed,
         directory=cluster.directory,
         rules=inexact_rules(wanted.report),
         known=known,
@@ -151,15 +152,18 @@ def _foreign_policies(
     held = {(each.kind, each.name) for each in found.held}
     # Nothing of ours is written into a foreign tier.
     tiers = [here.tier for here in cluster.device_groups if ("Tier", here.tier) not in held]
-    written = (
+    written = [
         each for each in found.changes if cluster.repair_drift or each.cause is not Cause.DRIFT
-    )
+    ]
     namespaced = wanted.facts.foreign_policies
+    configured = frozenset(here.tier for here in cluster.device_groups)
+    left = left_tiers(written, configured)
     return [
         *foreign_policies(others, tiers, namespaced),
         *selected,
-        *live_tiers(written, others, namespaced),
-        *taken_over(found.changes, live, tiers),
+        *live_tiers(written, others, namespaced, left),
+        # A tier that is not taken over yet is to be ours.
+        *taken_over(written, live, configured | left),
     ]
 
 

@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from sync.errors import LeaseError, ZonebridgeError
 from sync.plan.changes import Change
-from sync.plan.plan import Origin, Plan
+from sync.plan.origin import Origin
+from sync.plan.plan import Plan
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.reconcile.omissions import remember

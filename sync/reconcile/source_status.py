@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sync.errors import SourceError
 from sync.firewall.configuration import Snapshot
-from sync.plan.plan import NotPushed, Origin
+from sync.plan.origin import NotPushed, Origin
 from sync.store import Store
 from sync.text import shortened
 

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sync.firewall.rules import Rule
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.render.matrix import matrix_document
 from sync.render.report import (
     MEANINGS,

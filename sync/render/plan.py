@@ -9,7 +9,8 @@ from uuid import UUID
 
 from sync.calico.names import STORE
 from sync.plan.changes import Change
-from sync.plan.plan import Origin, Plan
+from sync.plan.origin import Origin
+from sync.plan.plan import Plan
 from sync.plan.precedence import Precedence
 from sync.render import blockers, left_out
 from sync.render.changes import change_rows, zone_rows

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sync.net.addresses import AddressSet
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.queries.report_diff import FieldChange, ReportDiff, RuleChange
 from sync.render import flows
 from sync.render.report import rule_document

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Change
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.store import identities
 from sync.store.projections import believed
 from sync.store.records import Kind, Outcome, Record

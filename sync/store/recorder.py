@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from sync.calico.manifest import Manifest
 from sync.errors import StoreError
 from sync.plan.changes import Change
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.store import approvals, bodies, drafts, identities, status
 from sync.store.chain import append, lock
 from sync.store.database import Database

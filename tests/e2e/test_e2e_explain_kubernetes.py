@@ -135,7 +135,9 @@ def test_live_shows_what_a_policy_does_that_asks_for_other_labels_of_a_known_pod
     assert "perhaps" not in live
     live = explained(place, "web", DB, "--live")
     assert live.splitlines()[0].endswith(": it depends")
-    perhaps = "  Calico perhaps denies it: firewallpolicy.pan-zone-db[ingress 0]: policies use labels"
+    perhaps = (
+        "  Calico perhaps denies it: firewallpolicy.pan-zone-db[ingress 0]: policies use labels"
+    )
     assert perhaps in live
 
 

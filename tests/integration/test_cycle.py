@@ -36,7 +36,7 @@ from sync.firewall.configuration import Snapshot
 from sync.net.addresses import network
 from sync.options import ZoneDefinition, ZoneOptions
 from sync.plan.changes import Action, Cause, Change
-from sync.plan.plan import NotPushed
+from sync.plan.origin import NotPushed
 from sync.plan.rollout import Rollout
 from sync.reconcile.cycle import compare_cycle, plan_cycle, run_cycle
 from sync.reconcile.desired import Cluster, InvalidObjectError, rolled_out

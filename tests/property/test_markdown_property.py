@@ -9,7 +9,8 @@ from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker
 from sync.plan.omission import LeftOut, Omission
-from sync.plan.plan import NotPushed, Origin, Plan
+from sync.plan.origin import NotPushed, Origin
+from sync.plan.plan import Plan
 from sync.render.markdown import LIMIT, Shown, document, markdown, shared
 
 PIECES = [

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.store import Conclusion, Outcome, Record, open_store
 from sync.store.audit import Filter, at, records
 from sync.store.models import Records

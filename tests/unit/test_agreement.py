@@ -146,7 +146,7 @@ def test_a_digest_agrees_to_its_plan_alone() -> None:
         reviewing(plan(create(B)).digest, plan(create(A)).digest),
     ):
         agreed(plan(create(A)))
-        with pytest.raises(PlanDiffersError, match="nothing was written to it"):
+        with pytest.raises(PlanDiffersError, match="nothing of it was written"):
             agreed(plan(create(a_set("c"))))
         with pytest.raises(PlanDiffersError):
             agreed(plan(create(A), cluster="lab"))

@@ -9,7 +9,8 @@ from sync.errors import SourceError
 from sync.firewall.effective import effective
 from sync.firewall.runtime import Registrations
 from sync.firewall.tag_filter import parse
-from sync.plan.plan import Origin, Plan
+from sync.plan.origin import Origin
+from sync.plan.plan import Plan
 from sync.render.markdown import markdown
 from sync.render.plan import text
 from sync.settings.problems import did_you_mean

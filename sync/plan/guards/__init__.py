@@ -4,7 +4,7 @@
     referenced-set     a policy would still select a set that is removed                  never
     foreign-policy     a policy of someone else is in a tier of ours                      approvable
     foreign-set        a selector of ours selects a set of someone else                   approvable
-    live-tier          the order of a tier would change under policies of others          approvable
+    live-tier          a tier would move, or be left to policies of others that allow     approvable
     taken-over         taking over policies or sets of others may open what they deny     approvable
     empty-source       the source of a tier is empty now, or belongs elsewhere            approvable
     essentials         pods would lose DNS or the API server to their first policies      approvable

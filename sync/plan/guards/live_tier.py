@@ -1,11 +1,12 @@
-"""Foreign policies in a tier of ours: its default action is kept, and its order is guarded.
+"""Foreign policies in a tier of ours: its default action is kept, its order and removal guarded.
 
 The end of a tier decides flows that match none of its policies. Ours say all that they deny, so a
 tier of ours ends with Pass; but what foreign policies leave to a tier that ends with Deny would
-pass. The order of a tier decides which other tiers come first.
+pass. The order of a tier decides which other tiers come first. Where ours leave a tier, policies of
+others decide what ours denied there, before any other tier does, and select sets of ours that grow.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sync.calico.manifest import Manifest
@@ -16,15 +17,24 @@ from sync.plan.guards.foreign import covering, enforced_in
 
 DENY: Final = "Deny"
 
+_ELSEWHERE = "name a tier of its own in device_groups[].tier"
+_KEPT = "keep it in device_groups[].tier until they are gone"
 
-def live_tier(tier: str, change: str, policies: Sequence[str], covers: str = "") -> Blocker:
+
+def live_tier(
+    tier: str,
+    change: str,
+    policies: Sequence[str],
+    covers: str = "",
+    *,
+    way_out: str = _ELSEWHERE,
+) -> Blocker:
     """Block a change to a tier with foreign policies (`kind name`); `change` is a clause."""
     return Blocker(
         "live-tier",
         f"the tier {tier} {change} while {counted(policies, 'foreign policy', 'foreign policies')} "
         f"{'is' if len(policies) == 1 else 'are'} in it ({listed(policies)}): flows "
-        "that the tier stops now may pass; name a tier of its own in device_groups[].tier, or "
-        "remove them first",
+        f"that the tier stops now may pass; {way_out}, or remove them first",
         approvable=True,
         covers=covers,
     )
@@ -34,20 +44,46 @@ def live_tiers(
     changes: Iterable[Change],
     live: Mapping[tuple[str, str], ObservedObject],
     namespaced: Mapping[str, Sequence[str]],
+    left: Collection[str] = (),
 ) -> list[Blocker]:
-    """Make a blocker for each tier with foreign policies whose order would change.
+    """Make a blocker for each tier with foreign policies whose order would change, or that is left.
 
-    `live` and `namespaced` are as for `foreign_policies`.
+    `live` and `namespaced` are as for `foreign_policies`; `left` are the `left_tiers`.
     """
-    tiers = [each for each in changes if each.kind == "Tier" and each.before and each.after]
-    standing = enforced_in(live, (change.name for change in tiers), namespaced)
+    moving = {
+        each.name: _moves(each)
+        for each in changes
+        if each.kind == "Tier" and each.before and each.after
+    }
+    standing = enforced_in(live, {*moving, *left}, namespaced)
     blockers = []
-    for change in tiers:
-        said, policies = _moves(change), standing[change.name]
-        if said and policies:
+    for name, said in moving.items():
+        if said and (policies := standing[name]):
             covers = covering({**policies, "": said})
-            blockers.append(live_tier(change.name, said, [*policies], covers))
+            blockers.append(live_tier(name, said, [*policies], covers))
+    for name in sorted(left):
+        if policies := {each: spec for each, spec in standing[name].items() if _allows(each, live)}:
+            said = "would be left to others"
+            covers = covering({**policies, "": said})
+            blockers.append(live_tier(name, said, [*policies], covers, way_out=_KEPT))
     return blockers
+
+
+def left_tiers(changes: Iterable[Change], tiers: Collection[str]) -> frozenset[str]:
+    """Find the tiers in which something of ours is removed, and that are no longer in `tiers`."""
+    gone = {
+        each.name if each.kind == "Tier" else each.place.tier
+        for each in changes
+        if each.after is None and each.kind in ("Tier", "GlobalNetworkPolicy")
+    }
+    return frozenset(gone - {*tiers})
+
+
+def _allows(policy: str, live: Mapping[tuple[str, str], ObservedObject]) -> bool:
+    """Whether a policy, as `kind name`, may let a flow pass; those that are not known may."""
+    kind, _, name = policy.partition(" ")
+    held = live.get((kind, name))
+    return held is None or Manifest.of(held.document).contents.passes
 
 
 def closed_tiers(

@@ -1,4 +1,4 @@
-"""Guard: taking over enforced policies, or sets that they select, would open flows.
+"""Guard: taking over enforced policies, or changing sets that they select, would open flows.
 
 A policy of others is replaced in one write. Where its tier ends with Deny, the end denies what the
 new policies do not say yet. But the pods that it selected must be those of the chain that replaces
@@ -26,7 +26,7 @@ _ENFORCED = "GlobalNetworkPolicy"
 
 
 def taken_over(changes: Sequence[Change], live: Live, tiers: Collection[str]) -> list[Blocker]:
-    """Make a blocker if what is taken over would open flows that are denied now; `tiers` are ours.
+    """Make a blocker if what is taken over, or selected, opens flows that others deny in `tiers`.
 
     `live` is the whole cluster before the changes.
     """
@@ -38,21 +38,23 @@ def taken_over(changes: Sequence[Change], live: Live, tiers: Collection[str]) ->
         and (held := live.get((each.kind, each.name)))
         and held.foreign_because
     ]
-    if not theirs:
-        return []
     replaced = [each for each in theirs if each.kind == _ENFORCED]
-    sets = [each for each in theirs if each.kind == "GlobalNetworkSet"]
-    found = [*_policies(replaced, changes, live), *_sets(sets, replaced, live, tiers)]
-    if not found:
+    sets = [each for each in changes if each.kind == "GlobalNetworkSet" and each.before]
+    lost = _sets(sets, replaced, live, tiers)
+    # An approval covers a policy as it is: one that stays is in no change.
+    specs = {**dict.fromkeys(_policies(replaced, changes, live), ""), **dict(lost)}
+    if not specs:
         return []
+    found = [*specs]
+    what = "taking over objects of others" if theirs else "what changes beside policies of others"
     return [
         Blocker(
             "taken-over",
-            f"taking over objects of others may let flows pass that they deny: {listed(found)}; "
+            f"{what} may let flows pass that they deny: {listed(found)}; "
             "name a tier of its own in device_groups[].tier and remove theirs once ours are "
             "enforced, or change theirs first",
             approvable=True,
-            covers=covering(dict.fromkeys(found, "")),
+            covers=covering(specs),
         )
     ]
 
@@ -103,11 +105,12 @@ def _several(change: Change, changes: Sequence[Change], live: Live) -> bool:
 
 def _sets(
     sets: Iterable[Change], replaced: Sequence[Change], live: Live, tiers: Collection[str]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     """Say which sets lose addresses that policies of others deny, or gain some that they allow.
 
-    Only policies in a tier of ours count, and those of Tigera's integration elsewhere: all others
-    select a set for what the firewall says.
+    Each comes with the spec of the policy. Only policies in a tier of ours count, and those of
+    Tigera's integration elsewhere: all others select a set for what the firewall says. Sets that
+    are ours already, as after a sync that was killed, lose before policies change, too.
     """
     going = {each.name for each in replaced}
     policies = [
@@ -116,14 +119,22 @@ def _sets(
         if kind == _ENFORCED and each.foreign_because
     ]
     for change in sets:
-        old, new = (addresses(side) for side in change.sides)
+        held = live.get((change.kind, change.name))
+        taken = bool(change.after and held and held.foreign_because)
+        old, new = addresses(change.before), addresses(change.after)
         lost, gained = old - new, new - old
         labels = frozenset().union(*(side.contents.labels for side in change.sides))
         for policy in policies:
             inside = policy.contents.position.tier in tiers
-            loses = lost and (inside or is_tigeras(policy.document()))
+            loses = lost and (inside or (taken and is_tigeras(policy.document())))
             if loses and labels & denied_by(policy.document()):
-                yield f"{change.kind} {change.name} loses addresses that {policy.name} denies"
-            gains = gained and inside and policy.name not in going
+                said = f"{change.kind} {change.name} loses addresses that {policy.name} denies"
+                yield said, _spec(policy)
+            gains = gained and taken and inside and policy.name not in going
             if gains and labels & policy.contents.allowed:
-                yield f"{change.kind} {change.name} gains addresses that {policy.name} allows"
+                said = f"{change.kind} {change.name} gains addresses that {policy.name} allows"
+                yield said, _spec(policy)
+
+
+def _spec(policy: Manifest) -> str:
+    return repr(sorted(mapping(policy.document(), "spec").items(), key=str))

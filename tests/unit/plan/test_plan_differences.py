@@ -16,7 +16,8 @@ from sync.calico.ownership import owner_labels
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import Differences, Key, change_between, differences
 from sync.plan.guards.foreign import foreign_object
-from sync.plan.plan import LeftOut, NotPushed, Origin, Plan, make_plan
+from sync.plan.origin import NotPushed, Origin
+from sync.plan.plan import LeftOut, Plan, make_plan
 from tests.memory import MemoryCluster
 
 OWNER = owner_labels("test", "5c3b8a34-0000-4000-8000-000000000000")

@@ -8,14 +8,14 @@ import pytest
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import ADDRESS_GROUP_LABEL, SCOPES_ANNOTATION
-from sync.calico.objects import Tier
+from sync.calico.objects import GlobalNetworkPolicy, Rule, StagedGlobalNetworkPolicy, Tier
 from sync.calico.references import carried, named
 from sync.plan.changes import Change
 from sync.plan.differences import Differences
 from sync.plan.guards import Blocker
 from sync.plan.guards.empty_source import empty_sources
 from sync.plan.guards.foreign import foreign_object, foreign_policies, foreign_policy
-from sync.plan.guards.live_tier import closed_tiers, live_tiers
+from sync.plan.guards.live_tier import closed_tiers, left_tiers, live_tiers
 from sync.plan.guards.referenced_set import referenced_sets
 from sync.plan.plan import Plan, make_plan
 from tests.unit.plan.words import a_set, create, delete, policy, tier, update
@@ -174,14 +174,49 @@ def test_a_tier_does_not_move_under_policies_of_others() -> None:
         (update(DENIES, tier()), (policy("a"),)),
         (update(tier(), tier(owner=(("a", "b"),))), (policy("a"),)),
         (create(tier()), (policy("a"),)),
-        (delete(DENIES), (policy("a"),)),
     ],
-    ids=["nobody's", "its end", "labels", "new", "gone"],
+    ids=["nobody's", "its end", "labels", "new"],
 )
 def test_a_tier_that_changes_nothing_for_others_is_free(
     change: Change, foreign: tuple[Manifest, ...]
 ) -> None:
     assert live_tiers([change], live(policy("ours"), foreign=foreign), {}) == []
+
+
+def allowing(name: str, tier: str = "fw", *, staged: bool = False) -> Manifest:
+    kind = StagedGlobalNetworkPolicy if staged else GlobalNetworkPolicy
+    return kind(f"{tier}.{name}", tier, 5, "all()", ingress=(Rule("Allow"),)).manifest()
+
+
+@pytest.mark.parametrize("change", [delete(DENIES), delete(policy("ours"))], ids=["it", "ours"])
+def test_a_tier_is_not_left_to_policies_of_others_that_allow(change: Change) -> None:
+    """Calico keeps such a tier; they would decide what ours denied, and select sets that grow."""
+    left = left_tiers([change], ["other"])
+    assert left == {"fw"}
+    [blocker] = live_tiers([change], live(foreign=(allowing("a"), policy("b"))), {}, left)
+    assert (blocker.guard, blocker.approvable) == ("live-tier", True)
+    assert blocker.message == (
+        "the tier fw would be left to others while 1 foreign policy is in it (GlobalNetworkPolicy "
+        "fw.a): flows that the tier stops now may pass; keep it in device_groups[].tier until they "
+        "are gone, or remove them first"
+    )
+    assert blocker.covers
+    # What is not known may allow.
+    [blocker] = live_tiers([change], {}, {"fw": ["NetworkPolicy a/b"]}, left)
+    assert "NetworkPolicy a/b" in blocker.message
+
+
+def test_a_tier_is_left_to_policies_of_others_that_only_deny() -> None:
+    changes = [delete(DENIES), delete(policy("ours"))]
+    free = (policy("b"), allowing("s", staged=True), allowing("e", "other"))
+    held = live(allowing("a"), foreign=free)
+    assert live_tiers(changes, held, {}, left_tiers(changes, [])) == []
+
+
+def test_only_what_is_enforced_and_no_longer_configured_is_left() -> None:
+    staged = delete(policy("s", staged=True))
+    assert left_tiers([delete(policy("ours")), delete(DENIES)], ["fw"]) == frozenset()
+    assert left_tiers([staged, create(tier()), update(DENIES, tier())], []) == frozenset()
 
 
 def test_an_approval_of_a_tier_covers_what_stood_in_it() -> None:

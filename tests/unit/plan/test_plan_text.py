@@ -22,7 +22,8 @@ from sync.calico.selectors import equals
 from sync.plan.changes import Cause, Change
 from sync.plan.guards import Blocker
 from sync.plan.guards.foreign import foreign_object, foreign_policy
-from sync.plan.plan import LeftOut, NotPushed, Origin, Plan
+from sync.plan.origin import NotPushed, Origin
+from sync.plan.plan import LeftOut, Plan
 from sync.render.markdown import markdown
 from sync.render.plan import text
 from sync.text import printable

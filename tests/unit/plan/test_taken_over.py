@@ -1,6 +1,7 @@
 """The guard of what is taken over: what would open flows while it is written is blocked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.calico.objects import GlobalNetworkPolicy, GlobalNetworkSet, Rule, Tier
 from sync.plan.changes import Cause, Change
+from sync.plan.guards import Blocker
 from sync.plan.guards.taken_over import taken_over
 from tests import tigera
 
@@ -45,12 +47,12 @@ def theirs(
     return Manifest.of(made)
 
 
-def said(
+def blockers(
     changes: Sequence[tuple[Manifest | None, Manifest]],
     *foreign: Manifest,
     end: str = "Deny",
     standing: Sequence[Manifest] = (),
-) -> str:
+) -> list[Blocker]:
     live = {("Tier", "fw"): Held(Tier("fw", 101, "Pass" if end == "Pass" else "Deny").manifest())}
     live |= {(each.kind, each.name): Held(each) for each in standing}
     live |= {(each.kind, each.name): Held(each, "is foreign") for each in foreign}
@@ -58,7 +60,13 @@ def said(
     made = [Change(before, after, Cause.CONFIGURATION) for before, after in changes]
     found = taken_over(made, live, ["fw"])
     assert len(found) <= 1
-    return found[0].message if found else ""
+    return found
+
+
+def said(
+    changes: Sequence[tuple[Manifest | None, Manifest]], *foreign: Manifest, **more: Any
+) -> str:
+    return "".join(each.message for each in blockers(changes, *foreign, **more))
 
 
 def test_a_policy_of_the_same_pods_is_replaced_where_the_tier_denies_at_its_end() -> None:
@@ -111,3 +119,30 @@ def test_a_set_that_policies_of_others_select_changes_only_where_they_open_nothi
 
 def test_a_set_may_gain_what_only_a_replaced_policy_allows() -> None:
     assert said([*LARGER, (theirs(ALLOWS), ours())]) == ""
+
+
+def test_a_set_of_ours_loses_nothing_by_which_a_policy_of_others_denies_in_a_tier_of_ours() -> None:
+    """It is ours since a sync that was killed; it loses before policies change."""
+    [(before, after)] = SMALLER
+    live = {
+        (each.kind, each.name): Held(each, because)
+        for each, because in ((before, ""), (theirs(DENIES), "is foreign"))
+    }
+    loses = Change(before, after, Cause.CONFIGURATION)
+    replaced = Change(theirs(DENIES), ours(), Cause.CONFIGURATION)
+    [blocker] = taken_over([loses, replaced], live, ["fw"])
+    assert "pan.web loses addresses that fw.pan-zone-web denies" in blocker.message
+    [blocker] = taken_over([replace(loses, after=None), replaced], live, ["fw"])
+    assert "pan.web loses addresses that fw.pan-zone-web denies" in blocker.message
+    [blocker] = taken_over([loses], live, ["fw"])
+    assert blocker.message.startswith("what changes beside policies of others may let flows pass")
+    assert taken_over([loses], live, ["other"]) == []
+    assert taken_over([Change(after, before, Cause.CONFIGURATION), replaced], live, ["fw"]) == []
+
+
+def test_an_approval_covers_a_policy_that_stays_as_it_is() -> None:
+    one, same, other = (
+        blockers(SMALLER, theirs(*rules, tier="other"))[0].covers
+        for rules in ([DENIES], [DENIES], [DENIES, DENIES | {"protocol": "TCP"}])
+    )
+    assert one == same != other

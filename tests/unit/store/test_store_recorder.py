@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from sync.errors import StoreError
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.store import (
     BATCH,
     Conclusion,

@@ -17,7 +17,7 @@ import pytest
 
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
-from sync.plan.plan import Origin
+from sync.plan.origin import Origin
 from sync.store import Clock, Conclusion, Outcome, Record, Recorder, Store, open_store
 from sync.store.leases import taken
 from sync.store.records import FIELDS, now
