@@ -315,6 +315,7 @@ def make_plan(
     `live` is the whole cluster, for guards that look at more than the differences. `blockers` are
     those of other guards. Approvable guards do not block a plan without changes.
     """
+    # over 50 lines: each part of a plan is named here once.
     beside = _beside(live or {}, found.changes)
     reported = reported_drift(found.changes, beside) if not repair_drift else frozenset()
     changes = tuple(change for change in found.changes if change not in reported)
