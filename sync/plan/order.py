@@ -130,7 +130,10 @@ def _decided_before(changes: Iterable[Change], closed: Collection[str]) -> set[t
         and each.after
         and _MANAGED not in each.before.contents.labels
     }
-    return taken | {("GlobalNetworkPolicy", tier) for tier in closed}
+    if not taken and not closed:
+        return taken
+    # Another tier of ours may be the one that denies what ours in theirs pass.
+    return taken | {(each.kind, each.place.tier) for each in changes if each.kind in POLICIES}
 
 
 def chain_of(change: Change) -> ChainKey:
