@@ -7,8 +7,10 @@ not be read from the cluster.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from sync.clusters.cluster import ClusterFacts
+from sync.errors import StoreError
 from sync.firewall.configuration import Snapshot
 from sync.options import ZoneOptions
 from sync.plan.omission import LeftOut, Omission
@@ -119,16 +121,21 @@ def known_after(plan: Plan) -> frozenset[str]:
 
 
 def recalled(store: Store, cluster: str) -> frozenset[str] | None:
-    """The same of the last sync of a cluster that succeeded; None if none is stored."""
-    kept = _memory(store, cluster).recall(_KIND, "")
+    """The same of the last sync of a cluster that succeeded; None if none can be read."""
+    try:
+        kept = _memory(store, cluster).recall(_KIND, "")
+    except StoreError:
+        return None  # then everything counts as new: no reason to hold up a sync
     return None if kept is None else frozenset(kept.decode(errors="replace").split())
 
 
 def remember(store: Store, plan: Plan) -> None:
-    """Store what a sync left out, for the next plans; only where it changed."""
+    """Store what a sync left out, for the next plans; only where it changed, and if it can be."""
     known = known_after(plan)
     if known != recalled(store, plan.cluster):
-        _memory(store, plan.cluster).remember(_KIND, "", " ".join(sorted(known)).encode())
+        # The sync is done and recorded; without this, the next plan calls the same new again.
+        with suppress(StoreError):
+            _memory(store, plan.cluster).remember(_KIND, "", " ".join(sorted(known)).encode())
 
 
 def _memory(store: Store, cluster: str) -> StoredMemory:

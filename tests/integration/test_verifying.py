@@ -217,8 +217,8 @@ def test_a_refused_write_leaves_open_what_the_old_policy_allows_and_says_so(plac
     place.refuse(DB)
     result = place.sync()
     assert [change.name for change in result.applied] == [WEB]
-    assert result.detail == (
-        f"1 of 2 changes not written: GlobalNetworkPolicy {DB}: {DB} was refused"
+    assert result.detail.startswith(
+        f"1 of 2 changes not written: GlobalNetworkPolicy {DB}: {DB} was refused;"
     )
     found = place.verified()
     # Each side carries the whole match: the other end is what still allows it.
