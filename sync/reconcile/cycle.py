@@ -137,7 +137,6 @@ def plan_cycle(
                 live = read_live(cluster, written, options.owner)
             rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
-            known = None if new else recalled(store, cluster.name)
             planned = plan_for(
                 cluster,
                 read,
@@ -147,7 +146,8 @@ def plan_cycle(
                 rewritten=rewritten,
                 prove=prove,
                 asked=asked,
-                known=known,
+                # What the configuration leaves out is the same, whichever cluster is there now.
+                known=recalled(store, cluster.name),
             )
             return Result(
                 cluster.name,
