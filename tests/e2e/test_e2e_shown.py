@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +127,11 @@ def test_without_a_yes_nothing_is_written(place: Installation, answer: str, code
     with terminal(place, "sync") as at:
         at.until(QUESTION)
         if answer == "\x03":
-            at.process.send_signal(signal.SIGINT)
+            # A signal just before the process begins to wait for a line is seen with the next one.
+            while at.process.poll() is None:
+                at.process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    at.process.wait(5)
         else:
             at.type(answer)
         ended, rest = at.ended()
