@@ -153,7 +153,7 @@ def test_live_does_not_decide_what_a_hand_wrote_that_cannot_be_judged(place: Ins
     done = place.run("verify", "--live")
     assert done.code == 6
     assert "the proof is not decided" in done.out
-    assert f"  ? GlobalNetworkPolicy {DB} is not judged: {DB} says applyOnForward" in done.out
+    assert f"  ? GlobalNetworkPolicy {DB} is not judged: {DB} holds applyOnForward" in done.out
 
 
 def test_a_sync_that_was_left_in_the_middle_is_half_written_until_one_comes_to_its_end(
