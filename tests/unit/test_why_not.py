@@ -243,7 +243,7 @@ def test_a_flow_that_only_our_tiers_allow_says_so_first(place: Place) -> None:
     found = place.why("web", "10.2.0.9", "5432/tcp")
     shown = rendered.text(replace(found, allowed=True)).splitlines()
     assert shown[1] == (
-        "Our tiers allow it, and the firewall perhaps denies it. What would allow it for sure, each "
-        "by itself, tried on the model:"
+        "Our tiers allow it, and the firewall perhaps denies it. What would allow it for sure, "
+        "each by itself, tried on the model:"
     )
     assert "What would allow it, each" not in rendered.text(replace(found, allowed=True))
