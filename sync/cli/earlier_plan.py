@@ -21,9 +21,10 @@ Known = Mapping[str, frozenset[str]]
 def known_of(given: Sequence[str]) -> Known | None:
     """Read what `plan --output json` printed; None if the files given are no JSON.
 
-    Raises `UsageError` for JSON that is no plan, and for several files.
+    Raises `UsageError` for a file that is missing or empty, for JSON that is no plan, and for
+    several files.
     """
-    contents = [_beginning(Path(each)) for each in given]
+    contents = [_beginning(each) for each in given]
     if not any(content.startswith(b"{") for content in contents):
         return None
     if len(given) > 1:
@@ -55,9 +56,19 @@ def _digests(plan: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(digest_of(part["subject"], part["reason"]) for part in parts)
 
 
-def _beginning(file: Path) -> bytes:
+def _beginning(given: str) -> bytes:
     try:
-        with file.open("rb") as opened:
-            return opened.read(64).lstrip()
-    except (OSError, ValueError):
-        return b""  # reported when it is read as an export
+        with Path(given).open("rb") as opened:
+            found = opened.read(64)
+    except (OSError, ValueError) as error:
+        if "=" in given:
+            return b""  # NAME=FILE is an export, and is read as such
+        why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    else:
+        if found:
+            return found.lstrip()
+        why = "is empty"
+    raise UsageError(
+        f"--from {given} {why}; name a plan that `zonebridge plan --output json` wrote, or an "
+        "export together with --to"
+    )

@@ -14,6 +14,7 @@ from sync.cli.results import print_error
 from sync.errors import UsageError
 from sync.reconcile.cycle import report_cycle
 from sync.reconcile.result import Result
+from sync.render.markdown import LIMIT, failures
 from sync.render.matrix import matrix_document
 from sync.render.page import Sheet, html
 from sync.render.report import document, markdown, text
@@ -61,13 +62,15 @@ def report(
         results = _of_rule(results, rule)
     with until_closed():
         found = [result.report for result in results if result.report]
+        failed = {each.cluster: str(each.error) for each in results if each.error}
         if output == "json":
             print_json(
                 {**document(found), "matrices": reach_of(results), "errors": errors(results)}
             )
         elif output == "html":
             made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-            click.echo(html(_sheets(results), made=made, verbose=verbose), nl=False)
+            page = html(_sheets(results), failed=failed, made=made, verbose=verbose)
+            click.echo(page, nl=False)
         else:
             rendered = [
                 markdown(each, verbose=verbose)
@@ -76,7 +79,10 @@ def report(
                 for each in found
             ]
             shown = "\n".join(rendered)
-            click.echo(shown if output == "markdown" else fitted(shown), nl=False)
+            if output == "markdown":
+                click.echo(f"{failures(failed, LIMIT)}{shown}", nl=False)
+            else:
+                click.echo(fitted(shown), nl=False)
         for result in results:
             print_error(result)
     return exit_codes.of_looking(results)

@@ -58,11 +58,20 @@ def print_markdown(
 ) -> None:
     """Print the plans of clusters as one document, with what was `written` of them by a sync."""
     shown = [
-        Shown(result.plan, (became(result),) if written and became(result) else (), result.flows)
+        Shown(result.plan, tuple(_notes(result, written=written)), result.flows)
         for result in results
         if result.plan
     ]
-    click.echo(document(shown, before=before, verbose=verbose), nl=False)
+    failed = {each.cluster: str(each.error) for each in results if each.error and not each.plan}
+    click.echo(document(shown, before=before, failed=failed, verbose=verbose), nl=False)
+
+
+def _notes(result: Result, *, written: bool) -> Iterator[str]:
+    """Yield what became of a plan, and why it was not written completely."""
+    if written and (said := became(result)):
+        yield said
+    if result.error:
+        yield f"Failed: {result.error}"
 
 
 def became(result: Result, where: str = "") -> str:

@@ -289,8 +289,8 @@ class ClusterWatcher(Protocol):
 class FileIndex(Protocol):
     """Keeps a list of our files in a directory, for the tool that applies them."""
 
-    def warnings(self) -> Sequence[str]:
-        """Say why the list cannot be kept, if so; raises `ClusterError`."""
+    def warnings(self, ours: Iterable[Key]) -> Sequence[str]:
+        """Say that the list cannot be kept, or differs from `ours`; raises `ClusterError`."""
 
     def keep(self, ours: Iterable[Key], remaining: Remaining) -> None:
         """Write the list if it changed, while the lease lasts; raises `ClusterError`."""

@@ -36,15 +36,22 @@ class Kustomization:
         who = dict(owner)[INSTANCE]
         self._mark = f"# Kept by zonebridge, instance {who}: changes are overwritten.\n".encode()
 
-    def warnings(self) -> Sequence[str]:
-        foreign = self._foreign() if self._wanted else None
-        if foreign is None:
+    def warnings(self, ours: Iterable[Key]) -> Sequence[str]:
+        if not self._wanted:
             return []
-        sentence = (
-            f"{foreign} is not ours and stays as it is, so no kustomization lists our files; move "
-            "it to the folder above, where it can name this one, or set kustomization: false"
-        )
-        return [sentence]
+        if foreign := self._foreign():
+            sentence = (
+                f"{foreign} is not ours and stays as it is, so no kustomization lists our files; "
+                "move it to the folder above, where it can name this one, or set kustomization: "
+                "false"
+            )
+            return [sentence]
+        file = self._path / NAME
+        standing = _content(file)
+        if standing == self._wanted_of(ours):
+            return []
+        how = "was changed" if standing else "is missing"
+        return [f"{file} {how}; a sync writes it"]
 
     def keep(self, ours: Iterable[Key], remaining: Remaining) -> None:
         file = self._path / NAME
@@ -56,8 +63,7 @@ class Kustomization:
             raise
         if standing is not None and not standing.startswith(self._mark):
             return
-        listed = sorted(ours, key=lambda key: (_ORDER.index(key[0]), key[1]))
-        wanted = self._listing(listed) if self._wanted and listed and not self._foreign() else None
+        wanted = self._wanted_of(ours) if self._wanted and not self._foreign() else None
         if wanted == standing:
             return
         if remaining() <= 0:
@@ -75,6 +81,10 @@ class Kustomization:
             raise ClusterError(
                 f"cannot write {file}: {error.strerror}; make the directory writable or free space"
             ) from error
+
+    def _wanted_of(self, ours: Iterable[Key]) -> bytes | None:
+        listed = sorted(ours, key=lambda key: (_ORDER.index(key[0]), key[1]))
+        return self._listing(listed) if listed else None
 
     def _foreign(self) -> Path | None:
         """A file that is a kustomization and not ours."""

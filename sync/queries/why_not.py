@@ -32,13 +32,15 @@ class WhyNot:
     """The changes that would allow a flow, each by itself, the smallest first.
 
     `tried` counts those that were made in the model; `more` that there were too many to try all.
-    `note` is a sentence where nothing was tried.
+    `note` is a sentence where nothing was tried. `allowed`: Calico allows the flow already, and the
+    firewall perhaps denies it.
     """
 
     remedies: tuple[Remedy, ...] = ()
     tried: int = 0
     more: bool = False
     note: str = ""
+    allowed: bool = False
 
 
 def why_not(cluster: Cluster, found: Explained) -> WhyNot:
@@ -66,7 +68,7 @@ def why_not(cluster: Cluster, found: Explained) -> WhyNot:
         # No rule of the firewall is about what essentials pass.
         if _allows(cluster, model, packet, but_settings=remedy.kind == "essential"):
             remedies.append(remedy)
-    return WhyNot(tuple(remedies), tried, more)
+    return WhyNot(tuple(remedies), tried, more, allowed=found.verdict == "allow")
 
 
 def _allows(cluster: Cluster, model: Model, packet: Packet, *, but_settings: bool = False) -> bool:

@@ -79,7 +79,8 @@ def plan_for(
     selected, watched = foreign_sets((wanted.standing, rollout.manifests), live, ours, wanted.facts)
     # A directory reports nothing of a cluster, and never will.
     facts = ClusterFacts() if cluster.directory else wanted.facts
-    index_warnings = cluster.index.warnings() if cluster.index else ()
+    standing = (key for key, each in live.items() if each.manifest)
+    index_warnings = cluster.index.warnings(standing) if cluster.index else ()
     zoned = {(zone.source, zone.target) for zone in wanted.report.zones}
     binding = [here for here in cluster.device_groups if (here.source, here.name) in zoned]
     essential_warnings = missing_essentials(cluster.name, binding, options.zones)

@@ -6,7 +6,7 @@ GitHub ends a comment at 65,536 characters. What is small comes whole, what is l
 each cut says how much is missing. Nothing in a name is Markdown, HTML, or the end of a fence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -43,14 +43,17 @@ def document(
     shown: Sequence[Shown],
     *,
     before: Sequence[str] = (),
+    failed: Mapping[str, str] | None = None,
     verbose: bool = False,
     limit: int = LIMIT,
 ) -> str:
     """Render the plans of several clusters, after some sentences, in at most `limit` characters.
 
-    Plans that change nothing are the first to be cut. Ends with a line break, if anything is shown.
+    `failed` are the errors of clusters without a plan, by cluster: they come first. Plans that
+    change nothing are the first to be cut. Ends with a line break, if anything is shown.
     """
     intro = "".join(f"{_sentence(each)}\n\n" for each in before[:_SENTENCES])[: limit // 4]
+    intro += failures(failed or {}, limit // 4)
     room = limit - len(intro) - 2 * _LINE
     wanted = [*shown]
     if len(wanted) * _LEAST > room:
@@ -63,6 +66,18 @@ def document(
         left = counted(len(shown) - len(wanted), "more cluster")
         text += f"\nCut here: {left}; {_WHOLE}.\n"
     return intro + text
+
+
+def failures(failed: Mapping[str, str], room: int) -> str:
+    """Render the errors of clusters, by cluster, in at most `room` characters."""
+    text = ""
+    for number, (cluster, error) in enumerate(failed.items()):
+        block = f"## {markdown_escaped(_cut(cluster, _NAME))}\n\n**Failed:** {_sentence(error)}\n\n"
+        if len(text) + len(block) + _LINE > room:
+            left = counted(len(failed) - number, "more cluster")
+            return f"{text}**Failed:** {left}; {_WHOLE}.\n\n"
+        text += block
+    return text
 
 
 def markdown(plan: Plan, *, verbose: bool = False, limit: int = LIMIT) -> str:

@@ -9,7 +9,7 @@ from configurations that others write: none of them is HTML, a script, or shown 
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -49,8 +49,17 @@ class Sheet:
     matrices: tuple[Matrix, ...] = ()
 
 
-def html(sheets: Sequence[Sheet], *, made: str = "", verbose: bool = False) -> str:
-    """Render the reports of several clusters as one page; `made` is when it was made."""
+def html(
+    sheets: Sequence[Sheet],
+    *,
+    failed: Mapping[str, str] | None = None,
+    made: str = "",
+    verbose: bool = False,
+) -> str:
+    """Render the reports of several clusters as one page; `made` is when it was made.
+
+    `failed` are the errors of clusters without a report, by cluster.
+    """
     environment = _environment()
     style, script = (_source(name) for name in ("page.css", "page.js"))
     data = {
@@ -69,6 +78,7 @@ def html(sheets: Sequence[Sheet], *, made: str = "", verbose: bool = False) -> s
         title=_TITLE,
         made=made,
         statuses=[(str(each), MEANINGS[each]) for each in Status],
+        failed=[*(failed or {}).items()],
         sheets=[_shown(each) for each in sheets],
         style=Markup(style),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704 - our own

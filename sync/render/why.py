@@ -56,7 +56,15 @@ def why(rule: RuleFidelity) -> str:
         f"{reason} (remedy: {remedy})" if remedy else reason
         for reason, remedy in zip(rule.reasons, remedies, strict=True)
     )
-    return "; ".join([*reasons, *hidden(rule)])
+    return "; ".join([*reasons, *hidden(rule), *_translated(rule)])
+
+
+def _translated(rule: RuleFidelity) -> Iterator[str]:
+    if rule.nat:
+        yield (
+            "NAT may translate its destination, which no cluster does (remedy: add a rule for the "
+            "server's own address)"
+        )
 
 
 def because(found: GroupFidelity) -> str:
@@ -70,7 +78,8 @@ def hidden(rule: RuleFidelity) -> Iterator[str]:
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
             taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"
-            yield f"it never matches {where}: {taken}{_such(shadow)}"
+            cure = _cure(rule, shadow.by) or "move it before these in Panorama, or delete it there"
+            yield f"it never matches {where}: {taken}{_such(shadow)} (remedy: {cure})"
     if rule.shadow and rule.shadow.extent is Extent.EMPTY:
         yield "it never matches here: no pod here is an end of its flows"
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
@@ -79,11 +88,19 @@ def hidden(rule: RuleFidelity) -> Iterator[str]:
         # What an earlier rule decides the same way is no loss.
         others = [each for each in rule.shadow.by if each.allow != rule.allow]
         if others:
-            yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}"
+            cure = _cure(rule, others)
+            remedy = f" (remedy: {cure})" if cure else ""
+            yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}{remedy}"
 
 
 def _such(shadow: Shadow) -> str:
     return f", such as {shadow.flow}" if shadow.flow else ""
+
+
+def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:
+    """What gives a rule its flows back; "" if the rules before it are as on the firewall."""
+    larger = [f"{each.name!r}" for each in by if _larger(rule, each)]
+    return f"that of {_some(larger)}, larger here than on the firewall" if larger else ""
 
 
 def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:

@@ -15,10 +15,14 @@ def text(found: WhyNot) -> str:
 def _lines(found: WhyNot) -> list[str]:
     if found.note:
         return [f"Why not: {found.note}"]
+    both = "Our tiers allow it, and the firewall perhaps denies it. " if found.allowed else ""
     if not found.remedies:
         tried = counted(found.tried, "change")
-        return [f"Why not: {tried} tried on the model, and none allows it there and in Calico"]
-    lines = ["What would allow it, each by itself, tried on the model:"]
+        return [
+            f"Why not: {both}{tried} tried on the model, and none allows it there and in Calico"
+        ]
+    surely = " for sure" if found.allowed else ""
+    lines = [f"{both}What would allow it{surely}, each by itself, tried on the model:"]
     for each in found.remedies:
         lines.append(f"  {each.owner}: {each.text}")
         if each.past:

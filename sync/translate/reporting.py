@@ -57,7 +57,9 @@ def rule_fidelity(
     source, name, device_group, rulebase, position = rule_id(target, translated)
     losses = translated.losses
     if not written:
-        losses += _unwritten(translated, zones=zones)
+        why = _unwritten(translated, zones=zones)
+        # What a rule would lose says nothing where no pod or network could be its end.
+        losses = why if worst(why) is Status.NOT_ENFORCED else losses + why
     return RuleFidelity(
         source=source,
         target=name,

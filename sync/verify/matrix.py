@@ -330,11 +330,9 @@ class _Firewall:
     def __init__(
         self, group: DeviceGroup, networks: Networks, profiles: Profiles, settings: Settings
     ) -> None:
-        # No setting accepts a loss on the firewall, but an App-ID stands for what it is said to.
+        # As the firewall itself reads them: no setting accepts a loss there.
         zones = replace(settings.zones, trust_addresses=False)
-        rules = RuleOptions(
-            devices=settings.rules.devices, applications=settings.rules.applications
-        )
+        rules = RuleOptions(devices=settings.rules.devices, applications="strict")
 
         def read(bound: Bound) -> Rulebase:
             known = settings.registered_known

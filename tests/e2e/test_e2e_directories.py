@@ -156,7 +156,9 @@ def test_the_kustomization_lists_our_files_tiers_first(place: Installation) -> N
     place.configure(cluster("eu", kustomization=True))
     mine = {"apiVersion": "v1", "kind": "GlobalNetworkSet", "metadata": {"name": "mine"}}
     place.put("eu", mine)
+    assert f"{file.name} is missing; a sync writes it" in place.done("plan").out
     place.done("sync", "--detailed-exitcode")
+    assert file.name not in place.done("plan").out
     policy, tier = TIER
     web, db = (f"globalnetworkset/pan.{name}.yaml" for name in ("web", "db"))
     assert listed(place) == [tier, db, web, policy]
@@ -165,6 +167,7 @@ def test_the_kustomization_lists_our_files_tiers_first(place: Installation) -> N
     assert listed(place) == [tier, web, policy]
     # It is kept, whoever edits it, unless it is no longer ours.
     file.write_bytes(file.read_bytes() + b"# edited\n")
+    assert f"{file.name} was changed; a sync writes it" in place.done("plan").out
     place.done("sync")
     assert b"edited" not in file.read_bytes()
     place.configure(cluster("eu"))

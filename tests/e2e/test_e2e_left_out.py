@@ -91,6 +91,18 @@ def test_json_that_is_no_plan_is_refused(one: Installation, text: str) -> None:
     assert "is JSON and no plan" in refused.err
 
 
+def test_an_earlier_plan_that_is_missing_or_empty_is_named(one: Installation) -> None:
+    missing = one.run("plan", "--from", "plan.json")
+    assert missing.code == 64
+    assert "--from plan.json cannot be read (No such file or directory)" in missing.err
+    (one.directory / "plan.json").write_text("")
+    empty = one.run("plan", "--from", "plan.json")
+    assert empty.code == 64
+    assert (
+        "--from plan.json is empty; name a plan that `zonebridge plan --output json`" in empty.err
+    )
+
+
 def test_two_exports_tell_what_is_new_between_them(one: Installation) -> None:
     old = one.directory / "old.xml"
     (one.directory / "panorama.xml").rename(old)

@@ -104,13 +104,26 @@ def test_a_plan_fits_whatever_is_in_it(plan: Plan, verbose: bool, limit: int) ->
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.lists(plans(), min_size=1, max_size=3), st.sampled_from([1, 30, 100]))
-def test_many_clusters_fit_into_one_document(found: list[Plan], times: int) -> None:
+@given(
+    st.lists(plans(), min_size=1, max_size=3),
+    st.sampled_from([1, 30, 100]),
+    st.dictionaries(NAMES, NAMES, max_size=3),
+    st.sampled_from([1, 200]),
+)
+def test_many_clusters_fit_into_one_document(
+    found: list[Plan], times: int, errors: dict[str, str], copies: int
+) -> None:
     several = [Shown(plan, ("Written: 1; failed: 0.",)) for plan in found * times]
-    shown = document(several, before=["Candidate of source main: nothing is pending."])
+    failed = {f"{n}{name}": error for n in range(copies) for name, error in errors.items()}
+    shown = document(several, before=["Candidate: nothing is pending."], failed=failed)
     assert len(shown) <= LIMIT
     require_whole(shown)
-    headings = sum(line.startswith("## ") for line in shown.splitlines())
+    assert ("**Failed:**" in shown) is bool(failed)
+    named = shown.count("**Failed:**")
+    if named < len(failed):
+        assert f"**Failed:** {len(failed) - named + 1:,} more cluster" in shown
+        named -= 1
+    headings = sum(line.startswith("## ") for line in shown.splitlines()) - named
     if headings < len(several):
         assert f"\nCut here: {len(several) - headings:,} more cluster" in shown
 

@@ -24,6 +24,9 @@ RULES = [
          action="allow"),
     rule("staff", **EVERY, from_=["web"], to=["lab"], source_user=["alice"], action="allow"),
     rule("within db", **EVERY, from_=["db"], to=["db"], action="deny"),
+    rule("as usual", **{**EVERY, "service": ["application-default"]}, from_=["lab"], to=["lab"],
+         action="allow"),
+    rule("nothing else", **EVERY, from_=["lab"], to=["lab"], action="deny"),
 ]  # fmt: skip
 ZONES = {
     "web": ZoneDefinition(networks=()),
@@ -63,7 +66,13 @@ def test_a_report_proves_and_checks_nothing(
     monkeypatch.setattr(desired, "validate", never)
     monkeypatch.setattr(cycle, "plan_for", never)
     found = reported(tmp_path, store)
-    assert [each.name for each in found.report.rules] == ["web to db", "staff", "within db"]
+    assert [each.name for each in found.report.rules] == [
+        "web to db",
+        "staff",
+        "within db",
+        "as usual",
+        "nothing else",
+    ]
     assert found.origins[0].source == "main"
     assert found.matrices == ()
 
@@ -108,3 +117,14 @@ def test_the_matrix_is_text_and_a_document(tmp_path: Path, store: Store) -> None
         "position": 1,
         "calico": [],
     }
+
+
+def test_what_the_settings_accept_is_no_matter_of_the_firewall(
+    tmp_path: Path, store: Store
+) -> None:
+    (matrix,) = reported(tmp_path, store, reach=True).matrices
+    (lab,) = [each for each in matrix.cells if each.source == each.destination == "lab"]
+    # Each application passes on its own ports: which these are for a flow, no port tells.
+    assert (lab.firewall.services, lab.firewall.partly) == ((), ())
+    assert (lab.firewall.state, lab.firewall.perhaps) == ("some", ("any traffic",))
+    assert (lab.calico.state, lab.unlike) == ("all", "more")

@@ -237,3 +237,13 @@ def test_text_and_document_say_who_does_what(place: Place) -> None:
     assert [each["kind"] for each in document_["changes"]] == ["member", "rule"]
     assert document_["tried"] >= 2
     assert document_["all_tried"] is True
+
+
+def test_a_flow_that_only_our_tiers_allow_says_so_first(place: Place) -> None:
+    found = place.why("web", "10.2.0.9", "5432/tcp")
+    shown = rendered.text(replace(found, allowed=True)).splitlines()
+    assert shown[1] == (
+        "Our tiers allow it, and the firewall perhaps denies it. What would allow it for sure, "
+        "each by itself, tried on the model:"
+    )
+    assert "What would allow it, each" not in rendered.text(replace(found, allowed=True))

@@ -142,3 +142,11 @@ def test_every_status_can_be_chosen_and_is_explained() -> None:
     for status in Status:
         assert f"<option>{status}</option>" in page
         assert f'<span class="badge {status}">{status}</span>' in page
+
+
+def test_a_cluster_without_a_report_is_named_with_its_error() -> None:
+    shown = html([sheet([])], failed={"<b>eu": "the source of </script> is gone"})
+    assert "<b>eu" not in shown
+    said = re.sub(r"<[^>]+>", "", shown)
+    assert "Cluster &lt;b&gt;eu" in said
+    assert "Failed: the source of &lt;/script&gt; is gone" in said

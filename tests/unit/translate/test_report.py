@@ -163,10 +163,10 @@ def test_many_calico_rules_are_counted_unless_asked_for() -> None:
 
 def test_a_rule_with_translated_destinations_names_the_nat_rules() -> None:
     report = replace(EMPTY, rules=(rule("to shop", Status.NARROWED, "half", nat=("shop", "mail")),))
-    assert "shared pre 1 'to shop' (nat: 'shop', 'mail'): half -> fw." in text(report)
-    assert r"| to shop \(nat: 'shop', 'mail'\) | half |" in markdown(report)
+    assert "shared pre 1 'to shop' (nat: 'shop', 'mail'): half; NAT may translate " in text(report)
+    assert r"| to shop \(nat: 'shop', 'mail'\) | half; NAT may translate" in markdown(report)
     many = replace(EMPTY, rules=(rule(nat=tuple(f"n{number}" for number in range(12))),))
-    assert "'n9' and 2 more (--output json has all)) -> fw." in text(many)
+    assert "'n9' and 2 more (--output json has all)): NAT may translate" in text(many)
 
 
 def test_an_empty_report_says_so() -> None:
@@ -231,15 +231,18 @@ def test_what_needs_attention_comes_first() -> None:
 
 
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
+    never = "it never matches"
+    larger = "(remedy: that of 'no', larger here than on the firewall)"
+    moved = "(remedy: move it before these in Panorama, or delete it there)"
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
-        "it never matches here: all that it matches is taken by 'no' (widened), such as a flow",
-        "it never matches here: all that it matches is taken by 'dead'",
+        f"{never} here: all that it matches is taken by 'no' (widened), such as a flow {larger}",
+        f"{never} here: all that it matches is taken by 'dead' {moved}",
         "a part of it is taken by 'no', such as a flow",
         "",
         "it never matches here: no pod here is an end of its flows",
         "whether earlier rules hide it is unknown: it is long",
-        "it never matches on the firewall: all that it matches is taken by 'x'",
+        f"{never} on the firewall: all that it matches is taken by 'x' {moved}",
     ]
     assert "'open': b; c (remedy: do b; do c)" in text(HIDDEN)
     one = document([HIDDEN])["rules"][1]["shadow"]
