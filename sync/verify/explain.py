@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import AddressSet
 from sync.net.intervals import intersection
-from sync.options import RuleOptions
 from sync.text import shortened
+from sync.verify.as_on_firewall import as_on_firewall, key_of, of_unknown_action
 from sync.verify.calico_semantics import Direction, Policies
-from sync.verify.firewall_semantics import Action, Bound, Rulebase, RuleSemantics
+from sync.verify.firewall_semantics import Action, RuleSemantics
 from sync.verify.judgement import (
     MOST_CASES,
     Decider,
@@ -32,7 +32,7 @@ from sync.verify.judgement import (
     together,
     too_many,
 )
-from sync.verify.packet_space import FAMILIES, Box, Entry, Family, Place, of_family
+from sync.verify.packet_space import FAMILIES, Box, Entry, Family, of_family
 from sync.verify.profiles import DeviceGroup, Profiles, networks_of, zones_named
 from sync.verify.proof import Settings
 from sync.verify.traffic_space import Packet, carries
@@ -177,22 +177,9 @@ class _Tier:
         self._packet = packet
         self._policies = Policies(group.tier, documents, profiles, last=last)
         networks = networks_of(group, settings.zones, elsewhere)
-        # As the firewall itself reads them: no setting accepts a loss there.
-        rules = RuleOptions(devices=settings.rules.devices, applications="strict")
-        zones = replace(settings.zones, trust_addresses=False)
-
-        def read(bound: Bound) -> Rulebase:
-            known = settings.registered_known
-            return Rulebase(
-                group, networks, profiles, rules, zones, registered_known=known, bound=bound
-            )
-
-        self._surely, self._perhaps = read("surely"), read("perhaps")
-        self._unreadable = {
-            each.place
-            for each in self._perhaps.meant
-            if any("<action>" in why for why in each.placed.rule.unreadable)
-        }
+        self._surely = as_on_firewall(group, networks, profiles, settings, "surely")
+        self._perhaps = as_on_firewall(group, networks, profiles, settings, "perhaps")
+        self._unreadable = of_unknown_action(self._perhaps)
 
     def cases(
         self,
@@ -233,11 +220,11 @@ class _Tier:
     # --- the firewall's list ----------------------------------------------------------------------
 
     def _firewall(self, zone: str, direction: Direction, start: Box) -> Iterator[RuleBoxes]:
-        surely = {_key(each): each for each in self._surely.decided(zone, direction)}
+        surely = {key_of(each): each for each in self._surely.decided(zone, direction)}
         for entry in self._perhaps.decided(zone, direction):
             perhaps = boxes_of(entry, start, self._packet)
             if perhaps:
-                sure = surely.get(_key(entry))
+                sure = surely.get(key_of(entry))
                 boxes = boxes_of(sure, start, self._packet) if sure else ()
                 for action in self._actions(entry):
                     yield RuleBoxes(Decider(action, entry.rule, entry.place), boxes, perhaps)
@@ -325,10 +312,6 @@ class _Tier:
                 if where not in told:
                     because = apart(entry, box, self._packet) if entry else "matches nothing"
                     yield Passed(entry.rule if entry else "", None, where, because)
-
-
-def _key(entry: Entry) -> Place | str:
-    return entry.place or entry.rule
 
 
 def _decider(entry: Entry, *, staged: bool) -> Decider:

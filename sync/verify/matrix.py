@@ -13,11 +13,10 @@ from typing import Any, Final, Literal
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE
 from sync.net.intervals import Bounds
-from sync.options import RuleOptions
+from sync.verify.as_on_firewall import as_on_firewall, key_of, of_unknown_action
 from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods
 from sync.verify.essentials import essential_policies
-from sync.verify.firewall_semantics import Bound, Rulebase
 from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Entry, Family, Place, of_family
 from sync.verify.profiles import (
     DeviceGroup,
@@ -330,33 +329,13 @@ class _Firewall:
     def __init__(
         self, group: DeviceGroup, networks: Networks, profiles: Profiles, settings: Settings
     ) -> None:
-        # As the firewall itself reads them: no setting accepts a loss there.
-        zones = replace(settings.zones, trust_addresses=False)
-        rules = RuleOptions(devices=settings.rules.devices, applications="strict")
-
-        def read(bound: Bound) -> Rulebase:
-            known = settings.registered_known
-            return Rulebase(
-                group, networks, profiles, rules, zones, registered_known=known, bound=bound
-            )
-
-        self._surely, self._perhaps = read("surely"), read("perhaps")
-        # A port is no sure sign of an App-ID: no deny of one takes from what is allowed.
-        self._by_application = {
-            each.place
-            for each in self._perhaps.meant
-            if "any" not in each.placed.rule.applications
-            or "application-default" in each.placed.rule.services
-        }
-        self._unreadable = {
-            each.place
-            for each in self._perhaps.meant
-            if any("<action>" in why for why in each.placed.rule.unreadable)
-        }
+        self._surely = as_on_firewall(group, networks, profiles, settings, "surely")
+        self._perhaps = as_on_firewall(group, networks, profiles, settings, "perhaps")
+        self._unreadable = of_unknown_action(self._perhaps)
 
     def bounds(self, zone: str, direction: Direction) -> Iterator[tuple[str, list[Entry]]]:
         """What the firewall surely allows, what it may allow, and both readings of each rule."""
-        sure_of = {_key(each): each for each in self._surely.decided(zone, direction)}
+        sure_of = {key_of(each): each for each in self._surely.decided(zone, direction)}
         surely: list[Entry] = []
         perhaps: list[Entry] = []
         every: list[Entry] = []
@@ -366,9 +345,7 @@ class _Firewall:
                 perhaps.append(entry._replace(action="allow"))
                 every.append(entry._replace(action="", rough=True))
                 continue
-            sure = sure_of.get(_key(entry))
-            if entry.action == "deny" and entry.place in self._by_application:
-                sure = None
+            sure = sure_of.get(key_of(entry))
             surely += [entry] if entry.action == "deny" else [sure] if sure else []
             perhaps += [entry] if entry.action == "allow" else [sure] if sure else []
             every.append(entry._replace(rough=True))
@@ -376,7 +353,3 @@ class _Firewall:
         yield "surely", surely
         yield "perhaps", perhaps
         yield "every", every
-
-
-def _key(entry: Entry) -> Place | str:
-    return entry.place or entry.rule

@@ -16,12 +16,13 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from sync.net.addresses import EVERYWHERE
-from sync.options import RuleOptions, ZoneOptions
+from sync.options import ZoneOptions
+from sync.verify.as_on_firewall import as_on_firewall
 from sync.verify.calico_documents import STAGED
 from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
 from sync.verify.compare import Pods, RuleLists, Witness
 from sync.verify.essentials import essential_policies
-from sync.verify.firewall_semantics import Bound, Rulebase
+from sync.verify.firewall_semantics import Rulebase
 from sync.verify.hiding import MOST, Extent, Hidden, Layer, Layers
 from sync.verify.packet_space import Box, Entry, Place, to_itself
 from sync.verify.profiles import (
@@ -95,7 +96,7 @@ def on_firewall(group: DeviceGroup, settings: Settings) -> dict[Place, Shade]:
     profiles = Profiles(named, ZoneOptions())
     networks = Networks({}, EVERYWHERE)
     perhaps, surely = (
-        _as_on_firewall(group, networks, profiles, settings, ZoneOptions(), bound)
+        as_on_firewall(group, networks, profiles, settings, bound, zones=ZoneOptions())
         for bound in ("perhaps", "surely")
     )
     pods = Pods(profiles, None)
@@ -216,26 +217,6 @@ def _joined(found: Sequence[_Found], order: Mapping[Place, int]) -> Shade:
     )
 
 
-def _as_on_firewall(
-    group: DeviceGroup,
-    networks: Networks,
-    profiles: Profiles,
-    settings: Settings,
-    zones: ZoneOptions,
-    bound: Bound,
-) -> Rulebase:
-    """The rules as the firewall itself reads them: no setting accepts a loss there."""
-    return Rulebase(
-        group,
-        networks,
-        profiles,
-        RuleOptions(devices=settings.rules.devices, applications="strict"),
-        replace(zones, trust_addresses=False),
-        registered_known=settings.registered_known,
-        bound=bound,
-    )
-
-
 def _by_place(rules: Rulebase, zone: str, direction: Direction) -> dict[Place, Entry]:
     return {each.place: each for each in rules.decided(zone, direction) if each.place}
 
@@ -352,9 +333,7 @@ class _Tier:
             each["kind"] == STAGED and each["spec"].get("tier") == group.tier for each in documents
         )
         networks = networks_of(group, settings.zones, elsewhere)
-        self.exactly = _as_on_firewall(
-            group, networks, profiles, settings, settings.zones, "surely"
-        )
+        self.exactly = as_on_firewall(group, networks, profiles, settings, "surely")
         self._places = places
         self._policies = Policies(group.tier, documents, profiles, last=last)
         self._essentials = essential_policies(group.tier, documents, settings.zones.essentials)
