@@ -119,13 +119,19 @@ def reviewed(given: Sequence[str], clusters: Collection[str], screen: Screen) ->
                     f"--plan {cluster}=…: no cluster {cluster!r} is synced; "
                     f"{did_you_mean(cluster, [*clusters])}"
                 )
-            if of_clusters.setdefault(cluster, digest) != digest:
-                raise UsageError(f"--plan names two plans of cluster {cluster}; name one")
+            _name(of_clusters, cluster, digest)
         else:
             for name, (plan, changes) in _of_file(value).items():
                 if name in clusters:
-                    of_clusters[name], known[name] = plan, changes
+                    _name(of_clusters, name, plan)
+                    known[name] = changes
     return Reviewed(screen, of_clusters, frozenset(of_any), known)
+
+
+def _name(of_clusters: dict[str, str], cluster: str, digest: str) -> None:
+    """Note the plan of a cluster; raises `UsageError` if another one is named already."""
+    if of_clusters.setdefault(cluster, digest) != digest:
+        raise UsageError(f"--plan names two plans of cluster {cluster}; name one")
 
 
 def _of_file(value: str) -> dict[str, tuple[str, Changes]]:

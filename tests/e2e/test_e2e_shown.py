@@ -367,3 +367,20 @@ def test_what_names_no_plan_is_a_usage_error(
     assert done.code == 64
     assert says in done.err
     assert not written(place)
+
+
+def test_a_file_and_a_digest_that_name_two_plans_of_a_cluster_are_refused(
+    place: Installation,
+) -> None:
+    (place.directory / "plan.json").write_text(place.done("plan", "--output", "json").out)
+    for options in (
+        (["--plan", f"eu={'a' * 64}"], ["--plan", "plan.json"]),
+        (
+            ["--plan", "plan.json"],
+            ["--plan", f"eu={'a' * 64}"],
+        ),
+    ):
+        done = place.run("sync", *options[0], *options[1])
+        assert done.code == 64
+        assert "names two plans of cluster eu" in done.err
+    assert not written(place)
