@@ -18,6 +18,7 @@ from sync.net.addresses import network
 from sync.verify import single_flow
 from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach, matrices
 from sync.verify.single_flow import FlowEnd, Flows
+from sync.verify.tiers import Tiers
 from sync.verify.traffic_space import Packet
 from tests.naive.calico_verdict import Calico, labels_of
 from tests.naive.firewall_verdict import Firewall
@@ -42,7 +43,7 @@ def of_one_group(seed: int, *, tame: bool = False) -> tuple[Judged, Matrix] | No
     applications: Literal["strict", "ports"] = "ports" if seed % 2 else "strict"
     rules = replace(made.rules, applications=applications)
     one = translated(replace(made, rules=rules, zones=replace(made.zones, essentials=())))
-    (matrix,) = matrices(groups_of(one), documents_of(one), settings_of(one))
+    (matrix,) = matrices(Tiers(groups_of(one), documents_of(one), settings_of(one)))
     return one, matrix
 
 
