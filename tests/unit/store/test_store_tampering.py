@@ -15,8 +15,11 @@ from sync.store.recorder import Conclusion
 from sync.store.records import FIELDS, Record, hash_of, values
 from sync.store.verification import verify
 from tests.unit.store.words import (
+    DATABASE,
     LONG,
     START,
+    WEB,
+    WIDER,
     apply,
     create,
     delete,
@@ -28,10 +31,6 @@ from tests.unit.store.words import (
     ticking,
     update,
 )
-
-WEB = group("web", "10.0.0.0/8")
-WIDER = group("web", "10.0.0.0/7")
-DATABASE = group("db", "10.1.0.0/16")
 
 
 @pytest.fixture
