@@ -12,7 +12,7 @@ import pytest
 from sync.errors import UsageError
 from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store
 from sync.store.recorder import Conclusion
-from sync.store.records import FIELDS, Record, hash_of, values
+from sync.store.records import Record, hash_of, values
 from sync.store.verification import verify
 from tests.unit.store.words import (
     DATABASE,
@@ -82,7 +82,9 @@ def test_with_every_head_published_nothing_is_left_open(store: Store) -> None:
     assert "reaches its published head" in str(verified)
 
 
-@pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("chain", "sequence")])
+@pytest.mark.parametrize(
+    "field", [name for name in Record._fields if name not in ("chain", "sequence")]
+)
 def test_a_changed_field_is_found(store: Store, path: Path, field: str) -> None:
     forged: object = {"intent": 99}.get(field, "forged")
     with tampering(path) as connection:
@@ -371,7 +373,7 @@ def _rewrite(path: Path, chain: str, sequence: int, **changed: object) -> str:
         row = connection.execute(
             "SELECT * FROM records WHERE chain = ? AND sequence = ?", (chain, sequence)
         ).fetchone()
-        return _insert(connection, {**dict(zip(FIELDS, row, strict=True)), **changed})
+        return _insert(connection, {**dict(zip(Record._fields, row, strict=True)), **changed})
 
 
 def _forge(store: Store, path: Path, **changed: object) -> None:

@@ -30,7 +30,7 @@ from sync.store import (
     open_store,
 )
 from sync.store.leases import taken
-from sync.store.records import FIELDS, now
+from sync.store.records import now
 
 START = datetime(2026, 3, 3, 12, tzinfo=UTC)
 LONG = timedelta(hours=1)
@@ -101,7 +101,7 @@ def apply(run: Recorder, cluster: str, *changes: Change) -> list[Record]:
 def exported(line: bytes) -> Record:
     """The record of an exported line."""
     fields = orjson.loads(line)
-    held = (fields[name] for name in FIELDS)
+    held = (fields[name] for name in Record._fields)
     return Record._make(tuple(value) if isinstance(value, list) else value for value in held)
 
 
