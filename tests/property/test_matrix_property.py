@@ -16,7 +16,7 @@ import pytest
 
 from sync.net.addresses import network
 from sync.verify import single_flow
-from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach, matrices
+from sync.verify.matrix import BEYOND_TABLE, Cell, DecidingRule, Matrix, Reach, matrices
 from sync.verify.single_flow import FlowEnd, Flows
 from sync.verify.traffic_space import Packet
 from tests.naive.calico_verdict import Calico, labels_of
@@ -28,6 +28,7 @@ from tests.property.test_proof_property import Document, documents_of, groups_of
 from tests.property.test_translation_property import Judged, translated
 
 SEEDS = range(600, 610)
+MANY_SEEDS = range(7000, 7100, 20)
 WHERE = pattern(r"[^\s,]+\[(?:egress|ingress) \d+\]")
 _NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
@@ -52,7 +53,7 @@ def carries(texts: Sequence[str], flow: Flow) -> bool:
 
 def _carries(text: str, flow: Flow) -> bool:
     """Whether a service, as it is said, has a flow; a second reading of the words."""
-    if text in ("any traffic", "all other traffic"):
+    if text in ("any traffic", "all other traffic", BEYOND_TABLE):
         return True
     name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
     if text == "other protocols":
@@ -284,3 +285,14 @@ def test_a_cell_is_what_single_flows_say(seed: int, tame: bool) -> None:
     found = of_one_group(seed, tame=tame)
     if found:
         check(*found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("first", MANY_SEEDS)
+def test_the_same_of_many_more(first: int, tame: bool) -> None:
+    for seed in range(first, first + 20):
+        found = of_one_group(seed, tame=tame)
+        if found:
+            check(*found)
+            check_partly(*found)
