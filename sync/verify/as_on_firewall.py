@@ -21,7 +21,8 @@ def as_on_firewall(
     """Read what the rules of a device group `surely` match, or `perhaps`.
 
     `zones` are those of the settings, unless others are given. A rule of App-IDs, or of
-    `application-default`, surely matches nothing: no port tells the application of a flow.
+    `application-default`, surely matches nothing: no port tells the application of a flow. What is
+    registered at run time counts only where every firewall reports it.
     """
     return Rulebase(
         group,
@@ -29,7 +30,7 @@ def as_on_firewall(
         profiles,
         RuleOptions(devices=settings.rules.devices, applications="strict"),
         replace(settings.zones if zones is None else zones, trust_addresses=False),
-        registered_known=settings.registered_known,
+        registered_known=False,
         bound=bound,
     )
 

@@ -23,7 +23,7 @@ from tests.naive.calico_verdict import Calico, labels_of
 from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, End, Flow, edges
 from tests.naive.flows import written as written_place
-from tests.naive.rulebases import case
+from tests.naive.rulebases import as_they_are, case
 from tests.property.test_proof_property import Document, documents_of, groups_of, settings_of
 from tests.property.test_translation_property import Judged, translated
 
@@ -138,7 +138,7 @@ def check(one: Judged, matrix: Matrix) -> int:
     assert not matrix.because
     cells = {(each.source, each.destination): each for each in matrix.cells}
     calico = Calico(documents_of(one), one.case.world)
-    (firewall,) = one.case.firewalls
+    (firewall,) = as_they_are(one.case)
     held = 0
     for source, destination, flow in flows_of(one, 5):
         cell = cells.get((source, destination))

@@ -22,7 +22,7 @@ from sync.verify.profiles import DeviceGroup, UnreadableError
 from sync.verify.proof import Settings
 from sync.verify.traffic_space import Packet
 from tests.translation import translate
-from tests.words import Word, address, entry, group, members, rule, seen_by, tag
+from tests.words import Word, address, dynamic, entry, group, members, rule, seen_by, tag
 
 LABEL = "firewall.tigera.io/zone"
 HTTPS = Packet(6, 50_000, 443, None)
@@ -142,6 +142,14 @@ def test_other_ports_of_an_app_id_are_open_where_only_the_bundled_table_has_its_
     words = [allow("shell", application=["own"], service=["application-default"]), deny("no"), own]
     egress, _ = sides(words, packet=Packet(6, 50_000, 22, None))
     assert firewall(egress).verdict == "deny"
+
+
+def test_a_firewall_may_have_registered_what_the_settings_take_for_nothing() -> None:
+    rules = [deny("quarantined", source=["bad"]), allow("yes")]
+    egress, _ = sides([dynamic("bad", "'bad'"), *rules])
+    assert firewall(egress).verdict == "unknown"
+    assert names(firewall(egress)) == ["quarantined", "yes"]
+    assert only(egress).calico.verdict == "allow"
 
 
 def test_what_the_firewall_asks_for_and_nobody_sees_leaves_it_open() -> None:
