@@ -36,6 +36,11 @@ from sync.verify.traffic_space import TrafficSpace
 
 MOST_ZONES: Final = 100  # a side of a matrix; a larger one says nothing
 
+BEYOND_TABLE: Final = "other default ports of App-IDs"
+"""What may go besides by rules of App-IDs whose ports only the bundled table has."""
+
+_EVERY: Final = -1  # all bits
+
 State = Literal["all", "some", "none", "no flows", "unknown"]
 Unlike = Literal["", "less", "more", "less and more", "unknown"]
 
@@ -58,7 +63,8 @@ class Reach:
     """What may go from one zone to another by one list of rules.
 
     `services` are those between all addresses of both, `partly` those between some of them, and
-    `perhaps` those that depend on what Calico cannot see (users, App-IDs, …). `rules` decide.
+    `perhaps` those that depend on what Calico cannot see (users, App-IDs, …), `BEYOND_TABLE` last.
+    `rules` decide.
     `because` says why the state is `unknown`.
     """
 
@@ -147,8 +153,11 @@ class _Lists:
                 bit = profiles.zones.get(zone, 0)
                 said = policies.said_to(bit, direction, essentials) if bit else []
                 lists["calico", zone, direction] = [whole] if said is None else said
-        spoken = {each for entries in lists.values() for entry in entries for each in entry.traffic}
-        self._space = TrafficSpace(spoken)
+        every = [entry for entries in lists.values() for entry in entries]
+        spoken = {each for entry in every for each in entry.traffic}
+        by_table = {each for entry in every if entry.by_table for each in entry.by_table.traffic}
+        self._by_table = bool(by_table)
+        self._space = TrafficSpace(spoken | by_table)
         self._rows = {key: self._row(entries) for key, entries in lists.items()}
         self._outside: dict[tuple[str, Family], Bounds] = {}
 
@@ -162,7 +171,8 @@ class _Lists:
         try:
             surely = [(part, permitted(self._between("surely", part), budget)) for part in parts]
             perhaps = [(part, permitted(self._between("perhaps", part), budget)) for part in parts]
-            firewall = self._reach(surely, perhaps, self._deciding("every", parts, budget), budget)
+            rules = self._deciding("every", parts, budget)
+            firewall = self._reach(surely, perhaps, rules, budget, self._known(parts))
         except TooManyError as error:
             firewall = Reach("unknown", because=str(error))
         try:
@@ -258,12 +268,25 @@ class _Lists:
             for (rule, action, place), where in found.items()
         )
 
+    def _known(self, parts: Sequence[Part]) -> int:
+        """What the firewall may allow by rules and App-IDs alone, without what no table knows."""
+        if not self._by_table:
+            return _EVERY
+        found = 0
+        for part in parts:
+            for row in self._between("perhaps", part):
+                table = row.entry.by_table
+                if row.entry.action == "allow":
+                    found |= self._space.bits(table.traffic) if table else row.traffic
+        return found
+
     def _reach(
         self,
         surely: Sequence[tuple[Part, list[Row]]],
         perhaps: Sequence[tuple[Part, list[Row]]],
         rules: tuple[DecidingRule, ...],
         budget: Regions,
+        known: int = _EVERY,
     ) -> Reach:
         everything = {part.family: self._space.everything[part.family] for part, _ in surely}
         sure = Degrees(everything)
@@ -277,11 +300,12 @@ class _Lists:
         state: State = "some" if sure.wholly or sure.partly or may else "none"
         if sure.all:
             state = "all"
+        more = (BEYOND_TABLE,) if may & ~known else ()
         return Reach(
             state,
             self._space.said(sure.wholly),
             self._said_besides(sure.partly, sure.wholly, everything),
-            self._said_besides(may, sure.wholly | sure.partly, everything),
+            (*self._said_besides(may & known, sure.wholly | sure.partly, everything), *more),
             rules,
         )
 

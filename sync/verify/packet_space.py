@@ -31,13 +31,21 @@ Ends = tuple[tuple[int, AddressSet], ...]
 """Who and where an end may be: profiles, each with its addresses; each profile once."""
 
 
+class ByTable(NamedTuple):
+    """The App-IDs whose default ports only the bundled table has, and the traffic by that table."""
+
+    applications: tuple[str, ...]
+    traffic: tuple[Traffic, ...]
+
+
 class Entry(NamedTuple):
     """One rule of a list: the pod's side, the far end, the traffic, and what it decides.
 
     `action` is "" where it is unknown. `rule` is the firewall's rule, or the one that a Calico rule
     says it is; `where` the place of a Calico rule, as in `policy[egress 3]`, `place` that of a
     firewall's rule, `exact` whether Calico can express that exactly. `rough`: an allow may be less
-    than it seems here, and a deny more.
+    than it seems here, and a deny more. `by_table`: the part of an allow that is known, where a
+    firewall's own content may have more.
     """
 
     local: AddressSet
@@ -50,6 +58,7 @@ class Entry(NamedTuple):
     place: Place | None = None
     exact: bool = True
     rough: bool = False
+    by_table: ByTable | None = None
 
 
 class Box(NamedTuple):

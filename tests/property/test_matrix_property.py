@@ -16,7 +16,7 @@ import pytest
 
 from sync.net.addresses import network
 from sync.verify import single_flow
-from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach, matrices
+from sync.verify.matrix import BEYOND_TABLE, Cell, DecidingRule, Matrix, Reach, matrices
 from sync.verify.single_flow import FlowEnd, Flows
 from sync.verify.tiers import Tiers
 from sync.verify.traffic_space import Packet
@@ -24,11 +24,12 @@ from tests.naive.calico_verdict import Calico, labels_of
 from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, End, Flow, edges
 from tests.naive.flows import written as written_place
-from tests.naive.rulebases import case
+from tests.naive.rulebases import as_they_are, case
 from tests.property.test_proof_property import Document, documents_of, groups_of, settings_of
 from tests.property.test_translation_property import Judged, translated
 
 SEEDS = range(600, 610)
+MANY_SEEDS = range(7000, 7100, 20)
 WHERE = pattern(r"[^\s,]+\[(?:egress|ingress) \d+\]")
 _NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
@@ -53,7 +54,7 @@ def carries(texts: Sequence[str], flow: Flow) -> bool:
 
 def _carries(text: str, flow: Flow) -> bool:
     """Whether a service, as it is said, has a flow; a second reading of the words."""
-    if text in ("any traffic", "all other traffic"):
+    if text in ("any traffic", "all other traffic", BEYOND_TABLE):
         return True
     name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
     if text == "other protocols":
@@ -136,7 +137,7 @@ def check(one: Judged, matrix: Matrix) -> int:
     assert not matrix.because
     cells = {(each.source, each.destination): each for each in matrix.cells}
     calico = Calico(documents_of(one), one.case.world)
-    (firewall,) = one.case.firewalls
+    (firewall,) = as_they_are(one.case)
     held = 0
     for source, destination, flow in flows_of(one, 5):
         cell = cells.get((source, destination))
@@ -283,3 +284,14 @@ def test_a_cell_is_what_single_flows_say(seed: int, tame: bool) -> None:
     found = of_one_group(seed, tame=tame)
     if found:
         check(*found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("first", MANY_SEEDS)
+def test_the_same_of_many_more(first: int, tame: bool) -> None:
+    for seed in range(first, first + 20):
+        found = of_one_group(seed, tame=tame)
+        if found:
+            check(*found)
+            check_partly(*found)
