@@ -99,6 +99,7 @@ _OF_STATUS = {
     "narrowed": Omission.SMALLER,
     "widened": Omission.WIDER,
     "more-permissive": Omission.MORE_PERMISSIVE,
+    "not-enforced": Omission.NOT_ENFORCED,
 }
 
 

@@ -1525,7 +1525,7 @@ def test_a_policy_of_others_in_our_tier_blocks_until_it_is_approved(
     assert before.items() <= cluster.documents.items()
     again = world.sync()["prod"]
     assert again.state == "in sync"
-    told = "1 written smaller (none new)"
+    told = "1 address group written smaller (none new)"
     assert again.detail == f"no changes; 4 unchanged; {told}; {blocker.message}"
     assert world.verified()
 
