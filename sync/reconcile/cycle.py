@@ -30,6 +30,7 @@ from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.omissions import inexact_rules, left_out, recalled
 from sync.reconcile.planning import Planned, if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
+from sync.reconcile.rulebases import filled, filled_before
 from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
 from sync.reconcile.verification import matrices_of
@@ -135,7 +136,6 @@ def plan_cycle(
             written = {} if new else store.written(cluster.name)
             with step("live", cluster=cluster.name):
                 live = read_live(cluster, written, options.owner)
-            rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
             planned = plan_for(
                 cluster,
@@ -143,11 +143,12 @@ def plan_cycle(
                 live,
                 written,
                 options,
-                rewritten=rewritten,
+                rewritten=unrecorded(cluster, live, store),
                 prove=prove,
                 asked=asked,
                 # What the configuration leaves out is the same, whichever cluster is there now.
                 known=recalled(store, cluster.name),
+                filled=filled_before(store, cluster.name),
             )
             return Result(
                 cluster.name,
@@ -236,7 +237,8 @@ def compare_cycle(
             before = [*left_out(had.report, had.targets, had.snapshots), *inexact_rules(had.report)]
             known = frozenset(each.digest for each in before)
             there_now = replace(cluster, reader=there)
-            planned = plan_for(there_now, new, live, written, options, known=known)
+            was = filled(had.report)
+            planned = plan_for(there_now, new, live, written, options, known=known, filled=was)
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
             flows = _flows(flows_of, cluster, planned, live)
             return Result(cluster.name, plan, planned.report, planned.proof, flows=flows)
@@ -333,6 +335,7 @@ def _next(
             rewritten=rewritten,
             asked=store.adoptions(cluster.name),
             known=recalled(store, cluster.name),
+            filled=filled_before(store, cluster.name),
         )
         planned = replace(planned, plan=if_approved(planned.plan, store))
         here.set("plan", planned.plan.digest)

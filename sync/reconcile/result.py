@@ -10,6 +10,7 @@ from sync.plan.plan import Plan
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.reconcile.omissions import remember
+from sync.reconcile.rulebases import remember_filled
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
@@ -116,3 +117,5 @@ def note_cluster(store: Store, result: Result) -> None:
     )
     if result.plan and result.succeeded:
         remember(store, result.plan)
+        if result.report:
+            remember_filled(store, result.cluster, result.report)
