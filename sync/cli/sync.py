@@ -267,7 +267,8 @@ def _sync(
     if plans:
         chosen = only or [cluster.name for cluster in settings.clusters]
         agreed = reviewed(plans, chosen, screen)
-        written = writing.write(only, accept, agreed)
+        # A process that holds a lease writes what it plans, whatever was reviewed.
+        written = writing.write(only, accept, agreed, to_holders=False)
         # A cluster that failed, or has another plan, says so itself.
         missing = "" if any(each.error for each in written.results) else agreed.missing()
     elif not yes and asks(output):
@@ -310,7 +311,7 @@ def _confirmed(
             # What was written before stays written, and is reported.
             screen.end([*results.values()], written.left)
             raise
-        written = writing.write([*new], (), Shown(new))
+        written = writing.write([*new], [each for each in accept if each in new], Shown(new))
         for result in written.results:
             before = results[result.cluster]
             results[result.cluster] = replace(

@@ -39,7 +39,8 @@ class Result:
     finds out about changes whose outcome is `unknown` only after the lease has expired. `watched`
     are the foreign sets that it saw; None if nothing could be planned. `origins` are the versions
     that a report is made from, and `matrices` who may reach whom, where it was asked for.
-    `flows` are those that the plan changes, if they were asked for.
+    `flows` are those that the plan changes, if they were asked for. `accepted` is a sentence about
+    another cluster that the entry reaches, if its acceptance was recorded.
     """
 
     cluster: str
@@ -56,6 +57,7 @@ class Result:
     origins: tuple[Origin, ...] = ()
     matrices: tuple[Matrix, ...] = ()
     flows: ChangedFlows | None = None
+    accepted: str = ""
 
     @property
     def state(self) -> ClusterState:
