@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -77,11 +77,11 @@ class Writing:
         self,
         only: Sequence[str],
         accept: Collection[str],
-        agreed: Agreed,
+        agreed_with: Callable[[Store], Agreed],
         *,
         to_holders: bool = True,
     ) -> Written:
-        """Sync the clusters in `only`, or all, where their plans are `agreed`.
+        """Sync the clusters in `only`, or all, where their plans are agreed.
 
         Clusters in `accept` may be other ones than before. `to_holders`: if another process holds
         the lease of one, its acceptance is recorded, and that process continues with it.
@@ -98,7 +98,13 @@ class Writing:
             try:
                 with progress():
                     results = self._run(
-                        store, run, asked, only, accept, agreed, to_holders=to_holders
+                        store,
+                        run,
+                        asked,
+                        only,
+                        accept,
+                        agreed_with(store),
+                        to_holders=to_holders,
                     )
                 code = asked.exit_code or exit_codes.of_sync(results, detailed=self.detailed)
                 if not asked.stopping.is_set():

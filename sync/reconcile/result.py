@@ -11,6 +11,7 @@ from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.reconcile.omissions import remember
 from sync.reconcile.rulebases import remember_filled
+from sync.reconcile.written_plans import remember_plan
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
@@ -119,5 +120,7 @@ def note_cluster(store: Store, result: Result) -> None:
     )
     if result.plan and result.succeeded:
         remember(store, result.plan)
+        if result.applied and result.plan.changes:
+            remember_plan(store, result.plan)
         if result.report:
             remember_filled(store, result.cluster, result.report)
