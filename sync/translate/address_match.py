@@ -157,8 +157,6 @@ def match(
         if said.is_empty:
             reason = f"nothing of its {end} can be said: {because}"
             return NOTHING, (loss(Status.LEFT_OUT, reason, *kinds),)
-        if answers:
-            kinds = kinds - {Reason.FQDN} | {Reason.FQDN_ANSWERED}
         said_only = f"its {end} holds only what can be said: {because}"
         narrowed = loss(Status.NARROWED, said_only, *kinds)
         if answers:
