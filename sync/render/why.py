@@ -7,6 +7,7 @@ Names come from configurations that others write: who prints a sentence escapes 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from sync.firewall.reasons import Reason
 from sync.text import counted
 from sync.translate.fidelity import (
     Extent,
@@ -16,6 +17,7 @@ from sync.translate.fidelity import (
     Shadow,
     Taker,
 )
+from sync.translate.remedies import REMEDIES
 
 _NAMED: Final = 5  # rules in one sentence
 
@@ -78,12 +80,14 @@ def hidden(rule: RuleFidelity) -> Iterator[str]:
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
             taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"
-            cure = _cure(rule, shadow.by) or "move it before these in Panorama, or delete it there"
+            cure = _cure(rule, shadow.by) or _moved(rule, shadow)
             yield f"it never matches {where}: {taken}{_such(shadow)} (remedy: {cure})"
     if rule.shadow and rule.shadow.extent is Extent.EMPTY:
-        yield "it never matches here: no pod here is an end of its flows"
+        nobody = "no pod here is an end of its flows"
+        yield f"it never matches here: {nobody} (remedy: {REMEDIES[Reason.NO_ENDS].fix})"
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
-        yield f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+        unknown = f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+        yield f"{unknown} (remedy: nothing: it counts all the same)"
     if rule.shadow and rule.shadow.extent is Extent.PART:
         # What an earlier rule decides the same way is no loss.
         others = [each for each in rule.shadow.by if each.allow != rule.allow]
@@ -101,6 +105,17 @@ def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:
     """What gives a rule its flows back; "" if the rules before it are as on the firewall."""
     larger = [f"{each.name!r}" for each in by if _larger(rule, each)]
     return f"that of {_some(larger)}, larger here than on the firewall" if larger else ""
+
+
+def _moved(rule: RuleFidelity, shadow: Shadow) -> str:
+    """What to do about a rule that others hide wholly, all of them as they are on the firewall."""
+    before = "move it before these in Panorama"
+    there = rule.firewall_shadow
+    if there and there.extent is Extent.WHOLE:
+        return f"{before}, or delete it there"
+    # A firewall needs it still: without it, what only hides it here would let its flows go on.
+    alike = not shadow.more and all(each.allow == rule.allow for each in shadow.by)
+    return f"nothing: these {'allow' if rule.allow else 'deny'} it all" if alike else before
 
 
 def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:

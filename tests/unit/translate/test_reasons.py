@@ -369,6 +369,11 @@ CASES = {
     "by tag": both({}, R.TARGET_TAGS, extra=target(members("tags", ["t"])), options=FIREWALLS),
     "by tag of whichever": both({}, R.TARGET, R.TARGET_TAGS, extra=target(members("tags", ["t"]))),
     "nowhere": both({"source": ["10.1.0.1"], "destination": ["2001:db8::1"]}, R.NO_ENDS),
+    "what is left is nowhere": Case(
+        {"source": ["10.1.0.1", "nobody"], "destination": ["2001:db8::1"]},
+        ((R.MISSING,), (R.NO_ENDS,)),
+        ((R.MISSING,),),
+    ),
     "of none": Case({"source": ["none"]}, (), ((R.NO_MATCH,),), words=[group("none")]),
     "unknown networks": both({"to": ["far"]}, R.NETWORKS),
     "left out by filter": Case(
@@ -482,4 +487,6 @@ def test_without_zones_no_rule_is_enforced() -> None:
     no_zone = ("its device group names no zone, so there are no pods that it could be for",)
     # What a rule would lose says nothing there.
     assert [each.reasons for each in found.rules] == [no_zone, no_zone, ()]
+    to_do = (remedy([Reason.NO_ZONES]),)
+    assert [each.remedies for each in found.rules] == [to_do, to_do, ()]
     assert found.device_groups[0].zones == 0

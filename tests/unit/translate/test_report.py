@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sync.firewall.reasons import Reason
 from sync.firewall.rules import Rule
 from sync.render.page import Sheet, html
 from sync.render.report import (
@@ -26,6 +27,7 @@ from sync.translate.fidelity import (
     Taker,
     ZoneFidelity,
 )
+from sync.translate.remedies import REMEDIES
 
 LABEL = "firewall.tigera.io/zone"
 PODS = "projectcalico.org/orchestrator == 'k8s'"
@@ -233,15 +235,18 @@ def test_what_needs_attention_comes_first() -> None:
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
     larger = "(remedy: that of 'no', larger here than on the firewall)"
-    moved = "(remedy: move it before these in Panorama, or delete it there)"
+    before = "move it before these in Panorama"
+    moved = f"(remedy: {before}, or delete it there)"
+    counts = "(remedy: nothing: it counts all the same)"
+    empty = f"(remedy: {REMEDIES[Reason.NO_ENDS].fix})"
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
         f"{never} here: all that it matches is taken by 'no' (widened), such as a flow {larger}",
-        f"{never} here: all that it matches is taken by 'dead' {moved}",
+        f"{never} here: all that it matches is taken by 'dead' (remedy: {before})",
         "a part of it is taken by 'no', such as a flow",
         "",
-        "it never matches here: no pod here is an end of its flows",
-        "whether earlier rules hide it is unknown: it is long",
+        f"{never} here: no pod here is an end of its flows {empty}",
+        f"whether earlier rules hide it is unknown: it is long {counts}",
         f"{never} on the firewall: all that it matches is taken by 'x' {moved}",
     ]
     assert "'open': b; c (remedy: do b; do c)" in text(HIDDEN)
@@ -263,6 +268,25 @@ def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
         "because": "",
         "more": False,
     }
+
+
+def test_a_rule_that_the_firewall_needs_is_never_to_be_deleted() -> None:
+    """Here a deny above hides it only since it is larger here; there it is what denies."""
+    larger = Taker("lists", None, allow=False, widened=True)
+    hidden = rule("no", allow=False, shadow=Shadow(Extent.WHOLE, (larger,)))
+    there = {
+        None: "nothing: these deny it all",
+        Extent.NONE: "nothing: these deny it all",
+        Extent.PART: "nothing: these deny it all",
+        Extent.UNKNOWN: "nothing: these deny it all",
+        Extent.WHOLE: "move it before these in Panorama, or delete it there",
+    }
+    for extent, cure in there.items():
+        said = replace(hidden, firewall_shadow=Shadow(extent) if extent else None)
+        assert why(said).split("; it never")[0].endswith(f"'lists' (remedy: {cure})")
+    # Not all of those that hide it are named, and another one may allow.
+    some = replace(hidden, shadow=Shadow(Extent.WHOLE, (larger,), more=True))
+    assert why(some).endswith("(remedy: move it before these in Panorama)")
 
 
 def test_rules_of_several_device_groups_stand_apart() -> None:
