@@ -4,7 +4,7 @@ A line has counts and the first few names; with `verbose` there is a line for ea
 label and annotation. Every row is escaped for terminals.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -161,13 +161,17 @@ def _rule_parts(changes: Sequence[RuleChange]) -> list[str]:
         if not some:
             continue
         number = words.format(counted(len(some), "rule"))
-        if how == CHANGED and len(some) <= _FIELDS:
-            parts += (f"~1 rule {_quoted([each.name])}: {_fields(each)}" for each in some)
+        alike = Counter((each.name, _fields(each)) for each in some) if how == CHANGED else {}
+        if 0 < len(alike) <= _FIELDS:
+            parts += (
+                f"~{counted(times, 'rule')} {_quoted([name])}: {fields}"
+                for (name, fields), times in alike.items()
+            )
         else:
             names = dict.fromkeys(each.name for each in some if each.name)
-            alike = {each for rule in some for each in _differences(rule, _ITEMS)}
-            what = f": {alike.pop()}" if how == CHANGED and len(alike) == 1 else ""
-            parts.append(f"{number} {_quoted([*names])}".rstrip() + what)
+            what = {each for rule in some for each in _differences(rule, _ITEMS)}
+            said = f": {what.pop()}" if how == CHANGED and len(what) == 1 else ""
+            parts.append(f"{number} {_quoted([*names])}".rstrip() + said)
     return parts
 
 

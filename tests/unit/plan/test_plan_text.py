@@ -447,9 +447,20 @@ def test_rules_that_follow_one_another_and_differ_alike_are_one_row() -> None:
     before = ruled(*(said("a", rank, destination=old) for rank in range(5)))
     after = ruled(said("b"), *(said("a", rank, destination=new) for rank in range(5)))
     assert lines(change(before, after), verbose=True) == [
-        ("  ~ GlobalNetworkPolicy fw.x (+1 rule 'b'; ~5 rules 'a': +10.0.0.9/32 -10.0.0.8/32)"),
+        (
+            "  ~ GlobalNetworkPolicy fw.x "
+            "(+1 rule 'b'; ~5 rules 'a': destination nets +10.0.0.9/32 -10.0.0.8/32)"
+        ),
         "  +     egress 0: Pass  # b",
         "  ~     egress 1-5 (was 0-4): destination nets +10.0.0.9/32 -10.0.0.8/32  # a",
+    ]
+
+
+def test_a_rule_of_the_firewall_that_changes_alike_in_both_directions_is_said_once() -> None:
+    sides = (said("a", source=EntityRule(nets=(f"10.0.0.{host}/32",))) for host in (8, 9))
+    before, after = (ruled(each, ingress=(each,)) for each in sides)
+    assert lines(change(before, after)) == [
+        "  ~ GlobalNetworkPolicy fw.x (~2 rules 'a': source nets +10.0.0.9/32 -10.0.0.8/32)"
     ]
 
 
