@@ -1,4 +1,4 @@
-"""The page for those who come from Tigera's integration names what that had, and keys that exist."""
+"""The page for those who come from Tigera's integration names what that had, and our keys."""
 
 import re
 from pathlib import Path
