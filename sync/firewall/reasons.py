@@ -13,6 +13,7 @@ class Reason(Enum):
     # What is unknown of a list of addresses
     EXTERNAL_LIST = auto()
     EXTERNAL_LIST_PROBLEM = auto()
+    EXTERNAL_LIST_TYPE = auto()
     PREDEFINED_LIST = auto()
     COUNTRY = auto()
     FQDN = auto()

@@ -39,6 +39,9 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
         "make the list readable from here: no login, no exceptions, an address on each line",
         accept="members",
     ),
+    Reason.EXTERNAL_LIST_TYPE: Remedy(
+        "use a list of type ip in Panorama: no other has addresses", accept="members"
+    ),
     Reason.PREDEFINED_LIST: Remedy(
         "list addresses instead: only firewalls have Palo Alto's lists", accept="members"
     ),

@@ -254,6 +254,14 @@ CASES = {
     "what only mobile networks know": both({"source_imsi": ["1"]}, R.CONSTRAINT),
     "unreadable": both({"negate_source": "perhaps"}, R.UNREADABLE),
     "list": both({"source": ["feed"]}, R.EXTERNAL_LIST),
+    **{
+        f"list of {kind}": both(
+            {"source": ["other"]},
+            R.EXTERNAL_LIST_TYPE,
+            words=[external_list("other", "https://x/", kind=kind)],
+        )
+        for kind in ("domain", "url", "predefined-url", "imsi")
+    },
     "odd list": both(
         {"source": ["feed"]},
         R.EXTERNAL_LIST_PROBLEM,
@@ -433,6 +441,12 @@ def test_lists_of_palo_alto_are_called_what_they_are() -> None:
     for name in (*LISTS, "theirs", "panw-new-ip-list"):
         (reason,) = line(*OBJECTS, one(source=[name])).reasons
         assert f"{name!r} is a predefined external dynamic list" in reason
+
+
+def test_a_list_of_no_addresses_is_called_what_it_is() -> None:
+    domains = external_list("names", "https://x/", kind="domain")
+    (reason,) = line(domains, one(source=["names"])).reasons
+    assert reason.endswith("'names' is an external dynamic list of type domain")
 
 
 def test_a_custom_region_is_its_addresses() -> None:
