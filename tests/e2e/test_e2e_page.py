@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from sync.render.page import Sheet, html
 from tests.chromium import Opened
-from tests.pages import EVIL, LONG, matrix, rule, sheet
+from tests.pages import EVIL, LONG, LOST, matrix, rule, sheet
 
 WIDTHS = (400, 1280, 2000)
 FEW = [sheet([rule(number) for number in range(27)])]
@@ -78,7 +78,7 @@ def test_a_cell_opens_to_the_services_and_the_rules_that_decide(opened: Opened) 
     said = panel.inner_text()
     for text in (
         "web → db",
-        "Calico allows less than the firewall may allow.",
+        f"Calico denies some flows that the firewall may allow, such as {LOST}.",
         "tcp/5432",
         "Perhaps: depends on what Calico cannot see",
         "allow web-to-db (shared pre 7)",

@@ -216,11 +216,12 @@
     return side;
   };
 
-  const unlike = {
-    less: "Calico allows less than the firewall may allow.",
-    more: "Calico allows more than the firewall surely allows.",
-    "less and more": "Calico allows less than the firewall may allow, and more than it surely allows.",
-    unknown: "Whether they differ is unknown.",
+  const unlike = (cell) => {
+    if (cell.unlike === "unknown") return ["Whether they differ is unknown."];
+    const words = [];
+    if (cell.lost) words.push(`Calico denies some flows that the firewall may allow, such as ${cell.lost}.`);
+    if (cell.gained) words.push(`Calico allows some flows that the firewall may deny, such as ${cell.gained}.`);
+    return words;
   };
   data.clusters.forEach((cluster, number) => cluster.matrices.forEach((matrix, index) => {
     const id = `c${number}-${index}`;
@@ -241,8 +242,7 @@
       title.append(named(cell.from), " → ", named(cell.to));
       const sides = element("div", undefined, "sides");
       sides.append(sideOf("Firewall", cell.firewall), sideOf("Calico", cell.calico));
-      const words = cell.unlike ? [element("p", unlike[cell.unlike])] : [];
-      panel.replaceChildren(title, ...words, sides);
+      panel.replaceChildren(title, ...unlike(cell).map((words) => element("p", words)), sides);
     });
   }));
 
