@@ -93,6 +93,20 @@ def hidden(rule: RuleFidelity) -> Iterator[str]:
             yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}{remedy}"
 
 
+def taken(shadow: Shadow | None) -> str:
+    """What earlier rules take of a rule in a few words: `a part, by 'web' (widened)`."""
+    if shadow is None or shadow.extent is Extent.NONE:
+        return "take nothing of it"
+    if shadow.extent is Extent.EMPTY:
+        return "take nothing, no pod here is an end of its flows"
+    if shadow.extent is Extent.UNKNOWN:
+        return f"unknown ({shadow.because})"
+    names = [f"{each.name!r}{' (widened)' if each.widened else ''}" for each in shadow.by]
+    more = " and more" if shadow.more else ""
+    whole = shadow.extent is Extent.WHOLE
+    return f"take {'all' if whole else 'a part'} of it: {', '.join(names)}{more}"
+
+
 def _such(shadow: Shadow) -> str:
     return f", such as {shadow.flow}" if shadow.flow else ""
 
