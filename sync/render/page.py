@@ -38,6 +38,8 @@ from sync.verify.matrix import Matrix
 
 _TITLE: Final = "What became of the firewall's rules"
 _ANY: Final = ("any",)
+_LONGEST: Final = 600  # letters of a text that is shown whole; as in page.js
+_SHOWN: Final = 300  # of a longer one, until someone asks for the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _environment() -> Environment:
         finalize=_finalized,
     )
     environment.filters["place"] = _place
+    environment.globals.update(longest=_LONGEST, shown=_SHOWN)
     return environment
 
 
@@ -191,9 +194,9 @@ def _listed(names: Sequence[str], *, negated: bool) -> list[str]:
 
 
 def _services(rule: Rule) -> list[str]:
-    """Services and applications; of two that are any, one."""
+    """Services, then applications, as the heading has them; of two that are any, one."""
     applications = [] if rule.applications == _ANY else list(rule.applications)
     services = [] if rule.services == _ANY else list(rule.services)
     if services == ["application-default"] and not applications:
         return ["any application-default"]
-    return [*applications, *services] or ["any"]
+    return [*services, *applications] or ["any"]

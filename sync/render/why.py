@@ -18,6 +18,7 @@ from sync.translate.fidelity import (
 )
 
 _NAMED: Final = 5  # rules in one sentence
+_LONGEST: Final = 100  # letters of a name in one, with what is said of it
 
 
 def headlines(report: Report) -> list[str]:
@@ -93,6 +94,11 @@ def hidden(rule: RuleFidelity) -> Iterator[str]:
             yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}{remedy}"
 
 
+def _clipped(name: str) -> str:
+    """A name in a sentence; no firewall takes one that is longer, and rows have it whole."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
 def taken(shadow: Shadow | None) -> str:
     """What earlier rules take of a rule in a few words: `a part, by 'web' (widened)`."""
     if shadow is None or shadow.extent is Extent.NONE:
@@ -104,7 +110,7 @@ def taken(shadow: Shadow | None) -> str:
     names = [f"{each.name!r}{' (widened)' if each.widened else ''}" for each in shadow.by]
     more = " and more" if shadow.more else ""
     whole = shadow.extent is Extent.WHOLE
-    return f"take {'all' if whole else 'a part'} of it: {', '.join(names)}{more}"
+    return f"take {'all' if whole else 'a part'} of it: {_some(names)}{more}"
 
 
 def _such(shadow: Shadow) -> str:
@@ -131,7 +137,7 @@ def _larger(rule: RuleFidelity, taker: Taker) -> str:
 
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(map(_clipped, names[:_NAMED])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def shadow_document(shadow: Shadow | None) -> dict[str, Any] | None:

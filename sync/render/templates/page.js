@@ -20,7 +20,7 @@
 
   // A line may be cut behind a sign, never inside a word or an address.
   const CUTS = /(?<=[-_/:,;|\\@=+&]+|[^\d.]\.)(?=[^-_./:,;|\\@=+&\s])/;
-  const named = (text, name) => {
+  const whole = (text, name) => {
     const made = element("bdi", undefined, name || "name");
     text.split(CUTS).forEach((part, index) => {
       if (index) made.append(document.createElement("wbr"));
@@ -28,8 +28,20 @@
     });
     return made;
   };
+  // A text that would fill the page is shown in part, until someone asks for the rest.
+  const LONGEST = 600, SHOWN = 300;
+  const named = (text, name) => {
+    if (text.length <= LONGEST) return whole(text, name);
+    const made = element("span", undefined, name || "name");
+    const more = element("button", `… all ${text.length.toLocaleString("en")} letters`, "more-of-it");
+    more.type = "button";
+    more.addEventListener("click", () => made.replaceWith(whole(text, name)));
+    made.title = text;
+    made.append(whole([...text.slice(0, SHOWN)].slice(0, -1).join("")), more);
+    return made;
+  };
   document.querySelectorAll("bdi.name").forEach((each) => {
-    if (each.childElementCount === 0) each.replaceWith(named(each.textContent));
+    if (each.childElementCount === 0) each.replaceWith(named(each.title || each.textContent));
   });
 
   // --- rules ----------------------------------------------------------------------------------
@@ -119,7 +131,8 @@
 
   const options = (id, values) => {
     for (const value of [...new Set(values)].filter((each) => each && each !== "any").sort(collator.compare))
-      control(id).append(element("option", value));
+      // Without a value of its own an option loses spaces of its text.
+      control(id).append(new Option(value, value));
   };
   const every = data.clusters.flatMap((cluster) => cluster.rules);
   options("action", every.map((rule) => rule.action));
