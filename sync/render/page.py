@@ -30,7 +30,7 @@ from sync.render.report import (
     summarise,
     zone_cells,
 )
-from sync.render.why import headlines, hidden
+from sync.render.why import clauses, headlines
 from sync.render.zones import device_group
 from sync.text import printable
 from sync.translate.fidelity import Report, RuleFidelity, Status
@@ -170,7 +170,7 @@ def _place(matrix: Matrix) -> list[tuple[str, list[Any]]]:
 def _rule(each: RuleFidelity, *, verbose: bool) -> dict[str, Any]:
     """One rule as the script takes it; a list is a column."""
     rule = each.rule or Rule(each.name, action="allow" if each.allow else "deny")
-    remedies = list(dict.fromkeys(filter(None, each.remedies)))
+    said = [*clauses(each)]
     return {
         "target": device_group(each),
         "place": f"{each.device_group} {each.rulebase} {each.position}",
@@ -183,8 +183,8 @@ def _rule(each: RuleFidelity, *, verbose: bool) -> dict[str, Any]:
         "destination": _listed(rule.destinations, negated=rule.negate_destination),
         "service": _services(rule),
         "tags": list(rule.tags),
-        "why": [*each.reasons, *hidden(each), *(f"NAT: {name}" for name in each.nat)],
-        "remedy": remedies,
+        "why": [*(clause for clause, _ in said), *(f"NAT: {name}" for name in each.nat)],
+        "remedy": [*dict.fromkeys(remedy for _, remedy in said if remedy)],
         "calico": calico_words(each, verbose=verbose),
     }
 

@@ -52,19 +52,19 @@ def _of_extent(report: Report, extent: Extent) -> Iterator[RuleFidelity]:
 
 def why(rule: RuleFidelity) -> str:
     """Every clause about a rule: what it loses and what to do about it, and what hides it."""
-    remedies = rule.remedies or ("",) * len(rule.reasons)
-    reasons = (
-        f"{reason} (remedy: {remedy})" if remedy else reason
-        for reason, remedy in zip(rule.reasons, remedies, strict=True)
+    return "; ".join(
+        f"{clause} (remedy: {remedy})" if remedy else clause for clause, remedy in clauses(rule)
     )
-    return "; ".join([*reasons, *hidden(rule), *_translated(rule)])
 
 
-def _translated(rule: RuleFidelity) -> Iterator[str]:
-    if rule.nat:
+def clauses(rule: RuleFidelity) -> Iterator[tuple[str, str]]:
+    """Each clause about a rule, and what to do about it, or ""."""
+    yield from zip(rule.reasons, rule.remedies or ("",) * len(rule.reasons), strict=True)
+    yield from _hidden(rule)
+    if rule.nat and not rule.disabled:
         yield (
-            "NAT may translate its destination, which no cluster does (remedy: add a rule for the "
-            "server's own address)"
+            "NAT may translate its destination, which no cluster does",
+            "add a rule for the server's own address",
         )
 
 
@@ -74,24 +74,23 @@ def because(found: GroupFidelity) -> str:
     return f"{said} (remedy: {'; '.join(found.remedies)})" if found.remedies else said
 
 
-def hidden(rule: RuleFidelity) -> Iterator[str]:
-    """A clause for each way in which earlier rules hide a rule."""
+def _hidden(rule: RuleFidelity) -> Iterator[tuple[str, str]]:
+    """A clause for each way in which earlier rules hide a rule, and what to do about it."""
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
-            taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"
+            takers = f"all that it matches is taken by {_takers(rule, shadow.by)}"
             cure = _cure(rule, shadow.by) or "move it before these in Panorama, or delete it there"
-            yield f"it never matches {where}: {taken}{_such(shadow)} (remedy: {cure})"
+            yield f"it never matches {where}: {takers}{_such(shadow)}", cure
     if rule.shadow and rule.shadow.extent is Extent.EMPTY:
-        yield "it never matches here: no pod here is an end of its flows"
+        yield "it never matches here: no pod here is an end of its flows", ""
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
-        yield f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+        yield f"whether earlier rules hide it is unknown: {rule.shadow.because}", ""
     if rule.shadow and rule.shadow.extent is Extent.PART:
         # What an earlier rule decides the same way is no loss.
         others = [each for each in rule.shadow.by if each.allow != rule.allow]
         if others:
-            cure = _cure(rule, others)
-            remedy = f" (remedy: {cure})" if cure else ""
-            yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}{remedy}"
+            clause = f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}"
+            yield clause, _cure(rule, others)
 
 
 def _clipped(name: str) -> str:
@@ -120,7 +119,10 @@ def _such(shadow: Shadow) -> str:
 def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:
     """What gives a rule its flows back; "" if the rules before it are as on the firewall."""
     larger = [f"{each.name!r}" for each in by if _larger(rule, each)]
-    return f"that of {_some(larger)}, larger here than on the firewall" if larger else ""
+    verb = "is" if len(larger) == 1 else "are"
+    return (
+        f"that of {_some(larger)}, which {verb} larger here than on the firewall" if larger else ""
+    )
 
 
 def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:

@@ -232,7 +232,7 @@ def test_what_needs_attention_comes_first() -> None:
 
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
-    larger = "(remedy: that of 'no', larger here than on the firewall)"
+    larger = "(remedy: that of 'no', which is larger here than on the firewall)"
     moved = "(remedy: move it before these in Panorama, or delete it there)"
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
