@@ -1,16 +1,19 @@
-"""Compare the address groups and external lists that a cluster gets from two configurations.
+"""Compare the address groups, external lists and zones of a cluster in two configurations.
 
 both desired states  ->  groups matched by name: the addresses gained and lost, and their status
+                     ->  zones matched by name and device group
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.reconcile.desired import Desired
-from sync.translate.fidelity import GroupFidelity
+from sync.translate.fidelity import GroupFidelity, ZoneFidelity
 from sync.translate.network_sets import GroupSet, group_sets
+
+Change = Literal["added", "removed", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,24 @@ class GroupChange:
     list; `after` for one that is no more there, and for a list.
     """
 
-    change: Literal["added", "removed", "changed"]
+    change: Change
     name: str
     added: AddressSet
     removed: AddressSet
     before: GroupFidelity | None = None
     after: GroupFidelity | None = None
+
+
+class ZoneChange(NamedTuple):
+    """A zone whose pods or networks are others; None where it is not there."""
+
+    before: ZoneFidelity | None
+    after: ZoneFidelity | None
+
+    @property
+    def change(self) -> Change:
+        """What it is."""
+        return "added" if self.before is None else "removed" if self.after is None else "changed"
 
 
 def group_changes(had: Desired, has: Desired) -> Iterator[GroupChange]:
@@ -48,6 +63,18 @@ def group_changes(had: Desired, has: Desired) -> Iterator[GroupChange]:
             was,
             now,
         )
+
+
+def zone_changes(had: Desired, has: Desired) -> Iterator[ZoneChange]:
+    """The zones that differ, in their order; which rules name them is told by the rules."""
+    old, new = (
+        {(each.source, each.target, each.name): each for each in side.report.zones}
+        for side in (had, has)
+    )
+    for key in dict.fromkeys((*new, *old)):
+        before, after = old.get(key), new.get(key)
+        if not (before and after) or replace(before, rules=after.rules) != after:
+            yield ZoneChange(before, after)
 
 
 def _sets(wanted: Desired) -> dict[str, GroupSet]:

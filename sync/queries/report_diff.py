@@ -2,7 +2,7 @@
 
 both configurations  ->  both translated, the second one as if the cluster held the first
                      ->  rules matched by UUID or name: what changed of each, and what hides it
-                     ->  address groups matched by name (`sync.queries.group_changes`)
+                     ->  address groups and zones matched by name (`sync.queries.group_changes`)
                      ->  the flows that change with them (`sync.queries.flows`)
 """
 
@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,7 +23,7 @@ from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.plan.origin import Origin
 from sync.queries.flows import flows_between
-from sync.queries.group_changes import GroupChange, group_changes
+from sync.queries.group_changes import Change, GroupChange, ZoneChange, group_changes, zone_changes
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
 from sync.reconcile.shadows import shadowed
@@ -34,8 +34,6 @@ from sync.translate.network_sets import Target
 from sync.verify.flow_changes import ChangedFlows
 
 _Policies = Mapping[str, Mapping[str, Any]]
-
-Change = Literal["added", "removed", "changed"]
 
 # Fields that say what a rule is about; what identifies it is not among them.
 _FIELDS: Final = tuple(each.name for each in fields(Rule) if each.name != "uuid")
@@ -95,6 +93,7 @@ class ReportDiff:
     unchanged: int
     defaults: tuple[tuple[str, str, str, str], ...]
     groups: tuple[GroupChange, ...]
+    zones: tuple[ZoneChange, ...]
     flows: ChangedFlows
 
 
@@ -113,6 +112,7 @@ def report_diff(cluster: Cluster, old: Read, new: Read, options: Options) -> Rep
         unchanged=unchanged,
         defaults=tuple(_defaults(had, has)),
         groups=tuple(group_changes(had, has)),
+        zones=tuple(zone_changes(had, has)),
         flows=flows_between(cluster, live, GivenReader(has.rollout.manifests).read(), has),
     )
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from sync.net.addresses import AddressSet
 from sync.plan.origin import Origin
-from sync.queries.group_changes import GroupChange
+from sync.queries.group_changes import GroupChange, ZoneChange
 from sync.queries.report_diff import FieldChange, ReportDiff, RuleChange
 from sync.render import flows
 from sync.render.report import group_document, rule_document
 from sync.render.why import because, taken
+from sync.render.zones import device_group, zone_document
 from sync.text import markdown_escaped, printable
 from sync.translate.fidelity import RuleFidelity, Shadow
 
@@ -22,6 +23,7 @@ _SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
 _COLORS: Final = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m"}
 _RESET: Final = "\x1b[0m"
 _ITEMS: Final = 6  # of a list
+_OF_A_ZONE: Final = ("label_value", "workloads", "networks", "origin", "by_pod_label")
 
 
 def text(found: ReportDiff, *, verbose: bool = False, color: bool = False) -> str:
@@ -58,6 +60,14 @@ def document(found: ReportDiff) -> dict[str, Any]:
             for target, name, before, after in found.defaults
         ],
         "groups": [_group_document(each) for each in found.groups],
+        "zones": [
+            {
+                "change": each.change,
+                "before": zone_document(each.before) if each.before else None,
+                "after": zone_document(each.after) if each.after else None,
+            }
+            for each in found.zones
+        ],
         "flows": flows.document(found.flows),
     }
 
@@ -69,9 +79,11 @@ def _summary(found: ReportDiff) -> str:
     parts += [f"{moved} of these moved"] if moved else []
     parts += [f"{len(found.defaults)} defaults changed"] if found.defaults else []
     said = f"rules: {', '.join(parts) or 'no change'}; {found.unchanged} unchanged"
-    groups = Counter(each.change for each in found.groups)
-    some = [f"{groups[each]} {each}" for each in ("added", "removed", "changed") if groups[each]]
-    return f"{said}; groups: {', '.join(some)}." if some else f"{said}."
+    for what, changes in (("groups", found.groups), ("zones", found.zones)):
+        some = Counter(each.change for each in changes)
+        listed = [f"{some[each]} {each}" for each in ("added", "removed", "changed") if some[each]]
+        said += f"; {what}: {', '.join(listed)}" if listed else ""
+    return f"{said}."
 
 
 def _origins(found: ReportDiff) -> Iterator[str]:
@@ -99,6 +111,8 @@ def _sections(found: ReportDiff) -> Iterator[tuple[str, list[str]]]:
             "Address groups and external lists",
             [row for each in found.groups for row in _group_rows(each)],
         )
+    if found.zones:
+        yield "Zones", [row for each in found.zones for row in _zone_rows(each)]
 
 
 def _group_rows(change: GroupChange) -> Iterator[str]:
@@ -111,6 +125,30 @@ def _group_rows(change: GroupChange) -> Iterator[str]:
         said = f": {because(new)}" if new.reasons else ""
         if old or said:
             yield f"    {was}{new.status}{said}"
+
+
+def _zone_rows(change: ZoneChange) -> Iterator[str]:
+    """The zone, and what is different in it."""
+    old, new = change
+    shown = new or old
+    assert shown is not None, "it is on one side at least"
+    yield f"{_SIGNS[change.change]} {shown.name!r} of device group {device_group(shown)}"
+    if old is None or new is None:
+        return
+    before, after = zone_document(old), zone_document(new)
+    for key in _OF_A_ZONE:
+        one, other = before[key], after[key]
+        if isinstance(one, list) and isinstance(other, list) and one != other:
+            yield f"    {_field(FieldChange(key, tuple(one), tuple(other)))}"
+        elif one != other:
+            yield f"    {key.replace('_', ' ')}: {_known(one)} → {_known(other)}"
+
+
+def _known(value: Any) -> str:
+    """A value of a zone; its networks may be unknown."""
+    if value is None:
+        return "unknown"
+    return (_listed("", value) or "none") if isinstance(value, list) else _value(value)
 
 
 def _either(change: RuleChange) -> RuleFidelity:

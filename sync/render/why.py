@@ -27,12 +27,12 @@ def headlines(report: Report) -> list[str]:
     `0 zones: no rule of EMEA-DC-PROD is enforced`; `2 allow rules can never match here: a, b`.
     """
     found = [
-        f"0 zones: no rule of {each.target} is enforced"
+        f"0 zones: no rule of {_clipped(each.target)} is enforced"
         for each in report.device_groups
         if not each.zones
     ]
     found += (
-        f"{each.target} is staged: its policies decide nothing yet"
+        f"{_clipped(each.target)} is staged: its policies decide nothing yet"
         for each in report.device_groups
         if each.mode == "staged"
     )
@@ -79,8 +79,7 @@ def _hidden(rule: RuleFidelity) -> Iterator[tuple[str, str]]:
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
             takers = f"all that it matches is taken by {_takers(rule, shadow.by)}"
-            cure = _cure(rule, shadow.by) or "move it before these in Panorama, or delete it there"
-            yield f"it never matches {where}: {takers}{_such(shadow)}", cure
+            yield f"it never matches {where}: {takers}{_such(shadow)}", _way_out(rule, shadow)
     if rule.shadow and rule.shadow.extent is Extent.EMPTY:
         yield "it never matches here: no pod here is an end of its flows", ""
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
@@ -114,6 +113,17 @@ def taken(shadow: Shadow | None) -> str:
 
 def _such(shadow: Shadow) -> str:
     return f", such as {shadow.flow}" if shadow.flow else ""
+
+
+def _way_out(rule: RuleFidelity, shadow: Shadow) -> str:
+    """What to do about a rule of which earlier ones leave nothing."""
+    if cure := _cure(rule, shadow.by):
+        return cure
+    dead = rule.firewall_shadow and rule.firewall_shadow.extent is Extent.WHOLE
+    if not dead and all(each.allow == rule.allow for each in shadow.by):
+        return "nothing: these decide the same"
+    # On the firewall it may well match: it is not to be deleted for what is only here.
+    return f"move it before these in Panorama{', or delete it there' if dead else ''}"
 
 
 def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:

@@ -164,6 +164,14 @@ def test_whatever_differs_between_two_reports_is_told(seed: int) -> None:
                 assert (probe in some) == any(
                     ip_address(probe) in ip_network(each) for each in nets
                 )
+    zones = (
+        {each["name"]: each for each in old["zones"]},
+        {each["name"]: each for each in new["zones"]},
+    )
+    told_of = {(each["before"] or each["after"])["name"] for each in told["zones"]}
+    for name in zones[0].keys() | zones[1].keys():
+        sides_of = [{**(each.get(name) or {}), "rules": []} for each in zones]
+        assert (sides_of[0] != sides_of[1]) == (name in told_of)
 
 
 PROBES = ("10.2.0.1", "10.2.0.7", "10.244.1.5", "10.244.9.9")

@@ -1,14 +1,16 @@
 """`report --diff`: what changed for every rule between two configurations."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sync.calico.ownership import owner_labels
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.queries.group_changes import zone_changes
 from sync.queries.report_diff import ReportDiff, report_diff
-from sync.reconcile.desired import Cluster
+from sync.reconcile.desired import Cluster, desired
 from sync.reconcile.device_groups import Read, TierBinding
 from sync.render import report_diff as rendered
 from sync.translate.compiler import Options
@@ -256,3 +258,31 @@ def test_a_remedy_that_names_the_rule_is_told_with_its_new_name() -> None:
     found = lines(diff([old], [new]))
     assert "name: old → new" in found
     assert any("accept_dropped_members: [new]" in each for each in found if "remedy: " in each)
+
+
+def test_zones_that_come_and_go_and_those_with_other_networks_are_told() -> None:
+    new = said("1", to=["lan"], source=["10.244.1.0/24"])
+    found = diff([ONE], [new])
+    assert lines(found)[0] == (
+        "Cluster prod: rules: 1 changed; 0 unchanged; zones: 1 added, 1 removed."
+    )
+    rows = lines(found)
+    at = rows.index("Zones")
+    assert rows[at + 1 : at + 3] == [
+        "+ 'lan' of device group main/dg",
+        "- 'db' of device group main/dg",
+    ]
+    wider = replace(ZONES, definitions={**ZONES.definitions, "lan": ZoneDefinition()})
+    before, after = (
+        desired(CLUSTER, side("1", [new], ()), {}, {}, replace(OPTIONS, zones=zones))
+        for zones in (ZONES, wider)
+    )
+    [change] = zone_changes(before, after)
+    told = rendered.text(replace(found, zones=(change,)))
+    assert "networks: 10.2.0.0/16 → unknown" in told
+    assert change.change == "changed"
+    [document] = rendered.document(replace(found, zones=(change,)))["zones"]
+    assert (document["before"]["networks"], document["after"]["networks"]) == (
+        ["10.2.0.0/16"],
+        None,
+    )

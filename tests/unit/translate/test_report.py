@@ -230,6 +230,16 @@ def test_what_needs_attention_comes_first() -> None:
     assert said == "1,200 allow rules can never match here: r0, r1, r2, r3, r4 and 1,195 more"
 
 
+def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
+    denies = tuple(Taker(name, None, allow=False, widened=True) for name in ("a", "b"))
+    hidden = Shadow(Extent.WHOLE, denies)
+    last = replace(rule("last", shadow=hidden), allow=False)
+    # What is denied anyway loses nothing, and on the firewall the rule matches.
+    assert why(last).endswith("taken by 'a', 'b' (remedy: nothing: these decide the same)")
+    dead = replace(last, firewall_shadow=hidden)
+    assert why(dead).count("(remedy: move it before these in Panorama, or delete it there)") == 2
+
+
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
     larger = "(remedy: that of 'no', which is larger here than on the firewall)"
@@ -237,7 +247,10 @@ def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
         f"{never} here: all that it matches is taken by 'no' (widened), such as a flow {larger}",
-        f"{never} here: all that it matches is taken by 'dead' {moved}",
+        (
+            f"{never} here: all that it matches is taken by 'dead' "
+            "(remedy: move it before these in Panorama)"
+        ),
         "a part of it is taken by 'no', such as a flow",
         "",
         "it never matches here: no pod here is an end of its flows",
@@ -404,10 +417,7 @@ def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
             "  Which addresses outside pods are in these zones is unknown: no rule that names one "
             "is exact."
         ),
-        (
-            "  If a zone is pods only, set `networks: []` for it under zones.definitions, else its "
-            "networks."
-        ),
+        "  Set `zones.definitions.NAME.networks`: [] if a zone is pods only, else its networks.",
         "",
         "'untrust' of device group main/eu",
         "  label      kubectl label pod POD firewall.tigera.io/zone=untrust",
