@@ -117,13 +117,7 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
             rule_document(report.cluster, each) for report in reports for each in report.rules
         ],
         "groups": [
-            {
-                "cluster": report.cluster,
-                "name": each.name,
-                "status": str(each.status),
-                "reasons": list(each.reasons),
-                "remedies": list(each.remedies),
-            }
+            {"cluster": report.cluster, **group_document(each)}
             for report in reports
             for each in report.groups
         ],
@@ -154,6 +148,16 @@ def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
             "calico": shadow_document(rule.shadow),
             "firewall": shadow_document(rule.firewall_shadow),
         },
+    }
+
+
+def group_document(group: GroupFidelity) -> dict[str, Any]:
+    """One address group for `--output json`."""
+    return {
+        "name": group.name,
+        "status": str(group.status),
+        "reasons": list(group.reasons),
+        "remedies": list(group.remedies),
     }
 
 

@@ -19,6 +19,8 @@ from sync.firewall.runtime import Registrations, tagged
 from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import NOWHERE, network
 from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
+from sync.settings import Settings
+from sync.settings.shape import child
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, RuleFidelity, Status
 from sync.translate.network_sets import Target
@@ -42,7 +44,8 @@ from tests.words import (
 
 CONFIGURATION = Path(__file__).parents[3] / "docs" / "configuration.md"
 ZONES = {"a": ZoneDefinition(networks=("10.1.0.0/16",)), "b": ZoneDefinition(networks=())}
-LIVE = "read a live Panorama (a source of kind panorama)"
+LIVE = "read a live Panorama (`sources[].kind: panorama`)"
+TOP = "at the top level of the configuration"
 ONLY_THERE = "list addresses instead: only firewalls have Palo Alto's lists"
 
 
@@ -98,15 +101,48 @@ def test_every_kind_of_reason_has_a_remedy_for_allows_and_denies() -> None:
             assert remedy([kind], rule="r", allow=allow, about="zone x").strip()
 
 
-def test_every_setting_that_a_remedy_names_is_documented() -> None:
+def paths_in(text: str) -> set[str]:
+    """The keys that a text names between backticks, without their values."""
+    return {each.partition(":")[0] for each in re.findall(r"`([^`]+)`", text)}
+
+
+def is_setting(path: str) -> bool:
+    """Whether the configuration has a key at a path, as `clusters[].pod_cidrs` or `fqdn`."""
+    found: Any = Settings
+    for step in path.replace("[]", ".[]").split("."):
+        found = child(found, 0 if step == "[]" else step)
+        if found is None:
+            return False
+    return True
+
+
+def test_every_key_that_a_remedy_names_is_one_by_its_whole_path() -> None:
+    said = " ".join(
+        remedy([kind], rule="r", allow=allow) for kind in Reason for allow in (True, False)
+    )
+    named = paths_in(said)
+    assert {
+        "edl",
+        "registered_ips",
+        "sources[].kind",
+        "clusters[].pod_cidrs",
+        "rules.accept_dropped_members",
+        "zones.definitions.NAME.workloads.namespace_selector",
+    } <= named
+    assert [each for each in named if not is_setting(each)] == []
+    # One without a section is not looked for in one.
+    for path in (each for each in named if "." not in each):
+        assert re.search(rf"`{path}: \w+`( at the top level| accepts it)", said), path
+    assert not is_setting("workloads.namespace_selector")
+
+
+def test_every_key_that_a_remedy_names_stands_in_the_documents_so() -> None:
     documented = CONFIGURATION.read_text(encoding="utf-8")
     said = " ".join(
         remedy([kind], rule="r", allow=allow) for kind in Reason for allow in (True, False)
     )
-    named = {each.partition(":")[0] for each in re.findall(r"`([^`]+)`", said)}
-    assert {"edl", "fqdn", "rules.devices", "rules.accept_dropped_members"} <= named
-    for setting in named:
-        assert setting.rpartition(".")[2] in documented, setting
+    for path in paths_in(said):
+        assert f"| `{path}` |" in documented, path
 
 
 OBJECTS = (
@@ -122,18 +158,18 @@ OBJECTS = (
 
 
 ACCEPTED = {"members": "or let it deny only the rest:", "denies": "or leave it out:"}
-DYNAMIC = f"{LIVE}; if nothing is registered at run time, set `registered_ips: optional`"
+DYNAMIC = f"{LIVE}; if nothing is registered at run time, set `registered_ips: optional` {TOP}"
 COUNTRY = "use a custom region with addresses: only firewalls know those of countries"
 BY_PORTS = "set `rules.deny_applications: ports`"
-FAR = "give zone far networks in `zones.definitions`, [] if pods only"
-STRICT = "nothing: Calico cannot match applications; `rules.applications: strict` leaves it out"
+FAR = "give zone far networks in `zones.definitions.NAME.networks`, [] if pods only"
+STRICT = "nothing: Calico cannot match applications (`rules.applications: strict` leaves it out)"
 MISSING = "create the missing object in Panorama, or take it out of the list"
 
 
 @pytest.mark.parametrize(
     ("fields", "allow", "deny", "accept"),
     [
-        ({"source": ["feed"]}, "set `edl: fetch`", "", "members"),
+        ({"source": ["feed"]}, f"set `edl: fetch` {TOP}", "", "members"),
         (
             {"source": ["locked"]},
             "make the list readable from here: no login, no exceptions, an address on each line",
@@ -148,13 +184,13 @@ MISSING = "create the missing object in Panorama, or take it out of the list"
         ({"source": ["DE"]}, COUNTRY, "", "members"),
         (
             {"source": ["name"]},
-            "set `fqdn: resolve`",
+            f"set `fqdn: resolve` {TOP}",
             "use addresses instead of FQDNs in Panorama",
             "members",
         ),
         ({"source": ["nested"]}, DYNAMIC, "", "members"),
         ({"source": ["lacking"]}, MISSING, "", "members"),
-        ({"source": ["feed", "DE"]}, f"set `edl: fetch`; {COUNTRY}", "", "members"),
+        ({"source": ["feed", "DE"]}, f"set `edl: fetch` {TOP}; {COUNTRY}", "", "members"),
         ({"source_user": ["u"]}, "nothing: Calico cannot match users", "", "denies"),
         ({"category": ["c"]}, "nothing: Calico cannot match URL categories", "", "denies"),
         ({"service": ["odd"]}, "correct the service in Panorama", "", "members"),
@@ -432,8 +468,11 @@ def test_address_groups_and_zones_say_what_to_do_too() -> None:
     assert groups["nested"] == groups["found"] == (REMEDIES[Reason.REGISTERED].fix,)
     (far,) = (each for each in found.zones if each.name == "far")
     assert far.remedies == (
-        "give zone far networks in `zones.definitions`, [] if pods only",
-        "give zone far a `workloads.namespace_selector`, or let only administrators label pods",
+        FAR,
+        (
+            "give zone far a `zones.definitions.NAME.workloads.namespace_selector`, or let only "
+            "administrators label pods"
+        ),
     )
 
 

@@ -232,17 +232,32 @@ def test_what_needs_attention_comes_first() -> None:
     assert said == "1,200 allow rules can never match here: r0, r1, r2, r3, r4 and 1,195 more"
 
 
+def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
+    denies = tuple(Taker(name, None, allow=False, widened=True) for name in ("a", "b"))
+    hidden = Shadow(Extent.WHOLE, denies)
+    last = replace(rule("last", shadow=hidden), allow=False)
+    # What is denied anyway loses nothing, and on the firewall the rule matches.
+    assert why(last).endswith("taken by 'a', 'b' (remedy: nothing: these decide the same)")
+    # Not all of those that hide it are named, and another one may allow.
+    some = replace(last, shadow=replace(hidden, more=True))
+    assert why(some).endswith("(remedy: move it before these in Panorama)")
+    dead = replace(last, firewall_shadow=hidden)
+    assert why(dead).count("(remedy: move it before these in Panorama, or delete it there)") == 2
+
+
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
-    larger = "(remedy: that of 'no', larger here than on the firewall)"
-    before = "move it before these in Panorama"
-    moved = f"(remedy: {before}, or delete it there)"
+    larger = "(remedy: that of 'no', which is larger here than on the firewall)"
+    moved = "(remedy: move it before these in Panorama, or delete it there)"
     counts = "(remedy: nothing: it counts all the same)"
     empty = f"(remedy: {REMEDIES[Reason.NO_ENDS].fix})"
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
         f"{never} here: all that it matches is taken by 'no' (widened), such as a flow {larger}",
-        f"{never} here: all that it matches is taken by 'dead' (remedy: {before})",
+        (
+            f"{never} here: all that it matches is taken by 'dead' "
+            "(remedy: move it before these in Panorama)"
+        ),
         "a part of it is taken by 'no', such as a flow",
         "",
         f"{never} here: no pod here is an end of its flows {empty}",
@@ -268,25 +283,6 @@ def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
         "because": "",
         "more": False,
     }
-
-
-def test_a_rule_that_the_firewall_needs_is_never_to_be_deleted() -> None:
-    """Here a deny above hides it only since it is larger here; there it is what denies."""
-    larger = Taker("lists", None, allow=False, widened=True)
-    hidden = rule("no", allow=False, shadow=Shadow(Extent.WHOLE, (larger,)))
-    there = {
-        None: "nothing: these deny it all",
-        Extent.NONE: "nothing: these deny it all",
-        Extent.PART: "nothing: these deny it all",
-        Extent.UNKNOWN: "nothing: these deny it all",
-        Extent.WHOLE: "move it before these in Panorama, or delete it there",
-    }
-    for extent, cure in there.items():
-        said = replace(hidden, firewall_shadow=Shadow(extent) if extent else None)
-        assert why(said).split("; it never")[0].endswith(f"'lists' (remedy: {cure})")
-    # Not all of those that hide it are named, and another one may allow.
-    some = replace(hidden, shadow=Shadow(Extent.WHOLE, (larger,), more=True))
-    assert why(some).endswith("(remedy: move it before these in Panorama)")
 
 
 def test_rules_of_several_device_groups_stand_apart() -> None:
@@ -428,10 +424,7 @@ def test_zones_without_known_networks_come_last_with_what_to_do() -> None:
             "  Which addresses outside pods are in these zones is unknown: no rule that names one "
             "is exact."
         ),
-        (
-            "  If a zone is pods only, set `networks: []` for it under zones.definitions, else its "
-            "networks."
-        ),
+        "  Set `zones.definitions.NAME.networks`: [] if a zone is pods only, else its networks.",
         "",
         "'untrust' of device group main/eu",
         "  label      kubectl label pod POD firewall.tigera.io/zone=untrust",
