@@ -82,7 +82,13 @@ WRITTEN = Rule(
     action="deny",
     tags=("k8s",),
 )
-UNKNOWN = zone("untrust", networks=None, origin="no networks are configured for it", rules=("out",))
+UNKNOWN = zone(
+    "untrust",
+    networks=None,
+    origin="no networks are configured for it",
+    rules=("out",),
+    remedies=("give it networks", "give it a selector"),
+)
 FULL = Report(
     cluster="prod",
     rules=(
@@ -142,7 +148,8 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         (
             "  'untrust' of main/eu: label value untrust; "
             "networks unknown: no networks are configured for it; 1 rule by name; "
-            "depends on pod labels alone: anyone who can create a pod can put it there"
+            "depends on pod labels alone: anyone who can create a pod can put it there "
+            "(remedy: give it networks; give it a selector)"
         ),
         (
             "  'web' of main/eu: label value web; networks 2 CIDRs, derived from templates; "
@@ -332,7 +339,7 @@ def test_markdown_is_tables_in_which_no_name_is_markdown() -> None:
     ) in shown.splitlines()
     for line in shown.splitlines():
         if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", line)) in (4, 6, 7)
+            assert len(re.findall(r"(?<!\\)\|", line)) in (4, 6, 8)
     assert shown.startswith("## prod\n\n**1 rule: 0 exact, ")
     assert shown.endswith("|\n")
 
