@@ -15,6 +15,7 @@ from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, AddressSet
 from sync.net.intervals import Bounds, from_ranges, intersection, to_ranges
 from sync.verify.calico_semantics import Direction
+from sync.verify.examples import usual_address
 from sync.verify.packet_space import (
     FAMILIES,
     ON_THE_WIRE,
@@ -293,13 +294,14 @@ class RuleLists:
         )
 
     def witness(self, piece: Box) -> Witness:
-        """One of some flows, between two addresses if it can be."""
-        (far,) = self._profiles.names(piece.profiles & -piece.profiles)
-        local, there = piece.local[0], piece.far[0]
+        """One of some flows as an example (`examples`), between two addresses if it can be."""
+        bit = piece.profiles & -piece.profiles
+        (far,) = self._profiles.names(bit)
+        family, pod = piece.family, not bit & self._profiles.no_pod
+        local = usual_address(piece.local, family, pod=True)
+        there = usual_address(piece.far, family, pod=pod, but=local)
         if there == local:
-            there = piece.far[-1] - 1
-        if there == local:
-            local = piece.local[-1] - 1
+            local = usual_address(piece.local, family, pod=True, but=there)
         return Witness(
             self._direction,
             self._who,

@@ -6,16 +6,17 @@ A flow of a cell has a pod at one end or at both: policies see no other. The ess
 no cell, since they come before all rules. A staged policy counts as if it were enforced.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sync.firewall.services import Traffic
-from sync.net.addresses import EVERYWHERE
+from sync.net.addresses import EVERYWHERE, written
 from sync.net.intervals import Bounds
 from sync.verify.as_on_firewall import key_of, of_unknown_action
 from sync.verify.calico_semantics import DIRECTIONS, Direction
 from sync.verify.compare import Pods
+from sync.verify.examples import usual_address
 from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Entry, Family, Place, of_family
 from sync.verify.profiles import UnreadableError
 from sync.verify.reach import (
@@ -87,6 +88,7 @@ class Cell:
     """What may go from zone `source` to zone `destination`, on the firewall and in the cluster.
 
     `unlike`: the cluster allows `less` than the firewall may allow, or `more` than it surely does.
+    `lost` is a flow that it does not allow, `gained` one that it does; "" where there is none.
     """
 
     source: str
@@ -94,6 +96,8 @@ class Cell:
     firewall: Reach
     calico: Reach
     unlike: Unlike
+    lost: str = ""
+    gained: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +182,35 @@ class _Lists:
         try:
             calico = [(part, self._calico(part, budget)) for part in parts]
             rules = self._deciding("calico", parts, budget)
-            written = self._reach(calico, calico, rules, budget)
+            become = self._reach(calico, calico, rules, budget)
             if firewall.state == "unknown":
-                return Cell(source, destination, firewall, written, "unknown")
-            less = any(
-                beyond(may, some, budget)
-                for (_, may), (_, some) in zip(perhaps, calico, strict=True)
+                return Cell(source, destination, firewall, become, "unknown")
+            lost = self._such(
+                (part, beyond(may, some, budget))
+                for (part, may), (_, some) in zip(perhaps, calico, strict=True)
             )
-            more = any(
-                beyond(some, sure, budget)
-                for (_, some), (_, sure) in zip(calico, surely, strict=True)
+            gained = self._such(
+                (part, beyond(some, sure, budget))
+                for (part, some), (_, sure) in zip(calico, surely, strict=True)
             )
         except TooManyError as error:
             unknown = Reach("unknown", because=str(error))
             return Cell(source, destination, firewall, unknown, "unknown")
-        unlike: Unlike = "less and more" if less and more else "less" if less else ""
-        return Cell(source, destination, firewall, written, unlike or ("more" if more else ""))
+        unlike: Unlike = "less and more" if lost and gained else "less" if lost else ""
+        unlike = unlike or ("more" if gained else "")
+        return Cell(source, destination, firewall, become, unlike, lost, gained)
+
+    def _such(self, found: Iterable[tuple[Part, Row | None]]) -> str:
+        """One of these flows: `pod 10.1.0.10 -> 10.2.0.7, tcp/443 from port 50000`."""
+        for part, row in found:
+            if row is not None:
+                near = usual_address(row.local, part.family, pod=True)
+                far = usual_address(row.there, part.family, pod=bool(part.peer), but=near)
+                one, other = (written((part.family, each)) for each in (near, far))
+                ends = [f"pod {one}", f"pod {other}" if part.peer else other]
+                source, to = ends if part.direction == "egress" else reversed(ends)
+                return f"{source} -> {to}, {self._space.packet(row.traffic).said()}"
+        return ""
 
     # --- parts ------------------------------------------------------------------------------------
 

@@ -269,7 +269,7 @@ def test_an_application_is_taken_by_its_ports_and_the_rule_only_perhaps_decides(
     place: Installation,
 ) -> None:
     ruled(place, said("names", application=["dns"], service=["application-default"]))
-    by_ports = "App-ID dns is taken by its default ports (tcp/53, udp/53,5353)"
+    by_ports = "App-ID dns is matched by its default ports alone (tcp/53, udp/53,5353)"
     shown = explained(place, "web", "10.2.0.1", "53/udp")
     assert shown.splitlines()[3:] == [
         f"  the firewall perhaps allows it: dg-eu pre 1 'names': {by_ports}",

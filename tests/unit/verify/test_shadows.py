@@ -94,10 +94,10 @@ def test_a_rule_below_one_that_matches_it_whole_can_never_match() -> None:
         False,
     )
     assert shadow(report, "web").flow == (
-        "egress of a pod of zone web (0.0.0.0) to zone db (255.255.255.255), tcp/443 from port 0"
+        "egress of a pod of zone web (10.0.0.10) to zone db (10.0.0.11), tcp/443 from port 50000"
     )
     assert shadow(report, "web", firewall=True).flow == (
-        "zone web (0.0.0.0) to zone db (255.255.255.255), tcp/443 from port 0"
+        "zone web (10.0.0.10) to zone db (10.0.0.11), tcp/443 from port 50000"
     )
 
 
