@@ -126,3 +126,31 @@ def shared(left: Bounds, right: Bounds) -> Bounds:
 def of_family(addresses: AddressSet, family: int) -> Bounds:
     """The addresses of one family, 4 or 6."""
     return addresses.v4 if family == 4 else addresses.v6
+
+
+Far = tuple[tuple[int, Bounds], ...]
+"""Ends of one family: profiles that no other has, each with its addresses, sorted."""
+
+
+def spread(ends: Iterable[tuple[int, Bounds]]) -> Far:
+    """Ends in canonical form: profiles with the same addresses together."""
+    apart: list[tuple[int, list[tuple[int, int]]]] = []
+    for profiles, bounds in ends:
+        ranges = [*intervals.to_ranges(bounds)]
+        if not ranges:
+            continue
+        kept = []
+        for bits, held in apart:
+            if both := bits & profiles:
+                kept.append((both, held + ranges))
+            if rest := bits & ~profiles:
+                kept.append((rest, held))
+            profiles &= ~bits
+        if profiles:
+            kept.append((profiles, ranges))
+        apart = kept
+    together: dict[Bounds, int] = {}
+    for bits, held in apart:
+        bounds = intervals.from_ranges(held)
+        together[bounds] = together.get(bounds, 0) | bits
+    return tuple(sorted((bits, bounds) for bounds, bits in together.items()))
