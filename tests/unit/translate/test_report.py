@@ -242,7 +242,7 @@ def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
 
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
-    larger = "(remedy: that of 'no', which is larger here than on the firewall)"
+    larger = "(remedy: see 'no', which is larger here than on the firewall)"
     moved = "(remedy: move it before these in Panorama, or delete it there)"
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
