@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net import intervals
 from sync.net.intervals import Bounds
-from sync.net.ports import ALL_PORTS, PortSet
+from sync.net.ports import PortSet
 from sync.verify.examples import (
     EPHEMERAL,
+    USUAL_PORTS,
     USUAL_PROTOCOLS,
     USUAL_TYPES,
     unusual_port,
-    usual_port,
     usual_source,
 )
 from sync.verify.packet_space import Family
@@ -176,7 +176,7 @@ class _Plain:
     def packet(self, protocol: int, held: int) -> Packet:
         del held
         if protocol in PORTED:
-            return Packet(protocol, EPHEMERAL, usual_port(protocol, ALL_PORTS.bounds), None)
+            return Packet(protocol, EPHEMERAL, USUAL_PORTS[protocol][0], None)
         return Packet(protocol, 0, 0, None)
 
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
@@ -208,16 +208,25 @@ class _Ported:
     def packet(self, protocol: int, held: int) -> Packet:
         width = len(self._ports)
         found = [
-            Packet(
-                protocol,
-                usual_source((source, past)),
-                usual_port(protocol, (_ports_of(self._ports, row) or ALL_PORTS).bounds),
-                None,
-            )
+            Packet(protocol, usual_source(source, past), self._usual(protocol, row), None)
             for number, (source, past) in enumerate(pairwise([*self._sources, _LAST_PORT + 1]))
             if (row := held >> number * width & (1 << width) - 1)
         ]
         return min(found, key=_unusual)
+
+    def _usual(self, protocol: int, row: int) -> int:
+        """A port of some pieces of the line of ports."""
+        for port in USUAL_PORTS[protocol]:
+            if row >> bisect_right(self._ports, port) - 1 & 1:
+                return port
+        first = self._ports[(row & -row).bit_length() - 1]
+        if first:
+            return first
+        # Port 0 is the example where no other is in the first piece, and there is no second one.
+        if len(self._ports) == 1 or self._ports[1] > 1:
+            return 1
+        rest = row & row - 1
+        return self._usual(protocol, rest) if rest else 0
 
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
         count, whole = len(self._sources), (1 << len(self._ports)) - 1
