@@ -20,7 +20,7 @@ from sync.store import audit as trail
 from sync.store.head_file import read_heads
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
-from sync.text import printable
+from sync.text import printable, printable_json
 
 OUTCOMES: Final = (
     *(each.value for each in Outcome),
@@ -151,9 +151,11 @@ def show(context: Context, record: str | None, time: datetime | None, cluster: s
 def export(context: Context, /, *, layout: str, **wanted: Any) -> None:
     """Write records to stdout, one JSON object a line, oldest first."""
     del layout  # there is one so far
+    # In a file the bytes are those that a record's hash is computed from.
+    shown = sys.stdout.isatty()
     with context.recorded() as store:
         for line in _or_none_told(trail.export(store, _filter(store, wanted))):
-            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.write(printable_json(line) if shown else line)
 
 
 @audit.command()
@@ -174,7 +176,7 @@ def verify(context: Context, head: str | None, output: str) -> None:
             }
         )
     else:
-        click.echo(str(found))
+        click.echo("\n".join(map(printable, str(found).split("\n"))))
 
 
 def _filter(store: Store, wanted: dict[str, Any]) -> trail.Filter:

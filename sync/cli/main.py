@@ -23,7 +23,7 @@ from sync.cli.context import (
 )
 from sync.cli.everywhere import asks_for_json, completed, error_document
 from sync.errors import UsageError, ZonebridgeError
-from sync.text import printable
+from sync.text import printable, printable_lines
 
 _COLLECTED_AFTER = (100_000, 10, 10)
 # Each command's module is imported only when that command runs.
@@ -138,13 +138,11 @@ def main() -> NoReturn:
 
 def _fail(message: str, code: int, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        click.echo("\n".join(map(printable, traceback.format_exc().splitlines())), err=True)
     if asks_for_json(sys.argv[1:]) and not printed_json():
         with until_closed():
             print_json(error_document(message, code))
-    # Several problems are several lines; other control characters are escaped.
-    lines = "\n".join(map(printable, message.splitlines()))
-    click.echo(fitted(f"error: {lines}", sys.stderr), err=True)
+    click.echo(fitted(f"error: {printable_lines(message)}", sys.stderr), err=True)
     return code
 
 

@@ -4,10 +4,9 @@ import re
 from collections.abc import Sequence
 
 import click
-import orjson
 import yaml
 
-from sync.cli.context import Context, checked, until_closed
+from sync.cli.context import Context, checked, print_json, until_closed
 from sync.clusters.kubernetes.rights import Grantee, admission_policies, rights
 from sync.errors import UsageError
 from sync.settings import Settings
@@ -100,7 +99,7 @@ def rbac(  # over 50 lines: a third are its options
     with until_closed():
         if output == "json":
             whole = {"apiVersion": "v1", "kind": "List", "items": documents}
-            click.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+            print_json(whole)
         else:
             click.echo(yaml.safe_dump_all(documents, sort_keys=False, width=100), nl=False)
 

@@ -162,5 +162,8 @@ def _scalar(text: str) -> str:
     """Quote a text as YAML that every parser reads as that text."""
     if re.fullmatch("[A-Za-z0-9./][A-Za-z0-9./_-]*", text) and yaml.safe_load(text) == text:
         return text
-    quoted: str = yaml.safe_dump(text, default_style='"', width=2**20, allow_unicode=True)
+    # As ASCII if anything in it is no letter or sign: marks that turn a line around, for example.
+    quoted: str = yaml.safe_dump(
+        text, default_style='"', width=2**20, allow_unicode=text.isprintable()
+    )
     return quoted.strip()

@@ -6,6 +6,10 @@ import shlex
 import pytest
 
 from tests.e2e.installation import Done, Installation
+from tests.words import document, group, rule
+
+EVIL = "\x9b31m\u202e"
+"""What colours a terminal's text, and turns it around."""
 
 
 def completions(place: Installation, *words: str) -> list[str]:
@@ -110,3 +114,49 @@ def test_names_are_completed_from_the_configuration_and_its_files(place: Install
     assert completions(place, "zonebridge", "plan", "--cluster", "") == []
     asked = ("zonebridge", "plan", "--config", "moved.yaml", "--cluster", "e")
     assert completions(place, *asked) == ["eu"]
+
+
+def accepted(place: Installation, *words: str) -> list[str]:
+    """The words that bash makes of each completion of the last of `words`, typed as given here."""
+    script = f"""
+        eval "$(_ZONEBRIDGE_COMPLETE=bash_source zonebridge)"
+        COMP_WORDS=({" ".join(map(shlex.quote, words))}) COMP_CWORD={len(words) - 1}
+        _zonebridge_completion zonebridge
+        opened=${{COMP_WORDS[COMP_CWORD]%%[!\\"\\']*}}
+        for each in "${{COMPREPLY[@]}}"; do eval "printf '%s\\n' $opened$each$opened"; done
+    """
+    done = place.shell(script)
+    assert (done.code, done.err) == (0, "")
+    return done.out.splitlines()
+
+
+def test_an_accepted_name_is_that_name_and_no_other_is_offered(place: Installation) -> None:
+    names = (
+        "web to db",
+        "web.2",
+        "bücher",
+        f"web{EVIL}",
+        "web$(touch hit)",
+        "web*",
+        "'",
+        "-",
+        "a,",
+    )
+    nameless = rule("").xml.replace(' name=""', "")
+    held = [*(rule(each, from_=["lan"], to=["wan"]) for each in names), group("web a", "db")]
+    other = [rule("web elsewhere", from_=["far"]), group("web b")]
+    place.configure("eu")
+    written = document(groups={"dg-eu": held, "dg-us": other}).replace(
+        b"</rules>", f"{nameless}</rules>".encode(), 1
+    )
+    place.export(written)
+    offered = ["bücher", "web to db", "web.2"]
+    assert accepted(place, "zonebridge", "report", "--rule", "") == offered
+    assert accepted(place, "zonebridge", "report", "--rule", "web\\ ") == ["web to db"]
+    for quote in "'\"":
+        assert accepted(place, "zonebridge", "report", "--rule", f"{quote}web t") == ["web to db"]
+    assert accepted(place, "zonebridge", "audit", "list", "--group", "w") == ["web a"]
+    assert accepted(place, "zonebridge", "explain", "--from", "") == ["lan", "wan"]
+    assert not (place.directory / "hit").exists()
+    # What bash hands on is understood.
+    assert place.shell("zonebridge report --rule web\\ to\\ db").code == 0
