@@ -19,7 +19,9 @@ from sync.text import printable
 
 @click.command()
 @click.argument(
-    "kind", type=click.Choice(["Tier", "GlobalNetworkSet", *POLICIES], case_sensitive=False)
+    "kind",
+    metavar="KIND",
+    type=click.Choice(["Tier", "GlobalNetworkSet", *POLICIES], case_sensitive=False),
 )
 @click.argument("name")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")

@@ -21,7 +21,7 @@ from sync.cli.context import (
     printed_json,
     until_closed,
 )
-from sync.cli.everywhere import asks_for_json, completed, error_document
+from sync.cli.everywhere import asks_for_json, completed, error_document, usage_message
 from sync.errors import UsageError, ZonebridgeError
 from sync.text import printable, printable_lines
 
@@ -114,7 +114,7 @@ def main() -> NoReturn:
         error.show()
         code = UsageError.exit_code
     except click.ClickException as error:
-        code = _fail(error.format_message(), UsageError.exit_code, debug=debug)
+        code = _fail(usage_message(error), UsageError.exit_code, debug=debug)
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", exit_codes.INTERRUPTED, debug=debug)
     except OSError as error:

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from sync.cli.main import COMMANDS
 from tests.e2e.installation import Done, Installation
 from tests.words import document, group, rule
 
@@ -64,17 +65,39 @@ def test_the_shared_options_are_accepted_before_a_command_and_after_it(
         ),
         ("plan --outptu json --output json", 64, "usage", "Did you mean '--output'?"),
         ("audit list --output json", 1, "error", "there is no store at"),
+        (
+            "report --diff A --output json",
+            64,
+            "usage",
+            "--diff takes 2 values, FROM TO; --output is an option: give the value before it",
+        ),
+        ("report --diff --output json", 64, "usage", "--output is an option"),
+        ("plan --cluster --output json", 64, "usage", "--cluster takes a value; --output is"),
+        ("plan --from --output --output json", 64, "usage", "--from takes a value, [NAME=]FILE;"),
+        ("plan --output text --output json --output", 64, "usage", "requires an argument; see"),
+        ("plan --output json --config none.yaml", 64, "usage", "with `zonebridge config init`"),
     ],
 )
 def test_an_error_is_json_where_json_was_asked_for(
     place: Installation, line: str, code: int, kind: str, message: str
 ) -> None:
     done = place.run(*line.split())
-    assert done.code == code
+    assert done.code == code, done
     found = error(done)
     assert found["kind"] == kind
     assert message in str(found["message"])
     assert found.keys() == {"kind", "message", "exit_code"}
+
+
+@pytest.mark.parametrize("wrong", ["--nope", "one too many words"])
+def test_every_command_says_how_it_is_used(place: Installation, wrong: str) -> None:
+    (place.directory / "zonebridge.yaml").unlink()
+    for command in (*COMMANDS, "audit list", "audit show", "audit verify", "audit export"):
+        done = place.run(*command.split(), *wrong.split(), "--output", "json")
+        message = str(error(done)["message"])
+        assert done.code == 64
+        assert "; see `zonebridge" in message or "Did you mean" in message, message
+    assert "error" not in place.run("plan", "--output", "json", "--output", "text").out
 
 
 def test_a_result_is_the_only_document_where_some_cluster_failed(place: Installation) -> None:
