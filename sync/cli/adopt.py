@@ -17,7 +17,7 @@ from sync.store.head_file import hold_to_heads, publish_heads
 from sync.text import printable
 
 
-@click.command()
+@click.command(short_help="Let the next sync take over a foreign object, once.")
 @click.argument(
     "kind",
     metavar="KIND",

@@ -49,6 +49,7 @@ def config() -> None:
     "--device-group",
     "names",
     multiple=True,
+    metavar="NAME",
     help="A device group that gets a cluster; default: the first that has none below it.",
 )
 @click.option(
@@ -123,7 +124,7 @@ def check(context: click.Context, output: str) -> int:
     return code
 
 
-@config.command()
+@config.command(short_help="Print the JSON Schema of the configuration file.")
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
     click.echo(json.dumps(settings_schema(), indent=2))

@@ -20,7 +20,7 @@ from sync.render.explanation import document, text
 from sync.verify.traffic_space import Packet
 
 
-@click.command()
+@click.command(short_help="Show which rules decide a flow.")
 @click.option("--from", "source", required=True, metavar="END", help="A zone, or an address.")
 @click.option("--to", "destination", required=True, metavar="END", help="A zone, or an address.")
 @click.option(

@@ -15,7 +15,7 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
 
 
-@click.command()
+@click.command(short_help="Print what to grant zonebridge in a cluster.")
 @click.option("--cluster", required=True, help="The cluster of the configuration.")
 @click.option(
     "--service-account",
@@ -29,6 +29,7 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     "--tier",
     "tiers",
     multiple=True,
+    metavar="NAME",
     help="A tier besides the configured ones, whose objects may be removed; repeatable.",
 )
 @click.option(
@@ -41,12 +42,17 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     "--allow-adoption", is_flag=True, help="Let it take over objects without an owner's labels."
 )
 @click.option(
-    "--exempt-user", "users", multiple=True, help="A user who may also set its labels; repeatable."
+    "--exempt-user",
+    "users",
+    multiple=True,
+    metavar="NAME",
+    help="A user who may also set its labels; repeatable.",
 )
 @click.option(
     "--exempt-group",
     "groups",
     multiple=True,
+    metavar="NAME",
     help="A group that may also set its labels; repeatable.",
 )
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)

@@ -14,7 +14,7 @@ _DIGITS = 12  # of a digest: enough to name a plan
 _FEW = 3  # objects that are named in a line
 
 
-@click.command()
+@click.command(short_help="Show the state of each cluster and source.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def status(context: Context, output: str) -> int:
