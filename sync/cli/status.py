@@ -162,22 +162,7 @@ def _print(document: dict[str, Any]) -> None:
         _say("  objects", str(cluster["objects"]))
         if cluster["open_intents"]:
             _say("  open intents", f"{cluster['open_intents']}, closed by the next sync")
-        for found in cluster["approvals"]:
-            plan = f"{found['plan'][:_DIGITS]} ({found['summary']}; {', '.join(found['guards'])})"
-            if found["approved"]:
-                by = f"by {found['approved_by']}, for a sync before {found['expires']}"
-                # Approvals are in the order in which their plans were blocked.
-                other = "" if found is cluster["approvals"][-1] else "; another plan is blocked now"
-                _say("  approved", f"{plan} {by}{other}")
-            else:
-                digits = found["plan"][:_DIGITS]
-                _say("  waits for approval", f"{plan}; run `zonebridge approve {digits}`")
-        for found in cluster["adoptions"]:
-            _say(
-                "  to be taken over",
-                f"{found['kind']} {found['name']} by a sync before {found['expires']}, unless it "
-                f"was changed since it was adopted by {found['asked_by']}",
-            )
+        _print_asked(cluster)
     for sentence in sentences(document["unconfigured"]):
         _say(f"C{sentence[1:]}", "")
     for source in document["sources"]:
@@ -191,6 +176,26 @@ def _print(document: dict[str, Any]) -> None:
             f"Service: silent since {service['last_write']}",
             f"{service['holder']} was killed, or the store is full, locked or read-only; see its "
             "log and /readyz",
+        )
+
+
+def _print_asked(cluster: dict[str, Any]) -> None:
+    """Print what waits for an approval, and what operators let the next sync do."""
+    for found in cluster["approvals"]:
+        plan = f"{found['plan'][:_DIGITS]} ({found['summary']}; {', '.join(found['guards'])})"
+        if found["approved"]:
+            by = f"by {found['approved_by']}, for a sync before {found['expires']}"
+            # Approvals are in the order in which their plans were blocked.
+            other = "" if found is cluster["approvals"][-1] else "; another plan is blocked now"
+            _say("  approved", f"{plan} {by}{other}")
+        else:
+            digits = found["plan"][:_DIGITS]
+            _say("  waits for approval", f"{plan}; run `zonebridge approve {digits}`")
+    for found in cluster["adoptions"]:
+        _say(
+            "  to be taken over",
+            f"{found['kind']} {found['name']} by a sync before {found['expires']}, unless it "
+            f"was changed since it was adopted by {found['asked_by']}",
         )
 
 
