@@ -80,6 +80,12 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _limit(context: click.Context, option: click.Parameter, value: int | None) -> int | None:
+    if value and value > _MOST:
+        raise click.BadParameter(f"{value} is more than {_MOST}", context, option)
+    return value
+
+
 @click.group()
 def audit() -> None:
     """The audit trail: list it, look into it, export it, verify it."""
@@ -87,7 +93,13 @@ def audit() -> None:
 
 @audit.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N records.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    callback=_limit,
+    help="Only the newest N records.",
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_records(context: Context, /, *, limit: int | None, output: str, **wanted: Any) -> None:
@@ -98,7 +110,7 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
             store,
             _filter(store, wanted),
             newest_first=limit is not None,
-            limit=limit and min(limit, _MOST),
+            limit=limit,
         )
         records = reversed(list(found)) if limit is not None else found
         told = _or_none_told(records)
