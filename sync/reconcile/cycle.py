@@ -32,14 +32,14 @@ from sync.reconcile.planning import Planned, if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
 from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
-from sync.reconcile.verification import matrices_of
+from sync.reconcile.verification import judged_tiers
 from sync.sources import Source
 from sync.sources.snapshot_cache import keep
 from sync.store import ApprovalError, Lease, Recorder, Store
 from sync.tracing import step
 from sync.translate.compiler import Options
-from sync.translate.fidelity import Report
 from sync.verify.flow_changes import ChangedFlows
+from sync.verify.matrix import matrices
 
 _CLUSTERS = 16  # at a time
 
@@ -186,21 +186,17 @@ def report_cycle(
             # Calico's rules are named as they would be written: that depends on what is there.
             live = read_live(cluster, written, options.owner)
             wanted = desired(cluster, read, live, written, options, validated=False)
+            tiers = judged_tiers(wanted) if shadows or reach else None
             return Result(
                 cluster.name,
-                report=_shadowed(wanted) if shadows else wanted.report,
+                report=shadowed(wanted.report, tiers) if tiers and shadows else wanted.report,
                 origins=tuple(origins_of(wanted.snapshots)),
-                matrices=tuple(matrices_of(wanted)) if reach else (),
+                matrices=tuple(matrices(tiers)) if tiers and reach else (),
             )
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
     return _at_once(become, clusters)
-
-
-def _shadowed(wanted: Desired) -> Report:
-    manifests = wanted.rollout.manifests
-    return shadowed(wanted.report, wanted.targets, manifests, wanted.options)
 
 
 def _flows(

@@ -71,7 +71,9 @@ class Rulebase:
         *,
         registered_known: bool,
         bound: Bound = "by action",
+        read: Sequence[RuleSemantics] | None = None,
     ) -> None:
+        """`read` are its rules as they were `meant` before, among other networks."""
         self._group = group
         self._bound = bound
         self._networks = networks
@@ -91,7 +93,7 @@ class Rulebase:
             self._wild["source"].overlap(),
             self._wild["destination"].overlap(),
         )
-        self.meant = [self._meant(placed) for placed in group.seen.rules]
+        self.meant = read or [self._meant(placed) for placed in group.seen.rules]
 
     def decided(self, zone: str, direction: Direction) -> Iterator[Entry]:
         """The decisions for the pods of a zone, in order; the last one matches everything."""

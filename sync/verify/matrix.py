@@ -6,27 +6,18 @@ A flow of a cell has a pod at one end or at both: policies see no other. The ess
 no cell, since they come before all rules. A staged policy counts as if it were enforced.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE
 from sync.net.intervals import Bounds
-from sync.verify.as_on_firewall import as_on_firewall, key_of, of_unknown_action
-from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
+from sync.verify.as_on_firewall import key_of, of_unknown_action
+from sync.verify.calico_semantics import DIRECTIONS, Direction
 from sync.verify.compare import Pods
-from sync.verify.essentials import essential_policies
 from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Entry, Family, Place, of_family
-from sync.verify.profiles import (
-    DeviceGroup,
-    Networks,
-    Profiles,
-    UnreadableError,
-    networks_of,
-    zones_named,
-)
-from sync.verify.proof import Settings
+from sync.verify.profiles import UnreadableError
 from sync.verify.reach import (
     Degrees,
     Part,
@@ -40,6 +31,7 @@ from sync.verify.reach import (
     permitted,
     turned,
 )
+from sync.verify.tiers import Tier, Tiers
 from sync.verify.traffic_space import TrafficSpace
 
 MOST_ZONES: Final = 100  # a side of a matrix; a larger one says nothing
@@ -120,63 +112,43 @@ class Matrix:
     because: str = ""
 
 
-def matrices(
-    groups: Sequence[DeviceGroup], documents: Sequence[Mapping[str, Any]], settings: Settings
-) -> list[Matrix]:
-    """The matrix of each device group of a cluster.
-
-    `documents` are all sets, tiers and policies of ours, as for the proof.
-    """
-    named = {group.tier: zones_named(group) for group in groups}
-    every = frozenset(settings.zones.definitions).union(*named.values())
-    ours = [each for each in documents if each["kind"] == "Tier"]
-    last = max(ours, key=lambda each: each["spec"]["order"])["metadata"]["name"] if ours else ""
+def matrices(tiers: Tiers) -> list[Matrix]:
+    """The matrix of each device group of a cluster."""
     found = []
-    for group in groups:
-        elsewhere = frozenset[str]().union(*named.values()) - named[group.tier]
-        zones = tuple(sorted(named[group.tier]))
+    for tier in tiers.each:
+        zones, group = tuple(sorted(tier.zones)), tier.group
         empty = Matrix(group.source, group.seen.name, group.tier, zones, (), ())
         if len(zones) > MOST_ZONES:
             found.append(replace(empty, because=f"it has more than {MOST_ZONES} zones"))
             continue
         try:
-            profiles = Profiles(every, settings.zones)
-            tier = _Tier(group, elsewhere, documents, profiles, settings, group.tier == last)
-            cells = tuple(tier.cell(source, to) for source in zones for to in zones)
-            found.append(replace(empty, pods_only=tier.pods_only, cells=cells))
+            lists = _Lists(tier)
+            cells = tuple(lists.cell(source, to) for source in zones for to in zones)
+            found.append(replace(empty, pods_only=lists.pods_only, cells=cells))
         except UnreadableError as error:
             found.append(replace(empty, because=str(error)))
     return found
 
 
-class _Tier:
+class _Lists:
     """The lists of one tier, and of its device group's firewalls."""
 
-    def __init__(
-        self,
-        group: DeviceGroup,
-        elsewhere: frozenset[str],
-        documents: Sequence[Mapping[str, Any]],
-        profiles: Profiles,
-        settings: Settings,
-        last: bool,  # noqa: FBT001 - called once, above
-    ) -> None:
-        self._profiles = profiles
-        self._pods = Pods(profiles, settings.pods)
-        self._networks = networks_of(group, settings.zones, elsewhere)
-        self._zones = sorted(zones_named(group))
-        self.pods_only = tuple(each for each in self._zones if each not in self._networks.of)
-        policies = Policies(group.tier, documents, profiles, last=last)
-        essentials = essential_policies(group.tier, documents, settings.zones.essentials)
-        nobody = f"no policy of tier {group.tier} selects it"
+    def __init__(self, tier: Tier) -> None:
+        self._profiles = profiles = tier.profiles
+        self._pods = Pods(profiles, tier.settings.pods)
+        self._networks = tier.networks
+        zones = sorted(tier.zones)
+        self.pods_only = tuple(each for each in zones if each not in self._networks.of)
+        policies, essentials = tier.policies, tier.essentials
+        nobody = f"no policy of tier {tier.group.tier} selects it"
         whole = Entry(
             EVERYWHERE, ((profiles.everyone, EVERYWHERE),), (Traffic(),), "allow", "", nobody
         )
-        firewall = _Firewall(group, self._networks, profiles, settings)
+        unreadable = of_unknown_action(tier.perhaps)
         lists: dict[tuple[str, str, Direction], list[Entry]] = {}
-        for zone in self._zones:
+        for zone in zones:
             for direction in DIRECTIONS:
-                for bound, entries in firewall.bounds(zone, direction):
+                for bound, entries in _on_firewall(tier, unreadable, zone, direction):
                     lists[bound, zone, direction] = entries
                 bit = profiles.zones.get(zone, 0)
                 said = policies.said_to(bit, direction, essentials) if bit else []
@@ -347,33 +319,28 @@ class _Tier:
         return self._space.said(may)
 
 
-class _Firewall:
-    """The lists of a device group, by what rules surely match and by what they may match."""
+def _on_firewall(
+    tier: Tier, unreadable: Collection[Place], zone: str, direction: Direction
+) -> Iterator[tuple[str, list[Entry]]]:
+    """What the firewall surely allows, what it may allow, and both readings of each rule.
 
-    def __init__(
-        self, group: DeviceGroup, networks: Networks, profiles: Profiles, settings: Settings
-    ) -> None:
-        self._surely = as_on_firewall(group, networks, profiles, settings, "surely")
-        self._perhaps = as_on_firewall(group, networks, profiles, settings, "perhaps")
-        self._unreadable = of_unknown_action(self._perhaps)
-
-    def bounds(self, zone: str, direction: Direction) -> Iterator[tuple[str, list[Entry]]]:
-        """What the firewall surely allows, what it may allow, and both readings of each rule."""
-        sure_of = {key_of(each): each for each in self._surely.decided(zone, direction)}
-        surely: list[Entry] = []
-        perhaps: list[Entry] = []
-        every: list[Entry] = []
-        for entry in self._perhaps.decided(zone, direction):
-            if entry.place in self._unreadable:
-                surely.append(entry._replace(action="deny"))
-                perhaps.append(entry._replace(action="allow"))
-                every.append(entry._replace(action="", rough=True))
-                continue
-            sure = sure_of.get(key_of(entry))
-            surely += [entry] if entry.action == "deny" else [sure] if sure else []
-            perhaps += [entry] if entry.action == "allow" else [sure] if sure else []
-            every.append(entry._replace(rough=True))
-            every += [sure] if sure else []
-        yield "surely", surely
-        yield "perhaps", perhaps
-        yield "every", every
+    `unreadable` are the rules whose action cannot be read.
+    """
+    sure_of = {key_of(each): each for each in tier.surely.decided(zone, direction)}
+    surely: list[Entry] = []
+    perhaps: list[Entry] = []
+    every: list[Entry] = []
+    for entry in tier.perhaps.decided(zone, direction):
+        if entry.place in unreadable:
+            surely.append(entry._replace(action="deny"))
+            perhaps.append(entry._replace(action="allow"))
+            every.append(entry._replace(action="", rough=True))
+            continue
+        sure = sure_of.get(key_of(entry))
+        surely += [entry] if entry.action == "deny" else [sure] if sure else []
+        perhaps += [entry] if entry.action == "allow" else [sure] if sure else []
+        every.append(entry._replace(rough=True))
+        every += [sure] if sure else []
+    yield "surely", surely
+    yield "perhaps", perhaps
+    yield "every", every

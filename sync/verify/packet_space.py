@@ -77,10 +77,10 @@ def common(left: Box, right: Box) -> Box | None:
     traffic = left.traffic & right.traffic
     if not profiles or not traffic or left.family != right.family:
         return None
-    local = _both(left.local, right.local)
+    local = shared(left.local, right.local)
     if not local:
         return None
-    far = _both(left.far, right.far)
+    far = shared(left.far, right.far)
     return Box(left.family, local, profiles, far, traffic) if far else None
 
 
@@ -114,7 +114,8 @@ def outside(box: Box, taken: Iterable[Box]) -> list[Box]:
     return left
 
 
-def _both(left: Bounds, right: Bounds) -> Bounds:
+def shared(left: Bounds, right: Bounds) -> Bounds:
+    """The addresses in both of two unions, neither of which is empty."""
     if left is right or left == right:
         return left
     if left[0] >= right[-1] or right[0] >= left[-1]:

@@ -18,6 +18,7 @@ from sync.net.addresses import network
 from sync.verify import single_flow
 from sync.verify.matrix import BEYOND_TABLE, Cell, DecidingRule, Matrix, Reach, matrices
 from sync.verify.single_flow import FlowEnd, Flows
+from sync.verify.tiers import Tiers
 from sync.verify.traffic_space import Packet
 from tests.naive.calico_verdict import Calico, labels_of
 from tests.naive.firewall_verdict import Firewall
@@ -43,7 +44,7 @@ def of_one_group(seed: int, *, tame: bool = False) -> tuple[Judged, Matrix] | No
     applications: Literal["strict", "ports"] = "ports" if seed % 2 else "strict"
     rules = replace(made.rules, applications=applications)
     one = translated(replace(made, rules=rules, zones=replace(made.zones, essentials=())))
-    (matrix,) = matrices(groups_of(one), documents_of(one), settings_of(one))
+    (matrix,) = matrices(Tiers(groups_of(one), documents_of(one), settings_of(one)))
     return one, matrix
 
 
@@ -65,22 +66,22 @@ def _carries(text: str, flow: Flow) -> bool:
     if found[1] != name:
         return False
     if flow.icmp:
-        return _icmp(found[5].strip(), text, flow.icmp)
+        words = found[5].strip()
+        but = words.removeprefix("but ")
+        return not words or any(_is_type(each, flow.icmp) for each in but.split(", ")) == (
+            but == words
+        )
     ports = found[2][1:] if found[2] else "0-65535"
     return _holds(ports, flow.port) and _holds(found[4] or "0-65535", flow.source_port)
 
 
-def _icmp(words: str, text: str, icmp: tuple[int, int]) -> bool:
+def _is_type(words: str, icmp: tuple[int, int]) -> bool:
+    found = fullmatch(r"type (\d+)(?:( but)? code ([\d,]+))?", words)
+    assert found, words
     kind, code = icmp
-    if not words:
-        return True
-    found = fullmatch(r"(type (\d+)|other types)(.*)", words)
-    assert found, text
-    if found[2] is not None and int(found[2]) != kind:
+    if int(found[1]) != kind:
         return False
-    # What others there are depends on the rules: such a flow may be of them.
-    codes = [each.strip() for each in found[3].split(",") if each.strip()]
-    return not codes or f"code {code}" in codes or "other codes" in codes
+    return found[3] is None or (str(code) in found[3].split(",")) == (found[2] is None)
 
 
 def _holds(ports: str, port: int) -> bool:
@@ -91,10 +92,8 @@ def _holds(ports: str, port: int) -> bool:
 
 
 def clear(reach: Reach, flow: Flow) -> bool:
-    """Whether the words decide it: which protocols, types and codes are other ones is not said."""
+    """Whether the words decide it: which protocols are other ones is not said."""
     said = (*reach.services, *reach.partly, *reach.perhaps)
-    if flow.icmp and any("other" in text for text in said):
-        return False
     return "other protocols" not in said or any(_of(text, flow) for text in said)
 
 

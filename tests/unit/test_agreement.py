@@ -1,6 +1,7 @@
 """A plan is written only where what was shown or reviewed agrees with it, and what is shown waits
 for nobody."""
 
+import io
 import os
 import pty
 import sys
@@ -211,6 +212,25 @@ def test_a_reader_that_does_not_read_keeps_nothing_from_being_written(
     shown = b"".join(found).decode()
     assert shown.count("+ GlobalNetworkSet set-") == 200
     assert shown.index("Cluster prod: ") < shown.index("Cluster lab: ")
+
+
+def test_an_output_that_cannot_be_written_stops_no_sync_and_is_reported_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # of no encoding
+    screen = Screen("text", verbose=False)
+    screen.before_writing(plan(create(A)))
+    screen.before_writing(plan(create(A), cluster="lab"))
+    with pytest.raises(TypeError, match="encoding"):
+        screen.end([Result("prod", plan(create(A)))], [])
+
+
+def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(TypeError, match="encoding"):
+        Screen("text", verbose=False).show(plan(create(A)))
 
 
 def test_a_line_is_as_wide_as_the_terminal_at_most_and_holds_no_control_characters() -> None:

@@ -19,7 +19,7 @@ from sync.verify.explain import (
 )
 from sync.verify.judgement import Judgement, NoAnswerError
 from sync.verify.profiles import DeviceGroup, UnreadableError
-from sync.verify.proof import Settings
+from sync.verify.settings import Settings
 from sync.verify.traffic_space import Packet
 from tests.translation import translate
 from tests.words import Word, address, dynamic, entry, group, members, rule, seen_by, tag

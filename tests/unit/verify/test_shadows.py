@@ -9,9 +9,11 @@ from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.reconcile.shadows import shadowed
+from sync.reconcile.verification import judged_groups, settings_of
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Shadow
 from sync.translate.network_sets import Target
+from sync.verify.tiers import Tiers
 from tests.translation import translate
 from tests.words import Word, rule, seen_by, service
 
@@ -45,7 +47,8 @@ def reported(
         pod_cidrs=None if pods is None else network(pods),
     )
     made = translate("cluster", targets, options, {})
-    return shadowed(made.report, targets, made.manifests, options)
+    documents = [each.document() for each in made.manifests.values()]
+    return shadowed(made.report, Tiers(judged_groups(targets), documents, settings_of(options)))
 
 
 def one(name: str, action: str = "allow", **lists: Sequence[str] | str) -> Word:
