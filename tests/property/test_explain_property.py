@@ -23,6 +23,7 @@ from tests.property.test_translation_property import Judged, judged
 
 # Of the last an action cannot be read, and ports of a predefined App-ID that no table has decide.
 SEEDS = (*range(300, 316), 90037, 4127)
+FEW_SEEDS = range(1000, 1006)
 MANY_SEEDS = range(4000, 4400, 20)
 FLOWS = 12  # of a case
 WHERE = pattern(r"[^\s,]+\[(?:egress|ingress) \d+\]")
@@ -152,6 +153,12 @@ def test_the_rules_that_decide_a_flow_are_those_of_the_naive_evaluators(
     seed: int, tame: bool
 ) -> None:
     check_known(judged(seed, tame=tame))
+
+
+@pytest.mark.parametrize("seed", FEW_SEEDS)
+def test_the_same_where_routers_and_wildcards_leave_it_open(seed: int) -> None:
+    check_known(judged(seed, routed=True))
+    check_known(judged(seed, wild=True))
 
 
 def test_flows_between_zones_are_in_one_case_each_and_meet_what_it_says() -> None:
