@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sync.cli.exit_codes import of_sync
+from sync.clusters.cluster import NotWrittenError
 from sync.reconcile.result import Result
 from tests.integration.test_cycle import TIER, A, B, World, changed
 from tests.unit.store.words import new_store, ticking
@@ -192,6 +193,30 @@ def test_without_a_memory_whole_scopes_are_guarded_and_rulebases_are_learnt(
     world.only()
     world.export(A, B, GROUP, allows("last", rulebase="post"))
     blocked(world)
+
+
+def test_a_device_group_that_is_let_go_half_way_goes_on(world: World) -> None:
+    """The rest of an approved plan asks nobody again."""
+    kept = world.kept.get("prod")
+    if not kept:
+        pytest.skip("writes fail in memory")
+    world.export(*BEFORE)
+    world.only()
+    world.export()
+    result = blocked(world)
+    assert result.plan
+    assert [each.covers for each in result.plan.blockers] == ["dg"]
+    world.store.run("alice").approve(result.plan.digest)
+
+    def fails(name: str) -> None:
+        if name != TIER:
+            raise NotWrittenError("refused")
+
+    kept.before_write = fails
+    assert [each.name for each in world.only().applied] == [TIER]
+    kept.before_write = lambda name: None
+    assert changed(world.only())
+    assert world.only().state == "in sync"
 
 
 def test_what_someone_else_made_of_the_policies_changes_no_question(world: World) -> None:
