@@ -7,6 +7,7 @@ import pytest
 
 from sync.cli.exit_codes import of_sync
 from sync.clusters.cluster import NotWrittenError
+from sync.errors import SourceError
 from sync.reconcile.result import Result
 from tests.integration.test_cycle import TIER, A, B, World, changed
 from tests.unit.store.words import new_store, ticking
@@ -151,6 +152,19 @@ def test_what_leaves_rules_asks_nobody(world: World, after: tuple[Word, ...]) ->
     world.export(A, B, GROUP, *after)
     result = world.only()
     assert (result.state, result.plan and result.plan.blockers) == ("in sync", ())
+
+
+def test_a_device_group_that_is_not_in_the_export_leaves_its_cluster_as_it_is(
+    world: World,
+) -> None:
+    world.export(*BEFORE)
+    world.only()
+    before = policies(world)
+    world.export(data=document((), {"other": (A,)}))
+    result = world.only()
+    assert isinstance(result.error, SourceError)
+    assert of_sync([result], detailed=False) == 4
+    assert policies(world) == before
 
 
 def test_rules_that_were_never_written_are_not_missed(world: World) -> None:
