@@ -21,6 +21,7 @@ from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach
 
 ZONES: Final = ("db", "untrust", "web")
 EVIL: Final = "</script><img src=x onerror=\"document.title='evil'\">\u202e&amp;{{ 7 * 7 }}'"
+LOST: Final = "pod 10.1.0.10 -> 10.2.0.7, tcp/5432 from port 50000"
 LONG: Final = "averyveryverylongname" * 12
 _STATUSES: Final = tuple(Status)
 _SERVICES: Final = ("tcp-443", "application-default", "tcp-high-ports")
@@ -86,7 +87,7 @@ def _cell(source: str, destination: str) -> Cell:
     firewall = Reach("some", ("tcp/443",), ("tcp/5432",), ("udp/53",), (decider,))
     places = ("firewallpolicy.pan-zone-web[egress 3]", "firewallpolicy.pan-zone-db[ingress 4]")
     calico = Reach("some", ("tcp/443",), (), (), (replace(decider, place=None, places=places),))
-    return Cell(source, destination, firewall, calico, "less")
+    return Cell(source, destination, firewall, calico, "less", LOST)
 
 
 def sheet(rules: Sequence[RuleFidelity], *, cluster: str = "prod", mode: str = "enforced") -> Sheet:

@@ -21,7 +21,7 @@ from sync.translate.compiler import Options
 from sync.verify.traffic_space import Packet
 
 
-@click.command()
+@click.command(short_help="Show which rules decide a flow.")
 @click.option("--from", "source", required=True, metavar="END", help="A zone, or an address.")
 @click.option("--to", "destination", required=True, metavar="END", help="A zone, or an address.")
 @click.option(

@@ -33,7 +33,7 @@ _ON_THE_WAY = (
 )
 
 
-@click.command()
+@click.command(short_help="Prove that the policies give the firewall's verdicts.")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.option("--live", is_flag=True, help="Prove the objects that the cluster holds.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)

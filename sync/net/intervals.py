@@ -66,6 +66,12 @@ def to_ranges(bounds: Bounds) -> Iterable[tuple[int, int]]:
     return zip(bounds[::2], bounds[1::2], strict=True)
 
 
+def holds(bounds: Bounds, number: int) -> bool:
+    """Whether a number is in a set."""
+    # An odd index is inside: between the first number of a range and the one after its end.
+    return bisect_right(bounds, number) % 2 == 1
+
+
 def union(left: Bounds, right: Bounds) -> Bounds:
     if not (left and right):
         return left or right

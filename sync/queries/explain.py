@@ -25,11 +25,12 @@ from sync.text import counted, shortened
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
 from sync.verify.calico_documents import PROTOCOLS
+from sync.verify.examples import EPHEMERAL
 from sync.verify.explain import Party, Side, explain, verdict_of
 from sync.verify.judgement import NoAnswerError, Verdict
 from sync.verify.packet_space import of_family
 from sync.verify.profiles import UnreadableError, zones_named
-from sync.verify.traffic_space import EPHEMERAL, PORTED, Packet
+from sync.verify.traffic_space import PORTED, Packet
 
 _PORT: Final = re.compile(
     r"(?P<port>[0-9]{1,5})/(?P<name>tcp|udp|sctp)"

@@ -1,15 +1,16 @@
 """Compare what became of every rule in two configurations.
 
 both configurations  ->  both translated, the second one as if the cluster held the first
-                     ->  rules matched by UUID or name: what changed of each
+                     ->  rules matched by UUID or name: what changed of each, and what hides it
+                     ->  address groups and zones matched by name (`sync.queries.group_changes`)
                      ->  the flows that change with them (`sync.queries.flows`)
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -22,17 +23,18 @@ from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet
 from sync.plan.origin import Origin
 from sync.queries.flows import flows_between
+from sync.queries.group_changes import Change, GroupChange, ZoneChange, group_changes, zone_changes
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
+from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import origins_of
+from sync.reconcile.verification import judged_tiers
 from sync.translate.compiler import Options
-from sync.translate.fidelity import RuleFidelity
+from sync.translate.fidelity import Extent, Place, RuleFidelity, Shadow
 from sync.translate.network_sets import Target
 from sync.verify.flow_changes import ChangedFlows
 
 _Policies = Mapping[str, Mapping[str, Any]]
-
-Change = Literal["added", "removed", "changed"]
 
 # Fields that say what a rule is about; what identifies it is not among them.
 _FIELDS: Final = tuple(each.name for each in fields(Rule) if each.name != "uuid")
@@ -52,7 +54,9 @@ class RuleChange:
 
     `moved`: its place among the rules that both have is another. `fields` are those of the
     firewall's rule that differ, `members` the addresses that its members gained and lost,
-    `calico` says whether its Calico rules differ.
+    `calico` says whether its Calico rules differ. `hidden` and `firewall_hidden`: what earlier
+    rules take of it differs, in Calico and on the firewall; another flow of the same is no
+    difference.
     """
 
     change: Change
@@ -62,11 +66,23 @@ class RuleChange:
     fields: tuple[FieldChange, ...] = ()
     members: tuple[tuple[str, AddressSet, AddressSet], ...] = ()
     calico: bool = False
+    hidden: bool = False
+    firewall_hidden: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything of a rule on both sides is to be told."""
+        became = [
+            each and (each.status, each.reasons, each.remedies, each.nat)
+            for each in (self.before, self.after)
+        ]
+        ours = self.moved or self.calico or self.hidden or self.firewall_hidden
+        return ours or bool(self.fields or self.members) or became[0] != became[1]
 
 
 @dataclass(frozen=True, slots=True)
 class ReportDiff:
-    """What changed for the rules of one cluster, and the flows that change with it.
+    """What changed for the rules and groups of one cluster, and the flows that change with it.
 
     `defaults` are default rules with another action: device group, name, before and after.
     """
@@ -77,15 +93,17 @@ class ReportDiff:
     rules: tuple[RuleChange, ...]
     unchanged: int
     defaults: tuple[tuple[str, str, str, str], ...]
+    groups: tuple[GroupChange, ...]
+    zones: tuple[ZoneChange, ...]
     flows: ChangedFlows
 
 
 def report_diff(cluster: Cluster, old: Read, new: Read, options: Options) -> ReportDiff:
     """Compare two readings of a cluster's sources; raises as `desired` does."""
-    had = desired(cluster, old, {}, {}, options)
+    had = _shadowed(desired(cluster, old, {}, {}, options))
     written = had.rollout.manifests
     live = GivenReader(written).read()
-    has = desired(cluster, new, live, written, options)
+    has = _shadowed(desired(cluster, new, live, written, options))
     found, unchanged = _rules(had, has)
     return ReportDiff(
         cluster=cluster.name,
@@ -94,8 +112,15 @@ def report_diff(cluster: Cluster, old: Read, new: Read, options: Options) -> Rep
         rules=tuple(found),
         unchanged=unchanged,
         defaults=tuple(_defaults(had, has)),
+        groups=tuple(group_changes(had, has)),
+        zones=tuple(zone_changes(had, has)),
         flows=flows_between(cluster, live, GivenReader(has.rollout.manifests).read(), has),
     )
+
+
+def _shadowed(wanted: Desired) -> Desired:
+    """The same, with what earlier rules hide of each rule in its report."""
+    return replace(wanted, report=shadowed(wanted.report, judged_tiers(wanted)))
 
 
 class _Side(NamedTuple):
@@ -112,6 +137,7 @@ def _rules(had: Desired, has: Desired) -> tuple[list[RuleChange], int]:
     pairs = _matched(old, new)
     moved = _moved(pairs)
     before, after = _policies(had), _policies(has)
+    places = {old[one].fidelity.place: new[number].fidelity.place for number, one in pairs.items()}
     found: list[RuleChange] = []
     unchanged = 0
     for number, side in enumerate(new):
@@ -119,8 +145,10 @@ def _rules(had: Desired, has: Desired) -> tuple[list[RuleChange], int]:
         if other is None:
             found.append(RuleChange("added", None, side.fidelity, calico=True))
             continue
-        change = _compared(old[other], side, before, after, moved=number in moved)
-        if change:
+        change = _with_hidden(
+            _compared(old[other], side, before, after, moved=number in moved), places
+        )
+        if change.differs:
             found.append(change)
         else:
             unchanged += 1
@@ -201,7 +229,7 @@ def _moved(pairs: Mapping[int, int]) -> set[int]:
 
 def _compared(
     old: _Side, new: _Side, before: _Policies, after: _Policies, *, moved: bool
-) -> RuleChange | None:
+) -> RuleChange:
     one, other = old.fidelity, new.fidelity
     changed = tuple(
         FieldChange(name, getattr(old.rule, name), getattr(new.rule, name))
@@ -211,9 +239,33 @@ def _compared(
     scope = (one.device_group, one.rulebase) != (other.device_group, other.rulebase)
     members = tuple(_members(old, new))
     calico = _calico(one, before) != _calico(other, after)
-    found = RuleChange("changed", one, other, moved or scope, changed, members, calico)
-    alike = (one.status, one.reasons, one.nat) == (other.status, other.reasons, other.nat)
-    return None if alike and found == RuleChange("changed", one, other) else found
+    return RuleChange("changed", one, other, moved or scope, changed, members, calico)
+
+
+def _with_hidden(change: RuleChange, places: Mapping[Place, Place]) -> RuleChange:
+    """The change with whether other rules hide the rule; `places` are the new ones of old rules."""
+    one, other = change.before, change.after
+    assert one is not None, "it is on both sides"
+    assert other is not None, "it is on both sides"
+    here, there = (
+        _takes(old, places) != _takes(new, None)
+        for old, new in (
+            (one.shadow, other.shadow),
+            (one.firewall_shadow, other.firewall_shadow),
+        )
+    )
+    return replace(change, hidden=here, firewall_hidden=there)
+
+
+def _takes(shadow: Shadow | None, places: Mapping[Place, Place] | None) -> object:
+    """What earlier rules take of a rule: to be compared, with the rules' new places."""
+    if shadow is None:
+        return Extent.NONE, (), "", False
+    by = tuple(
+        (each.name, places.get(each.place) if places and each.place else each.place, each.widened)
+        for each in shadow.by
+    )
+    return shadow.extent, by, shadow.because, shadow.more
 
 
 def _members(old: _Side, new: _Side) -> Iterator[tuple[str, AddressSet, AddressSet]]:
@@ -233,7 +285,10 @@ def _held(group: EffectiveDeviceGroup, name: str) -> AddressSet:
     if isinstance(found, Address):
         return found.addresses or NOWHERE
     external = group.objects.external_lists.get(name)
-    return external.holds.surely if external and external.holds else NOWHERE
+    if external:
+        return external.holds.surely if external.holds else NOWHERE
+    region = group.objects.regions.get(name)
+    return region.addresses if region and region.addresses else NOWHERE
 
 
 def _policies(wanted: Desired) -> _Policies:

@@ -19,7 +19,7 @@ from sync.firewall.membership import HeldGroup, HeldObject, Holding, Holds, hold
 from sync.firewall.objects import Address, AddressGroup, Objects
 from sync.firewall.rules import Rule
 from sync.net.addresses import NOWHERE, AddressSet, network
-from sync.translate.address_match import MemberLists
+from sync.translate.address_match import MemberLists, reason_of_group
 from sync.translate.compiler import Options, list_sets, translator_and_endpoints
 from sync.translate.network_sets import GroupSet, Target, group_sets, network_sets
 from sync.translate.rules import calico_rules
@@ -346,7 +346,7 @@ class _Ends:
         found = self._objects.addresses.get(member)
         if isinstance(found, AddressGroup):
             for reason in self._found.open_because.get(member, ()):
-                yield f"in {member!r}, {reason}"
+                yield reason_of_group(member, reason)
         elif not found and _without_object(member, self._objects) is not None:
             external = self._objects.external_lists.get(member)
             if external and external.holds:

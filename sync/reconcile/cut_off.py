@@ -11,10 +11,11 @@ from sync.clusters.cluster import ClusterReader, CriticalEndpoint
 from sync.plan.changes import Change
 from sync.plan.guards import Blocker
 from sync.plan.guards.essentials import essentials
+from sync.verify.examples import EPHEMERAL
 from sync.verify.profiles import UnreadableError
 from sync.verify.selectors import selector
 from sync.verify.single_flow import Flow, FlowEnd, Flows
-from sync.verify.traffic_space import EPHEMERAL, Packet
+from sync.verify.traffic_space import Packet
 
 _ENFORCED: Final = "GlobalNetworkPolicy"
 

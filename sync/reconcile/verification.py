@@ -130,7 +130,7 @@ def said(difference: Difference) -> str:
 
 
 def flow_said(flow: Witness) -> str:
-    """Describe a flow: `egress of a pod of zone web (10.0.0.1) to no pod (10.2.0.1), tcp/443`."""
+    """Describe a flow: `egress of a pod of zone web (10.0.0.1) to zone db (10.2.0.1), tcp/443`."""
     way = "to" if flow.direction == "egress" else "from"
     ends = (
         f"{flow.direction} of {flow.local} ({written(flow.local_address)}) {way} "

@@ -160,7 +160,7 @@ def _rule_parts(changes: Sequence[RuleChange]) -> list[str]:
     for how, words in ((INSERTED, "+"), (REMOVED, "-"), (CHANGED, "~"), (MOVED, "moved ")):
         some = [each for each in changes if (CHANGED if each.partly else each.how) == how]
         origins = {each.origin: each.name for each in some}
-        if how == CHANGED and len(some) <= _FIELDS:
+        if how == CHANGED and len({(each.origin, _fields(each)) for each in some}) <= _FIELDS:
             parts += (
                 f"~1 rule {_quoted([name])}: {_changed([c for c in some if c.origin == origin])}"
                 for origin, name in origins.items()

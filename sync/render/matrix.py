@@ -6,7 +6,7 @@ Names come from configurations that others write: who prints a line escapes it.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sync.verify.matrix import DecidingRule, Matrix, Reach
+from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach
 
 _NAMED: Final = 6  # services of a cell
 
@@ -26,6 +26,8 @@ def matrix_document(cluster: str, matrix: Matrix) -> dict[str, Any]:
                 "from": each.source,
                 "to": each.destination,
                 "unlike": each.unlike,
+                "lost": each.lost,
+                "gained": each.gained,
                 "firewall": _reach(each.firewall),
                 "calico": _reach(each.calico),
             }
@@ -66,24 +68,36 @@ def matrix_lines(matrix: Matrix) -> Iterator[str]:
     if matrix.pods_only:
         yield f"  only pods are judged, not other addresses, of {', '.join(matrix.pods_only)}"
     for source in matrix.zones:
-        alike: dict[tuple[str, str, str], list[str]] = {}
+        alike: dict[tuple[str, str, str], list[Cell]] = {}
         for cell in matrix.cells:
             if cell.source == source and cell.calico.state != "no flows":
                 key = (said(cell.firewall), said(cell.calico), cell.unlike)
-                alike.setdefault(key, []).append(cell.destination)
-        for (firewall, calico, unlike), destinations in alike.items():
-            yield f"  {'!' if unlike else ' '} {source} -> {', '.join(destinations)}"
+                alike.setdefault(key, []).append(cell)
+        for (firewall, calico, unlike), cells in alike.items():
+            to = ", ".join(each.destination for each in cells)
+            yield f"  {'!' if unlike else ' '} {source} -> {to}"
             if firewall == calico:
-                yield f"      firewall and Calico: {calico}{_differ(unlike)}"
+                yield f"      firewall and Calico: {calico}"
+                yield from (f"      {each}" for each in _between(cells[0]))
             else:
                 yield f"      firewall: {firewall}"
                 yield f"      Calico:   {calico}{_differ(unlike)}"
 
 
 def _differ(unlike: str) -> str:
-    """Between which addresses differs where the services do not."""
+    """How Calico's flows differ, where its services do too."""
     words = {"less": "less", "more": "more", "less and more": "other flows"}
     return f" ({words[unlike]} than the firewall)" if unlike in words else ""
+
+
+def _between(cell: Cell) -> Iterator[str]:
+    """Which flows differ where the services read the same: they go between other addresses."""
+    if cell.unlike == "unknown":
+        yield "whether they differ is unknown"
+    if cell.lost:
+        yield f"but Calico denies some that the firewall may allow, such as {cell.lost}"
+    if cell.gained:
+        yield f"but Calico allows some that the firewall may deny, such as {cell.gained}"
 
 
 def said(reach: Reach) -> str:

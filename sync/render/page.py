@@ -30,7 +30,7 @@ from sync.render.report import (
     summarise,
     zone_cells,
 )
-from sync.render.why import headlines, hidden
+from sync.render.why import clauses, headlines
 from sync.render.zones import device_group
 from sync.text import printable
 from sync.translate.fidelity import Report, RuleFidelity, Status
@@ -38,6 +38,8 @@ from sync.verify.matrix import Matrix
 
 _TITLE: Final = "What became of the firewall's rules"
 _ANY: Final = ("any",)
+_LONGEST: Final = 600  # letters of a text that is shown whole; as in page.js
+_SHOWN: Final = 300  # of a longer one, until someone asks for the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _environment() -> Environment:
         finalize=_finalized,
     )
     environment.filters["place"] = _place
+    environment.globals.update(longest=_LONGEST, shown=_SHOWN)
     return environment
 
 
@@ -150,8 +153,8 @@ def _shown(sheet: Sheet) -> dict[str, Any]:
         "essentials": report.essentials or (NO_ESSENTIALS,),
         "matrices": sheet.matrices,
         "groups": [group_cells(each) for each in report.groups],
-        "zone_heads": (*ZONE_HEADS, "Remedy"),
-        "zones": [(*zone_cells(each), "; ".join(each.remedies)) for each in report.zones],
+        "zone_heads": ZONE_HEADS,
+        "zones": [zone_cells(each) for each in report.zones],
     }
 
 
@@ -167,7 +170,7 @@ def _place(matrix: Matrix) -> list[tuple[str, list[Any]]]:
 def _rule(each: RuleFidelity, *, verbose: bool) -> dict[str, Any]:
     """One rule as the script takes it; a list is a column."""
     rule = each.rule or Rule(each.name, action="allow" if each.allow else "deny")
-    remedies = list(dict.fromkeys(filter(None, each.remedies)))
+    said = [*clauses(each)]
     return {
         "target": device_group(each),
         "place": f"{each.device_group} {each.rulebase} {each.position}",
@@ -180,8 +183,8 @@ def _rule(each: RuleFidelity, *, verbose: bool) -> dict[str, Any]:
         "destination": _listed(rule.destinations, negated=rule.negate_destination),
         "service": _services(rule),
         "tags": list(rule.tags),
-        "why": [*each.reasons, *hidden(each), *(f"NAT: {name}" for name in each.nat)],
-        "remedy": remedies,
+        "why": [*(clause for clause, _ in said), *(f"NAT: {name}" for name in each.nat)],
+        "remedy": [*dict.fromkeys(remedy for _, remedy in said if remedy)],
         "calico": calico_words(each, verbose=verbose),
     }
 
@@ -191,9 +194,9 @@ def _listed(names: Sequence[str], *, negated: bool) -> list[str]:
 
 
 def _services(rule: Rule) -> list[str]:
-    """Services and applications; of two that are any, one."""
+    """Services, then applications, as the heading has them; of two that are any, one."""
     applications = [] if rule.applications == _ANY else list(rule.applications)
     services = [] if rule.services == _ANY else list(rule.services)
     if services == ["application-default"] and not applications:
         return ["any application-default"]
-    return [*applications, *services] or ["any"]
+    return [*services, *applications] or ["any"]

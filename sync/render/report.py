@@ -117,13 +117,7 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
             rule_document(report.cluster, each) for report in reports for each in report.rules
         ],
         "groups": [
-            {
-                "cluster": report.cluster,
-                "name": each.name,
-                "status": str(each.status),
-                "reasons": list(each.reasons),
-                "remedies": list(each.remedies),
-            }
+            {"cluster": report.cluster, **group_document(each)}
             for report in reports
             for each in report.groups
         ],
@@ -154,6 +148,16 @@ def rule_document(cluster: str, rule: RuleFidelity) -> dict[str, Any]:
             "calico": shadow_document(rule.shadow),
             "firewall": shadow_document(rule.firewall_shadow),
         },
+    }
+
+
+def group_document(group: GroupFidelity) -> dict[str, Any]:
+    """One address group for `--output json`."""
+    return {
+        "name": group.name,
+        "status": str(group.status),
+        "reasons": list(group.reasons),
+        "remedies": list(group.remedies),
     }
 
 
@@ -239,13 +243,14 @@ def group_cells(group: GroupFidelity) -> tuple[str, ...]:
     return str(group.status), group.name, because(group)
 
 
-ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note")
+ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note", "Remedy")
 
 
 def _zone(zone: ZoneFidelity) -> str:
-    _, target, label, networks, rules, note = zone_cells(zone)
+    _, target, label, networks, rules, note, remedy = zone_cells(zone)
     said = f"{zone.name!r} of {target}: label value {label}; networks {networks}"
-    return f"{said}; {rules}{f'; {note}' if note else ''}"
+    said += f"; {rules}{f'; {note}' if note else ''}"
+    return f"{said} (remedy: {remedy})" if remedy else said
 
 
 def zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
@@ -256,7 +261,8 @@ def zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
         networks = f"{counted(len(zone.networks), 'CIDR')}, {zone.origin}"
     rules = f"{counted(len(zone.rules), 'rule')} by name"
     note = BY_POD_LABEL if zone.by_pod_label else ""
-    return zone.name, device_group(zone), zone.label_value, networks, rules, note
+    remedy = "; ".join(zone.remedies)
+    return zone.name, device_group(zone), zone.label_value, networks, rules, note, remedy
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Render what changed for every rule between two configurations, as text, Markdown and JSON.
+"""Render what changed for every rule and group between two configurations: text, Markdown, JSON.
 
 Names come from configurations that others write: control characters never reach a terminal, and
 nothing in them is Markdown.
@@ -10,16 +10,20 @@ from typing import Any, Final
 
 from sync.net.addresses import AddressSet
 from sync.plan.origin import Origin
+from sync.queries.group_changes import GroupChange, ZoneChange
 from sync.queries.report_diff import FieldChange, ReportDiff, RuleChange
 from sync.render import flows
-from sync.render.report import rule_document
+from sync.render.report import group_document, rule_document
+from sync.render.why import because, taken
+from sync.render.zones import device_group, zone_document
 from sync.text import markdown_escaped, printable
-from sync.translate.fidelity import RuleFidelity
+from sync.translate.fidelity import RuleFidelity, Shadow
 
 _SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
 _COLORS: Final = {"+": "\x1b[32m", "~": "\x1b[33m", "-": "\x1b[31m"}
 _RESET: Final = "\x1b[0m"
 _ITEMS: Final = 6  # of a list
+_OF_A_ZONE: Final = ("label_value", "workloads", "networks", "origin", "by_pod_label")
 
 
 def text(found: ReportDiff, *, verbose: bool = False, color: bool = False) -> str:
@@ -55,6 +59,15 @@ def document(found: ReportDiff) -> dict[str, Any]:
             {"target": target, "name": name, "before": before, "after": after}
             for target, name, before, after in found.defaults
         ],
+        "groups": [_group_document(each) for each in found.groups],
+        "zones": [
+            {
+                "change": each.change,
+                "before": zone_document(each.before) if each.before else None,
+                "after": zone_document(each.after) if each.after else None,
+            }
+            for each in found.zones
+        ],
         "flows": flows.document(found.flows),
     }
 
@@ -65,7 +78,12 @@ def _summary(found: ReportDiff) -> str:
     moved = sum(each.moved for each in found.rules)
     parts += [f"{moved} of these moved"] if moved else []
     parts += [f"{len(found.defaults)} defaults changed"] if found.defaults else []
-    return f"rules: {', '.join(parts) or 'no change'}; {found.unchanged} unchanged."
+    said = f"rules: {', '.join(parts) or 'no change'}; {found.unchanged} unchanged"
+    for what, changes in (("groups", found.groups), ("zones", found.zones)):
+        some = Counter(each.change for each in changes)
+        listed = [f"{some[each]} {each}" for each in ("added", "removed", "changed") if some[each]]
+        said += f"; {what}: {', '.join(listed)}" if listed else ""
+    return f"{said}."
 
 
 def _origins(found: ReportDiff) -> Iterator[str]:
@@ -88,6 +106,49 @@ def _sections(found: ReportDiff) -> Iterator[tuple[str, list[str]]]:
             "Default rules",
             [f"~ {target} {name}: {old} → {new}" for target, name, old, new in found.defaults],
         )
+    if found.groups:
+        yield (
+            "Address groups and external lists",
+            [row for each in found.groups for row in _group_rows(each)],
+        )
+    if found.zones:
+        yield "Zones", [row for each in found.zones for row in _zone_rows(each)]
+
+
+def _group_rows(change: GroupChange) -> Iterator[str]:
+    """The group with the addresses that it gained and lost, and what else became of it."""
+    nets = f"{_nets('+', change.added)}{_nets('−', change.removed)}".rstrip()
+    yield f"{_SIGNS[change.change]} {change.name!r}{f' holds {nets}' if nets else ''}"
+    old, new = change.before, change.after
+    if new and (old is None or (old.status, old.reasons) != (new.status, new.reasons)):
+        was = f"{old.status} → " if old and old.status != new.status else ""
+        said = f": {because(new)}" if new.reasons else ""
+        if old or said:
+            yield f"    {was}{new.status}{said}"
+
+
+def _zone_rows(change: ZoneChange) -> Iterator[str]:
+    """The zone, and what is different in it."""
+    old, new = change
+    shown = new or old
+    assert shown is not None, "it is on one side at least"
+    yield f"{_SIGNS[change.change]} {shown.name!r} of device group {device_group(shown)}"
+    if old is None or new is None:
+        return
+    before, after = zone_document(old), zone_document(new)
+    for key in _OF_A_ZONE:
+        one, other = before[key], after[key]
+        if isinstance(one, list) and isinstance(other, list) and one != other:
+            yield f"    {_field(FieldChange(key, tuple(one), tuple(other)))}"
+        elif one != other:
+            yield f"    {key.replace('_', ' ')}: {_known(one)} → {_known(other)}"
+
+
+def _known(value: Any) -> str:
+    """A value of a zone; its networks may be unknown."""
+    if value is None:
+        return "unknown"
+    return (_listed("", value) or "none") if isinstance(value, list) else _value(value)
 
 
 def _either(change: RuleChange) -> RuleFidelity:
@@ -121,11 +182,23 @@ def _details(change: RuleChange, old: RuleFidelity, new: RuleFidelity) -> Iterat
         yield f"{old.status} → {new.status}{_why(new)}"
     elif old.reasons != new.reasons:
         yield f"{new.status}, for other reasons{_why(new)}"
+    if old.remedies != new.remedies and any(new.remedies):
+        yield f"remedy: {'; '.join(dict.fromkeys(filter(None, new.remedies)))}"
     if old.nat != new.nat:
         yield f"NAT: {', '.join(old.nat) or 'none'} → {', '.join(new.nat) or 'none'}"
     if change.calico:
         one, other = len(old.calico), len(new.calico)
         yield f"Calico rules: {one} → {other}" if one != other else f"Calico rules: {one}, changed"
+    if change.hidden:
+        yield f"earlier rules here: {_takes(old.shadow, new.shadow)}"
+    if change.firewall_hidden:
+        yield f"earlier rules on the firewall: {_takes(old.firewall_shadow, new.firewall_shadow)}"
+
+
+def _takes(old: Shadow | None, new: Shadow | None) -> str:
+    """What earlier rules take of a rule, before and after."""
+    before, after = (taken(each) for each in (old, new))
+    return f"{before} → {after}" if before != after else f"{after}, others of the same names"
 
 
 def _place(rule: RuleFidelity) -> str:
@@ -189,6 +262,19 @@ def _rule_document(cluster: str, change: RuleChange) -> dict[str, Any]:
             for name, gained, lost in change.members
         ],
         "calico_changed": change.calico,
+        "hidden_changed": change.hidden,
+        "firewall_hidden_changed": change.firewall_hidden,
+    }
+
+
+def _group_document(change: GroupChange) -> dict[str, Any]:
+    return {
+        "change": change.change,
+        "name": change.name,
+        "added": change.added.cidrs(),
+        "removed": change.removed.cidrs(),
+        "before": group_document(change.before) if change.before else None,
+        "after": group_document(change.after) if change.after else None,
     }
 
 

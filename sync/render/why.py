@@ -7,6 +7,7 @@ Names come from configurations that others write: who prints a sentence escapes 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from sync.firewall.reasons import Reason
 from sync.text import counted
 from sync.translate.fidelity import (
     Extent,
@@ -16,8 +17,10 @@ from sync.translate.fidelity import (
     Shadow,
     Taker,
 )
+from sync.translate.remedies import REMEDIES
 
 _NAMED: Final = 5  # rules in one sentence
+_LONGEST: Final = 100  # letters of a name in one, with what is said of it
 
 
 def headlines(report: Report) -> list[str]:
@@ -26,12 +29,12 @@ def headlines(report: Report) -> list[str]:
     `0 zones: no rule of EMEA-DC-PROD is enforced`; `2 allow rules can never match here: a, b`.
     """
     found = [
-        f"0 zones: no rule of {each.target} is enforced"
+        f"0 zones: no rule of {_clipped(each.target)} is enforced"
         for each in report.device_groups
         if not each.zones
     ]
     found += (
-        f"{each.target} is staged: its policies decide nothing yet"
+        f"{_clipped(each.target)} is staged: its policies decide nothing yet"
         for each in report.device_groups
         if each.mode == "staged"
     )
@@ -51,19 +54,19 @@ def _of_extent(report: Report, extent: Extent) -> Iterator[RuleFidelity]:
 
 def why(rule: RuleFidelity) -> str:
     """Every clause about a rule: what it loses and what to do about it, and what hides it."""
-    remedies = rule.remedies or ("",) * len(rule.reasons)
-    reasons = (
-        f"{reason} (remedy: {remedy})" if remedy else reason
-        for reason, remedy in zip(rule.reasons, remedies, strict=True)
+    return "; ".join(
+        f"{clause} (remedy: {remedy})" if remedy else clause for clause, remedy in clauses(rule)
     )
-    return "; ".join([*reasons, *hidden(rule), *_translated(rule)])
 
 
-def _translated(rule: RuleFidelity) -> Iterator[str]:
-    if rule.nat:
+def clauses(rule: RuleFidelity) -> Iterator[tuple[str, str]]:
+    """Each clause about a rule, and what to do about it, or ""."""
+    yield from zip(rule.reasons, rule.remedies or ("",) * len(rule.reasons), strict=True)
+    yield from _hidden(rule)
+    if rule.nat and not rule.disabled:
         yield (
-            "NAT may translate its destination, which no cluster does (remedy: add a rule for the "
-            "server's own address)"
+            "NAT may translate its destination, which no cluster does",
+            "add a rule for the server's own address",
         )
 
 
@@ -73,34 +76,65 @@ def because(found: GroupFidelity) -> str:
     return f"{said} (remedy: {'; '.join(found.remedies)})" if found.remedies else said
 
 
-def hidden(rule: RuleFidelity) -> Iterator[str]:
-    """A clause for each way in which earlier rules hide a rule."""
+def _hidden(rule: RuleFidelity) -> Iterator[tuple[str, str]]:
+    """A clause for each way in which earlier rules hide a rule, and what to do about it."""
     for shadow, where in ((rule.shadow, "here"), (rule.firewall_shadow, "on the firewall")):
         if shadow and shadow.extent is Extent.WHOLE:
-            taken = f"all that it matches is taken by {_takers(rule, shadow.by)}"
-            cure = _cure(rule, shadow.by) or "move it before these in Panorama, or delete it there"
-            yield f"it never matches {where}: {taken}{_such(shadow)} (remedy: {cure})"
+            takers = f"all that it matches is taken by {_takers(rule, shadow.by)}"
+            yield f"it never matches {where}: {takers}{_such(shadow)}", _way_out(rule, shadow)
     if rule.shadow and rule.shadow.extent is Extent.EMPTY:
-        yield "it never matches here: no pod here is an end of its flows"
+        nobody = "it never matches here: no pod here is an end of its flows"
+        yield nobody, REMEDIES[Reason.NO_ENDS].fix
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
-        yield f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+        unknown = f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+        yield unknown, "nothing: it counts all the same"
     if rule.shadow and rule.shadow.extent is Extent.PART:
         # What an earlier rule decides the same way is no loss.
         others = [each for each in rule.shadow.by if each.allow != rule.allow]
         if others:
-            cure = _cure(rule, others)
-            remedy = f" (remedy: {cure})" if cure else ""
-            yield f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}{remedy}"
+            clause = f"a part of it is taken by {_takers(rule, others)}{_such(rule.shadow)}"
+            yield clause, _cure(rule, others)
+
+
+def _clipped(name: str) -> str:
+    """A name in a sentence; no firewall takes one that is longer, and rows have it whole."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def taken(shadow: Shadow | None) -> str:
+    """What earlier rules take of a rule in a few words: `a part, by 'web' (widened)`."""
+    if shadow is None or shadow.extent is Extent.NONE:
+        return "take nothing of it"
+    if shadow.extent is Extent.EMPTY:
+        return "take nothing, no pod here is an end of its flows"
+    if shadow.extent is Extent.UNKNOWN:
+        return f"unknown ({shadow.because})"
+    names = [f"{each.name!r}{' (widened)' if each.widened else ''}" for each in shadow.by]
+    more = " and more" if shadow.more else ""
+    whole = shadow.extent is Extent.WHOLE
+    return f"take {'all' if whole else 'a part'} of it: {_some(names)}{more}"
 
 
 def _such(shadow: Shadow) -> str:
     return f", such as {shadow.flow}" if shadow.flow else ""
 
 
+def _way_out(rule: RuleFidelity, shadow: Shadow) -> str:
+    """What to do about a rule of which earlier ones leave nothing."""
+    if cure := _cure(rule, shadow.by):
+        return cure
+    dead = rule.firewall_shadow and rule.firewall_shadow.extent is Extent.WHOLE
+    if not dead and not shadow.more and all(each.allow == rule.allow for each in shadow.by):
+        return "nothing: these decide the same"
+    # On the firewall it may well match: it is not to be deleted for what is only here.
+    return f"move it before these in Panorama{', or delete it there' if dead else ''}"
+
+
 def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:
     """What gives a rule its flows back; "" if the rules before it are as on the firewall."""
     larger = [f"{each.name!r}" for each in by if _larger(rule, each)]
-    return f"that of {_some(larger)}, larger here than on the firewall" if larger else ""
+    verb = "is" if len(larger) == 1 else "are"
+    return f"see {_some(larger)}, which {verb} larger here than on the firewall" if larger else ""
 
 
 def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:
@@ -117,7 +151,7 @@ def _larger(rule: RuleFidelity, taker: Taker) -> str:
 
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(map(_clipped, names[:_NAMED])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def shadow_document(shadow: Shadow | None) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ _ITEMS: Final = 10  # networks and rules of a zone that are named
 BY_POD_LABEL: Final = "depends on pod labels alone: anyone who can create a pod can put it there"
 _UNKNOWN_NETWORKS: Final = (
     "Which addresses outside pods are in these zones is unknown: no rule that names one is exact.",
-    "If a zone is pods only, set `networks: []` for it under zones.definitions, else its networks.",
+    "Set `zones.definitions.NAME.networks`: [] if a zone is pods only, else its networks.",
 )
 
 
@@ -42,23 +42,27 @@ def zones_text(report: Report, label: str) -> str:
 def zones_document(reports: Sequence[Report]) -> list[dict[str, Any]]:
     """The zones for `--output json`; of each cluster those without known networks (null) last."""
     return [
-        {
-            "cluster": report.cluster,
-            "source": each.source,
-            "target": each.target,
-            "name": each.name,
-            "label_value": each.label_value,
-            "workloads": each.workloads,
-            "networks": None if each.networks is None else list(each.networks),
-            "origin": each.origin,
-            "rules": list(each.rules),
-            "by_pod_label": each.by_pod_label,
-            "remedies": list(each.remedies),
-        }
+        {"cluster": report.cluster, **zone_document(each)}
         for report in reports
         for some in _known_and_unknown(report)
         for each in some
     ]
+
+
+def zone_document(zone: ZoneFidelity) -> dict[str, Any]:
+    """One zone for `--output json`."""
+    return {
+        "source": zone.source,
+        "target": zone.target,
+        "name": zone.name,
+        "label_value": zone.label_value,
+        "workloads": zone.workloads,
+        "networks": None if zone.networks is None else list(zone.networks),
+        "origin": zone.origin,
+        "rules": list(zone.rules),
+        "by_pod_label": zone.by_pod_label,
+        "remedies": list(zone.remedies),
+    }
 
 
 def _known_and_unknown(report: Report) -> tuple[list[ZoneFidelity], list[ZoneFidelity]]:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
 from sync.store import adoptions, approvals, bodies, chain, identities, leases, schema, status
-from sync.store.adoptions import Adoption
+from sync.store.adoptions import Adoption, Asked
 from sync.store.approvals import Approval
 from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
@@ -163,6 +163,11 @@ class Store:
         """Return the foreign objects of a cluster that an operator lets the next sync take over."""
         with self.database.reading() as connection:
             return adoptions.adoptions(connection, cluster, self.clock())
+
+    def asked_adoptions(self, cluster: str) -> list[Asked]:
+        """Return the adoptions of a cluster that are valid now, with who asked and until when."""
+        with self.database.reading() as connection:
+            return adoptions.asked(connection, cluster, self.clock())
 
     def approvals(self) -> list[Approval]:
         """Return the plans that wait for an approval, or for the sync that uses it, by cluster.

@@ -144,10 +144,12 @@ def match(
         return said, ()
     because, kinds = "; ".join(listed.because), listed.kinds
     if accepted and not allow:
-        reason = f"its {end} is taken without what cannot be said (rules.accept_dropped_members)"
+        reason = (
+            f"its {end} is only what is known and Calico can match (rules.accept_dropped_members)"
+        )
         return said, (loss(Status.MORE_PERMISSIVE, f"{reason}: {because}", Reason.ACCEPTED),)
     if allow and negated:
-        reason = f"all but an open {end} cannot be allowed: {because}"
+        reason = f"what is outside of its {end} is not known, so nothing is allowed: {because}"
         return NOTHING, (loss(Status.LEFT_OUT, reason, *kinds),)
     if allow:
         answers = listed.answers
@@ -155,22 +157,20 @@ def match(
             # Not as a set: sets are written before the policies that no longer spare them.
             said = replace(said, rest=said.rest | without_mapped(answers))
         if said.is_empty:
-            reason = f"nothing of its {end} can be said: {because}"
+            reason = f"nothing is known of its {end} that Calico can match: {because}"
             return NOTHING, (loss(Status.LEFT_OUT, reason, *kinds),)
-        if answers:
-            kinds = kinds - {Reason.FQDN} | {Reason.FQDN_ANSWERED}
-        said_only = f"its {end} holds only what can be said: {because}"
+        said_only = f"its {end} is only what is known and Calico can match: {because}"
         narrowed = loss(Status.NARROWED, said_only, *kinds)
         if answers:
-            reason = f"its {end} has FQDNs for the answers of DNS here (fqdn: resolve)"
+            reason = f"FQDNs in its {end} are the addresses that DNS answers here (fqdn: resolve)"
             return said, (loss(Status.MORE_PERMISSIVE, reason, Reason.ACCEPTED), narrowed)
         return said, (narrowed,)
     if negated:
-        reason = f"its negated {end} spares only what can be said: {because}"
+        reason = f"its negated {end} spares only what is known and Calico can match: {because}"
         return said, (loss(Status.WIDENED, reason, *kinds),)
     at_most = listed.holds.at_most
     if at_most is not None:
-        reason = f"its {end} is all that may be in it: {because}"
+        reason = f"its {end} is every address that may be in it: {because}"
         return AddressMatch(at_most), (loss(Status.WIDENED, reason, *kinds),)
     return ANY, (loss(Status.WIDENED, f"its {end} is any address: {because}", *kinds),)
 
@@ -211,7 +211,7 @@ class MemberLists:
                 singles.append(self._single(member))
             elif group.identity not in groups:
                 groups[group.identity] = group
-                reasons = tuple(f"in {member!r}, {reason}" for reason in group.holds.because)
+                reasons = tuple(reason_of_group(member, reason) for reason in group.holds.because)
                 holds = replace(group.holds, because=reasons) if reasons else group.holds
                 of_groups.append(holds)
         others = Estimate.union(singles)
@@ -253,6 +253,8 @@ class MemberLists:
         if member in self._objects.external_lists:
             external = self._objects.external_lists[member]
             unknown = f" that {external.problem}" if external.problem else ""
+            if external.type and external.type not in ("ip", _PREDEFINED):
+                unknown = f" of type {external.type}{unknown}"
             what = "a predefined" if external.type == _PREDEFINED else "an"
             said = f"{member!r} is {what} external dynamic list{unknown}"
             return Estimate.unknown(said, kind=_unfetched(external))
@@ -271,4 +273,12 @@ def _unfetched(external: ExternalList) -> Reason:
     """The kind of reason why the content of a list is unknown."""
     if external.type == _PREDEFINED:
         return Reason.PREDEFINED_LIST
+    if external.type and external.type != "ip":
+        return Reason.EXTERNAL_LIST_TYPE
     return Reason.EXTERNAL_LIST_PROBLEM if external.problem else Reason.EXTERNAL_LIST
+
+
+def reason_of_group(name: str, reason: str) -> str:
+    """A reason of a group as one of a list that it is in."""
+    own = reason.removeprefix("it ")
+    return f"in {name!r}, {reason}" if own == reason else f"group {name!r} {own}"

@@ -1,6 +1,8 @@
 """What to do about each kind of reason: one table, for allows and for denies.
 
-kind of a reason, rule  ->  "set `edl: fetch`", "nothing: Calico cannot match users"
+kind of a reason, rule  ->  "set `rules.applications: ports`", "nothing: Calico cannot match users"
+
+A key of the configuration is named by its whole path, as docs/configuration.md has it.
 """
 
 import re
@@ -30,13 +32,18 @@ _ACCEPTING: Final = {
     "members": "or let it deny only the rest:",
     "denies": "or leave it out:",
 }
-_LIVE: Final = "read a live Panorama (a source of kind panorama)"
+_LIVE: Final = "read a live Panorama (`sources[].kind: panorama`)"
+_TOP: Final = "at the top level of the configuration"
 _PORTS: Final = "set `rules.deny_applications: ports`"
 
 REMEDIES: Final[Mapping[Reason, Remedy]] = {
-    Reason.EXTERNAL_LIST: Remedy("set `edl: fetch`", accept="members"),
+    Reason.EXTERNAL_LIST: Remedy(f"set `edl: fetch` {_TOP}", accept="members"),
     Reason.EXTERNAL_LIST_PROBLEM: Remedy(
-        "make the list readable from here, without a login", accept="members"
+        "make the list readable from here: no login, no exceptions, an address on each line",
+        accept="members",
+    ),
+    Reason.EXTERNAL_LIST_TYPE: Remedy(
+        "use a list of type ip in Panorama: no other has addresses", accept="members"
     ),
     Reason.PREDEFINED_LIST: Remedy(
         "list addresses instead: only firewalls have Palo Alto's lists", accept="members"
@@ -46,12 +53,31 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
         accept="members",
     ),
     Reason.FQDN: Remedy(
-        "set `fqdn: resolve`", "use addresses instead of FQDNs in Panorama", accept="members"
-    ),
-    Reason.FQDN_ANSWERED: Remedy("nothing: firewalls may receive other answers of DNS"),
-    Reason.REGISTERED: Remedy(
-        f"{_LIVE}; if nothing is registered at run time, set `registered_ips: optional`",
+        f"set `fqdn: resolve` {_TOP}",
+        "use addresses instead of FQDNs in Panorama",
         accept="members",
+    ),
+    Reason.FQDN_ANSWERED: Remedy(
+        "nothing: firewalls may receive other answers of DNS",
+        "use addresses instead of FQDNs in Panorama",
+        accept="members",
+    ),
+    Reason.FQDN_UNANSWERED: Remedy(
+        "see why DNS has no answer for it here",
+        "use addresses instead of FQDNs in Panorama",
+        accept="members",
+    ),
+    Reason.REGISTERED: Remedy(
+        f"{_LIVE}; if nothing is registered at run time, set `registered_ips: optional` {_TOP}",
+        accept="members",
+    ),
+    Reason.REGISTERED_UNTOLD: Remedy(
+        "connect these firewalls to Panorama, or see why they do not answer; if nothing is "
+        f"registered at run time, set `registered_ips: optional` {_TOP}",
+        accept="members",
+    ),
+    Reason.REGISTERED_NEGATED: Remedy(
+        "use a filter without negated tags in Panorama", accept="members"
     ),
     Reason.REGISTERED_DIFFERS: Remedy(
         "nothing, until its firewalls report the same addresses", accept="members"
@@ -65,7 +91,8 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.OBJECT: Remedy("correct the object in Panorama", accept="members"),
     Reason.MAPPED: Remedy("write these addresses as IPv4 in Panorama", accept="members"),
     Reason.WILDCARD: Remedy(
-        "use networks instead of wildcard objects: which of the rules counts is unknown"
+        "use networks instead of wildcard objects: which of these rules a firewall applies is "
+        "unknown"
     ),
     Reason.USERS: Remedy("nothing: Calico cannot match users", accept="denies"),
     Reason.HIP: Remedy("nothing: Calico cannot match HIP profiles", accept="denies"),
@@ -83,17 +110,19 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
         accept="denies",
     ),
     Reason.APP_DYNAMIC: Remedy(
-        "name services beside the App-ID",
+        "name services instead of the App-ID",
         f"name services beside the App-ID, or {_PORTS}",
         accept="denies",
     ),
     Reason.APP_OBJECT: Remedy("correct the application in Panorama", accept="denies"),
     Reason.APP_PORTS: Remedy(
-        "nothing: Calico cannot match applications; `rules.applications: strict` leaves it out",
+        "nothing: Calico cannot match applications (`rules.applications: strict` leaves it out)",
         "nothing: Calico cannot match applications",
         accept="denies",
     ),
-    Reason.APP_STRICT: Remedy("set `rules.applications: ports`, or name services in the rule"),
+    Reason.APP_STRICT: Remedy(
+        "set `rules.applications: ports`, or name services instead of App-IDs"
+    ),
     Reason.APP_DEFAULT: Remedy("name services in the rule", accept="denies"),
     Reason.APP_SERVICES: Remedy("nothing: without an App-ID, all its services would be allowed"),
     Reason.APP_ANY_PORT: Remedy(
@@ -102,18 +131,23 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.APP_TABLE: Remedy(f"{_LIVE}, or {_PORTS}", accept="denies"),
     Reason.FILTER: Remedy("give it a tag that `rules.filter` keeps, or change `rules.filter`"),
     Reason.TARGET: Remedy("name the serial numbers of the firewalls in `rules.devices`"),
+    Reason.TARGET_TAGS: Remedy("target firewalls by serial number instead of by tag in Panorama"),
     Reason.NOT_TARGETED: Remedy("nothing: other firewalls have it"),
-    Reason.NETWORKS: Remedy("give {about} networks in `zones.definitions`, [] if pods only"),
+    Reason.NETWORKS: Remedy(
+        "give {about} networks in `zones.definitions.NAME.networks`, [] if pods only"
+    ),
     Reason.NO_ZONES: Remedy(
         "name zones in its rules, or give the device group the templates of its firewalls"
     ),
     Reason.NO_MATCH: Remedy("nothing, or fill its empty list in Panorama"),
     Reason.NO_ENDS: Remedy(
-        "nothing, or correct the networks of its zones and `clusters[].pod_cidrs`"
+        "nothing, or correct the networks of its zones (`zones.definitions.NAME.networks`) and "
+        "`clusters[].pod_cidrs`"
     ),
     Reason.ACCEPTED: Remedy("nothing: a setting accepts it"),
     Reason.POD_LABELS: Remedy(
-        "give {about} a `workloads.namespace_selector`, or let only administrators label pods"
+        "give {about} a `zones.definitions.NAME.workloads.namespace_selector`, or let only "
+        "administrators label pods"
     ),
 }
 

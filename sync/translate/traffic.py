@@ -33,9 +33,7 @@ _ANY = "any"
 _BY_DEFAULT = "application-default"
 _WITHOUT_SERVICES = frozenset({_ANY, _BY_DEFAULT})
 _EVERYTHING = (ANY_TRAFFIC,)
-_ANY_BY_DEFAULT = (
-    "application-default is more than Calico can tell of any application"  # words kept
-)
+_ANY_BY_DEFAULT = "Calico cannot hold each application to its default ports (application-default)"
 
 _Answer = tuple[tuple[Traffic, ...], tuple[Loss, ...]]
 
@@ -226,7 +224,8 @@ _LONG = 200
 def _by_ports(rule: Rule, status: Status, traffic: tuple[Traffic, ...]) -> Loss:
     return loss(
         status,
-        f"{_named(rule)} {_is(rule)} taken by {_its(rule)} default ports ({_spoken(traffic)})",
+        f"{_named(rule)} {_is(rule)} matched by {_its(rule)} default ports alone "
+        f"({_spoken(traffic)})",
         Reason.APP_PORTS,
     )
 

@@ -22,7 +22,8 @@ def as_on_firewall(
     """Read what the rules of a device group `surely` match, or `perhaps`.
 
     A rule of App-IDs, or of `application-default`, surely matches nothing: no port tells the
-    application of a flow. `read` is as for `Rulebase`.
+    application of a flow. What is registered at run time counts only where every firewall reports
+    it. `read` is as for `Rulebase`.
     """
     return Rulebase(
         group,
@@ -30,7 +31,7 @@ def as_on_firewall(
         profiles,
         RuleOptions(devices=settings.rules.devices, applications="strict"),
         replace(settings.zones, trust_addresses=False),
-        registered_known=settings.registered_known,
+        registered_known=False,
         bound=bound,
         read=read,
     )

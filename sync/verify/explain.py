@@ -203,14 +203,27 @@ class _Lists:
             if perhaps:
                 sure = surely.get(key_of(entry))
                 boxes = boxes_of(sure, start, self._packet) if sure else ()
+                because = self._beyond_table(entry)
                 for action in self._actions(entry):
-                    yield RuleBoxes(Decider(action, entry.rule, entry.place), boxes, perhaps)
+                    decider = Decider(action, entry.rule, entry.place, because=because)
+                    yield RuleBoxes(decider, boxes, perhaps)
 
     def _actions(self, entry: Entry) -> tuple[Action, ...]:
         """What a rule may do: one thing, unless its action cannot be read."""
         if entry.place in self._unreadable:
             return ("allow", "deny")
         return (_action(entry),)
+
+    def _beyond_table(self, entry: Entry) -> str:
+        """Why a rule may match the packet by unknown content; "" if that is no matter."""
+        known = entry.by_table
+        if known is None or carries(known.traffic, self._packet):
+            return ""
+        names = shortened(known.applications, ", ")
+        return (
+            f"the default ports of App-ID{'s' * (len(known.applications) > 1)} {names} are from a "
+            "table that zonebridge brings, which may lack some"
+        )
 
     def _passed_firewall(
         self, judgement: Judgement, zone: str, direction: Direction, box: Box

@@ -6,16 +6,17 @@ A flow of a cell has a pod at one end or at both: policies see no other. The ess
 no cell, since they come before all rules. A staged policy counts as if it were enforced.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sync.firewall.services import Traffic
-from sync.net.addresses import EVERYWHERE
+from sync.net.addresses import EVERYWHERE, written
 from sync.net.intervals import Bounds
 from sync.verify.as_on_firewall import key_of, of_unknown_action
 from sync.verify.calico_semantics import DIRECTIONS, Direction
 from sync.verify.compare import Pods
+from sync.verify.examples import usual_address
 from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Entry, Family, Place, of_family
 from sync.verify.profiles import UnreadableError
 from sync.verify.reach import (
@@ -35,6 +36,11 @@ from sync.verify.tiers import Tier, Tiers
 from sync.verify.traffic_space import TrafficSpace
 
 MOST_ZONES: Final = 100  # a side of a matrix; a larger one says nothing
+
+BEYOND_TABLE: Final = "other default ports of App-IDs"
+"""What may go besides by rules of App-IDs whose ports only the bundled table has."""
+
+_EVERY: Final = -1  # all bits
 
 State = Literal["all", "some", "none", "no flows", "unknown"]
 Unlike = Literal["", "less", "more", "less and more", "unknown"]
@@ -58,7 +64,8 @@ class Reach:
     """What may go from one zone to another by one list of rules.
 
     `services` are those between all addresses of both, `partly` those between some of them, and
-    `perhaps` those that depend on what Calico cannot see (users, App-IDs, …). `rules` decide.
+    `perhaps` those that depend on what Calico cannot see (users, App-IDs, …), `BEYOND_TABLE` last.
+    `rules` decide.
     `because` says why the state is `unknown`.
     """
 
@@ -81,6 +88,7 @@ class Cell:
     """What may go from zone `source` to zone `destination`, on the firewall and in the cluster.
 
     `unlike`: the cluster allows `less` than the firewall may allow, or `more` than it surely does.
+    `lost` is a flow that it does not allow, `gained` one that it does; "" where there is none.
     """
 
     source: str
@@ -88,6 +96,8 @@ class Cell:
     firewall: Reach
     calico: Reach
     unlike: Unlike
+    lost: str = ""
+    gained: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +157,11 @@ class _Lists:
                 bit = profiles.zones.get(zone, 0)
                 said = policies.said_to(bit, direction, essentials) if bit else []
                 lists["calico", zone, direction] = [whole] if said is None else said
-        spoken = {each for entries in lists.values() for entry in entries for each in entry.traffic}
-        self._space = TrafficSpace(spoken)
+        every = [entry for entries in lists.values() for entry in entries]
+        spoken = {each for entry in every for each in entry.traffic}
+        by_table = {each for entry in every if entry.by_table for each in entry.by_table.traffic}
+        self._by_table = bool(by_table)
+        self._space = TrafficSpace(spoken | by_table)
         self._rows = {key: self._row(entries) for key, entries in lists.items()}
         self._outside: dict[tuple[str, Family], Bounds] = {}
 
@@ -162,28 +175,42 @@ class _Lists:
         try:
             surely = [(part, permitted(self._between("surely", part), budget)) for part in parts]
             perhaps = [(part, permitted(self._between("perhaps", part), budget)) for part in parts]
-            firewall = self._reach(surely, perhaps, self._deciding("every", parts, budget), budget)
+            rules = self._deciding("every", parts, budget)
+            firewall = self._reach(surely, perhaps, rules, budget, self._known(parts))
         except TooManyError as error:
             firewall = Reach("unknown", because=str(error))
         try:
             calico = [(part, self._calico(part, budget)) for part in parts]
             rules = self._deciding("calico", parts, budget)
-            written = self._reach(calico, calico, rules, budget)
+            become = self._reach(calico, calico, rules, budget)
             if firewall.state == "unknown":
-                return Cell(source, destination, firewall, written, "unknown")
-            less = any(
-                beyond(may, some, budget)
-                for (_, may), (_, some) in zip(perhaps, calico, strict=True)
+                return Cell(source, destination, firewall, become, "unknown")
+            lost = self._such(
+                (part, beyond(may, some, budget))
+                for (part, may), (_, some) in zip(perhaps, calico, strict=True)
             )
-            more = any(
-                beyond(some, sure, budget)
-                for (_, some), (_, sure) in zip(calico, surely, strict=True)
+            gained = self._such(
+                (part, beyond(some, sure, budget))
+                for (part, some), (_, sure) in zip(calico, surely, strict=True)
             )
         except TooManyError as error:
             unknown = Reach("unknown", because=str(error))
             return Cell(source, destination, firewall, unknown, "unknown")
-        unlike: Unlike = "less and more" if less and more else "less" if less else ""
-        return Cell(source, destination, firewall, written, unlike or ("more" if more else ""))
+        unlike: Unlike = "less and more" if lost and gained else "less" if lost else ""
+        unlike = unlike or ("more" if gained else "")
+        return Cell(source, destination, firewall, become, unlike, lost, gained)
+
+    def _such(self, found: Iterable[tuple[Part, Row | None]]) -> str:
+        """One of these flows: `pod 10.1.0.10 -> 10.2.0.7, tcp/443 from port 50000`."""
+        for part, row in found:
+            if row is not None:
+                near = usual_address(row.local, part.family, pod=True)
+                far = usual_address(row.there, part.family, pod=bool(part.peer), but=near)
+                one, other = (written((part.family, each)) for each in (near, far))
+                ends = [f"pod {one}", f"pod {other}" if part.peer else other]
+                source, to = ends if part.direction == "egress" else reversed(ends)
+                return f"{source} -> {to}, {self._space.packet(row.traffic).said()}"
+        return ""
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -258,12 +285,25 @@ class _Lists:
             for (rule, action, place), where in found.items()
         )
 
+    def _known(self, parts: Sequence[Part]) -> int:
+        """What the firewall may allow by rules and App-IDs alone, without what no table knows."""
+        if not self._by_table:
+            return _EVERY
+        found = 0
+        for part in parts:
+            for row in self._between("perhaps", part):
+                table = row.entry.by_table
+                if row.entry.action == "allow":
+                    found |= self._space.bits(table.traffic) if table else row.traffic
+        return found
+
     def _reach(
         self,
         surely: Sequence[tuple[Part, list[Row]]],
         perhaps: Sequence[tuple[Part, list[Row]]],
         rules: tuple[DecidingRule, ...],
         budget: Regions,
+        known: int = _EVERY,
     ) -> Reach:
         everything = {part.family: self._space.everything[part.family] for part, _ in surely}
         sure = Degrees(everything)
@@ -277,11 +317,12 @@ class _Lists:
         state: State = "some" if sure.wholly or sure.partly or may else "none"
         if sure.all:
             state = "all"
+        more = (BEYOND_TABLE,) if may & ~known else ()
         return Reach(
             state,
             self._space.said(sure.wholly),
             self._said_besides(sure.partly, sure.wholly, everything),
-            self._said_besides(may, sure.wholly | sure.partly, everything),
+            (*self._said_besides(may & known, sure.wholly | sure.partly, everything), *more),
             rules,
         )
 

@@ -108,7 +108,7 @@ class Profiles:
         others = (
             (self.unknown_label, "a pod whose label names no zone"),
             (self.unzoned, "a pod without a zone"),
-            (self.no_pod, "no pod"),
+            (self.no_pod, "an address outside pods"),
         )
         return said + [word for bit, word in others if bit & bits]
 

@@ -137,15 +137,15 @@ def turned(ours: Sequence[Row], theirs: Sequence[Row], budget: Regions) -> list[
     return [*found.values()]
 
 
-def beyond(some: Sequence[Row], others: Sequence[Row], budget: Regions) -> bool:
-    """Whether some of what is allowed is not allowed by others."""
+def beyond(some: Sequence[Row], others: Sequence[Row], budget: Regions) -> Row | None:
+    """Some of what is allowed and is not allowed by others; None if there is nothing."""
     held = {(each.local, each.there): each.traffic for each in others}
     for row in some:
-        if row.traffic & ~held.get((row.local, row.there), 0) and any(
-            True for _ in _outside(row, others, budget)
-        ):
-            return True
-    return False
+        if row.traffic & ~held.get((row.local, row.there), 0):
+            left = _outside(row, others, budget)
+            if left:
+                return left[0]
+    return None
 
 
 def degrees(rows: Sequence[Row], part: Part, budget: Regions) -> tuple[int, int]:

@@ -5,11 +5,11 @@ tier passes goes on to the next one, and a tier without a policy that selects th
 (`felix/rules/endpoints.go`, `felix/calc/policy_sorter.go`).
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sync.net.intervals import holds
 from sync.options import ZoneOptions
 from sync.verify.calico_documents import STAGED
 from sync.verify.calico_semantics import Direction, Policies
@@ -108,13 +108,8 @@ class Flows:
         (family, local), (_, remote) = near.address, far.address
         return (
             family in entry.families
-            and _holds(of_family(entry.local, family), local)
+            and holds(of_family(entry.local, family), local)
             and any(
-                bits & bit and _holds(of_family(held, family), remote) for bits, held in entry.far
+                bits & bit and holds(of_family(held, family), remote) for bits, held in entry.far
             )
         )
-
-
-def _holds(bounds: Sequence[int], number: int) -> bool:
-    # An odd index is inside: between the first address of a range and the one after its end.
-    return bisect_right(bounds, number) % 2 == 1

@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import and_
 from typing import Final, NamedTuple
 
@@ -10,13 +11,18 @@ from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net import intervals
 from sync.net.intervals import Bounds
 from sync.net.ports import PortSet
+from sync.verify.examples import (
+    EPHEMERAL,
+    USUAL_PORTS,
+    USUAL_PROTOCOLS,
+    USUAL_TYPES,
+    unusual_port,
+    usual_source,
+)
 from sync.verify.packet_space import Family
 
 _LAST_PORT: Final = 65535
 PORTED: Final = (6, 17, 132)
-
-EPHEMERAL: Final = 50_000
-"""A source port as clients use them, where none is named."""
 
 _NAMES: Final = {ICMP: "icmp", 6: "tcp", 17: "udp", ICMPV6: "icmp6", 132: "sctp"}
 
@@ -87,6 +93,8 @@ class TrafficSpace:
             self.size += pieces.size
         # Protocols that no rule names are all alike.
         self._other = next(each for each in range(254, -1, -1) if each not in self._pieces)
+        unnamed = (each for each in USUAL_PROTOCOLS if each not in self._pieces)
+        self._unnamed = next(unnamed, self._other)
         self._pieces[self._other] = _Plain(self.size)
         self.size += 1
         everything = (1 << self.size) - 1
@@ -111,12 +119,13 @@ class TrafficSpace:
         return found
 
     def packet(self, bits: int) -> Packet:
-        """A packet of one of these pieces."""
-        lowest = (bits & -bits).bit_length() - 1
-        for protocol, pieces in self._pieces.items():
-            if pieces.first <= lowest < pieces.first + pieces.size:
-                return pieces.packet(protocol, lowest - pieces.first)
-        raise ValueError(bits)
+        """One of the packets of these pieces, a usual one if there is one (`examples`)."""
+        found = [
+            pieces.packet(self._unnamed if protocol == self._other else protocol, held)
+            for protocol, pieces in self._pieces.items()
+            if (held := bits >> pieces.first & (1 << pieces.size) - 1)
+        ]
+        return min(found, key=_unusual)
 
     def said(self, bits: int) -> tuple[str, ...]:
         """Some traffic as words for people, a text for each protocol: `tcp/80,443`, `udp`."""
@@ -164,8 +173,10 @@ class _Plain:
         del traffic
         return 1
 
-    def packet(self, protocol: int, piece: int) -> Packet:
-        del piece
+    def packet(self, protocol: int, held: int) -> Packet:
+        del held
+        if protocol in PORTED:
+            return Packet(protocol, EPHEMERAL, USUAL_PORTS[protocol][0], None)
         return Packet(protocol, 0, 0, None)
 
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
@@ -194,9 +205,28 @@ class _Ported:
                 found |= row << number * len(self._ports)
         return found
 
-    def packet(self, protocol: int, piece: int) -> Packet:
-        source, port = divmod(piece, len(self._ports))
-        return Packet(protocol, self._sources[source], self._ports[port], None)
+    def packet(self, protocol: int, held: int) -> Packet:
+        width = len(self._ports)
+        found = [
+            Packet(protocol, usual_source(source, past), self._usual(protocol, row), None)
+            for number, (source, past) in enumerate(pairwise([*self._sources, _LAST_PORT + 1]))
+            if (row := held >> number * width & (1 << width) - 1)
+        ]
+        return min(found, key=_unusual)
+
+    def _usual(self, protocol: int, row: int) -> int:
+        """A port of some pieces of the line of ports."""
+        for port in USUAL_PORTS[protocol]:
+            if row >> bisect_right(self._ports, port) - 1 & 1:
+                return port
+        first = self._ports[(row & -row).bit_length() - 1]
+        if first:
+            return first
+        # Port 0 is the example where no other is in the first piece, and there is no second one.
+        if len(self._ports) == 1 or self._ports[1] > 1:
+            return 1
+        rest = row & row - 1
+        return self._usual(protocol, rest) if rest else 0
 
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
         count, whole = len(self._sources), (1 << len(self._ports)) - 1
@@ -236,8 +266,24 @@ class _Icmp:
             if type_ == kind and code in (None, its)
         )
 
-    def packet(self, protocol: int, piece: int) -> Packet:
-        return Packet(protocol, 0, 0, self._pieces[piece])
+    def packet(self, protocol: int, held: int) -> Packet:
+        usual = USUAL_TYPES[protocol]
+        found = [self._usual(each, usual) for each in range(self.size) if held >> each & 1]
+        known = {kind: number for number, kind in enumerate(usual)}
+        return Packet(
+            protocol, 0, 0, min(found, key=lambda each: (known.get(each[0], len(known)), each))
+        )
+
+    def _usual(self, piece: int, usual: Sequence[int]) -> tuple[int, int]:
+        """A type and code of a piece; the last piece of a row stands for all others."""
+        kind, code = self._pieces[piece]
+        codes = [its for type_, its in self._pieces if type_ == kind]
+        if code == codes[-1]:
+            code = next((each for each in range(256) if each not in codes[:-1]), code)
+        if piece == self.size - 1:
+            types = {type_ for type_, _ in self._pieces[:-1]}
+            kind = next((each for each in (*usual, *range(256)) if each not in types), kind)
+        return kind, code
 
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
         # The last type stands for all that are not spoken of.
@@ -268,6 +314,13 @@ def _said(some: Carried) -> Iterator[str]:
         yield from (f"{said} {each}" for each in types)
     else:
         yield f"{said} but {', '.join(types)}" if types else said
+
+
+def _unusual(packet: Packet) -> int:
+    """How odd a packet is, from 0."""
+    if packet.protocol in PORTED:
+        return unusual_port(packet.protocol, packet.port, packet.source_port)
+    return 1 if packet.icmp is not None else 2
 
 
 def _other_than(numbers: set[int]) -> int:

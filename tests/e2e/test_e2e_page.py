@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sync.render.page import Sheet, html
+from sync.translate.fidelity import Extent, Shadow, Taker
 from tests.chromium import Opened
-from tests.pages import EVIL, LONG, matrix, rule, sheet
+from tests.pages import EVIL, LONG, LOST, matrix, rule, sheet
 
 WIDTHS = (400, 1280, 2000)
 FEW = [sheet([rule(number) for number in range(27)])]
@@ -78,7 +79,7 @@ def test_a_cell_opens_to_the_services_and_the_rules_that_decide(opened: Opened) 
     said = panel.inner_text()
     for text in (
         "web → db",
-        "Calico allows less than the firewall may allow.",
+        f"Calico denies some flows that the firewall may allow, such as {LOST}.",
         "tcp/5432",
         "Perhaps: depends on what Calico cannot see",
         "allow web-to-db (shared pre 7)",
@@ -226,3 +227,45 @@ def test_no_word_is_cut_and_none_runs_out_of_the_page(opened: Opened, width: int
     assert page.evaluate(WIDE) == []
     assert page.evaluate(BROKEN) == []
     assert page.title() == "What became of the firewall's rules"
+
+
+def test_names_that_differ_in_spaces_alone_are_two(opened: Opened) -> None:
+    names = ("a b", "a  b")
+    rules = [rule(number, name) for number, name in enumerate(names)]
+    rules = [
+        replace(each, rule=each.rule and replace(each.rule, from_zones=(name,)))
+        for each, name in zip(rules, names, strict=True)
+    ]
+    page = opened(html([sheet(rules)]))
+    # What is drawn, not what the document has.
+    shown = page.locator(".rules .name-cell bdi:first-child")
+    assert [each.inner_text() for each in shown.all()] == [*names]
+    widths = page.evaluate(
+        """() => [...document.querySelectorAll(".rules .name-cell bdi:first-child")].map((one) => {
+          const range = document.createRange();
+          range.selectNodeContents(one);
+          return range.getBoundingClientRect().width;
+        })"""
+    )
+    assert widths[0] < widths[1]
+    page.select_option("#from", "a  b")
+    assert rows(page) == ["a  b"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_name_as_long_as_a_page_is_folded_until_someone_asks(opened: Opened, width: int) -> None:
+    name = "x" + "-long-name" * 500
+    hidden = replace(rule(1, name), shadow=Shadow(Extent.WHOLE, (Taker(name, None, allow=False),)))
+    one = sheet([hidden, rule(2)], cluster=name)
+    page = opened(html([one]), width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDE) == []
+    headlines = page.locator(".headlines").bounding_box()
+    assert headlines
+    assert headlines["height"] < 250
+    row = page.locator(".rules tbody tr").first
+    cell = row.locator(".name-cell")
+    assert cell.locator("bdi").first.inner_text() == name[:299]
+    cell.get_by_role("button", name="… all 5,001 letters").press("Enter")
+    assert cell.locator("bdi").first.inner_text() == name
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

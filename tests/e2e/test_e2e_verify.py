@@ -43,7 +43,9 @@ def test_a_proof_that_holds_says_what_it_took_for_given(place: Installation) -> 
     assert first.startswith("Cluster eu: the proof holds: ")
     assert accepted[0] == "  Assumed, since the configuration accepts it:"
     assert accepted[1] == "    essential: egress on all(): 10.96.0.10/32 53/udp"
-    assert accepted[2].startswith("    rule 'names': App-ID ssl is taken by its default ports")
+    assert accepted[2].startswith(
+        "    rule 'names': App-ID ssl is matched by its default ports alone"
+    )
     assert ", as in ingress of a pod of zone db (" in accepted[2]
     assert accepted[2].endswith("tcp/443 from port 0")
     assert len(accepted) == 3

@@ -13,7 +13,7 @@ from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
-from sync.net.addresses import AddressSet, network
+from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.service.sources import PolledSource
 from sync.settings import load
 from sync.sources.dns import DnsCache
@@ -164,6 +164,14 @@ def test_an_inner_source_that_fails_is_read_again_at_the_next_poll(
         assert str(polled.error) == "cannot be read"
     assert polled.poll()
     assert polled.error is None
+
+
+def test_a_name_that_was_asked_for_in_vain_is_told_from_one_that_was_not_asked_for(
+    server: NameServer, clock: Clock
+) -> None:
+    server.failing.add("db.example")
+    inner = Counted(read(document([fqdn("db", "db.example")], {"eu": []})))
+    assert answered(inner, server, clock).read().names == {"db.example": NOWHERE}
 
 
 def test_only_what_the_device_groups_see_is_asked_for(server: NameServer, clock: Clock) -> None:

@@ -506,7 +506,7 @@ def _ends(case: Case, firewall: Firewall, each: Difference) -> tuple[End, End] |
         (each.flow.far, each.flow.far_address),
     ):
         assert family in (4, 6)
-        if word == "no pod":
+        if word == "an address outside pods":
             found.append(End(address, family))
             continue
         pods = [end.pod for end in case.world if end.pod and _is(word, firewall, end)]

@@ -28,6 +28,7 @@ from tests.naive.calico_verdict import Calico
 from tests.naive.diagrams import Assigned, Diagram, Space
 from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, Flow
+from tests.naive.rulebases import as_they_are
 from tests.property.test_proof_by_diagrams import Cluster, hard
 from tests.property.test_proof_of_samples import PANORAMAS, device_groups
 from tests.property.test_proof_of_samples import judged as sampled
@@ -206,7 +207,7 @@ def claims_of(one: Judged) -> Claims:
         places,
         calico,
         firewall,
-        case.firewalls,
+        as_they_are(case),
     )
 
 

@@ -14,6 +14,7 @@ from sync.render.matrix import matrix_document, matrix_lines
 from sync.sources.export import ExportSource
 from sync.store import Store, open_store
 from sync.translate.compiler import Options
+from sync.verify.matrix import Cell, Matrix, Reach
 from tests.memory import MemoryCluster
 from tests.words import address, document, rule
 
@@ -128,3 +129,14 @@ def test_what_the_settings_accept_is_no_matter_of_the_firewall(
     assert (lab.firewall.services, lab.firewall.partly) == ((), ())
     assert (lab.firewall.state, lab.firewall.perhaps) == ("some", ("any traffic",))
     assert (lab.calico.state, lab.unlike) == ("all", "more")
+
+
+def test_services_that_read_the_same_say_between_which_ends_they_differ() -> None:
+    reach = Reach("some", partly=("tcp/443",))
+    lost, gained = "pod 10.1.0.10 -> 10.2.0.7, tcp/443 from port 50000", ""
+    cells = (Cell("web", "db", reach, reach, "less", lost, gained),)
+    assert [*matrix_lines(Matrix("main", "dg", "fw", ("db", "web"), (), cells))][1:] == [
+        "  ! web -> db",
+        "      firewall and Calico: for some addresses tcp/443",
+        f"      but Calico denies some that the firewall may allow, such as {lost}",
+    ]

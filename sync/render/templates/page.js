@@ -20,7 +20,7 @@
 
   // A line may be cut behind a sign, never inside a word or an address.
   const CUTS = /(?<=[-_/:,;|\\@=+&]+|[^\d.]\.)(?=[^-_./:,;|\\@=+&\s])/;
-  const named = (text, name) => {
+  const whole = (text, name) => {
     const made = element("bdi", undefined, name || "name");
     text.split(CUTS).forEach((part, index) => {
       if (index) made.append(document.createElement("wbr"));
@@ -28,8 +28,20 @@
     });
     return made;
   };
+  // A text that would fill the page is shown in part, until someone asks for the rest.
+  const LONGEST = 600, SHOWN = 300;
+  const named = (text, name) => {
+    if (text.length <= LONGEST) return whole(text, name);
+    const made = element("span", undefined, name || "name");
+    const more = element("button", `… all ${text.length.toLocaleString("en")} letters`, "more-of-it");
+    more.type = "button";
+    more.addEventListener("click", () => made.replaceWith(whole(text, name)));
+    made.title = text;
+    made.append(whole([...text.slice(0, SHOWN)].slice(0, -1).join("")), more);
+    return made;
+  };
   document.querySelectorAll("bdi.name").forEach((each) => {
-    if (each.childElementCount === 0) each.replaceWith(named(each.textContent));
+    if (each.childElementCount === 0) each.replaceWith(named(each.title || each.textContent));
   });
 
   // --- rules ----------------------------------------------------------------------------------
@@ -119,7 +131,8 @@
 
   const options = (id, values) => {
     for (const value of [...new Set(values)].filter((each) => each && each !== "any").sort(collator.compare))
-      control(id).append(element("option", value));
+      // Without a value of its own an option loses spaces of its text.
+      control(id).append(new Option(value, value));
   };
   const every = data.clusters.flatMap((cluster) => cluster.rules);
   options("action", every.map((rule) => rule.action));
@@ -216,11 +229,12 @@
     return side;
   };
 
-  const unlike = {
-    less: "Calico allows less than the firewall may allow.",
-    more: "Calico allows more than the firewall surely allows.",
-    "less and more": "Calico allows less than the firewall may allow, and more than it surely allows.",
-    unknown: "Whether they differ is unknown.",
+  const unlike = (cell) => {
+    if (cell.unlike === "unknown") return ["Whether they differ is unknown."];
+    const words = [];
+    if (cell.lost) words.push(`Calico denies some flows that the firewall may allow, such as ${cell.lost}.`);
+    if (cell.gained) words.push(`Calico allows some flows that the firewall may deny, such as ${cell.gained}.`);
+    return words;
   };
   data.clusters.forEach((cluster, number) => cluster.matrices.forEach((matrix, index) => {
     const id = `c${number}-${index}`;
@@ -241,8 +255,7 @@
       title.append(named(cell.from), " → ", named(cell.to));
       const sides = element("div", undefined, "sides");
       sides.append(sideOf("Firewall", cell.firewall), sideOf("Calico", cell.calico));
-      const words = cell.unlike ? [element("p", unlike[cell.unlike])] : [];
-      panel.replaceChildren(title, ...words, sides);
+      panel.replaceChildren(title, ...unlike(cell).map((words) => element("p", words)), sides);
     });
   }));
 

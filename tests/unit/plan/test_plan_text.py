@@ -447,7 +447,10 @@ def test_rules_that_follow_one_another_and_differ_alike_are_one_row() -> None:
     before = ruled(*(said("a", rank, destination=old) for rank in range(5)))
     after = ruled(said("b"), *(said("a", rank, destination=new) for rank in range(5)))
     assert lines(change(before, after), verbose=True) == [
-        "  ~ GlobalNetworkPolicy fw.x (+1 rule 'b'; ~1 rule 'a': +10.0.0.9/32 -10.0.0.8/32)",
+        (
+            "  ~ GlobalNetworkPolicy fw.x "
+            "(+1 rule 'b'; ~1 rule 'a': destination nets +10.0.0.9/32 -10.0.0.8/32)"
+        ),
         "  +     egress 0: Pass  # b",
         "  ~     egress 1-5 (was 0-4): destination nets +10.0.0.9/32 -10.0.0.8/32  # a",
     ]
@@ -478,7 +481,7 @@ def test_a_line_counts_rules_of_the_firewall_however_many_they_are_in_calico() -
     fewer = change(policy("a", "b"), policy("a", "b", less=1))
     assert lines(fewer) == ["  ~ GlobalNetworkPolicy fw.x (~1 rule 'b': -1 Calico rule)"]
     more = change(policy("a", "b", less=4), policy("a", "b"))
-    assert lines(more) == ["  ~ GlobalNetworkPolicy fw.x (~1 rule 'b')"]
+    assert lines(more) == ["  ~ GlobalNetworkPolicy fw.x (~1 rule 'b': +4 Calico rules)"]
 
 
 def test_where_two_rules_may_have_moved_it_is_the_one_that_moved_the_other_way_too() -> None:
@@ -488,6 +491,14 @@ def test_where_two_rules_may_have_moved_it_is_the_one_that_moved_the_other_way_t
         before = ruled(*numbered(*"abc"), ingress=tuple(numbered(*sorted(some))))
         after = ruled(*numbered(*"bca"), ingress=tuple(numbered(*last)))
         assert lines(change(before, after)) == ["  ~ GlobalNetworkPolicy fw.x (moved 1 rule 'a')"]
+
+
+def test_a_rule_of_the_firewall_that_changes_alike_in_both_directions_is_said_once() -> None:
+    sides = (said("a", source=EntityRule(nets=(f"10.0.0.{host}/32",))) for host in (8, 9))
+    before, after = (ruled(each, ingress=(each,)) for each in sides)
+    assert lines(change(before, after)) == [
+        "  ~ GlobalNetworkPolicy fw.x (~1 rule 'a': source nets +10.0.0.9/32 -10.0.0.8/32)"
+    ]
 
 
 def test_a_rule_that_only_has_another_name_is_changed() -> None:

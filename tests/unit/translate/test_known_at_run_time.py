@@ -115,7 +115,8 @@ def test_a_plain_allow_has_what_dns_says_and_the_report_says_so() -> None:
     assert ends == [GROUP, {"nets": ["10.9.0.1/32"]}]
     assert line.status is Status.MORE_PERMISSIVE
     assert (
-        line.reasons[0] == "its destination has FQDNs for the answers of DNS here (fqdn: resolve)"
+        line.reasons[0]
+        == "FQDNs in its destination are the addresses that DNS answers here (fqdn: resolve)"
     )
     assert "its member 'name' is the FQDN www.example.com" in line.reasons[1]
     line, ends = became(action="allow", listed="name")

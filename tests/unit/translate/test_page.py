@@ -98,7 +98,7 @@ def test_a_rule_has_the_columns_of_the_firewall() -> None:
         "to": ["web"],
         "source": ["10.7.0.0/16", "web-servers"],
         "destination": ["not database-servers"],
-        "service": ["web-browsing", "ssl", "application-default"],
+        "service": ["application-default", "web-browsing", "ssl"],
         "tags": ["kubernetes", "production"],
         "why": ["its source is an external dynamic list"],
         "remedy": ["set `edl: fetch`"],

@@ -330,7 +330,7 @@ def test_a_rule_that_is_left_out_is_reported_so() -> None:
             "web-browsing",
             "application-default",
             "allow",
-            ["App-ID web-browsing is taken by its default ports (tcp/80)"],
+            ["App-ID web-browsing is matched by its default ports alone (tcp/80)"],
         ),
         (
             "ssl dns",
@@ -338,7 +338,10 @@ def test_a_rule_that_is_left_out_is_reported_so() -> None:
             "allow",
             [
                 "App-IDs dns, ssl are not allowed on other than their default ports",
-                "App-IDs dns, ssl are taken by their default ports (tcp/53,443, udp/53,5353)",
+                (
+                    "App-IDs dns, ssl are matched by their default ports alone (tcp/53,443, "
+                    "udp/53,5353)"
+                ),
             ],
         ),
         (
@@ -347,7 +350,7 @@ def test_a_rule_that_is_left_out_is_reported_so() -> None:
             "allow",
             [
                 "of its services only tcp/443 is among the default ports of App-ID ssl",
-                "App-ID ssl is taken by its default ports (tcp/443)",
+                "App-ID ssl is matched by its default ports alone (tcp/443)",
             ],
         ),
         (
@@ -390,7 +393,7 @@ def test_a_rule_that_is_left_out_is_reported_so() -> None:
             "known",
             "application-default",
             "deny",
-            ["App-ID known is taken by its default ports (tcp/443, udp/9)"],
+            ["App-ID known is matched by its default ports alone (tcp/443, udp/9)"],
         ),
         ("ssl", "http", "deny", ["App-ID ssl cannot be told from others on its services"]),
     ],

@@ -488,7 +488,7 @@ def test_networks_that_nobody_knows(
 # --- open lists -----------------------------------------------------------------------------------
 
 
-# Fails for an allow of nothing that can be said: it is left out and written all the same.
+# Fails for an allow of nothing that is known: it is left out and written all the same.
 @pytest.mark.parametrize(
     ("action", "negated", "group_", "ends", "status"),
     [
@@ -521,7 +521,7 @@ def test_an_open_list_of_a_deny_that_is_accepted(negated: str) -> None:
     )
     expected = [but_group("open")] if negated == "yes" else [{"nets": ["10.1.0.1/32"]}]
     assert [each["destination"] for each in written(found, "trust", "egress")] == expected
-    # All but what can be said is what a deny says anyway.
+    # All but what is known is what a deny says anyway.
     assert line(found).status is Status.MORE_PERMISSIVE
 
 
@@ -615,7 +615,7 @@ REGION_NETS = ("10.7.0.0/24", "10.8.0.0/31")
         ([address("DE", "10.0.0.1")], "'DE' is the name of a predefined region and of an address"),
         (
             [group("DE", "10.0.0.1")],
-            "in 'DE', it is the name of a predefined region and of an address group",
+            "group 'DE' is the name of a predefined region and of an address group",
         ),
     ],
 )

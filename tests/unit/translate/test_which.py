@@ -297,7 +297,7 @@ def test_a_dynamic_group_without_registered_addresses_leaves_a_rule_open() -> No
     (held,) = only.rules[0].ends
     assert held.holds is Holds.MAYBE
     assert held.reasons == (
-        "in 'tagged', it is dynamic, and registered addresses are not known here",
+        "group 'tagged' is dynamic, and registered addresses are not known here",
     )
 
 

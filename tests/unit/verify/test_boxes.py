@@ -155,13 +155,13 @@ def test_icmp_is_of_one_family_and_all_else_of_both(spoken: list[Traffic]) -> No
             assert allowed == (space.packet(piece).protocol != foreign)
 
 
-def test_the_packet_is_of_the_lowest_piece() -> None:
+def test_the_packet_is_a_usual_one_of_the_pieces() -> None:
     web = Traffic(TCP, PortSet((80, 81)))
     space = TrafficSpace([web, Traffic(ICMP, icmp=(8, 0)), Traffic(UDP, None, PortSet((53, 54)))])
-    assert space.packet(space.bits([web])) == Packet(TCP, 0, 80, None)
+    assert space.packet(space.bits([web])) == Packet(TCP, 50_000, 80, None)
     assert space.packet(space.bits([Traffic(ICMP, icmp=(8, 0))])) == Packet(ICMP, 0, 0, (8, 0))
     dns = space.bits([Traffic(UDP, None, PortSet((53, 54)))])
-    assert space.packet(dns) == Packet(UDP, 53, 0, None)
+    assert space.packet(dns) == Packet(UDP, 53, 53, None)
 
 
 def test_a_protocol_that_nobody_speaks_of_stands_for_all_others() -> None:

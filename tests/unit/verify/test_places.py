@@ -186,7 +186,7 @@ def test_every_profile_has_a_name_of_its_own() -> None:
     known = profiles()
     assert known.names(known.everyone) == [
         *("zone lab", "zone web"),
-        *("a pod whose label names no zone", "a pod without a zone", "no pod"),
+        *("a pod whose label names no zone", "a pod without a zone", "an address outside pods"),
     ]
     assert known.names(known.pods) == known.names(known.everyone)[:-1]
 

@@ -15,7 +15,7 @@ from sync.translate.fidelity import Report, Shadow
 from sync.translate.network_sets import Target
 from sync.verify.tiers import Tiers
 from tests.translation import translate
-from tests.words import Word, rule, seen_by
+from tests.words import Word, rule, seen_by, service
 
 ZONES = {
     "web": ZoneDefinition(networks=("10.1.0.0/16",)),
@@ -94,10 +94,10 @@ def test_a_rule_below_one_that_matches_it_whole_can_never_match() -> None:
         False,
     )
     assert shadow(report, "web").flow == (
-        "egress of a pod of zone web (0.0.0.0) to zone db (255.255.255.255), tcp/443 from port 0"
+        "egress of a pod of zone web (10.0.0.10) to zone db (10.0.0.11), tcp/443 from port 50000"
     )
     assert shadow(report, "web", firewall=True).flow == (
-        "zone web (0.0.0.0) to zone db (255.255.255.255), tcp/443 from port 0"
+        "zone web (10.0.0.10) to zone db (10.0.0.11), tcp/443 from port 50000"
     )
 
 
@@ -223,6 +223,16 @@ def test_what_would_take_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
     found = shadow(report, "web")
     assert (str(found.extent), found.by) == ("unknown", ())
     assert found.because == "it would take too many looks at two rules"
+
+
+def test_an_app_id_may_have_more_ports_than_the_rule_above_it_takes() -> None:
+    on_ssh = service("on-ssh", port="22")
+    by_default = one("shell", application=["ssh"], service=["application-default"])
+    report = reported(on_ssh, one("port", service=["on-ssh"]), by_default)
+    assert said(report, "shell") == ("whole", ["port"])
+    assert said(report, "shell", firewall=True) == ("none", [])
+    report = reported(one("all"), by_default)
+    assert said(report, "shell", firewall=True) == ("whole", ["all"])
 
 
 def test_a_rule_that_only_some_firewalls_have_hides_nothing_there() -> None:

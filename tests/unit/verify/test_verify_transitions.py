@@ -83,7 +83,7 @@ def test_a_deny_that_moves_from_one_tier_to_another_is_written_there_first() -> 
     (found,) = met(before, after)
     assert pairs([found]) == [("b.web", "a.web")]
     assert found.flow is not None
-    assert found.flow.packet.said() == "tcp/22 from port 0"
+    assert found.flow.packet.said() == "tcp/22 from port 50000"
     assert pairs(met(after, before)) == [("a.web", "b.web")]
 
 
