@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from sync.cli.exit_codes import of_sync
+from sync.clusters.cluster import NotWrittenError
+from sync.errors import SourceError
 from sync.reconcile.result import Result
 from tests.integration.test_cycle import TIER, A, B, World, changed
 from tests.unit.store.words import new_store, ticking
@@ -152,6 +154,19 @@ def test_what_leaves_rules_asks_nobody(world: World, after: tuple[Word, ...]) ->
     assert (result.state, result.plan and result.plan.blockers) == ("in sync", ())
 
 
+def test_a_device_group_that_is_not_in_the_export_leaves_its_cluster_as_it_is(
+    world: World,
+) -> None:
+    world.export(*BEFORE)
+    world.only()
+    before = policies(world)
+    world.export(data=document((), {"other": (A,)}))
+    result = world.only()
+    assert isinstance(result.error, SourceError)
+    assert of_sync([result], detailed=False) == 4
+    assert policies(world) == before
+
+
 def test_rules_that_were_never_written_are_not_missed(world: World) -> None:
     world.export(A, B, GROUP, allows("off", disabled=True), allows("on", rulebase="post"))
     world.only()
@@ -192,6 +207,30 @@ def test_without_a_memory_whole_scopes_are_guarded_and_rulebases_are_learnt(
     world.only()
     world.export(A, B, GROUP, allows("last", rulebase="post"))
     blocked(world)
+
+
+def test_a_device_group_that_is_let_go_half_way_goes_on(world: World) -> None:
+    """The rest of an approved plan asks nobody again."""
+    kept = world.kept.get("prod")
+    if not kept:
+        pytest.skip("writes fail in memory")
+    world.export(*BEFORE)
+    world.only()
+    world.export()
+    result = blocked(world)
+    assert result.plan
+    assert [each.covers for each in result.plan.blockers] == ["dg"]
+    world.store.run("alice").approve(result.plan.digest)
+
+    def fails(name: str) -> None:
+        if name != TIER:
+            raise NotWrittenError("refused")
+
+    kept.before_write = fails
+    assert [each.name for each in world.only().applied] == [TIER]
+    kept.before_write = lambda name: None
+    assert changed(world.only())
+    assert world.only().state == "in sync"
 
 
 def test_what_someone_else_made_of_the_policies_changes_no_question(world: World) -> None:

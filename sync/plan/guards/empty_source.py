@@ -89,12 +89,19 @@ def empty_sources(
 
 def _scopes(tier: Manifest) -> frozenset[str]:
     """The scopes that a tier names; none if someone else or an older version wrote it."""
+    return _said(tier) or frozenset()
+
+
+def _said(tier: Manifest | None) -> frozenset[str] | None:
+    """The same; None if it says nothing that can be read."""
+    if tier is None:
+        return None
     try:
         said = orjson.loads(mapping(tier.document(), "metadata", "annotations")[SCOPES_ANNOTATION])
     except (KeyError, TypeError, ValueError):
-        return frozenset()
+        return None
     named = isinstance(said, list) and all(isinstance(each, str) for each in said)
-    return frozenset(said) if named else frozenset()
+    return frozenset(said) if named else None
 
 
 def empty_rulebases(
@@ -113,9 +120,10 @@ def empty_rulebases(
     emptied: dict[tuple[str, str], list[str]] = {}
     written: dict[tuple[str, str], set[str]] = {}
     for tier, lineage in sorted(lineages.items()):
-        stood, wanted = standing.get(("Tier", tier)), desired.get(("Tier", tier))
-        gone = _scopes(stood) - _scopes(wanted) if stood and wanted else frozenset[str]()
-        for scope in {*lineage} - gone:
+        # A tier is written first: without the scope, it was let through, and is half-written.
+        stood, wanted = (_said(each.get(("Tier", tier))) for each in (standing, desired))
+        scopes = {*lineage} if stood is None else {*lineage} & stood & (wanted or frozenset())
+        for scope in scopes:
             places = {name: (tier, scope, name) for name in _RULEBASES}
             enabled = {n[:_SHOWN] for each in places.values() for n in now.enabled.get(each, ())}
             empty = [

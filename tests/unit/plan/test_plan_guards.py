@@ -1,5 +1,6 @@
 """The guards, and what of a plan they hold back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,13 +8,19 @@ import orjson
 import pytest
 
 from sync.calico.manifest import Manifest
-from sync.calico.names import ADDRESS_GROUP_LABEL, SCOPES_ANNOTATION
+from sync.calico.names import (
+    ADDRESS_GROUP_LABEL,
+    DEVICE_GROUP_ANNOTATION,
+    RULE_ANNOTATION,
+    SCOPES_ANNOTATION,
+    SOURCE_ANNOTATION,
+)
 from sync.calico.objects import GlobalNetworkPolicy, Rule, StagedGlobalNetworkPolicy, Tier
 from sync.calico.references import carried, named
 from sync.plan.changes import Change
 from sync.plan.differences import Differences
 from sync.plan.guards import Blocker
-from sync.plan.guards.empty_source import empty_sources
+from sync.plan.guards.empty_source import Rules, empty_rulebases, empty_sources
 from sync.plan.guards.foreign import foreign_object, foreign_policies, foreign_policy
 from sync.plan.guards.live_tier import closed_tiers, left_tiers, live_tiers
 from sync.plan.guards.referenced_set import referenced_sets
@@ -378,6 +385,65 @@ def test_where_nothing_is_lost_or_nobody_said_it_nothing_is_guarded(
     stands: dict[tuple[str, str], Manifest],
 ) -> None:
     assert empty_sources(stands, made_from("leaf", "top"), LINE) == []
+
+
+def made_of(tier: str, *origins: tuple[str, str], ends: bool = True) -> Manifest:
+    """A policy of a tier, made of rules of these scopes and names; defaults name no ends."""
+    said = [
+        Rule(
+            "Pass",
+            annotations=(
+                (DEVICE_GROUP_ANNOTATION, scope),
+                (RULE_ANNOTATION, name),
+                *([(SOURCE_ANNOTATION, "any")] if ends else []),
+            ),
+        )
+        for scope, name in origins
+    ]
+    policy = GlobalNetworkPolicy(f"{tier}.x", tier, 1, "all()", egress=tuple(said))
+    return policy.manifest()
+
+
+def emptied(
+    standing: Sequence[Manifest],
+    *enabled: tuple[str, str, str, str],
+    tiers: Sequence[str] = ("fw",),
+) -> list[Blocker]:
+    """Ask the guard about these policies; `enabled` are tier, scope, rulebase and name."""
+    tier = {
+        key: each for name in tiers for key, each in made_from("leaf", "top", name=name).items()
+    }
+    now = Rules({(t, scope, rulebase): [name] for t, scope, rulebase, name in enabled}, {})
+    stood = tier | {(each.kind, each.name): each for each in standing}
+    return empty_rulebases(stood, tier, now, dict.fromkeys(tiers, ("leaf", "top", "shared")))
+
+
+def test_a_scope_without_rules_is_missed_where_policies_are_made_of_some() -> None:
+    standing = [made_of("fw", ("leaf", "a"), ("leaf", "b"), ("top", "c"))]
+    [leaf] = emptied(standing, ("fw", "top", "post", "other"))
+    assert (leaf.covers, leaf.approvable) == ("leaf rules", True)
+    assert leaf.message == (
+        "device group leaf held rules for the tier fw (2 rules would go) and holds none any more; "
+        "check that the API key's user may read all of it"
+    )
+    # Of other tiers, of scopes that are not above, defaults, and what names nothing: no rules.
+    assert emptied([made_of("other", ("leaf", "a"))]) == []
+    assert emptied([made_of("fw", ("aside", "a"))]) == []
+    assert emptied([made_of("fw", ("leaf", "a"), ends=False)]) == []
+    assert emptied([made_of("fw", ("leaf", "a"))], ("fw", "leaf", "post", "a")) == []
+
+
+def test_rules_of_one_scope_that_several_tiers_are_made_of_are_missed_once() -> None:
+    standing = [made_of("fw", ("top", "a")), made_of("gw", ("top", "a"), ("top", "b"))]
+    [blocker] = emptied(standing, tiers=("fw", "gw"))
+    assert "for the tiers fw, gw (2 rules would go)" in blocker.message
+
+
+def test_a_tier_that_says_nothing_is_guarded_by_its_rules_alone() -> None:
+    """An older version wrote it, or someone else."""
+    stood = {("Tier", "fw"): tier(), ("P", "x"): made_of("fw", ("leaf", "a"))}
+    [blocker] = empty_rulebases(stood, made_from("leaf"), Rules({}, {}), LINE)
+    assert blocker.covers == "leaf rules"
 
 
 def test_the_whole_cluster_is_looked_at_for_sets_in_use() -> None:
