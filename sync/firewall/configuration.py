@@ -110,8 +110,9 @@ class Snapshot:
     """One consistent view of one source, with runtime data outside its configuration.
 
     `registered` has the registered addresses by device group; those of a missing one are unknown.
-    `names` has the answers of DNS by FQDN as address objects write it, `lists` external dynamic
-    lists by URL, `predefined` the App-IDs of the Panorama's own content by name.
+    `names` has the answers of DNS by FQDN as address objects write it (nowhere: asked in vain),
+    `lists` external dynamic lists by URL, `predefined` the App-IDs of the Panorama's own content by
+    name.
     `not_pushed` names the firewalls, by device group, that are out of sync with the Panorama.
     """
 

@@ -166,7 +166,7 @@ def _answered(
     # What has a problem may be another object than the one that this value is of.
     if isinstance(found, AddressGroup) or found.kind != "fqdn" or found.problem:
         return found
-    return replace(found, answers=names.get(found.value, NOWHERE))
+    return replace(found, answers=names.get(found.value, NOWHERE), asked=found.value in names)
 
 
 def _fetched(external: ExternalList, content: Estimate) -> ExternalList:

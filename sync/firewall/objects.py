@@ -27,7 +27,7 @@ class Address:
     `external-list`.
     `addresses` are its addresses when a rule is matched; None with a problem, and for an FQDN. For
     an FQDN `answers` is what DNS answers here; a firewall may receive other answers.
-    `kind_of_problem` says what can be done about its problem.
+    `kind_of_problem` says what can be done about its problem. `asked`: DNS was asked for its name.
     """
 
     name: str
@@ -38,11 +38,16 @@ class Address:
     problem: str = ""
     answers: AddressSet = NOWHERE
     kind_of_problem: Reason = Reason.OBJECT
+    asked: bool = False
 
     @property
     def unsaid(self) -> Reason:
         """The kind of reason why it has no addresses."""
-        return self.kind_of_problem if self.problem else Reason.FQDN
+        if self.problem:
+            return self.kind_of_problem
+        if not self.asked:
+            return Reason.FQDN
+        return Reason.FQDN_ANSWERED if self.answers else Reason.FQDN_UNANSWERED
 
 
 @dataclass(frozen=True, slots=True)

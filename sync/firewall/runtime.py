@@ -41,19 +41,21 @@ class Registrations:
         if self.missing:
             unknown = shortened(self.missing)
             reason = f"what is registered for it is not known of every firewall: {unknown}"
-            return Estimate.unknown(reason, kind=Reason.REGISTERED)
+            return Estimate.unknown(reason, kind=Reason.REGISTERED_UNTOLD)
         found = [_held(each, asked) for each in dict.fromkeys(self.firewalls)]
         because = [f"{each}; what it told last counts" for each in self.late]
+        kinds = {Reason.REGISTERED_DIFFERS} if because else set()
         if any(doubtful for _, doubtful in found):
             because.append("it negates tags of registered addresses within others")
+            kinds.add(Reason.REGISTERED_NEGATED)
         if len({surely for surely, _ in found}) > 1:
             because.append("its firewalls have different addresses registered")
+            kinds.add(Reason.REGISTERED_DIFFERS)
         common = found[0][0] if found else NOWHERE
         for surely, _ in found:
             common = common & surely
         at_most = AddressSet.union(each for one in found for each in one)
-        kinds = frozenset({Reason.REGISTERED_DIFFERS} if because else ())
-        return Estimate(common, at_most, because=tuple(because), kinds=kinds)
+        return Estimate(common, at_most, because=tuple(because), kinds=frozenset(kinds))
 
 
 def tagged(rows: Iterable[tuple[AddressSet, Iterable[str]]]) -> Tagged:

@@ -153,8 +153,8 @@ def _shown(sheet: Sheet) -> dict[str, Any]:
         "essentials": report.essentials or (NO_ESSENTIALS,),
         "matrices": sheet.matrices,
         "groups": [group_cells(each) for each in report.groups],
-        "zone_heads": (*ZONE_HEADS, "Remedy"),
-        "zones": [(*zone_cells(each), "; ".join(each.remedies)) for each in report.zones],
+        "zone_heads": ZONE_HEADS,
+        "zones": [zone_cells(each) for each in report.zones],
     }
 
 

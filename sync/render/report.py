@@ -243,13 +243,14 @@ def group_cells(group: GroupFidelity) -> tuple[str, ...]:
     return str(group.status), group.name, because(group)
 
 
-ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note")
+ZONE_HEADS: Final = ("Zone", "Device group", "Label value", "Networks", "Rules", "Note", "Remedy")
 
 
 def _zone(zone: ZoneFidelity) -> str:
-    _, target, label, networks, rules, note = zone_cells(zone)
+    _, target, label, networks, rules, note, remedy = zone_cells(zone)
     said = f"{zone.name!r} of {target}: label value {label}; networks {networks}"
-    return f"{said}; {rules}{f'; {note}' if note else ''}"
+    said += f"; {rules}{f'; {note}' if note else ''}"
+    return f"{said} (remedy: {remedy})" if remedy else said
 
 
 def zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
@@ -260,7 +261,8 @@ def zone_cells(zone: ZoneFidelity) -> tuple[str, ...]:
         networks = f"{counted(len(zone.networks), 'CIDR')}, {zone.origin}"
     rules = f"{counted(len(zone.rules), 'rule')} by name"
     note = BY_POD_LABEL if zone.by_pod_label else ""
-    return zone.name, device_group(zone), zone.label_value, networks, rules, note
+    remedy = "; ".join(zone.remedies)
+    return zone.name, device_group(zone), zone.label_value, networks, rules, note, remedy
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

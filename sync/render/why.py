@@ -7,6 +7,7 @@ Names come from configurations that others write: who prints a sentence escapes 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from sync.firewall.reasons import Reason
 from sync.text import counted
 from sync.translate.fidelity import (
     Extent,
@@ -16,6 +17,7 @@ from sync.translate.fidelity import (
     Shadow,
     Taker,
 )
+from sync.translate.remedies import REMEDIES
 
 _NAMED: Final = 5  # rules in one sentence
 _EXTENTS: Final = {Extent.WHOLE: "take all of it", Extent.PART: "take a part of it"}
@@ -82,9 +84,11 @@ def _hidden(rule: RuleFidelity) -> Iterator[tuple[str, str]]:
             takers = f"all that it matches is taken by {_takers(rule, shadow.by)}"
             yield f"it never matches {where}: {takers}{_such(shadow)}", _way_out(rule, shadow)
     if rule.shadow and rule.shadow.extent is Extent.EMPTY:
-        yield "it never matches here: no pod here is an end of its flows", ""
+        nobody = "it never matches here: no pod here is an end of its flows"
+        yield nobody, REMEDIES[Reason.NO_ENDS].fix
     if rule.shadow and rule.shadow.extent is Extent.UNKNOWN:
-        yield f"whether earlier rules hide it is unknown: {rule.shadow.because}", ""
+        unknown = f"whether earlier rules hide it is unknown: {rule.shadow.because}"
+        yield unknown, "nothing: it counts all the same"
     if rule.shadow and rule.shadow.extent is Extent.PART:
         # What an earlier rule decides the same way is no loss.
         others = [each for each in rule.shadow.by if each.allow != rule.allow]
@@ -128,7 +132,7 @@ def _way_out(rule: RuleFidelity, shadow: Shadow) -> str:
     if cure := _cure(rule, shadow.by):
         return cure
     dead = rule.firewall_shadow and rule.firewall_shadow.extent is Extent.WHOLE
-    if not dead and all(each.allow == rule.allow for each in shadow.by):
+    if not dead and not shadow.more and all(each.allow == rule.allow for each in shadow.by):
         return "nothing: these decide the same"
     # On the firewall it may well match: it is not to be deleted for what is only here.
     return f"move it before these in Panorama{', or delete it there' if dead else ''}"

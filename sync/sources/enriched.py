@@ -11,6 +11,7 @@ from sync.errors import SourceError, StoreError
 from sync.firewall.configuration import Configuration, Snapshot
 from sync.firewall.effective import effective
 from sync.firewall.objects import Address, ExternalList, Objects
+from sync.net.addresses import NOWHERE, AddressSet
 from sync.sources import Source
 from sync.sources.dns import DnsCache
 from sync.sources.edl.client import EdlClient
@@ -55,12 +56,16 @@ class AnsweredSource:
         try:
             return replace(
                 self._snapshot,
-                names=self._names.answers(self._fqdns) if self._names else {},
+                names=self._answers(self._names) if self._names else {},
                 lists=self._lists.answers(self._wanted) if self._lists else {},
             )
         except StoreError as error:
             # Without the last answers more addresses would vanish than did.
             raise SourceError(f"source {self.name}: {error}") from error
+
+    def _answers(self, names: DnsCache) -> dict[str, AddressSet]:
+        """The answers of DNS to every name; none for one that was never answered."""
+        return {**dict.fromkeys(self._fqdns, NOWHERE), **names.answers(self._fqdns)}
 
     def _due(self) -> bool:
         return any(each.due() for each in (self._names, self._lists) if each)

@@ -159,8 +159,6 @@ def match(
         if said.is_empty:
             reason = f"nothing is known of its {end} that Calico can match: {because}"
             return NOTHING, (loss(Status.LEFT_OUT, reason, *kinds),)
-        if answers:
-            kinds = kinds - {Reason.FQDN} | {Reason.FQDN_ANSWERED}
         said_only = f"its {end} is only what is known and Calico can match: {because}"
         narrowed = loss(Status.NARROWED, said_only, *kinds)
         if answers:
@@ -255,6 +253,8 @@ class MemberLists:
         if member in self._objects.external_lists:
             external = self._objects.external_lists[member]
             unknown = f" that {external.problem}" if external.problem else ""
+            if external.type and external.type not in ("ip", _PREDEFINED):
+                unknown = f" of type {external.type}{unknown}"
             what = "a predefined" if external.type == _PREDEFINED else "an"
             said = f"{member!r} is {what} external dynamic list{unknown}"
             return Estimate.unknown(said, kind=_unfetched(external))
@@ -273,6 +273,8 @@ def _unfetched(external: ExternalList) -> Reason:
     """The kind of reason why the content of a list is unknown."""
     if external.type == _PREDEFINED:
         return Reason.PREDEFINED_LIST
+    if external.type and external.type != "ip":
+        return Reason.EXTERNAL_LIST_TYPE
     return Reason.EXTERNAL_LIST_PROBLEM if external.problem else Reason.EXTERNAL_LIST
 
 

@@ -39,7 +39,11 @@ _PORTS: Final = "set `rules.deny_applications: ports`"
 REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.EXTERNAL_LIST: Remedy(f"set `edl: fetch` {_TOP}", accept="members"),
     Reason.EXTERNAL_LIST_PROBLEM: Remedy(
-        "make the list readable from here, without a login", accept="members"
+        "make the list readable from here: no login, no exceptions, an address on each line",
+        accept="members",
+    ),
+    Reason.EXTERNAL_LIST_TYPE: Remedy(
+        "use a list of type ip in Panorama: no other has addresses", accept="members"
     ),
     Reason.PREDEFINED_LIST: Remedy(
         "list addresses instead: only firewalls have Palo Alto's lists", accept="members"
@@ -53,10 +57,27 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
         "use addresses instead of FQDNs in Panorama",
         accept="members",
     ),
-    Reason.FQDN_ANSWERED: Remedy("nothing: firewalls may receive other answers of DNS"),
+    Reason.FQDN_ANSWERED: Remedy(
+        "nothing: firewalls may receive other answers of DNS",
+        "use addresses instead of FQDNs in Panorama",
+        accept="members",
+    ),
+    Reason.FQDN_UNANSWERED: Remedy(
+        "see why DNS has no answer for it here",
+        "use addresses instead of FQDNs in Panorama",
+        accept="members",
+    ),
     Reason.REGISTERED: Remedy(
         f"{_LIVE}; if nothing is registered at run time, set `registered_ips: optional` {_TOP}",
         accept="members",
+    ),
+    Reason.REGISTERED_UNTOLD: Remedy(
+        "connect these firewalls to Panorama, or see why they do not answer; if nothing is "
+        f"registered at run time, set `registered_ips: optional` {_TOP}",
+        accept="members",
+    ),
+    Reason.REGISTERED_NEGATED: Remedy(
+        "use a filter without negated tags in Panorama", accept="members"
     ),
     Reason.REGISTERED_DIFFERS: Remedy(
         "nothing, until its firewalls report the same addresses", accept="members"
@@ -89,7 +110,7 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
         accept="denies",
     ),
     Reason.APP_DYNAMIC: Remedy(
-        "name services beside the App-ID",
+        "name services instead of the App-ID",
         f"name services beside the App-ID, or {_PORTS}",
         accept="denies",
     ),
@@ -99,7 +120,9 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
         "nothing: Calico cannot match applications",
         accept="denies",
     ),
-    Reason.APP_STRICT: Remedy("set `rules.applications: ports`, or name services in the rule"),
+    Reason.APP_STRICT: Remedy(
+        "set `rules.applications: ports`, or name services instead of App-IDs"
+    ),
     Reason.APP_DEFAULT: Remedy("name services in the rule", accept="denies"),
     Reason.APP_SERVICES: Remedy("nothing: without an App-ID, all its services would be allowed"),
     Reason.APP_ANY_PORT: Remedy(
@@ -108,6 +131,7 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.APP_TABLE: Remedy(f"{_LIVE}, or {_PORTS}", accept="denies"),
     Reason.FILTER: Remedy("give it a tag that `rules.filter` keeps, or change `rules.filter`"),
     Reason.TARGET: Remedy("name the serial numbers of the firewalls in `rules.devices`"),
+    Reason.TARGET_TAGS: Remedy("target firewalls by serial number instead of by tag in Panorama"),
     Reason.NOT_TARGETED: Remedy("nothing: other firewalls have it"),
     Reason.NETWORKS: Remedy(
         "give {about} networks in `zones.definitions.NAME.networks`, [] if pods only"

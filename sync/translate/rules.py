@@ -251,11 +251,11 @@ class RuleTranslator:
             surely, maybe = ours <= whole, bool(ours & named)
         if surely or not maybe:
             return surely, ()
-        if allow:
-            reason = "its target may leave out firewalls that the clusters stand for"
-            return False, (loss(Status.LEFT_OUT, reason, Reason.TARGET),)
-        reason = "its target may be only some of the firewalls that the clusters stand for"
-        return True, (loss(Status.WIDENED, reason, Reason.TARGET),)
+        status = Status.LEFT_OUT if allow else Status.WIDENED
+        which = "leave out" if allow else "be only some of the"
+        reason = f"its target may {which} firewalls that the clusters stand for"
+        kinds = [Reason.TARGET] * (not ours) + [Reason.TARGET_TAGS] * bool(target.tags)
+        return not allow, (loss(status, reason, *kinds),)
 
     def _may_count(self, rule: Rule) -> bool:
         """Whether a firewall that the clusters stand for may have a rule."""

@@ -13,24 +13,17 @@ from sync.errors import SourceError
 from sync.firewall.configuration import Configuration, Provenance, Snapshot
 from sync.firewall.estimate import Estimate
 from sync.firewall.objects import ExternalList
-from sync.net.addresses import AddressSet, network
+from sync.net.addresses import NOWHERE, AddressSet, network
 from sync.service.sources import PolledSource
 from sync.settings import load
 from sync.sources.dns import DnsCache
 from sync.sources.edl.client import EdlClient
 from sync.sources.enriched import AnsweredSource
 from sync.sources.export import ExportSource
+from tests.clock import Clock
 from tests.memory import HeldMemory
 from tests.name_server import NameServer
 from tests.words import Word, address, document, entry, read, shared, tag, text
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @dataclass
@@ -95,7 +88,7 @@ def test_while_nothing_is_due_a_poll_is_one_small_call(server: NameServer, clock
     assert source.revision() == revision
     inner.calls.clear()
     for _ in range(3):
-        clock.time += 10
+        clock.now += 10
         assert not polled.poll()
     assert inner.calls == ["revision"] * 3
     assert len(server.asked) == 2
@@ -110,14 +103,14 @@ def test_an_answer_that_is_due_is_asked_for_and_the_inner_source_left_alone(
     polled = PolledSource(source, HeldMemory())
     polled.poll()
     told = source.revision()
-    clock.time += 59
+    clock.now += 59
     assert source.revision() == told
-    clock.time += 1
+    clock.now += 1
     assert source.revision() != told
     inner.calls.clear()
     assert not polled.poll(), "the same answer is no change"
     server.holds("db.example", "A", "10.0.0.1", "10.0.0.2", ttl=60)
-    clock.time += 60
+    clock.now += 60
     assert polled.poll()
     assert polled.snapshot is not None
     assert polled.snapshot.names == {"db.example": held("10.0.0.1") | held("10.0.0.2")}
@@ -171,6 +164,14 @@ def test_an_inner_source_that_fails_is_read_again_at_the_next_poll(
         assert str(polled.error) == "cannot be read"
     assert polled.poll()
     assert polled.error is None
+
+
+def test_a_name_that_was_asked_for_in_vain_is_told_from_one_that_was_not_asked_for(
+    server: NameServer, clock: Clock
+) -> None:
+    server.failing.add("db.example")
+    inner = Counted(read(document([fqdn("db", "db.example")], {"eu": []})))
+    assert answered(inner, server, clock).read().names == {"db.example": NOWHERE}
 
 
 def test_only_what_the_device_groups_see_is_asked_for(server: NameServer, clock: Clock) -> None:

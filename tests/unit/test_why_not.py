@@ -11,7 +11,7 @@ from sync.calico.ownership import owner_labels
 from sync.clusters.cluster import Workload
 from sync.firewall.configuration import Provenance, Snapshot
 from sync.net.addresses import network
-from sync.options import Essential, ZoneDefinition, ZoneOptions
+from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.queries.explain import Explained, asked_of, explained
 from sync.queries.why_not import WhyNot, why_not
 from sync.reconcile.desired import Cluster, desired
@@ -55,6 +55,7 @@ class Place:
     rules: Sequence[Word] = (WEB_TO_DB, TO_SERVERS)
     objects: Sequence[Word] = OBJECTS
     zones: ZoneOptions = ZONES
+    accepted: tuple[str, ...] = ()
     pods: Sequence[Workload] = (BARE, LOST)
     foreign: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -69,7 +70,8 @@ class Place:
         }
         here = (TierBinding("main", "dg", "fw", 1, "enforced"),)
         cluster = Cluster("c", here, memory, None, None, repair_drift=True, pod_cidrs=network(PODS))
-        options = Options((), True, memory.owner, zones=self.zones)
+        rules = RuleOptions(accept_dropped_denies=self.accepted)
+        options = Options((), True, memory.owner, rules=rules, zones=self.zones)
         for key, each in desired(cluster, read_, {}, {}, options).rollout.manifests.items():
             memory.documents[key] = each.document()
         for name, spec in self.foreign.items():
@@ -168,6 +170,14 @@ def test_no_address_of_a_zone_is_moved_to_another(place: Place) -> None:
     assert "network" not in offered(place.why("10.2.0.9", "web", "5432/tcp"))
 
 
+def test_a_loss_is_not_accepted_where_the_firewall_may_deny(place: Place) -> None:
+    """Without the deny Calico would allow it; of whom the rule is, only the firewall sees."""
+    no = said("no", "deny", source_user=["contractors"])
+    found = offered(replace(place, rules=(no, WEB_TO_DB)).why("web", "db", "5432/tcp"))
+    assert {*found} == {"rule"}
+    assert found["rule"][2] == ("dg pre 1 'no'",)
+
+
 def test_an_essential_is_offered_only_where_no_rule_denies(place: Place) -> None:
     dns = Workload("kube-system/dns", ((4, 0x0AF40107),), {**GIVEN, "k8s-app": "kube-dns"})
     there = replace(place, pods=[dns])
@@ -180,6 +190,9 @@ def test_an_essential_is_offered_only_where_no_rule_denies(place: Place) -> None
     essential = Essential("egress", f"{LABEL} == 'web'", "k8s-app == 'kube-dns'", (), ("53/udp",))
     zones = replace(ZONES, essentials=(essential,))
     assert replace(there, zones=zones).verdict("web", "10.244.1.7", "53/udp") == "allow"
+    maybe = said("clocks", to=["any"], application=["ntp"], service=["application-default"])
+    found = offered(replace(there, rules=(maybe, *place.rules)).why("web", "10.244.1.7", "53/udp"))
+    assert "essential" in found
     deny = said("no", "deny", to=["any"], service=["any"])
     found = offered(replace(there, rules=(deny, *place.rules)).why("web", "10.244.1.7", "53/udp"))
     assert "essential" not in found
@@ -190,6 +203,17 @@ def test_a_pod_without_a_zone_gets_its_label(place: Place) -> None:
     assert found["label"] == ("platform", f"label the pod at 10.244.1.5 {LABEL}=web", ())
     web = replace(BARE, labels={**GIVEN, LABEL: "web"})
     assert replace(place, pods=[web]).verdict("10.244.1.5", "db", "5432/tcp") == "allow"
+
+
+def test_what_calico_alone_would_allow_is_not_offered(place: Place) -> None:
+    """The settings leave the deny out of Calico; of whom it is, only the firewall sees."""
+    no = said("no", "deny", source_user=["contractors"])
+    there = replace(place, rules=(no, WEB_TO_DB), accepted=("no",))
+    assert there.verdict("web", "db", "5432/tcp") == "allow"
+    label = f"label the pod at 10.244.1.5 {LABEL}=web"
+    for here, helps in ((place, True), (there, False)):
+        found = here.why("10.244.1.5", "db", "5432/tcp")
+        assert (label in [each.text for each in found.remedies]) == helps
 
 
 def test_only_a_label_that_helps_is_offered(place: Place) -> None:

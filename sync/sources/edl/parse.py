@@ -40,7 +40,8 @@ def entries(body: bytes, shortest: tuple[int, int]) -> Estimate:
         if addresses is None:
             unreadable = unreadable or number
         elif _wide(addresses, shortest):
-            raise ContentError(f"its line {number} is wider than guard.min_prefix_length")
+            v4, v6 = shortest
+            raise ContentError(f"its line {number} is wider than /{v4} (IPv6: /{v6})")
         else:
             found.append(addresses)
     if not unreadable:

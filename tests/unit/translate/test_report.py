@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sync.firewall.reasons import Reason
 from sync.firewall.rules import Rule
 from sync.render.page import Sheet, html
 from sync.render.report import (
@@ -26,6 +27,7 @@ from sync.translate.fidelity import (
     Taker,
     ZoneFidelity,
 )
+from sync.translate.remedies import REMEDIES
 
 LABEL = "firewall.tigera.io/zone"
 PODS = "projectcalico.org/orchestrator == 'k8s'"
@@ -80,7 +82,13 @@ WRITTEN = Rule(
     action="deny",
     tags=("k8s",),
 )
-UNKNOWN = zone("untrust", networks=None, origin="no networks are configured for it", rules=("out",))
+UNKNOWN = zone(
+    "untrust",
+    networks=None,
+    origin="no networks are configured for it",
+    rules=("out",),
+    remedies=("give it networks", "give it a selector"),
+)
 FULL = Report(
     cluster="prod",
     rules=(
@@ -140,7 +148,8 @@ def test_the_text_opens_with_numbers_and_has_one_line_a_rule() -> None:
         (
             "  'untrust' of main/eu: label value untrust; "
             "networks unknown: no networks are configured for it; 1 rule by name; "
-            "depends on pod labels alone: anyone who can create a pod can put it there"
+            "depends on pod labels alone: anyone who can create a pod can put it there "
+            "(remedy: give it networks; give it a selector)"
         ),
         (
             "  'web' of main/eu: label value web; networks 2 CIDRs, derived from templates; "
@@ -236,6 +245,9 @@ def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
     last = replace(rule("last", shadow=hidden), allow=False)
     # What is denied anyway loses nothing, and on the firewall the rule matches.
     assert why(last).endswith("taken by 'a', 'b' (remedy: nothing: these decide the same)")
+    # Not all of those that hide it are named, and another one may allow.
+    some = replace(last, shadow=replace(hidden, more=True))
+    assert why(some).endswith("(remedy: move it before these in Panorama)")
     dead = replace(last, firewall_shadow=hidden)
     assert why(dead).count("(remedy: move it before these in Panorama, or delete it there)") == 2
 
@@ -244,6 +256,8 @@ def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
     larger = "(remedy: see 'no', which is larger here than on the firewall)"
     moved = "(remedy: move it before these in Panorama, or delete it there)"
+    counts = "(remedy: nothing: it counts all the same)"
+    empty = f"(remedy: {REMEDIES[Reason.NO_ENDS].fix})"
     assert [why(each) for each in HIDDEN.rules] == [
         "users (remedy: nothing: they are users)",
         f"{never} here: all that it matches is taken by 'no' (widened), such as a flow {larger}",
@@ -253,8 +267,8 @@ def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
         ),
         "a part of it is taken by 'no', such as a flow",
         "",
-        "it never matches here: no pod here is an end of its flows",
-        "whether earlier rules hide it is unknown: it is long",
+        f"{never} here: no pod here is an end of its flows {empty}",
+        f"whether earlier rules hide it is unknown: it is long {counts}",
         f"{never} on the firewall: all that it matches is taken by 'x' {moved}",
     ]
     assert "'open': b; c (remedy: do b; do c)" in text(HIDDEN)
@@ -325,7 +339,7 @@ def test_markdown_is_tables_in_which_no_name_is_markdown() -> None:
     ) in shown.splitlines()
     for line in shown.splitlines():
         if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", line)) in (4, 6, 7)
+            assert len(re.findall(r"(?<!\\)\|", line)) in (4, 6, 8)
     assert shown.startswith("## prod\n\n**1 rule: 0 exact, ")
     assert shown.endswith("|\n")
 
