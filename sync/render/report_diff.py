@@ -14,7 +14,7 @@ from sync.queries.group_changes import GroupChange, ZoneChange
 from sync.queries.report_diff import FieldChange, ReportDiff, RuleChange
 from sync.render import flows
 from sync.render.report import group_document, rule_document
-from sync.render.why import because, taken
+from sync.render.why import because, taken, takers
 from sync.render.zones import device_group, zone_document
 from sync.text import markdown_escaped, printable
 from sync.translate.fidelity import RuleFidelity, Shadow
@@ -198,7 +198,14 @@ def _details(change: RuleChange, old: RuleFidelity, new: RuleFidelity) -> Iterat
 def _takes(old: Shadow | None, new: Shadow | None) -> str:
     """What earlier rules take of a rule, before and after."""
     before, after = (taken(each) for each in (old, new))
-    return f"{before} → {after}" if before != after else f"{after}, others of the same names"
+    if not (old and new and old.extent is new.extent and old.by and new.by):
+        return f"{before} → {after}"
+    # Which rules together take the same is a long list.
+    one, other = takers(old), takers(new)
+    come = [each for each in other if each not in one]
+    gone = [each for each in one if each not in other]
+    said = f"{_listed('+', come)} {_listed('−', gone)}".strip()
+    return f"{after.partition(':')[0]} as before, by {said or 'others of the same names'}"
 
 
 def _place(rule: RuleFidelity) -> str:

@@ -20,6 +20,7 @@ from sync.translate.fidelity import (
 from sync.translate.remedies import REMEDIES
 
 _NAMED: Final = 5  # rules in one sentence
+_EXTENTS: Final = {Extent.WHOLE: "take all of it", Extent.PART: "take a part of it"}
 _LONGEST: Final = 100  # letters of a name in one, with what is said of it
 
 
@@ -109,10 +110,17 @@ def taken(shadow: Shadow | None) -> str:
         return "take nothing, no pod here is an end of its flows"
     if shadow.extent is Extent.UNKNOWN:
         return f"unknown ({shadow.because})"
-    names = [f"{each.name!r}{' (widened)' if each.widened else ''}" for each in shadow.by]
     more = " and more" if shadow.more else ""
-    whole = shadow.extent is Extent.WHOLE
-    return f"take {'all' if whole else 'a part'} of it: {_some(names)}{more}"
+    return f"{_EXTENTS[shadow.extent]}: {_some(takers(shadow))}{more}"
+
+
+def takers(shadow: Shadow) -> list[str]:
+    """The rules that take some of a rule, each with what else makes it do so."""
+    return [f"{each.name!r}{_as(each) if each.widened else ''}" for each in shadow.by]
+
+
+def _as(taker: Taker) -> str:
+    return " (allows more here)" if taker.allow else " (widened)"
 
 
 def _such(shadow: Shadow) -> str:
@@ -146,7 +154,7 @@ def _larger(rule: RuleFidelity, taker: Taker) -> str:
     # Of two rules that decide the same way it is not told: nothing is lost.
     if not taker.widened or taker.allow == rule.allow:
         return ""
-    return " (allows more here)" if taker.allow else " (widened)"
+    return _as(taker)
 
 
 def _some(names: Sequence[str]) -> str:

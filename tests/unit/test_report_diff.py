@@ -250,6 +250,12 @@ def test_a_rule_that_others_hide_now_is_changed_though_nothing_in_it_is() -> Non
     assert [each.change for each in diff([deny, ONE], [far, deny, ONE]).rules] == ["added"]
 
 
+def test_of_rules_that_hide_as_much_as_before_those_that_differ_are_named() -> None:
+    denies = [said(name, "deny", service=["any"], source=["any"]) for name in ("a", "b")]
+    found = lines(diff([denies[0], ONE], [denies[1], ONE]))
+    assert "earlier rules here: take all of it as before, by +'b' −'a'" in found
+
+
 def test_a_remedy_that_names_the_rule_is_told_with_its_new_name() -> None:
     old, new = (
         Word(each.place, each.xml.replace("<entry ", '<entry uuid="u-1" ', 1))
