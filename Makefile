@@ -1,6 +1,7 @@
 # make demo       the main job on embedded defaults
 # make demo-live  the service on a simulated Panorama: a commit, an outage
 # make test       everything that CI runs
+# make slow       the slow tests, which repeat what `make test` does many times
 # make unit       the fast tests alone, under a minute
 # make lint       format, lints, types, import contracts, workflows, words of the documents
 # make bench      measurements, as ratios
@@ -37,7 +38,7 @@ BUILD = $(if $(BUILDER),$(BUILDER) build$(if $(findstring docker,$(notdir $(BUIL
 # Without its bytecode every process of the tests would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-live test unit lint controlplane image image-for-tests bench fuzz soak chart demo-page metrics record lock clean
+.PHONY: demo demo-live test slow unit lint controlplane image image-for-tests bench fuzz soak chart demo-page metrics record lock clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zonebridge needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -57,6 +58,10 @@ unit: $(READY)
 
 test: lint controlplane image-for-tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not soak" tests
+
+# A block of seeds takes minutes where others run beside it.
+slow: $(READY) controlplane
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 3600 -m slow tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

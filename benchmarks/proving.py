@@ -2,11 +2,10 @@
 
     python -m benchmarks.proving
 
-A generated rulebase with twenty zones is read and translated, and the objects are proven to give
-the firewall's verdicts; then again with two hundred pairs of neighbouring Calico rules exchanged,
-which the proof has to look into one by one. Between the two, the rules that earlier ones hide are
-found. Each run has a process of its own and times what the
-processor did for it.
+The generated rulebase (`benchmarks.rulebase`) is read and translated, and the objects are proven
+to give the firewall's verdicts; then again with two hundred pairs of neighbouring Calico rules
+exchanged, which the proof has to look into one by one. Between the two, the rules that earlier ones
+hide are found. Each run has a process of its own and times what the processor did for it.
 """
 
 from __future__ import annotations
@@ -14,76 +13,55 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
 
-from benchmarks.generate import generate
 from benchmarks.reading import peak_mib
+from benchmarks.rulebase import Figures, Stages, device_group_of, generated, runs_of, target_of
+from benchmarks.rulebase import options as options_here
 
-_ZONES = 20
-_PODS = "100.64.0.0/10"
 _SWAPS = 200
-
-Figures = dict[str, float]
 
 
 def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds, counts, MiB."""
-    from sync.firewall.effective import effective
-    from sync.firewall.zone_networks import NOTHING
-    from sync.net.addresses import network
-    from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.reconcile.desired import rolled_out
-    from sync.sources.export import ExportSource
-    from sync.translate.compiler import Options
-    from sync.translate.network_sets import Target
-    from sync.verify.profiles import DeviceGroup
-    from sync.verify.proof import Settings, prove
+    from sync.reconcile.verification import judged_groups, settings_of
+    from sync.verify.proof import prove
     from sync.verify.shadows import in_calico, on_firewall
+    from sync.verify.tiers import Tiers
 
-    definitions = {
-        f"zone-{number:02}": ZoneDefinition(networks=(f"10.{number * 8}.0.0/13",))
-        for number in range(1, _ZONES + 1)
-    }
-    zones, pods = ZoneOptions(definitions=definitions), network(_PODS)
-    device_group = effective(ExportSource("main", path).read().configuration, "site-a")
-    options = Options((), registered_known=True, owner=(("app", "x"),), zones=zones, pod_cidrs=pods)
-    target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
+    device_group, options = device_group_of(path), options_here()
+    targets = [target_of(device_group)]
+    groups, settings = judged_groups(targets), settings_of(options)
     gc.collect()
-    began = time.process_time()
-    rollout, report = rolled_out("cluster", [target], options, {})
-    manifests = rollout.manifests
-    translated = time.process_time() - began
-    documents = [each.document() for each in manifests.values()]
-    del manifests, rollout
+    stages = Stages()
+    rollout, report = rolled_out("cluster", targets, options, {})
+    stages.done("translate")
+    documents = [each.document() for each in rollout.manifests.values()]
+    del rollout
     before = peak_mib()
-    group = DeviceGroup("main", device_group, NOTHING, "firewallpolicy")
-    settings = Settings(RuleOptions(), zones, pods)
-    began = time.process_time()
-    proof = prove([group], documents, settings)
-    proven = time.process_time() - began
+    stages.skip()
+    proof = prove(groups, documents, settings)
+    stages.done("prove")
     if not proof.holds:
         raise SystemExit(f"the proof does not hold: {proof}")
     after = peak_mib()
     places = {where: each.place for each in report.rules for where in each.calico}
-    began = time.process_time()
-    in_calico([group], documents, settings, places)
-    on_firewall(group, settings)
-    shadows = time.process_time() - began
+    stages.skip()
+    tiers = Tiers(groups, documents, settings)
+    in_calico(tiers, places)
+    for tier in tiers.each:
+        on_firewall(tier)
+    stages.done("shadows")
     swap(documents)
-    began = time.process_time()
-    prove([group], documents, settings)
+    stages.skip()
+    prove(groups, documents, settings)
+    stages.done("prove swapped")
     return {
-        "translate": translated,
-        "prove": proven,
-        "shadows": shadows,
-        "prove swapped": time.process_time() - began,
+        **stages.taken,
         "firewall rules": len(device_group.rules),
         "Calico rules": proof.rules,
         "peak memory before, MiB": before,
@@ -117,22 +95,8 @@ def main() -> None:
     if options.file is not None:
         print(json.dumps(measure_here(options.file)))
         return
-    taken: list[Figures] = []
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "panorama.xml"
-        number = options.rules
-        path.write_bytes(
-            generate(
-                addresses=5 * number,
-                groups=number // 2,
-                rules=number,
-                one_device_group=True,
-                wildcards=False,
-            )
-        )
-        for _ in range(options.runs):
-            command = [sys.executable, "-m", "benchmarks.proving", "--file", str(path)]
-            taken.append(json.loads(subprocess.check_output(command, text=True)))
+    with generated(options.rules) as path:
+        taken = runs_of("benchmarks.proving", path, options.runs)
     for count in [*taken[0]][4:]:
         print(f"{count:24}{taken[0][count]:14,.0f}")
     print(f"\n{'':24}{'ratio to translating':>32}")

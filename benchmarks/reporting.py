@@ -2,76 +2,44 @@
 
     python -m benchmarks.reporting
 
-One device group sees everything; its 20 zones have configured networks, and the cluster knows
-where its pods are. Each run has a process of its own; times are of the processor, the table gives
-the median of the ratios within a run.
+Each run of the generated rulebase (`benchmarks.rulebase`) has a process of its own; times are of
+the processor, the table gives the median of the ratios within a run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.generate import generate
-
-_ZONES = 20
-_PODS = "100.64.0.0/10"
-
-Figures = dict[str, float]
+from benchmarks.rulebase import Figures, Stages, device_group_of, generated, runs_of, target_of
+from benchmarks.rulebase import options as options_here
 
 
 def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds of each part."""
-    from sync.firewall.effective import effective
-    from sync.firewall.zone_networks import NOTHING
-    from sync.net.addresses import network
-    from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.reconcile.desired import rolled_out
+    from sync.reconcile.shadows import shadowed
     from sync.reconcile.verification import judged_groups, settings_of
     from sync.render.page import Sheet, html
-    from sync.sources.export import ExportSource
-    from sync.translate.compiler import Options
-    from sync.translate.network_sets import Target
     from sync.verify.matrix import matrices
+    from sync.verify.tiers import Tiers
 
-    definitions = {
-        f"zone-{number:02}": ZoneDefinition(networks=(f"10.{number * 8}.0.0/13",))
-        for number in range(1, _ZONES + 1)
-    }
-    options = Options(
-        (),
-        registered_known=True,
-        owner=(("app.kubernetes.io/managed-by", "zonebridge"),),
-        rules=RuleOptions(),
-        zones=ZoneOptions(definitions=definitions),
-        pod_cidrs=network(_PODS),
-    )
-    configuration = ExportSource("main", path).read().configuration
-    device_group = effective(configuration, "site-a")
-    target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
-    taken: Figures = {}
-    began = time.process_time()
-
-    def done(part: str) -> None:
-        nonlocal began
-        taken[part] = time.process_time() - began
-        began = time.process_time()
-
+    options, target = options_here(), target_of(device_group_of(path))
+    stages = Stages()
     rollout, report = rolled_out("cluster", [target], options, {})
-    done("translate")
+    stages.done("translate")
     documents = [each.document() for each in rollout.manifests.values()]
-    found = matrices(judged_groups([target]), documents, settings_of(options))
-    done("who may reach whom")
+    tiers = Tiers(judged_groups([target]), documents, settings_of(options))
+    report = shadowed(report, tiers)
+    stages.done("what rules hide")
+    found = matrices(tiers)
+    stages.done("who may reach whom")
     html([replace(Sheet(report), matrices=tuple(found))])
-    done("the page")
-    return taken
+    stages.done("the page")
+    return stages.taken
 
 
 def main() -> None:
@@ -84,22 +52,8 @@ def main() -> None:
     if options.file is not None:
         print(json.dumps(measure_here(options.file)))
         return
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "panorama.xml"
-        path.write_bytes(
-            generate(
-                addresses=options.rules * 5,
-                groups=options.rules // 2,
-                rules=options.rules,
-                one_device_group=True,
-                wildcards=False,
-            )
-        )
-        command = [sys.executable, "-m", "benchmarks.reporting", "--file", str(path)]
-        runs: list[Figures] = []
-        for _ in range(options.runs):
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            runs.append(json.loads(done.stdout))
+    with generated(options.rules) as path:
+        runs = runs_of("benchmarks.reporting", path, options.runs)
     print(f"{'':24}{'ratio to translating':>24}")
     for part in [*runs[0]][1:]:
         print(f"{part:24}{median(run[part] / run['translate'] for run in runs):23.2f}×")

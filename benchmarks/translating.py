@@ -2,9 +2,8 @@
 
     python -m benchmarks.translating
 
-One device group sees everything; its 20 zones have configured networks, and the cluster knows
-where its pods are, as a cluster with Calico's IPPools does. Each run has a process of its own;
-times are of the processor, the table gives the median of the ratios within a run.
+Each run of the generated rulebase (`benchmarks.rulebase`) has a process of its own; times are of
+the processor, the table gives the median of the ratios within a run.
 """
 
 from __future__ import annotations
@@ -12,82 +11,46 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
-from benchmarks.generate import generate
 from benchmarks.reading import peak_mib
-
-_ZONES = 20
-_PODS = "100.64.0.0/10"
-
-Figures = dict[str, float]
+from benchmarks.rulebase import Figures, Stages, device_group_of, generated, runs_of, target_of
+from benchmarks.rulebase import options as options_here
 
 
 def measure_here(path: Path) -> Figures:
     """One run in this very process, which should be a fresh one: seconds, counts, bytes."""
     from sync.calico.references import DIRECTIONS, rules
     from sync.calico.validator import validate
-    from sync.firewall.effective import effective
     from sync.firewall.groups import resolve_groups
-    from sync.firewall.zone_networks import NOTHING
-    from sync.net.addresses import network
-    from sync.options import RuleOptions, ZoneDefinition, ZoneOptions
     from sync.plan.differences import differences
     from sync.plan.plan import make_plan
     from sync.reconcile.desired import rolled_out
-    from sync.sources.export import ExportSource
-    from sync.translate.compiler import Options
-    from sync.translate.network_sets import Target
 
-    definitions = {
-        f"zone-{number:02}": ZoneDefinition(networks=(f"10.{number * 8}.0.0/13",))
-        for number in range(1, _ZONES + 1)
-    }
-    options = Options(
-        (),
-        registered_known=True,
-        owner=(("app.kubernetes.io/managed-by", "zonebridge"),),
-        rules=RuleOptions(),
-        zones=ZoneOptions(definitions=definitions),
-        pod_cidrs=network(_PODS),
-    )
-    stages: Figures = {}
+    options = options_here()
     gc.collect()
-    began = time.process_time()
-
-    def done(stage: str) -> None:
-        nonlocal began
-        stages[stage] = time.process_time() - began
-        began = time.process_time()
-
-    configuration = ExportSource("main", path).read().configuration
-    device_group = effective(configuration, "site-a")
-    done("read")
+    stages = Stages()
+    device_group = device_group_of(path)
+    stages.done("read")
     resolve_groups(device_group.objects.addresses, registered_known=True)
-    done("resolve")
-    target = Target("main", device_group, "firewallpolicy", 101, "enforced", NOTHING)
-    found = rolled_out("cluster", [target], options, {})[0]
+    stages.done("resolve")
+    found = rolled_out("cluster", [target_of(device_group)], options, {})[0]
     # It resolves the groups itself, and that is on the other side of the comparison already.
-    began += stages["resolve"]
-    done("translate")
+    stages.done("translate", but=stages.taken["resolve"])
     problems = [each for manifest in found.manifests.values() for each in validate(manifest)]
     if problems:
         raise SystemExit(f"what was translated is not valid: {problems[0]}")
-    done("validate")
+    stages.done("validate")
     plan = make_plan(
         "cluster", [], differences(found.manifests, {}, {}), [], repair_drift=True, live={}
     )
     plan.steps()
-    done("plan")
+    stages.done("plan")
     peak = peak_mib()
     bodies = [manifest.body for manifest in found.manifests.values()]
     return {
-        **stages,
+        **stages.taken,
         "firewall rules": len(device_group.rules),
         "Calico rules": sum(
             len(rules(manifest.document(), direction))
@@ -102,13 +65,7 @@ def measure_here(path: Path) -> Figures:
 
 def compare(path: Path, runs: int) -> None:
     """Measure, each run in a process of its own, and print the figures."""
-    taken: list[Figures] = []
-    for _ in range(runs):
-        command = [sys.executable, "-m", "benchmarks.translating", "--file", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{path} could not be translated:\n{done.stderr}")
-        taken.append(json.loads(done.stdout))
+    taken = runs_of("benchmarks.translating", path, runs)
     for count in [*taken[0]][5:]:
         print(f"{count:24}{taken[0][count]:14,.0f}")
     print(f"\n{'':24}{'ratio to reading and resolving':>32}")
@@ -135,17 +92,12 @@ def main() -> None:
     if options.file is not None:
         print(json.dumps(measure_here(options.file)))
         return
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "panorama.xml"
-        path.write_bytes(
-            generate(
-                addresses=options.addresses,
-                groups=options.groups,
-                rules=options.rules,
-                one_device_group=True,
-                wildcards=options.wildcards,
-            )
-        )
+    with generated(
+        options.rules,
+        addresses=options.addresses,
+        groups=options.groups,
+        wildcards=options.wildcards,
+    ) as path:
         compare(path, options.runs)
 
 

@@ -7,21 +7,36 @@ from typing import Final
 
 _PERHAPS: Final = re.compile(r"[^\n -~]")
 _LENGTH: Final = 4096
+# Azure Pipelines (`##vso[`), TeamCity and older runners of GitHub obey these anywhere in a line,
+# GitHub Actions `::name` at its beginning: docs.github.com, "Workflow commands".
+_COMMAND: Final = re.compile(r"##(?=[A-Za-z]*\[)")
+_FIRST_COMMAND: Final = re.compile(r"^( *)::")
 
 
 def printable(value: str) -> str:
-    """Escape everything in a text that a terminal would interpret."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
-    )
+    """Escape everything in a text that a terminal, or a pipeline that logs it, would interpret."""
+    if not value.isprintable():
+        value = "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
+        )
+    return _COMMAND.sub(r"#\\x23", value)
+
+
+def printable_lines(value: str) -> str:
+    """Escape as `printable`, but keep line breaks that two spaces follow: lists of problems.
+
+    Names do not begin lines elsewhere; here one might, so what GitHub Actions obeys is escaped too.
+    """
+    lines = (printable(each) for each in re.split(r"\n(?=  )", value))
+    return "\n".join(_FIRST_COMMAND.sub(r"\1\\x3a:", each) for each in lines)
 
 
 def printable_json(document: bytes) -> bytes:
-    """Escape in JSON what a terminal would interpret, or show out of order.
+    """Escape in JSON what a terminal or a pipeline would interpret, or show out of order.
 
     Line breaks between lines stay; inside strings JSON escapes them itself.
     """
-    text = document.decode()
+    text = _COMMAND.sub(r"#\\u0023", document.decode())
     return _PERHAPS.sub(lambda found: _escaped(found[0]), text).encode()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sync.calico.manifest import Manifest
 from sync.reconcile.desired import rolled_out
+from sync.settings import Settings
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report
 from sync.translate.network_sets import Target
@@ -28,3 +29,20 @@ def translate(
     """What a cluster in which this stands of ours gets next."""
     rollout, report = rolled_out(cluster, targets, options, standing)
     return Translated(rollout.manifests, report, rollout.returning)
+
+
+def settings_of_one_cluster() -> Settings:
+    """A configuration that says nothing but what it has to: one export, one directory."""
+    return Settings.model_validate(
+        {
+            "sources": [{"name": "main", "kind": "file", "path": "x"}],
+            "clusters": [
+                {
+                    "name": "c",
+                    "kind": "manifests",
+                    "path": "o",
+                    "device_groups": [{"name": "x", "mode": "enforced"}],
+                }
+            ],
+        }
+    )

@@ -37,7 +37,6 @@ ORCHESTRATOR_LABEL: Final = "projectcalico.org/orchestrator"
 # Labels. These keys, and the annotations below, are those of Tigera's own, withdrawn integration,
 # so that its users' selectors keep their meaning.
 FIREWALL_PREFIX: Final = "firewall.tigera.io"
-ZONE_LABEL: Final = f"{FIREWALL_PREFIX}/zone"
 ADDRESS_GROUP_LABEL: Final = f"{FIREWALL_PREFIX}/address-group"
 LIST_LABEL: Final = f"{FIREWALL_PREFIX}/list"
 EDL_LABEL: Final = f"{FIREWALL_PREFIX}/edl"

@@ -17,9 +17,11 @@ from sync.store.head_file import hold_to_heads, publish_heads
 from sync.text import printable
 
 
-@click.command()
+@click.command(short_help="Let the next sync take over a foreign object, once.")
 @click.argument(
-    "kind", type=click.Choice(["Tier", "GlobalNetworkSet", *POLICIES], case_sensitive=False)
+    "kind",
+    metavar="KIND",
+    type=click.Choice(["Tier", "GlobalNetworkSet", *POLICIES], case_sensitive=False),
 )
 @click.argument("name")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")

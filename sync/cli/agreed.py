@@ -10,8 +10,9 @@ what changes meanwhile makes another plan, and that is not written.
 
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,9 @@ from sync.cli.screen import Screen
 from sync.errors import UsageError, ZonebridgeError
 from sync.plan.plan import Plan
 from sync.reconcile.agreement import PlanDiffersError
+from sync.reconcile.written_plans import WrittenPlan, written_plans
 from sync.settings.problems import did_you_mean
+from sync.store import Store
 from sync.text import counted, printable, shortened
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -66,7 +69,9 @@ class Reviewed:
     """Agree to the plans with these digests; what is about to be written goes to the screen.
 
     `of_clusters` has the digest of each cluster that is named, `of_any` those without a cluster,
-    `known` the changes of plans that were given as a file. `met` are the digests that were found.
+    `known` the changes of plans that were given as a file. `met` are the digests that were found,
+    `history` has the plans that were written to a cluster, and `notes` say that one was, and that
+    the cluster still is as it left it. `older` are those that it is not as they left it.
     """
 
     screen: Screen
@@ -74,19 +79,36 @@ class Reviewed:
     of_any: frozenset[str]
     known: Mapping[str, Changes]
     met: set[str] = field(default_factory=set)
+    history: Callable[[str], Sequence[WrittenPlan]] = lambda _: ()
+    notes: list[str] = field(default_factory=list)
+    older: dict[str, WrittenPlan] = field(default_factory=dict)
+
+    def asking(self, store: Store) -> "Reviewed":
+        """Look up in a store which plans were written."""
+        self.history = partial(written_plans, store)
+        return self
 
     def __call__(self, plan: Plan) -> None:
-        """Raise `PlanDiffersError` for another plan; one that writes nothing needs no review."""
+        """Raise `PlanDiffersError` for another plan; one that writes nothing needs no review.
+
+        Nor does a cluster that still is as the plan left it: a step that is tried again succeeds.
+        """
         wanted = self.of_clusters.get(plan.cluster)
         if plan.digest == wanted or (wanted is None and plan.digest in self.of_any):
             self.met.add(plan.digest)
             self.screen.before_writing(plan)
             return
-        if wanted is None and not plan.changes:
+        done = self._written(plan, [wanted] if wanted else self.of_any)
+        if done or (wanted is None and not plan.changes):
             return
+        before = self.older.get(wanted or "")
+        if before and not plan.changes:
+            raise PlanDiffersError(f"{before.sentence}; nothing was written now")
         was = f"its plan is {plan.digest} now, which --plan does not name"
         if wanted:
             was = f"its plan is {plan.digest} now, and no longer {wanted}"
+        if before:
+            was += f", which was {before.clause}"
         known = self.known.get(plan.cluster)
         what = f": {differing(known, plan)}" if known is not None else ""
         raise PlanDiffersError(
@@ -94,10 +116,31 @@ class Reviewed:
             "is shown, and name its digest"
         )
 
+    def _written(self, plan: Plan, named: Collection[str]) -> bool:
+        """Whether the cluster of a plan is as one of the plans `named` left it."""
+        idle = not (plan.changes or plan.adopted or plan.drift or plan.blockers)
+        for each in self.history(plan.cluster):
+            if each.digest not in named:
+                continue
+            if each.latest and idle:
+                self.met.add(each.digest)
+                self.notes.append(
+                    f"cluster {plan.cluster}: nothing to do: it is as plan {each.digest} left it, "
+                    f"{each.clause}"
+                )
+                return True
+            self.older[each.digest] = each
+        return False
+
     def missing(self) -> str:
-        """Name the digests that are no cluster's plan; "" if there are none."""
+        """Say which digests are no cluster's plan; "" if there are none."""
         missing = sorted(self.of_any - self.met)
-        return f"no cluster has the plan {shortened(missing, ', ')}" if missing else ""
+        unknown = [each for each in missing if each not in self.older]
+        said = [self.older[each].sentence for each in missing if each in self.older]
+        if unknown:
+            names = shortened(unknown, ", ")
+            said.insert(0, f"no cluster has the plan {names}; nothing of it was written")
+        return shortened(said)
 
 
 def reviewed(given: Sequence[str], clusters: Collection[str], screen: Screen) -> Reviewed:

@@ -9,7 +9,7 @@ from sync.store.head_file import hold_to_heads, publish_heads
 from sync.text import printable
 
 
-@click.command()
+@click.command(short_help="Let a blocked plan through, once.")
 @click.argument("digest")
 @click.pass_obj
 def approve(context: Context, digest: str) -> int:

@@ -20,7 +20,7 @@ from sync.store import audit as trail
 from sync.store.head_file import read_heads
 from sync.store.records import values
 from sync.store.verification import verify as verify_trail
-from sync.text import printable
+from sync.text import printable, printable_json
 
 OUTCOMES: Final = (
     *(each.value for each in Outcome),
@@ -87,7 +87,7 @@ def audit() -> None:
 
 @audit.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(1, _MOST), help="Only the newest N records.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N records.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_records(context: Context, /, *, limit: int | None, output: str, **wanted: Any) -> None:
@@ -95,7 +95,10 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
     with context.recorded() as store:
         # Queried newest first and then reversed, so that a limit cuts off the oldest.
         found = trail.records(
-            store, _filter(store, wanted), newest_first=limit is not None, limit=limit
+            store,
+            _filter(store, wanted),
+            newest_first=limit is not None,
+            limit=limit and min(limit, _MOST),
         )
         records = reversed(list(found)) if limit is not None else found
         told = _or_none_told(records)
@@ -106,7 +109,7 @@ def list_records(context: Context, /, *, limit: int | None, output: str, **wante
             click.echo(_line(record))
 
 
-@audit.command()
+@audit.command(short_help="Show one record, or all objects as they were at a time.")
 @click.argument("record", required=False, type=Name())
 @click.option("--at", "time", type=Time(), help="Show every object as it was at this time.")
 @click.option("--cluster", type=Name(clusters), default="", help="With --at: of this cluster only.")
@@ -151,13 +154,17 @@ def show(context: Context, record: str | None, time: datetime | None, cluster: s
 def export(context: Context, /, *, layout: str, **wanted: Any) -> None:
     """Write records to stdout, one JSON object a line, oldest first."""
     del layout  # there is one so far
+    # In a file the bytes are those that a record's hash is computed from.
+    shown = sys.stdout.isatty()
     with context.recorded() as store:
         for line in _or_none_told(trail.export(store, _filter(store, wanted))):
-            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.write(printable_json(line) if shown else line)
 
 
-@audit.command()
-@click.option("--head", "head", help="A published head: SEQUENCE:HASH, or a file of heads.")
+@audit.command(short_help="Recompute the whole trail, and name the first bad record.")
+@click.option(
+    "--head", "head", metavar="HEAD", help="A published head: SEQUENCE:HASH, or a file of heads."
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def verify(context: Context, head: str | None, output: str) -> None:
@@ -174,7 +181,7 @@ def verify(context: Context, head: str | None, output: str) -> None:
             }
         )
     else:
-        click.echo(str(found))
+        click.echo("\n".join(map(printable, str(found).split("\n"))))
 
 
 def _filter(store: Store, wanted: dict[str, Any]) -> trail.Filter:

@@ -70,7 +70,7 @@ def both_sides(
     return (
         [ExportSource(name, file) for name, file in old.items()],
         [ExportSource(name, file) for name, file in new.items()],
-        _comparable(settings, only, old.keys()),
+        _comparable(settings, only, old.keys(), " and ".join(options)),
     )
 
 
@@ -104,7 +104,9 @@ def exports(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str
     return found
 
 
-def _comparable(settings: Settings, only: Sequence[str], given: Collection[str]) -> list[Cluster]:
+def _comparable(
+    settings: Settings, only: Sequence[str], given: Collection[str], options: str
+) -> list[Cluster]:
     """Return the clusters whose sources are all `given`; name the others on stderr."""
     found = []
     for chosen in settings.clusters:
@@ -114,14 +116,12 @@ def _comparable(settings: Settings, only: Sequence[str], given: Collection[str])
         missing = {here.source for here in cluster.device_groups}.difference(given)
         if missing:
             sources = shortened(sorted(missing), ", ")
-            said = (
-                f"cluster {cluster.name} is left out: --from and --to have no export of {sources}"
-            )
+            said = f"cluster {cluster.name} is left out: {options} have no export of {sources}"
             click.echo(printable(said), err=True)
         else:
             found.append(cluster)
     if not found:
         raise UsageError(
-            "no cluster has an export of each of its sources; name them with --from and --to"
+            "no cluster has an export of each of its sources; name one for each source"
         )
     return found

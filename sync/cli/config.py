@@ -49,6 +49,7 @@ def config() -> None:
     "--device-group",
     "names",
     multiple=True,
+    metavar="NAME",
     help="A device group that gets a cluster; default: the first that has none below it.",
 )
 @click.option(
@@ -84,7 +85,7 @@ def init(
         raise UsageError(
             f"{file} exists already; name another file with --output, or overwrite it with --force"
         ) from None
-    click.echo(f"wrote {file}; edit it, then run `zonebridge config check`")
+    click.echo(_printable(f"wrote {file}; edit it, then run `zonebridge config check`"))
 
 
 @config.command()
@@ -119,11 +120,11 @@ def check(context: click.Context, output: str) -> int:
     if output == "json":
         print_json(summary)
     else:
-        click.echo(fitted("\n".join(_lines(summary))))
+        click.echo(fitted("\n".join(map(_printable, _lines(summary)))))
     return code
 
 
-@config.command()
+@config.command(short_help="Print the JSON Schema of the configuration file.")
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and pipelines."""
     click.echo(json.dumps(settings_schema(), indent=2))
@@ -280,6 +281,4 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
                 f"tier {group['tier']}, order {group['order']}, {group['mode']}"
             )
             for zone in group["zones"] or ():
-                yield _printable(
-                    f"    zone {zone['name']}, {zone['bytes']} bytes: {zone['selector']}"
-                )
+                yield f"    zone {zone['name']}, {zone['bytes']} bytes: {zone['selector']}"

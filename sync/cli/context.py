@@ -10,7 +10,7 @@ import pwd
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import orjson
 
 from sync.errors import StoreError, UsageError
 from sync.redaction import redact_lines
-from sync.text import printable, printable_json, wrapped
+from sync.text import printable_json, printable_lines, wrapped
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
@@ -156,9 +156,9 @@ def log_as(settings: "Settings") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redacted,
-            _printable,
+            _on_one_line if terminal else _printable,
             structlog.dev.ConsoleRenderer(
-                colors=not os.environ.get("NO_COLOR"),
+                colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
                 exception_formatter=structlog.dev.plain_traceback,
             )
             if terminal
@@ -201,15 +201,27 @@ def _redacted(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
 
 def _printable(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
     """Escape everything in a log line that a terminal would interpret."""
-    return {key: _printed(value) for key, value in event.items()}
+    return {key: _printed(value, _lines) for key, value in event.items()}
 
 
-def _printed(value: Any) -> Any:
+def _on_one_line(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
+    """Escape line breaks too, which JSON does itself: no value looks like another log line."""
+    return {
+        key: _printed(value, _lines if key == "exception" else printable_lines)
+        for key, value in event.items()
+    }
+
+
+def _printed(value: Any, escaped: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return "\n".join(map(printable, value.split("\n")))
+        return escaped(value)
     if isinstance(value, list | tuple):
-        return [_printed(each) for each in value]
+        return [_printed(each, escaped) for each in value]
     return value
+
+
+def _lines(value: str) -> str:
+    return "\n".join(map(printable_lines, value.split("\n")))
 
 
 class _Log:

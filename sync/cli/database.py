@@ -13,7 +13,7 @@ def db() -> None:
     """The store's schema: upgrade it, or check it."""
 
 
-@db.command()
+@db.command(short_help="Upgrade the schema, or create the store.")
 @click.pass_obj
 def upgrade(context: Context) -> None:
     """Upgrade the schema to this version; create the store if there is none."""
@@ -23,7 +23,7 @@ def upgrade(context: Context) -> None:
     click.echo("The store's schema is up to date.")
 
 
-@db.command()
+@db.command(short_help="Check that the schema is the expected one.")
 @click.pass_obj
 def check(context: Context) -> None:
     """Check that the schema is the one this version expects; write nothing."""

@@ -1,6 +1,6 @@
 """What every command accepts and shows: --config and --debug after its name, and examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from sync.cli.context import Context
 from sync.cli.examples import EXAMPLES
 from sync.errors import UsageError
 
+_CONFIG = "config_file"
 _CONFIG_HELP = "The configuration; default: $ZONEBRIDGE_CONFIG, else zonebridge.yaml."
 _DEBUG_HELP = "Show a traceback with every error."
 
@@ -53,7 +54,7 @@ def shared_options() -> list[click.Option]:
     """Make the options that are accepted before a command's name and after it."""
     return [
         click.Option(
-            ["--config", "config_file"],
+            ["--config", _CONFIG],
             type=click.Path(path_type=Path),
             multiple=True,
             expose_value=False,
@@ -72,8 +73,12 @@ def shared_options() -> list[click.Option]:
 
 def completed(command: click.Command, *path: str) -> click.Command:
     """Give a command, and those below it, the shared options and its examples."""
-    names = {each.name for each in command.params}
-    command.params += [each for each in shared_options() if each.name not in names]
+    # A command that is asked for again has them already.
+    if not any(each.name == _CONFIG for each in command.params):
+        command.params += shared_options()
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.is_flag:
+                option.callback = _valued(option.callback)
     completing(command, path[-1] if path else "")
     if examples := EXAMPLES.get(" ".join(path)):
         command.epilog = "\n".join(["\b", "Examples:", *(f"  {each}" for each in examples)])
@@ -83,14 +88,54 @@ def completed(command: click.Command, *path: str) -> click.Command:
     return command
 
 
+def _valued(callback: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Have an option refuse the name of another one as its value: its own was forgotten."""
+
+    def checked(context: click.Context, option: click.Option, value: Any) -> Any:
+        known = {name for each in context.command.params for name in each.opts}
+        forgotten = known.intersection(_texts(value))
+        if forgotten and not context.resilient_parsing:
+            takes = f"takes {option.nargs} values" if option.nargs > 1 else "takes a value"
+            what = f", {option.metavar}" if option.metavar else ""
+            raise UsageError(
+                f"{option.opts[0]} {takes}{what}; {forgotten.pop()} is an option: give the value "
+                "before it"
+            )
+        return callback(context, option, value) if callback else value
+
+    return checked
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts and paths of an option's value, also of one that is repeated."""
+    if isinstance(value, tuple | list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str | Path):
+        yield str(value)
+
+
+def usage_message(error: click.ClickException) -> str:
+    """Return what is wrong with a command line, on one line, and where the right one is shown."""
+    message = " ".join(error.format_message().split())
+    if ";" in message or "Did you mean" in message:
+        return message
+    # Where an option lacks its value, click does not know the command yet.
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    shown = f"`{context.command_path} --help`" if context else "`--help` of the command"
+    return f"{message.removesuffix('.')}; see {shown}"
+
+
 def asks_for_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, even if the rest of it is wrong."""
-    before = ""
+    before, asked = "", False
     for each in arguments:
-        if each == "--output=json" or (before == "--output" and each == "json"):
-            return True
+        if before == "--output":
+            asked = each == "json"
+        elif each.startswith("--output="):
+            asked = each == "--output=json"
         before = each
-    return False
+    return asked
 
 
 _KINDS = {

@@ -4,23 +4,24 @@ from collections.abc import Sequence
 
 import click
 
-from sync import assembly
 from sync.cli import exit_codes
-from sync.cli.context import Context, checked, fitted, print_json, until_closed
+from sync.cli.answers import answers_of
+from sync.cli.context import Context, fitted, print_json, until_closed
 from sync.cli.report import errors
 from sync.cli.results import print_error
-from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.explain import Explained, NoSuchZoneError, asked_of, explained
 from sync.queries.why_not import WhyNot, why_not
-from sync.reconcile.desired import InvalidObjectError
-from sync.reconcile.device_groups import read_sources
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import Read
 from sync.reconcile.result import Result
 from sync.render import why_not as reasons
 from sync.render.explanation import document, text
+from sync.store import Store
+from sync.translate.compiler import Options
 from sync.verify.traffic_space import Packet
 
 
-@click.command()
+@click.command(short_help="Show which rules decide a flow.")
 @click.option("--from", "source", required=True, metavar="END", help="A zone, or an address.")
 @click.option("--to", "destination", required=True, metavar="END", help="A zone, or an address.")
 @click.option(
@@ -57,20 +58,14 @@ def explain(
     pods), or a pod of a zone at an address (web@10.244.1.7).
     """
     asked = asked_of(source, destination, port, source_port)
-    settings = checked(context.settings(), only)
-    found: list[tuple[Explained, WhyNot | None]] = []
-    results: list[Result] = []
-    with assembly.store_of(settings, write=False) as store:
-        options = assembly.options(settings, store)
-        clusters = assembly.clusters(settings, store, write=False, only=only)
-        used = {here.source for cluster in clusters for here in cluster.device_groups}
-        read = read_sources(assembly.sources(settings, store), used)
-        for cluster in clusters:
-            try:
-                each = explained(cluster, read, store, options, asked, live=live, verbose=verbose)
-                found.append((each, why_not(cluster, each) if ask_why else None))
-            except (SourceError, ClusterError, InvalidObjectError, UsageError) as error:
-                results.append(Result(cluster.name, error=error))
+
+    def ask(
+        cluster: Cluster, read: Read, store: Store, options: Options
+    ) -> tuple[Explained, WhyNot | None]:
+        each = explained(cluster, read, store, options, asked, live=live, verbose=verbose)
+        return each, why_not(cluster, each) if ask_why else None
+
+    found, results = answers_of(context.settings(), only, ask)
     others = [each for each in results if not isinstance(each.error, NoSuchZoneError)]
     if found or others:
         # A zone may exist in one cluster only, perhaps in one that could not be read.

@@ -13,7 +13,7 @@ from sync.store.head_file import hold_to_heads, publish_heads
 from sync.text import counted, printable
 
 
-@click.command()
+@click.command(short_help="Forget a cluster that no longer exists.")
 @click.argument("cluster")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj

@@ -21,9 +21,9 @@ from sync.cli.context import (
     printed_json,
     until_closed,
 )
-from sync.cli.everywhere import asks_for_json, completed, error_document
+from sync.cli.everywhere import asks_for_json, completed, error_document, usage_message
 from sync.errors import UsageError, ZonebridgeError
-from sync.text import printable
+from sync.text import printable, printable_lines
 
 _COLLECTED_AFTER = (100_000, 10, 10)
 # Each command's module is imported only when that command runs.
@@ -114,7 +114,7 @@ def main() -> NoReturn:
         error.show()
         code = UsageError.exit_code
     except click.ClickException as error:
-        code = _fail(error.format_message(), UsageError.exit_code, debug=debug)
+        code = _fail(usage_message(error), UsageError.exit_code, debug=debug)
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", exit_codes.INTERRUPTED, debug=debug)
     except OSError as error:
@@ -138,13 +138,11 @@ def main() -> NoReturn:
 
 def _fail(message: str, code: int, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        click.echo("\n".join(map(printable, traceback.format_exc().splitlines())), err=True)
     if asks_for_json(sys.argv[1:]) and not printed_json():
         with until_closed():
             print_json(error_document(message, code))
-    # Several problems are several lines; other control characters are escaped.
-    lines = "\n".join(map(printable, message.splitlines()))
-    click.echo(fitted(f"error: {lines}", sys.stderr), err=True)
+    click.echo(fitted(f"error: {printable_lines(message)}", sys.stderr), err=True)
     return code
 
 

@@ -4,10 +4,9 @@ import re
 from collections.abc import Sequence
 
 import click
-import orjson
 import yaml
 
-from sync.cli.context import Context, checked, until_closed
+from sync.cli.context import Context, checked, print_json, until_closed
 from sync.clusters.kubernetes.rights import Grantee, admission_policies, rights
 from sync.errors import UsageError
 from sync.settings import Settings
@@ -16,7 +15,7 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
 
 
-@click.command()
+@click.command(short_help="Print what to grant zonebridge in a cluster.")
 @click.option("--cluster", required=True, help="The cluster of the configuration.")
 @click.option(
     "--service-account",
@@ -30,6 +29,7 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     "--tier",
     "tiers",
     multiple=True,
+    metavar="NAME",
     help="A tier besides the configured ones, whose objects may be removed; repeatable.",
 )
 @click.option(
@@ -42,12 +42,17 @@ _ACCOUNT = re.compile(rf"({_LABEL})/((?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*)")
     "--allow-adoption", is_flag=True, help="Let it take over objects without an owner's labels."
 )
 @click.option(
-    "--exempt-user", "users", multiple=True, help="A user who may also set its labels; repeatable."
+    "--exempt-user",
+    "users",
+    multiple=True,
+    metavar="NAME",
+    help="A user who may also set its labels; repeatable.",
 )
 @click.option(
     "--exempt-group",
     "groups",
     multiple=True,
+    metavar="NAME",
     help="A group that may also set its labels; repeatable.",
 )
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
@@ -100,7 +105,7 @@ def rbac(  # over 50 lines: a third are its options
     with until_closed():
         if output == "json":
             whole = {"apiVersion": "v1", "kind": "List", "items": documents}
-            click.echo(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+            print_json(whole)
         else:
             click.echo(yaml.safe_dump_all(documents, sort_keys=False, width=100), nl=False)
 

@@ -23,7 +23,7 @@ from sync.settings.problems import nearest
 from sync.translate.fidelity import Report
 
 
-@click.command()
+@click.command(short_help="Show what becomes of every rule, and why.")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.option(
     "--output",

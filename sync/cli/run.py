@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _COMMAND = "zonebridge run"
 
 
-@click.command()
+@click.command(short_help="Keep every cluster in sync until a signal ends it.")
 @click.pass_obj
 def run(context: Context) -> int:
     """Keep every cluster in sync with its sources until a signal ends the service.

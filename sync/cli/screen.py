@@ -45,14 +45,16 @@ class Screen:
         self._separator = ""
         self._shown: set[tuple[str, str, bool]] = set()
         self._errors: set[tuple[str, str]] = set()
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         self._texts: SimpleQueue[tuple[str, Event]] = SimpleQueue()
         self._printer: Thread | None = None
 
     def show(self, plan: Plan) -> None:
-        """Print a plan, the same one only once; it is printed when this returns."""
+        """Print a plan, the same one only once; raises what kept it from being printed."""
         if printed := self._put(plan):
             printed.wait()
+        if self._failure:
+            raise self._failure
 
     def before_writing(self, plan: Plan) -> None:
         """Print a plan that is about to be written; others wait for the end, and their turn."""
@@ -73,7 +75,7 @@ class Screen:
         if self._output == "text":
             for result in results:
                 if result.plan:
-                    self.show(result.plan)
+                    self._put(result.plan)
         self._drain()
         with until_closed():
             if self._output == "json":
@@ -130,7 +132,7 @@ class Screen:
                     _write(text)
             except BrokenPipeError:
                 drop_output()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - others wait for this thread
                 # A full disk under the output stops no sync; it is reported at the end.
                 self._failure = error
             printed.set()

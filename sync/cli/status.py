@@ -7,14 +7,14 @@ import click
 
 from sync.cli.context import Context, fitted, print_json, until_closed
 from sync.cli.unconfigured import sentences, unconfigured
-from sync.store import Approval, HalfWritten, Holding, Store, StoredStatus
+from sync.store import Approval, Asked, HalfWritten, Holding, Store, StoredStatus
 from sync.text import counted, printable, shortened
 
 _DIGITS = 12  # of a digest: enough to name a plan
 _FEW = 3  # objects that are named in a line
 
 
-@click.command()
+@click.command(short_help="Show the state of each cluster and source.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def status(context: Context, output: str) -> int:
@@ -57,6 +57,7 @@ def _document(
                 "objects": len(store.digests(name)),
                 "open_intents": len(store.open_intents(name)),
                 "approvals": [_approval(each) for each in approvals if each.cluster == name],
+                "adoptions": [_adoption(each) for each in store.asked_adoptions(name)],
             }
             for name in clusters
         ],
@@ -120,6 +121,15 @@ def _approval(found: Approval) -> dict[str, Any]:
     }
 
 
+def _adoption(found: Asked) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "name": found.name,
+        "asked_by": found.asked_by,
+        "expires": found.expires,
+    }
+
+
 def _standing(found: StoredStatus | None, name: str) -> dict[str, Any]:
     return {
         "name": name,
@@ -152,14 +162,7 @@ def _print(document: dict[str, Any]) -> None:
         _say("  objects", str(cluster["objects"]))
         if cluster["open_intents"]:
             _say("  open intents", f"{cluster['open_intents']}, closed by the next sync")
-        for found in cluster["approvals"]:
-            plan = f"{found['plan'][:_DIGITS]} ({found['summary']}; {', '.join(found['guards'])})"
-            if found["approved"]:
-                by = f"by {found['approved_by']}, for a sync before {found['expires']}"
-                _say("  approved", f"{plan} {by}")
-            else:
-                digits = found["plan"][:_DIGITS]
-                _say("  waits for approval", f"{plan}; run `zonebridge approve {digits}`")
+        _print_asked(cluster)
     for sentence in sentences(document["unconfigured"]):
         _say(f"C{sentence[1:]}", "")
     for source in document["sources"]:
@@ -173,6 +176,26 @@ def _print(document: dict[str, Any]) -> None:
             f"Service: silent since {service['last_write']}",
             f"{service['holder']} was killed, or the store is full, locked or read-only; see its "
             "log and /readyz",
+        )
+
+
+def _print_asked(cluster: dict[str, Any]) -> None:
+    """Print what waits for an approval, and what operators let the next sync do."""
+    for found in cluster["approvals"]:
+        plan = f"{found['plan'][:_DIGITS]} ({found['summary']}; {', '.join(found['guards'])})"
+        if found["approved"]:
+            by = f"by {found['approved_by']}, for a sync before {found['expires']}"
+            # Approvals are in the order in which their plans were blocked.
+            other = "" if found is cluster["approvals"][-1] else "; another plan is blocked now"
+            _say("  approved", f"{plan} {by}{other}")
+        else:
+            digits = found["plan"][:_DIGITS]
+            _say("  waits for approval", f"{plan}; run `zonebridge approve {digits}`")
+    for found in cluster["adoptions"]:
+        _say(
+            "  to be taken over",
+            f"{found['kind']} {found['name']} by a sync before {found['expires']}, unless it "
+            f"was changed since it was adopted by {found['asked_by']}",
         )
 
 

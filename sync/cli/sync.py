@@ -1,6 +1,6 @@
 """`zonebridge sync` and `zonebridge plan`: run one cycle, or show what it would change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -21,12 +21,14 @@ from sync.cli.screen import Screen
 from sync.cli.unconfigured import unconfigured
 from sync.cli.writing import Writing, Written
 from sync.errors import UsageError
+from sync.plan.plan import Plan
 from sync.queries.flows import flows_of
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.cycle import FlowsOf, plan_cycle
 from sync.reconcile.result import Result
 from sync.settings import Settings
 from sync.settings.values import Duration
+from sync.store import Store
 from sync.text import printable
 
 
@@ -263,20 +265,24 @@ def _sync(
     _require_chosen(settings, only, accept)
     screen = Screen(output, verbose=verbose)
     writing = Writing(settings, lease_timeout, adopt, detailed)
-    missing = ""
+    missing, notes = "", list[str]()
     if plans:
         chosen = only or [cluster.name for cluster in settings.clusters]
         agreed = reviewed(plans, chosen, screen)
-        written = writing.write(only, accept, agreed)
+        # A process that holds a lease writes what it plans, whatever was reviewed.
+        written = writing.write(only, accept, agreed.asking, to_holders=False)
         # A cluster that failed, or has another plan, says so itself.
         missing = "" if any(each.error for each in written.results) else agreed.missing()
+        notes = agreed.notes
     elif not yes and asks(output):
         written = _confirmed(writing, only, accept, screen)
     else:
-        written = writing.write(only, accept, screen.before_writing)
+        written = writing.write(only, accept, lambda _: screen.before_writing)
     screen.end(written.results, written.left)
+    for note in sorted(notes):
+        click.echo(printable(note), err=True)
     if missing:
-        click.echo(printable(f"error: {missing}; nothing of it was written"), err=True)
+        click.echo(printable(f"error: {missing}"), err=True)
     return exit_codes.first_code({written.code, exit_codes.BLOCKED}) if missing else written.code
 
 
@@ -294,7 +300,7 @@ def _confirmed(
         screen.error(result)
     shown = {result.cluster: result.plan for result in planned if result.plan}
     confirm(shown.values())
-    written = writing.write(only, accept, Shown(shown))
+    written = writing.write(only, accept, partial(_shown, shown))
     results = {result.cluster: result for result in written.results}
     while not written.ended:
         differing = [each for each in written.results if isinstance(each.error, PlanDiffersError)]
@@ -310,7 +316,8 @@ def _confirmed(
             # What was written before stays written, and is reported.
             screen.end([*results.values()], written.left)
             raise
-        written = writing.write([*new], (), Shown(new))
+        still = [each for each in accept if each in new]
+        written = writing.write([*new], still, partial(_shown, new))
         for result in written.results:
             before = results[result.cluster]
             results[result.cluster] = replace(
@@ -321,6 +328,10 @@ def _confirmed(
     every = [*results.values()]
     code = exit_codes.of_sync(every, detailed=writing.detailed)
     return replace(written, results=every, code=written.code if written.ended else code)
+
+
+def _shown(plans: Mapping[str, Plan], _: Store) -> Shown:
+    return Shown(plans)
 
 
 def _require_chosen(settings: Settings, only: Sequence[str], accept: Sequence[str]) -> None:

@@ -7,20 +7,22 @@ import click
 
 from sync import assembly
 from sync.cli import exit_codes
+from sync.cli.answers import answers_of
 from sync.cli.context import Context, checked, print_json, until_closed
 from sync.cli.report import errors
 from sync.cli.results import print_error
-from sync.errors import ClusterError, SourceError, UsageError
 from sync.queries.observed import ChainState, change_document, clause
 from sync.queries.verification import Verified, verified
 from sync.reconcile.cycle import plan_cycle
-from sync.reconcile.desired import InvalidObjectError
-from sync.reconcile.device_groups import read_sources
+from sync.reconcile.desired import Cluster
+from sync.reconcile.device_groups import Read
 from sync.reconcile.result import Result
 from sync.reconcile.verification import disagreements, flow_said, said
 from sync.render.report import rule_document
 from sync.settings import Settings
+from sync.store import Store
 from sync.text import counted, printable, shortened
+from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, RuleFidelity, Status
 from sync.verify.compare import Difference
 from sync.verify.proof import Proof
@@ -31,7 +33,7 @@ _ON_THE_WAY = (
 )
 
 
-@click.command()
+@click.command(short_help="Prove that the policies give the firewall's verdicts.")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.option("--live", is_flag=True, help="Prove the objects that the cluster holds.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -41,7 +43,7 @@ def verify(context: Context, *, only: Sequence[str], live: bool, output: str) ->
     results: list[Result]
     judged: Sequence[_Judged]
     if live:
-        results, judged = _live(context.settings(), only)
+        judged, results = answers_of(context.settings(), only, _live)
     else:
         results = _desired(context.settings(), only)
         judged = [Judged(each.cluster, each.report, each.proof) for each in results if each.report]
@@ -72,22 +74,9 @@ def _desired(settings: Settings, only: Sequence[str]) -> list[Result]:
         )
 
 
-def _live(settings: Settings, only: Sequence[str]) -> tuple[list[Result], list["JudgedLive"]]:
-    """Return the clusters that could not be read, and the proofs of the others."""
-    settings = checked(settings, only)
-    results: list[Result] = []
-    found: list[JudgedLive] = []
-    with assembly.store_of(settings, write=False) as store:
-        options = assembly.options(settings, store)
-        clusters = assembly.clusters(settings, store, write=False, only=only)
-        used = {here.source for cluster in clusters for here in cluster.device_groups}
-        read = read_sources(assembly.sources(settings, store), used)
-        for cluster in clusters:
-            try:
-                found.append(JudgedLive(verified(cluster, read, store, options)))
-            except (SourceError, ClusterError, InvalidObjectError, UsageError) as error:
-                results.append(Result(cluster.name, error=error))
-    return results, found
+def _live(cluster: Cluster, read: Read, store: Store, options: Options) -> "JudgedLive":
+    """Prove the observed state of a cluster."""
+    return JudgedLive(verified(cluster, read, store, options))
 
 
 class _Judged(Protocol):

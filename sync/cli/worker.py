@@ -15,7 +15,7 @@ _SLOTS = 4
 _LAST_NOTICES_SECONDS = 3
 
 
-@click.command()
+@click.command(short_help="Sync the clusters that `zonebridge run` queues.")
 @click.option(
     "--slots",
     type=click.IntRange(1, 64),

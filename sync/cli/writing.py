@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,9 +18,11 @@ from sync.cli.context import clear_line, holder, trigger
 from sync.cli.progress import progress
 from sync.cli.signals import Signals, signals
 from sync.cli.unconfigured import unconfigured
+from sync.errors import ClusterError
 from sync.reconcile import cluster_identity
 from sync.reconcile.agreement import Agreed, PlanDiffersError
 from sync.reconcile.cycle import Lessor, plan_cycle, run_cycle
+from sync.reconcile.desired import Cluster
 from sync.reconcile.result import Result
 from sync.settings import Settings
 from sync.store import Lease, LeaseHeldError, Recorder, Store
@@ -71,8 +73,19 @@ class Writing:
                 assembly.options(self.settings, store),
             )
 
-    def write(self, only: Sequence[str], accept: Collection[str], agreed: Agreed) -> Written:
-        """Sync the clusters in `only`, or all, where their plans are `agreed`."""
+    def write(
+        self,
+        only: Sequence[str],
+        accept: Collection[str],
+        agreed_with: Callable[[Store], Agreed],
+        *,
+        to_holders: bool = True,
+    ) -> Written:
+        """Sync the clusters in `only`, or all, where their plans are agreed.
+
+        Clusters in `accept` may be other ones than before. `to_holders`: if another process holds
+        the lease of one, its acceptance is recorded, and that process continues with it.
+        """
         settings = self.settings
         with (
             tracing(os.environ, __version__),
@@ -84,7 +97,15 @@ class Writing:
             run.begin()
             try:
                 with progress():
-                    results = self._run(store, run, asked, only, accept, agreed)
+                    results = self._run(
+                        store,
+                        run,
+                        asked,
+                        only,
+                        accept,
+                        agreed_with(store),
+                        to_holders=to_holders,
+                    )
                 code = asked.exit_code or exit_codes.of_sync(results, detailed=self.detailed)
                 if not asked.stopping.is_set():
                     _announce(settings, store, results)
@@ -102,17 +123,23 @@ class Writing:
         only: Sequence[str],
         accept: Collection[str],
         agreed: Agreed,
+        *,
+        to_holders: bool,
     ) -> list[Result]:
         settings, stopping = self.settings, asked.stopping
         take = partial(store.lease, holder=holder("zonebridge sync"), ttl=settings.lease_ttl)
         clusters = assembly.clusters(
-            settings, store, write=True, only=only, adopt=self.adopt, stopping=stopping
+            settings,
+            store,
+            write=True,
+            only=only,
+            adopt=self.adopt,
+            accept=accept,
+            stopping=stopping,
         )
         for cluster in clusters:
-            if cluster.name in accept:
-                said = cluster_identity.accept(cluster, store, run)
-                with clear_line():
-                    click.echo(printable(said), err=True)
+            if cluster.accept:
+                _say(cluster_identity.nothing_to_accept(cluster, store))
         results = run_cycle(
             assembly.sources(settings, store, stopping=stopping),
             clusters,
@@ -123,7 +150,14 @@ class Writing:
             stopping.is_set,
             agreed,
         )
-        return [_left_to_its_holder(each) if each.cluster in accept else each for each in results]
+        for each in results:
+            _say(each.accepted)
+        if not to_holders:
+            return results
+        return [
+            _left_to_its_holder(cluster, each, store, run) if cluster.accept else each
+            for cluster, each in zip(clusters, results, strict=True)
+        ]
 
 
 def _finish(run: Recorder, results: Sequence[Result], code: int) -> None:
@@ -154,16 +188,23 @@ def _announce(settings: Settings, store: Store, results: Sequence[Result]) -> No
     announcer.close(_NOTICES_SECONDS)
 
 
-def _left_to_its_holder(result: Result) -> Result:
-    """Return the result of an accepted cluster whose lease a service holds, which continues."""
+def _left_to_its_holder(cluster: Cluster, result: Result, store: Store, run: Recorder) -> Result:
+    """Accept a cluster whose lease a service holds, which continues with it; return the result."""
     if not isinstance(result.error, LeaseHeldError):
         return result
-    with clear_line():
-        click.echo(
-            printable(f"cluster {result.cluster}: {result.error.holder} continues with it"),
-            err=True,
-        )
+    try:
+        _say(cluster_identity.accept(cluster, store, run))
+    except ClusterError as error:
+        return replace(result, error=error)
+    _say(f"cluster {result.cluster}: {result.error.holder} continues with it")
     return replace(result, error=None)
+
+
+def _say(sentence: str) -> None:
+    """Print a sentence to stderr, if there is one."""
+    if sentence:
+        with clear_line():
+            click.echo(printable(sentence), err=True)
 
 
 def _patient(take: Lessor, timeout: timedelta, stopping: Event) -> Lessor:

@@ -14,7 +14,7 @@ from sync.render.zones import zones_document, zones_text
 from sync.text import printable
 
 
-@click.command()
+@click.command(short_help="Show each zone, and which zones it may reach.")
 @click.option("--cluster", "only", multiple=True, help="Only this cluster; repeatable.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj

@@ -130,6 +130,16 @@ def _chosen(asked: ApplicationFilter, objects: _Named) -> tuple[str, ...]:
     )
 
 
+def beyond_table(names: Iterable[str]) -> tuple[Traffic, ...]:
+    """What applications of the bundled table may be on by default besides, by other content.
+
+    One that is on ports may be on any others, and one of ICMP may have other types. One that has an
+    IP protocol may have anything.
+    """
+    kinds = {word.partition("/")[0] for name in names for word in DEFAULTS[name].split()}
+    return merged(each for kind in kinds for each in _BEYOND[kind])
+
+
 @cache
 def _bundled(name: str, *, denied: bool) -> tuple[tuple[Traffic, ...], str]:
     more = DENIED_BESIDES.get(name, "") if denied else ""
@@ -143,6 +153,15 @@ def _items(words: str) -> Iterator[tuple[str, str]]:
         yield ("port", word) if kind in _PORTED else (_NUMBERED[kind], value)
 
 
+_ON_PORTS = (Traffic(TCP), Traffic(UDP))
+_OF_ICMP = (Traffic(ICMP), Traffic(ICMPV6))
+_BEYOND: Mapping[str, Sequence[Traffic]] = {
+    "tcp": _ON_PORTS,
+    "udp": _ON_PORTS,
+    "icmp": _OF_ICMP,
+    "icmp6": _OF_ICMP,
+    "ip": (ANY_TRAFFIC,),
+}
 _PORTED = {"tcp": TCP, "udp": UDP}
 _ICMP = {"ident-by-icmp-type": ICMP, "ident-by-icmp6-type": ICMPV6}
 _NUMBERED = {

@@ -8,18 +8,19 @@ difference, though the place and the rank of every rule below it change.
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 from sync.calico import cidrs
-from sync.calico.names import RANK_ANNOTATION, RULE_ANNOTATION
+from sync.calico.names import DEVICE_GROUP_ANNOTATION, RANK_ANNOTATION, RULE_ANNOTATION
 from sync.calico.objects import POLICIES
 from sync.calico.references import DIRECTIONS, essence, mapping, rules
 from sync.net.addresses import AddressSet, network
 from sync.plan.changes import Action, Change
+from sync.plan.moves import kept_in_order
 
 INSERTED, REMOVED, MOVED, CHANGED = "inserted", "removed", "moved", "changed"
 
@@ -72,6 +73,7 @@ class RuleChange:
 
     `name` is the firewall's rule that it comes from, "" if it names none. `before` and `after` are
     the rule on both sides; one that was inserted has no `before`, one that was removed no `after`.
+    `partly`: other rules of the same rule of the firewall are on the side where this one is not.
     """
 
     how: str
@@ -80,11 +82,17 @@ class RuleChange:
     position: int | None
     before: Any
     after: Any
+    partly: bool = False
 
     @property
     def name(self) -> str:
         name = mapping({"rule": self.after or self.before}, "rule", "metadata", "annotations")
         return str(name.get(RULE_ANNOTATION, ""))
+
+    @property
+    def origin(self) -> Hashable:
+        """What tells its rule of the firewall from others; itself, if it names none."""
+        return _origin(self.after or self.before) or (self.direction, self.was, self.position)
 
     @property
     def fields(self) -> list[Field]:
@@ -130,13 +138,12 @@ class Details:
         """The rules of a policy that differ, ingress first, by position."""
         if self.change.kind not in POLICIES:
             return []
-        return [
-            each
-            for direction in DIRECTIONS
-            for each in rule_changes(
-                direction, *(rules(document, direction) for document in self._sides)
+        return rule_changes(
+            *(
+                {direction: rules(document, direction) for direction in DIRECTIONS}
+                for document in self._sides
             )
-        ]
+        )
 
     @property
     def metadata(self) -> list[Field]:
@@ -165,15 +172,41 @@ class Details:
         }
 
 
-def rule_changes(direction: str, old: Sequence[Any], new: Sequence[Any]) -> list[RuleChange]:
-    """Match the rules of two lists, and return those that differ, by position.
+def rule_changes(
+    old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]]
+) -> list[RuleChange]:
+    """Match the rules of two sides, by direction; return those that differ, by position.
 
-    What is on both sides is moved if it is not in the longest sequence that kept its order. Of what
+    As few rules of the firewall as possible have moved. Where either of two may have, it is the one
+    that moved in the other direction, too; the longer list tells more, so it comes first.
+    """
+    found: dict[str, list[RuleChange]] = {}
+    aside: set[Hashable] = set()
+    for direction in sorted(old, key=lambda each: -len(old[each])):
+        found[direction] = _rule_changes(direction, old[direction], new[direction], aside)
+        aside |= {each.origin for each in found[direction] if each.how == MOVED}
+    there = {
+        how: {_origin(rule) for some in side.values() for rule in some} - {None}
+        for how, side in ((REMOVED, new), (INSERTED, old))
+    }
+    return [
+        replace(each, partly=each.origin in there.get(each.how, ()))
+        for direction in old
+        for each in found[direction]
+    ]
+
+
+def _rule_changes(
+    direction: str, old: Sequence[Any], new: Sequence[Any], aside: Collection[Hashable]
+) -> list[RuleChange]:
+    """Match the rules of two lists.
+
+    What is on both sides is moved if it is not in the largest part that kept its order. Of what
     is on one side only, a rule of the same name counts as changed, and so does one that only has
     another name, in the same place.
     """
     pairs, gone, come = _matched([*map(essence, old)], [*map(essence, new)])
-    kept = _in_order(pairs)
+    kept = kept_in_order(pairs, [_origin(new[two]) or (two,) for _, two in pairs], aside)
     found = [
         RuleChange(MOVED, direction, one, two, old[one], new[two])
         for one, two in pairs
@@ -241,32 +274,19 @@ def _name(rule: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def _origin(rule: Any) -> Hashable:
+    """The firewall's rule that a rule comes from, by the scope that holds it and its name."""
+    annotations = mapping({"rule": rule}, "rule", "metadata", "annotations")
+    name = annotations.get(RULE_ANNOTATION)
+    scope = str(annotations.get(DEVICE_GROUP_ANNOTATION, ""))
+    return (scope, name) if isinstance(name, str) and name else None
+
+
 def _nameless(rule: Any) -> str:
     """What a rule does, whatever its annotations say."""
     if not isinstance(rule, dict):
         return repr(rule)
     return repr(sorted((key, value) for key, value in rule.items() if key != "metadata"))
-
-
-def _in_order(pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-    """The longest part of the pairs, sorted by their second, whose first only grow."""
-    ends: list[int] = []  # by length, the smallest first of a sequence's last pair
-    last: list[int] = []  # and that pair's place
-    before: list[int] = []
-    for place, (one, _) in enumerate(pairs):
-        length = bisect_left(ends, one)
-        before.append(last[length - 1] if length else -1)
-        if length == len(ends):
-            ends.append(one)
-            last.append(place)
-        else:
-            ends[length], last[length] = one, place
-    found = set()
-    place = last[-1] if last else -1
-    while place >= 0:
-        found.add(pairs[place])
-        place = before[place]
-    return found
 
 
 def differing(before: Any, after: Any, path: str = "") -> Iterator[Field]:

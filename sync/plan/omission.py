@@ -1,14 +1,17 @@
 """The ways in which a part of the firewall's configuration is not in a cluster as it is there."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sync.text import counted as nouns
+
 
 class Omission(StrEnum):
-    """What became of a part; the first four are also the statuses of rules in the report."""
+    """What became of a part; the first five are also the statuses of rules in the report."""
 
     SMALLER = "smaller"
     """An allow, or the set of an address group, that holds less: safe."""
@@ -18,6 +21,8 @@ class Omission(StrEnum):
     """Nothing of it is written."""
     MORE_PERMISSIVE = "more-permissive"
     """A loss that the configuration accepts."""
+    NOT_ENFORCED = "not-enforced"
+    """A rule of no pod or network here."""
     UNREADABLE = "unreadable"
     """An element that could not be read; what uses it counts as unknown."""
     UNKNOWN_ZONE = "unknown-zone"
@@ -45,6 +50,7 @@ _WORDS = {
     Omission.WIDER: "denies widened",
     Omission.LEFT_OUT: "left out",
     Omission.MORE_PERMISSIVE: "more permissive",
+    Omission.NOT_ENFORCED: "not enforced",
     Omission.UNREADABLE: "unreadable",
     Omission.UNKNOWN_ZONE: "unknown zone labels",
     Omission.UNSEEN: "unseen by guards",
@@ -73,13 +79,18 @@ def digest_of(subject: str, reason: str) -> str:
     return hashlib.sha256(said).hexdigest()[:16]
 
 
-def counts(parts: Iterable[LeftOut]) -> Mapping[Omission, int]:
-    """How many subjects there are of each kind, without kinds that have none."""
+def counts(parts: Iterable[LeftOut], rules: Iterable[LeftOut] = ()) -> Mapping[Omission, int]:
+    """How many subjects there are of each kind, without kinds that have none.
+
+    `rules` have an entry each, so two of one name are two.
+    """
     subjects: dict[Omission, set[str]] = {}
     for each in parts:
         if each.kind is not Omission.RULES:
             subjects.setdefault(each.kind, set()).add(each.subject)
-    return {kind: len(subjects[kind]) for kind in Omission if kind in subjects}
+    of_rules = Counter(each.kind for each in rules)
+    found = {kind: len(subjects.get(kind, ())) + of_rules[kind] for kind in Omission}
+    return {kind: number for kind, number in found.items() if number}
 
 
 def is_new(part: LeftOut, known: frozenset[str] | None) -> bool:
@@ -87,13 +98,28 @@ def is_new(part: LeftOut, known: frozenset[str] | None) -> bool:
     return known is None or part.digest not in known
 
 
-def counted(parts: Collection[LeftOut], known: frozenset[str] | None) -> str:
-    """The counts in words, and how many subjects are new, if anything is known of before."""
-    listed = ", ".join(f"{number:,} {kind.words}" for kind, number in counts(parts).items())
+def counted(
+    parts: Collection[LeftOut], rules: Collection[LeftOut], known: frozenset[str] | None
+) -> str:
+    """The counts in words, and how many are new, if anything is known of before."""
+    of_rules = counts((), rules)
+    listed = ", ".join(
+        f"{_number(kind, number, of_rules.get(kind, 0))} {kind.words}"
+        for kind, number in counts(parts, rules).items()
+    )
     if known is None:
         return listed
-    new = sum(counts(each for each in parts if is_new(each, known)).values())
+    news = ([each for each in some if is_new(each, known)] for some in (parts, rules))
+    new = sum(counts(*news).values())
     return f"{listed} ({f'{new:,} new' if new else 'none new'})"
+
+
+def _number(kind: Omission, number: int, rules: int) -> str:
+    """A number with what it counts, where rules and address groups would be one number."""
+    if kind is not Omission.SMALLER:
+        return f"{number:,}"
+    some = ((rules, "rule"), (number - rules, "address group"))
+    return " and ".join(nouns(each, noun) for each, noun in some if each)
 
 
 def omission_document(part: LeftOut, known: frozenset[str] | None) -> dict[str, Any]:

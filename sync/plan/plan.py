@@ -110,9 +110,11 @@ class Plan:
         if self.drift:
             parts.append(f"{len(self.drift)} changed by someone else and left as they are")
         if self.omissions:
-            parts.append(counted(self.omissions, self.known))
+            parts.append(counted(self.left_out, self.rules, self.known))
         if self.blockers:
-            waits = f", {len(self.waiting)} writes wait for that" if self.partial else ""
+            # An object that takes two writes is one change.
+            objects = {(each.kind, each.name) for each, _ in self.waiting}
+            waits = f", {len(objects)} changes wait for that" if self.partial else ""
             parts.append(f"BLOCKED by {len(self.blockers)}{waits}")
         if self.let_through and self.changes:
             parts.append("let through by an approval")
@@ -250,7 +252,7 @@ class Plan:
                 "drift": len(self.drift),
                 "blocked": bool(self.blockers),
                 "left_out": len(self.left_out),
-                "omissions": {kind.value: n for kind, n in counts(self.omissions).items()},
+                "omissions": {k.value: n for k, n in counts(self.left_out, self.rules).items()},
             },
             "origins": [_origin_document(origin) for origin in self.origins],
             "compared_with": [_origin_document(origin) for origin in self.compared_with],

@@ -26,8 +26,6 @@ Key = tuple[str, str]
 STAGES: Final = 3
 """Plans that may follow one another in one sync: one reverts, one writes, one is spare."""
 
-_GENERATIONS: Final[tuple[Generation, Generation]] = ("a", "b")
-
 
 @dataclass(frozen=True, slots=True)
 class Rollout:

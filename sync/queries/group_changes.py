@@ -66,7 +66,7 @@ def group_changes(had: Desired, has: Desired) -> Iterator[GroupChange]:
 
 
 def zone_changes(had: Desired, has: Desired) -> Iterator[ZoneChange]:
-    """The zones that differ, in their order; which rules name them is told by the rules."""
+    """The zones that differ, in their order; rules that name them do not count."""
     old, new = (
         {(each.source, each.target, each.name): each for each in side.report.zones}
         for side in (had, has)

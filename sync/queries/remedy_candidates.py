@@ -44,7 +44,9 @@ def denied_by_firewall(sides: Sequence[Side], *, but_settings: bool = False) -> 
         case.firewall is not None
         and case.firewall.verdict != "allow"
         and not (
-            but_settings and not case.firewall.perhaps and case.firewall.decider.rule in _BY_SETTING
+            but_settings
+            and case.firewall.decider.rule in _BY_SETTING
+            and all(each.action == "allow" for each in case.firewall.perhaps)
         )
         for side in sides
         for case in side.cases
@@ -152,8 +154,8 @@ class Candidates:
                 ):
                     continue
                 objects, options = target.device_group.objects, self._now.options.rules
-                traffic, _, _ = rule_traffic(rule, objects, options, surely=True, accepted=False)
-                if carries(traffic, self._packet):
+                found = rule_traffic(rule, objects, options, surely=True, accepted=False)
+                if carries(found.traffic, self._packet):
                     yield from self._memberships(target, placed)
 
     def _memberships(self, target: Target, placed: EffectiveRule) -> Iterator[tuple[Remedy, Model]]:

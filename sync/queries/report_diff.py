@@ -28,6 +28,7 @@ from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
 from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import origins_of
+from sync.reconcile.verification import judged_tiers
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Extent, Place, RuleFidelity, Shadow
 from sync.translate.network_sets import Target
@@ -119,9 +120,7 @@ def report_diff(cluster: Cluster, old: Read, new: Read, options: Options) -> Rep
 
 def _shadowed(wanted: Desired) -> Desired:
     """The same, with what earlier rules hide of each rule in its report."""
-    manifests = wanted.rollout.manifests
-    report = shadowed(wanted.report, wanted.targets, manifests, wanted.options)
-    return replace(wanted, report=report)
+    return replace(wanted, report=shadowed(wanted.report, judged_tiers(wanted)))
 
 
 class _Side(NamedTuple):

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import orjson
@@ -25,7 +25,7 @@ from sync.plan.plan import Plan
 from sync.reconcile.cluster_identity import require_same
 from sync.reconcile.desired import Cluster
 from sync.reconcile.result import Result
-from sync.store import BATCH, Conclusion, Head, Lease, Outcome, Record, Recorder
+from sync.store import BATCH, Conclusion, Head, Lease, Outcome, Record, Recorder, Store
 from sync.text import shortened
 from sync.tracing import Step, step
 
@@ -104,6 +104,38 @@ def apply(
     if written.unknown:
         lease.leave()
     return written.result(plan)
+
+
+def recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Recorder) -> None:
+    """Close the open intents of an earlier run by the observed state.
+
+    That run's holder of the lease has no request in flight any more (`Lease.remaining`).
+    """
+    closed = []
+    for intent in store.open_intents(lease.cluster):
+        found = live.get((intent.object_kind, intent.object_name))
+        closed.append((intent, found.manifest if found else None))
+    run.recover(lease, closed)
+
+
+def indexed(
+    cluster: Cluster,
+    result: Result,
+    live: Mapping[Key, LiveObject],
+    lease: Lease,
+    read_again: Callable[[], Mapping[Key, LiveObject]],
+) -> Result:
+    """Keep the list of a directory's files in step with them; a blocked plan touches nothing."""
+    blocked = result.plan and result.plan.blockers and not result.plan.partial
+    if cluster.index is None or blocked or result.error:
+        return result
+    try:
+        now = read_again() if result.applied or result.failed else live
+        ours = [key for key, each in now.items() if each.manifest]
+        cluster.index.keep(ours, lease.remaining)
+    except ClusterError as error:
+        return replace(result, error=error)
+    return result
 
 
 def _record_block(cluster: str, plan: Plan, run: Recorder) -> None:

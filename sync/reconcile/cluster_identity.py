@@ -85,21 +85,34 @@ def first_met(cluster: Cluster, store: Store) -> str:
     return uid if _is_new(known, uid, accept=cluster.accept) else ""
 
 
-def accept(cluster: Cluster, store: Store, run: Recorder) -> str:
-    """Record that an operator accepts the cluster that an entry reaches now; return a sentence.
+def nothing_to_accept(cluster: Cluster, store: Store, uid: str = "") -> str:
+    """Say in a sentence that an entry reaches the cluster that it did; "" if it does not.
 
-    Raises `ClusterError` if that cluster is another entry's, `UsageError` for a directory.
+    Raises `UsageError` for a directory.
     """
-    uid = cluster.reader.identity()
+    uid = uid or cluster.reader.identity()
     if not uid:
         raise UsageError(
             f"cluster {cluster.name} is a directory, which has no identity; omit "
             "--accept-new-cluster"
         )
-    identities = store.identities()
-    known = identities.get(cluster.name)
+    known = store.identities().get(cluster.name)
     if known is None or known.uid == uid:
         return f"Cluster {cluster.name} is {_named(uid)}, as before: there is nothing to accept."
+    return ""
+
+
+def accept(cluster: Cluster, store: Store, run: Recorder, uid: str = "") -> str:
+    """Record that an operator accepts the cluster with this UID for an entry; return a sentence.
+
+    By default it is the cluster that the entry reaches now. Raises `ClusterError` if that cluster
+    is another entry's, `UsageError` for a directory.
+    """
+    uid = uid or cluster.reader.identity()
+    if said := nothing_to_accept(cluster, store, uid):
+        return said
+    identities = store.identities()
+    known = identities[cluster.name]
     _require_own(cluster, uid, {**identities, cluster.name: Identity(uid)})
     if known.accepted != uid:
         run.accept(cluster.name, uid)

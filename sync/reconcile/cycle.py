@@ -22,24 +22,25 @@ from sync.plan.changes import Change
 from sync.plan.plan import Plan
 from sync.plan.rollout import STAGES
 from sync.reconcile.agreement import Agreed, PlanDiffersError, always
-from sync.reconcile.apply import apply
-from sync.reconcile.cluster_identity import first_met, foreseen, identified, meet
+from sync.reconcile.apply import apply, indexed, recover
+from sync.reconcile.cluster_identity import accept, first_met, foreseen, identified, meet
 from sync.reconcile.copied_store import unrecorded
 from sync.reconcile.desired import Cluster, Desired, InvalidObjectError, desired, read_live
 from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.omissions import inexact_rules, left_out, recalled
 from sync.reconcile.planning import Planned, if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
+from sync.reconcile.rulebases import filled, filled_before
 from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
-from sync.reconcile.verification import matrices_of
+from sync.reconcile.verification import judged_tiers
 from sync.sources import Source
 from sync.sources.snapshot_cache import keep
 from sync.store import ApprovalError, Lease, Recorder, Store
 from sync.tracing import step
 from sync.translate.compiler import Options
-from sync.translate.fidelity import Report
 from sync.verify.flow_changes import ChangedFlows
+from sync.verify.matrix import matrices
 
 _CLUSTERS = 16  # at a time
 
@@ -101,13 +102,14 @@ def run_cycle(
             lease = leases[cluster.name]
             if isinstance(lease, LeaseError):
                 return Result(cluster.name, error=lease)
-            result = sync_cluster(cluster, read, store, options, run, lease, stopping, agreed)
+            result = sync_cluster(cluster, read, store, options, run, lease, stopping, agreed, met)
             if result.applied or not isinstance(result.error, PlanDiffersError):
                 note_cluster(store, result)
             return result
 
         # All identities before the first write: two entries may be the same cluster.
         _at_once(be_met, clusters)
+        met = _first_met(clusters, store) if any(each.accept for each in clusters) else {}
         return _at_once(become, clusters)
 
 
@@ -126,8 +128,7 @@ def plan_cycle(
     results have the flows that would change.
     """
     read = read_sources(sources, _used(clusters))
-    uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
-    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True)}
+    met = _first_met(clusters, store)
 
     def become(cluster: Cluster) -> Result:
         try:
@@ -135,7 +136,6 @@ def plan_cycle(
             written = {} if new else store.written(cluster.name)
             with step("live", cluster=cluster.name):
                 live = read_live(cluster, written, options.owner)
-            rewritten = unrecorded(cluster, live, store)
             asked = frozenset() if new else store.adoptions(cluster.name)
             planned = plan_for(
                 cluster,
@@ -143,11 +143,12 @@ def plan_cycle(
                 live,
                 written,
                 options,
-                rewritten=rewritten,
+                rewritten=unrecorded(cluster, live, store),
                 prove=prove,
                 asked=asked,
                 # What the configuration leaves out is the same, whichever cluster is there now.
                 known=recalled(store, cluster.name),
+                filled=filled_before(store, cluster.name),
             )
             return Result(
                 cluster.name,
@@ -177,8 +178,7 @@ def report_cycle(
     `shadows` adds what earlier rules hide of each rule, `reach` who may reach whom.
     """
     read = read_sources(sources, _used(clusters))
-    uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
-    met = {each.name: uid for each, uid in zip(clusters, uids, strict=True)}
+    met = _first_met(clusters, store)
 
     def become(cluster: Cluster) -> Result:
         try:
@@ -186,21 +186,17 @@ def report_cycle(
             # Calico's rules are named as they would be written: that depends on what is there.
             live = read_live(cluster, written, options.owner)
             wanted = desired(cluster, read, live, written, options, validated=False)
+            tiers = judged_tiers(wanted) if shadows or reach else None
             return Result(
                 cluster.name,
-                report=_shadowed(wanted) if shadows else wanted.report,
+                report=shadowed(wanted.report, tiers) if tiers and shadows else wanted.report,
                 origins=tuple(origins_of(wanted.snapshots)),
-                matrices=tuple(matrices_of(wanted)) if reach else (),
+                matrices=tuple(matrices(tiers)) if tiers and reach else (),
             )
         except _OF_ONE_CLUSTER as error:
             return Result(cluster.name, error=error)
 
     return _at_once(become, clusters)
-
-
-def _shadowed(wanted: Desired) -> Report:
-    manifests = wanted.rollout.manifests
-    return shadowed(wanted.report, wanted.targets, manifests, wanted.options)
 
 
 def _flows(
@@ -236,7 +232,8 @@ def compare_cycle(
             before = [*left_out(had.report, had.targets, had.snapshots), *inexact_rules(had.report)]
             known = frozenset(each.digest for each in before)
             there_now = replace(cluster, reader=there)
-            planned = plan_for(there_now, new, live, written, options, known=known)
+            was = filled(had.report)
+            planned = plan_for(there_now, new, live, written, options, known=known, filled=was)
             plan = replace(planned.plan, compared_with=tuple(origins_of(had.snapshots)))
             flows = _flows(flows_of, cluster, planned, live)
             return Result(cluster.name, plan, planned.report, planned.proof, flows=flows)
@@ -255,14 +252,17 @@ def sync_cluster(
     lease: Lease,
     stopping: Callable[[], bool],
     agreed: Agreed = always,
+    met: Mapping[str, str] | None = None,
 ) -> Result:
     """Sync one cluster with its sources, under its lease, where its plan is `agreed`.
 
+    One that an operator accepts as another one is recorded as that once its plan is agreed, not
+    before; `met` has the result of `first_met` for each cluster then.
     When `stopping()` turns true, writes in progress are finished and the rest are left, with their
     intents recorded. Only a failure of the store raises: nothing may be written without it.
     """
     with step("sync", cluster=cluster.name, run=run.id) as here:
-        result = _synced(cluster, read, store, options, run, lease, stopping, agreed)
+        result = _synced(cluster, read, store, options, run, lease, stopping, agreed, met or {})
         here.set("state", result.state)
         if result.plan:
             here.set("plan", result.plan.digest)
@@ -278,28 +278,39 @@ def _synced(
     lease: Lease,
     stopping: Callable[[], bool],
     agreed: Agreed,
+    met: Mapping[str, str],
 ) -> Result:
+    # over 50 lines: what is recorded, and in which order, is in one place.
+    said = ""
     try:
         done: tuple[Change, ...] = ()
         whole: dict[Key, Change] = {}
         for _ in range(STAGES):
-            uid = identified(cluster, store, run, lease)
-            read_again = partial(read_live, cluster, store.digests(cluster.name), options.owner)
+            # Nothing of ours is in a cluster that is accepted, if its plan is agreed.
+            new = cluster.accept and foreseen(cluster, store, met)
+            uid = cluster.reader.identity() if new else identified(cluster, store, run, lease)
+            wrote = {} if new else store.digests(cluster.name)
+            read_again = partial(read_live, cluster, wrote, options.owner)
             with step("live", cluster=cluster.name):
                 live = read_again()
             rewritten = unrecorded(cluster, live, store, lease.holder)
-            _recover(lease, live, store, run)
-            planned = _next(cluster, read, live, store, options, rewritten)
+            if not new:
+                recover(lease, live, store, run)
+            planned = _next(cluster, read, live, store, options, rewritten, new=new)
             plan = planned.plan
             try:
                 agreed(plan)
             except PlanDiffersError as error:
                 result = Result(cluster.name, plan, error=error)
                 break
+            if new:
+                said = accept(cluster, store, run, uid)
+                uid = identified(cluster, store, run, lease)
+                recover(lease, live, store, run)
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
             whole |= {(each.kind, each.name): each for each in result.written}
-            result = _indexed(cluster, result, live, lease, read_again)
+            result = indexed(cluster, result, live, lease, read_again)
             if not (planned.rollout.returning and result.succeeded):
                 break
         return replace(
@@ -309,9 +320,10 @@ def _synced(
             report=planned.report,
             proof=planned.proof,
             watched=planned.watched,
+            accepted=said,
         )
     except _OF_ONE_CLUSTER as error:
-        return Result(cluster.name, error=error)
+        return Result(cluster.name, error=error, accepted=said)
 
 
 def _next(
@@ -321,48 +333,40 @@ def _next(
     store: Store,
     options: Options,
     rewritten: Collection[Key],
+    *,
+    new: bool,
 ) -> Planned:
-    """Plan what a sync writes next, let through if that is approved."""
+    """Plan what a sync writes next, let through if that is approved.
+
+    In a `new` cluster nothing was written, and what was allowed was for the one before.
+    """
     with step("plan", cluster=cluster.name) as here:
         planned = plan_for(
             cluster,
             read,
             live,
-            store.written(cluster.name),
+            {} if new else store.written(cluster.name),
             options,
             rewritten=rewritten,
-            asked=store.adoptions(cluster.name),
+            asked=frozenset() if new else store.adoptions(cluster.name),
             known=recalled(store, cluster.name),
+            filled=filled_before(store, cluster.name),
         )
-        planned = replace(planned, plan=if_approved(planned.plan, store))
+        if not new:
+            planned = replace(planned, plan=if_approved(planned.plan, store))
         here.set("plan", planned.plan.digest)
     return planned
-
-
-def _indexed(
-    cluster: Cluster,
-    result: Result,
-    live: Mapping[Key, LiveObject],
-    lease: Lease,
-    read_again: Callable[[], Mapping[Key, LiveObject]],
-) -> Result:
-    """Keep the list of a directory's files in step with them; a blocked plan touches nothing."""
-    blocked = result.plan and result.plan.blockers and not result.plan.partial
-    if cluster.index is None or blocked or result.error:
-        return result
-    try:
-        now = read_again() if result.applied or result.failed else live
-        ours = [key for key, each in now.items() if each.manifest]
-        cluster.index.keep(ours, lease.remaining)
-    except ClusterError as error:
-        return replace(result, error=error)
-    return result
 
 
 def _at_once(become: Callable[[Cluster], _Became], clusters: Sequence[Cluster]) -> list[_Became]:
     """Process all clusters concurrently, so that one that is slow or down delays no other."""
     with ThreadPoolExecutor(min(max(len(clusters), 1), _CLUSTERS), "cluster") as pool:
         return list(pool.map(become, clusters))
+
+
+def _first_met(clusters: Sequence[Cluster], store: Store) -> Mapping[str, str]:
+    uids = _at_once(lambda cluster: first_met(cluster, store), clusters)
+    return {each.name: uid for each, uid in zip(clusters, uids, strict=True)}
 
 
 def _lease(kept: ExitStack, lease_of: Lessor, cluster: str) -> Lease | LeaseError:
@@ -374,15 +378,3 @@ def _lease(kept: ExitStack, lease_of: Lessor, cluster: str) -> Lease | LeaseErro
 
 def _used(clusters: Sequence[Cluster]) -> set[str]:
     return {here.source for cluster in clusters for here in cluster.device_groups}
-
-
-def _recover(lease: Lease, live: Mapping[Key, LiveObject], store: Store, run: Recorder) -> None:
-    """Close the open intents of an earlier run by the observed state.
-
-    That run's holder of the lease has no request in flight any more (`Lease.remaining`).
-    """
-    closed = []
-    for intent in store.open_intents(lease.cluster):
-        found = live.get((intent.object_kind, intent.object_name))
-        closed.append((intent, found.manifest if found else None))
-    run.recover(lease, closed)

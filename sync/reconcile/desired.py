@@ -45,7 +45,7 @@ class Cluster:
     `pod_cidrs` hold every pod; None: the cluster is asked. For a `directory`, states between two
     writes do not count, and nothing is known of a cluster that applies it. `others` are the other
     entries of the configuration, none of which may be the same cluster. With `accept` it may be
-    another cluster than before, as if an operator had accepted it (in a dry run only). `events`
+    another cluster than before: an operator accepts it, if its plan is agreed. `events`
     writes Kubernetes Events there; None: there are none. `owner` is whose the files of a directory
     are; None: the options tell. `index` keeps the list of these files; None: there is none.
     """

@@ -99,6 +99,7 @@ _OF_STATUS = {
     "narrowed": Omission.SMALLER,
     "widened": Omission.WIDER,
     "more-permissive": Omission.MORE_PERMISSIVE,
+    "not-enforced": Omission.NOT_ENFORCED,
 }
 
 
@@ -123,7 +124,7 @@ def known_after(plan: Plan) -> frozenset[str]:
 def recalled(store: Store, cluster: str) -> frozenset[str] | None:
     """The same of the last sync of a cluster that succeeded; None if none can be read."""
     try:
-        kept = _memory(store, cluster).recall(_KIND, "")
+        kept = cluster_memory(store, cluster).recall(_KIND, "")
     except StoreError:
         return None  # then everything counts as new: no reason to hold up a sync
     return None if kept is None else frozenset(kept.decode(errors="replace").split())
@@ -135,9 +136,12 @@ def remember(store: Store, plan: Plan) -> None:
     if known != recalled(store, plan.cluster):
         # The sync is done and recorded; without this, the next plan calls the same new again.
         with suppress(StoreError):
-            _memory(store, plan.cluster).remember(_KIND, "", " ".join(sorted(known)).encode())
+            cluster_memory(store, plan.cluster).remember(
+                _KIND, "", " ".join(sorted(known)).encode()
+            )
 
 
-def _memory(store: Store, cluster: str) -> StoredMemory:
+def cluster_memory(store: Store, cluster: str) -> StoredMemory:
+    """What the store keeps of the last sync of a cluster; not part of the trail."""
     # No source has a name with a slash.
     return store.memory(f"cluster/{cluster}")

@@ -10,7 +10,7 @@ from sync.clusters.compatibility import warnings
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import Differences, differences
 from sync.plan.guards import Blocker
-from sync.plan.guards.empty_source import empty_sources
+from sync.plan.guards.empty_source import Place, empty_rulebases, empty_sources
 from sync.plan.guards.foreign import foreign_policies
 from sync.plan.guards.live_tier import left_tiers, live_tiers
 from sync.plan.guards.taken_over import taken_over
@@ -23,6 +23,7 @@ from sync.reconcile.device_groups import Read
 from sync.reconcile.foreign_selections import Watched, foreign_sets
 from sync.reconcile.missing_essentials import missing_essentials
 from sync.reconcile.omissions import in_no_zone, inexact_rules, left_out, not_seen
+from sync.reconcile.rulebases import rules_of
 from sync.reconcile.source_status import not_pushed, origins_of
 from sync.reconcile.tier_order import after_other_tiers, precedence
 from sync.reconcile.verification import blockers as unproven
@@ -58,12 +59,13 @@ def plan_for(
     prove: bool = False,
     asked: Collection[Adoption] = (),
     known: frozenset[str] | None = None,
+    filled: Collection[Place] = (),
 ) -> Planned:
     """Plan one cluster from what was read: its changes and blockers.
 
     `prove` proves the whole desired state, even if nothing changes. `known` is what was left out
-    before, as `omissions.recalled` has it. Raises as `desired`; writes
-    nothing.
+    before, as `omissions.recalled` has it, `filled` the rulebases that had rules, as
+    `rulebases.filled_before` has them. Raises as `desired`; writes nothing.
     """
     # over 50 lines: it names every input of a plan once.
     with step("translate", cluster=cluster.name) as here:
@@ -99,7 +101,7 @@ def plan_for(
         live=live,
         blockers=[
             *_foreign_policies(cluster, wanted, found, live, ours, selected),
-            *_own_blockers(cluster, wanted, found.changes),
+            *_own_blockers(cluster, wanted, found.changes, filled),
             *(unproven(proof, wanted.report) if proof else ()),
         ],
         not_pushed=[
@@ -168,12 +170,21 @@ def _foreign_policies(
     ]
 
 
-def _own_blockers(cluster: Cluster, wanted: Desired, changes: Sequence[Change]) -> list[Blocker]:
+def _own_blockers(
+    cluster: Cluster, wanted: Desired, changes: Sequence[Change], filled: Collection[Place]
+) -> list[Blocker]:
     """The blockers for what the desired state would lose."""
     lineages = {target.tier: target.device_group.lineage for target in wanted.targets}
     manifests = wanted.rollout.manifests
+    # A plan that reverts an overtaken move keeps every rule.
+    emptied = (
+        []
+        if wanted.rollout.returning
+        else empty_rulebases(wanted.standing, manifests, rules_of(wanted.report), lineages, filled)
+    )
     return [
         *empty_sources(wanted.standing, manifests, lineages),
+        *emptied,
         *cut_off(changes, manifests, wanted.standing.values(), cluster.reader),
     ]
 

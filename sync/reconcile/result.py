@@ -10,6 +10,8 @@ from sync.plan.plan import Plan
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.reconcile.omissions import remember
+from sync.reconcile.rulebases import remember_filled
+from sync.reconcile.written_plans import remember_plan
 from sync.store import Store
 from sync.text import shortened
 from sync.translate.fidelity import Report
@@ -38,7 +40,8 @@ class Result:
     finds out about changes whose outcome is `unknown` only after the lease has expired. `watched`
     are the foreign sets that it saw; None if nothing could be planned. `origins` are the versions
     that a report is made from, and `matrices` who may reach whom, where it was asked for.
-    `flows` are those that the plan changes, if they were asked for.
+    `flows` are those that the plan changes, if they were asked for. `accepted` is a sentence about
+    another cluster that the entry reaches, if its acceptance was recorded.
     """
 
     cluster: str
@@ -55,6 +58,7 @@ class Result:
     origins: tuple[Origin, ...] = ()
     matrices: tuple[Matrix, ...] = ()
     flows: ChangedFlows | None = None
+    accepted: str = ""
 
     @property
     def state(self) -> ClusterState:
@@ -116,3 +120,7 @@ def note_cluster(store: Store, result: Result) -> None:
     )
     if result.plan and result.succeeded:
         remember(store, result.plan)
+        if result.applied and result.plan.changes:
+            remember_plan(store, result.plan)
+        if result.report:
+            remember_filled(store, result.cluster, result.report)

@@ -3,36 +3,25 @@
 report, desired objects, device groups  ->  sync.verify.shadows  ->  the report with shadows
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from sync.calico.manifest import Manifest
 from sync.net.addresses import written
-from sync.reconcile.verification import flow_said, judged_groups, settings_of
-from sync.translate.compiler import Options
+from sync.reconcile.verification import flow_said
 from sync.translate.fidelity import Extent, Report, RuleFidelity, Shadow, Taker
-from sync.translate.network_sets import Target
 from sync.verify.compare import Witness
 from sync.verify.shadows import Shade, in_calico, on_firewall
+from sync.verify.tiers import Tiers
 
 _ZONE: Final = "zone "
 
 
-def shadowed(
-    report: Report,
-    targets: Sequence[Target],
-    desired: Mapping[tuple[str, str], Manifest],
-    options: Options,
-) -> Report:
-    """Return the report with the shadow of each rule; `desired` are all objects that it is of."""
-    groups, settings = judged_groups(targets), settings_of(options)
+def shadowed(report: Report, tiers: Tiers) -> Report:
+    """Return the report with the shadow of each rule; `tiers` are those that it is of."""
     places = {where: each.place for each in report.rules for where in each.calico}
-    documents = [each.document() for each in desired.values()]
-    here = in_calico(groups, documents, settings, places)
-    there = {
-        place: shade for group in groups for place, shade in on_firewall(group, settings).items()
-    }
+    here = in_calico(tiers, places)
+    there = {place: shade for each in tiers.each for place, shade in on_firewall(each).items()}
 
     def with_shadows(rule: RuleFidelity) -> RuleFidelity:
         calico, firewall = here.get(rule.place), there.get(rule.place)

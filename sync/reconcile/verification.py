@@ -15,10 +15,11 @@ from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Status
 from sync.translate.network_sets import Target
 from sync.verify.compare import Difference, Witness
-from sync.verify.matrix import Matrix, matrices
 from sync.verify.packet_space import Place
 from sync.verify.profiles import DeviceGroup
-from sync.verify.proof import Proof, Settings, prove
+from sync.verify.proof import Proof, prove
+from sync.verify.settings import Settings
+from sync.verify.tiers import Tiers
 
 _SHOWN = 3  # disagreements in the words of a plan
 
@@ -44,10 +45,10 @@ def proof_of(
     return proof
 
 
-def matrices_of(wanted: Desired) -> list[Matrix]:
-    """Who may reach whom in the desired state of a cluster, and on the firewall."""
+def judged_tiers(wanted: Desired) -> Tiers:
+    """The tiers of the desired state of a cluster, for all that a report says of them."""
     documents = [each.document() for each in wanted.rollout.manifests.values()]
-    return matrices(judged_groups(wanted.targets), documents, settings_of(wanted.options))
+    return Tiers(judged_groups(wanted.targets), documents, settings_of(wanted.options))
 
 
 def judged_groups(targets: Sequence[Target]) -> list[DeviceGroup]:

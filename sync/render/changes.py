@@ -49,14 +49,12 @@ def zone_rows(changes: Sequence[Change], *, verbose: bool) -> Iterator[str]:
             ]
             for sides in ([each.before for each in some], [each.after for each in some])
         )
-        found = [
-            each
-            for direction in DIRECTIONS
-            for each in differing_rules(
-                direction,
-                *([*chain(*(rules(each, direction) for each in side))] for side in (old, new)),
+        found = differing_rules(
+            *(
+                {way: [*chain(*(rules(each, way) for each in side))] for way in DIRECTIONS}
+                for side in (old, new)
             )
-        ]
+        )
         said = "; ".join(_rule_parts(found)) or "the same rules"
         yield printable(f"~ zone {zone}, tier {tier} ({said})")
         if verbose:
@@ -154,25 +152,42 @@ def _origin_parts(change: Change, users: Mapping[Label, Sequence[str]]) -> list[
 
 
 def _rule_parts(changes: Sequence[RuleChange]) -> list[str]:
-    """Rules that differ: how many, the firewall's names of the first few, and what changed."""
+    """Rules that differ: how many of the firewall's, the names of the first few, what changed.
+
+    One rule of the firewall is several of Calico's: where only some of them differ, it changed.
+    """
     parts: list[str] = []
-    for how, words in ((INSERTED, "+{}"), (REMOVED, "-{}"), (CHANGED, "~{}"), (MOVED, "moved {}")):
-        some = [each for each in changes if each.how == how]
-        if not some:
-            continue
-        number = words.format(counted(len(some), "rule"))
-        alike = Counter((each.name, _fields(each)) for each in some) if how == CHANGED else {}
-        if 0 < len(alike) <= _FIELDS:
+    for how, words in ((INSERTED, "+"), (REMOVED, "-"), (CHANGED, "~"), (MOVED, "moved ")):
+        some = [each for each in changes if (CHANGED if each.partly else each.how) == how]
+        origins = {each.origin: each.name for each in some}
+        if how == CHANGED and len({(each.origin, _fields(each)) for each in some}) <= _FIELDS:
             parts += (
-                f"~{counted(times, 'rule')} {_quoted([name])}: {fields}"
-                for (name, fields), times in alike.items()
+                f"~1 rule {_quoted([name])}: {_changed([c for c in some if c.origin == origin])}"
+                for origin, name in origins.items()
             )
-        else:
-            names = dict.fromkeys(each.name for each in some if each.name)
-            what = {each for rule in some for each in _differences(rule, _ITEMS)}
-            said = f": {what.pop()}" if how == CHANGED and len(what) == 1 else ""
-            parts.append(f"{number} {_quoted([*names])}".rstrip() + said)
+        elif some:
+            names = dict.fromkeys(name for name in origins.values() if name)
+            number = counted(len(origins), "rule")
+            what = _alike(some) if how == CHANGED else ""
+            parts.append(f"{words}{number} {_quoted([*names])}".rstrip() + what)
     return parts
+
+
+def _alike(changes: Sequence[RuleChange]) -> str:
+    """The one difference that all of them have, if there is one."""
+    found = {said for each in changes for said in _differences(each, _ITEMS)}
+    return f": {found.pop()}" if len(found) == 1 and not any(c.partly for c in changes) else ""
+
+
+def _changed(changes: Sequence[RuleChange]) -> str:
+    """What changed in one rule of the firewall: fields of its Calico rules, and their number."""
+    counts = Counter(each.how for each in changes if each.partly)
+    found = dict.fromkeys(_fields(each) for each in changes if not each.partly)
+    more = " ".join(
+        f"{sign}{counts[how]}" for how, sign in ((INSERTED, "+"), (REMOVED, "-")) if counts[how]
+    )
+    calico = "Calico rule" if more[1:] == "1" else "Calico rules"
+    return "; ".join([*found, *([f"{more} {calico}"] if more else [])])
 
 
 def _fields(each: RuleChange, limit: int | None = _ITEMS) -> str:

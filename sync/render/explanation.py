@@ -147,7 +147,7 @@ def _judgement(who: str, judgement: Judgement, reasons: _Reasons, indent: str) -
     for passed in judgement.passed:
         yield f"{indent}  {_passed(passed)}"
     for each in judgement.perhaps:
-        why = shortened(reasons.get(each.place, ())) if each.place else ""
+        why = each.because or (shortened(reasons.get(each.place, ())) if each.place else "")
         if each.where:
             why = "policies use labels that the zone does not have"
         because = f": {why}" if why else ""
@@ -220,7 +220,9 @@ def _decider_document(decider: Decider, reasons: _Reasons) -> dict[str, Any]:
     }
     if decider.where:
         return {**found, "staged": decider.staged}
-    return {**found, "reasons": list(reasons.get(decider.place, ())) if decider.place else []}
+    of_packet = [decider.because] if decider.because else []
+    of_rule = reasons.get(decider.place, ()) if decider.place else ()
+    return {**found, "reasons": [*of_packet, *of_rule]}
 
 
 def _place_document(rule: str, place: Place | None, where: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ _TITLES = {
     Omission.WIDER: "Denies written wider than the firewall has them",
     Omission.LEFT_OUT: "Left out",
     Omission.MORE_PERMISSIVE: "More permissive than the firewall, as the configuration accepts",
+    Omission.NOT_ENFORCED: "Not enforced: rules of no pod or network here",
     Omission.UNREADABLE: "Unreadable, and unknown wherever it is used",
     Omission.UNKNOWN_ZONE: "Pods whose zone label names no zone",
     Omission.UNSEEN: "Not seen by guards",
@@ -29,14 +30,15 @@ def sections(plan: Plan, *, every: bool) -> Iterator[tuple[str, list[str]]]:
     With `every` all lines are there. Rules are listed only if they are new since a state that is
     known: at first the report is the place to read them.
     """
-    shown = plan.left_out if plan.known is None else plan.omissions
-    total = counts(plan.omissions)
+    total = counts(plan.left_out, plan.rules)
     for kind in _TITLES:
-        parts = [each for each in shown if each.kind is kind]
-        if kind.lasting:
-            parts = [each for each in parts if plan.is_new(each)]
-        if parts:
-            yield _title(plan, kind, counts(parts)[kind], total[kind]), _rows(parts, every=every)
+        parts, rules = (
+            [each for each in some if each.kind is kind and (plan.is_new(each) or not kind.lasting)]
+            for some in (plan.left_out, () if plan.known is None else plan.rules)
+        )
+        if parts or rules:
+            shown = counts(parts, rules)[kind]
+            yield _title(plan, kind, shown, total[kind]), _rows([*parts, *rules], every=every)
 
 
 def _title(plan: Plan, kind: Omission, shown: int, total: int) -> str:

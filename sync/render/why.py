@@ -134,9 +134,7 @@ def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:
     """What gives a rule its flows back; "" if the rules before it are as on the firewall."""
     larger = [f"{each.name!r}" for each in by if _larger(rule, each)]
     verb = "is" if len(larger) == 1 else "are"
-    return (
-        f"that of {_some(larger)}, which {verb} larger here than on the firewall" if larger else ""
-    )
+    return f"see {_some(larger)}, which {verb} larger here than on the firewall" if larger else ""
 
 
 def _takers(rule: RuleFidelity, by: Sequence[Taker]) -> str:

@@ -32,8 +32,8 @@ def _read_text(file: Path) -> str:
             content = stream.read(_LONGEST + 1)
     except FileNotFoundError:
         raise UsageError(
-            f"There is no configuration file {file}; write one (docs/configuration.md has a "
-            "first one), or name yours with --config or ZONEBRIDGE_CONFIG."
+            f"There is no configuration file {file}; write one with `zonebridge config init`, or "
+            "name yours with --config or ZONEBRIDGE_CONFIG."
         ) from None
     except IsADirectoryError:
         raise UsageError(f"{file} is a directory; name the configuration file in it.") from None

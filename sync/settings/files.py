@@ -18,17 +18,27 @@ _LONGEST_SECRET = 64 * 1024  # bytes
 _SHORTEST_KEY, _LONGEST_KEY = 24, 64  # bytes of a key that calls are signed with
 
 
-def read_secret(file: Path) -> SecretStr:
-    """Return the text of a secret file without its last line break; `UsageError` if unusable."""
+def read_secret(file: Path, key: str = "its path") -> SecretStr:
+    """Return the text of a secret file without its last line break; `UsageError` if unusable.
+
+    `key` is the setting that names the file.
+    """
     try:
         with file.open("rb") as stream:
             content = stream.read(_LONGEST_SECRET + 1)
     except FileNotFoundError:
-        raise UsageError(f"The secret file {file} does not exist; create it.") from None
+        raise UsageError(
+            f"The secret file {file} does not exist; create it, or correct {key}."
+        ) from None
     except IsADirectoryError:
-        raise UsageError(f"The secret file {file} is a directory; name a file in it.") from None
+        raise UsageError(
+            f"The secret file {file} is a directory; name a file in it: correct {key}."
+        ) from None
     except OSError as error:
-        raise UsageError(f"The secret file {file} cannot be read: {error.strerror}.") from None
+        raise UsageError(
+            f"The secret file {file} cannot be read: {error.strerror}; correct its rights, or "
+            f"{key}."
+        ) from None
     if len(content) > _LONGEST_SECRET:
         raise UsageError(f"The secret file {file} is larger than 64 KiB; it is not a secret.")
     try:
@@ -45,21 +55,21 @@ def store_password(store: Store) -> SecretStr | None:
     """Return the password for `store.url`, from the environment or its file; None: not needed."""
     if store.password or not store.password_file:
         return store.password
-    return read_secret(store.password_file)
+    return read_secret(store.password_file, "store.password_file")
 
 
 def api_key(source: Source) -> SecretStr | None:
     """Return the API key of a Panorama, likewise; None: it is generated for a user."""
     if source.api_key or not source.api_key_file:
         return source.api_key
-    return read_secret(source.api_key_file)
+    return read_secret(source.api_key_file, f"api_key_file of source {source.name}")
 
 
 def panorama_password(source: Source) -> SecretStr | None:
     """Return the password of a Panorama's user, likewise."""
     if source.password or not source.password_file:
         return source.password
-    return read_secret(source.password_file)
+    return read_secret(source.password_file, f"password_file of source {source.name}")
 
 
 def authority(source: Source) -> bytes | None:
@@ -71,7 +81,7 @@ def authority(source: Source) -> bytes | None:
     except OSError as error:
         raise UsageError(
             f"The file {source.ca_file} (ca_file of source {source.name}) cannot be read: "
-            f"{error.strerror}."
+            f"{error.strerror}; create it, or correct ca_file."
         ) from None
 
 
@@ -82,7 +92,8 @@ def webhook(settings: Settings) -> str | None:
     if not settings.webhook_url_file:
         return None
     try:
-        return webhook_url(read_secret(settings.webhook_url_file).get_secret_value())
+        url = read_secret(settings.webhook_url_file, "webhook_url_file")
+        return webhook_url(url.get_secret_value())
     except ValueError as error:
         raise UsageError(f"What {settings.webhook_url_file} holds {error}.") from None
 
@@ -95,9 +106,8 @@ def webhook_secret(settings: Settings) -> bytes | None:
     """
     if not settings.webhook_secret_file:
         return None
-    prefix, _, encoded = (
-        read_secret(settings.webhook_secret_file).get_secret_value().partition("whsec_")
-    )
+    secret = read_secret(settings.webhook_secret_file, "webhook_secret_file")
+    prefix, _, encoded = secret.get_secret_value().partition("whsec_")
     try:
         key = b64decode(encoded, validate=True)
     except ValueError:
@@ -119,7 +129,7 @@ def webhook_authority(settings: Settings) -> bytes | None:
     except OSError as error:
         raise UsageError(
             f"The file {settings.webhook_ca_file} (webhook_ca_file) cannot be read: "
-            f"{error.strerror}."
+            f"{error.strerror}; create it, or correct webhook_ca_file."
         ) from None
 
 

@@ -10,6 +10,8 @@ from textwrap import wrap
 
 import yaml
 
+from sync.text import printable
+
 _WIDTH = 100
 _SHOWN = 8  # networks of a zone
 
@@ -152,7 +154,7 @@ def _clusters(
 
 def _comment(text: str, indent: int) -> Iterator[str]:
     # A name may contain a line break, after which the text would not be a comment.
-    plain = "".join(each if each.isprintable() else "?" for each in text)
+    plain = printable("".join(each if each.isprintable() else "?" for each in text))
     start_of_line = " " * indent + "# "
     for line in wrap(plain, _WIDTH - len(start_of_line)):
         yield start_of_line + line
@@ -163,4 +165,5 @@ def _scalar(text: str) -> str:
     if re.fullmatch("[A-Za-z0-9./][A-Za-z0-9./_-]*", text) and yaml.safe_load(text) == text:
         return text
     quoted: str = yaml.safe_dump(text, default_style='"', width=2**20, allow_unicode=True)
-    return quoted.strip()
+    # What YAML would leave as it is, marks that turn a line around among them, it can escape too.
+    return printable(quoted.strip())

@@ -58,5 +58,5 @@ def _bytes(path: Path) -> bytes:
 def _unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(
         f"cannot read {path}: {error.strerror}; export the configuration there, or correct the "
-        "path of the source"
+        "path of the source (sources[].path, or the file that the command line names)"
     )

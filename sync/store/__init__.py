@@ -19,7 +19,7 @@ Nothing is written to a cluster before its intent is committed here, under its l
 store assumes about a cluster follows from records.
 """
 
-from sync.store.adoptions import Adoption
+from sync.store.adoptions import Adoption, Asked
 from sync.store.approvals import Approval, ApprovalError
 from sync.store.chain import Head
 from sync.store.errors import BrokenRecordError
@@ -37,6 +37,7 @@ __all__ = [
     "Adoption",
     "Approval",
     "ApprovalError",
+    "Asked",
     "BrokenRecordError",
     "Clock",
     "Conclusion",

@@ -95,8 +95,6 @@ class Record(NamedTuple):
     hash: str = ""
 
 
-FIELDS = Record._fields
-
 # Characters that UTF-8 or PostgreSQL cannot hold become a symbol: no name may prevent a record.
 _UNSTORABLE = {0: "\u2400", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 

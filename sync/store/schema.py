@@ -59,9 +59,9 @@ def check(url: str, password: str | None = None) -> None:
         )
     if missing:
         raise StoreError(
-            f"the store {database.place} lacks the triggers {', '.join(missing)}; run `zonebridge "
-            "audit verify --head` with a published head, then `zonebridge db upgrade`, which "
-            "creates them again"
+            f"the store {database.place} lacks the triggers {', '.join(missing)}, or has others "
+            "of these names; run `zonebridge audit verify --head` with a published head, then "
+            "`zonebridge db upgrade`, which creates them again"
         )
 
 
@@ -135,7 +135,9 @@ def _migrate(database: Database, clock: Clock) -> None:
 
 def _require_newest(place: str, present: str) -> None:
     if not present:
-        raise StoreError(f"there is no store in {place}; `zonebridge sync` creates one")
+        raise StoreError(
+            f"there is no store in {place}; `zonebridge db upgrade` creates one, and so does a sync"
+        )
     if present < REVISION:
         raise StoreError(
             f"the store {place} has the schema {present} of an older zonebridge, {REVISION} is "

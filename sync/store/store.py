@@ -12,15 +12,15 @@ from sqlalchemy import select
 
 from sync.calico.manifest import Manifest
 from sync.store import adoptions, approvals, bodies, chain, identities, leases, schema, status
-from sync.store.adoptions import Adoption
+from sync.store.adoptions import Adoption, Asked
 from sync.store.approvals import Approval
 from sync.store.database import Database, Password, nothing, open_database
 from sync.store.identities import Identity
 from sync.store.leases import Holding, Lease
-from sync.store.models import Base, Bodies, Objects
+from sync.store.models import Base, Bodies, Objects, Records
 from sync.store.projections import open_intents
 from sync.store.recorder import Recorder
-from sync.store.records import SERVICE, Clock, Record, now, stamp
+from sync.store.records import FORGET, SERVICE, Clock, Kind, Record, now, stamp
 from sync.store.source_cache import StoredMemory
 from sync.store.status import HalfWritten, StoredStatus
 
@@ -74,6 +74,20 @@ class Store:
         """Return the open intents, oldest first; a kill or a timeout leaves some."""
         with self.database.reading() as connection:
             return open_intents(connection, cluster)
+
+    def last_change(self, cluster: str) -> tuple[int, str] | None:
+        """Return the sequence and time of the last record that changed an object of a cluster, or
+        was about to, or what is known of one; None if there is none."""
+        kinds = (Kind.INTENT, Kind.ADOPTED, Kind.RECOVERED)
+        query = (
+            select(Records.sequence, Records.time)
+            .where(Records.chain == cluster, Records.kind.in_(kinds) | (Records.action == FORGET))
+            .order_by(Records.sequence.desc())
+            .limit(1)
+        )
+        with self.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return (row.sequence, row.time) if row else None
 
     def heads(self) -> tuple[chain.Head, ...]:
         """Return the head of every chain, to be published outside the database."""
@@ -149,6 +163,11 @@ class Store:
         """Return the foreign objects of a cluster that an operator lets the next sync take over."""
         with self.database.reading() as connection:
             return adoptions.adoptions(connection, cluster, self.clock())
+
+    def asked_adoptions(self, cluster: str) -> list[Asked]:
+        """Return the adoptions of a cluster that are valid now, with who asked and until when."""
+        with self.database.reading() as connection:
+            return adoptions.asked(connection, cluster, self.clock())
 
     def approvals(self) -> list[Approval]:
         """Return the plans that wait for an approval, or for the sync that uses it, by cluster.

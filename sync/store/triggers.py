@@ -9,14 +9,25 @@ from sqlalchemy import Connection, inspect, text
 
 APPEND_ONLY = ("bodies", "names", "records", "store")
 
-_POSTGRESQL_FUNCTION = """
+_POSTGRESQL_BODY = " BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END "
+_POSTGRESQL_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION zonebridge_append_only() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$
+$${_POSTGRESQL_BODY}$$
+"""
+# The bits of tgtype: 1 each row, 2 before, 8 delete, 16 update, 32 truncate (pg_trigger.h).
+_POSTGRESQL_TRIGGERS = """
+SELECT tgname FROM pg_trigger
+  JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+ WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND pg_table_is_visible(tgrelid)
+   AND relname = split_part(tgname, '_', 1)
+   AND tgtype = CASE split_part(tgname, '_', 2) WHEN 'keep' THEN 27 ELSE 34 END
+   AND tgqual IS NULL AND tgattr::text = '' AND proname = 'zonebridge_append_only'
+   AND prosrc = :body
 """
 
 
 def create(connection: Connection) -> None:
-    """Create the triggers that are missing or disabled, of the tables that exist."""
+    """Create the triggers that are missing, disabled or other ones, of the tables that exist."""
     present = _present(connection)
     tables = inspect(connection).get_table_names()
     if connection.dialect.name == "postgresql":
@@ -25,24 +36,27 @@ def create(connection: Connection) -> None:
         table = name.split("_")[0]
         # Migrations create the tables one after another.
         if name not in present and table in tables:
-            if connection.dialect.name == "postgresql":
-                # A disabled trigger exists, and has no effect.
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
+            # One that is disabled, or does something else, exists and has no effect.
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {name}{_on(connection, table)}"))
             connection.execute(text(statement))
 
 
 def drop(connection: Connection) -> None:
     """Drop the existing triggers, before their tables are dropped or rebuilt."""
-    for name in _present(connection):
-        table = f" ON {name.split('_')[0]}" if connection.dialect.name == "postgresql" else ""
-        connection.execute(text(f"DROP TRIGGER {name}{table}"))
+    for name in _statements(connection.dialect.name):
+        on = _on(connection, name.split("_")[0])
+        connection.execute(text(f"DROP TRIGGER IF EXISTS {name}{on}"))
     if connection.dialect.name == "postgresql":
         connection.execute(text("DROP FUNCTION IF EXISTS zonebridge_append_only()"))
 
 
 def missing(connection: Connection) -> list[str]:
-    """Return the names of triggers that are missing or disabled, sorted."""
+    """Return the names of triggers that are missing, disabled or not as `create` makes them."""
     return sorted(_statements(connection.dialect.name).keys() - _present(connection))
+
+
+def _on(connection: Connection, table: str) -> str:
+    return f" ON {table}" if connection.dialect.name == "postgresql" else ""
 
 
 def _statements(dialect: str) -> dict[str, str]:
@@ -67,12 +81,9 @@ def _statements(dialect: str) -> dict[str, str]:
 
 
 def _present(connection: Connection) -> set[str]:
+    ours = _statements(connection.dialect.name)
     if connection.dialect.name == "postgresql":
-        query = (
-            "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
-            " WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND pg_table_is_visible(tgrelid)"
-        )
-    else:
-        query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-    ours = _statements(connection.dialect.name).keys()
-    return ours & set(connection.scalars(text(query)))
+        found = connection.scalars(text(_POSTGRESQL_TRIGGERS), {"body": _POSTGRESQL_BODY})
+        return ours.keys() & set(found)
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+    return {name for name, made in connection.execute(text(query)) if ours.get(name) == made}

@@ -1,12 +1,13 @@
 """The rules as the firewall itself reads them: no setting accepts a loss there."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from sync.options import RuleOptions, ZoneOptions
-from sync.verify.firewall_semantics import Bound, Rulebase
+from sync.options import RuleOptions
+from sync.verify.firewall_semantics import Bound, Rulebase, RuleSemantics
 from sync.verify.packet_space import Entry, Place
 from sync.verify.profiles import DeviceGroup, Networks, Profiles
-from sync.verify.proof import Settings
+from sync.verify.settings import Settings
 
 
 def as_on_firewall(
@@ -16,21 +17,23 @@ def as_on_firewall(
     settings: Settings,
     bound: Bound,
     *,
-    zones: ZoneOptions | None = None,
+    read: Sequence[RuleSemantics] | None = None,
 ) -> Rulebase:
     """Read what the rules of a device group `surely` match, or `perhaps`.
 
-    `zones` are those of the settings, unless others are given. A rule of App-IDs, or of
-    `application-default`, surely matches nothing: no port tells the application of a flow.
+    A rule of App-IDs, or of `application-default`, surely matches nothing: no port tells the
+    application of a flow. What is registered at run time counts only where every firewall reports
+    it. `read` is as for `Rulebase`.
     """
     return Rulebase(
         group,
         networks,
         profiles,
         RuleOptions(devices=settings.rules.devices, applications="strict"),
-        replace(settings.zones if zones is None else zones, trust_addresses=False),
-        registered_known=settings.registered_known,
+        replace(settings.zones, trust_addresses=False),
+        registered_known=False,
         bound=bound,
+        read=read,
     )
 
 

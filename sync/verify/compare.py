@@ -5,7 +5,7 @@ Calico's rules carry, and only the parts between equal rules are compared flow b
 are only a hint: a wrong alignment differs, and is compared.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -23,10 +23,12 @@ from sync.verify.packet_space import (
     Ends,
     Entry,
     Family,
+    Far,
     Place,
     common,
     of_family,
     outside,
+    spread,
     to_itself,
 )
 from sync.verify.profiles import Profiles, UnreadableError
@@ -322,7 +324,7 @@ class Pods:
         self._local: dict[tuple[AddressSet, Family], Bounds] = {}
         self._far: dict[tuple[Ends, Family], tuple[tuple[int, Bounds], ...]] = {}
         self._united: dict[tuple[Bounds, ...], Bounds] = {}
-        self._joined: dict[tuple[_Far, ...], _Far] = {}
+        self._joined: dict[tuple[Far, ...], Far] = {}
 
     def local(self, addresses: AddressSet, family: Family) -> Bounds:
         """The addresses that pods of a policy can have."""
@@ -331,11 +333,11 @@ class Pods:
             self._local[key] = self._held(of_family(addresses, family), family)
         return self._local[key]
 
-    def far(self, ends: Ends, family: Family) -> "_Far":
+    def far(self, ends: Ends, family: Family) -> Far:
         """The addresses that far ends can have: pods in pod networks, others anywhere."""
         key = (ends, family)
         if key not in self._far:
-            self._far[key] = _spread(self._clipped(ends, family))
+            self._far[key] = spread(self._clipped(ends, family))
         return self._far[key]
 
     def _clipped(self, ends: Ends, family: Family) -> Iterator[tuple[int, Bounds]]:
@@ -358,38 +360,10 @@ class Pods:
             self._united[some] = from_ranges(ranges)
         return self._united[some]
 
-    def joined(self, some: "tuple[_Far, ...]") -> "_Far":
+    def joined(self, some: tuple[Far, ...]) -> Far:
         """The union of some far ends."""
         if len(some) == 1:
             return some[0]
         if some not in self._joined:
-            self._joined[some] = _spread(each for far in some for each in far)
+            self._joined[some] = spread(each for far in some for each in far)
         return self._joined[some]
-
-
-_Far = tuple[tuple[int, Bounds], ...]
-"""Far ends of one family: profiles that no other has, each with its addresses, sorted."""
-
-
-def _spread(ends: Iterable[tuple[int, Bounds]]) -> _Far:
-    """Far ends in canonical form: profiles with the same addresses together."""
-    apart: list[tuple[int, list[tuple[int, int]]]] = []
-    for profiles, bounds in ends:
-        ranges = [*to_ranges(bounds)]
-        if not ranges:
-            continue
-        kept = []
-        for bits, held in apart:
-            if both := bits & profiles:
-                kept.append((both, held + ranges))
-            if rest := bits & ~profiles:
-                kept.append((rest, held))
-            profiles &= ~bits
-        if profiles:
-            kept.append((profiles, ranges))
-        apart = kept
-    together: dict[Bounds, int] = {}
-    for bits, held in apart:
-        bounds = from_ranges(held)
-        together[bounds] = together.get(bounds, 0) | bits
-    return tuple(sorted((bits, bounds) for bounds, bits in together.items()))

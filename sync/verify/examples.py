@@ -5,7 +5,7 @@ some addresses, some ports  ->  a usual one of them; else an ordinary one; else 
 An example is always one of those given, and the same ones give the same example.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from sync.firewall.services import ICMP, ICMPV6
@@ -37,16 +37,17 @@ _UNICAST: Final = network("2000::/3") | network("fc00::/7")
 
 def usual_address(some: Bounds, family: Family, *, pod: bool, but: int | None = None) -> int:
     """One of some addresses, other than `but` if there is another one."""
-    if but is not None and holds(some, but):
-        some = difference(some, (but, but + 1)) or some
-    for known in _KNOWN[family, pod]:
-        if holds(some, known):
-            return known
+    return next((each for each in _by_rank(some, family, pod) if each != but), some[0])
+
+
+def _by_rank(some: Bounds, family: Family, pod: bool) -> Iterator[int]:  # noqa: FBT001 - as above
+    """Some of these addresses, the most usual ones first; of many ranges few are looked at."""
+    yield from (each for each in _KNOWN[family, pod] if holds(some, each))
     for strict in (True, False):
         for one in to_ranges(some):
-            if (found := _host(one, family, strict=strict)) is not None:
-                return found
-    return some[0]
+            yield from _hosts(one, family, strict=strict)
+    for first, past in to_ranges(some):
+        yield from range(first, min(past, first + 2))
 
 
 def _numbers(texts: Sequence[str], family: Family) -> tuple[int, ...]:
@@ -61,39 +62,25 @@ _KNOWN: Final = {
 }
 
 
-def _host(some: tuple[int, int], family: Family, *, strict: bool) -> int | None:
-    """The first address of a range that may be a host's; None if it has none.
+def _hosts(some: tuple[int, int], family: Family, *, strict: bool) -> Iterator[int]:
+    """The first addresses of a range that may be hosts'.
 
-    `strict`: it names no network, and not all of one either.
+    `strict`: they name no network, and not all of one either.
     """
     left = intersection(some, _UNICAST.v6) if family == 6 else difference(some, _NO_HOSTS.v4)
     for first, past in to_ranges(left):
         start = first + 1 if past - first > 2 else first
-        if family == 6 or not strict:
-            return start
-        # One that ends in 0 or 255 is the first or the last of most networks.
-        for each in range(start, min(past, start + 3)):
-            if 0 < each & 255 < 255:
-                return each
-    return None
+        for each in range(start, min(past, start + 4)):
+            # One that ends in 0 or 255 is the first or the last of most networks.
+            if family == 6 or not strict or 0 < each & 255 < 255:
+                yield each
 
 
-def usual_port(protocol: int, some: Bounds) -> int:
-    """One of some ports of a protocol."""
-    usual = (each for each in USUAL_PORTS[protocol] if holds(some, each))
-    return next(usual, _after_zero(some))
-
-
-def usual_source(some: Bounds) -> int:
-    """One of some ports as that of a client."""
-    if holds(some, EPHEMERAL):
+def usual_source(first: int, past: int) -> int:
+    """One of the ports of a range as that of a client."""
+    if first <= EPHEMERAL < past:
         return EPHEMERAL
-    clients = intersection(some, (_FIRST_CLIENT, 1 << 16))
-    return clients[0] if clients else _after_zero(some)
-
-
-def _after_zero(some: Bounds) -> int:
-    return (difference(some, (0, 1)) or some)[0]
+    return next((each for each in (max(first, _FIRST_CLIENT), 1) if first <= each < past), first)
 
 
 def unusual_port(protocol: int, port: int, source: int) -> int:

@@ -8,15 +8,14 @@ rules are asked. An end may be many addresses, as a zone's are: then the flows f
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any, Final, NamedTuple
 
 from sync.firewall.services import ICMP, ICMPV6
 from sync.net.addresses import AddressSet
 from sync.net.intervals import intersection
 from sync.text import shortened
-from sync.verify.as_on_firewall import as_on_firewall, key_of, of_unknown_action
-from sync.verify.calico_semantics import Direction, Policies
+from sync.verify.as_on_firewall import key_of, of_unknown_action
+from sync.verify.calico_semantics import Direction
 from sync.verify.firewall_semantics import Action, RuleSemantics
 from sync.verify.judgement import (
     MOST_CASES,
@@ -33,8 +32,9 @@ from sync.verify.judgement import (
     too_many,
 )
 from sync.verify.packet_space import FAMILIES, Box, Entry, Family, of_family
-from sync.verify.profiles import DeviceGroup, Profiles, networks_of, zones_named
-from sync.verify.proof import Settings
+from sync.verify.profiles import DeviceGroup, Profiles
+from sync.verify.settings import Settings
+from sync.verify.tiers import Tier, Tiers
 from sync.verify.traffic_space import Packet, carries
 
 _FAMILIES: Final[dict[int, tuple[Family, ...]]] = {ICMP: (4,), ICMPV6: (6,)}
@@ -98,23 +98,12 @@ def explain(
     cannot be judged, and `NoAnswerError` for a zone that can have no pods and flows in too many
     cases.
     """
-    named = {group.tier: zones_named(group) for group in groups}
-    every = frozenset(settings.zones.definitions).union(*named.values())
     labels = [each.labels for each in ends if each.labels is not None]
-    profiles = Profiles(every, settings.zones, labels)
+    read = Tiers(groups, documents, settings, labels)
+    profiles = read.profiles
     known = iter(profiles.known)
     bits = [next(known) if each.labels is not None else _bit(profiles, each) for each in ends]
-    tiers = []
-    orders = {
-        each["metadata"]["name"]: each["spec"]["order"]
-        for each in documents
-        if each["kind"] == "Tier"
-    }
-    groups = sorted(groups, key=lambda each: (orders.get(each.tier, inf), each.tier))
-    for group in groups:
-        elsewhere = frozenset[str]().union(*named.values()) - named[group.tier]
-        last = group is groups[-1]
-        tiers.append(_Tier(group, elsewhere, documents, profiles, settings, packet, last=last))
+    tiers = [(each.group, _Lists(each, packet)) for each in read.as_asked()]
     found = []
     for direction, here, there in _WAYS:
         local = ends[here]
@@ -128,8 +117,8 @@ def explain(
             for far in [of_family(ends[there].addresses, family)]
             if near and far
         ]
-        for group, tier in zip(groups, tiers, strict=True):
-            cases = tuple(tier.cases(zone, bits[here], direction, starts, verbose=verbose))
+        for group, lists in tiers:
+            cases = tuple(lists.cases(zone, bits[here], direction, starts, verbose=verbose))
             found.append(Side(direction, group.source, group.seen.name, group.tier, cases))
     return found
 
@@ -158,27 +147,15 @@ def _bit(profiles: Profiles, end: Party) -> int:
     return bit
 
 
-class _Tier:
+class _Lists:
     """Both lists of one tier, for one packet."""
 
-    def __init__(
-        self,
-        group: DeviceGroup,
-        elsewhere: frozenset[str],
-        documents: Sequence[Mapping[str, Any]],
-        profiles: Profiles,
-        settings: Settings,
-        packet: Packet,
-        *,
-        last: bool,
-    ) -> None:
-        self._group = group
-        self._profiles = profiles
+    def __init__(self, tier: Tier, packet: Packet) -> None:
+        self._tier = tier
+        self._profiles = tier.profiles
         self._packet = packet
-        self._policies = Policies(group.tier, documents, profiles, last=last)
-        networks = networks_of(group, settings.zones, elsewhere)
-        self._surely = as_on_firewall(group, networks, profiles, settings, "surely")
-        self._perhaps = as_on_firewall(group, networks, profiles, settings, "perhaps")
+        self._policies = tier.policies
+        self._surely, self._perhaps = tier.surely, tier.perhaps
         self._unreadable = of_unknown_action(self._perhaps)
 
     def cases(
@@ -196,7 +173,7 @@ class _Tier:
             calico = [*self._calico(profile, direction, start, staged=True)]
             enforced = [*self._calico(profile, direction, start, staged=False)]
             pieces: Iterator[tuple[Box, Judgement | None]] = iter([(start, None)])
-            if zone in zones_named(self._group):
+            if zone in self._tier.zones:
                 pieces = decided([*self._firewall(zone, direction, start)], start)
             for piece, firewall in pieces:
                 for part, judgement in decided(calico, piece):
@@ -226,14 +203,27 @@ class _Tier:
             if perhaps:
                 sure = surely.get(key_of(entry))
                 boxes = boxes_of(sure, start, self._packet) if sure else ()
+                because = self._beyond_table(entry)
                 for action in self._actions(entry):
-                    yield RuleBoxes(Decider(action, entry.rule, entry.place), boxes, perhaps)
+                    decider = Decider(action, entry.rule, entry.place, because=because)
+                    yield RuleBoxes(decider, boxes, perhaps)
 
     def _actions(self, entry: Entry) -> tuple[Action, ...]:
         """What a rule may do: one thing, unless its action cannot be read."""
         if entry.place in self._unreadable:
             return ("allow", "deny")
         return (_action(entry),)
+
+    def _beyond_table(self, entry: Entry) -> str:
+        """Why a rule may match the packet by unknown content; "" if that is no matter."""
+        known = entry.by_table
+        if known is None or carries(known.traffic, self._packet):
+            return ""
+        names = shortened(known.applications, ", ")
+        return (
+            f"the default ports of App-ID{'s' * (len(known.applications) > 1)} {names} are from a "
+            "table that zonebridge brings, which may lack some"
+        )
 
     def _passed_firewall(
         self, judgement: Judgement, zone: str, direction: Direction, box: Box
@@ -297,7 +287,7 @@ class _Tier:
             # Pods that may be selected may meet the default too.
             if selecting:
                 yield RuleBoxes(_decider(default, staged=not enforced), (), (start,))
-            where = f"no policy of tier {self._group.tier} selects it"
+            where = f"no policy of tier {self._tier.group.tier} selects it"
             yield RuleBoxes(Decider("allow", "", where=where), (start,), (start,))
 
     def _passed_calico(

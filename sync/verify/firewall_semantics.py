@@ -23,7 +23,7 @@ from sync.net.addresses import EVERYWHERE, NOWHERE, AddressSet
 from sync.options import RuleOptions, ZoneOptions
 from sync.verify.address_lists import AddressLists, matched
 from sync.verify.calico_semantics import Direction
-from sync.verify.packet_space import ON_THE_WIRE, Ends, Entry, Place
+from sync.verify.packet_space import ON_THE_WIRE, ByTable, Ends, Entry, Place
 from sync.verify.profiles import MULTICAST, DeviceGroup, Networks, Profiles, zones_named
 from sync.verify.rule_traffic import ANY_TRAFFIC, rule_traffic
 from sync.verify.wildcards import ALL_IPV4, WildcardList, WildcardLists, pattern
@@ -39,7 +39,8 @@ class RuleSemantics:
     """The meaning of one rule. Zones are None for any; without traffic it matches nothing.
 
     `surely`: it is what the rule surely matches, not what it may match. `inexact` has a clause for
-    each thing by which it may stand for more or less than the rule on the firewall.
+    each thing by which it may stand for more or less than the rule on the firewall. `by_table` is
+    that of its `Entry`.
     """
 
     placed: EffectiveRule
@@ -51,6 +52,7 @@ class RuleSemantics:
     destination: AddressSet
     traffic: tuple[Traffic, ...]
     inexact: tuple[str, ...]
+    by_table: ByTable | None = None
 
 
 class Rulebase:
@@ -69,7 +71,9 @@ class Rulebase:
         *,
         registered_known: bool,
         bound: Bound = "by action",
+        read: Sequence[RuleSemantics] | None = None,
     ) -> None:
+        """`read` are its rules as they were `meant` before, among other networks."""
         self._group = group
         self._bound = bound
         self._networks = networks
@@ -89,7 +93,7 @@ class Rulebase:
             self._wild["source"].overlap(),
             self._wild["destination"].overlap(),
         )
-        self.meant = [self._meant(placed) for placed in group.seen.rules]
+        self.meant = read or [self._meant(placed) for placed in group.seen.rules]
 
     def decided(self, zone: str, direction: Direction) -> Iterator[Entry]:
         """The decisions for the pods of a zone, in order; the last one matches everything."""
@@ -124,6 +128,7 @@ class Rulebase:
                     rule.name,
                     place=each.place,
                     exact=not each.inexact,
+                    by_table=each.by_table,
                 )
         yield from self._defaults(zone, direction)
 
@@ -247,16 +252,14 @@ class Rulebase:
             if surely or _accepted(self._rules.accept_dropped_denies, rule):
                 return replace(nothing, inexact=tuple(inexact))
         accepted = _accepted(self._rules.accept_dropped_members, rule)
-        traffic, exact_traffic, open_traffic = rule_traffic(
-            rule, self._objects, self._rules, surely=surely, accepted=accepted
-        )
-        if not exact_traffic:
+        found = rule_traffic(rule, self._objects, self._rules, surely=surely, accepted=accepted)
+        if not found.exact:
             inexact.append("its applications and services are not all ports")
         (source, destination), unclear = self._addresses(
             rule, place, surely=surely, accepted=accepted
         )
         inexact += unclear
-        opened = open_traffic or any(
+        opened = found.opened or any(
             listed is not None and listed.open and not accepted
             for listed in map(self._lists.listed, (rule.sources, rule.destinations))
         )
@@ -274,8 +277,9 @@ class Rulebase:
             to_zones,
             source,
             destination,
-            traffic if source and destination else (),
+            found.traffic if source and destination else (),
             tuple(inexact),
+            found.by_table,
         )
 
     def _filtered(self, rule: Rule) -> bool:

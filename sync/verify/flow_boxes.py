@@ -9,8 +9,8 @@ from itertools import permutations
 from typing import Final, NamedTuple
 
 from sync.net.addresses import AddressSet
-from sync.net.intervals import Bounds, to_ranges, union
-from sync.verify.packet_space import FAMILIES, Box, Ends, Family
+from sync.net.intervals import Bounds, to_ranges
+from sync.verify.packet_space import FAMILIES, Box, Ends, Family, spread
 from sync.verify.traffic_space import TrafficSpace
 
 _MOST_ORDERED: Final = 2_000  # boxes that are joined in every order, to keep the best
@@ -89,28 +89,8 @@ def _united(boxes: Sequence[_Joined], side: int) -> _Joined:
             traffic |= box.traffic
         return first._replace(traffic=traffic)
     ends = [end for box in boxes for end in (box.destination if side else box.source)]
-    found = _apart(ends)
+    found = spread(ends)
     return first._replace(destination=found) if side else first._replace(source=found)
-
-
-def _apart(ends: Iterable[tuple[int, Bounds]]) -> tuple[tuple[int, Bounds], ...]:
-    """Ends in the one form of their union: profiles with the same addresses together, sorted."""
-    apart: list[tuple[int, Bounds]] = []
-    for profiles, bounds in ends:
-        kept = []
-        for bits, held in apart:
-            if both := bits & profiles:
-                kept.append((both, union(held, bounds)))
-            if rest := bits & ~profiles:
-                kept.append((rest, held))
-            profiles &= ~bits
-        if profiles:
-            kept.append((profiles, bounds))
-        apart = kept
-    together: dict[Bounds, int] = {}
-    for bits, held in apart:
-        together[held] = together.get(held, 0) | bits
-    return tuple(sorted((bits, bounds) for bounds, bits in together.items()))
 
 
 def _of_both(

@@ -23,13 +23,15 @@ class NoAnswerError(Exception):
 
 class Decider(NamedTuple):
     """A rule that decides a flow, or may: `rule` and its `place` are the firewall's, `where` is
-    Calico's, as in `policy[egress 3]`. A `staged` one decides nothing yet."""
+    Calico's, as in `policy[egress 3]`. A `staged` one decides nothing yet. `because` is a
+    clause with the reason why it only may, where that is a matter of the packet."""
 
     action: Action
     rule: str
     place: Place | None = None
     where: str = ""
     staged: bool = False
+    because: str = ""
 
 
 class Passed(NamedTuple):

@@ -6,28 +6,19 @@ A flow of a cell has a pod at one end or at both: policies see no other. The ess
 no cell, since they come before all rules. A staged policy counts as if it were enforced.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from sync.firewall.services import Traffic
 from sync.net.addresses import EVERYWHERE, written
 from sync.net.intervals import Bounds
-from sync.verify.as_on_firewall import as_on_firewall, key_of, of_unknown_action
-from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
+from sync.verify.as_on_firewall import key_of, of_unknown_action
+from sync.verify.calico_semantics import DIRECTIONS, Direction
 from sync.verify.compare import Pods
-from sync.verify.essentials import essential_policies
 from sync.verify.examples import usual_address
 from sync.verify.packet_space import FAMILIES, ON_THE_WIRE, Entry, Family, Place, of_family
-from sync.verify.profiles import (
-    DeviceGroup,
-    Networks,
-    Profiles,
-    UnreadableError,
-    networks_of,
-    zones_named,
-)
-from sync.verify.proof import Settings
+from sync.verify.profiles import UnreadableError
 from sync.verify.reach import (
     Degrees,
     Part,
@@ -41,9 +32,15 @@ from sync.verify.reach import (
     permitted,
     turned,
 )
+from sync.verify.tiers import Tier, Tiers
 from sync.verify.traffic_space import TrafficSpace
 
 MOST_ZONES: Final = 100  # a side of a matrix; a larger one says nothing
+
+BEYOND_TABLE: Final = "other default ports of App-IDs"
+"""What may go besides by rules of App-IDs whose ports only the bundled table has."""
+
+_EVERY: Final = -1  # all bits
 
 State = Literal["all", "some", "none", "no flows", "unknown"]
 Unlike = Literal["", "less", "more", "less and more", "unknown"]
@@ -67,7 +64,8 @@ class Reach:
     """What may go from one zone to another by one list of rules.
 
     `services` are those between all addresses of both, `partly` those between some of them, and
-    `perhaps` those that depend on what Calico cannot see (users, App-IDs, …). `rules` decide.
+    `perhaps` those that depend on what Calico cannot see (users, App-IDs, …), `BEYOND_TABLE` last.
+    `rules` decide.
     `because` says why the state is `unknown`.
     """
 
@@ -118,69 +116,52 @@ class Matrix:
     because: str = ""
 
 
-def matrices(
-    groups: Sequence[DeviceGroup], documents: Sequence[Mapping[str, Any]], settings: Settings
-) -> list[Matrix]:
-    """The matrix of each device group of a cluster.
-
-    `documents` are all sets, tiers and policies of ours, as for the proof.
-    """
-    named = {group.tier: zones_named(group) for group in groups}
-    every = frozenset(settings.zones.definitions).union(*named.values())
-    ours = [each for each in documents if each["kind"] == "Tier"]
-    last = max(ours, key=lambda each: each["spec"]["order"])["metadata"]["name"] if ours else ""
+def matrices(tiers: Tiers) -> list[Matrix]:
+    """The matrix of each device group of a cluster."""
     found = []
-    for group in groups:
-        elsewhere = frozenset[str]().union(*named.values()) - named[group.tier]
-        zones = tuple(sorted(named[group.tier]))
+    for tier in tiers.each:
+        zones, group = tuple(sorted(tier.zones)), tier.group
         empty = Matrix(group.source, group.seen.name, group.tier, zones, (), ())
         if len(zones) > MOST_ZONES:
             found.append(replace(empty, because=f"it has more than {MOST_ZONES} zones"))
             continue
         try:
-            profiles = Profiles(every, settings.zones)
-            tier = _Tier(group, elsewhere, documents, profiles, settings, group.tier == last)
-            cells = tuple(tier.cell(source, to) for source in zones for to in zones)
-            found.append(replace(empty, pods_only=tier.pods_only, cells=cells))
+            lists = _Lists(tier)
+            cells = tuple(lists.cell(source, to) for source in zones for to in zones)
+            found.append(replace(empty, pods_only=lists.pods_only, cells=cells))
         except UnreadableError as error:
             found.append(replace(empty, because=str(error)))
     return found
 
 
-class _Tier:
+class _Lists:
     """The lists of one tier, and of its device group's firewalls."""
 
-    def __init__(
-        self,
-        group: DeviceGroup,
-        elsewhere: frozenset[str],
-        documents: Sequence[Mapping[str, Any]],
-        profiles: Profiles,
-        settings: Settings,
-        last: bool,  # noqa: FBT001 - called once, above
-    ) -> None:
-        self._profiles = profiles
-        self._pods = Pods(profiles, settings.pods)
-        self._networks = networks_of(group, settings.zones, elsewhere)
-        self._zones = sorted(zones_named(group))
-        self.pods_only = tuple(each for each in self._zones if each not in self._networks.of)
-        policies = Policies(group.tier, documents, profiles, last=last)
-        essentials = essential_policies(group.tier, documents, settings.zones.essentials)
-        nobody = f"no policy of tier {group.tier} selects it"
+    def __init__(self, tier: Tier) -> None:
+        self._profiles = profiles = tier.profiles
+        self._pods = Pods(profiles, tier.settings.pods)
+        self._networks = tier.networks
+        zones = sorted(tier.zones)
+        self.pods_only = tuple(each for each in zones if each not in self._networks.of)
+        policies, essentials = tier.policies, tier.essentials
+        nobody = f"no policy of tier {tier.group.tier} selects it"
         whole = Entry(
             EVERYWHERE, ((profiles.everyone, EVERYWHERE),), (Traffic(),), "allow", "", nobody
         )
-        firewall = _Firewall(group, self._networks, profiles, settings)
+        unreadable = of_unknown_action(tier.perhaps)
         lists: dict[tuple[str, str, Direction], list[Entry]] = {}
-        for zone in self._zones:
+        for zone in zones:
             for direction in DIRECTIONS:
-                for bound, entries in firewall.bounds(zone, direction):
+                for bound, entries in _on_firewall(tier, unreadable, zone, direction):
                     lists[bound, zone, direction] = entries
                 bit = profiles.zones.get(zone, 0)
                 said = policies.said_to(bit, direction, essentials) if bit else []
                 lists["calico", zone, direction] = [whole] if said is None else said
-        spoken = {each for entries in lists.values() for entry in entries for each in entry.traffic}
-        self._space = TrafficSpace(spoken)
+        every = [entry for entries in lists.values() for entry in entries]
+        spoken = {each for entry in every for each in entry.traffic}
+        by_table = {each for entry in every if entry.by_table for each in entry.by_table.traffic}
+        self._by_table = bool(by_table)
+        self._space = TrafficSpace(spoken | by_table)
         self._rows = {key: self._row(entries) for key, entries in lists.items()}
         self._outside: dict[tuple[str, Family], Bounds] = {}
 
@@ -194,7 +175,8 @@ class _Tier:
         try:
             surely = [(part, permitted(self._between("surely", part), budget)) for part in parts]
             perhaps = [(part, permitted(self._between("perhaps", part), budget)) for part in parts]
-            firewall = self._reach(surely, perhaps, self._deciding("every", parts, budget), budget)
+            rules = self._deciding("every", parts, budget)
+            firewall = self._reach(surely, perhaps, rules, budget, self._known(parts))
         except TooManyError as error:
             firewall = Reach("unknown", because=str(error))
         try:
@@ -303,12 +285,25 @@ class _Tier:
             for (rule, action, place), where in found.items()
         )
 
+    def _known(self, parts: Sequence[Part]) -> int:
+        """What the firewall may allow by rules and App-IDs alone, without what no table knows."""
+        if not self._by_table:
+            return _EVERY
+        found = 0
+        for part in parts:
+            for row in self._between("perhaps", part):
+                table = row.entry.by_table
+                if row.entry.action == "allow":
+                    found |= self._space.bits(table.traffic) if table else row.traffic
+        return found
+
     def _reach(
         self,
         surely: Sequence[tuple[Part, list[Row]]],
         perhaps: Sequence[tuple[Part, list[Row]]],
         rules: tuple[DecidingRule, ...],
         budget: Regions,
+        known: int = _EVERY,
     ) -> Reach:
         everything = {part.family: self._space.everything[part.family] for part, _ in surely}
         sure = Degrees(everything)
@@ -322,11 +317,12 @@ class _Tier:
         state: State = "some" if sure.wholly or sure.partly or may else "none"
         if sure.all:
             state = "all"
+        more = (BEYOND_TABLE,) if may & ~known else ()
         return Reach(
             state,
             self._space.said(sure.wholly),
             self._said_besides(sure.partly, sure.wholly, everything),
-            self._said_besides(may, sure.wholly | sure.partly, everything),
+            (*self._said_besides(may & known, sure.wholly | sure.partly, everything), *more),
             rules,
         )
 
@@ -340,33 +336,28 @@ class _Tier:
         return self._space.said(may)
 
 
-class _Firewall:
-    """The lists of a device group, by what rules surely match and by what they may match."""
+def _on_firewall(
+    tier: Tier, unreadable: Collection[Place], zone: str, direction: Direction
+) -> Iterator[tuple[str, list[Entry]]]:
+    """What the firewall surely allows, what it may allow, and both readings of each rule.
 
-    def __init__(
-        self, group: DeviceGroup, networks: Networks, profiles: Profiles, settings: Settings
-    ) -> None:
-        self._surely = as_on_firewall(group, networks, profiles, settings, "surely")
-        self._perhaps = as_on_firewall(group, networks, profiles, settings, "perhaps")
-        self._unreadable = of_unknown_action(self._perhaps)
-
-    def bounds(self, zone: str, direction: Direction) -> Iterator[tuple[str, list[Entry]]]:
-        """What the firewall surely allows, what it may allow, and both readings of each rule."""
-        sure_of = {key_of(each): each for each in self._surely.decided(zone, direction)}
-        surely: list[Entry] = []
-        perhaps: list[Entry] = []
-        every: list[Entry] = []
-        for entry in self._perhaps.decided(zone, direction):
-            if entry.place in self._unreadable:
-                surely.append(entry._replace(action="deny"))
-                perhaps.append(entry._replace(action="allow"))
-                every.append(entry._replace(action="", rough=True))
-                continue
-            sure = sure_of.get(key_of(entry))
-            surely += [entry] if entry.action == "deny" else [sure] if sure else []
-            perhaps += [entry] if entry.action == "allow" else [sure] if sure else []
-            every.append(entry._replace(rough=True))
-            every += [sure] if sure else []
-        yield "surely", surely
-        yield "perhaps", perhaps
-        yield "every", every
+    `unreadable` are the rules whose action cannot be read.
+    """
+    sure_of = {key_of(each): each for each in tier.surely.decided(zone, direction)}
+    surely: list[Entry] = []
+    perhaps: list[Entry] = []
+    every: list[Entry] = []
+    for entry in tier.perhaps.decided(zone, direction):
+        if entry.place in unreadable:
+            surely.append(entry._replace(action="deny"))
+            perhaps.append(entry._replace(action="allow"))
+            every.append(entry._replace(action="", rough=True))
+            continue
+        sure = sure_of.get(key_of(entry))
+        surely += [entry] if entry.action == "deny" else [sure] if sure else []
+        perhaps += [entry] if entry.action == "allow" else [sure] if sure else []
+        every.append(entry._replace(rough=True))
+        every += [sure] if sure else []
+    yield "surely", surely
+    yield "perhaps", perhaps
+    yield "every", every

@@ -31,13 +31,21 @@ Ends = tuple[tuple[int, AddressSet], ...]
 """Who and where an end may be: profiles, each with its addresses; each profile once."""
 
 
+class ByTable(NamedTuple):
+    """The App-IDs whose default ports only the bundled table has, and the traffic by that table."""
+
+    applications: tuple[str, ...]
+    traffic: tuple[Traffic, ...]
+
+
 class Entry(NamedTuple):
     """One rule of a list: the pod's side, the far end, the traffic, and what it decides.
 
     `action` is "" where it is unknown. `rule` is the firewall's rule, or the one that a Calico rule
     says it is; `where` the place of a Calico rule, as in `policy[egress 3]`, `place` that of a
     firewall's rule, `exact` whether Calico can express that exactly. `rough`: an allow may be less
-    than it seems here, and a deny more.
+    than it seems here, and a deny more. `by_table`: the part of an allow that is known, where a
+    firewall's own content may have more.
     """
 
     local: AddressSet
@@ -50,6 +58,7 @@ class Entry(NamedTuple):
     place: Place | None = None
     exact: bool = True
     rough: bool = False
+    by_table: ByTable | None = None
 
 
 class Box(NamedTuple):
@@ -68,10 +77,10 @@ def common(left: Box, right: Box) -> Box | None:
     traffic = left.traffic & right.traffic
     if not profiles or not traffic or left.family != right.family:
         return None
-    local = _both(left.local, right.local)
+    local = shared(left.local, right.local)
     if not local:
         return None
-    far = _both(left.far, right.far)
+    far = shared(left.far, right.far)
     return Box(left.family, local, profiles, far, traffic) if far else None
 
 
@@ -105,7 +114,8 @@ def outside(box: Box, taken: Iterable[Box]) -> list[Box]:
     return left
 
 
-def _both(left: Bounds, right: Bounds) -> Bounds:
+def shared(left: Bounds, right: Bounds) -> Bounds:
+    """The addresses in both of two unions, neither of which is empty."""
     if left is right or left == right:
         return left
     if left[0] >= right[-1] or right[0] >= left[-1]:
@@ -116,3 +126,31 @@ def _both(left: Bounds, right: Bounds) -> Bounds:
 def of_family(addresses: AddressSet, family: int) -> Bounds:
     """The addresses of one family, 4 or 6."""
     return addresses.v4 if family == 4 else addresses.v6
+
+
+Far = tuple[tuple[int, Bounds], ...]
+"""Ends of one family: profiles that no other has, each with its addresses, sorted."""
+
+
+def spread(ends: Iterable[tuple[int, Bounds]]) -> Far:
+    """Ends in canonical form: profiles with the same addresses together."""
+    apart: list[tuple[int, list[tuple[int, int]]]] = []
+    for profiles, bounds in ends:
+        ranges = [*intervals.to_ranges(bounds)]
+        if not ranges:
+            continue
+        kept = []
+        for bits, held in apart:
+            if both := bits & profiles:
+                kept.append((both, held + ranges))
+            if rest := bits & ~profiles:
+                kept.append((rest, held))
+            profiles &= ~bits
+        if profiles:
+            kept.append((profiles, ranges))
+        apart = kept
+    together: dict[Bounds, int] = {}
+    for bits, held in apart:
+        bounds = intervals.from_ranges(held)
+        together[bounds] = together.get(bounds, 0) | bits
+    return tuple(sorted((bits, bounds) for bounds, bits in together.items()))

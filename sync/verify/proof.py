@@ -10,27 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sync.firewall.services import Traffic
-from sync.net.addresses import EVERYWHERE, AddressSet
-from sync.options import RuleOptions, ZoneOptions
-from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
+from sync.net.addresses import EVERYWHERE
+from sync.verify.calico_semantics import DIRECTIONS, Direction
 from sync.verify.compare import Difference, Pods, RuleLists, Witness
-from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Rulebase
 from sync.verify.packet_space import Ends, Entry, Place
-from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the proof assumes: the settings of a cluster.
-
-    `pods` hold every pod of the cluster; None: they are unknown.
-    """
-
-    rules: RuleOptions = field(default_factory=RuleOptions)
-    zones: ZoneOptions = field(default_factory=ZoneOptions)
-    pods: AddressSet | None = None
-    registered_known: bool = True
+from sync.verify.profiles import DeviceGroup, UnreadableError
+from sync.verify.settings import Settings
+from sync.verify.tiers import Tier, Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,69 +58,39 @@ def prove(
     `documents` are all sets, tiers and policies of ours in the cluster. `samples` are looked for
     on demand: they prove nothing.
     """
-    named = {group.tier: zones_named(group) for group in groups}
-    every = frozenset(settings.zones.definitions).union(*named.values())
-    ours = [each for each in documents if each["kind"] == "Tier"]
-    last = max(ours, key=lambda each: each["spec"]["order"])["metadata"]["name"] if ours else ""
     proofs = []
-    for group in groups:
-        others = (zones for tier, zones in named.items() if tier != group.tier)
-        elsewhere = frozenset[str]().union(*others)
+    for tier in Tiers(groups, documents, settings).each:
         try:
-            profiles = Profiles(every, settings.zones)
-            tier = _Tier(
-                group,
-                elsewhere,
-                documents,
-                profiles,
-                settings,
-                last=group.tier == last,
-                samples=samples,
-            )
-            proofs.append(tier.proof())
+            proofs.append(_TierProof(tier, samples=samples).proof())
         except UnreadableError as error:
-            proofs.append(Proof(undecided=(f"tier {group.tier}: {error}",)))
+            proofs.append(Proof(undecided=(f"tier {tier.group.tier}: {error}",)))
     return merged(proofs)
 
 
-class _Tier:
-    """The tier of one device group."""
+class _TierProof:
+    """Both lists of one tier: what a cluster may allow at most, and what its policies do."""
 
-    def __init__(
-        self,
-        group: DeviceGroup,
-        elsewhere: frozenset[str],
-        documents: Sequence[Mapping[str, Any]],
-        profiles: Profiles,
-        settings: Settings,
-        *,
-        last: bool,
-        samples: bool,
-    ) -> None:
-        self._group = group
-        self._elsewhere = elsewhere
-        self._profiles = profiles
-        networks = networks_of(group, settings.zones, elsewhere - zones_named(group))
+    def __init__(self, tier: Tier, *, samples: bool) -> None:
+        self._tier = tier
+        settings = tier.settings
         self._rulebase = Rulebase(
-            group,
-            networks,
-            profiles,
+            tier.group,
+            tier.networks,
+            tier.profiles,
             settings.rules,
             settings.zones,
             registered_known=settings.registered_known,
         )
-        self._policies = Policies(group.tier, documents, profiles, last=last)
-        self._pods = Pods(profiles, settings.pods)
+        self._pods = Pods(tier.profiles, settings.pods)
         self._samples: dict[Place, Witness] | None = {} if samples else None
-        self._essentials = essential_policies(group.tier, documents, settings.zones.essentials)
 
     def proof(self) -> Proof:
         """Compare the two lists of every profile, in both directions."""
-        own = zones_named(self._group)
-        profiles = self._profiles
+        own, profiles = self._tier.zones, self._tier.profiles
+        policies, essentials = self._tier.policies, self._tier.essentials
         proofs = []
         for zone, bit in profiles.zones.items():
-            nobodys = zone not in own and zone not in self._elsewhere
+            nobodys = zone not in own and zone not in self._tier.elsewhere
             if bit & profiles.impossible or (nobodys and not profiles.by_label(zone)):
                 continue  # there is no such pod, or nothing is promised of it
             for direction in DIRECTIONS:
@@ -143,7 +100,7 @@ class _Tier:
                     wanted = [self._everything("deny", "a zone that no device group names")]
                 else:
                     wanted = [self._everything("allow", "a zone of other device groups")]
-                said = self._policies.said_to(bit, direction, self._essentials)
+                said = policies.said_to(bit, direction, essentials)
                 proofs.append(self._compared(f"a pod of zone {zone}", direction, wanted, said))
         others: tuple[tuple[int, Literal["allow", "deny"]], ...] = (
             (profiles.unknown_label, "deny"),
@@ -154,30 +111,26 @@ class _Tier:
                 continue
             (who,) = profiles.names(bit)
             for direction in DIRECTIONS:
-                said = self._policies.said_to(bit, direction, frozenset())
+                said = policies.said_to(bit, direction, frozenset())
                 wanted = [self._everything(action, who)]
                 proofs.append(self._compared(who, direction, wanted, said))
         inexact = {each.place: each.inexact for each in self._rulebase.meant if each.inexact}
         return merged([*proofs, Proof(inexact=inexact, samples=self._samples or {})])
 
     def _everything(self, action: Literal["allow", "deny"], why: str) -> Entry:
-        everyone: Ends = ((self._profiles.everyone, EVERYWHERE),)
+        everyone: Ends = ((self._tier.profiles.everyone, EVERYWHERE),)
         return Entry(EVERYWHERE, everyone, (Traffic(),), action, why)
 
     def _compared(
         self, who: str, direction: Direction, wanted: Sequence[Entry], said: Sequence[Entry] | None
     ) -> Proof:
+        tier = self._tier.group.tier
         if said is None:
-            said = [
-                self._everything("allow", "")._replace(
-                    where=f"no policy of tier {self._group.tier}"
-                )
-            ]
-        lists = RuleLists(who, direction, wanted, said, self._profiles, self._pods)
+            said = [self._everything("allow", "")._replace(where=f"no policy of tier {tier}")]
+        lists = RuleLists(who, direction, wanted, said, self._tier.profiles, self._pods)
         found, because = lists.differences()
         if self._samples is not None:
             self._samples |= lists.samples(self._samples)
-        tier = self._group.tier
         if found and any(each.rough for each in said):
             # What seems to differ need not, and nothing else was found out.
             because, found = "selectors use labels that no zone has", []

@@ -7,9 +7,9 @@ products, which may overlap: allows that overlap need not be taken apart, only d
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sync.net.intervals import Bounds, difference, intersection, to_ranges
+from sync.net.intervals import Bounds, difference, to_ranges
 from sync.verify.calico_semantics import Direction
-from sync.verify.packet_space import Entry, Family
+from sync.verify.packet_space import Entry, Family, shared
 
 LOOKS: Final = 200_000  # at a product beside another one, for one cell; past that it is unknown
 
@@ -66,7 +66,7 @@ def clipped(rows: Sequence[Row], part: Part, everything: int) -> list[Row]:
     for row in rows:
         # A profile stands in one far end at most.
         addresses = next((where for bits, where in row.far if bits & part.bit), ())
-        there = addresses if part.peer or not addresses else _both(addresses, part.there)
+        there = addresses if part.peer or not addresses else shared(addresses, part.there)
         if there:
             found.append(row._replace(far=((part.bit, there),)))
             if not row.entry.rough and _is_all(found[-1], part, everything):
@@ -128,7 +128,7 @@ def turned(ours: Sequence[Row], theirs: Sequence[Row], budget: Regions) -> list[
             if not traffic:
                 continue
             budget.look()
-            local, there = _both(one.local, other.there), _both(one.there, other.local)
+            local, there = shared(one.local, other.there), shared(one.there, other.local)
             if local and there:
                 key = (local, there)
                 known = found.get(key)
@@ -231,8 +231,8 @@ def _without(row: Row, taken: Row) -> list[Row]:
     traffic = row.traffic & taken.traffic
     if not traffic:
         return [row]
-    local = _both(row.local, taken.local)
-    there = _both(row.there, taken.there) if local else ()
+    local = shared(row.local, taken.local)
+    there = shared(row.there, taken.there) if local else ()
     if not there:
         return [row]
     left = []
@@ -245,14 +245,6 @@ def _without(row: Row, taken: Row) -> list[Row]:
         far = ((bit, difference(addresses, there)),)
         left.append(row._replace(local=local, far=far, traffic=traffic))
     return left
-
-
-def _both(left: Bounds, right: Bounds) -> Bounds:
-    if left is right or left == right:
-        return left
-    if left[0] >= right[-1] or right[0] >= left[-1]:
-        return ()
-    return intersection(left, right)
 
 
 def _size(row: Row) -> int:

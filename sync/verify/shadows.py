@@ -12,28 +12,19 @@ unknown members turn out to be.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sync.net.addresses import EVERYWHERE
 from sync.options import ZoneOptions
 from sync.verify.as_on_firewall import as_on_firewall
 from sync.verify.calico_documents import STAGED
-from sync.verify.calico_semantics import DIRECTIONS, Direction, Policies
+from sync.verify.calico_semantics import DIRECTIONS, Direction
 from sync.verify.compare import Pods, RuleLists, Witness
-from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Rulebase
 from sync.verify.hiding import MOST, Extent, Hidden, Layer, Layers
 from sync.verify.packet_space import Box, Entry, Place, to_itself
-from sync.verify.profiles import (
-    DeviceGroup,
-    Networks,
-    Profiles,
-    UnreadableError,
-    networks_of,
-    zones_named,
-)
-from sync.verify.proof import Settings
+from sync.verify.profiles import Networks, Profiles, UnreadableError
+from sync.verify.tiers import Tier, Tiers
 from sync.verify.traffic_space import TrafficSpace
 
 _TOO_LONG: Final = "it would take too many looks at two rules"
@@ -69,19 +60,13 @@ class Shade:
     because: str = ""
 
 
-def in_calico(
-    groups: Sequence[DeviceGroup],
-    documents: Sequence[Mapping[str, Any]],
-    settings: Settings,
-    places: Mapping[str, Place],
-) -> dict[Place, Shade]:
+def in_calico(tiers: Tiers, places: Mapping[str, Place]) -> dict[Place, Shade]:
     """Find what is left in Calico of each rule of the firewall that has Calico rules.
 
-    `documents` are all sets, tiers and policies of ours. `places` has the firewall's rule of each
-    Calico rule, by its own place (`policy[egress 3]`).
+    `places` has the firewall's rule of each Calico rule, by its own place (`policy[egress 3]`).
     """
     try:
-        found, order = _Cluster(groups, documents, settings, places).found()
+        found, order = _Cluster(tiers, places).found()
     except UnreadableError as error:
         return {place: Shade("unknown", because=str(error)) for place in places.values()}
     return {
@@ -90,14 +75,17 @@ def in_calico(
     }
 
 
-def on_firewall(group: DeviceGroup, settings: Settings) -> dict[Place, Shade]:
+def on_firewall(tier: Tier) -> dict[Place, Shade]:
     """Find what is left of each rule of a device group on its own firewalls."""
-    named = zones_named(group)
+    named = tier.zones
     profiles = Profiles(named, ZoneOptions())
+    settings = replace(tier.settings, zones=ZoneOptions())
     networks = Networks({}, EVERYWHERE)
-    perhaps, surely = (
-        as_on_firewall(group, networks, profiles, settings, bound, zones=ZoneOptions())
-        for bound in ("perhaps", "surely")
+    perhaps = as_on_firewall(
+        tier.group, networks, profiles, settings, "perhaps", read=tier.perhaps.meant
+    )
+    surely = as_on_firewall(
+        tier.group, networks, profiles, settings, "surely", read=tier.surely.meant
     )
     pods = Pods(profiles, None)
     found: defaultdict[Place, list[_Found]] = defaultdict(list)
@@ -227,36 +215,11 @@ def _by_place(rules: Rulebase, zone: str, direction: Direction) -> dict[Place, E
 class _Cluster:
     """The tiers of one cluster, in the order in which they are asked."""
 
-    def __init__(
-        self,
-        groups: Sequence[DeviceGroup],
-        documents: Sequence[Mapping[str, Any]],
-        settings: Settings,
-        places: Mapping[str, Place],
-    ) -> None:
+    def __init__(self, tiers: Tiers, places: Mapping[str, Place]) -> None:
         """`UnreadableError` for a document that cannot be judged."""
-        named = {group.tier: zones_named(group) for group in groups}
-        every = frozenset(settings.zones.definitions).union(*named.values())
-        self._profiles = Profiles(every, settings.zones)
-        self._pods = Pods(self._profiles, settings.pods)
-        orders = {
-            each["metadata"]["name"]: each["spec"]["order"]
-            for each in documents
-            if each["kind"] == "Tier"
-        }
-        ordered = sorted(groups, key=lambda each: (orders.get(each.tier, inf), each.tier))
-        self._tiers = [
-            _Tier(
-                group,
-                every - named[group.tier],
-                documents,
-                self._profiles,
-                settings,
-                places,
-                last=group is ordered[-1],
-            )
-            for group in ordered
-        ]
+        self._profiles = tiers.profiles
+        self._pods = Pods(self._profiles, tiers.settings.pods)
+        self._tiers = [_TierRows(each, places) for each in tiers.as_asked()]
 
     def found(self) -> tuple[Mapping[Place, list[_Found]], Mapping[Place, int]]:
         """What is hidden of each rule in each list that has flows of it, and the order of rules."""
@@ -271,7 +234,7 @@ class _Cluster:
         return found, {place: number for number, place in enumerate(every)}
 
     def _hidden(
-        self, here: Sequence["_Tier"], zone: str, bit: int, direction: Direction
+        self, here: Sequence["_TierRows"], zone: str, bit: int, direction: Direction
     ) -> Iterator[tuple[Place, _Found]]:
         """What is hidden of each rule for the pods of a zone in one direction."""
         rows = [[*tier.rows(bit, direction)] for tier in here]
@@ -283,7 +246,7 @@ class _Cluster:
         every = [row for each in rows for row in each]
         who = f"a pod of zone {zone}"
         lists = _lists(who, direction, every, self._profiles, self._pods, [*exactly.values()])
-        before: list[tuple[_Tier, Layers]] = []
+        before: list[tuple[_TierRows, Layers]] = []
         for tier, own in zip(here, rows, strict=True):
             layers = Layers([_layer(row, lists, self._profiles.everyone) for row in own])
             # As long as they are staged, an earlier tier's denies take nothing of enforced ones.
@@ -314,30 +277,19 @@ def _is_larger(
     return layers.takes_more(taker, number, lists.boxes([entry]) if entry else ())
 
 
-class _Tier:
-    """The tier of one device group, and what its rules surely match on the firewall, `exactly`."""
+class _TierRows:
+    """The Calico rules of one tier, and what its rules surely match on the firewall, `exactly`."""
 
-    def __init__(
-        self,
-        group: DeviceGroup,
-        elsewhere: frozenset[str],
-        documents: Sequence[Mapping[str, Any]],
-        profiles: Profiles,
-        settings: Settings,
-        places: Mapping[str, Place],
-        *,
-        last: bool,
-    ) -> None:
-        self.zones = zones_named(group)
+    def __init__(self, tier: Tier, places: Mapping[str, Place]) -> None:
+        self.zones = tier.zones
         self.staged = any(
-            each["kind"] == STAGED and each["spec"].get("tier") == group.tier for each in documents
+            each["kind"] == STAGED and each["spec"].get("tier") == tier.group.tier
+            for each in tier.documents
         )
-        networks = networks_of(group, settings.zones, elsewhere)
-        self.exactly = as_on_firewall(group, networks, profiles, settings, "surely")
+        self.exactly = tier.surely
         self._places = places
-        self._policies = Policies(group.tier, documents, profiles, last=last)
-        self._essentials = essential_policies(group.tier, documents, settings.zones.essentials)
-        self._target = group.seen.name
+        self._policies, self._essentials = tier.policies, tier.essentials
+        self._target = tier.group.seen.name
 
     def rows(self, bit: int, direction: Direction) -> Iterator[_Row]:
         """The rules that apply to pods of a profile, in order; neighbours of one rule together."""

@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from sync.firewall.services import ICMP, ICMPV6, Traffic
 from sync.net import intervals
 from sync.net.intervals import Bounds
-from sync.net.ports import ALL_PORTS, PortSet
+from sync.net.ports import PortSet
 from sync.verify.examples import (
     EPHEMERAL,
+    USUAL_PORTS,
     USUAL_PROTOCOLS,
     USUAL_TYPES,
     unusual_port,
-    usual_port,
     usual_source,
 )
 from sync.verify.packet_space import Family
@@ -136,10 +136,8 @@ class TrafficSpace:
             part = bits >> pieces.first & (1 << pieces.size) - 1
             if part and protocol == self._other:
                 found.append("other protocols")
-            elif part == (1 << pieces.size) - 1:
-                found.append(str(Traffic(protocol)))
             elif part:
-                found += pieces.said(protocol, part)
+                found += (text for each in pieces.spelled(protocol, part) for text in _said(each))
         return tuple(found)
 
     def _both(self) -> int:
@@ -178,12 +176,8 @@ class _Plain:
     def packet(self, protocol: int, held: int) -> Packet:
         del held
         if protocol in PORTED:
-            return Packet(protocol, EPHEMERAL, usual_port(protocol, ALL_PORTS.bounds), None)
+            return Packet(protocol, EPHEMERAL, USUAL_PORTS[protocol][0], None)
         return Packet(protocol, 0, 0, None)
-
-    def said(self, protocol: int, bits: int) -> list[str]:
-        del bits
-        return [str(Traffic(protocol))]
 
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
         del held
@@ -214,39 +208,37 @@ class _Ported:
     def packet(self, protocol: int, held: int) -> Packet:
         width = len(self._ports)
         found = [
-            Packet(
-                protocol,
-                usual_source((source, past)),
-                usual_port(protocol, (_ports_of(self._ports, row) or ALL_PORTS).bounds),
-                None,
-            )
+            Packet(protocol, usual_source(source, past), self._usual(protocol, row), None)
             for number, (source, past) in enumerate(pairwise([*self._sources, _LAST_PORT + 1]))
             if (row := held >> number * width & (1 << width) - 1)
         ]
         return min(found, key=_unusual)
 
-    def said(self, protocol: int, bits: int) -> list[str]:
+    def _usual(self, protocol: int, row: int) -> int:
+        """A port of some pieces of the line of ports."""
+        for port in USUAL_PORTS[protocol]:
+            if row >> bisect_right(self._ports, port) - 1 & 1:
+                return port
+        first = self._ports[(row & -row).bit_length() - 1]
+        if first:
+            return first
+        # Port 0 is the example where no other is in the first piece, and there is no second one.
+        if len(self._ports) == 1 or self._ports[1] > 1:
+            return 1
+        rest = row & row - 1
+        return self._usual(protocol, rest) if rest else 0
+
+    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
         count, whole = len(self._sources), (1 << len(self._ports)) - 1
-        rows = [bits >> number * len(self._ports) & whole for number in range(count)]
-        # What goes from any source port is said once, and then the rest.
+        rows = [held >> number * len(self._ports) & whole for number in range(count)]
+        # What goes from any source port comes once, and then the rest.
         common = reduce(and_, rows)
         sources = {common: (1 << count) - 1} if common else {}
         for number, row in enumerate(rows):
             if rest := row & ~common:
                 sources[rest] = sources.get(rest, 0) | 1 << number
-        return [
-            str(Traffic(protocol, _ports_of(self._ports, row), _ports_of(self._sources, some)))
-            for row, some in sources.items()
-        ]
-
-    def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
-        width = len(self._ports)
-        by_ports: dict[int, int] = {}
-        for number in range(len(self._sources)):
-            if row := held >> number * width & (1 << width) - 1:
-                by_ports[row] = by_ports.get(row, 0) | 1 << number
-        for row, rows in by_ports.items():
-            yield Carried(protocol, _ports_of(self._ports, row), _ports_of(self._sources, rows))
+        for row, some in sources.items():
+            yield Carried(protocol, _ports_of(self._ports, row), _ports_of(self._sources, some))
 
 
 class _Icmp:
@@ -293,22 +285,6 @@ class _Icmp:
             kind = next((each for each in (*usual, *range(256)) if each not in types), kind)
         return kind, code
 
-    def said(self, protocol: int, bits: int) -> list[str]:
-        # The last piece of a row stands for all others.
-        last = self._pieces[-1][0]
-        found: dict[int, list[str]] = {}
-        missing = {kind for number, (kind, _) in enumerate(self._pieces) if not bits >> number & 1}
-        for number, (kind, code) in enumerate(self._pieces):
-            if bits >> number & 1:
-                beside = [its for type_, its in self._pieces if type_ == kind]
-                said = f"code {code}" if code != beside[-1] else "other codes"
-                found.setdefault(kind, []).append(said)
-        return [
-            f"{Traffic(protocol)} {'other types' if kind == last else f'type {kind}'}"
-            + (f" {', '.join(codes)}" if kind in missing else "")
-            for kind, codes in found.items()
-        ]
-
     def spelled(self, protocol: int, held: int) -> Iterator[Carried]:
         # The last type stands for all that are not spoken of.
         but = bool(held >> self.size - 1 & 1)
@@ -328,6 +304,16 @@ class _Icmp:
             else:
                 types += (f"{kind}:{code}" for code, inside in codes if inside)
         yield Carried(protocol, types=tuple(types), but=but)
+
+
+def _said(some: Carried) -> Iterator[str]:
+    """Some traffic of one protocol: `tcp/80,443`; a text for each type, `icmp type 3 code 1`."""
+    said = str(Traffic(some.protocol, some.ports, some.source_ports))
+    types = [f"type {each.replace(':', ' code ')}" for each in some.types]
+    if types and not some.but:
+        yield from (f"{said} {each}" for each in types)
+    else:
+        yield f"{said} but {', '.join(types)}" if types else said
 
 
 def _unusual(packet: Packet) -> int:

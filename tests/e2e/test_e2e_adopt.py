@@ -40,13 +40,21 @@ def test_the_rest_is_written_and_the_remedy_that_is_named_works(place: Installat
     [record] = place.records("--kind", "operator")
     assert (record["action"], record["object_name"]) == ("adopt", "pan.web")
     assert place.run("plan").code == 0
+    [pending] = place.done("status", "--output", "json").json["clusters"][0]["adoptions"]
+    assert (pending["kind"], pending["name"]) == ("GlobalNetworkSet", "pan.web")
+    assert pending["asked_by"].startswith("zonebridge adopt by ")
+    shown = place.done("status").out
+    assert (
+        f"  to be taken over: GlobalNetworkSet pan.web by a sync before {pending['expires']}"
+        in shown
+    )
     # Once more is no mistake, and no other record.
     again = place.done("adopt", "globalnetworkset", "pan.web")
     assert again.out == "The next sync of cluster eu takes over GlobalNetworkSet pan.web already.\n"
     assert len(place.records("--kind", "operator")) == 1
     place.done("sync")
     [cluster] = place.done("status", "--output", "json").json["clusters"]
-    assert cluster["state"] == "in sync"
+    assert (cluster["state"], cluster["adoptions"]) == ("in sync", [])
     place.done("audit", "verify")
 
 

@@ -1,6 +1,7 @@
 """A plan that a guard holds back, from the block to the approval that lets it through."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.e2e.installation import Installation, kubernetes, sentences
 from tests.kubernetes_cluster import ControlPlane
 from tests.words import address, document, rule
 
-THEIRS = {
+THEIRS: dict[str, Any] = {
     "apiVersion": "projectcalico.org/v3",
     "kind": "GlobalNetworkPolicy",
     "metadata": {"name": "firewallpolicy.theirs"},
@@ -93,6 +94,17 @@ def test_status_says_what_waits(place: Installation) -> None:
     assert approved["approved"] < approved["expires"]
     (place.directory / "eu" / "globalnetworkpolicy" / "firewallpolicy.theirs.yaml").unlink()
     place.done("sync")
+
+
+def test_status_says_that_another_plan_came_after_the_approved_one(place: Installation) -> None:
+    plan = digest(place)
+    place.done("approve", plan)
+    place.put("eu", THEIRS | {"spec": THEIRS["spec"] | {"order": 2}})
+    other = digest(place)
+    shown = place.done("status").out
+    [line] = [each for each in shown.splitlines() if each.startswith(f"  approved: {plan[:12]} ")]
+    assert line.endswith("; another plan is blocked now")
+    assert f"  waits for approval: {other[:12]} (" in shown
 
 
 def test_a_plan_that_waits_no_longer_is_not_shown(place: Installation) -> None:

@@ -5,7 +5,12 @@ import shlex
 
 import pytest
 
+from sync.cli.main import COMMANDS
 from tests.e2e.installation import Done, Installation
+from tests.words import document, group, rule
+
+EVIL = "\x9b31m\u202e"
+"""What colours a terminal's text, and turns it around."""
 
 
 def completions(place: Installation, *words: str) -> list[str]:
@@ -63,17 +68,39 @@ def test_the_shared_options_are_accepted_before_a_command_and_after_it(
         ),
         ("plan --outptu json --output json", 64, "usage", "Did you mean '--output'?"),
         ("audit list --output json", 1, "error", "there is no store at"),
+        (
+            "report --diff A --output json",
+            64,
+            "usage",
+            "--diff takes 2 values, FROM TO; --output is an option: give the value before it",
+        ),
+        ("report --diff --output json", 64, "usage", "--output is an option"),
+        ("plan --cluster --output json", 64, "usage", "--cluster takes a value; --output is"),
+        ("plan --from --output --output json", 64, "usage", "--from takes a value, [NAME=]FILE;"),
+        ("plan --output text --output json --output", 64, "usage", "requires an argument; see"),
+        ("plan --output json --config none.yaml", 64, "usage", "with `zonebridge config init`"),
     ],
 )
 def test_an_error_is_json_where_json_was_asked_for(
     place: Installation, line: str, code: int, kind: str, message: str
 ) -> None:
     done = place.run(*line.split())
-    assert done.code == code
+    assert done.code == code, done
     found = error(done)
     assert found["kind"] == kind
     assert message in str(found["message"])
     assert found.keys() == {"kind", "message", "exit_code"}
+
+
+@pytest.mark.parametrize("wrong", ["--nope", "one too many words"])
+def test_every_command_says_how_it_is_used(place: Installation, wrong: str) -> None:
+    (place.directory / "zonebridge.yaml").unlink()
+    for command in (*COMMANDS, "audit list", "audit show", "audit verify", "audit export"):
+        done = place.run(*command.split(), *wrong.split(), "--output", "json")
+        message = str(error(done)["message"])
+        assert done.code == 64
+        assert "; see `zonebridge" in message or "Did you mean" in message, message
+    assert "error" not in place.run("plan", "--output", "json", "--output", "text").out
 
 
 def test_a_result_is_the_only_document_where_some_cluster_failed(place: Installation) -> None:
@@ -113,3 +140,49 @@ def test_names_are_completed_from_the_configuration_and_its_files(place: Install
     assert completions(place, "zonebridge", "plan", "--cluster", "") == []
     asked = ("zonebridge", "plan", "--config", "moved.yaml", "--cluster", "e")
     assert completions(place, *asked) == ["eu"]
+
+
+def accepted(place: Installation, *words: str) -> list[str]:
+    """The words that bash makes of each completion of the last of `words`, typed as given here."""
+    script = f"""
+        eval "$(_ZONEBRIDGE_COMPLETE=bash_source zonebridge)"
+        COMP_WORDS=({" ".join(map(shlex.quote, words))}) COMP_CWORD={len(words) - 1}
+        _zonebridge_completion zonebridge
+        opened=${{COMP_WORDS[COMP_CWORD]%%[!\\"\\']*}}
+        for each in "${{COMPREPLY[@]}}"; do eval "printf '%s\\n' $opened$each$opened"; done
+    """
+    done = place.shell(script)
+    assert (done.code, done.err) == (0, "")
+    return done.out.splitlines()
+
+
+def test_an_accepted_name_is_that_name_and_no_other_is_offered(place: Installation) -> None:
+    names = (
+        "web to db",
+        "web.2",
+        "bücher",
+        f"web{EVIL}",
+        "web$(touch hit)",
+        "web*",
+        "'",
+        "-",
+        "a,",
+    )
+    nameless = rule("").xml.replace(' name=""', "")
+    held = [*(rule(each, from_=["lan"], to=["wan"]) for each in names), group("web a", "db")]
+    other = [rule("web elsewhere", from_=["far"]), group("web b")]
+    place.configure("eu")
+    written = document(groups={"dg-eu": held, "dg-us": other}).replace(
+        b"</rules>", f"{nameless}</rules>".encode(), 1
+    )
+    place.export(written)
+    offered = ["bücher", "web to db", "web.2"]
+    assert accepted(place, "zonebridge", "report", "--rule", "") == offered
+    assert accepted(place, "zonebridge", "report", "--rule", "web\\ ") == ["web to db"]
+    for quote in "'\"":
+        assert accepted(place, "zonebridge", "report", "--rule", f"{quote}web t") == ["web to db"]
+    assert accepted(place, "zonebridge", "audit", "list", "--group", "w") == ["web a"]
+    assert accepted(place, "zonebridge", "explain", "--from", "") == ["lan", "wan"]
+    assert not (place.directory / "hit").exists()
+    # What bash hands on is understood.
+    assert place.shell("zonebridge report --rule web\\ to\\ db").code == 0

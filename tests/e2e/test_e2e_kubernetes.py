@@ -330,7 +330,13 @@ def test_another_server_behind_a_kubeconfig_is_refused_until_it_is_accepted(
     assert f"{objects(2)} to create" in foreseen.out
     assert nets(second_calico) == {}
     assert place.run("sync", "--accept-new-cluster", "us").code == 64
-    done = place.done("sync", "--accept-new-cluster", "eu")
+    # A plan that is refused accepts nothing.
+    refused = place.run("sync", "--accept-new-cluster", "eu", "--plan", "a" * 64)
+    assert (refused.code, place.records("--kind", "operator")) == (3, [])
+    assert "from now on" not in refused.err
+    digest = re.search(r"Plan digest ([0-9a-f]{64})", foreseen.out)
+    assert digest
+    done = place.done("sync", "--accept-new-cluster", "eu", "--plan", digest[1])
     assert "Cluster eu is the cluster whose kube-system" in done.err
     assert nets(second_calico) == nets(calico) == BOTH
     [accepted] = place.records("--kind", "operator")
@@ -351,6 +357,9 @@ def test_a_service_goes_on_in_an_accepted_cluster_by_itself(
     with place.running() as service:
         until(lambda: "--accept-new-cluster" in str(service.logged()), "it is refused")
         assert nets(second_calico) == {}
+        # The service would write whatever it plans.
+        assert place.run("sync", "--accept-new-cluster", "eu", "--plan", "a" * 64).code == 7
+        assert place.records("--kind", "operator") == []
         done = place.done("sync", "--accept-new-cluster", "eu")
         assert "continues with it" in done.err
         place.panorama(eu={"web": WEB})

@@ -317,12 +317,22 @@ def test_each_cluster_is_on_its_own(place: Installation) -> None:
     assert place.files("eu") == ["pan.db.yaml", "pan.web.yaml"]
     [sentence] = sentences(done)
     assert "which --plan does not name" in sentence
-    # Applied twice is not the plan any more, though there is nothing to write.
-    again = place.run("sync", "--plan", f"us={found['us']}", "--cluster", "us")
-    assert again.code == 3
-    bare = place.run("sync", "--plan", found["us"], "--cluster", "us")
+    # Tried again, it is there already, until something else is written.
+    for given in (f"us={found['us']}", found["us"]):
+        again = place.done("sync", "--plan", given, "--cluster", "us", "--detailed-exitcode")
+        assert f"cluster us: nothing to do: it is as plan {found['us']} left it" in again.err
+        assert "Cluster us (ENFORCED): no changes" in again.out
+    place.panorama(eu={"web": []}, us={"web": ["10.1.0.9/32"]})
+    place.done("sync", "--cluster", "us")
+    for given in (f"us={found['us']}", found["us"]):
+        late = place.run("sync", "--plan", given, "--cluster", "us")
+        assert late.code == 3
+        [sentence] = sentences(late)
+        assert f"plan {found['us']} was written at " in sentence
+        assert "and cluster us was changed again since" in sentence
+    bare = place.run("sync", "--plan", "a" * 64, "--cluster", "us")
     assert bare.code == 3
-    assert f"no cluster has the plan {found['us']}" in bare.err
+    assert f"no cluster has the plan {'a' * 64}" in bare.err
 
 
 def test_a_reviewed_file_tells_what_is_different(place: Installation) -> None:

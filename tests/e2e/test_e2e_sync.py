@@ -269,7 +269,7 @@ def test_stdout_is_the_result_and_stderr_the_log(place: Installation) -> None:
     assert ESCAPE not in done.out + done.err
 
 
-def terminal(place: Installation, *arguments: str, **variables: str) -> str:
+def terminal(place: Installation, *arguments: str, code: int = 0, **variables: str) -> str:
     """What a command shows on a terminal, which is its stdout and its stderr."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -288,7 +288,7 @@ def terminal(place: Installation, *arguments: str, **variables: str) -> str:
         except OSError:  # how Linux says that the other end is closed
             pass
         os.close(ours)
-        assert process.wait(SECONDS) == 0
+        assert process.wait(SECONDS) == code
     return shown.decode()
 
 

@@ -26,7 +26,7 @@ from sync.firewall.runtime import Registrations, tagged
 from sync.firewall.zone_networks import derived
 from sync.net import addresses, ports
 from sync.reconcile.device_groups import TierBinding, target_of
-from sync.settings import Settings, load
+from sync.settings import load
 from sync.sources import NoMemory
 from sync.sources.panorama.client import ApiKey, PanoramaHost
 from sync.sources.panorama.connection import AT_ONCE, PanoramaConnection
@@ -35,7 +35,7 @@ from sync.sources.panorama.source import PanoramaSource
 from sync.translate.compiler import Options
 from tests.conftest import ROOT, samples
 from tests.fuzz.mutation import HOSTILE, mutated_bytes, mutated_xml
-from tests.translation import translate
+from tests.translation import settings_of_one_cluster, translate
 from tests.words import document, entry, members, tag, text
 from zonebridge_simulator.faults import LOGIN_PAGE
 
@@ -104,20 +104,9 @@ def read_all(data: bytes) -> Configuration:
 
 @cache
 def _options() -> Options:
-    settings = Settings.model_validate(
-        {
-            "sources": [{"name": "main", "kind": "file", "path": "x"}],
-            "clusters": [
-                {
-                    "name": "c",
-                    "kind": "manifests",
-                    "path": "o",
-                    "device_groups": [{"name": "x", "mode": "enforced"}],
-                }
-            ],
-        }
+    return translation_options(
+        settings_of_one_cluster(), (("app.kubernetes.io/managed-by", "zonebridge"),)
     )
-    return translation_options(settings, (("app.kubernetes.io/managed-by", "zonebridge"),))
 
 
 def translate_all(data: bytes) -> None:

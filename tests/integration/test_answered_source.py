@@ -20,17 +20,10 @@ from sync.sources.dns import DnsCache
 from sync.sources.edl.client import EdlClient
 from sync.sources.enriched import AnsweredSource
 from sync.sources.export import ExportSource
+from tests.clock import Clock
 from tests.memory import HeldMemory
 from tests.name_server import NameServer
 from tests.words import Word, address, document, entry, read, shared, tag, text
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @dataclass
@@ -95,7 +88,7 @@ def test_while_nothing_is_due_a_poll_is_one_small_call(server: NameServer, clock
     assert source.revision() == revision
     inner.calls.clear()
     for _ in range(3):
-        clock.time += 10
+        clock.now += 10
         assert not polled.poll()
     assert inner.calls == ["revision"] * 3
     assert len(server.asked) == 2
@@ -110,14 +103,14 @@ def test_an_answer_that_is_due_is_asked_for_and_the_inner_source_left_alone(
     polled = PolledSource(source, HeldMemory())
     polled.poll()
     told = source.revision()
-    clock.time += 59
+    clock.now += 59
     assert source.revision() == told
-    clock.time += 1
+    clock.now += 1
     assert source.revision() != told
     inner.calls.clear()
     assert not polled.poll(), "the same answer is no change"
     server.holds("db.example", "A", "10.0.0.1", "10.0.0.2", ttl=60)
-    clock.time += 60
+    clock.now += 60
     assert polled.poll()
     assert polled.snapshot is not None
     assert polled.snapshot.names == {"db.example": held("10.0.0.1") | held("10.0.0.2")}

@@ -497,12 +497,13 @@ def test_a_label_of_ours_that_a_hand_took_off_is_drift_and_holds_up_nothing(
 def test_what_a_hand_took_a_label_off_goes_when_nothing_wants_it_any_more(world: World) -> None:
     world.mode = "enforced"
     cluster = world.keep_in_memory()
-    world.export(A, B, C, WEB, USES_WEB)
+    stays = allow("stays", from_=["db"], to=["db"])
+    world.export(A, B, C, WEB, USES_WEB, stays)
     world.sync()
     for key in list(cluster.documents):
         if key[0] != "Tier":
             without(cluster, key, STORE)
-    world.export(A)
+    world.export(A, stays)
     assert world.only().state == "in sync"
     assert not [name for kind, name in cluster.documents if kind == "GlobalNetworkSet"]
 
@@ -1303,12 +1304,13 @@ def test_a_zone_that_no_rule_names_any_more_loses_its_chain_before_its_sets_go(
     world: World,
 ) -> None:
     cluster = world.keep_in_memory()
-    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]))
+    stays = allow("stays", from_=["db"], to=["db"])
+    world.export(A, B, WEB, allow("r", from_=["web"], source=["web"]), stays)
     world.sync()
     cluster.writes.clear()
-    world.export(A, B)
+    world.export(A, B, stays)
     assert world.only().error is None
-    assert cluster.writes == [("delete", WEB_CHAIN), ("delete", "pan.web")]
+    assert cluster.writes[-2:] == [("delete", WEB_CHAIN), ("delete", "pan.web")]
 
 
 def test_what_became_of_each_rule_is_in_the_report(world: World) -> None:
@@ -1525,7 +1527,7 @@ def test_a_policy_of_others_in_our_tier_blocks_until_it_is_approved(
     assert before.items() <= cluster.documents.items()
     again = world.sync()["prod"]
     assert again.state == "in sync"
-    told = "1 written smaller (none new)"
+    told = "1 rule written smaller (none new)"
     assert again.detail == f"no changes; 4 unchanged; {told}; {blocker.message}"
     assert world.verified()
 

@@ -22,6 +22,7 @@ from sync.service.worker import ClusterWorker
 from sync.store import Store, open_store
 from sync.store.verification import verify
 from sync.translate.compiler import Options
+from tests.clock import Clock
 from tests.fault_proxy import FaultProxy, Status, fault_proxy, watches, writes
 from tests.integration.test_kubernetes_watch import threads, until
 from tests.kubernetes_cluster import ControlPlane
@@ -31,15 +32,6 @@ from tests.words import address, group
 from zonebridge_simulator.authority import Authority
 
 MINUTE = 60
-
-
-class Clock:
-    """Time that passes as it is told to."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from sync.errors import SourceError, UsageError
 from sync.firewall.configuration import Snapshot
 from sync.firewall.parse.document import parse
 from sync.reconcile.device_groups import TierBinding, target_of
-from sync.settings import Settings
 from sync.sources.export import ExportSource
 from sync.sources.panorama.source import Interval, PanoramaSource
 from sync.transport.spreading import sooner
 from tests.conftest import samples
 from tests.panorama_words import FAULTS, FIFTEEN_MINUTES, Clock, failure_of, source_of
-from tests.translation import translate
+from tests.translation import settings_of_one_cluster, translate
 from tests.words import address, document, entry, group, tag, text
 from zonebridge_simulator.authority import Authority
 from zonebridge_simulator.faults import (
@@ -100,24 +99,13 @@ def whole_panoramas() -> list[Path]:
 
 def manifests(snapshot: Snapshot) -> list[bytes]:
     """What every device group is translated to."""
-    settings = Settings.model_validate(
-        {
-            "sources": [{"name": "main", "kind": "file", "path": "x"}],
-            "clusters": [
-                {
-                    "name": "c",
-                    "kind": "manifests",
-                    "path": "o",
-                    "device_groups": [{"name": "x", "mode": "enforced"}],
-                }
-            ],
-        }
-    )
     found = []
     for name in sorted(snapshot.configuration.device_groups):
         target = target_of(TierBinding("main", name, mode="enforced"), snapshot)
         try:
-            translated = translate("c", [target], translation_options(settings, ()), {})
+            translated = translate(
+                "c", [target], translation_options(settings_of_one_cluster(), ()), {}
+            )
         except (SourceError, UsageError) as error:
             found.append(str(error).encode())
         else:

@@ -34,6 +34,7 @@ from sync.store import Kind, Lease, LeaseHeldError, Record, Store
 from sync.store.audit import Filter, records
 from sync.store.verification import verify
 from sync.translate.compiler import Options
+from tests.clock import Clock
 from tests.unit.service.words import SaidSource, WatchedCluster, until
 from tests.unit.store.words import new_store
 from tests.words import address, group, rule
@@ -503,16 +504,6 @@ def test_drift_is_looked_at_as_soon_as_an_outage_is_over(
         settled(world, web=["10.0.0.3/32"])
         world.cluster.by_hand(WEB, "0.0.0.0/0")
         settled(world, web=["10.0.0.3/32"])
-
-
-@dataclass
-class Clock:
-    """Time that passes as it is told to."""
-
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.parametrize("what", ["reads", "writes"])

@@ -16,6 +16,7 @@ from sync.sources import Memory
 from sync.sources.edl.client import EdlClient
 from sync.sources.panorama.connection import tls_context
 from sync.transport.deadline import cut_after
+from tests.clock import Clock
 from tests.memory import HeldMemory
 from zonebridge_simulator.authority import Authority
 from zonebridge_simulator.faults import Drip, Fault, Huge, Redirect, Reset, Silence, Truncated
@@ -24,14 +25,6 @@ from zonebridge_simulator.server import Answer, Exchange, Server
 
 PLAIN = "text/plain"
 Reply = Callable[[Exchange], None]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @dataclass
@@ -123,7 +116,7 @@ class Reader:
         return self.lists.answers(listed)[listed[0].url]
 
     def later(self, seconds: float = 3600.0) -> Estimate:
-        self.clock.time += seconds
+        self.clock.now += seconds
         assert self.lists.due()
         return self.read()
 
@@ -180,11 +173,11 @@ def test_it_is_fetched_as_often_as_the_configuration_says_at_least_each_hour(
     server.pages["/list.txt"] = b"10.0.0.1"
     listed = edl(server.url(), refresh)
     reader.read(listed)
-    clock.time += seconds - 1
+    clock.now += seconds - 1
     assert not reader.lists.due()
     reader.read(listed)
     assert len(server.asked) == 1
-    clock.time += 1
+    clock.now += 1
     assert reader.lists.due()
     server.pages["/list.txt"] = b"10.0.0.2"
     assert reader.read(listed) == Estimate.exactly(holding("10.0.0.2"))
@@ -196,7 +189,7 @@ def test_two_lists_of_one_url_are_fetched_once_by_the_shorter_time(
     server.pages["/list.txt"] = b"10.0.0.1"
     reader.read(edl(server.url(), "five-minute"), edl(server.url(), "daily"))
     assert len(server.asked) == 1
-    clock.time += 300
+    clock.now += 300
     assert reader.lists.due()
 
 

@@ -9,18 +9,11 @@ from structlog.testing import capture_logs
 
 from sync.sources import Memory
 from sync.sources.dns import DnsCache
+from tests.clock import Clock
 from tests.memory import HeldMemory
 from tests.name_server import NameServer
 
 HOUR = timedelta(hours=1)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @pytest.fixture
@@ -94,9 +87,9 @@ def test_aliases_and_answers_too_long_for_a_datagram_are_followed(
     server.cut = True
     asked = names(server, clock)
     assert held(asked, "www.example") == {"www.example": ["10.0.0.7/32"]}
-    clock.time += 29
+    clock.now += 29
     assert not asked.due()
-    clock.time += 1
+    clock.now += 1
     assert asked.due(), "the shortest TTL of the chain counts"
 
 
@@ -108,11 +101,11 @@ def test_a_name_is_asked_for_again_when_its_ttl_is_over_and_not_before(
     asked = names(server, clock)
     held(asked, "db.example")
     before = len(server.asked)
-    clock.time += 59
+    clock.now += 59
     assert not asked.due()
     assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32"]}
     assert len(server.asked) == before
-    clock.time += 1
+    clock.now += 1
     assert asked.due()
     held(asked, "db.example")
     assert len(server.asked) == before + 2
@@ -127,9 +120,9 @@ def test_a_ttl_has_a_floor_and_a_ceiling(
     server.holds("db.example", "AAAA", "2001:db8::1", ttl=ttl)
     asked = names(server, clock)
     held(asked, "db.example")
-    clock.time += seconds - 1
+    clock.now += seconds - 1
     assert not asked.due()
-    clock.time += 1
+    clock.now += 1
     assert asked.due()
 
 
@@ -141,12 +134,12 @@ def test_an_address_that_vanished_stays_for_the_grace_after_its_ttl(
     asked = names(server, clock, grace=timedelta(minutes=10))
     held(asked, "db.example")
     server.holds("db.example", "A", "10.0.0.2", ttl=3600)
-    clock.time += 60
+    clock.now += 60
     assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32", "10.0.0.2/32"]}
-    clock.time += 599
+    clock.now += 599
     assert not asked.due()
     assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32", "10.0.0.2/32"]}
-    clock.time += 1
+    clock.now += 1
     assert asked.due(), "its end is a change, although nobody is to be asked"
     assert held(asked, "db.example") == {"db.example": ["10.0.0.2/32"]}
 
@@ -162,9 +155,9 @@ def test_that_there_is_none_is_an_answer_with_the_same_grace(
         server.records.clear()
     else:
         server.holds("db.example", "A")
-    clock.time += 60
+    clock.now += 60
     assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32"]}
-    clock.time += 3600
+    clock.now += 3600
     assert held(asked, "db.example") == {"db.example": []}
 
 
@@ -184,17 +177,17 @@ def test_a_lookup_that_fails_keeps_the_last_answer_without_an_end(
     getattr(server, way).add("db.example")
     # A lookup that nobody answers is given up soon, and one that somebody does is waited for.
     asked.answer_seconds = 0.5 if way == "silent" else PATIENT
-    clock.time += 86_400
+    clock.now += 86_400
     with capture_logs() as logs:
         assert held(asked, "db.example") == {"db.example": ["10.0.0.1/32"]}
-        clock.time += 30
+        clock.now += 30
         assert asked.due(), "it is tried again soon"
         held(asked, "db.example")
     assert [each["names"] for each in logs] == ["db.example"], "once, not at each try"
     getattr(server, way).clear()
     asked.answer_seconds = PATIENT
     server.holds("db.example", "A", "10.0.0.2", ttl=60)
-    clock.time += 30
+    clock.now += 30
     assert held(asked, "db.example") == {"db.example": ["10.0.0.2/32"]}
 
 
@@ -233,7 +226,7 @@ def test_a_dead_resolver_ends_a_round_and_who_was_not_asked_comes_first_in_the_n
     assert asked.due(), "no time has passed, and yet not all were asked"
     found: dict[str, list[str]] = {}
     while not found:
-        clock.time += 30  # whoever failed is due again, and has its turn after the others
+        clock.now += 30  # whoever failed is due again, and has its turn after the others
         found = held(asked, *dead, "z.example")
     assert found == {"z.example": ["10.0.0.1/32"]}
 
@@ -258,12 +251,12 @@ def test_another_process_knows_what_vanished_and_what_was_answered_last(
     server.holds("db.example", "A", "10.0.0.1", ttl=60)
     held(names(server, clock, memory), "db.example")
     server.holds("db.example", "A", "10.0.0.2", ttl=60)
-    clock.time += 600
+    clock.now += 600
     assert held(names(server, clock, memory), "db.example") == {
         "db.example": ["10.0.0.1/32", "10.0.0.2/32"]
     }
     server.failing.add("db.example")
-    clock.time += 3600
+    clock.now += 3600
     assert held(names(server, clock, memory), "db.example") == {"db.example": ["10.0.0.2/32"]}
 
 
@@ -273,7 +266,7 @@ def test_what_is_over_is_forgotten(server: NameServer, clock: Clock) -> None:
     for number in range(1, 200):
         server.holds("db.example", "A", f"10.0.0.{number}", ttl=3600)
         held(asked, "db.example")
-        clock.time += 3600
+        clock.now += 3600
     kept = memory.recall("name", "db.example. A")
     assert kept is not None
     assert kept.count(b"10.0.0.") <= 2
@@ -294,7 +287,7 @@ def test_an_answer_that_stays_the_same_is_not_remembered_each_time(
     asked = names(server, clock, Counted())
     for _ in range(13):
         held(asked, "db.example")
-        clock.time += 60
+        clock.now += 60
     assert Counted.writes == 2 * 2, "at first, and each time that a tenth of the grace is over"
 
 
@@ -330,6 +323,6 @@ def test_a_clock_set_back_keeps_nobody_from_being_asked(server: NameServer, cloc
     asked = names(server, clock)
     held(asked, "db.example")
     server.holds("db.example", "A", "10.0.0.2", ttl=60)
-    clock.time -= 86_400
+    clock.now -= 86_400
     assert asked.due()
     assert "10.0.0.2/32" in held(asked, "db.example")["db.example"]

@@ -105,6 +105,47 @@ def test_a_trigger_that_does_not_fire_is_missing(database: Database, how: str) -
         assert triggers.missing(connection) == ["records_keep"]
 
 
+_FIRES = "EXECUTE FUNCTION zonebridge_append_only()"
+_HOLLOW = {
+    "postgresql": (
+        "BEFORE UPDATE OR DELETE ON records FOR EACH ROW WHEN (false)",
+        "BEFORE UPDATE OF error OR DELETE ON records FOR EACH ROW",
+        "AFTER DELETE ON records FOR EACH ROW",
+    ),
+    "sqlite": (
+        "BEFORE UPDATE ON records BEGIN SELECT 1; END",
+        "BEFORE UPDATE ON records WHEN false BEGIN SELECT RAISE(ABORT, 'append-only'); END",
+    ),
+}
+_NOTHING = """
+CREATE OR REPLACE FUNCTION zonebridge_append_only() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RETURN OLD; END $$
+"""
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_trigger_that_refuses_nothing_is_missing(
+    database: Database, place: tuple[str, str | None], number: int
+) -> None:
+    upgrade(*place)
+    with database.writing() as connection:
+        dialect = connection.dialect.name
+        if number < len(_HOLLOW[dialect]):
+            name, on = ("keep", " ON records") if dialect == "postgresql" else ("update", "")
+            ends = _FIRES if dialect == "postgresql" else ""
+            connection.execute(text(f"DROP TRIGGER records_{name}{on}"))
+            made = f"CREATE TRIGGER records_{name} {_HOLLOW[dialect][number]} {ends}"
+            connection.execute(text(made))
+        elif dialect == "postgresql":
+            connection.execute(text(_NOTHING))
+        else:
+            pytest.skip("PostgreSQL has more ways")
+    with pytest.raises(StoreError, match=r"lacks the triggers .*records_.*or has others of these"):
+        check(*place)
+    upgrade(*place)
+    check(*place)
+
+
 @pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004", "0005", "0006"])
 def test_a_store_of_an_older_version_keeps_its_trail_when_it_is_upgraded(
     database: Database, place: tuple[str, str | None], older: str

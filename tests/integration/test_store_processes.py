@@ -2,24 +2,22 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sync.store import (
-    LeaseHeldError,
     Store,
     audit,
 )
 from sync.store.audit import Filter
 from sync.store.verification import verify
 from tests.unit.store.words import (
-    LONG,
     Place,
     names,
     recover,
+    take,
 )
 
 
@@ -32,16 +30,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def store(place: Place) -> Iterator[Store]:
     with place.open() as opened:
         yield opened
-
-
-def take(store: Store, holder: str) -> int:
-    """Take the lease once it is free, and let it go; its epoch."""
-    while True:
-        try:
-            with store.lease("eu", holder, LONG) as lease:
-                return lease.epoch
-        except LeaseHeldError:
-            time.sleep(0.02)
 
 
 def test_two_processes_that_append_at_once_keep_one_chain(place: Place) -> None:

@@ -159,6 +159,11 @@ class Case:
         ]
 
 
+def as_they_are(case: Case) -> list[Firewall]:
+    """The firewalls of a case, whatever its settings take for granted of registered addresses."""
+    return [replace(each, registered_known=False) for each in case.firewalls]
+
+
 class _Firewall(Firewall):
     """A firewall that asks its oracle nothing about applications that are well known."""
 

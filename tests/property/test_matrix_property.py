@@ -17,18 +17,20 @@ import pytest
 
 from sync.net.addresses import network
 from sync.verify import single_flow
-from sync.verify.matrix import Cell, DecidingRule, Matrix, Reach, matrices
+from sync.verify.matrix import BEYOND_TABLE, Cell, DecidingRule, Matrix, Reach, matrices
 from sync.verify.single_flow import FlowEnd, Flows
+from sync.verify.tiers import Tiers
 from sync.verify.traffic_space import Packet
 from tests.naive.calico_verdict import Calico, labels_of
 from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, End, Flow, Pod, edges
 from tests.naive.flows import written as written_place
-from tests.naive.rulebases import case
+from tests.naive.rulebases import as_they_are, case
 from tests.property.test_proof_property import Document, documents_of, groups_of, settings_of
 from tests.property.test_translation_property import Judged, translated
 
 SEEDS = range(600, 610)
+MANY_SEEDS = range(7000, 7100, 20)
 WHERE = pattern(r"[^\s,]+\[(?:egress|ingress) \d+\]")
 _NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
@@ -43,7 +45,7 @@ def of_one_group(seed: int, *, tame: bool = False) -> tuple[Judged, Matrix] | No
     applications: Literal["strict", "ports"] = "ports" if seed % 2 else "strict"
     rules = replace(made.rules, applications=applications)
     one = translated(replace(made, rules=rules, zones=replace(made.zones, essentials=())))
-    (matrix,) = matrices(groups_of(one), documents_of(one), settings_of(one))
+    (matrix,) = matrices(Tiers(groups_of(one), documents_of(one), settings_of(one)))
     return one, matrix
 
 
@@ -53,7 +55,7 @@ def carries(texts: Sequence[str], flow: Flow) -> bool:
 
 def _carries(text: str, flow: Flow) -> bool:
     """Whether a service, as it is said, has a flow; a second reading of the words."""
-    if text in ("any traffic", "all other traffic"):
+    if text in ("any traffic", "all other traffic", BEYOND_TABLE):
         return True
     name = _NAMES.get(flow.protocol, f"IP protocol {flow.protocol}")
     if text == "other protocols":
@@ -65,22 +67,22 @@ def _carries(text: str, flow: Flow) -> bool:
     if found[1] != name:
         return False
     if flow.icmp:
-        return _icmp(found[5].strip(), text, flow.icmp)
+        words = found[5].strip()
+        but = words.removeprefix("but ")
+        return not words or any(_is_type(each, flow.icmp) for each in but.split(", ")) == (
+            but == words
+        )
     ports = found[2][1:] if found[2] else "0-65535"
     return _holds(ports, flow.port) and _holds(found[4] or "0-65535", flow.source_port)
 
 
-def _icmp(words: str, text: str, icmp: tuple[int, int]) -> bool:
+def _is_type(words: str, icmp: tuple[int, int]) -> bool:
+    found = fullmatch(r"type (\d+)(?:( but)? code ([\d,]+))?", words)
+    assert found, words
     kind, code = icmp
-    if not words:
-        return True
-    found = fullmatch(r"(type (\d+)|other types)(.*)", words)
-    assert found, text
-    if found[2] is not None and int(found[2]) != kind:
+    if int(found[1]) != kind:
         return False
-    # What others there are depends on the rules: such a flow may be of them.
-    codes = [each.strip() for each in found[3].split(",") if each.strip()]
-    return not codes or f"code {code}" in codes or "other codes" in codes
+    return found[3] is None or (str(code) in found[3].split(",")) == (found[2] is None)
 
 
 def _holds(ports: str, port: int) -> bool:
@@ -91,10 +93,8 @@ def _holds(ports: str, port: int) -> bool:
 
 
 def clear(reach: Reach, flow: Flow) -> bool:
-    """Whether the words decide it: which protocols, types and codes are other ones is not said."""
+    """Whether the words decide it: which protocols are other ones is not said."""
     said = (*reach.services, *reach.partly, *reach.perhaps)
-    if flow.icmp and any("other" in text for text in said):
-        return False
     return "other protocols" not in said or any(_of(text, flow) for text in said)
 
 
@@ -138,7 +138,7 @@ def check(one: Judged, matrix: Matrix) -> int:
     assert not matrix.because
     cells = {(each.source, each.destination): each for each in matrix.cells}
     calico = Calico(documents_of(one), one.case.world)
-    (firewall,) = one.case.firewalls
+    (firewall,) = as_they_are(one.case)
     held = 0
     for source, destination, flow in flows_of(one, 5):
         cell = cells.get((source, destination))
@@ -285,6 +285,17 @@ def test_a_cell_is_what_single_flows_say(seed: int, tame: bool) -> None:
     found = of_one_group(seed, tame=tame)
     if found:
         check(*found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tame", [True, False])
+@pytest.mark.parametrize("first", MANY_SEEDS)
+def test_the_same_of_many_more(first: int, tame: bool) -> None:
+    for seed in range(first, first + 20):
+        found = of_one_group(seed, tame=tame)
+        if found:
+            check(*found)
+            check_partly(*found)
 
 
 EXAMPLE = pattern(

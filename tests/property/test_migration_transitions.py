@@ -4,7 +4,7 @@ A cluster holds what that integration and its users may have left in a tier (`te
 the real sync takes it over. Each state between two writes is judged flow by flow, theirs and ours
 together: what the firewall denies and the cluster denied before stays denied.
 
-To look further than the tests do:
+To look further than the slow tests do:
 
     python -c 'from tests.property.test_migration_transitions import search; search(range(900))'
 """
@@ -24,6 +24,7 @@ from tests.firms import changed, drawn
 from tests.transitions import JUDGE, OWNER, Firm, Objects, Refuses, Says, Trace, small_parts, synced
 
 SEEDS = (*range(12), 5458)  # the last: one of two tiers is taken over, and the other denies
+MANY_SEEDS = range(6000, 8000, 100)
 GROUP = f"{tigera.PREFIX}/address-group"
 NETS = ("10.9.0.0/16", "10.8.0.0/24", "10.9.0.2/31", "10.244.0.0/24", "203.0.113.9/32")
 
@@ -38,6 +39,14 @@ def _small_parts() -> Iterator[None]:
 def test_taking_over_what_tigera_left_opens_nothing(seed: int) -> None:
     for _, complaint in migrated(seed):
         assert not complaint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", MANY_SEEDS)
+def test_the_same_of_many_more(first: int) -> None:
+    for seed in range(first, first + 100):
+        for _, complaint in migrated(seed):
+            assert not complaint
 
 
 FIRM = Firm(

@@ -30,7 +30,8 @@ from sync.verify.essentials import essential_policies
 from sync.verify.firewall_semantics import Rulebase
 from sync.verify.packet_space import Entry
 from sync.verify.profiles import DeviceGroup, Profiles, UnreadableError, networks_of, zones_named
-from sync.verify.proof import Settings, prove
+from sync.verify.proof import prove
+from sync.verify.settings import Settings
 from tests import words
 from tests.naive.diagrams import Space
 from tests.property.test_proof_property import (

@@ -21,7 +21,8 @@ import pytest
 
 from sync.verify.compare import Difference
 from sync.verify.profiles import DeviceGroup
-from sync.verify.proof import Proof, Settings, prove
+from sync.verify.proof import Proof, prove
+from sync.verify.settings import Settings
 from tests.naive.calico_verdict import Calico
 from tests.naive.firewall_verdict import Firewall, cluster_verdict
 from tests.naive.flows import ICMP, ICMP6, ORACLES, End, Flow, Oracle

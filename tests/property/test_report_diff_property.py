@@ -11,6 +11,7 @@ from sync.queries.report_diff import RuleChange, report_diff
 from sync.reconcile.desired import desired
 from sync.reconcile.device_groups import Read
 from sync.reconcile.shadows import shadowed
+from sync.reconcile.verification import judged_tiers
 from sync.render.report import document
 from sync.render.report_diff import document as diff_document
 from sync.render.report_diff import text
@@ -75,8 +76,7 @@ class Sides:
 def reported(read: Read) -> dict[str, Any]:
     """What `report --output json` has of a configuration."""
     wanted = desired(CLUSTER, read, {}, {}, OPTIONS)
-    manifests = wanted.rollout.manifests
-    return document([shadowed(wanted.report, wanted.targets, manifests, wanted.options)])
+    return document([shadowed(wanted.report, judged_tiers(wanted))])
 
 
 def compared(rule: Mapping[str, Any]) -> dict[str, Any]:

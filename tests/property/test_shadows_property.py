@@ -19,14 +19,16 @@ from sync.net.addresses import network
 from sync.verify.compare import Witness
 from sync.verify.packet_space import Entry, Place
 from sync.verify.profiles import DeviceGroup
-from sync.verify.proof import Settings
+from sync.verify.settings import Settings
 from sync.verify.shadows import Shade, in_calico, on_firewall
+from sync.verify.tiers import Tiers
 from tests.firms import drawn
 from tests.naive import calico_verdict
 from tests.naive.calico_verdict import Calico
 from tests.naive.diagrams import Assigned, Diagram, Space
 from tests.naive.firewall_verdict import Firewall
 from tests.naive.flows import ORACLES, Flow
+from tests.naive.rulebases import as_they_are
 from tests.property.test_proof_by_diagrams import Cluster, hard
 from tests.property.test_proof_of_samples import PANORAMAS, device_groups
 from tests.property.test_proof_of_samples import judged as sampled
@@ -152,7 +154,8 @@ def wrong_in_calico(cluster: Cluster) -> tuple[str, Counter[str]]:
         for key, entries in cluster.said(cluster.documents()).items()
         if key.bit in profiles.zones.values()
     }
-    shades = in_calico(cluster.groups, cluster.documents(), cluster.settings, places)
+    tiers = Tiers(cluster.groups, cluster.documents(), cluster.settings)
+    shades = in_calico(tiers, places)
     return "".join(compared(shades, expected_of(lists))), Counter(
         each.extent for each in shades.values()
     )
@@ -192,20 +195,19 @@ class Claims:
 
 def claims_of(one: Judged) -> Claims:
     places = {where: each.place for each in one.translated.report.rules for where in each.calico}
-    groups, settings = groups_of(one), settings_of(one)
-    firewall = {
-        place: shade for each in groups for place, shade in on_firewall(each, settings).items()
-    }
     documents, case = documents_of(one), one.case
+    tiers = Tiers(groups_of(one), documents, settings_of(one))
+    calico = in_calico(tiers, places)
+    firewall = {place: shade for each in tiers.each for place, shade in on_firewall(each).items()}
     return Claims(
         f"seed {case.seed}",
         case.flows[:FLOWS],
         documents,
         one.calico,
         places,
-        in_calico(groups, documents, settings, places),
+        calico,
         firewall,
-        case.firewalls,
+        as_they_are(case),
     )
 
 
@@ -229,7 +231,7 @@ def claims_of_firm(seed: int) -> Claims:
         documents,
         Calico(documents, WORLD),
         places,
-        in_calico(groups, documents, settings, places),
+        in_calico(Tiers(groups, documents, settings), places),
         {},
     )
 

@@ -1,6 +1,7 @@
 """A plan is written only where what was shown or reviewed agrees with it, and what is shown waits
 for nobody."""
 
+import io
 import os
 import pty
 import sys
@@ -21,12 +22,15 @@ from sync.errors import UsageError
 from sync.plan.changes import Change
 from sync.plan.guards.foreign import foreign_policy
 from sync.plan.plan import Plan
-from sync.reconcile.agreement import Agreed, PlanDiffersError
+from sync.reconcile.agreement import Agreed, PlanDiffersError, always
+from sync.reconcile.cluster_identity import ForeignClusterError
 from sync.reconcile.cycle import plan_cycle, run_cycle
 from sync.reconcile.desired import Cluster
 from sync.reconcile.device_groups import TierBinding
 from sync.reconcile.result import Result
-from sync.store import Store, open_store
+from sync.store import Identity, Store, open_store
+from sync.store.audit import Filter, records
+from sync.store.verification import verify
 from sync.tracing import Progress, step, watched
 from sync.translate.compiler import Options
 from tests.unit.plan.words import a_set, create
@@ -48,6 +52,7 @@ class World:
     def __init__(self, store: Store) -> None:
         self.store, self.source = store, SaidSource()
         self.cluster = WatchedCluster(owner_labels("test", store.uuid))
+        self.accept = False
         self.says("10.0.0.1")
 
     def says(self, value: str) -> None:
@@ -80,7 +85,8 @@ class World:
     @property
     def _entry(self) -> Cluster:
         binding = TierBinding("main", "dg")
-        return Cluster("prod", (binding,), self.cluster, self.cluster.writer, None, True)
+        writer = self.cluster.writer
+        return Cluster("prod", (binding,), self.cluster, writer, None, True, accept=self.accept)
 
 
 def plan(*changes: Change, cluster: str = "prod") -> Plan:
@@ -111,6 +117,71 @@ def test_a_cluster_that_could_not_be_planned_is_not_written_unseen(store: Store)
     result = World(store).sync(Shown({}))
     assert isinstance(result.error, PlanDiffersError)
     assert "was not shown before" in str(result.error)
+
+
+def elsewhere(world: World) -> None:
+    """Let the entry reach another cluster, which holds nothing yet, and accept that."""
+    world.cluster.uid = "one"
+    assert world.sync(always).succeeded
+    world.cluster.uid = "two"
+    world.cluster.documents.clear()
+    world.cluster.writes.clear()
+
+
+def accepted(store: Store) -> list[str]:
+    """The records about which cluster it is since the first one."""
+    found = records(store, Filter(cluster="prod"))
+    return [each.action for each in found if each.object_kind == "Namespace"][1:]
+
+
+@pytest.mark.parametrize("refusing", ["another digest", "another plan shown"])
+def test_a_cluster_is_not_accepted_with_a_plan_that_is_refused(store: Store, refusing: str) -> None:
+    world = World(store)
+    elsewhere(world)
+    world.accept = True
+    shown = world.planned()
+    trail = list(records(store, Filter(cluster="prod")))
+    world.says("10.0.0.9")
+    agreed = reviewing(shown.digest) if refusing == "another digest" else Shown({"prod": shown})
+    result = world.sync(agreed)
+    assert isinstance(result.error, PlanDiffersError)
+    assert result.accepted == ""
+    assert list(records(store, Filter(cluster="prod"))) == trail
+    assert store.identities() == {"prod": Identity("one")}
+    assert (world.cluster.documents, world.cluster.writes) == ({}, [])
+    # The operator has accepted nothing, so the next sync is refused.
+    world.accept = False
+    assert isinstance(world.sync(always).error, ForeignClusterError)
+
+
+def test_a_cluster_is_accepted_with_the_plan_that_was_reviewed(store: Store) -> None:
+    world = World(store)
+    elsewhere(world)
+    world.accept = True
+    result = world.sync(reviewing(f"prod={world.planned().digest}"))
+    assert result.succeeded
+    assert result.accepted.startswith("Cluster prod is the cluster whose kube-system")
+    assert accepted(store) == ["accept-cluster", "identify"]
+    assert store.identities() == {"prod": Identity("two")}
+    assert set(world.cluster.documents) == set(store.written("prod"))
+    assert verify(store)
+    # Accepted again, there is nothing to accept.
+    again = world.sync(always)
+    assert (again.accepted, again.succeeded, accepted(store)[2:]) == ("", True, [])
+
+
+def test_another_cluster_that_appears_while_one_is_accepted_is_not_written(store: Store) -> None:
+    world = World(store)
+    elsewhere(world)
+    world.accept = True
+
+    def moves(plan: Plan) -> None:
+        world.cluster.uid = "three"
+
+    result = world.sync(moves)
+    assert isinstance(result.error, ForeignClusterError)
+    assert world.cluster.writes == []
+    assert store.identities() == {"prod": Identity("one", "two")}
 
 
 # --- what differs ---------------------------------------------------------------------------------
@@ -211,6 +282,25 @@ def test_a_reader_that_does_not_read_keeps_nothing_from_being_written(
     shown = b"".join(found).decode()
     assert shown.count("+ GlobalNetworkSet set-") == 200
     assert shown.index("Cluster prod: ") < shown.index("Cluster lab: ")
+
+
+def test_an_output_that_cannot_be_written_stops_no_sync_and_is_reported_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # of no encoding
+    screen = Screen("text", verbose=False)
+    screen.before_writing(plan(create(A)))
+    screen.before_writing(plan(create(A), cluster="lab"))
+    with pytest.raises(TypeError, match="encoding"):
+        screen.end([Result("prod", plan(create(A)))], [])
+
+
+def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(TypeError, match="encoding"):
+        Screen("text", verbose=False).show(plan(create(A)))
 
 
 def test_a_line_is_as_wide_as_the_terminal_at_most_and_holds_no_control_characters() -> None:

@@ -30,6 +30,8 @@ def commands() -> Iterator[tuple[str, ...]]:
 def test_the_help_of_every_command_has_examples_that_it_accepts(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(zonebridge, [*path, "--help"], env={"COLUMNS": "200"}).output
     assert max(map(len, shown.splitlines())) <= 80
+    assert not any(line.endswith("...") for line in shown.splitlines()[1:]), shown
+    assert "TEXT" not in shown
     options, _, examples = shown.partition("Examples:\n")
     assert "--config" in options
     assert "--debug" in options

@@ -68,6 +68,15 @@ def test_a_terminal_obeys_nothing_of_what_is_logged(
     assert {each for each in shown if not each.isprintable()} == {"\n"}
 
 
+def test_a_log_in_words_has_no_colours_in_a_file_and_one_line_an_event(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log().warning("told", error="one\n::error::two")
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert shown.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -11,20 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.memo import GENERATION_SECONDS, remembered
+from tests.clock import Clock
 
 ENTRY = 512
 
 
 class Result:
     """A result that tells whether it is still held."""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def counted(
@@ -64,7 +57,7 @@ def test_a_full_generation_makes_room_for_the_next_and_what_is_used_moves_there(
 
 
 def test_what_every_sync_uses_is_kept_however_long_a_service_is_idle() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     function, called = counted(1 << 30, clock)
     live = [b"live %d" % number for number in range(100)]
     for version in range(20):
@@ -78,7 +71,7 @@ def test_what_every_sync_uses_is_kept_however_long_a_service_is_idle() -> None:
 def test_what_was_used_within_a_generation_is_kept_and_older_results_are_dropped(
     asked: Sequence[tuple[float, bytes]],
 ) -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     results: WeakSet[Result] = WeakSet()
     called: list[bytes] = []
 

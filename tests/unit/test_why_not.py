@@ -190,6 +190,9 @@ def test_an_essential_is_offered_only_where_no_rule_denies(place: Place) -> None
     essential = Essential("egress", f"{LABEL} == 'web'", "k8s-app == 'kube-dns'", (), ("53/udp",))
     zones = replace(ZONES, essentials=(essential,))
     assert replace(there, zones=zones).verdict("web", "10.244.1.7", "53/udp") == "allow"
+    maybe = said("clocks", to=["any"], application=["ntp"], service=["application-default"])
+    found = offered(replace(there, rules=(maybe, *place.rules)).why("web", "10.244.1.7", "53/udp"))
+    assert "essential" in found
     deny = said("no", "deny", to=["any"], service=["any"])
     found = offered(replace(there, rules=(deny, *place.rules)).why("web", "10.244.1.7", "53/udp"))
     assert "essential" not in found

@@ -6,7 +6,7 @@
     foreign-set        a selector of ours selects a set of someone else                   approvable
     live-tier          a tier would move, or be left to policies of others that allow     approvable
     taken-over         taking over policies or sets of others may open what they deny     approvable
-    empty-source       the source of a tier is empty now, or belongs elsewhere            approvable
+    empty-source       the source of a tier, or its rules, are gone, or belong elsewhere  approvable
     essentials         pods would lose DNS or the API server to their first policies      approvable
     verification       the desired policies do not give the firewall's verdicts           never
     report-mismatch    they do, but the report calls an inexact rule exact                approvable

@@ -40,6 +40,7 @@ def foreign_policy(
 ) -> Blocker:
     """Block a plan: foreign policies (`kind name`) in our tier can allow before ours deny.
 
+    Behind ours they decide nothing for the pods of ours, whose chains end every flow.
     `tigeras` of them were written by Tigera's integration.
     """
     named = listed(policies)
@@ -53,7 +54,7 @@ def foreign_policy(
     return Blocker(
         "foreign-policy",
         f"{counted(policies, 'policy', 'policies')} of others in the tier {tier} "
-        f"({named}) can decide before ours; {way_out}",
+        f"({named}) can decide before ours, or, ordered behind ours, never be reached; {way_out}",
         approvable=True,
         covers=covers,
     )

@@ -164,8 +164,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fragment"),
     [
-        ("", "valid dictionary"),
-        ("[]", "valid dictionary"),
+        ("", "it is no kubeconfig"),
+        ("[]", "it is no kubeconfig"),
         ("a: [", "is not one YAML document (line 2)"),
         (f"{SECRET}: '{SECRET}\nx", "is not one YAML document"),
         (b"\xff\xfe\x00", "holds a control character"),

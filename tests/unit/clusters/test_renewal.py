@@ -19,16 +19,9 @@ from sync.clusters.kubernetes.auth import renewal
 from sync.clusters.kubernetes.auth.kubeconfig import Access, Connection, connect
 from sync.clusters.kubernetes.auth.renewal import Renewal
 from sync.clusters.kubernetes.client import Api
+from tests.clock import Clock
 
 MINUTE = 60
-
-
-@dataclass
-class Clock:
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

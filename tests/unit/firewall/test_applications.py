@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from sync.firewall.applications import Applications, resolve_applications
+from sync.firewall.applications import Applications, beyond_table, resolve_applications
 from sync.firewall.objects import Application, ApplicationFilter, ApplicationGroup
 from sync.firewall.predefined import DEFAULTS
 from sync.firewall.services import ANY_TRAFFIC, ICMP, ICMPV6, TCP, UDP, Traffic
@@ -86,6 +86,21 @@ def test_what_is_known_of_the_bundled_table_alone_is_named() -> None:
     assert resolved(["x", "y"], *objects).bundled == ()
     shadow = Application("ssl", (("port", "tcp/443"),), predefined=True)
     assert resolved(["ssl"], shadow).bundled == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["ssh"], (Traffic(TCP), Traffic(UDP))),
+        (["ping", "ntp"], (Traffic(ICMP), Traffic(TCP), Traffic(UDP), Traffic(ICMPV6))),
+        (["ipsec", "ssh"], (Traffic(),)),
+        ([], ()),
+    ],
+)
+def test_newer_content_may_have_more_of_the_kind_that_the_bundled_table_has(
+    names: list[str], expected: tuple[Traffic, ...]
+) -> None:
+    assert beyond_table(names) == expected
 
 
 @pytest.mark.parametrize("name", sorted(DEFAULTS))

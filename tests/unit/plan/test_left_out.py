@@ -9,9 +9,12 @@ from sync.plan.guards import Blocker
 from sync.plan.guards.foreign import foreign_object
 from sync.plan.omission import LeftOut, Omission
 from sync.plan.plan import Plan
+from sync.reconcile.omissions import inexact_rules
 from sync.render import blockers
 from sync.render.markdown import LIMIT, markdown
 from sync.render.plan import text
+from sync.render.report import summarise
+from sync.translate.fidelity import Report, RuleFidelity, Status
 
 GROUPS = tuple(
     LeftOut(f"address group 'g{n}'", "its member is an FQDN", Omission.SMALLER) for n in range(9)
@@ -35,7 +38,7 @@ def digests(*parts: LeftOut) -> frozenset[str]:
 def test_each_kind_is_called_what_it_is_and_counted() -> None:
     shown = plan(*GROUPS, REMARK, COUNTS, rules=(RULE,))
     assert shown.summary == (
-        "no changes; 4 unchanged; 9 written smaller, 1 denies widened, 1 unreadable."
+        "no changes; 4 unchanged; 9 address groups written smaller, 1 denies widened, 1 unreadable."
     )
     assert text(shown).splitlines()[1:] == [
         "",
@@ -67,11 +70,50 @@ def test_at_first_rules_are_counted_and_read_in_the_report() -> None:
     ]
 
 
+def test_the_counts_of_rules_are_those_of_the_report() -> None:
+    """A group is no rule, one that is not enforced is not left out, and two of a name are two."""
+
+    def inexact(name: str, status: Status) -> RuleFidelity:
+        place = ("main", "dg", "dg", "pre", 1)
+        return RuleFidelity(*place, name, "", True, False, status, ("because",), ())
+
+    rules = [
+        inexact(name, status)
+        for name, status in (
+            ("a", Status.NARROWED),
+            ("a", Status.NARROWED),
+            ("b", Status.WIDENED),
+            ("c", Status.LEFT_OUT),
+            ("d", Status.NOT_ENFORCED),
+            ("e", Status.MORE_PERMISSIVE),
+            ("f", Status.EXACT),
+        )
+    ]
+    report = Report("prod", tuple(rules), (), (), ())
+    shown = plan(*GROUPS[:1], COUNTS, rules=tuple(inexact_rules(report)), known=frozenset())
+    assert shown.summary == (
+        "no changes; 4 unchanged; 2 rules and 1 address group written smaller, 1 denies widened, "
+        "1 left out, 1 more permissive, 1 not enforced (7 new)."
+    )
+    assert summarise(report) == (
+        "7 rules: 1 exact, 2 narrowed, 1 widened, 1 left-out, 1 more-permissive; 1 not-enforced."
+    )
+    assert "Written smaller than the firewall has it (3 new of 3)" in text(shown).splitlines()
+    assert shown.document()["summary"]["omissions"] == {
+        "smaller": 3,
+        "wider": 1,
+        "left-out": 1,
+        "more-permissive": 1,
+        "not-enforced": 1,
+    }
+    assert "; 2 rules written smaller." in plan(rules=tuple(inexact_rules(report)[:2])).summary
+
+
 def test_what_the_last_sync_left_out_is_only_counted() -> None:
     shown = plan(*GROUPS, REMARK, COUNTS, rules=(RULE,), known=digests(*GROUPS, REMARK, RULE))
     assert text(shown) == (
-        "Cluster prod: no changes; 4 unchanged; 9 written smaller, 1 denies widened, 1 unreadable "
-        "(none new).\n"
+        "Cluster prod: no changes; 4 unchanged; 9 address groups written smaller, 1 denies "
+        "widened, 1 unreadable (none new).\n"
     )
     assert "<details>" not in markdown(shown)
     assert not any(each["new"] for each in shown.document()["rules"])
@@ -81,8 +123,8 @@ def test_what_is_new_is_named_rules_too() -> None:
     shown = plan(*GROUPS, REMARK, rules=(RULE,), known=digests(*GROUPS[1:], REMARK))
     assert text(shown).splitlines() == [
         (
-            "Cluster prod: no changes; 4 unchanged; 9 written smaller, 1 denies widened, "
-            "1 unreadable (2 new)."
+            "Cluster prod: no changes; 4 unchanged; 9 address groups written smaller, "
+            "1 denies widened, 1 unreadable (2 new)."
         ),
         "",
         "Written smaller than the firewall has it (1 new of 9)",

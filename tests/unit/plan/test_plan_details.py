@@ -33,7 +33,7 @@ def test_the_changes_of_a_list_lead_from_one_to_the_other(
 ) -> None:
     """What is not named is the same on both sides, in the same order; no place is named twice."""
     old, new = ranked(one), ranked(two)
-    changes = rule_changes("egress", old, new)
+    changes = rule_changes({"egress": old}, {"egress": new})
     gone = [each.was for each in changes if each.was is not None]
     come = [each.position for each in changes if each.position is not None]
     assert len({*gone}) == len(gone)
@@ -57,15 +57,19 @@ def test_the_changes_of_a_list_lead_from_one_to_the_other(
 @given(lists)
 def test_equal_lists_do_not_differ_whatever_their_ranks(some: list[tuple[str, int]]) -> None:
     other = [rule(name, port, 100 + rank) for rank, (name, port) in enumerate(some)]
-    assert rule_changes("egress", ranked(some), other) == []
+    assert rule_changes({"egress": ranked(some)}, {"egress": other}) == []
 
 
 @given(st.lists(st.integers(0, 9), unique=True), st.data())
 def test_as_few_rules_as_can_be_are_moved(some: list[int], data: st.DataObject) -> None:
+    """Rules of the firewall: each is one to three of Calico's."""
     other = data.draw(st.permutations(some))
-    moved = rule_changes(
-        "egress", ranked([(str(n), 0) for n in some]), ranked([(str(n), 0) for n in other])
-    )
+    sizes = {each: data.draw(st.integers(1, 3)) for each in some}
+
+    def made(numbers: list[int]) -> dict[str, list[dict[str, Any]]]:
+        return {"egress": ranked([(str(n), port) for n in numbers for port in range(sizes[n])])}
+
+    moved = rule_changes(made(some), made(other))
     longest = [0] * len(some)
     places = [some.index(each) for each in other]
     for place in range(len(places)):
@@ -73,12 +77,31 @@ def test_as_few_rules_as_can_be_are_moved(some: list[int], data: st.DataObject) 
             (longest[before] for before in range(place) if places[before] < places[place]),
             default=0,
         )
-    assert len(moved) == len(some) - max(longest, default=0)
+    assert len({each.name for each in moved}) == len(some) - max(longest, default=0)
     assert {each.how for each in moved} <= {MOVED}
+    assert len(moved) == sum(sizes[int(name)] for name in {each.name for each in moved})
+
+
+@given(st.lists(st.integers(0, 9), unique=True, min_size=2), st.data())
+def test_one_rule_that_moved_is_one_whatever_each_direction_holds(
+    some: list[int], data: st.DataObject
+) -> None:
+    mover = data.draw(st.sampled_from(some))
+    other = [each for each in some if each != mover]
+    other.insert(data.draw(st.integers(0, len(other))), mover)
+    # One direction has every rule, the other one some of them.
+    part = data.draw(st.sets(st.sampled_from(some)))
+
+    def made(numbers: list[int]) -> dict[str, list[dict[str, Any]]]:
+        held = {"ingress": [n for n in numbers if n in part], "egress": numbers}
+        return {way: ranked([(str(n), 0) for n in each]) for way, each in held.items()}
+
+    assert len({each.name for each in rule_changes(made(some), made(other))}) <= 1
 
 
 def test_rules_of_any_shape_are_matched() -> None:
-    changes = rule_changes("egress", [7, {"a": []}, None, "x"], ["x", {"metadata": 7}])
+    old, new = [7, {"a": []}, None, "x"], ["x", {"metadata": 7}]
+    changes = rule_changes({"egress": old}, {"egress": new})
     assert {each.how for each in changes} <= {INSERTED, REMOVED, MOVED, CHANGED}
 
 

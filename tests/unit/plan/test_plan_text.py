@@ -391,7 +391,7 @@ def test_verbose_text_shows_each_rule_that_comes_or_goes_on_one_line() -> None:
 
 def test_equal_rules_are_counted_and_not_lost() -> None:
     assert lines(change(ruled(WEB, WEB, WEB), ruled(WEB)), verbose=True) == [
-        "  ~ GlobalNetworkPolicy fw.x (-2 rules 'web')",
+        "  ~ GlobalNetworkPolicy fw.x (~1 rule 'web': -2 Calico rules)",
         "  -     egress 1-2: Pass  # web",
     ]
 
@@ -449,18 +449,55 @@ def test_rules_that_follow_one_another_and_differ_alike_are_one_row() -> None:
     assert lines(change(before, after), verbose=True) == [
         (
             "  ~ GlobalNetworkPolicy fw.x "
-            "(+1 rule 'b'; ~5 rules 'a': destination nets +10.0.0.9/32 -10.0.0.8/32)"
+            "(+1 rule 'b'; ~1 rule 'a': destination nets +10.0.0.9/32 -10.0.0.8/32)"
         ),
         "  +     egress 0: Pass  # b",
         "  ~     egress 1-5 (was 0-4): destination nets +10.0.0.9/32 -10.0.0.8/32  # a",
     ]
 
 
+def test_a_line_counts_rules_of_the_firewall_however_many_they_are_in_calico() -> None:
+    """One rule of two services, to three zones, is six rules each way."""
+
+    def rules_of(*names: str) -> tuple[Rule, ...]:
+        return tuple(
+            said(name, protocol=protocol, destination=EntityRule(ports=(443 + zone,)))
+            for name in names
+            for protocol in ("TCP", "UDP")
+            for zone in range(3)
+        )
+
+    def policy(*names: str, less: int = 0) -> Manifest:
+        some = rules_of(*names)
+        return ruled(*some[: len(some) - less], ingress=rules_of(*names))
+
+    moved = change(policy("a", "b", "c"), policy("b", "c", "a"))
+    assert lines(moved) == ["  ~ GlobalNetworkPolicy fw.x (moved 1 rule 'a')"]
+    swapped = change(policy("a", "b"), policy("b", "a", "c"))
+    assert lines(swapped) == ["  ~ GlobalNetworkPolicy fw.x (+1 rule 'c'; moved 1 rule 'b')"]
+    gone = change(policy("a", "b"), policy("b"))
+    assert lines(gone) == ["  ~ GlobalNetworkPolicy fw.x (-1 rule 'a')"]
+    # A part of a rule that comes or goes is no rule that does.
+    fewer = change(policy("a", "b"), policy("a", "b", less=1))
+    assert lines(fewer) == ["  ~ GlobalNetworkPolicy fw.x (~1 rule 'b': -1 Calico rule)"]
+    more = change(policy("a", "b", less=4), policy("a", "b"))
+    assert lines(more) == ["  ~ GlobalNetworkPolicy fw.x (~1 rule 'b': +4 Calico rules)"]
+
+
+def test_where_two_rules_may_have_moved_it_is_the_one_that_moved_the_other_way_too() -> None:
+    """`a` passed `b` and `c`; ingress holds only two of them, either of which may have moved."""
+    for some in ("ab", "ac", "cab"):
+        last = sorted(some, key=lambda each: (each == "a", each))
+        before = ruled(*numbered(*"abc"), ingress=tuple(numbered(*sorted(some))))
+        after = ruled(*numbered(*"bca"), ingress=tuple(numbered(*last)))
+        assert lines(change(before, after)) == ["  ~ GlobalNetworkPolicy fw.x (moved 1 rule 'a')"]
+
+
 def test_a_rule_of_the_firewall_that_changes_alike_in_both_directions_is_said_once() -> None:
     sides = (said("a", source=EntityRule(nets=(f"10.0.0.{host}/32",))) for host in (8, 9))
     before, after = (ruled(each, ingress=(each,)) for each in sides)
     assert lines(change(before, after)) == [
-        "  ~ GlobalNetworkPolicy fw.x (~2 rules 'a': source nets +10.0.0.9/32 -10.0.0.8/32)"
+        "  ~ GlobalNetworkPolicy fw.x (~1 rule 'a': source nets +10.0.0.9/32 -10.0.0.8/32)"
     ]
 
 

@@ -9,20 +9,14 @@ from sqlalchemy import text
 from sync.errors import StoreError
 from sync.service.heartbeat import Heartbeat
 from sync.store import Store
+from tests.clock import Clock
 from tests.unit.store.words import new_store
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_write_that_worked_lately_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     with new_store(tmp_path / "store.db") as store:
         heartbeat = Heartbeat(store, "me", clock)
         before = heartbeat.check

@@ -5,19 +5,13 @@ from dataclasses import dataclass
 
 from sync.sources.answer_cache import AnswerCache
 from sync.transport.stopping import Stopping
+from tests.clock import Clock
 
 
 @dataclass
 class Entry:
     asked_at: float = 0.0
     due_at: float = 0.0
-
-
-class Clock:
-    time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 def cache(clock: Clock, least_seconds: float = 0.0) -> AnswerCache[str, Entry]:
@@ -44,12 +38,12 @@ def test_a_key_is_due_once_its_answer_has_aged_or_the_clock_was_set_back() -> No
     ended(asked)
     assert not asked.due()
     assert asked.keep("a") == []
-    clock.time += 60
+    clock.now += 60
     assert asked.due()
     assert asked.keep("a") == ["a"]
     answered(asked, "a", 60)
     ended(asked)
-    clock.time -= 1
+    clock.now -= 1
     assert asked.due()
     assert asked.keep("a") == ["a"]
 
@@ -90,7 +84,7 @@ def test_a_key_that_a_round_had_no_time_for_comes_first_in_the_next_one() -> Non
     answered(asked, "a", 60)
     ended(asked)
     assert asked.due()
-    clock.time += 60
+    clock.now += 60
     assert asked.keep("ab") == ["b", "a"]
 
 

@@ -14,10 +14,16 @@ from structlog.testing import capture_logs
 from sync.errors import AuditBrokenError, StoreError, UsageError
 from sync.store import Store, open_store
 from sync.store.head_file import hold_to_heads, publish_heads, read_heads
-from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group, new_store
-
-WEB = group("web", "10.0.0.0/8")
-DATABASE = group("db", "10.1.0.0/16")
+from tests.unit.store.words import (
+    DATABASE,
+    LONG,
+    ORIGINS,
+    WEB,
+    Place,
+    apply,
+    create,
+    new_store,
+)
 
 
 @pytest.fixture

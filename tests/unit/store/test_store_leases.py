@@ -26,11 +26,20 @@ from sync.store import (
 from sync.store.leases import Waits
 from sync.store.models import Bodies, Leases
 from sync.store.verification import verify
-from tests.unit.store.words import LONG, ORIGINS, Place, apply, create, group, names
+from tests.unit.store.words import (
+    DATABASE,
+    LONG,
+    ORIGINS,
+    WEB,
+    Place,
+    apply,
+    create,
+    group,
+    names,
+    take,
+)
 
 SHORT = timedelta(seconds=0.25)
-WEB = group("web", "10.0.0.0/8")
-DATABASE = group("db", "10.1.0.0/16")
 
 
 @pytest.fixture
@@ -55,16 +64,6 @@ def eventually(condition: Callable[[], bool]) -> None:
 def expires_at(store: Store) -> int:
     with store.database.reading() as connection:
         return connection.scalars(select(Leases.expires_at)).one()
-
-
-def take(store: Store, holder: str) -> int:
-    """Take the lease once it is free, and let it go; its epoch."""
-    while True:
-        try:
-            with store.lease("eu", holder, LONG) as lease:
-                return lease.epoch
-        except LeaseHeldError:
-            time.sleep(0.02)
 
 
 def count(store: Store) -> int:

@@ -23,9 +23,12 @@ from sync.store.audit import Filter
 from sync.store.records import hash_of
 from sync.store.verification import verify
 from tests.unit.store.words import (
+    DATABASE,
     LONG,
     ORIGINS,
     START,
+    WEB,
+    WIDER,
     Place,
     apply,
     create,
@@ -37,10 +40,6 @@ from tests.unit.store.words import (
     ticking,
     update,
 )
-
-WEB = group("web", "10.0.0.0/8")
-WIDER = group("web", "10.0.0.0/7")
-DATABASE = group("db", "10.1.0.0/16")
 
 
 @pytest.fixture

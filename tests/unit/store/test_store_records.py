@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 from sync.store.models import Records
-from sync.store.records import FIELDS, FIRST_PREVIOUS_HASH, Record, hash_of, seal, stamp, values
+from sync.store.records import FIRST_PREVIOUS_HASH, Record, hash_of, seal, stamp, values
 
 
 def sealed(draft: Record) -> Record:
@@ -11,13 +11,13 @@ def sealed(draft: Record) -> Record:
 
 
 def test_the_columns_are_the_fields_in_their_order() -> None:
-    assert tuple(Records.__table__.columns.keys()) == FIELDS
+    assert tuple(Records.__table__.columns.keys()) == Record._fields
 
 
 def test_the_hash_covers_every_field_but_itself() -> None:
     record = Record(chain="eu", sequence=1, rules=("a",))
     assert hash_of(record) == hash_of(Record(chain="eu", sequence=1, rules=("a",), hash="x"))
-    for field in set(FIELDS) - {"hash"}:
+    for field in set(Record._fields) - {"hash"}:
         value = getattr(record, field)
         other = {int: 2, str: "other", tuple: ("other",)}[type(value)]
         changed = Record._make({**values(record), field: other}.values())

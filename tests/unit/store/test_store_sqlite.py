@@ -17,9 +17,7 @@ from sync.store import Store, check, open_store, open_store_read_only, upgrade
 from sync.store.head_file import publish_heads
 from sync.store.store import NO_UUID
 from sync.store.verification import verify
-from tests.unit.store.words import apply, create, empty_store, group, intend, names, ticking
-
-WEB = group("web", "10.0.0.0/8")
+from tests.unit.store.words import WEB, apply, create, empty_store, group, intend, names, ticking
 
 
 @pytest.fixture

@@ -21,17 +21,16 @@ from sync.store import (
 from sync.store.records import stamp
 from sync.store.verification import verify
 from tests.unit.store.words import (
+    DATABASE,
     START,
+    WEB,
     Place,
     apply,
     create,
-    group,
     intend,
     ticking,
 )
 
-WEB = group("web", "10.0.0.0/8")
-DATABASE = group("db", "10.1.0.0/16")
 MOST = 1 << 16
 AFTER = [START + timedelta(seconds=number) for number in range(4)]
 

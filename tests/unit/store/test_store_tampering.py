@@ -12,11 +12,14 @@ import pytest
 from sync.errors import UsageError
 from sync.store import ApprovalError, BrokenRecordError, Head, Outcome, Store
 from sync.store.recorder import Conclusion
-from sync.store.records import FIELDS, Record, hash_of, values
+from sync.store.records import Record, hash_of, values
 from sync.store.verification import verify
 from tests.unit.store.words import (
+    DATABASE,
     LONG,
     START,
+    WEB,
+    WIDER,
     apply,
     create,
     delete,
@@ -28,10 +31,6 @@ from tests.unit.store.words import (
     ticking,
     update,
 )
-
-WEB = group("web", "10.0.0.0/8")
-WIDER = group("web", "10.0.0.0/7")
-DATABASE = group("db", "10.1.0.0/16")
 
 
 @pytest.fixture
@@ -83,7 +82,9 @@ def test_with_every_head_published_nothing_is_left_open(store: Store) -> None:
     assert "reaches its published head" in str(verified)
 
 
-@pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("chain", "sequence")])
+@pytest.mark.parametrize(
+    "field", [name for name in Record._fields if name not in ("chain", "sequence")]
+)
 def test_a_changed_field_is_found(store: Store, path: Path, field: str) -> None:
     forged: object = {"intent": 99}.get(field, "forged")
     with tampering(path) as connection:
@@ -372,7 +373,7 @@ def _rewrite(path: Path, chain: str, sequence: int, **changed: object) -> str:
         row = connection.execute(
             "SELECT * FROM records WHERE chain = ? AND sequence = ?", (chain, sequence)
         ).fetchone()
-        return _insert(connection, {**dict(zip(FIELDS, row, strict=True)), **changed})
+        return _insert(connection, {**dict(zip(Record._fields, row, strict=True)), **changed})
 
 
 def _forge(store: Store, path: Path, **changed: object) -> None:

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,18 @@ import pytest
 from sync.calico.manifest import Manifest
 from sync.plan.changes import Cause, Change
 from sync.plan.origin import Origin
-from sync.store import Clock, Conclusion, Outcome, Record, Recorder, Store, open_store
+from sync.store import (
+    Clock,
+    Conclusion,
+    LeaseHeldError,
+    Outcome,
+    Record,
+    Recorder,
+    Store,
+    open_store,
+)
 from sync.store.leases import taken
-from sync.store.records import FIELDS, now
+from sync.store.records import now
 
 START = datetime(2026, 3, 3, 12, tzinfo=UTC)
 LONG = timedelta(hours=1)
@@ -32,6 +42,11 @@ def group(name: str, *networks: str) -> Manifest:
     return Manifest.of(
         {"kind": "GlobalNetworkSet", "metadata": {"name": name}, "spec": {"nets": list(networks)}}
     )
+
+
+WEB = group("web", "10.0.0.0/8")
+WIDER = group("web", "10.0.0.0/7")
+DATABASE = group("db", "10.1.0.0/16")
 
 
 def create(after: Manifest, *, rules: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> Change:
@@ -50,6 +65,16 @@ def ticking(start: datetime = START) -> Clock:
     """A clock that moves one second each time it is read."""
     seconds = iter(range(1_000_000))
     return lambda: start + timedelta(seconds=next(seconds))
+
+
+def take(store: Store, holder: str) -> int:
+    """Take the lease once it is free, and let it go; its epoch."""
+    while True:
+        try:
+            with store.lease("eu", holder, LONG) as lease:
+                return lease.epoch
+        except LeaseHeldError:
+            time.sleep(0.02)
 
 
 def intend(
@@ -76,7 +101,7 @@ def apply(run: Recorder, cluster: str, *changes: Change) -> list[Record]:
 def exported(line: bytes) -> Record:
     """The record of an exported line."""
     fields = orjson.loads(line)
-    held = (fields[name] for name in FIELDS)
+    held = (fields[name] for name in Record._fields)
     return Record._make(tuple(value) if isinstance(value, list) else value for value in held)
 
 

@@ -254,7 +254,7 @@ def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
 
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
-    larger = "(remedy: that of 'no', which is larger here than on the firewall)"
+    larger = "(remedy: see 'no', which is larger here than on the firewall)"
     moved = "(remedy: move it before these in Panorama, or delete it there)"
     counts = "(remedy: nothing: it counts all the same)"
     empty = f"(remedy: {REMEDIES[Reason.NO_ENDS].fix})"

@@ -11,7 +11,7 @@ from sync.firewall.services import ICMP, ICMPV6, TCP, UDP, Traffic
 from sync.net.intervals import Bounds, from_ranges, to_ranges
 from sync.net.ports import PortSet, ports
 from sync.verify.packet_space import FAMILIES, Box, Family, common, without
-from sync.verify.traffic_space import Packet, TrafficSpace
+from sync.verify.traffic_space import Carried, Packet, TrafficSpace
 
 ADDRESSES = range(6)
 BITS = range(3)
@@ -175,6 +175,25 @@ def test_a_protocol_that_nobody_speaks_of_stands_for_all_others() -> None:
 HTTPS, DNS = Traffic(TCP, ports("443")), Traffic(TCP, ports("53"))
 
 
+def test_all_but_some_types_is_said_by_what_is_left_out() -> None:
+    """Which other types there are, no reader of one text knows."""
+    echo, port, kind = (Traffic(ICMP, icmp=each) for each in ((8, None), (3, 3), (3, None)))
+    space = TrafficSpace([echo, port, kind, HTTPS])
+    rest = space.bits([Traffic(ICMP)]) & ~space.bits([echo, port])
+    assert space.said(rest) == ("icmp but type 3 code 3, type 8",)
+    assert space.said(rest & ~space.bits([kind])) == ("icmp but type 3, type 8",)
+    assert space.said(rest & space.bits([kind])) == ("icmp type 3 but code 3",)
+
+
+def test_what_goes_from_any_source_port_is_spelled_once() -> None:
+    time = Traffic(TCP, ports("123"), ports("123"))
+    space = TrafficSpace([DNS, time])
+    assert space.spelled(space.bits([DNS, time])) == (
+        (Carried(TCP, ports("53")), Carried(TCP, ports("123"), ports("123"))),
+        False,
+    )
+
+
 @pytest.mark.parametrize(
     ("spoken", "some", "words"),
     [
@@ -188,6 +207,11 @@ HTTPS, DNS = Traffic(TCP, ports("443")), Traffic(TCP, ports("53"))
             [Traffic(1, icmp=(3, 1)), Traffic(1, icmp=(3, None))],
             [Traffic(1, icmp=(3, 1))],
             ("icmp type 3 code 1",),
+        ),
+        (
+            [Traffic(1, icmp=(3, 1)), Traffic(1, icmp=(8, None)), Traffic(1)],
+            [Traffic(1, icmp=(3, 1)), Traffic(1, icmp=(8, None))],
+            ("icmp type 3 code 1", "icmp type 8"),
         ),
         (
             [DNS, Traffic(TCP, ports("123"), ports("123"))],

@@ -19,10 +19,10 @@ from sync.verify.explain import (
 )
 from sync.verify.judgement import Judgement, NoAnswerError
 from sync.verify.profiles import DeviceGroup, UnreadableError
-from sync.verify.proof import Settings
+from sync.verify.settings import Settings
 from sync.verify.traffic_space import Packet
 from tests.translation import translate
-from tests.words import Word, address, group, rule, seen_by
+from tests.words import Word, address, dynamic, entry, group, members, rule, seen_by, tag
 
 LABEL = "firewall.tigera.io/zone"
 HTTPS = Packet(6, 50_000, 443, None)
@@ -98,7 +98,14 @@ def test_both_ends_are_judged_and_name_the_same_rule() -> None:
     egress, ingress = sides([deny("no", service=["service-http"]), allow("yes")])
     assert (egress.direction, ingress.direction) == ("egress", "ingress")
     for side in (egress, ingress):
-        assert firewall(side).decider == ("allow", "yes", ("main", "dg", "dg", "pre", 2), "", False)
+        assert firewall(side).decider == (
+            "allow",
+            "yes",
+            ("main", "dg", "dg", "pre", 2),
+            "",
+            False,
+            "",
+        )
         assert only(side).calico.decider.rule == "yes"
         assert only(side).calico.decider.where.startswith(f"fw1.pan-zone-{side_zone(side)}[")
     assert verdict_of([egress, ingress]) == "allow"
@@ -110,10 +117,39 @@ def side_zone(side: Side) -> str:
 
 def test_where_no_rule_matches_the_defaults_decide() -> None:
     egress, _ = sides([allow("other", service=["service-http"])])
-    assert firewall(egress).decider == ("deny", "interzone-default", None, "", False)
+    assert firewall(egress).decider == ("deny", "interzone-default", None, "", False, "")
     egress, _ = sides([allow("other")], WEB, WEB)
     assert firewall(egress).verdict == "allow"
     assert firewall(egress).decider.rule == "intrazone-default"
+
+
+def test_other_ports_of_an_app_id_are_open_where_only_the_bundled_table_has_its_ports() -> None:
+    words = [allow("shell", application=["ssh"], service=["application-default"]), deny("no")]
+    because = (
+        "the default ports of App-ID ssh are from a table that zonebridge brings, "
+        "which may lack some"
+    )
+    for port, reason in ((22, ""), (8022, because)):
+        egress, _ = sides(words, packet=Packet(6, 50_000, port, None))
+        assert firewall(egress).verdict == "unknown"
+        assert names(firewall(egress)) == ["shell", "no"]
+        assert firewall(egress).perhaps[0].because == reason
+    # It is on ports, so nothing else is a matter of newer content.
+    for packet in (Packet(1, 0, 0, (8, 0)), Packet(47, 0, 0, None)):
+        egress, _ = sides(words, packet=packet)
+        assert firewall(egress).verdict == "deny"
+    own = Word("application", entry("own", tag("default", members("port", ["tcp/8022"]))))
+    words = [allow("shell", application=["own"], service=["application-default"]), deny("no"), own]
+    egress, _ = sides(words, packet=Packet(6, 50_000, 22, None))
+    assert firewall(egress).verdict == "deny"
+
+
+def test_a_firewall_may_have_registered_what_the_settings_take_for_nothing() -> None:
+    rules = [deny("quarantined", source=["bad"]), allow("yes")]
+    egress, _ = sides([dynamic("bad", "'bad'"), *rules])
+    assert firewall(egress).verdict == "unknown"
+    assert names(firewall(egress)) == ["quarantined", "yes"]
+    assert only(egress).calico.verdict == "allow"
 
 
 def test_what_the_firewall_asks_for_and_nobody_sees_leaves_it_open() -> None:
@@ -172,7 +208,7 @@ def test_ends_that_are_no_pods_are_judged_by_their_networks() -> None:
     assert ingress.direction == "ingress"
     assert firewall(ingress).decider.rule == "in"
     (ingress,) = sides([allow("in", from_=["untrust"])], Party(network("198.51.100.1")), DB)
-    assert firewall(ingress).decider == ("deny", "unknown-addresses", None, "", False)
+    assert firewall(ingress).decider == ("deny", "unknown-addresses", None, "", False, "")
     assert sides([allow("in")], outside, Party(network("10.2.0.1"))) == []
 
 

@@ -11,7 +11,8 @@ from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.translate.compiler import Options
 from sync.translate.network_sets import Target
 from sync.verify.profiles import DeviceGroup
-from sync.verify.proof import Proof, Settings, prove
+from sync.verify.proof import Proof, prove
+from sync.verify.settings import Settings
 from tests.translation import translate
 from tests.words import Word, entry, members, rule, seen_by, tag, text
 

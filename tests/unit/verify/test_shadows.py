@@ -9,11 +9,13 @@ from sync.firewall.zone_networks import NOTHING
 from sync.net.addresses import network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.reconcile.shadows import shadowed
+from sync.reconcile.verification import judged_groups, settings_of
 from sync.translate.compiler import Options
 from sync.translate.fidelity import Report, Shadow
 from sync.translate.network_sets import Target
+from sync.verify.tiers import Tiers
 from tests.translation import translate
-from tests.words import Word, rule, seen_by
+from tests.words import Word, rule, seen_by, service
 
 ZONES = {
     "web": ZoneDefinition(networks=("10.1.0.0/16",)),
@@ -45,7 +47,8 @@ def reported(
         pod_cidrs=None if pods is None else network(pods),
     )
     made = translate("cluster", targets, options, {})
-    return shadowed(made.report, targets, made.manifests, options)
+    documents = [each.document() for each in made.manifests.values()]
+    return shadowed(made.report, Tiers(judged_groups(targets), documents, settings_of(options)))
 
 
 def one(name: str, action: str = "allow", **lists: Sequence[str] | str) -> Word:
@@ -220,6 +223,16 @@ def test_what_would_take_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
     found = shadow(report, "web")
     assert (str(found.extent), found.by) == ("unknown", ())
     assert found.because == "it would take too many looks at two rules"
+
+
+def test_an_app_id_may_have_more_ports_than_the_rule_above_it_takes() -> None:
+    on_ssh = service("on-ssh", port="22")
+    by_default = one("shell", application=["ssh"], service=["application-default"])
+    report = reported(on_ssh, one("port", service=["on-ssh"]), by_default)
+    assert said(report, "shell") == ("whole", ["port"])
+    assert said(report, "shell", firewall=True) == ("none", [])
+    report = reported(one("all"), by_default)
+    assert said(report, "shell", firewall=True) == ("whole", ["all"])
 
 
 def test_a_rule_that_only_some_firewalls_have_hides_nothing_there() -> None:

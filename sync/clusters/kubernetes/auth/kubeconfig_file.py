@@ -128,6 +128,8 @@ def _names(entries: Sequence[dict[Any, Any]] | None) -> str:
 
 
 def _validated(model: type[_Model], value: object, place: str) -> _Model:
+    if not place and not isinstance(value, dict):
+        raise ClusterError("it is no kubeconfig; correct the file")
     try:
         return model.model_validate(value)
     except ValidationError as error:
