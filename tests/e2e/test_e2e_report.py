@@ -126,7 +126,7 @@ def test_zones_without_known_networks_say_what_to_do(place: Installation) -> Non
     place.configure()
     shown = place.done("zones", "--cluster", "us").out
     assert shown.startswith("Cluster us: 2 zones, 2 without known networks.\n")
-    assert "set `networks: []` for it under zones.definitions" in shown
+    assert "Set `zones.definitions.NAME.networks`: [] if a zone is pods only" in shown
 
 
 @pytest.mark.parametrize("command", ["report", "zones"])

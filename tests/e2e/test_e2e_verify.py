@@ -47,7 +47,7 @@ def test_a_proof_that_holds_says_what_it_took_for_given(place: Installation) -> 
         "    rule 'names': App-ID ssl is matched by its default ports alone"
     )
     assert ", as in ingress of a pod of zone db (" in accepted[2]
-    assert accepted[2].endswith("tcp/443 from port 0")
+    assert accepted[2].endswith("tcp/443 from port 50000")
     assert len(accepted) == 3
     # Nothing was written anywhere, nor is anything to be written for it to be proven.
     assert place.beside("eu") == []
