@@ -50,7 +50,10 @@ def test_the_shared_options_are_accepted_before_a_command_and_after_it(
     done = place.run("plan", "--config", "a.yaml", "--config", "b.yaml")
     assert (done.code, "names two files, a.yaml and b.yaml" in done.err) == (64, True)
     for line in ("--debug plan --config none.yaml", "plan --config none.yaml --debug"):
-        assert "Traceback" in place.run(*line.split()).err
+        said = place.run(*line.split()).err
+        # And the line is none that is refused for the option.
+        assert "Traceback" in said
+        assert "no configuration file none.yaml" in said
 
 
 @pytest.mark.parametrize(
