@@ -121,6 +121,7 @@ def test_the_header_says_what_the_report_is_made_from() -> None:
     said = re.sub(r"<[^>]+>", "", html([sheet([])], made="2026-11-30 12:00 UTC"))
     for text in ("main", "4711", "alice", "tidy up", "2026-11-30 12:00 UTC", "ENFORCED"):
         assert text in said
+    assert re.search(r"Committed by\s*alice", said)
     staged = html([sheet([], mode="staged")])
     assert "staged: only watched" in staged
     assert "ENFORCED" not in staged
@@ -132,6 +133,8 @@ def test_a_matrix_has_a_button_for_each_pair_with_both_states_in_words() -> None
     assert len(labels) == len(ZONES) ** 2
     assert labels[1] == "db to untrust: firewall some, Calico some, different"
     assert labels[4] == "untrust to untrust: firewall all, Calico all"
+    marked = [each["class"] for _, each in page.elements if "data-from" in each]
+    assert (marked[1], marked[4]) == ("cell unlike", "cell")
     large = replace(matrix(), cells=(), because="it has more than 100 zones")
     said = html([replace(sheet([]), matrices=(large,))])
     assert "Unknown: it has more than 100 zones." in said
