@@ -136,7 +136,10 @@ def test_enforced_zones_without_essentials_are_warned_of(place: Installation, co
     staged = [{"name": "dg-eu", "mode": "staged"}]
     place.configure(cluster("eu", device_groups=staged))
     assert "no essential lets" not in said()
-    # Nor is anyone cut off where there are no zones.
+    # Nor is anyone cut off where there are no zones; that all rules are gone is another question.
     export(place)
     place.configure(cluster("eu"))
-    assert "no essential lets" not in said()
+    done = place.run(*command.split())
+    # Only a sync wrote some before.
+    assert ("! empty-source: device group dg-eu held rules" in done.out) is (command == "sync")
+    assert "no essential lets" not in done.out + done.err
