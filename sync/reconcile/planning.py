@@ -25,7 +25,7 @@ from sync.reconcile.missing_essentials import missing_essentials
 from sync.reconcile.omissions import in_no_zone, inexact_rules, left_out, not_seen
 from sync.reconcile.rulebases import rules_of
 from sync.reconcile.source_status import not_pushed, origins_of
-from sync.reconcile.tier_order import after_other_tiers, precedence
+from sync.reconcile.tier_order import precedence
 from sync.reconcile.verification import blockers as unproven
 from sync.reconcile.verification import proof_of
 from sync.store import Adoption, Store
@@ -198,11 +198,7 @@ def _precedence(
     """Find which chains are written before which; empty where intermediate states do not count."""
     if cluster.directory or not any(change.kind in POLICIES for change in changes):
         return []
-    standing = {key: found.manifest for key, found in live.items() if found.manifest}
-    return [
-        *precedence(standing, wanted.rollout.manifests, wanted.options),
-        *after_other_tiers(changes, live),
-    ]
+    return precedence(changes, live, wanted.rollout.manifests, wanted.options)
 
 
 def if_approved(plan: Plan, store: Store) -> Plan:

@@ -1,9 +1,10 @@
 """Find which chains of several tiers are written before which.
 
-observed, desired  ->  flows whose deny moves from one tier to another  ->  precedence
+observed and desired  ->  flows whose deny moves from one tier to another  ->  precedence
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from sync.calico.manifest import Manifest
 from sync.calico.names import CHAIN_ANNOTATION
@@ -15,24 +16,70 @@ from sync.plan.precedence import Precedence
 from sync.plan.selections import ChainKey, chain_key
 from sync.reconcile.verification import flow_said
 from sync.translate.compiler import Options
+from sync.verify.calico_semantics import as_read
+from sync.verify.profiles import UnreadableError
 from sync.verify.transitions import meetings
+
+Key = tuple[str, str]
 
 _ENFORCED = "GlobalNetworkPolicy"
 _ANY_FLOW = "any flow: the current policies cannot be judged"  # words kept
 
 
 def precedence(
-    standing: Mapping[tuple[str, str], Manifest],
-    desired: Mapping[tuple[str, str], Manifest],
+    changes: Sequence[Change],
+    live: Mapping[Key, LiveObject],
+    desired: Mapping[Key, Manifest],
     options: Options,
 ) -> list[Precedence]:
     """Find which chains of a cluster's tiers have to be written before others.
 
-    `standing` and `desired` are the objects of ours before and after, by (kind, name).
+    `live` are the objects that the cluster holds, and `desired` those of ours after all `changes`.
     """
-    if len({name for kind, name in (*standing, *desired) if kind == "Tier"}) < 2:
+    standing = {key: each.manifest.document() for key, each in live.items() if each.manifest}
+    after = {key: each.document() for key, each in desired.items()}
+    if len({name for kind, name in (*standing, *after) if kind == "Tier"}) < 2:
         return []
-    before, after = ([each.document() for each in some.values()] for some in (standing, desired))
+    shared = {
+        _tier_of(each.document)
+        for (kind, _), each in live.items()
+        if kind == _ENFORCED and each.foreign_because
+    }
+    written = {chain_key(each.after) for each in changes if each.kind == _ENFORCED and each.after}
+    if shared.isdisjoint(tier for _, tier, _ in written):
+        return _met(standing, after, options)
+    foreign = _foreign(live, {tier for _, tier, _ in written})
+    if foreign is not None:
+        # What others left in these tiers decides too, until it is taken over, or for ever.
+        known = _met(foreign | standing, foreign | after, options)
+        if all(each.flow != _ANY_FLOW for each in known):
+            return known
+    return [*_met(standing, after, options), *_after_other_tiers(written, shared)]
+
+
+def _foreign(
+    live: Mapping[Key, LiveObject], tiers: Collection[str]
+) -> dict[Key, Mapping[str, Any]] | None:
+    """What others left that decides in `tiers`; None if some of it cannot be judged."""
+    found: dict[Key, Mapping[str, Any]] = {}
+    for key, each in live.items():
+        kind, name = key
+        tier = name if kind == "Tier" else _tier_of(each.document)
+        if each.foreign_because and (kind == "GlobalNetworkSet" or tier in tiers):
+            try:
+                found[key] = as_read(each.document, tier)
+            except UnreadableError:
+                return None
+    return found
+
+
+def _met(
+    standing: Mapping[Key, Mapping[str, Any]],
+    desired: Mapping[Key, Mapping[str, Any]],
+    options: Options,
+) -> list[Precedence]:
+    """The order of chains that flows require whose deny moves from one tier to another."""
+    before, after = [*standing.values()], [*desired.values()]
     zones = {
         str(zone)
         for each in (*before, *after)
@@ -56,19 +103,11 @@ def precedence(
     ]
 
 
-def after_other_tiers(
-    changes: Sequence[Change], live: Mapping[tuple[str, str], LiveObject]
-) -> list[Precedence]:
-    """Write the chains of tiers with policies of others after those of all other tiers.
+def _after_other_tiers(written: Collection[ChainKey], shared: Collection[str]) -> list[Precedence]:
+    """Write the chains of `shared` tiers, with policies of others, after those of all other tiers.
 
     What the others deny is unknown, and another tier may have to deny it from now on.
     """
-    written = {chain_key(each.after) for each in changes if each.kind == _ENFORCED and each.after}
-    shared = {
-        mapping(each.document, "spec").get("tier")
-        for (kind, _), each in live.items()
-        if kind == _ENFORCED and each.foreign_because
-    }
     return [
         Precedence(other, chain, 0, _ANY_FLOW)
         for chain in sorted(written)
@@ -76,6 +115,10 @@ def after_other_tiers(
         for other in sorted(written)
         if other[1] not in shared
     ]
+
+
+def _tier_of(document: Mapping[str, Any]) -> str:
+    return str(mapping(document, "spec").get("tier"))
 
 
 def _chain(chain: tuple[str, str]) -> ChainKey:
