@@ -313,11 +313,12 @@ def test_a_line_is_as_wide_as_the_terminal_at_most_and_holds_no_control_characte
             with step("conclude"), line.cleared():
                 pass
         line.end()
-        read = ""
         # A loaded system hands over what was written to a terminal piece by piece.
-        while not read.endswith("\r\x1b[K\r\x1b[K") and read.count("\r\x1b[K") < 3:
-            read += shown.read(65536).decode()
-    drawn = read.split("\r\x1b[K")
+        os.write(theirs, b"end")
+        read = b""
+        while not read.endswith(b"end"):
+            read += shown.read(65536)
+    drawn = read.decode().removesuffix("end").split("\r\x1b[K")
     assert r"a\x1b[2J東京" in drawn[1]
     assert all(each.isprintable() for each in drawn)
     assert drawn[-1] == ""
