@@ -51,6 +51,7 @@ class Reason(Enum):
     FILTER = auto()
     TARGET = auto()
     TARGET_TAGS = auto()
+    TARGET_SOME = auto()
     NOT_TARGETED = auto()
     NETWORKS = auto()
     NO_ZONES = auto()

@@ -132,6 +132,9 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.FILTER: Remedy("give it a tag that `rules.filter` keeps, or change `rules.filter`"),
     Reason.TARGET: Remedy("name the serial numbers of the firewalls in `rules.devices`"),
     Reason.TARGET_TAGS: Remedy("target firewalls by serial number instead of by tag in Panorama"),
+    Reason.TARGET_SOME: Remedy(
+        "let it be for all or none of its device group's firewalls in `rules.devices`"
+    ),
     Reason.NOT_TARGETED: Remedy("nothing: other firewalls have it"),
     Reason.NETWORKS: Remedy(
         "give {about} networks in `zones.definitions.NAME.networks`, [] if pods only"

@@ -100,6 +100,7 @@ class RuleTranslator:
         self._lists = lists
         self._zones = zones
         self._options = options
+        self._firewalls = device_group.firewalls_of(options.devices)
         self._trust_addresses = trust_addresses
         self._filter = None
         if options.filter.strip():
@@ -240,7 +241,7 @@ class RuleTranslator:
             return True, ()
         if target.negate and not target.devices and not target.tags:
             return False, ()  # all firewalls except all of them
-        ours = set(self._options.devices)
+        ours = self._firewalls
         whole = {serial for serial, systems in target.devices if not systems}
         named = {serial for serial, _ in target.devices}
         if target.tags or not ours:
@@ -255,6 +256,7 @@ class RuleTranslator:
         which = "leave out" if allow else "be only some of the"
         reason = f"its target may {which} firewalls that the clusters stand for"
         kinds = [Reason.TARGET] * (not ours) + [Reason.TARGET_TAGS] * bool(target.tags)
+        kinds = kinds or [Reason.TARGET_SOME]
         return not allow, (loss(status, reason, *kinds),)
 
     def _may_count(self, rule: Rule) -> bool:

@@ -79,6 +79,7 @@ class Rulebase:
         self._networks = networks
         self._profiles = profiles
         self._rules = rules
+        self._firewalls = group.seen.firewalls_of(rules.devices)
         self._zones = zones
         self._objects = group.seen.objects
         groups = group.seen.resolved(registered_known=registered_known)
@@ -241,7 +242,7 @@ class Rulebase:
         nothing = RuleSemantics(placed, place, surely, None, None, NOWHERE, NOWHERE, (), ())
         if rule.disabled:
             return nothing
-        there, surely_there = carried(rule.target, self._rules.devices)
+        there, surely_there = carried(rule.target, self._firewalls)
         inexact = ["only some firewalls may have it"] if there != surely_there else []
         if not (surely_there if surely else there):
             return replace(nothing, inexact=tuple(inexact))
@@ -336,7 +337,7 @@ class Rulebase:
             members = rule.sources if end == "source" else rule.destinations
             negated = rule.negate_source if end == "source" else rule.negate_destination
             values = [pattern(each.value) for each in objects.reached(members)]
-            if not values or rule.disabled or not carried(rule.target, self._rules.devices)[0]:
+            if not values or rule.disabled or not carried(rule.target, self._firewalls)[0]:
                 continue
             more = ALL_IPV4 if None in values else NOWHERE
             listed = self._lists.listed(members)

@@ -40,7 +40,7 @@ from sync.options import Essential, RuleOptions, ZoneOptions
 from tests.naive import contents
 from tests.naive.calico_verdict import Verdict, labels_of, selector
 from tests.naive.flows import TCP, UDP, End, Flow, Oracle, Pod, span
-from tests.naive.reader import ancestry, visible_scopes
+from tests.naive.reader import ancestry, serials_of, visible_scopes
 from tests.naive.routers import Router
 
 _Read = TypeVar("_Read")
@@ -659,9 +659,18 @@ class Firewall:
 
     # --- rules ------------------------------------------------------------------------------------
 
+    @cached_property
+    def _devices(self) -> tuple[str, ...]:
+        """The settings' firewalls, unless they are all of other device groups."""
+        devices = self.rule_options.devices
+        if not self.document:
+            return devices
+        own = serials_of(self.document.decode(), self.device_group)
+        return tuple(each for each in devices if each in own) if own else devices
+
     def _targeted(self, target: Target, oracle: Oracle) -> bool:
         """Whether a rule is on the firewall that it is; the oracle picks it, and what is vague."""
-        devices = self.rule_options.devices
+        devices = self._devices
         serial = oracle.picks(devices, "device") if devices else None
         if not target.devices and not target.tags:
             return not target.negate

@@ -199,6 +199,17 @@ def visible_scopes(xml_text: str, device_group: str) -> list[list[ET.Element]]:
     return scopes[::-1] if _ancestors_first(config) else scopes
 
 
+def serials_of(xml_text: str, device_group: str) -> set[str]:
+    """The serial numbers of the firewalls of a device group and of those below it."""
+    config = _config(xml_text)
+    return {
+        device.attrib["name"]
+        for entry in _device_group_entries(config)
+        if device_group in _ancestry(config, entry.attrib["name"])
+        for device in entry.findall("devices/entry")
+    }
+
+
 # --- the document ---------------------------------------------------------------------------------
 
 

@@ -409,7 +409,7 @@ CASES = {
     "any app by default, strict": both(BY_DEFAULT, R.APP_DEFAULT, options=STRICT_OPTIONS),
     "elsewhere": both({}, R.NOT_TARGETED, extra=target(devices("3")), options=FIREWALLS),
     "on some": both({}, R.TARGET, extra=target(devices("1"))),
-    "on one of two": both({}, extra=target(devices("1")), options=FIREWALLS),
+    "on one of two": both({}, R.TARGET_SOME, extra=target(devices("1")), options=FIREWALLS),
     "by tag": both({}, R.TARGET_TAGS, extra=target(members("tags", ["t"])), options=FIREWALLS),
     "by tag of whichever": both({}, R.TARGET, R.TARGET_TAGS, extra=target(members("tags", ["t"]))),
     "nowhere": both({"source": ["10.1.0.1"], "destination": ["2001:db8::1"]}, R.NO_ENDS),

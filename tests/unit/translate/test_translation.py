@@ -720,6 +720,30 @@ def test_a_target_that_is_another_firewall_s_alone_is_no_rule(devices: tuple[str
         assert (line(found, name).status, line(found, name).calico) == (Status.NOT_TARGETED, ())
 
 
+@pytest.mark.parametrize(
+    ("listed", "named", "status"),
+    [
+        # The firewalls of another device group say nothing of this one.
+        ("1", ("2",), Status.WIDENED),
+        ("1", ("1", "2"), Status.EXACT),
+        ("12", ("1", "2"), Status.WIDENED),
+        ("2", ("1",), Status.WIDENED),
+        ("2", ("2", "1"), Status.NOT_TARGETED),
+        # A configuration that lists no firewalls leaves the setting as it is.
+        ("", ("1",), Status.EXACT),
+        ("", ("2",), Status.NOT_TARGETED),
+    ],
+)
+def test_of_the_firewalls_in_the_settings_those_of_the_device_group_count(
+    listed: str, named: tuple[str, ...], status: Status
+) -> None:
+    here = Word("devices", "".join(map(entry, listed)))
+    found = translated(
+        one("deny", target("1"), action="deny"), here, rules=RuleOptions(devices=named)
+    )
+    assert line(found, "deny").status is status
+
+
 def test_an_allow_loses_what_it_shares_with_wildcards() -> None:
     found = translated(
         one(destination=["10.1.0.0/30"]),
