@@ -30,12 +30,14 @@ WEB, DB = ["10.1.0.1/32", "10.1.0.2/32"], ["10.2.0.0/24"]
 ALLOW = rule(
     "web to db", from_=["web"], to=["db"], source=["web"], destination=["db"], action="allow"
 )
+# A rulebase that loses its last rule would be asked about.
+DENY = rule("rest", from_=["web"], to=["any"], action="deny")
 
 
 def export(web: list[str], db: list[str] | None) -> bytes:
     words = [*(address(net, net) for net in (*web, *(db or ()))), group("web", *web)]
     words += [group("db", *db), ALLOW] if db is not None else []
-    return document(groups={"dg-eu": words})
+    return document(groups={"dg-eu": [*words, DENY]})
 
 
 def steps(jobs: Mapping[str, Any], job: str) -> list[str]:
