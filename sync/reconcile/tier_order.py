@@ -50,7 +50,7 @@ def precedence(
         return _met(standing, after, options)
     foreign = _foreign(live, {tier for _, tier, _ in written})
     if foreign is not None:
-        # What others left in these tiers decides too, until it is taken over, or for ever.
+        # What others left in these tiers decides too, also where it stays.
         known = _met(foreign | standing, foreign | after, options)
         if all(each.flow != _ANY_FLOW for each in known):
             return known
