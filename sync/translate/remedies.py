@@ -134,7 +134,8 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.TARGET_TAGS: Remedy("target firewalls by serial number instead of by tag in Panorama"),
     Reason.NOT_TARGETED: Remedy("nothing: other firewalls have it"),
     Reason.NETWORKS: Remedy(
-        "give {about} networks in `zones.definitions.NAME.networks`, [] if pods only"
+        "give {about} networks in `zones.definitions.NAME.networks`; [] only to a zone that has "
+        "pods only"
     ),
     Reason.NO_ZONES: Remedy(
         "name zones in its rules, or give the device group the templates of its firewalls"

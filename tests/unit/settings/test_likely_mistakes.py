@@ -164,7 +164,7 @@ def test_init_says_what_networks_replace(directory: Path) -> None:
 def test_init_says_which_device_groups_it_took(directory: Path) -> None:
     export = ("init", "--output", "-", "--source", str(directory / "export.xml"))
     assert run(directory, *export).stderr == (
-        "1 device group with a cluster: 'dg-shop'; in a comment only: 'dg-branch' "
+        "1 device group with a cluster: 'dg-branch'; in a comment only: 'dg-shop' "
         "(--device-group NAME, repeatable, chooses)\n"
     )
     both = run(directory, *export, "--device-group", "dg-shop", "--device-group", "dg-branch")
