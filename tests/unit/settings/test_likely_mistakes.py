@@ -17,7 +17,10 @@ from tests.words import Word, document, entry, members, read, rule, tag, text
 
 
 def warned(
-    zones: Mapping[str, Sequence[str] | None], given: Mapping[str, Sequence[str]], *, derive: bool = True
+    zones: Mapping[str, Sequence[str] | None],
+    given: Mapping[str, Sequence[str]],
+    *,
+    derive: bool = True,
 ) -> list[str]:
     definitions = {
         name: ZoneDefinition(networks=None if nets is None else tuple(nets))
