@@ -109,6 +109,7 @@ def _cluster(
         directory=directory,
         owner=_directory_owner(settings) if directory else None,
         others=tuple(each.name for each in settings.clusters if each.name != cluster.name),
+        of_all=tuple(here for each in settings.clusters for here in device_groups(settings, each)),
     )
 
 

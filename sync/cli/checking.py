@@ -57,6 +57,30 @@ def essential_warnings(settings: Settings, seen: ZonesSeen) -> list[str]:
     return found
 
 
+def mistake_warnings(
+    settings: Settings, configurations: "Mapping[str, Configuration]"
+) -> list[str]:
+    """Return the warnings of plans about what settings replace, and name in vain."""
+    from sync.assembly import device_groups, translation_options
+    from sync.firewall.zone_networks import derived
+    from sync.reconcile.likely_mistakes import (
+        FromTemplates,
+        Used,
+        replaced_networks,
+        unknown_names,
+    )
+
+    options = translation_options(settings, ())
+    groups = [here for each in settings.clusters for here in device_groups(settings, each)]
+    used = Used.by(groups, configurations)
+    given = [
+        FromTemplates(name, derived(configurations[source], name))
+        for source, name in sorted(used.device_groups)
+        if source in configurations and name in configurations[source].device_groups
+    ]
+    return [*replaced_networks(options.zones, given), *unknown_names(options.rules, used)]
+
+
 def further_warnings(
     settings: Settings, zones: Collection[str] = (), *, whole: bool = False
 ) -> list[str]:

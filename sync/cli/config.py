@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +17,7 @@ from sync.cli.checking import (
     checked,
     essential_warnings,
     further_warnings,
+    mistake_warnings,
     unusable_clusters,
     zones_seen,
 )
@@ -31,6 +32,8 @@ from sync.settings.starter import StartDeviceGroup, StartZone, start
 if TYPE_CHECKING:
     from sync.firewall.configuration import Configuration
     from sync.translate.zones import Zone
+
+_NAMED: Final = 8  # device groups that get no cluster
 
 
 @click.group()
@@ -50,7 +53,7 @@ def config() -> None:
     "names",
     multiple=True,
     metavar="NAME",
-    help="A device group that gets a cluster; default: the first that has none below it.",
+    help="A device group that gets a cluster; repeatable; default: the first with none below it.",
 )
 @click.option(
     "--output",
@@ -103,7 +106,8 @@ def check(context: click.Context, output: str) -> int:
     file = context.obj.file
     warnings = checked(settings, file)
     unusable: list[str] = []
-    zones = zones_seen(settings, file, _configurations(settings, unusable), unusable)
+    configurations = _configurations(settings, unusable)
+    zones = zones_seen(settings, file, configurations, unusable)
     code = SourceError.exit_code if unusable else 0
     clusters = unusable_clusters(settings)
     code = first_code({code, ClusterError.exit_code if clusters else 0})
@@ -111,6 +115,7 @@ def check(context: click.Context, output: str) -> int:
     named = {zone.name for found in zones.values() for zone in found or ()}
     warnings += further_warnings(settings, named, whole=None not in zones.values())
     warnings += essential_warnings(settings, zones)
+    warnings += mistake_warnings(settings, configurations)
     for sentence in unusable:
         click.echo(fitted(f"error: {_printable(sentence)}", sys.stderr), err=True)
     for warning in warnings:
@@ -163,6 +168,7 @@ def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
     parents = {group.parent for group in groups.values()}
     leaves = [name for name in groups if name not in parents]
     chosen = names or leaves[:1] or list(groups)[:1]
+    _say_chosen(chosen, [name for name in groups if name not in chosen])
     place = export.absolute()
     return start(
         str(place.relative_to(directory) if place.is_relative_to(directory) else place),
@@ -172,6 +178,19 @@ def _start_from(export: Path, directory: Path, names: Sequence[str]) -> str:
             for name, group in groups.items()
         ],
     )
+
+
+def _say_chosen(chosen: Sequence[str], others: Sequence[str]) -> None:
+    """Say on stderr which device groups get a cluster, and which stay in a comment."""
+    from sync.text import counted
+
+    listed = ", ".join(map(repr, chosen))
+    said = f"{counted(len(chosen), 'device group')} with a cluster: {listed}"
+    if others:
+        more = len(others) - _NAMED
+        named = ", ".join(map(repr, others[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+        said += f"; in a comment only: {named} (--device-group NAME, repeatable, chooses)"
+    click.echo(fitted(_printable(said), sys.stderr), err=True)
 
 
 def _start_zones(configuration: "Configuration", name: str) -> list[StartZone]:

@@ -70,6 +70,8 @@ def explain(
     if found or others:
         # A zone may exist in one cluster only, perhaps in one that could not be read.
         results = others
+    if not all(each.lacking for each, _ in found):
+        found = [answer for answer in found if not answer[0].lacking]
     with until_closed():
         _print(found, results, asked.packet, output)
     return exit_codes.of_looking(results)

@@ -1,5 +1,6 @@
 """`zonebridge report`: what becomes of every rule, address group and zone, and why."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from sync.render.page import Sheet, html
 from sync.render.report import document, markdown, text
 from sync.settings import Settings
 from sync.settings.problems import nearest
+from sync.text import printable
 from sync.translate.fidelity import Report
 
 
@@ -59,7 +61,7 @@ def report(
     reach = output in ("json", "html") and rule is None
     results = reported(context.settings(), only, shadows=True, reach=reach)
     if rule is not None:
-        results = _of_rule(results, rule)
+        results = _of_rule(results, rule, keep=output == "json")
     with until_closed():
         found = [result.report for result in results if result.report]
         failed = {each.cluster: str(each.error) for each in results if each.error}
@@ -85,6 +87,9 @@ def report(
                 click.echo(fitted(shown), nl=False)
         for result in results:
             print_error(result)
+        if rule is not None and output != "json" and not found:
+            said = f"no cluster that could be read has a rule {rule!r}"
+            click.echo(fitted(printable(said), sys.stderr), err=True)
     return exit_codes.of_looking(results)
 
 
@@ -118,17 +123,24 @@ def _sheets(results: Sequence[Result]) -> list[Sheet]:
     ]
 
 
-def _of_rule(results: Sequence[Result], name: str) -> list[Result]:
-    """Reduce the results to rules of this name; `UsageError` if no cluster has one."""
+def _of_rule(results: Sequence[Result], name: str, *, keep: bool) -> list[Result]:
+    """Reduce the results to rules of this name; `UsageError` if no cluster has one.
+
+    Clusters without one have no report, unless it is to be kept.
+    """
     known = {each.name for result in results if result.report for each in result.report.rules}
     # A cluster that could not be read may have it.
     if name not in known and not any(result.error for result in results):
         match = nearest(name, known)
         remedy = f"did you mean {match!r}?" if match else "`zonebridge report` lists all there are"
         raise UsageError(f"there is no rule {name!r}; {remedy}")
-    return [
+    reduced = [
         replace(result, report=result.report and _with_only(result.report, name))
         for result in results
+    ]
+    return [
+        each if keep or (each.report and each.report.rules) else replace(each, report=None)
+        for each in reduced
     ]
 
 

@@ -11,7 +11,7 @@ from sync.cli.results import print_error
 from sync.reconcile.result import Result
 from sync.render.matrix import matrix_lines
 from sync.render.zones import zones_document, zones_text
-from sync.text import printable
+from sync.text import printable_lines
 
 
 @click.command(short_help="Show each zone, and which zones it may reach.")
@@ -44,5 +44,6 @@ def _rendered(result: Result, label: str) -> str:
     """The zones of a cluster, and who may reach whom."""
     assert result.report
     lines = (line for matrix in result.matrices for line in ("", *matrix_lines(matrix)))
-    reach = "".join(f"{printable(line)}\n" for line in lines)
+    # Rows begin with a zone's name.
+    reach = "".join(f"{printable_lines(line)}\n" for line in lines)
     return f"{zones_text(result.report, label)}{reach}"

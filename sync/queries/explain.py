@@ -70,7 +70,8 @@ class Explained:
     addresses. `live`: the objects are the observed ones. `notes` are sentences; `unseen` is
     what counts too and is not judged here. `pending` are the changes of what decides that are not
     written yet. `inputs` are those of the desired state, and `packet` is what was asked about.
-    `others` are the policies and sets of others that are judged, with `live` alone.
+    `others` are the policies and sets of others that are judged, with `live` alone. `lacking`: the
+    device groups of the cluster name none of the requested zones, which are only configured.
     """
 
     cluster: str
@@ -86,6 +87,7 @@ class Explained:
     inputs: Desired | None = None
     packet: Packet | None = None
     others: tuple[Mapping[str, Any], ...] = ()
+    lacking: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -190,8 +192,8 @@ def explained(
     groups = judged_groups(wanted.targets)
     ends = (asked.source, asked.destination)
     pods = _pods(cluster, ends)
-    known = frozenset(wanted.options.zones.definitions).union(*map(zones_named, groups))
-    _require_zones(cluster.name, ends, known)
+    named = frozenset[str]().union(*map(zones_named, groups))
+    _require_zones(cluster.name, ends, named | wanted.options.zones.definitions.keys())
     cidrs = wanted.options.pod_cidrs
     parties = (_party(asked.source, pods, cidrs), _party(asked.destination, pods, cidrs))
     _require_a_flow(cluster.name, parties, asked.packet)
@@ -225,6 +227,7 @@ def explained(
         inputs=wanted,
         packet=asked.packet,
         others=tuple(_others(documents, wanted, written)) if live else (),
+        lacking=_lacking(ends, named),
     )
 
 
@@ -265,6 +268,11 @@ def _require_zones(cluster: str, ends: Sequence[AskedEnd], known: Collection[str
                 f"cluster {cluster} has no zone {end.zone!r}; `zonebridge zones` lists those "
                 "there are"
             )
+
+
+def _lacking(ends: Sequence[AskedEnd], named: Collection[str]) -> bool:
+    zones = {end.zone for end in ends if end.zone}
+    return bool(zones) and zones.isdisjoint(named)
 
 
 @contextmanager

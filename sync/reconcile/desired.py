@@ -48,6 +48,7 @@ class Cluster:
     another cluster than before: an operator accepts it, if its plan is agreed. `events`
     writes Kubernetes Events there; None: there are none. `owner` is whose the files of a directory
     are; None: the options tell. `index` keeps the list of these files; None: there is none.
+    `of_all` are the device groups of all clusters; empty: unknown.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Cluster:
     events: EventRecorder | None = None
     owner: Owner | None = None
     index: FileIndex | None = None
+    of_all: tuple[TierBinding, ...] = ()
 
 
 class InvalidObjectError(ZonebridgeError):

@@ -7,6 +7,7 @@ from sync.calico.manifest import Manifest
 from sync.calico.objects import POLICIES
 from sync.clusters.cluster import ClusterFacts, Key, LiveObject
 from sync.clusters.compatibility import warnings
+from sync.firewall.configuration import Snapshot
 from sync.plan.changes import Cause, Change
 from sync.plan.differences import Differences, differences
 from sync.plan.guards import Blocker
@@ -21,6 +22,7 @@ from sync.reconcile.cut_off import cut_off
 from sync.reconcile.desired import Cluster, Desired, desired
 from sync.reconcile.device_groups import Read
 from sync.reconcile.foreign_selections import Watched, foreign_sets
+from sync.reconcile.likely_mistakes import FromTemplates, Used, replaced_networks, unknown_names
 from sync.reconcile.missing_essentials import missing_essentials
 from sync.reconcile.omissions import in_no_zone, inexact_rules, left_out, not_seen
 from sync.reconcile.rulebases import rules_of
@@ -115,6 +117,7 @@ def plan_for(
             *warnings(cluster.name, wanted.facts),
             *index_warnings,
             *essential_warnings,
+            *_likely_mistakes(cluster, wanted, read, options),
         ],
         closed=wanted.closed,
         directory=cluster.directory,
@@ -140,6 +143,15 @@ def _proof(
         return proof_of(
             wanted.targets, wanted.rollout.manifests, wanted.report, wanted.options, samples=prove
         )
+
+
+def _likely_mistakes(cluster: Cluster, wanted: Desired, read: Read, options: Options) -> list[str]:
+    given = [FromTemplates(each.device_group.name, each.derived) for each in wanted.targets]
+    known = {name: each.configuration for name, each in read.items() if isinstance(each, Snapshot)}
+    return [
+        *replaced_networks(options.zones, given),
+        *unknown_names(options.rules, Used.by(cluster.of_all, known)),
+    ]
 
 
 def _foreign_policies(

@@ -94,7 +94,8 @@ zones:
   #   workloads: {{namespace_selector: team == 'shop'}}
   #     its pods, by labels of their namespaces; without it, those with the zone's label
   #   networks: [10.0.0.0/8]
-  #     its addresses outside pods, [] if there are none; without it, those of the templates"""
+  #     its addresses outside pods, [] if there are none; without it, those of the templates.
+  #     They apply to all device groups, and replace what templates derive"""
 
 
 def _definitions(chosen: Mapping[str, Sequence[StartZone]]) -> Iterator[str]:
@@ -104,20 +105,26 @@ def _definitions(chosen: Mapping[str, Sequence[StartZone]]) -> Iterator[str]:
             zones.setdefault(zone.name, []).append((group, zone))
     yield "  definitions:" if zones else "  definitions: {}"
     for name, seen in sorted(zones.items()):
+        derived = any(zone.networks for _, zone in seen)
+        beware = (
+            " in every device group: what is given applies to all of them, and replaces what "
+            "templates derive"
+        )
         for group, zone in seen:
             prefix = f"{group}: " if len(chosen) > 1 else ""
-            yield from _comment(prefix + _networks_known(zone), 4)
+            yield from _comment(prefix + _networks_known(zone, beware if derived else ""), 4)
         yield f"    {_scalar(name)}: {{}}"
 
 
-def _networks_known(zone: StartZone) -> str:
+def _networks_known(zone: StartZone, beware: str) -> str:
+    """What is known of a zone's networks; `beware` is what else counts before they are given."""
     if zone.networks:
         shown = ", ".join(zone.networks[:_SHOWN])
         more = len(zone.networks) - _SHOWN
         return f"derived: {shown}{f' and {more} more' if more > 0 else ''}"
     return (
-        f"networks unknown: {zone.because}; give them, or [] if it has only pods (rules that name "
-        f"it: {zone.rules})"
+        f"networks unknown: {zone.because}; give them, or [] if it has only pods{beware} (rules "
+        f"that name it: {zone.rules})"
     )
 
 

@@ -11,6 +11,7 @@ from sync.store import triggers
 from sync.store.database import Database, open_database
 from sync.store.models import Base, Stores
 from sync.store.records import Clock, now, stamp
+from sync.text import shortened
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,8 +37,8 @@ def upgrade(url: str, password: str | None = None, *, clock: Clock = now) -> Non
 def check(url: str, password: str | None = None) -> None:
     """Check that the database has the schema of this version; write nothing.
 
-    Raises `StoreError` if there is no store, if its schema is older or newer, or if tables or
-    triggers are not as the migrations made them.
+    Raises `StoreError` if there is no store, if its schema is older or newer, if tables or triggers
+    are not as the migrations made them, or if something else decides on writes to the trail.
     """
     # Alembic takes long to import, and is needed only to create or check a schema.
     from alembic.autogenerate import compare_metadata
@@ -50,6 +51,7 @@ def check(url: str, password: str | None = None) -> None:
             context = MigrationContext.configure(connection, opts={"include_name": is_ours})
             differences = compare_metadata(context, Base.metadata)
             missing = triggers.missing(connection)
+            foreign = triggers.foreign(connection)
     finally:
         database.close()
     if differences:
@@ -62,6 +64,12 @@ def check(url: str, password: str | None = None) -> None:
             f"the store {database.place} lacks the triggers {', '.join(missing)}, or has others "
             "of these names; run `zonebridge audit verify --head` with a published head, then "
             "`zonebridge db upgrade`, which creates them again"
+        )
+    if foreign:
+        raise StoreError(
+            f"the store {database.place} has what zonebridge did not create, and what may change "
+            f"or skip writes to the trail: {shortened(foreign, ', ')}; run `zonebridge audit "
+            "verify --head` with a published head, then remove it"
         )
 
 

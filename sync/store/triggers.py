@@ -24,6 +24,18 @@ SELECT tgname FROM pg_trigger
    AND tgqual IS NULL AND tgattr::text = '' AND proname = 'zonebridge_append_only'
    AND prosrc = :body
 """
+# Any other trigger or rule may turn a write into another one, or into nothing, before ours sees it.
+_POSTGRESQL_OTHERS = """
+SELECT 'trigger ' || tgname || ' on ' || relname FROM pg_trigger
+  JOIN pg_class ON pg_class.oid = tgrelid
+ WHERE NOT tgisinternal AND pg_table_is_visible(tgrelid) AND relname = ANY(:tables)
+   AND tgname <> ALL(:ours)
+ UNION ALL
+SELECT 'rule ' || rulename || ' on ' || relname FROM pg_rewrite
+  JOIN pg_class ON pg_class.oid = ev_class
+ WHERE pg_table_is_visible(ev_class) AND relname = ANY(:tables)
+ ORDER BY 1
+"""
 
 
 def create(connection: Connection) -> None:
@@ -53,6 +65,18 @@ def drop(connection: Connection) -> None:
 def missing(connection: Connection) -> list[str]:
     """Return the names of triggers that are missing, disabled or not as `create` makes them."""
     return sorted(_statements(connection.dialect.name).keys() - _present(connection))
+
+
+def foreign(connection: Connection) -> list[str]:
+    """Return what else decides on writes to these tables, on PostgreSQL: triggers and rules that
+    `create` does not make, and a session in which triggers do not fire."""
+    if connection.dialect.name != "postgresql":
+        return []
+    ours = [*_statements("postgresql")]
+    known = {"tables": [*APPEND_ONLY], "ours": ours}
+    found = [*connection.scalars(text(_POSTGRESQL_OTHERS), known)]
+    role = connection.scalar(text("SHOW session_replication_role"))
+    return found if role == "origin" else [*found, f"session_replication_role = {role}"]
 
 
 def _on(connection: Connection, table: str) -> str:

@@ -137,7 +137,8 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     ),
     Reason.NOT_TARGETED: Remedy("nothing: other firewalls have it"),
     Reason.NETWORKS: Remedy(
-        "give {about} networks in `zones.definitions.NAME.networks`, [] if pods only"
+        "give {about} networks in `zones.definitions.NAME.networks`; [] only to a zone that has "
+        "pods only"
     ),
     Reason.NO_ZONES: Remedy(
         "name zones in its rules, or give the device group the templates of its firewalls"

@@ -31,6 +31,7 @@ MULTICAST = "multicast"
 
 _MULTICAST = AddressSet.union(map(addresses.network, ("224.0.0.0/4", "ff00::/8")))
 _DERIVED = "derived from templates"
+_NAMED = 5  # zones in a reason
 _STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
 # A key is in `has(key)` or before an operator, which is matched too: `not` is not a key.
 _KEY = re.compile(
@@ -267,8 +268,13 @@ def _derive(
     everything_else = {name for name in known if name in derived.everything_else}
     if len(known) < len(candidates):
         # "Everything else" is known only if all other networks are.
+        missing = sorted({*candidates} - known)
+        more = len(missing) - _NAMED
+        others = ", ".join(map(repr, missing[:_NAMED])) + (f" and {more} more" if more > 0 else "")
         for name in everything_else:
-            unknown[name] = "a default route leads to it, and other zones' networks are not known"
+            unknown[name] = (
+                f"a default route leads to it, and the networks of {others} are not known"
+            )
     for name in sorted(known):
         if len(known) == len(candidates) or name not in everything_else:
             del unknown[name]

@@ -594,6 +594,18 @@ def test_a_zone_of_one_cluster_is_explained_there_alone(two: Installation) -> No
     assert done.json["errors"] == []
 
 
+def test_a_cluster_for_which_zones_are_only_configured_is_left_out(two: Installation) -> None:
+    definitions = {"dmz": {"networks": ["10.9.0.0/16"]}, "lan": {"networks": ["10.8.0.0/16"]}}
+    two.configure("eu", "us", zones={"definitions": definitions})
+    shown = explained(two, "dmz", "lan")
+    assert shown.startswith("Cluster us, ")
+    assert shown.count("Cluster ") == 1
+    # It is all there is.
+    assert explained(two, "dmz", "lan", "443/tcp", "--cluster", "eu").startswith("Cluster eu, ")
+    # Pods of web may reach the configured networks from there.
+    assert "Cluster eu, " in explained(two, "web@10.244.1.7", "dmz", "443/tcp", "--cluster", "eu")
+
+
 def test_what_all_clusters_have_is_explained_in_each(two: Installation) -> None:
     shown = explained(two, "192.0.2.1", "192.0.2.2")
     first, second = shown.split("\n\n")

@@ -84,6 +84,10 @@ def test_one_rule_is_shown_alone_however_it_is_shown(place: Installation) -> Non
     found = place.done("report", "--rule", "web to db", "--output", "json").json
     assert [each["cluster"] for each in found["rules"]] == ["eu", "us"]
     assert found["zones"] == found["groups"] == found["errors"] == []
+    # A cluster without the rule is left out.
+    shown = place.done("report", "--rule", "dns").out
+    assert shown.startswith("Cluster eu: 1 rule: ")
+    assert shown.count("Cluster ") == 1
     for output in ("markdown", "html"):
         page = place.done("report", "--rule", "dns", "--output", output).out
         assert " pre 3" in page
@@ -105,7 +109,8 @@ def test_a_rule_may_be_in_the_cluster_that_could_not_be_looked_at(place: Install
         *("report", "--rule", "nowhere"), ZONEBRIDGE_CLUSTERS__0__DEVICE_GROUPS__0__NAME="dg-uk"
     )
     assert done.code == 4
-    assert done.out.startswith("Cluster us: 0 rules: ")
+    assert done.out == ""
+    assert "no cluster that could be read has a rule 'nowhere'" in done.err
     assert "no device group 'dg-uk'" in done.err
 
 
@@ -155,3 +160,14 @@ def test_a_plan_that_is_blocked_is_told_all_the_same(place: Installation, comman
     theirs.write_text("kind: Tier\nmetadata: {name: firewallpolicy}\n")
     assert place.run("plan").code == 3
     assert place.done(command).out.startswith("Cluster eu: ")
+
+
+def test_no_line_of_the_matrix_begins_with_a_command_of_a_pipeline(place: Installation) -> None:
+    name = "::error::x"
+    place.configure("eu", zones={"definitions": {name: {"networks": []}}})
+    hostile = rule("in", from_=[name], to=[name], source=["any"], destination=["any"],
+                   service=["any"], application=["any"], action="allow")  # fmt: skip
+    place.export(document(groups={"dg-eu": [hostile]}))
+    shown = place.done("zones").out
+    assert "\\x3a:error::x -> " in shown
+    assert [each for each in shown.splitlines() if each.lstrip().startswith("::")] == []

@@ -105,6 +105,42 @@ def test_a_trigger_that_does_not_fire_is_missing(database: Database, how: str) -
         assert triggers.missing(connection) == ["records_keep"]
 
 
+_ASIDE = """
+CREATE TRIGGER aside BEFORE INSERT ON records FOR EACH ROW
+  EXECUTE FUNCTION suppress_redundant_updates_trigger()
+"""
+_REPLICA = """
+DO $$ BEGIN
+  EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database());
+END $$
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        (_ASIDE, "trigger aside on records"),
+        ("CREATE RULE nothing AS ON DELETE TO bodies DO INSTEAD NOTHING", "rule nothing on bodies"),
+        (_REPLICA, "session_replication_role = replica"),
+    ],
+)
+def test_what_else_decides_on_writes_is_named(
+    postgresql_database: PostgreSQL, made: str, named: str
+) -> None:
+    url, password = postgresql_database.url, postgresql_database.password
+    with open_store(url, password=password):
+        pass
+    check(url, password)
+    opened = open_database(url, password)
+    with opened.writing() as connection:
+        connection.execute(text(made))
+    opened.close()
+    with pytest.raises(
+        StoreError, match=rf"did not create, and .*: {named}; run `zonebridge audit"
+    ):
+        check(url, password)
+
+
 _FIRES = "EXECUTE FUNCTION zonebridge_append_only()"
 _HOLLOW = {
     "postgresql": (

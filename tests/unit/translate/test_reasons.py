@@ -161,7 +161,10 @@ ACCEPTED = {"members": "or let it deny only the rest:", "denies": "or leave it o
 DYNAMIC = f"{LIVE}; if nothing is registered at run time, set `registered_ips: optional` {TOP}"
 COUNTRY = "use a custom region with addresses: only firewalls know those of countries"
 BY_PORTS = "set `rules.deny_applications: ports`"
-FAR = "give zone far networks in `zones.definitions.NAME.networks`, [] if pods only"
+FAR = (
+    "give zone far networks in `zones.definitions.NAME.networks`; [] only to a zone that has pods "
+    "only"
+)
 STRICT = "nothing: Calico cannot match applications (`rules.applications: strict` leaves it out)"
 MISSING = "create the missing object in Panorama, or take it out of the list"
 
