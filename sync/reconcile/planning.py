@@ -101,7 +101,7 @@ def plan_for(
         live=live,
         blockers=[
             *_foreign_policies(cluster, wanted, found, live, ours, selected),
-            *_own_blockers(cluster, wanted, found.changes, filled),
+            *_own_blockers(cluster, wanted, found.changes, written, filled),
             *(unproven(proof, wanted.report) if proof else ()),
         ],
         not_pushed=[
@@ -171,22 +171,40 @@ def _foreign_policies(
 
 
 def _own_blockers(
-    cluster: Cluster, wanted: Desired, changes: Sequence[Change], filled: Collection[Place]
+    cluster: Cluster,
+    wanted: Desired,
+    changes: Sequence[Change],
+    written: Mapping[Key, Manifest],
+    filled: Collection[Place],
 ) -> list[Blocker]:
     """The blockers for what the desired state would lose."""
     lineages = {target.tier: target.device_group.lineage for target in wanted.targets}
     manifests = wanted.rollout.manifests
+    stood = _lost_if_gone(wanted.standing, written)
     # A plan that reverts an overtaken move keeps every rule.
     emptied = (
         []
         if wanted.rollout.returning
-        else empty_rulebases(wanted.standing, manifests, rules_of(wanted.report), lineages, filled)
+        else empty_rulebases(stood, manifests, rules_of(wanted.report), lineages, filled)
     )
     return [
-        *empty_sources(wanted.standing, manifests, lineages),
+        *empty_sources(stood, manifests, lineages),
         *emptied,
         *cut_off(changes, manifests, wanted.standing.values(), cluster.reader),
     ]
+
+
+def _lost_if_gone(
+    standing: Mapping[Key, Manifest], written: Mapping[Key, Manifest]
+) -> Mapping[Key, Manifest]:
+    """Of our objects in a cluster, those that the firewall's rules have to be compared with.
+
+    What somebody copied, or restored from a backup, says nothing of the firewall: the trail does.
+    A trail without policies is a new one, or of another cluster: then the cluster is all there is.
+    """
+    if not any(kind in POLICIES for kind, _ in written):
+        return standing
+    return {key: each for key, each in standing.items() if key in written}
 
 
 def _precedence(
