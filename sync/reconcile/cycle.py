@@ -30,7 +30,7 @@ from sync.reconcile.device_groups import Read, read_sources
 from sync.reconcile.omissions import inexact_rules, left_out, recalled
 from sync.reconcile.planning import Planned, if_approved, plan_for
 from sync.reconcile.result import Result, note_cluster
-from sync.reconcile.rulebases import filled, filled_before
+from sync.reconcile.rulebases import filled, filled_before, let_go, remember_let_go
 from sync.reconcile.shadows import shadowed
 from sync.reconcile.source_status import note_source, origins_of
 from sync.reconcile.verification import judged_tiers
@@ -149,6 +149,7 @@ def plan_cycle(
                 # What the configuration leaves out is the same, whichever cluster is there now.
                 known=recalled(store, cluster.name),
                 filled=filled_before(store, cluster.name),
+                let_go=frozenset() if new else let_go(store, cluster.name),
             )
             return Result(
                 cluster.name,
@@ -307,6 +308,7 @@ def _synced(
                 said = accept(cluster, store, run, uid)
                 uid = identified(cluster, store, run, lease)
                 recover(lease, live, store, run)
+            remember_let_go(store, plan, new=new)
             result = apply(cluster, uid, plan, live, run, lease, stopping, read_again)
             done += result.applied
             whole |= {(each.kind, each.name): each for each in result.written}
@@ -351,6 +353,7 @@ def _next(
             asked=frozenset() if new else store.adoptions(cluster.name),
             known=recalled(store, cluster.name),
             filled=filled_before(store, cluster.name),
+            let_go=frozenset() if new else let_go(store, cluster.name),
         )
         if not new:
             planned = replace(planned, plan=if_approved(planned.plan, store))

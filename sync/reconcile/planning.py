@@ -62,12 +62,14 @@ def plan_for(
     asked: Collection[Adoption] = (),
     known: frozenset[str] | None = None,
     filled: Collection[Place] = (),
+    let_go: Collection[str] = (),
 ) -> Planned:
     """Plan one cluster from what was read: its changes and blockers.
 
     `prove` proves the whole desired state, even if nothing changes. `known` is what was left out
     before, as `omissions.recalled` has it, `filled` the rulebases that had rules, as
-    `rulebases.filled_before` has them. Raises as `desired`; writes nothing.
+    `rulebases.filled_before` has them, `let_go` what may be empty, as `rulebases.let_go` has it.
+    Raises as `desired`; writes nothing.
     """
     # over 50 lines: it names every input of a plan once.
     with step("translate", cluster=cluster.name) as here:
@@ -103,7 +105,8 @@ def plan_for(
         live=live,
         blockers=[
             *_foreign_policies(cluster, wanted, found, live, ours, selected),
-            *_own_blockers(cluster, wanted, found.changes, filled),
+            *_emptied(wanted, written, filled, let_go),
+            *cut_off(found.changes, rollout.manifests, wanted.standing.values(), cluster.reader),
             *(unproven(proof, wanted.report) if proof else ()),
         ],
         not_pushed=[
@@ -182,23 +185,35 @@ def _foreign_policies(
     ]
 
 
-def _own_blockers(
-    cluster: Cluster, wanted: Desired, changes: Sequence[Change], filled: Collection[Place]
+def _emptied(
+    wanted: Desired,
+    written: Mapping[Key, Manifest],
+    filled: Collection[Place],
+    let_go: Collection[str],
 ) -> list[Blocker]:
-    """The blockers for what the desired state would lose."""
+    """The blockers for what the firewall has no more, except what an approval has `let_go`."""
     lineages = {target.tier: target.device_group.lineage for target in wanted.targets}
     manifests = wanted.rollout.manifests
+    stood = _lost_if_gone(wanted.standing, written)
+    now = rules_of(wanted.report)
+    found = empty_sources(stood, manifests, lineages)
     # A plan that reverts an overtaken move keeps every rule.
-    emptied = (
-        []
-        if wanted.rollout.returning
-        else empty_rulebases(wanted.standing, manifests, rules_of(wanted.report), lineages, filled)
-    )
-    return [
-        *empty_sources(wanted.standing, manifests, lineages),
-        *emptied,
-        *cut_off(changes, manifests, wanted.standing.values(), cluster.reader),
-    ]
+    if not wanted.rollout.returning:
+        found += empty_rulebases(stood, manifests, now, lineages, filled)
+    return [each for each in found if each.covers not in let_go]
+
+
+def _lost_if_gone(
+    standing: Mapping[Key, Manifest], written: Mapping[Key, Manifest]
+) -> Mapping[Key, Manifest]:
+    """Of our objects in a cluster, those that the firewall's rules have to be compared with.
+
+    What somebody copied, or restored from a backup, says nothing of the firewall: the trail does.
+    A trail without policies is a new one, or of another cluster: then the cluster is all there is.
+    """
+    if not any(kind in POLICIES for kind, _ in written):
+        return standing
+    return {key: each for key, each in standing.items() if key in written}
 
 
 def _precedence(

@@ -10,7 +10,7 @@ from sync.plan.plan import Plan
 from sync.reconcile.agreement import PlanDiffersError
 from sync.reconcile.foreign_selections import Watched
 from sync.reconcile.omissions import remember
-from sync.reconcile.rulebases import remember_filled
+from sync.reconcile.rulebases import end_let_go, remember_filled
 from sync.reconcile.written_plans import remember_plan
 from sync.store import Store
 from sync.text import shortened
@@ -122,5 +122,8 @@ def note_cluster(store: Store, result: Result) -> None:
         remember(store, result.plan)
         if result.applied and result.plan.changes:
             remember_plan(store, result.plan)
-        if result.report:
-            remember_filled(store, result.cluster, result.report)
+    if result.report:
+        # What a sync wrote before it failed is missed, too, when its rules are gone.
+        if result.succeeded or result.applied:
+            remember_filled(store, result.cluster, result.report, whole=result.succeeded)
+        end_let_go(store, result.cluster, result.report, whole=result.succeeded)

@@ -24,6 +24,8 @@ from sync.plan.guards import Blocker, counted, listed
 Place = tuple[str, str, str]
 """A tier, a scope of the firewall that it is made from, and a rulebase there: `pre` or `post`."""
 
+EMPTY_SOURCE = "empty-source"
+
 _RULEBASES = ("pre", "post")
 
 
@@ -48,7 +50,7 @@ def empty_source(scope: str, tiers: Sequence[str], *, above: bool) -> Blocker:
         "or below it; see that it was moved on purpose"
     )
     return Blocker(
-        "empty-source",
+        EMPTY_SOURCE,
         f"{_named(scope)} held rules or addresses for {_tiers(tiers)}{now}",
         approvable=True,
         covers=scope,
@@ -162,7 +164,7 @@ def _empty_rules(
         else f"{what} held rules for {go}{_EMPTY}"
     )
     covers = f"{scope} {rulebase or 'rules'}"
-    return Blocker("empty-source", message, approvable=True, covers=covers)
+    return Blocker(EMPTY_SOURCE, message, approvable=True, covers=covers)
 
 
 def _standing_rules(standing: Iterable[Manifest], tier: str, scope: str) -> set[str]:
