@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from sync.errors import SourceError
 from sync.firewall import predefined, regions
 from sync.firewall.addressing import literal
-from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot
+from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot, family_of
 from sync.firewall.estimate import Estimate
 from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import (
@@ -57,7 +57,7 @@ class EffectiveDeviceGroup:
     changes what the rules of its ancestors mean for it). Regions, predefined ones too, stand among
     its addresses; `regions` is empty. `rules` and `nat`, the NAT rules that
     translate destinations, are in the order of evaluation. `registered` is None where nothing is
-    known of it.
+    known of it. It `has_children` if another device group inherits from it, or may.
     """
 
     name: str
@@ -68,6 +68,7 @@ class EffectiveDeviceGroup:
     nat: tuple[NatRule, ...]
     defaults: dict[str, str]
     registered: Registrations | None = None
+    has_children: bool = True
     # `replace` makes a new one: it is of these very objects.
     _resolved: dict[bool, Mapping[str, Resolved]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -128,6 +129,7 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
         ),
         objects=_merged(by_precedence),
         rules=tuple(_rules(lineage, scopes)),
+        has_children=len(family_of(configuration, device_group)) > 1,
         nat=tuple(_nat_rules(scopes)),
         defaults=defaults,
     )

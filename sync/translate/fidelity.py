@@ -85,12 +85,14 @@ class Taker:
 
     `place` is None for what is no rule of the firewall's: an essential flow, or a default of an
     earlier tier. `widened`: it takes some of them only because it is larger than on the firewall.
+    `targeted`: not every firewall of its device group has it.
     """
 
     name: str
     place: Place | None
     allow: bool
     widened: bool = False
+    targeted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class RuleFidelity:
     the NAT rules that translate some of its destinations. `remedies` says what to do about each of
     the `reasons`. `shadow` is what earlier rules leave of it in Calico, `firewall_shadow` on the
     firewall; None where nobody asked, or without rules that could match. `rule` is the rule as
-    Panorama has it.
+    Panorama has it. It is its target's `own` if no other device group has it.
     """
 
     source: str
@@ -138,6 +140,7 @@ class RuleFidelity:
     shadow: Shadow | None = None
     firewall_shadow: Shadow | None = None
     rule: Rule | None = None
+    own: bool = False
 
     @property
     def place(self) -> Place:

@@ -79,6 +79,7 @@ def rule_fidelity(
         calico=(),
         nat=nat,
         rule=translated.rule,
+        own=device_group == name and not target.device_group.has_children,
     )
 
 
