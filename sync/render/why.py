@@ -103,7 +103,7 @@ def _clipped(name: str) -> str:
 
 
 def taken(shadow: Shadow | None) -> str:
-    """What earlier rules take of a rule in a few words: `a part, by 'web' (widened)`."""
+    """What earlier rules take of a rule in a few words: `take a part of it: 'no' (widened)`."""
     if shadow is None or shadow.extent is Extent.NONE:
         return "take nothing of it"
     if shadow.extent is Extent.EMPTY:
