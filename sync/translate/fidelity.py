@@ -43,12 +43,14 @@ class Loss:
     """One difference between Calico and the firewall: a clause for a firewall engineer.
 
     `kinds` are those of the reason: they say what to do. `about` names what it is about.
+    Of a list with `no_rest`, nothing is known: what it is without the unknown is nothing.
     """
 
     status: Status
     reason: str
     kinds: frozenset[Reason]
     about: str = ""
+    no_rest: bool = False
 
 
 def loss(status: Status, reason: str, *kinds: Reason, about: str = "") -> Loss:
