@@ -50,7 +50,7 @@ def _escaped(letter: str) -> str:
 def wrapped(text: str, width: int) -> str:
     """Break long lines between words; a word, and so a name, is never cut.
 
-    What follows is indented by two more than its line.
+    What follows is indented by four more than its line: what stands below it is, by two.
     """
     lines = []
     for line in text.split("\n"):
@@ -62,7 +62,7 @@ def wrapped(text: str, width: int) -> str:
                 line,
                 width,
                 initial_indent="",
-                subsequent_indent=f"{indent}  ",
+                subsequent_indent=f"{indent}    ",
                 break_long_words=False,
                 break_on_hyphens=False,
                 replace_whitespace=False,

@@ -58,7 +58,8 @@ class EffectiveDeviceGroup:
     its addresses; `regions` is empty. `rules` and `nat`, the NAT rules that
     translate destinations, are in the order of evaluation. `registered` is None where nothing is
     known of it. `firewalls` are the serial numbers of those that it and the device groups below it
-    have, as far as they can be read, and `firewalls_known` says that these are all.
+    have, as far as they can be read, and `firewalls_known` says that these are all. It
+    `has_children` if another device group inherits from it, or may.
     """
 
     name: str
@@ -71,6 +72,7 @@ class EffectiveDeviceGroup:
     registered: Registrations | None = None
     firewalls: frozenset[str] = frozenset()
     firewalls_known: bool = True
+    has_children: bool = True
     # `replace` makes a new one: it is of these very objects.
     _resolved: dict[bool, Mapping[str, Resolved]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -143,6 +145,7 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
         ),
         objects=_merged(by_precedence),
         rules=tuple(_rules(lineage, scopes)),
+        has_children=len(family_of(configuration, device_group)) > 1,
         nat=tuple(_nat_rules(scopes)),
         defaults=defaults,
         firewalls=frozenset(serial for group in family for serial, _ in group.devices),

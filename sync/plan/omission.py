@@ -104,7 +104,7 @@ def counted(
     """The counts in words, and how many are new, if anything is known of before."""
     of_rules = counts((), rules)
     listed = ", ".join(
-        f"{_number(kind, number, of_rules.get(kind, 0))} {kind.words}"
+        f"{_number(kind, number, of_rules.get(kind, 0))} {_words(kind, number)}"
         for kind, number in counts(parts, rules).items()
     )
     if known is None:
@@ -112,6 +112,10 @@ def counted(
     news = ([each for each in some if is_new(each, known)] for some in (parts, rules))
     new = sum(counts(*news).values())
     return f"{listed} ({f'{new:,} new' if new else 'none new'})"
+
+
+def _words(kind: Omission, number: int) -> str:
+    return "deny widened" if kind is Omission.WIDER and number == 1 else kind.words
 
 
 def _number(kind: Omission, number: int, rules: int) -> str:

@@ -35,6 +35,7 @@ _PORTS: Final = {6: "tcp", 17: "udp"}
 
 # Where the firewall knows no zone of the far end, these settings decide in its place.
 _BY_SETTING: Final = ("unzoned-pods", "unknown-addresses")
+_LISTED: Final = 8  # networks in one sentence
 _NAMING: Final = ("k8s-app", "app.kubernetes.io/name", "app")  # labels that say what a pod is
 
 
@@ -213,10 +214,8 @@ class Candidates:
                     continue  # it is configured to have pods alone
                 new = replace(old, networks=(*had, net))
                 changed = replace(zones, definitions={**zones.definitions, zone: new})
-                text = (
-                    f"if it is behind zone {zone} on the firewall, add {net} to "
-                    f"zones.definitions.{zone}.networks"
-                )
+                do = network_setting(zone, had, net, derived=old.networks is None)
+                text = f"if it is behind zone {zone} on the firewall, {do}"
                 yield (
                     Remedy("network", "platform", text),
                     replace(self._now, options=replace(options, zones=changed)),
@@ -373,6 +372,16 @@ def _zone_at(
     named = frozenset[str]().union(*map(zones_named, groups)) - zones_named(group)
     networks = networks_of(group, options.zones, named)
     return next((name for name, held in networks.of.items() if not where - held), "")
+
+
+def network_setting(zone: str, had: Sequence[str], net: str, *, derived: bool) -> str:
+    """How a zone gets a network: configured networks replace all those that are derived."""
+    key = f"zones.definitions.{zone}.networks"
+    if not derived:
+        return f"add {net} to {key}"
+    if len(had) > _LISTED:
+        return f"set {key} to its derived networks (`zonebridge zones` lists them) and {net}"
+    return f"set {key} to [{', '.join((*had, net))}]"
 
 
 def _at(party: Party) -> str:

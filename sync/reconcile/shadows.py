@@ -3,13 +3,14 @@
 report, desired objects, device groups  ->  sync.verify.shadows  ->  the report with shadows
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
+from sync.firewall.rules import EVERYWHERE
 from sync.net.addresses import written
 from sync.reconcile.verification import flow_said
-from sync.translate.fidelity import Extent, Report, RuleFidelity, Shadow, Taker
+from sync.translate.fidelity import Extent, Place, Report, RuleFidelity, Shadow, Taker
 from sync.verify.compare import Witness
 from sync.verify.shadows import Shade, in_calico, on_firewall
 from sync.verify.tiers import Tiers
@@ -22,22 +23,26 @@ def shadowed(report: Report, tiers: Tiers) -> Report:
     places = {where: each.place for each in report.rules for where in each.calico}
     here = in_calico(tiers, places)
     there = {place: shade for each in tiers.each for place, shade in on_firewall(each).items()}
+    targeted = {each.place for each in report.rules if each.rule and each.rule.target != EVERYWHERE}
 
     def with_shadows(rule: RuleFidelity) -> RuleFidelity:
         calico, firewall = here.get(rule.place), there.get(rule.place)
         return replace(
             rule,
-            shadow=_shadow(calico, flow_said) if calico else None,
-            firewall_shadow=_shadow(firewall, _on_firewall) if firewall else None,
+            shadow=_shadow(calico, flow_said, targeted) if calico else None,
+            firewall_shadow=_shadow(firewall, _on_firewall, targeted) if firewall else None,
         )
 
     return replace(report, rules=tuple(map(with_shadows, report.rules)))
 
 
-def _shadow(shade: Shade, said: Callable[[Witness], str]) -> Shadow:
+def _shadow(shade: Shade, said: Callable[[Witness], str], targeted: Collection[Place]) -> Shadow:
     return Shadow(
         Extent(shade.extent),
-        tuple(Taker(each.name, each.place, each.allow, each.larger) for each in shade.by),
+        tuple(
+            Taker(each.name, each.place, each.allow, each.larger, targeted=each.place in targeted)
+            for each in shade.by
+        ),
         said(shade.flow) if shade.flow else "",
         shade.because,
         shade.more,

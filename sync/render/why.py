@@ -103,7 +103,7 @@ def _clipped(name: str) -> str:
 
 
 def taken(shadow: Shadow | None) -> str:
-    """What earlier rules take of a rule in a few words: `a part, by 'web' (widened)`."""
+    """What earlier rules take of a rule in a few words: `take a part of it: 'no' (widened)`."""
     if shadow is None or shadow.extent is Extent.NONE:
         return "take nothing of it"
     if shadow.extent is Extent.EMPTY:
@@ -131,11 +131,22 @@ def _way_out(rule: RuleFidelity, shadow: Shadow) -> str:
     """What to do about a rule of which earlier ones leave nothing."""
     if cure := _cure(rule, shadow.by):
         return cure
-    dead = rule.firewall_shadow and rule.firewall_shadow.extent is Extent.WHOLE
-    if not dead and not shadow.more and all(each.allow == rule.allow for each in shadow.by):
+    needless = _needless(rule)
+    if not needless and not shadow.more and all(each.allow == rule.allow for each in shadow.by):
         return "nothing: these decide the same"
-    # On the firewall it may well match: it is not to be deleted for what is only here.
-    return f"move it before these in Panorama{', or delete it there' if dead else ''}"
+    return f"move it before these in Panorama{', or delete it there' if needless else ''}"
+
+
+def _needless(rule: RuleFidelity) -> bool:
+    """Whether no firewall needs it: one of another device group or without its takers may."""
+    shadow = rule.firewall_shadow
+    return bool(
+        rule.own
+        and shadow
+        and shadow.extent is Extent.WHOLE
+        and not shadow.more
+        and not any(each.targeted for each in shadow.by)
+    )
 
 
 def _cure(rule: RuleFidelity, by: Sequence[Taker]) -> str:

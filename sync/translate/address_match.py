@@ -169,10 +169,10 @@ def match(
         reason = f"its negated {end} spares only what is known and Calico can match: {because}"
         return said, (loss(Status.WIDENED, reason, *kinds),)
     at_most = listed.holds.at_most
-    if at_most is not None:
-        reason = f"its {end} is every address that may be in it: {because}"
-        return AddressMatch(at_most), (loss(Status.WIDENED, reason, *kinds),)
-    return ANY, (loss(Status.WIDENED, f"its {end} is any address: {because}", *kinds),)
+    what = "any address" if at_most is None else "every address that may be in it"
+    widened = loss(Status.WIDENED, f"its {end} is {what}: {because}", *kinds)
+    widened = replace(widened, no_rest=said.is_empty and not said.groups)
+    return (ANY if at_most is None else AddressMatch(at_most)), (widened,)
 
 
 class MemberLists:

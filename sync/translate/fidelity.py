@@ -43,12 +43,14 @@ class Loss:
     """One difference between Calico and the firewall: a clause for a firewall engineer.
 
     `kinds` are those of the reason: they say what to do. `about` names what it is about.
+    Of a list with `no_rest`, nothing is known: what it is without the unknown is nothing.
     """
 
     status: Status
     reason: str
     kinds: frozenset[Reason]
     about: str = ""
+    no_rest: bool = False
 
 
 def loss(status: Status, reason: str, *kinds: Reason, about: str = "") -> Loss:
@@ -85,12 +87,14 @@ class Taker:
 
     `place` is None for what is no rule of the firewall's: an essential flow, or a default of an
     earlier tier. `widened`: it takes some of them only because it is larger than on the firewall.
+    `targeted`: not every firewall of its device group has it.
     """
 
     name: str
     place: Place | None
     allow: bool
     widened: bool = False
+    targeted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class RuleFidelity:
     the NAT rules that translate some of its destinations. `remedies` says what to do about each of
     the `reasons`. `shadow` is what earlier rules leave of it in Calico, `firewall_shadow` on the
     firewall; None where nobody asked, or without rules that could match. `rule` is the rule as
-    Panorama has it.
+    Panorama has it. It is its target's `own` if no other device group has it.
     """
 
     source: str
@@ -138,6 +142,7 @@ class RuleFidelity:
     shadow: Shadow | None = None
     firewall_shadow: Shadow | None = None
     rule: Rule | None = None
+    own: bool = False
 
     @property
     def place(self) -> Place:

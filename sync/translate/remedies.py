@@ -32,6 +32,7 @@ _ACCEPTING: Final = {
     "members": "or let it deny only the rest:",
     "denies": "or leave it out:",
 }
+_LEAVING_OUT: Final = ", which leaves it out: there is no rest"
 _LIVE: Final = "read a live Panorama (`sources[].kind: panorama`)"
 _TOP: Final = "at the top level of the configuration"
 _PORTS: Final = "set `rules.deny_applications: ports`"
@@ -157,12 +158,18 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
 
 
 def remedy(
-    kinds: Iterable[Reason], *, about: str = "", rule: str | None = None, allow: bool = True
+    kinds: Iterable[Reason],
+    *,
+    about: str = "",
+    rule: str | None = None,
+    allow: bool = True,
+    no_rest: bool = False,
 ) -> str:
     """Say what to do about a reason of some kinds.
 
     `rule` is the name of the rule that has it; None: a group or a zone has it. `about` is what the
-    reason is about, as the zones without known networks.
+    reason is about, as the zones without known networks. With `no_rest`, nothing is left of the
+    rule's list without what is unknown.
     """
     found = [REMEDIES[kind] for kind in sorted(kinds, key=lambda each: each.value)]
     said = [each.fix if allow or not each.deny else each.deny for each in found]
@@ -170,6 +177,7 @@ def remedy(
         settings = dict.fromkeys(each.accept for each in found if each.accept)
         said += (
             f"{_ACCEPTING[each]} `rules.accept_dropped_{each}: [{_name(rule)}]`"
+            f"{_LEAVING_OUT if no_rest and each == 'members' else ''}"
             for each in settings
         )
     return "; ".join(dict.fromkeys(said)).replace("{about}", about)

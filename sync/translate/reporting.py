@@ -73,12 +73,19 @@ def rule_fidelity(
         status=_status(translated, losses, written=written),
         reasons=tuple(each.reason for each in losses),
         remedies=tuple(
-            remedy(each.kinds, about=each.about, rule=translated.rule.name, allow=translated.allow)
+            remedy(
+                each.kinds,
+                about=each.about,
+                rule=translated.rule.name,
+                allow=translated.allow,
+                no_rest=each.no_rest,
+            )
             for each in losses
         ),
         calico=(),
         nat=nat,
         rule=translated.rule,
+        own=device_group == name and not target.device_group.has_children,
     )
 
 

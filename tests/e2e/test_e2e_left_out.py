@@ -49,7 +49,7 @@ def test_a_sync_tells_it_once(one: Installation) -> None:
     assert "address group '" not in again
     export(one, ALLOW, BY_USER)
     planned = one.done("plan").out
-    assert planned.splitlines()[0].endswith(f"; {SMALLER}, 1 denies widened (1 new).")
+    assert planned.splitlines()[0].endswith(f"; {SMALLER}, 1 deny widened (1 new).")
     assert "rule 'users' of device group 'dg-eu': " in planned
     assert "address group '" not in planned
     # A plan does not make it old, and a sync does.
@@ -76,7 +76,7 @@ def test_an_earlier_plan_is_what_to_compare_with_where_no_store_is(one: Installa
     file.write_text(one.done("plan", "--output", "json").out)
     export(one, ALLOW, BY_USER)
     compared = one.done("plan", "--from", file.name)
-    assert compared.out.splitlines()[0].endswith("1 denies widened (1 new).")
+    assert compared.out.splitlines()[0].endswith("1 deny widened (1 new).")
     assert "address group '" not in compared.out
     # The plan itself is that against the cluster.
     assert "to create" in compared.out
@@ -110,7 +110,7 @@ def test_two_exports_tell_what_is_new_between_them(one: Installation) -> None:
     (one.directory / "panorama.xml").rename(old)
     export(one, ALLOW, BY_USER)
     compared = one.done("plan", "--from", old.name, "--to", "panorama.xml").out
-    assert compared.splitlines()[0].endswith(f"; {SMALLER}, 1 denies widened (1 new).")
+    assert compared.splitlines()[0].endswith(f"; {SMALLER}, 1 deny widened (1 new).")
 
 
 # --- enforced means it ----------------------------------------------------------------------------

@@ -65,8 +65,8 @@ def test_lines_break_between_words_on_a_terminal_and_names_are_never_cut(
     shown = fitted(text, Terminal())
     assert shown.split() == text.split()
     assert shown.endswith("\nend\n")
-    assert [line for line in shown.splitlines() if len(line) > 40] == [f"    {name}"]
-    assert shown.splitlines()[1:3] == ["  + GlobalNetworkPolicy", f"    {name}"]
+    assert [line for line in shown.splitlines() if len(line) > 40] == [f"      {name}"]
+    assert shown.splitlines()[1:3] == ["  + GlobalNetworkPolicy", f"      {name}"]
     assert fitted(text, StringIO()) == text
 
 

@@ -13,6 +13,7 @@ from sync.firewall.configuration import Provenance, Snapshot
 from sync.net.addresses import network
 from sync.options import Essential, RuleOptions, ZoneDefinition, ZoneOptions
 from sync.queries.explain import Explained, asked_of, explained
+from sync.queries.remedy_candidates import network_setting
 from sync.queries.why_not import WhyNot, why_not
 from sync.reconcile.desired import Cluster, desired
 from sync.reconcile.device_groups import Read, TierBinding
@@ -164,6 +165,23 @@ def test_an_address_of_no_zone_joins_the_networks_of_one(place: Place) -> None:
     lan = ZoneDefinition(networks=("10.2.0.0/16", "10.9.9.9/32"))
     zones = replace(ZONES, definitions={**ZONES.definitions, "lan": lan})
     assert replace(there, zones=zones).verdict("10.9.9.9", "web", "5432/tcp") == "allow"
+
+
+def test_derived_networks_are_kept_beside_a_new_one(place: Place) -> None:
+    there = replace(place, rules=(said("lan-web", from_=["lan"], to=["web"]),))
+    zones = {key: each for key, each in ZONES.definitions.items() if key != "lan"}
+    bare = replace(there, zones=replace(ZONES, definitions=zones))
+    text = offered(bare.why("10.9.9.9", "web", "5432/tcp"))["network"][1]
+    assert text.endswith("set zones.definitions.lan.networks to [10.9.9.9/32]")
+    some = ("10.2.0.0/16", "10.3.0.0/16")
+    assert network_setting("lan", some, "10.9.9.9/32", derived=True).endswith(
+        "to [10.2.0.0/16, 10.3.0.0/16, 10.9.9.9/32]"
+    )
+    many = tuple(f"10.{number}.0.0/16" for number in range(9))
+    assert network_setting("lan", many, "10.9.9.9/32", derived=True) == (
+        "set zones.definitions.lan.networks to its derived networks (`zonebridge zones` lists "
+        "them) and 10.9.9.9/32"
+    )
 
 
 def test_no_address_of_a_zone_is_moved_to_another(place: Place) -> None:

@@ -38,7 +38,7 @@ def digests(*parts: LeftOut) -> frozenset[str]:
 def test_each_kind_is_called_what_it_is_and_counted() -> None:
     shown = plan(*GROUPS, REMARK, COUNTS, rules=(RULE,))
     assert shown.summary == (
-        "no changes; 4 unchanged; 9 address groups written smaller, 1 denies widened, 1 unreadable."
+        "no changes; 4 unchanged; 9 address groups written smaller, 1 deny widened, 1 unreadable."
     )
     assert text(shown).splitlines()[1:] == [
         "",
@@ -92,7 +92,7 @@ def test_the_counts_of_rules_are_those_of_the_report() -> None:
     report = Report("prod", tuple(rules), (), (), ())
     shown = plan(*GROUPS[:1], COUNTS, rules=tuple(inexact_rules(report)), known=frozenset())
     assert shown.summary == (
-        "no changes; 4 unchanged; 2 rules and 1 address group written smaller, 1 denies widened, "
+        "no changes; 4 unchanged; 2 rules and 1 address group written smaller, 1 deny widened, "
         "1 left out, 1 more permissive, 1 not enforced (7 new)."
     )
     assert summarise(report) == (
@@ -112,7 +112,7 @@ def test_the_counts_of_rules_are_those_of_the_report() -> None:
 def test_what_the_last_sync_left_out_is_only_counted() -> None:
     shown = plan(*GROUPS, REMARK, COUNTS, rules=(RULE,), known=digests(*GROUPS, REMARK, RULE))
     assert text(shown) == (
-        "Cluster prod: no changes; 4 unchanged; 9 address groups written smaller, 1 denies "
+        "Cluster prod: no changes; 4 unchanged; 9 address groups written smaller, 1 deny "
         "widened, 1 unreadable (none new).\n"
     )
     assert "<details>" not in markdown(shown)
@@ -124,7 +124,7 @@ def test_what_is_new_is_named_rules_too() -> None:
     assert text(shown).splitlines() == [
         (
             "Cluster prod: no changes; 4 unchanged; 9 address groups written smaller, "
-            "1 denies widened, 1 unreadable (2 new)."
+            "1 deny widened, 1 unreadable (2 new)."
         ),
         "",
         "Written smaller than the firewall has it (1 new of 9)",

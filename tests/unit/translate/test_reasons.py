@@ -157,6 +157,7 @@ OBJECTS = (
 )
 
 
+LEAVING_OUT = ", which leaves it out: there is no rest"
 ACCEPTED = {"members": "or let it deny only the rest:", "denies": "or leave it out:"}
 DYNAMIC = f"{LIVE}; if nothing is registered at run time, set `registered_ips: optional` {TOP}"
 COUNTRY = "use a custom region with addresses: only firewalls know those of countries"
@@ -219,12 +220,23 @@ def test_a_reason_ends_with_what_to_do(
     assert kept.remedies == (allow,), kept.reasons
     grown = line(*OBJECTS, one("it", action="deny", **fields))
     less = f"; {ACCEPTED[accept]} `rules.accept_dropped_{accept}: [it]`" if accept else ""
-    assert grown.remedies == (f"{deny or allow}{less}",), grown.reasons
+    said = tuple(each.removesuffix(LEAVING_OUT) for each in grown.remedies)
+    assert said == (f"{deny or allow}{less}",), grown.reasons
     if accept:
         options = {f"accept_dropped_{accept}": ("it",)}
         accepted = line(*OBJECTS, one("it", action="deny", **fields), **options)
         assert accepted.status is Status.MORE_PERMISSIVE
         assert accepted.remedies == ("nothing: a setting accepts it",)
+        if grown.remedies != said:
+            assert not accepted.calico
+
+
+def test_a_deny_of_which_no_rest_is_left_is_said_to_be_left_out() -> None:
+    words = (*OBJECTS, HOST)
+    alone = line(*words, one("it", action="deny", source=["feed"])).remedies[0]
+    assert alone.endswith(LEAVING_OUT)
+    beside = line(*words, one("it", action="deny", source=["feed", "host"])).remedies[0]
+    assert beside.endswith("`rules.accept_dropped_members: [it]`")
 
 
 APP_FILTER = Word("application-filter", entry("filter", members("category", ["x"])))
@@ -443,7 +455,7 @@ def test_every_reason_has_the_remedy_of_its_kind(case: Case, action: str) -> Non
         rules=case.options,
     ).rules[0]
     expected = case.allow if allow else case.deny
-    assert found.remedies == tuple(
+    assert tuple(each.removesuffix(LEAVING_OUT) for each in found.remedies) == tuple(
         remedy(kinds, about="zone far", rule="it", allow=allow) for kinds in expected
     ), found.reasons
 
@@ -457,7 +469,7 @@ def test_a_name_in_a_remedy_is_written_as_yaml_reads_it() -> None:
 
 def test_what_a_remedy_says_to_accept_is_accepted() -> None:
     words = (*OBJECTS, one("no: 'feed'", action="deny", source=["feed"]))
-    said = line(*words).remedies[0]
+    said = line(*words).remedies[0].removesuffix(LEAVING_OUT)
     assert said.endswith("`rules.accept_dropped_members: ['no: ''feed''']`")
     accepted = line(*words, accept_dropped_members=("no: 'feed'",))
     assert accepted.status is Status.MORE_PERMISSIVE

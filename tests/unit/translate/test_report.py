@@ -248,14 +248,28 @@ def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
     # Not all of those that hide it are named, and another one may allow.
     some = replace(last, shadow=replace(hidden, more=True))
     assert why(some).endswith("(remedy: move it before these in Panorama)")
-    dead = replace(last, firewall_shadow=hidden)
-    assert why(dead).count("(remedy: move it before these in Panorama, or delete it there)") == 2
+    dead = replace(last, firewall_shadow=hidden, own=True)
+    moved = "(remedy: move it before these in Panorama"
+    assert why(dead).count(f"{moved}, or delete it there)") == 2
+
+
+def test_a_rule_that_another_firewall_may_need_is_never_to_be_deleted() -> None:
+    hidden = Shadow(Extent.WHOLE, (Taker("a", None, allow=True),))
+    dead = replace(rule("last", firewall_shadow=hidden), allow=False, own=True)
+    assert "or delete it there" in why(dead)
+    some = replace(hidden, by=(Taker("a", None, allow=True, targeted=True),))
+    for other in (
+        replace(dead, own=False),
+        replace(dead, firewall_shadow=replace(hidden, more=True)),
+        replace(dead, firewall_shadow=some),
+    ):
+        assert why(other).endswith("(remedy: move it before these in Panorama)")
 
 
 def test_a_rule_says_what_to_do_and_what_hides_it() -> None:
     never = "it never matches"
     larger = "(remedy: see 'no', which is larger here than on the firewall)"
-    moved = "(remedy: move it before these in Panorama, or delete it there)"
+    moved = "(remedy: nothing: these decide the same)"
     counts = "(remedy: nothing: it counts all the same)"
     empty = f"(remedy: {REMEDIES[Reason.NO_ENDS].fix})"
     assert [why(each) for each in HIDDEN.rules] == [
