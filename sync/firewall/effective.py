@@ -9,6 +9,7 @@ from sync.firewall import predefined, regions
 from sync.firewall.addressing import literal
 from sync.firewall.configuration import SHARED, Configuration, Scope, Snapshot, family_of
 from sync.firewall.estimate import Estimate
+from sync.firewall.firewalls import NO_FIREWALLS, Firewalls, firewalls_of
 from sync.firewall.groups import Resolved, resolve_groups
 from sync.firewall.objects import (
     Address,
@@ -57,9 +58,7 @@ class EffectiveDeviceGroup:
     changes what the rules of its ancestors mean for it). Regions, predefined ones too, stand among
     its addresses; `regions` is empty. `rules` and `nat`, the NAT rules that
     translate destinations, are in the order of evaluation. `registered` is None where nothing is
-    known of it. `firewalls` are the serial numbers of those that it and the device groups below it
-    have, as far as they can be read, and `firewalls_known` says that these are all. It
-    `has_children` if another device group inherits from it, or may.
+    known of it. It `has_children` if another device group inherits from it, or may.
     """
 
     name: str
@@ -70,24 +69,12 @@ class EffectiveDeviceGroup:
     nat: tuple[NatRule, ...]
     defaults: dict[str, str]
     registered: Registrations | None = None
-    firewalls: frozenset[str] = frozenset()
-    firewalls_known: bool = True
+    firewalls: Firewalls = NO_FIREWALLS
     has_children: bool = True
     # `replace` makes a new one: it is of these very objects.
     _resolved: dict[bool, Mapping[str, Resolved]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-
-    def firewalls_of(self, devices: Collection[str]) -> frozenset[str]:
-        """The firewalls of the setting `rules.devices` that have this device group's rules.
-
-        None: the setting speaks of other device groups only, so that any of its firewalls counts.
-        A configuration that lists no firewall here leaves the setting as it is.
-        """
-        if not self.firewalls and self.firewalls_known:
-            return frozenset(devices)
-        ours = self.firewalls & {*devices}
-        return ours if self.firewalls_known or not ours else frozenset(devices)
 
     @property
     def knows_registered(self) -> bool:
@@ -132,7 +119,6 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
     defaults = {"intrazone-default": "allow", "interzone-default": "deny"}
     for scope in scopes[::-1]:
         defaults.update(scope.rulebases.defaults)
-    family = family_of(configuration, device_group)
     return EffectiveDeviceGroup(
         name=device_group,
         lineage=lineage,
@@ -148,8 +134,7 @@ def effective(configuration: Configuration, device_group: str) -> EffectiveDevic
         has_children=len(family_of(configuration, device_group)) > 1,
         nat=tuple(_nat_rules(scopes)),
         defaults=defaults,
-        firewalls=frozenset(serial for group in family for serial, _ in group.devices),
-        firewalls_known=not any(group.unreadable for group in family),
+        firewalls=firewalls_of(configuration, device_group),
     )
 
 

@@ -20,7 +20,6 @@ from sync.errors import UsageError
 from sync.firewall import tag_filter
 from sync.firewall.effective import EffectiveDeviceGroup, EffectiveRule
 from sync.firewall.reasons import Reason
-from sync.firewall.rules import EVERYWHERE as EVERY_FIREWALL
 from sync.firewall.rules import Rule
 from sync.firewall.services import Traffic
 from sync.net.ports import LAST_PORT, PortSet
@@ -28,6 +27,7 @@ from sync.options import RuleOptions
 from sync.translate.address_match import ANY, NOTHING, AddressMatch, MemberLists, match
 from sync.translate.endpoints import ANYWHERE, Endpoint, Endpoints
 from sync.translate.fidelity import Loss, Status, loss
+from sync.translate.targets import targeted
 from sync.translate.traffic import traffic_of
 from sync.translate.wildcards import WildcardRules
 from sync.translate.zones import Zone, Zones
@@ -100,7 +100,7 @@ class RuleTranslator:
         self._lists = lists
         self._zones = zones
         self._options = options
-        self._firewalls = device_group.firewalls_of(options.devices)
+        self._firewalls = device_group.firewalls.among(options.devices)
         self._trust_addresses = trust_addresses
         self._filter = None
         if options.filter.strip():
@@ -144,7 +144,7 @@ class RuleTranslator:
         allow = rule.action == "allow"
         if rule.disabled:
             return self._nothing(placed)
-        there, lost = self._targeted(rule, allow=allow)
+        there, lost = targeted(rule.target, self._firewalls, allow=allow)
         if not there:
             elsewhere = loss(
                 Status.NOT_TARGETED,
@@ -234,34 +234,9 @@ class RuleTranslator:
         allow = placed.rule.action == "allow"
         return TranslatedRule(placed, allow, (), (), NOTHING, NOTHING, (), losses)
 
-    def _targeted(self, rule: Rule, *, allow: bool) -> tuple[bool, tuple[Loss, ...]]:
-        """Whether a rule counts here, and the losses if only some firewalls have it."""
-        target = rule.target
-        if target == EVERY_FIREWALL:
-            return True, ()
-        if target.negate and not target.devices and not target.tags:
-            return False, ()  # all firewalls except all of them
-        ours = self._firewalls
-        whole = {serial for serial, systems in target.devices if not systems}
-        named = {serial for serial, _ in target.devices}
-        if target.tags or not ours:
-            surely, maybe = False, True
-        elif target.negate:
-            surely, maybe = not ours & named, bool(ours - whole)
-        else:
-            surely, maybe = ours <= whole, bool(ours & named)
-        if surely or not maybe:
-            return surely, ()
-        status = Status.LEFT_OUT if allow else Status.WIDENED
-        which = "leave out" if allow else "be only some of the"
-        reason = f"its target may {which} firewalls that the clusters stand for"
-        kinds = [Reason.TARGET] * (not ours) + [Reason.TARGET_TAGS] * bool(target.tags)
-        kinds = kinds or [Reason.TARGET_SOME]
-        return not allow, (loss(status, reason, *kinds),)
-
     def _may_count(self, rule: Rule) -> bool:
         """Whether a firewall that the clusters stand for may have a rule."""
-        there, lost = self._targeted(rule, allow=True)
+        there, lost = targeted(rule.target, self._firewalls, allow=True)
         return not rule.disabled and (there or bool(lost))
 
     def _zone_losses(

@@ -79,7 +79,7 @@ class Rulebase:
         self._networks = networks
         self._profiles = profiles
         self._rules = rules
-        self._firewalls = group.seen.firewalls_of(rules.devices)
+        self._firewalls = group.seen.firewalls.among(rules.devices)
         self._zones = zones
         self._objects = group.seen.objects
         groups = group.seen.resolved(registered_known=registered_known)
