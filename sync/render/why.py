@@ -57,7 +57,8 @@ def _culprit(hidden: Sequence[RuleFidelity]) -> str:
     alone = Counter(each.shadow.by for each in hidden if each.shadow and len(each.shadow.by) == 1)
     for (taker,), number in alone.most_common(1):
         if number > 1 and 2 * number > len(hidden):
-            return f", {'all' if number == len(hidden) else 'most'} because of {_clipped(repr(taker.name))}"
+            how_many = "all" if number == len(hidden) else "most"
+            return f", {how_many} because of {_clipped(repr(taker.name))}"
     return ""
 
 
