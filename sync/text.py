@@ -50,7 +50,7 @@ def _escaped(letter: str) -> str:
 def wrapped(text: str, width: int) -> str:
     """Break long lines between words; a word, and so a name, is never cut.
 
-    What follows is indented by four more than its line: what is below it is, by two.
+    What follows is indented by four more than its line; an item below it has two more.
     """
     lines = []
     for line in text.split("\n"):

@@ -4,6 +4,7 @@ And what a report says first: rules that can never match, and device groups that
 Names come from configurations that others write: who prints a sentence escapes it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -40,13 +41,25 @@ def headlines(report: Report) -> list[str]:
         if each.mode == "staged"
     )
     for allow, what in ((True, "allow rule"), (False, "deny rule")):
-        names = [each.name for each in _of_extent(report, Extent.WHOLE) if each.allow == allow]
-        if names:
-            found.append(f"{counted(len(names), what)} can never match here: {_some(names)}")
+        hidden = [each for each in _of_extent(report, Extent.WHOLE) if each.allow == allow]
+        if hidden:
+            names = _some([each.name for each in hidden])
+            said = f"{counted(len(hidden), what)} can never match here: {names}"
+            found.append(f"{said}{_culprit(hidden)}")
     if empty := [each.name for each in _of_extent(report, Extent.EMPTY)]:
         verb = "has" if len(empty) == 1 else "have"
         found.append(f"{counted(len(empty), 'rule')} {verb} no flow of a pod here: {_some(empty)}")
     return found
+
+
+def _culprit(hidden: Sequence[RuleFidelity]) -> str:
+    """The one rule that hides most of some rules by itself, or ""."""
+    alone = Counter(each.shadow.by for each in hidden if each.shadow and len(each.shadow.by) == 1)
+    for (taker,), number in alone.most_common(1):
+        if number > 1 and 2 * number > len(hidden):
+            how_many = "all" if number == len(hidden) else "most"
+            return f", {how_many} because of {_clipped(repr(taker.name))}"
+    return ""
 
 
 def _of_extent(report: Report, extent: Extent) -> Iterator[RuleFidelity]:

@@ -239,6 +239,18 @@ def test_what_needs_attention_comes_first() -> None:
     assert said == "1,200 allow rules can never match here: r0, r1, r2, r3, r4 and 1,195 more"
 
 
+def test_a_rule_that_hides_most_others_is_named_first() -> None:
+    by = Shadow(Extent.WHOLE, (Taker("no", None, allow=False),))
+    other = Shadow(Extent.WHOLE, (Taker("x", None, allow=False),))
+    some = (rule("a", shadow=by), rule("b", shadow=by))
+    (said,) = headlines(replace(EMPTY, rules=some))
+    assert said == "2 allow rules can never match here: a, b, all because of 'no'"
+    (said,) = headlines(replace(EMPTY, rules=(*some, rule("c", shadow=other))))
+    assert said.endswith("here: a, b, c, most because of 'no'")
+    (said,) = headlines(replace(EMPTY, rules=(some[0], rule("c", shadow=other))))
+    assert said.endswith("here: a, c")
+
+
 def test_a_rule_that_only_denies_here_hide_is_never_to_be_deleted() -> None:
     denies = tuple(Taker(name, None, allow=False, widened=True) for name in ("a", "b"))
     hidden = Shadow(Extent.WHOLE, denies)
