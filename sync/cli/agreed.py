@@ -72,6 +72,7 @@ class Reviewed:
     `known` the changes of plans that were given as a file. `met` are the digests that were found,
     `history` has the plans that were written to a cluster, and `notes` say that one was, and that
     the cluster still is as it left it. `older` are those that it is not as they left it.
+    Clusters that are `accepted` are other ones than before: their plans have to be named.
     """
 
     screen: Screen
@@ -82,6 +83,7 @@ class Reviewed:
     history: Callable[[str], Sequence[WrittenPlan]] = lambda _: ()
     notes: list[str] = field(default_factory=list)
     older: dict[str, WrittenPlan] = field(default_factory=dict)
+    accepted: Collection[str] = ()
 
     def asking(self, store: Store) -> "Reviewed":
         """Look up in a store which plans were written."""
@@ -99,11 +101,14 @@ class Reviewed:
             self.screen.before_writing(plan)
             return
         done = self._written(plan, [wanted] if wanted else self.of_any)
-        if done or (wanted is None and not plan.changes):
+        nothing = not (plan.changes or plan.adopted or plan.cluster in self.accepted)
+        if done or (wanted is None and nothing):
             return
         before = self.older.get(wanted or "")
         if before and not plan.changes:
-            raise PlanDiffersError(f"{before.sentence}; nothing was written now")
+            now = shortened([each.message for each in before.not_let_through(plan)])
+            since = f"{before.sentence}: {now}" if now else before.sentence
+            raise PlanDiffersError(f"{since}; nothing was written now")
         was = f"its plan is {plan.digest} now, which --plan does not name"
         if wanted:
             was = f"its plan is {plan.digest} now, and no longer {wanted}"
@@ -122,7 +127,7 @@ class Reviewed:
         for each in self.history(plan.cluster):
             if each.digest not in named:
                 continue
-            if each.latest and idle:
+            if each.latest and idle and not each.not_let_through(plan):
                 self.met.add(each.digest)
                 self.notes.append(
                     f"cluster {plan.cluster}: nothing to do: it is as plan {each.digest} left it, "
@@ -143,8 +148,13 @@ class Reviewed:
         return shortened(said)
 
 
-def reviewed(given: Sequence[str], clusters: Collection[str], screen: Screen) -> Reviewed:
-    """Parse the values of `--plan`; `clusters` are those that are synced.
+def reviewed(
+    given: Sequence[str],
+    clusters: Collection[str],
+    screen: Screen,
+    accepted: Collection[str] = (),
+) -> Reviewed:
+    """Parse the values of `--plan`; `clusters` are those that are synced, and some are `accepted`.
 
     A value is a digest, `CLUSTER=DIGEST`, or the file that `plan --output json` was written to.
     Raises `UsageError` for anything else.
@@ -168,7 +178,7 @@ def reviewed(given: Sequence[str], clusters: Collection[str], screen: Screen) ->
                 if name in clusters:
                     _name(of_clusters, name, plan)
                     known[name] = changes
-    return Reviewed(screen, of_clusters, frozenset(of_any), known)
+    return Reviewed(screen, of_clusters, frozenset(of_any), known, accepted=accepted)
 
 
 def _name(of_clusters: dict[str, str], cluster: str, digest: str) -> None:

@@ -268,7 +268,7 @@ def _sync(
     missing, notes = "", list[str]()
     if plans:
         chosen = only or [cluster.name for cluster in settings.clusters]
-        agreed = reviewed(plans, chosen, screen)
+        agreed = reviewed(plans, chosen, screen, accept)
         # A process that holds a lease writes what it plans, whatever was reviewed.
         written = writing.write(only, accept, agreed.asking, to_holders=False)
         # A cluster that failed, or has another plan, says so itself.

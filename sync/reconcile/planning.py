@@ -196,7 +196,7 @@ def _emptied(
     manifests = wanted.rollout.manifests
     stood = _lost_if_gone(wanted.standing, written)
     now = rules_of(wanted.report)
-    found = empty_sources(stood, manifests, lineages)
+    found = empty_sources(stood, manifests, lineages, now)
     # A plan that reverts an overtaken move keeps every rule.
     if not wanted.rollout.returning:
         found += empty_rulebases(stood, manifests, now, lineages, filled)

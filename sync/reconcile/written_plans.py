@@ -15,6 +15,7 @@ from typing import Final
 import orjson
 
 from sync.errors import StoreError
+from sync.plan.guards import Blocker
 from sync.plan.plan import Plan
 from sync.reconcile.omissions import cluster_memory
 from sync.store import Store
@@ -27,7 +28,7 @@ _KEPT: Final = 20  # plans of a cluster
 class WrittenPlan:
     """A plan that was written as a whole: its digest, and its last record in the cluster's chain.
 
-    `latest`: nothing happened to an object of the cluster since.
+    `latest`: nothing happened to an object of the cluster since. `guards` were let through with it.
     """
 
     digest: str
@@ -35,6 +36,11 @@ class WrittenPlan:
     sequence: int
     time: str
     latest: bool = False
+    guards: frozenset[str] = frozenset()
+
+    def not_let_through(self, plan: Plan) -> list[Blocker]:
+        """The guards that the plan of now has, and that nobody let through with this one."""
+        return [each for each in plan.let_through if _named(each) not in self.guards]
 
     @property
     def clause(self) -> str:
@@ -53,8 +59,8 @@ def written_plans(store: Store, cluster: str) -> list[WrittenPlan]:
     found = _recalled(store, cluster)
     last = store.last_change(cluster)
     return [
-        WrittenPlan(digest, cluster, sequence, time, latest=last == (sequence, time))
-        for digest, sequence, time in found
+        WrittenPlan(digest, cluster, sequence, time, last == (sequence, time), frozenset(guards))
+        for digest, sequence, time, guards in found
     ]
 
 
@@ -63,16 +69,22 @@ def remember_plan(store: Store, plan: Plan) -> None:
     # The sync is done and recorded; without this, `--plan` does not know the plan again.
     with suppress(StoreError):
         if last := store.last_change(plan.cluster):
-            kept = [*_recalled(store, plan.cluster), (plan.digest, *last)][-_KEPT:]
+            guards = sorted({_named(each) for each in plan.let_through})
+            kept = [*_recalled(store, plan.cluster), (plan.digest, *last, guards)][-_KEPT:]
             cluster_memory(store, plan.cluster).remember(_KIND, "", orjson.dumps(kept))
 
 
-def _recalled(store: Store, cluster: str) -> list[tuple[str, int, str]]:
+def _named(guard: Blocker) -> str:
+    return f"{guard.guard} {guard.covers}"
+
+
+def _recalled(store: Store, cluster: str) -> list[tuple[str, int, str, list[str]]]:
     kept = cluster_memory(store, cluster).recall(_KIND, "")
     try:
         return [
-            (str(digest), int(sequence), str(time))
-            for digest, sequence, time in orjson.loads(kept or b"[]")
+            (str(digest), int(sequence), str(time), [str(each) for some in guards for each in some])
+            # An older version kept no guards.
+            for digest, sequence, time, *guards in orjson.loads(kept or b"[]")
         ]
     except (ValueError, TypeError):
         return []

@@ -246,3 +246,15 @@ def test_what_someone_else_made_of_the_policies_changes_no_question(world: World
             each["spec"]["ingress"] = []
     world.export(A, B, GROUP)
     blocked(world)
+
+
+def test_a_device_group_that_is_renamed_and_empty_says_that_its_rules_go(world: World) -> None:
+    """An access domain names device groups: the key's user may not read the new name."""
+    world.export(*BEFORE)
+    world.only()
+    world.stands_for["prod"] = (("main", "dg2"),)
+    world.export(data=document((), {"dg2": ()}))
+    assert "(3 rules would go), and its device group is no longer in it" in blocked(world).detail
+    # Its rules are there: none goes.
+    world.export(data=document((), {"dg2": BEFORE}))
+    assert "would go" not in blocked(world).detail

@@ -14,7 +14,8 @@ from sync.reconcile.result import Result
 from sync.reconcile.written_plans import remember_plan, written_plans
 from sync.store import Kind, Store, open_store
 from sync.store.audit import Filter, records
-from tests.unit.test_agreement import World
+from tests.unit.plan.words import create
+from tests.unit.test_agreement import A, World, accepted
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def again(world: World, *given: str) -> tuple[Result, Reviewed]:
-    agreed = reviewed(given, ("prod",), Screen("json", verbose=False)).asking(world.store)
+    accepted = ("prod",) if world.accept else ()
+    agreed = reviewed(given, ("prod",), Screen("json", verbose=False), accepted).asking(world.store)
     return world.sync(agreed), agreed
 
 
@@ -121,6 +123,78 @@ def test_a_plan_that_failed_half_way_was_not_written(store: Store) -> None:
     result, agreed = again(world, digest)
     assert (result.error, agreed.notes) == (None, [])
     assert agreed.missing() == f"no cluster has the plan {digest}; nothing of it was written"
+
+
+def foreign(world: World, order: int) -> None:
+    """Somebody lets a policy of theirs decide before ours."""
+    name = f"firewallpolicy.theirs-{order}"
+    world.cluster.documents["GlobalNetworkPolicy", name] = {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "GlobalNetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"tier": "firewallpolicy", "order": order, "types": ["Egress"]},
+    }
+
+
+@pytest.mark.parametrize("named", ["prod=", ""])
+def test_a_cluster_in_which_others_decide_since_is_not_as_the_plan_left_it(
+    store: Store, named: str
+) -> None:
+    world = World(store)
+    digest = world.planned().digest
+    assert again(world, digest)[0].written
+    foreign(world, -10)
+    result, agreed = again(world, f"{named}{digest}")
+    assert agreed.notes == []
+    said = str(result.error or agreed.missing())
+    assert said.startswith(f"plan {digest} was written at ")
+    assert isinstance(result.error, PlanDiffersError) is bool(named)
+    if named:
+        assert "theirs--10" in said
+
+
+def test_what_was_let_through_with_a_plan_is_as_it_left_it(store: Store) -> None:
+    world = World(store)
+    foreign(world, -10)
+    digest = world.planned().digest
+    blocked = again(world, digest)[0]
+    assert blocked.state == "blocked"
+    store.run("alice").approve(digest)
+    assert again(world, digest)[0].written
+    result, agreed = again(world, digest)
+    assert (result.error, len(agreed.notes), agreed.missing()) == (None, 1, "")
+    foreign(world, -20)
+    assert again(world, digest)[1].notes == []
+
+
+def test_a_copied_cluster_is_not_accepted_with_a_plan_that_no_cluster_has(store: Store) -> None:
+    """It holds everything already, as one restored from a backup does: there is no change."""
+    world = World(store)
+    world.cluster.uid = "one"
+    assert again(world, world.planned().digest)[0].written
+    world.cluster.uid, world.accept = "two", True
+    result, agreed = again(world, "0" * 64)
+    assert isinstance(result.error, PlanDiffersError)
+    assert agreed.missing()
+    assert (accepted(store), result.accepted) == ([], "")
+    # The plan that records what it holds is named like any other.
+    digest = world.planned().digest
+    result, agreed = again(world, digest)
+    assert (result.succeeded, bool(result.accepted), agreed.missing()) == (True, True, "")
+
+
+def test_what_is_only_recorded_is_reviewed_too(store: Store) -> None:
+    world = World(store)
+    assert world.sync(always).written
+    shown = world.planned()
+    agreed = reviewed(("0" * 64,), ("prod",), Screen("json", verbose=False))
+    agreed(shown)
+    adopting = replace(shown, adopted=(create(A),))
+    with pytest.raises(PlanDiffersError, match="which --plan does not name"):
+        agreed(adopting)
+    agreed.accepted = ("prod",)
+    with pytest.raises(PlanDiffersError, match="which --plan does not name"):
+        agreed(shown)
 
 
 @pytest.mark.parametrize("kept", [b"", b"[", b"7", b'[["a"]]', b'[[1, "x", 2]]'])

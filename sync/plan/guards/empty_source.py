@@ -37,11 +37,15 @@ class Rules:
     disabled: Mapping[Place, int]
 
 
-def empty_source(scope: str, tiers: Sequence[str], *, above: bool) -> Blocker:
+def empty_source(
+    scope: str, tiers: Sequence[str], *, above: bool, lost: Collection[str] = ()
+) -> Blocker:
     """Block a plan: `tiers` were made from a scope (a device group, or `shared`) and no longer are.
 
-    `above`: the scope is still their device group or an ancestor of it, and is empty.
+    `above`: the scope is still their device group or an ancestor of it, and is empty. `lost` names
+    the rules that go with it.
     """
+    go = f" ({counted(sorted(lost), 'rule', 'rules')} would go)" if lost else ""
     one = len(tiers) == 1
     now = (
         _EMPTY
@@ -51,7 +55,7 @@ def empty_source(scope: str, tiers: Sequence[str], *, above: bool) -> Blocker:
     )
     return Blocker(
         EMPTY_SOURCE,
-        f"{_named(scope)} held rules or addresses for {_tiers(tiers)}{now}",
+        f"{_named(scope)} held rules or addresses for {_tiers(tiers)}{go}{now}",
         approvable=True,
         covers=scope,
     )
@@ -72,21 +76,36 @@ def empty_sources(
     standing: Mapping[tuple[str, str], Manifest],
     desired: Mapping[tuple[str, str], Manifest],
     lineages: Mapping[str, Sequence[str]],
+    now: Rules | None = None,
 ) -> list[Blocker]:
     """Make a blocker for each scope that an observed tier was made from and the desired one is not.
 
     `lineages` has, by tier, its device group and the scopes above it. A tier that is removed does
-    not count: the configuration of zonebridge gave it up, not the firewall.
+    not count: the configuration of zonebridge gave it up, not the firewall. With the rules of `now`
+    it says how many go: those of the scope whose names the tier has nowhere any more.
     """
+    gone: dict[str, set[str]] = {}
     lost: dict[tuple[str, bool], list[str]] = {}
     for tier, lineage in sorted(lineages.items()):
         stood, wanted = standing.get(("Tier", tier)), desired.get(("Tier", tier))
         if stood and wanted:
             for scope in _scopes(stood) - _scopes(wanted):
                 lost.setdefault((scope, scope in lineage), []).append(tier)
+                if now:
+                    rules_now = _enabled(now, tier)
+                    named = _standing_rules(standing.values(), tier, scope) - rules_now
+                    gone.setdefault(scope, set()).update(named)
     return [
-        empty_source(scope, tiers, above=above) for (scope, above), tiers in sorted(lost.items())
+        empty_source(scope, tiers, above=above, lost=gone.get(scope, ()))
+        for (scope, above), tiers in sorted(lost.items())
     ]
+
+
+def _enabled(now: Rules, tier: str) -> set[str]:
+    """The names of all enabled rules that a tier is made from, as annotations have them."""
+    return {
+        n[:_SHOWN] for (where, _, _), names in now.enabled.items() if where == tier for n in names
+    }
 
 
 def _scopes(tier: Manifest) -> frozenset[str]:
